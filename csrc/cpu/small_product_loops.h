@@ -25,9 +25,14 @@ constexpr int kPanel = 2 * kVectorLanes;
 typedef float Vector __attribute__((vector_size(kVectorBytes)));
 
 void pack_panel(const SmallProduct& p, int64_t first, int64_t width, float* panel) {
-  for (int64_t k = 0; k < p.depth; ++k, panel += kPanel) {
-    const float* row = p.b + k * p.b_row + first * p.b_column;
-    for (int64_t j = 0; j < kPanel; ++j) panel[j] = j < width ? row[j * p.b_column] : 0.0f;
+  const float* row = p.b + first * p.b_column;
+  for (int64_t k = 0; k < p.depth; ++k, panel += kPanel, row += p.b_row) {
+    if (width == kPanel && p.b_column == 1) {
+      memcpy(panel, row, kPanel * sizeof(float));
+    } else {
+      memset(panel, 0, kPanel * sizeof(float));
+      for (int64_t j = 0; j < width; ++j) panel[j] = row[j * p.b_column];
+    }
   }
 }
 
