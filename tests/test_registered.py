@@ -47,7 +47,10 @@ def test_opcheck_logit_loss_backward(backend: Backend) -> None:
 def test_opcheck_bias_leaky_relu(
     backend: Backend, dtype: torch.dtype, shape: tuple[int, ...], dim: int, channels_last: bool
 ) -> None:
-    input, bias = sample(*shape, backend=backend, dtype=dtype), sample(shape[dim], backend=backend, dtype=dtype)
+    input, bias = (
+        sample(*shape, backend=backend, dtype=dtype),
+        sample(shape[dim], backend=backend, dtype=dtype),
+    )
     if channels_last:
         input = input.detach().movedim(dim, -1).contiguous().movedim(-1, dim).requires_grad_()
     torch.library.opcheck(ops.bias_leaky_relu.default, (input, bias, 0.2, dim))
@@ -74,7 +77,9 @@ def test_opcheck_linear_leaky_relu(backend: Backend, dtype: torch.dtype) -> None
 def step(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
     """Every operation in one function."""
     real_logits = fastgan.bias_leaky_relu(discriminator(real), torch.ones_like(real[0, :1]))
-    loss, stats = fastgan.discriminator_loss(real_logits, discriminator(fake), real_label=0.9, return_stats=True)
+    loss, stats = fastgan.discriminator_loss(
+        real_logits, discriminator(fake), real_label=0.9, return_stats=True
+    )
     terms = fastgan.generator_loss(real_logits, reduction="none")
     return loss + terms.sum(), stats
 
