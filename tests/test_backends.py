@@ -123,6 +123,16 @@ def test_import_is_light(python: Python) -> None:
     assert result.stdout.strip() == "[]", result.stderr
 
 
+def test_bfloat16_on_a_machine_without_avx512(python: Python) -> None:
+    """There oneDNN has no bfloat16 products."""
+    result = python(
+        "import torch, fastgan; x = torch.ones(32, 32, dtype=torch.bfloat16)\n"
+        "print(fastgan.linear_leaky_relu(x, x).sum().item())",
+        ONEDNN_MAX_CPU_ISA="AVX2",
+    )
+    assert result.stdout.strip() == "32768.0", result.stderr
+
+
 @pytest.mark.skipif("cpp" not in fastgan.available_backends(), reason="the extension is not built")
 @pytest.mark.parametrize(
     "before", ["", "import sklearn.utils._openmp_helpers\n"], ids=["alone", "beside sklearn"]
