@@ -18,7 +18,7 @@ def fuse(module: ModuleT) -> ModuleT:
     The fused layer holds the same Parameters under the same state_dict keys, so optimizers and
     checkpoints made before keep working; an ``nn.Identity`` takes the activation's place. Layers that
     anything else has taken hold of stay as they are: hooks, parametrizations (spectral norm), subclasses,
-    modules used in several places, a negative slope below zero.
+    modules used in several places, a Sequential with a forward of its own, a negative slope below zero.
 
     Args:
         module: searched at every depth.
@@ -31,7 +31,7 @@ def fuse(module: ModuleT) -> ModuleT:
         uses[id(child)] = uses.get(id(child), 0) + 1
     fused = 0
     for parent in list(module.modules()):
-        if not isinstance(parent, nn.Sequential):
+        if not isinstance(parent, nn.Sequential) or type(parent).forward is not nn.Sequential.forward:
             continue
         for i in range(len(parent) - 1):
             linear, activation = parent[i], parent[i + 1]
@@ -57,7 +57,8 @@ def fuse(module: ModuleT) -> ModuleT:
 
 def _has_hooks(module: nn.Module) -> bool:
     return bool(
-        module._forward_hooks
+        "forward" in vars(module)  # replaced on the instance
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks

@@ -13,6 +13,9 @@ from backends import BACKENDS, INSTRUCTION_SETS, VARIANTS, Backend
 
 import fastgan
 
+# Where test_sanitizers.py has the package that its run must test, and no other.
+assert Path(fastgan.__file__).is_relative_to(os.environ.get("FASTGAN_TESTED", "/"))
+
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -24,7 +24,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of backends whose loss functions are called."""
     calls: list[str] = []
     for name, backend in kernels.BACKENDS.items():
-        for function in ("loss_forward", "loss_backward"):
+        for function in ("loss", "loss_backward"):
             original = getattr(backend, function)
 
             def wrapper(*args: object, name: str = name, original: object = original) -> object:

@@ -22,23 +22,27 @@ def sample(*shape: int, backend: Backend, dtype: torch.dtype = torch.float32) ->
 
 
 @dtypes
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("mean", [False, True])
 @pytest.mark.parametrize("with_stats", [False, True])
-def test_opcheck_logit_loss(backend: Backend, dtype: torch.dtype, reduction: str, with_stats: bool) -> None:
+def test_opcheck_logit_loss(backend: Backend, dtype: torch.dtype, mean: bool, with_stats: bool) -> None:
     logits = [sample(6, 4, backend=backend, dtype=dtype), sample(5, backend=backend, dtype=dtype)]
-    torch.library.opcheck(ops.logit_loss.default, (logits, [0.9, 0.0], 1.0, reduction, dtype, with_stats))
+    torch.library.opcheck(ops.logit_loss.default, (logits, [0.9, 0.0], 1.0, mean, dtype, with_stats))
+    torch.library.opcheck(ops.logit_loss_terms.default, (logits[0], 0.9, -1.0))
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_opcheck_logit_loss_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
-    logits = [view(torch.randn(6, 4, device=backend.device)).requires_grad_()]
-    torch.library.opcheck(ops.logit_loss.default, (logits, [1.0], 1.0, "none", torch.float32, False))
+    logits = view(torch.randn(6, 4, device=backend.device)).requires_grad_()
+    torch.library.opcheck(ops.logit_loss.default, ([logits], [1.0], 1.0, True, torch.float32, False))
+    torch.library.opcheck(ops.logit_loss_terms.default, (logits, 1.0, 1.0))
+    grad = torch.ones_like(logits).detach()
+    torch.library.opcheck(ops.logit_loss_terms_backward.default, (grad, logits.detach(), 1.0, 1.0))
 
 
 def test_opcheck_logit_loss_backward(backend: Backend) -> None:
     logits = [torch.randn(6, 4, device=backend.device), torch.randn(4, 6, device=backend.device).t()]
     grad = torch.ones((), device=backend.device)
-    torch.library.opcheck(ops.logit_loss_backward.default, ([grad], logits, [0.9, 0.0], 1.0, "mean"))
+    torch.library.opcheck(ops.logit_loss_backward.default, (grad, logits, [0.9, 0.0], 1.0, True))
 
 
 @dtypes

@@ -60,6 +60,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Sanitized:
             env={
                 **os.environ,
                 "PYTHONPATH": str(folder),
+                "FASTGAN_TESTED": str(folder),
                 # libstdc++ as well: libasan looks for __cxa_throw when it starts
                 "LD_PRELOAD": f"{library('libasan.so')} {library('libstdc++.so.6')}",
                 "ASAN_OPTIONS": "detect_leaks=0",
@@ -84,7 +85,7 @@ def test_the_net_holds(sanitized: Sanitized) -> None:
     """One logit more than there are is an error, and not a silent one."""
     call = (
         "import torch; from fastgan import _C; t = torch.zeros(1000); loss = torch.zeros(())\n"
-        "_C.loss_forward(1, t.data_ptr(), 1000 + {}, 1.0, 0, 0, 0.0, 1, 1.0, True, loss.data_ptr(), 1, 0, 1)"
+        "_C.loss(1, t.data_ptr(), 1000 + {}, 1.0, 0, 0, 0.0, 1, 1.0, True, loss.data_ptr(), 1, 0, 1)"
     )
     right, wrong = sanitized("-c", call.format(0)), sanitized("-c", call.format(1))
     assert right.returncode == 0, right.stderr

@@ -17,7 +17,7 @@ struct RowBlocks {
   int64_t rows, each, count;
   explicit RowBlocks(const LayerShape& s)
       : rows(s.outer),
-        each(std::clamp<int64_t>(4 * kChunk / s.channels, 16, 64)),
+        each(std::clamp<int64_t>(4 * kChunk / std::max<int64_t>(s.channels, 1), 16, 64)),
         count((rows + each - 1) / each) {}
   int64_t start(int64_t block) const { return block * each; }
   int64_t size(int64_t block) const { return std::min(each, rows - block * each); }
@@ -88,7 +88,7 @@ void backward_planes(const LayerShape& s, const void* dy, const void* y, void* d
 
 void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void* bias, void* y) {
   const LayerShape s = simplified(shape, bias != nullptr);
-  if (s.inner == 1) {
+  if (bias != nullptr && s.inner == 1) {
     const RowBlocks blocks(s);
     const auto kernel = kernels().bias_leaky_relu_rows[static_cast<int>(s.dtype)];
     for_each_piece(blocks.count, elements(s), s.threads, [&](int64_t block) {
@@ -108,7 +108,7 @@ void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void*
 
 void bias_leaky_relu_backward(const LayerShape& shape, const void* dy, const void* y, void* dx, void* grad_bias) {
   const LayerShape s = simplified(shape, grad_bias != nullptr);
-  if (s.inner == 1)
+  if (grad_bias != nullptr && s.inner == 1)
     backward_rows(s, dy, y, dx, grad_bias);
   else
     backward_planes(s, dy, y, dx, grad_bias);

@@ -193,25 +193,29 @@ def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float)
 
 
 def _dense(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, int], bool]:
-    """The tensor in an order the kernel knows, its [outer, channels, inner], and whether channels moved last.
+    """The tensor in an order the kernel knows, its [outer, channels, inner], and whether channels are last.
 
     Channels innermost in memory (channels_last after a convolution) is kept, as [rows, channels, 1].
     """
     shape = tensor.shape
     channels = shape[dim]
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
     if not tensor.is_contiguous():
-        rows = tensor.movedim(dim, -1)
-        if rows.is_contiguous():
-            return rows, (rows.shape[:-1].numel(), channels, 1), True
+        if tensor.movedim(dim, -1).is_contiguous():
+            return tensor, (tensor.numel() // max(channels, 1), channels, 1), True
         tensor = tensor.contiguous()
     return tensor, (shape[:dim].numel(), channels, shape[dim + 1 :].numel()), False
 
 
 def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-    dense, layout, moved = _dense(input, dim)
-    output = torch.empty_like(dense)
-    _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
-    return output.movedim(-1, dim) if moved else output
+    dense, layout, channels_last = _dense(input, dim)
+    output = torch.empty_like(dense)  # in the same order, and no view: users may change it in place
+    if channels_last:
+        _bias_leaky_relu_into(output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, negative_slope)
+    else:
+        _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+    return output
 
 
 def _bias_leaky_relu_into(
@@ -232,7 +236,7 @@ def _bias_leaky_relu_into(
         negative_slope,
         _address(input, dtype),
         0 if bias is None else _address(bias, dtype),
-        output.data_ptr(),
+        _address(output, dtype),
         torch.get_num_threads(),
     )
 
@@ -240,11 +244,13 @@ def _bias_leaky_relu_into(
 def bias_leaky_relu_backward(
     grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
 ) -> tuple[Tensor, Tensor | None]:
-    dense, layout, moved = _dense(output, dim)
-    grad = (grad.movedim(dim, -1) if moved else grad).contiguous()
+    dense, layout, channels_last = _dense(output, dim)
     masked = torch.empty_like(dense)
-    summed = _mask_into(masked, grad, dense, layout, negative_slope, with_bias)
-    return masked.movedim(-1, dim) if moved else masked, summed
+    if channels_last:
+        rows = (masked.movedim(dim, -1), _contiguous(grad.movedim(dim, -1)), dense.movedim(dim, -1))
+    else:
+        rows = (masked, _contiguous(grad), dense)
+    return masked, _mask_into(*rows, layout, negative_slope, with_bias)
 
 
 def _mask_into(
@@ -263,7 +269,7 @@ def _mask_into(
         negative_slope,
         _address(_same_size(grad, output), dtype),
         _address(output, dtype),
-        masked.data_ptr(),
+        _address(masked, dtype),
         0 if summed is None else summed.data_ptr(),
         torch.get_num_threads(),
     )

@@ -40,6 +40,7 @@ _HAS_ONEDNN = (
     and torch.backends.mkldnn.is_available()
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
+_HAS_ONEDNN_BF16 = _HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def choose(kind: str, dtype: torch.dtype, n: int, k: int, m: int) -> Product:
@@ -49,13 +50,15 @@ def choose(kind: str, dtype: torch.dtype, n: int, k: int, m: int) -> Product:
     padded = -(-m // _OWN_PANEL) * -(-k // _OWN_PANEL) * _OWN_PANEL**2
     if dtype is torch.float32 and n * padded <= _OWN_UP_TO:
         return Product.OWN
-    if _HAS_ONEDNN and n * k * m >= _ONEDNN_FROM[kind].get(dtype, _NEVER) and torch.backends.mkldnn.enabled:
+    has_onednn = _HAS_ONEDNN_BF16 if dtype is torch.bfloat16 else _HAS_ONEDNN
+    if has_onednn and n * k * m >= _ONEDNN_FROM[kind].get(dtype, _NEVER) and torch.backends.mkldnn.enabled:
         return Product.ONEDNN
     return Product.BLAS
 
 
 def onednn(a: Tensor, b: Tensor, bias: Tensor | None = None, negative_slope: float | None = None) -> Tensor:
     """``a @ b.T + bias``, through leaky ReLU if a slope is given; a and b may be transposed views."""
+    bias = None if bias is None else bias.contiguous()  # oneDNN reads it as if it were
     activation = ("none", []) if negative_slope is None else ("leaky_relu", [negative_slope])
     result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, *activation, "")
     return result

@@ -105,7 +105,7 @@ def bias_leaky_relu_backward(
     masked = torch.where(output > 0, g, negative_slope * g)
     others = [i for i in range(output.dim()) if i != dim]
     # sum(()) would mean all dimensions
-    summed = (masked.sum(others) if others else masked).to(grad.dtype) if with_bias else None
+    summed = (masked.sum(others) if others else masked.clone()).to(grad.dtype) if with_bias else None
     return masked.to(grad.dtype), summed
 
 

@@ -45,6 +45,16 @@ def check_negative_slope(negative_slope: float) -> None:
         raise ValueError(f"negative_slope must be finite and not negative, but is {negative_slope}")
 
 
+def check_scale(scale: Tensor | None, like: Tensor) -> None:
+    if scale is None:
+        return
+    check_tensor(scale, "scale")
+    if scale.numel() != 1:
+        raise ValueError(f"scale must be a scalar tensor, but has shape {tuple(scale.shape)}")
+    if scale.device != like.device:
+        raise ValueError(f"scale is on {scale.device} but the logits on {like.device}; move it with .to(...)")
+
+
 def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bias") -> None:
     if bias is None:
         return

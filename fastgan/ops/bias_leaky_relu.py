@@ -7,11 +7,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.arguments import check_bias, check_negative_slope, check_tensor
-from fastgan.ops.routing import Route, apply, autocast_dtype, route
+from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
 
 
 def bias_leaky_relu(
@@ -42,7 +41,7 @@ def bias_leaky_relu(
     if not -input.dim() <= dim < input.dim():
         raise IndexError(f"dim {dim} is out of range for an input of {input.dim()} dimensions")
     dim %= input.dim()
-    if bias is not None and bias.dtype is not input.dtype and autocast_dtype(input) is not None:
+    if isinstance(bias, Tensor) and bias.dtype is not input.dtype and autocast_dtype(input) is not None:
         bias = bias.to(input.dtype)
     check_bias(bias, input.shape[dim], input)
     path = route(input, bias)
@@ -84,7 +83,7 @@ class BiasLeakyReLU(torch.autograd.Function):
         if torch.is_grad_enabled():
             grads = apply(BiasLeakyReLUGrad, ctx.backend, *arguments)
         else:
-            grads = ctx.backend.bias_leaky_relu_backward(*arguments)
+            grads = serving(ctx.backend, grad).bias_leaky_relu_backward(*arguments)
         return (None, *grads, None, None)
 
 
@@ -107,7 +106,6 @@ class BiasLeakyReLUGrad(torch.autograd.Function):
         return backend.bias_leaky_relu_backward(grad, output, negative_slope, dim, with_bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_input: Tensor | None, grad_bias: Tensor | None) -> tuple[Tensor | None, ...]:
         (output,) = ctx.saved_tensors
         total = grad_input

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastgan.kernels.reference import loss_stats
 from fastgan.ops.arguments import check_like, check_reduction, check_tensor
-from fastgan.ops.logit_loss import loss_and_grad, loss_terms, reduced_loss
+from fastgan.ops.logit_loss import dtype_of_loss, loss_and_grad, loss_terms, reduced_loss
 from fastgan.ops.routing import Route, route
 
 
@@ -54,7 +54,10 @@ def discriminator_loss(
         loss, stats = reduced_loss(path, (real_logits, fake_logits), labels, 1.0, mean, return_stats)
         return loss if stats is None else (loss, stats)
     if path is Route.REFERENCE:
-        result = discriminator_loss_reference(real_logits, fake_logits, real_label, reduction)
+        dtype = dtype_of_loss(real_logits)
+        result = discriminator_loss_reference(
+            real_logits.to(dtype), fake_logits.to(dtype), real_label, reduction
+        )
     else:
         result = (
             loss_terms(path, real_logits, real_label, 1.0),
@@ -70,7 +73,8 @@ def discriminator_loss_reference(
     real_logits: Tensor, fake_logits: Tensor, real_label: float = 1.0, reduction: str = "mean"
 ) -> Tensor | tuple[Tensor, Tensor]:
     """What :func:`discriminator_loss` computes, in plain PyTorch."""
-    real = real_label * _softplus(-real_logits)
+    # A weight of zero leaves its softplus out: 0 * inf would be nan.
+    real = real_label * _softplus(-real_logits) if real_label != 0.0 else torch.zeros_like(real_logits)
     if real_label != 1.0:
         real = real + (1.0 - real_label) * _softplus(real_logits)
     fake = _softplus(fake_logits)
@@ -102,9 +106,8 @@ def discriminator_loss_value_and_grad(
         ``(loss, grad_real, grad_fake, stats)``; gradients have the shape and dtype of their logits.
     """
     _check(real_logits, fake_logits, real_label, reduction)
-    path = route(real_logits, fake_logits, scale)
     loss, (grad_real, grad_fake), stats = loss_and_grad(
-        path, (real_logits, fake_logits), (real_label, 0.0), 1.0, reduction, scale
+        (real_logits, fake_logits), (real_label, 0.0), 1.0, reduction, scale
     )
     return loss, grad_real, grad_fake, stats
 

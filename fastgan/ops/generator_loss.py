@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastgan.kernels.reference import loss_stats
 from fastgan.ops.arguments import check_reduction, check_tensor
-from fastgan.ops.logit_loss import loss_and_grad, loss_terms, reduced_loss
+from fastgan.ops.logit_loss import dtype_of_loss, loss_and_grad, loss_terms, reduced_loss
 from fastgan.ops.routing import Route, route
 
 # BCE label and sign
@@ -56,7 +56,7 @@ def generator_loss(
         loss, stats = reduced_loss(path, (fake_logits,), (label,), sign, mean, return_stats)
         return loss if stats is None else (loss, stats)
     if path is Route.REFERENCE:
-        result = generator_loss_reference(fake_logits, saturating, reduction)
+        result = generator_loss_reference(fake_logits.to(dtype_of_loss(fake_logits)), saturating, reduction)
     else:
         result = loss_terms(path, fake_logits, label, sign)
     return (result, loss_stats((fake_logits,))) if return_stats else result
@@ -93,6 +93,5 @@ def generator_loss_value_and_grad(
     check_tensor(fake_logits, "fake_logits")
     check_reduction(reduction)
     label, sign = _SATURATING if saturating else _NON_SATURATING
-    path = route(fake_logits, scale)
-    loss, (grad,), stats = loss_and_grad(path, (fake_logits,), (label,), sign, reduction, scale)
+    loss, (grad,), stats = loss_and_grad((fake_logits,), (label,), sign, reduction, scale)
     return loss, grad, stats

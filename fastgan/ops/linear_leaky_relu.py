@@ -8,11 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.arguments import check_bias, check_like, check_negative_slope, check_tensor
-from fastgan.ops.routing import Route, apply, autocast_dtype, route
+from fastgan.ops.routing import Route, apply, autocast_dtype, outside_autocast, route, serving
 
 
 def linear_leaky_relu(
@@ -44,7 +43,7 @@ def linear_leaky_relu(
     path = route(input, weight, bias)
     if path is Route.REFERENCE:
         return linear_leaky_relu_reference(input, weight, bias, negative_slope)
-    rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
+    rows = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), input.shape[-1])
     output: Tensor
     if path is Route.REGISTERED:
         output = torch.ops.fastgan.linear_leaky_relu(rows, weight, bias, negative_slope)
@@ -72,7 +71,10 @@ def autocast_like_linear(*tensors: Tensor | None) -> Sequence[Any]:
     dtype = autocast_dtype(first) if isinstance(first, Tensor) else None
     if dtype is None:
         return tensors
-    return [t if t is None or t.dtype is torch.float64 else t.to(dtype) for t in tensors]
+    return [
+        t.to(dtype) if isinstance(t, Tensor) and t.is_floating_point() and t.dtype is not torch.float64 else t
+        for t in tensors
+    ]
 
 
 def check_linear(
@@ -108,12 +110,13 @@ class LinearLeakyReLU(torch.autograd.Function):
         return output
 
     @staticmethod
+    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         arguments = (grad, *ctx.saved_tensors, ctx.negative_slope, ctx.needs_input_grad[1:4])
         if torch.is_grad_enabled():
             grads = apply(LinearLeakyReLUGrad, ctx.backend, *arguments)
         else:
-            grads = ctx.backend.linear_leaky_relu_backward(*arguments)
+            grads = serving(ctx.backend, grad).linear_leaky_relu_backward(*arguments)
         return (None, *grads, None)
 
 
@@ -140,15 +143,17 @@ class LinearLeakyReLUGrad(torch.autograd.Function):
         dz, db = backend.bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
         dx = backend.dgrad(dz, weight) if needs[0] else None
         dw = backend.wgrad(dz, input) if needs[1] else None
-        ctx.save_for_backward(dz, input, weight, output)
+        ctx.save_for_backward(grad, dz, input, weight, output)
         ctx.backend, ctx.negative_slope = backend, negative_slope
         return dx, dw, db
 
     @staticmethod
-    @once_differentiable
+    @outside_autocast
     def backward(ctx: Any, u: Tensor | None, v: Tensor | None, w: Tensor | None) -> tuple[Tensor | None, ...]:
-        dz, input, weight, output = ctx.saved_tensors
-        backend: Backend = ctx.backend
+        grad, dz, input, weight, output = ctx.saved_tensors
+        backend = serving(ctx.backend, u, v, w)
+        if torch.is_grad_enabled():  # a third derivative follows: dz with its graph
+            dz, _ = backend.bias_leaky_relu_backward(grad, output, ctx.negative_slope, 1, False)
         _, needs_grad, needs_input, needs_weight, *_ = ctx.needs_input_grad
         d_grad = None
         if needs_grad:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import Backend, Labels, Logits, choose, reference
-from fastgan.ops.routing import Route, apply, autocast_dtype
+from fastgan.ops.arguments import check_scale
+from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -24,7 +25,7 @@ def reduced_loss(
     loss_dtype = dtype_of_loss(logits[0])
     if path is Route.REGISTERED:
         loss, stats = torch.ops.fastgan.logit_loss(logits, labels, sign, mean, loss_dtype, with_stats)
-        return loss, stats if with_stats else None
+        return loss, stats.detach() if with_stats else None
     backend = choose(logits[0])
     if torch.is_grad_enabled() and (logits[0].requires_grad or logits[-1].requires_grad):
         result: tuple[Tensor, Tensor | None] = apply(
@@ -48,18 +49,16 @@ def loss_terms(path: Route, logits: Tensor, label: float, sign: float) -> Tensor
 
 
 def loss_and_grad(
-    path: Route, logits: Logits, labels: Labels, sign: float, reduction: str, scale: Tensor | None
+    logits: Logits, labels: Labels, sign: float, reduction: str, scale: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
     """Loss, ``scale`` times its gradients, and statistics, outside autograd."""
     if reduction == "none":
         raise ValueError(
             "reduction must be 'mean' or 'sum' where value and gradient come together, but is 'none'"
         )
-    if scale is not None and (scale.numel() != 1 or scale.device != logits[0].device):
-        raise ValueError(
-            f"scale must be a scalar tensor on {logits[0].device}, but has shape {tuple(scale.shape)} "
-            f"and is on {scale.device}"
-        )
+    check_scale(scale, logits[0])
+    path = route(*logits, scale)
+    scale = None if scale is None else scale.reshape(())
     backend = choose(logits[0]) if path is Route.DIRECT else reference
     with torch.no_grad():
         return backend.loss_and_grad(
@@ -101,9 +100,8 @@ class LogitLoss(torch.autograd.Function):
         if grad is None:
             return (None,) * (6 + len(logits))
         backend, labels, sign, mean = ctx.call
-        if torch.is_grad_enabled():  # create_graph=True: the gradient of plain PyTorch is differentiable
-            backend = reference
-        return (None, None, None, None, None, None, *backend.loss_backward(grad, logits, labels, sign, mean))
+        grads = serving(backend, grad).loss_backward(grad, logits, labels, sign, mean)
+        return (None, None, None, None, None, None, *grads)
 
 
 class LogitLossTerms(torch.autograd.Function):
@@ -117,6 +115,4 @@ class LogitLossTerms(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (logits,) = ctx.saved_tensors
         backend, label, sign = ctx.call
-        if torch.is_grad_enabled():
-            backend = reference
-        return None, backend.loss_terms_backward(grad, logits, label, sign), None, None
+        return None, serving(backend, grad).loss_terms_backward(grad, logits, label, sign), None, None

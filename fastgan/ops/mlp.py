@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.arguments import check_negative_slope, check_tensor
@@ -18,7 +17,7 @@ from fastgan.ops.linear_leaky_relu import (
     cotangent_of_dz,
     linear_leaky_relu_reference,
 )
-from fastgan.ops.routing import Route, apply, route
+from fastgan.ops.routing import Route, apply, outside_autocast, route, serving
 
 
 def mlp(
@@ -62,7 +61,7 @@ def mlp(
     path = route(input, *weights, *biases)
     if path is Route.REFERENCE:
         return mlp_reference(input, weights, biases, negative_slope)
-    rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
+    rows = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), input.shape[-1])
     output: Tensor
     if path is Route.REGISTERED:
         output = rows
@@ -123,11 +122,12 @@ class MLP(torch.autograd.Function):
         return output
 
     @staticmethod
+    @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        settings = (ctx.backend, ctx.negative_slope, ctx.needs_input_grad[2:], ctx.depth)
+        settings = (ctx.negative_slope, ctx.needs_input_grad[2:], ctx.depth)
         if torch.is_grad_enabled():
-            return (None, None, *apply(MLPGrad, *settings, grad, *ctx.saved_tensors))
-        _, grads = _masked_chain(*settings, grad, *ctx.saved_tensors)
+            return (None, None, *apply(MLPGrad, ctx.backend, *settings, grad, *ctx.saved_tensors))
+        _, grads = _masked_chain(serving(ctx.backend, grad), *settings, grad, *ctx.saved_tensors)
         return (None, None, *grads)
 
 
@@ -198,19 +198,26 @@ class MLPGrad(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
         dz, grads = _masked_chain(backend, negative_slope, needs, depth, grad, input, *saved)
-        weights, hidden = _split(depth, saved)
-        ctx.save_for_backward(input, *weights, *hidden, *dz)
-        ctx.backend, ctx.negative_slope, ctx.depth = backend, negative_slope, depth
+        ctx.save_for_backward(grad, input, *saved, *dz)
+        ctx.backend, ctx.negative_slope, ctx.depth, ctx.needs = backend, negative_slope, depth, needs
         return tuple(grads)
 
     @staticmethod
-    @once_differentiable
+    @outside_autocast
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        depth, backend = ctx.depth, ctx.backend
+        depth = ctx.depth
         u, v, w = cotangents[0], cotangents[1 : depth + 1], cotangents[depth + 1 :]
-        saved = ctx.saved_tensors
-        weights, dz = saved[1 : depth + 1], saved[2 * depth :]
-        below = [saved[0], *saved[depth + 1 : 2 * depth]]
+        backend = serving(ctx.backend, *cotangents)
+        grad, input, *saved = ctx.saved_tensors
+        saved, dz = saved[: 3 * depth - 1], saved[3 * depth - 1 :]
+        weights, hidden = _split(depth, saved)
+        if torch.is_grad_enabled():  # a third derivative follows: activations and dz with their graphs
+            biases = saved[depth : 2 * depth]
+            hidden = _activations(backend, ctx.negative_slope, input, weights, biases)[:-1]
+            dz, _ = _masked_chain(
+                backend, ctx.negative_slope, ctx.needs, depth, grad, input, *weights, *biases, *hidden
+            )
+        below = [input, *hidden]
 
         d_weight: list[Tensor | None] = [None] * depth
         d_below: list[Tensor | None] = [None] * depth
@@ -218,18 +225,25 @@ class MLPGrad(torch.autograd.Function):
         for i in range(depth):
             if a is not None:
                 d_weight[i] = backend.wgrad(dz[i], a)
-            if v[i] is not None:
-                d_below[i] = backend.dgrad(dz[i], v[i])
-            a = cotangent_of_dz(backend, below[i], weights[i], a, v[i], w[i], dz[i].shape)
+            of_weight = v[i]
+            if of_weight is not None:
+                d_below[i] = backend.dgrad(dz[i], of_weight)
+            a = cotangent_of_dz(backend, below[i], weights[i], a, of_weight, w[i], dz[i].shape)
             if a is not None and i + 1 < depth:
                 a, _ = backend.bias_leaky_relu_backward(a, below[i + 1], ctx.negative_slope, 1, False)
 
+        needs_bias = ctx.needs_input_grad[6 + depth :]  # behind settings, grad, x and W_1 ... W_L
         d_bias: list[Tensor | None] = [None] * depth
         for i in reversed(range(1, depth)):
             dh = d_below[i]
             if dh is None:
                 continue
-            t, d_bias[i - 1] = backend.bias_leaky_relu_backward(dh, below[i], ctx.negative_slope, 1, True)
+            needs_bias = ctx.needs_input_grad[
+                5 + depth + i
+            ]  # of b_i, behind settings, grad, x and W_1 ... W_L
+            t, d_bias[i - 1] = backend.bias_leaky_relu_backward(
+                dh, below[i], ctx.negative_slope, 1, needs_bias
+            )
             d_weight[i - 1] = _sum(d_weight[i - 1], backend.wgrad(t, below[i - 1]))
             d_below[i - 1] = _sum(d_below[i - 1], backend.dgrad(t, weights[i - 1]))
         return (None, None, None, None, a, d_below[0], *d_weight, *d_bias, *[None] * (depth - 1))

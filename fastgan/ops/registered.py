@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
-from fastgan.kernels import choose
+from fastgan.kernels import choose, reference
 
 _library = torch.library.Library("fastgan", "DEF")
 _ops = torch.ops.fastgan
@@ -32,8 +33,16 @@ for _schema in _SCHEMAS:
     _library.define(_schema)
 
 
+def _plain(tensor: Tensor) -> Tensor:
+    """A subclass without a dispatch of its own reaches the operator as it is."""
+    return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
+
+
 def _register(name: str, kernel: Any, fake: Any) -> None:
-    _library.impl(name, kernel, "CompositeExplicitAutograd")
+    def on_plain_tensors(*arguments: Any) -> Any:
+        return kernel(*tree_map_only(Tensor, _plain, arguments))
+
+    _library.impl(name, on_plain_tensors, "CompositeExplicitAutograd")
     torch.library.register_fake(f"fastgan::{name}", fake, lib=_library)
 
 
@@ -72,7 +81,8 @@ def _logit_loss_fake(
 def _logit_loss_backward(
     grad: Tensor, logits: list[Tensor], labels: list[float], sign: float, mean: bool
 ) -> list[Tensor]:
-    return list(choose(grad).loss_backward(grad, tuple(logits), tuple(labels), sign, mean))
+    grads = choose(grad).loss_backward(grad, tuple(logits), tuple(labels), sign, mean)
+    return [each.contiguous() for each in grads]
 
 
 def _logit_loss_backward_fake(grad: Tensor, logits: list[Tensor], *_: Any) -> list[Tensor]:
@@ -80,11 +90,11 @@ def _logit_loss_backward_fake(grad: Tensor, logits: list[Tensor], *_: Any) -> li
 
 
 def _logit_loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    return choose(logits).loss_terms(logits, label, sign)
+    return choose(logits).loss_terms(logits, label, sign).contiguous()
 
 
 def _logit_loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
-    return choose(logits).loss_terms_backward(grad, logits, label, sign)
+    return choose(logits).loss_terms_backward(grad, logits, label, sign).contiguous()
 
 
 def _contiguous_like(tensor: Tensor) -> Tensor:
@@ -106,8 +116,9 @@ def _save_loss(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor])
 
 
 def _loss_grad(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:
-    grads = _ops.logit_loss_backward(grad, ctx.saved_tensors, ctx.labels, ctx.sign, ctx.mean)
-    return grads, None, None, None, None, None
+    call = grad, ctx.saved_tensors, ctx.labels, ctx.sign, ctx.mean
+    grads = reference.loss_backward(*call) if torch.is_grad_enabled() else _ops.logit_loss_backward(*call)
+    return list(grads), None, None, None, None, None
 
 
 def _save_terms(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -117,7 +128,10 @@ def _save_terms(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _terms_grad(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (logits,) = ctx.saved_tensors
-    return _ops.logit_loss_terms_backward(grad, logits, ctx.label, ctx.sign), None, None
+    call = grad, logits, ctx.label, ctx.sign
+    if torch.is_grad_enabled():
+        return reference.loss_terms_backward(*call), None, None
+    return _ops.logit_loss_terms_backward(*call), None, None
 
 
 _differentiate("logit_loss", _loss_grad, _save_loss)
@@ -128,21 +142,26 @@ _differentiate("logit_loss_terms", _terms_grad, _save_terms)
 
 
 def _bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-    return choose(input).bias_leaky_relu(input, bias, negative_slope, dim)
+    return _in_order_of(input, dim, choose(input).bias_leaky_relu(input, bias, negative_slope, dim))
 
 
 def _bias_leaky_relu_fake(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-    rows = input.movedim(dim, -1)
-    if not input.is_contiguous() and rows.is_contiguous():
-        return rows.new_empty(rows.shape).movedim(-1, dim)
-    return input.new_empty(input.shape)
+    return torch.empty_like(input) if _is_channels_last(input, dim) else _contiguous_like(input)
+
+
+def _is_channels_last(tensor: Tensor, dim: int) -> bool:
+    return not tensor.is_contiguous() and tensor.movedim(dim, -1).is_contiguous()
+
+
+def _in_order_of(like: Tensor, dim: int, result: Tensor) -> Tensor:
+    return result if _is_channels_last(like, dim) else result.contiguous()
 
 
 def _bias_leaky_relu_backward(
     grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
 ) -> tuple[Tensor, Tensor]:
     masked, summed = choose(output).bias_leaky_relu_backward(grad, output, negative_slope, dim, with_bias)
-    return masked, output.new_empty(0) if summed is None else summed
+    return _in_order_of(output, dim, masked), output.new_empty(0) if summed is None else summed
 
 
 def _bias_leaky_relu_backward_fake(
@@ -163,9 +182,16 @@ def _save_bias_leaky_relu(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> 
 
 def _bias_leaky_relu_grad(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (output,) = ctx.saved_tensors
-    needs_bias = ctx.needs_input_grad[1]
-    masked, summed = _ops.bias_leaky_relu_backward(grad, output, ctx.negative_slope, ctx.dim, needs_bias)
-    return masked, summed if needs_bias else None, None, None
+    return *_masked(grad, output, ctx.negative_slope, ctx.dim, ctx.needs_input_grad[1]), None, None
+
+
+def _masked(
+    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    if torch.is_grad_enabled():
+        return reference.bias_leaky_relu_backward(grad, output, negative_slope, dim, with_bias)
+    masked, summed = _ops.bias_leaky_relu_backward(grad, output, negative_slope, dim, with_bias)
+    return masked, summed if with_bias else None
 
 
 _differentiate("bias_leaky_relu", _bias_leaky_relu_grad, _save_bias_leaky_relu)
@@ -192,10 +218,8 @@ def _save_linear_leaky_relu(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -
 def _linear_leaky_relu_grad(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     input, weight, output = ctx.saved_tensors
     needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
-    dz, db = _ops.bias_leaky_relu_backward(grad, output, ctx.negative_slope, 1, needs_bias)
-    dx = dz @ weight if needs_input else None
-    dw = dz.t() @ input if needs_weight else None
-    return dx, dw, db if needs_bias else None, None
+    dz, db = _masked(grad, output, ctx.negative_slope, 1, needs_bias)
+    return dz @ weight if needs_input else None, dz.t() @ input if needs_weight else None, db, None
 
 
 _differentiate("linear_leaky_relu", _linear_leaky_relu_grad, _save_linear_leaky_relu)

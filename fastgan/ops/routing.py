@@ -4,20 +4,24 @@ A raw pointer may be taken from a plain strided tensor in eager PyTorch and from
 ``FakeTensor.data_ptr()`` is 0 and would crash the process. So there are three ways:
 
 - DIRECT: plain tensors, eager: straight to the backend, without the dispatcher's cost.
-- REGISTERED: torch.compile, export, FakeTensor, any dispatch mode or tensor subclass: through the
-  operators of :mod:`fastgan.ops.registered`.
+- REGISTERED: torch.compile, export, tracing, FakeTensor, any dispatch mode or tensor subclass: through
+  the operators of :mod:`fastgan.ops.registered`.
 - REFERENCE: torch.func transforms and forward-mode AD, which differentiate the operation themselves:
   through its plain-PyTorch reference.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+
+from fastgan.kernels import Backend, reference
 
 
 class Route(Enum):
@@ -34,10 +38,10 @@ def route(*tensors: Tensor | None) -> Route:
         return Route.REGISTERED
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return Route.REFERENCE
-    if torch._C._len_torch_dispatch_stack():
+    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
         return Route.REGISTERED
     for t in tensors:
-        if t is not None and (type(t) not in _PLAIN or t.is_meta or t.is_neg()):
+        if t is not None and (type(t) not in _PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor()):
             return Route.REGISTERED
     return Route.DIRECT
 
@@ -47,7 +51,7 @@ def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     if not torch._C._is_any_autocast_enabled():
         return None
     device_type = tensor.device.type
-    if not torch.is_autocast_enabled(device_type):
+    if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
         return None
     return torch.get_autocast_dtype(device_type)
 
@@ -55,3 +59,30 @@ def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
 def apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
     """``function.apply`` without its search for functorch transforms, which :func:`route` has made."""
     return super(torch.autograd.Function, function).apply(*arguments)  # type: ignore[misc]
+
+
+def serving(backend: Backend, *grads: Tensor | None) -> Backend:
+    """Who serves a backward pass: the backend of the forward pass, wherever its kernels can.
+
+    Not for batched, fake or otherwise special gradients; and not with create_graph=True where the result
+    must carry a graph: the reference is differentiable.
+    """
+    if torch.is_grad_enabled() or route(*grads) is not Route.DIRECT:
+        return reference
+    if any(g is not None and torch._C._functorch.is_legacy_batchedtensor(g) for g in grads):
+        return reference  # torch.autograd.grad(..., is_grads_batched=True)
+    return backend
+
+
+def outside_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass that autocast does not reach: its dtypes are those of the forward pass."""
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *grads: Tensor | None) -> Any:
+        if not torch._C._is_any_autocast_enabled():
+            return backward(ctx, *grads)
+        device_type = next((g.device.type for g in grads if g is not None), "cpu")
+        with torch.autocast(device_type, enabled=False):
+            return backward(ctx, *grads)
+
+    return run
