@@ -1,0 +1,93 @@
+// The module fastgan._C. Pointers arrive as integers, from fastgan/kernels/extension.py alone, which has
+// checked device, dtype, contiguity and sizes; nothing is checked again here.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "cpu/bias_leaky_relu.h"
+#include "cpu/dispatch.h"
+#include "cpu/losses.h"
+#include "cpu/parallel.h"
+
+namespace py = pybind11;
+
+namespace fastgan {
+namespace {
+
+using Address = uintptr_t;
+
+void* pointer(Address address) { return reinterpret_cast<void*>(address); }
+
+// Releasing the GIL costs more than a small kernel.
+template <class Work>
+void run(int64_t elements, const Work& work) {
+  if (elements < kParallelElements) return work();
+  const py::gil_scoped_release release;
+  work();
+}
+
+LossTensor loss_tensor(Address logits, int64_t size, double label, Address incoming, Address output) {
+  return {pointer(logits), size, label, pointer(incoming), pointer(output)};
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, module) {
+  module.def("instruction_sets", &instruction_sets);
+  module.def("use_instruction_set", &use_instruction_set);
+  module.def("instruction_set", [] { return kernels().name; });
+  module.attr("SATURATED_LOGIT") = kSaturatedLogit;
+
+  module.def("loss_forward", [](int dtype, Address a, int64_t size_a, double label_a, Address b, int64_t size_b,
+                                double label_b, int count, double sign, bool mean, Address loss, int loss_dtype,
+                                Address stats, int threads) {
+    const LossCall call{static_cast<DType>(dtype),
+                        {loss_tensor(a, size_a, label_a, 0, 0), loss_tensor(b, size_b, label_b, 0, 0)},
+                        count, sign, mean, threads};
+    run(call.elements(), [&] {
+      loss_forward(call, pointer(loss), static_cast<DType>(loss_dtype), static_cast<float*>(pointer(stats)));
+    });
+  });
+  module.def("loss_terms", [](int dtype, Address logits, int64_t size, double label, double sign, Address terms,
+                              int threads) {
+    const LossCall call{static_cast<DType>(dtype), {loss_tensor(logits, size, label, 0, terms), {}}, 1, sign, false,
+                        threads};
+    run(call.elements(), [&] { loss_terms(call); });
+  });
+  module.def("loss_backward", [](int dtype, Address a, int64_t size_a, double label_a, Address incoming_a, Address grad_a,
+                                 Address b, int64_t size_b, double label_b, Address incoming_b, Address grad_b,
+                                 double sign, bool mean, Address incoming, int incoming_dtype, int threads) {
+    const LossCall call{static_cast<DType>(dtype),
+                        {loss_tensor(a, size_a, label_a, incoming_a, grad_a),
+                         loss_tensor(b, size_b, label_b, incoming_b, grad_b)},
+                        2, sign, mean, threads};
+    run(call.elements(), [&] { loss_backward(call, pointer(incoming), static_cast<DType>(incoming_dtype)); });
+  });
+  module.def("loss_forward_backward", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
+                                         int64_t size_b, double label_b, Address grad_b, int count, double sign,
+                                         bool mean, Address incoming, int incoming_dtype, Address loss, int loss_dtype,
+                                         Address stats, int threads) {
+    const LossCall call{static_cast<DType>(dtype),
+                        {loss_tensor(a, size_a, label_a, 0, grad_a), loss_tensor(b, size_b, label_b, 0, grad_b)},
+                        count, sign, mean, threads};
+    run(call.elements(), [&] {
+      loss_forward_backward(call, pointer(incoming), static_cast<DType>(incoming_dtype), pointer(loss),
+                            static_cast<DType>(loss_dtype), static_cast<float*>(pointer(stats)));
+    });
+  });
+
+  module.def("bias_leaky_relu_forward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
+                                           double negative_slope, Address x, Address bias, Address y, int threads) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, threads};
+    run(outer * channels * inner, [&] { bias_leaky_relu_forward(shape, pointer(x), pointer(bias), pointer(y)); });
+  });
+  module.def("bias_leaky_relu_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
+                                            double negative_slope, Address dy, Address y, Address dx, Address grad_bias,
+                                            int threads) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, threads};
+    run(outer * channels * inner, [&] {
+      bias_leaky_relu_backward(shape, pointer(dy), pointer(y), pointer(dx), pointer(grad_bias));
+    });
+  });
+}
+
+}  // namespace fastgan

@@ -1,0 +1,21 @@
+// Bias + leaky ReLU over [outer, channels, inner], channels innermost where inner is 1.
+#pragma once
+
+#include "kernels.h"
+
+namespace fastgan {
+
+struct LayerShape {
+  DType dtype;
+  int64_t outer, channels, inner;
+  double negative_slope;
+  int threads;
+};
+
+// y = leaky_relu(x + bias); bias may be null, y may be x.
+void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void* bias, void* y);
+// dx = dy * slope(y), and in the same pass, unless null, grad_bias = dx summed over all but channels.
+// dx may be dy.
+void bias_leaky_relu_backward(const LayerShape& shape, const void* dy, const void* y, void* dx, void* grad_bias);
+
+}  // namespace fastgan

@@ -1,0 +1,49 @@
+// Which instruction set serves: the best one the machine has, chosen once at load.
+#include "dispatch.h"
+
+namespace fastgan {
+
+extern const KernelTable kernels_baseline;
+#if defined(FASTGAN_X86)
+extern const KernelTable kernels_avx2;
+extern const KernelTable kernels_avx512;
+#endif
+
+static const KernelTable* best() {
+#if defined(FASTGAN_X86)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return &kernels_avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &kernels_avx2;
+#endif
+  return &kernels_baseline;
+}
+
+static const KernelTable* chosen = best();
+
+const KernelTable& kernels() { return *chosen; }
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names{"baseline"};
+#if defined(FASTGAN_X86)
+  if (best() != &kernels_baseline) names.push_back("avx2");
+  if (best() == &kernels_avx512) names.push_back("avx512");
+#endif
+  return names;
+}
+
+bool use_instruction_set(const std::string& name) {
+  for (const std::string& known : instruction_sets()) {
+    if (known != name) continue;
+    chosen = &kernels_baseline;
+#if defined(FASTGAN_X86)
+    if (name == "avx2") chosen = &kernels_avx2;
+    if (name == "avx512") chosen = &kernels_avx512;
+#endif
+    return true;
+  }
+  return false;
+}
+
+}  // namespace fastgan

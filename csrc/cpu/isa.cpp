@@ -1,0 +1,29 @@
+// Compiled once for each instruction set, with FASTGAN_ISA its name and the compiler's flags for it.
+#include "bias_leaky_relu_loops.h"
+#include "kernels.h"
+#include "loss_loops.h"
+
+#define FASTGAN_NAME_(isa) kernels_##isa
+#define FASTGAN_NAME(isa) FASTGAN_NAME_(isa)
+#define FASTGAN_STRING_(isa) #isa
+#define FASTGAN_STRING(isa) FASTGAN_STRING_(isa)
+#define FASTGAN_EACH_DTYPE(function) {function<double>, function<float>, function<Half>, function<BFloat16>}
+
+namespace fastgan {
+
+extern const KernelTable FASTGAN_NAME(FASTGAN_ISA);
+
+const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
+    FASTGAN_STRING(FASTGAN_ISA),
+    FASTGAN_EACH_DTYPE(loss_sum),
+    FASTGAN_EACH_DTYPE(loss_sum_with_stats),
+    FASTGAN_EACH_DTYPE(loss_terms),
+    FASTGAN_EACH_DTYPE(loss_grad),
+    FASTGAN_EACH_DTYPE(loss_sum_and_grad),
+    FASTGAN_EACH_DTYPE(bias_leaky_relu_rows),
+    FASTGAN_EACH_DTYPE(bias_leaky_relu_plane),
+    FASTGAN_EACH_DTYPE(leaky_relu_grad_rows),
+    FASTGAN_EACH_DTYPE(leaky_relu_grad_plane),
+};
+
+}  // namespace fastgan

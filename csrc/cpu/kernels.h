@@ -1,0 +1,53 @@
+// The inner loops, as a table of functions for one instruction set.
+//
+// isa.cpp is compiled once for each instruction set and fills one table; dispatch.cpp picks a table
+// when the module loads. Every function works on one chunk on one thread: chunks, threads and the
+// order of sums belong to losses.cpp and bias_leaky_relu.cpp.
+#pragma once
+
+#include "types.h"
+
+namespace fastgan {
+
+// Sums over one chunk of logits.
+struct LossSums {
+  double loss = 0;
+  double sigmoid = 0;
+  double saturated = 0;
+};
+
+// What to do with one chunk of logits t. Loss terms are label softplus(-t) + (1 - label) softplus(t).
+struct LossChunk {
+  const void* logits;
+  int64_t size;
+  double label;
+  double scale;          // of terms and gradients: the sign, 1/N, the incoming gradient
+  const void* incoming;  // an incoming gradient for each element, or null
+  void* output;          // terms or gradients, where the function writes any
+};
+
+struct KernelTable {
+  const char* name;
+  // One entry a DType.
+  LossSums (*loss_sum[4])(const LossChunk&);
+  LossSums (*loss_sum_with_stats[4])(const LossChunk&);
+  void (*loss_terms[4])(const LossChunk&);
+  void (*loss_grad[4])(const LossChunk&);
+  LossSums (*loss_sum_and_grad[4])(const LossChunk&);  // with statistics
+
+  // y = leaky_relu(x + bias); bias may be null, y may be x. rows x channels, channels innermost.
+  void (*bias_leaky_relu_rows[4])(const void* x, const void* bias, void* y, int64_t rows, int64_t channels,
+                                  double negative_slope);
+  // One channel's plane; bias is one element or null.
+  void (*bias_leaky_relu_plane[4])(const void* x, const void* bias, void* y, int64_t size, double negative_slope);
+  // dx = dy * slope(y); dx may be dy. sums (of the compute type, may be null) receives dx summed over rows.
+  void (*leaky_relu_grad_rows[4])(const void* dy, const void* y, void* dx, void* sums, int64_t rows,
+                                  int64_t channels, double negative_slope);
+  double (*leaky_relu_grad_plane[4])(const void* dy, const void* y, void* dx, int64_t size, double negative_slope);
+};
+
+// Elements in a chunk: 64 KiB of floats, which stay in L2 while every function runs over them.
+constexpr int64_t kChunk = 16384;
+const KernelTable& kernels();
+
+}  // namespace fastgan

@@ -1,0 +1,87 @@
+// Chunks, threads and the order of sums. A partial sum belongs to a chunk of the input, never to a
+// thread, and the partials are added in order: the same bits for any number of threads.
+#include "losses.h"
+
+#include <vector>
+
+#include "parallel.h"
+#include "storage.h"
+
+namespace fastgan {
+namespace {
+
+int64_t chunks_of(int64_t size) { return (size + kChunk - 1) / kChunk; }
+
+// Calls visit(index, chunk) for every chunk of every tensor; indices run through both.
+template <class Visit>
+void for_each_chunk(const LossCall& call, double scalar, const Visit& visit) {
+  const int64_t first = chunks_of(call.tensors[0].size);
+  const int64_t all = first + chunks_of(call.tensors[1].size);
+  for_each_piece(all, call.elements(), call.threads, [&](int64_t index) {
+    const LossTensor& tensor = call.tensors[index < first ? 0 : 1];
+    const int64_t start = (index < first ? index : index - first) * kChunk;
+    const int64_t size = tensor.size - start < kChunk ? tensor.size - start : kChunk;
+    const double scale = call.sign * scalar / (call.mean ? static_cast<double>(tensor.size) : 1.0);
+    visit(index, LossChunk{advance(tensor.logits, start, call.dtype), size, tensor.label, scale,
+                           advance(tensor.incoming, start, call.dtype), advance(tensor.output, start, call.dtype)});
+  });
+}
+
+// Runs `kernel` on every chunk and adds its sums up.
+void reduce(const LossCall& call, double scalar, LossSums (*kernel)(const LossChunk&), void* loss, DType loss_dtype,
+            float* stats) {
+  const int64_t first = chunks_of(call.tensors[0].size);
+  LossSums few[2];  // small inputs need no allocation
+  std::vector<LossSums> many;
+  LossSums* partials = few;
+  const int64_t all = first + chunks_of(call.tensors[1].size);
+  if (all > 2) {
+    many.resize(static_cast<size_t>(all));
+    partials = many.data();
+  }
+  for_each_chunk(call, scalar, [&](int64_t index, const LossChunk& chunk) { partials[index] = kernel(chunk); });
+
+  double total = 0, saturated = 0;
+  for (int which = 0; which < call.count; ++which) {
+    const auto size = static_cast<double>(call.tensors[which].size);
+    LossSums sums;
+    for (int64_t index = which == 0 ? 0 : first; index < (which == 0 ? first : all); ++index) {
+      sums.loss += partials[index].loss;
+      sums.sigmoid += partials[index].sigmoid;
+      sums.saturated += partials[index].saturated;
+    }
+    total += call.mean ? sums.loss / size : sums.loss;  // the mean of nothing is nan, as in PyTorch
+    saturated += sums.saturated;
+    if (stats != nullptr) stats[which] = static_cast<float>(sums.sigmoid / size);
+  }
+  store_element(loss, loss_dtype, call.sign * total);
+  if (stats != nullptr) stats[call.count] = static_cast<float>(saturated / static_cast<double>(call.elements()));
+}
+
+double scalar_or_one(const void* scalar, DType dtype) { return scalar == nullptr ? 1.0 : load_element(scalar, dtype); }
+
+}  // namespace
+
+void loss_forward(const LossCall& call, void* loss, DType loss_dtype, float* stats) {
+  const auto& table = stats == nullptr ? kernels().loss_sum : kernels().loss_sum_with_stats;
+  reduce(call, 1.0, table[static_cast<int>(call.dtype)], loss, loss_dtype, stats);
+}
+
+void loss_terms(const LossCall& call) {
+  const auto kernel = kernels().loss_terms[static_cast<int>(call.dtype)];
+  for_each_chunk(call, 1.0, [kernel](int64_t, const LossChunk& chunk) { kernel(chunk); });
+}
+
+void loss_backward(const LossCall& call, const void* incoming, DType incoming_dtype) {
+  const auto kernel = kernels().loss_grad[static_cast<int>(call.dtype)];
+  for_each_chunk(call, scalar_or_one(incoming, incoming_dtype),
+                 [kernel](int64_t, const LossChunk& chunk) { kernel(chunk); });
+}
+
+void loss_forward_backward(const LossCall& call, const void* incoming, DType incoming_dtype, void* loss,
+                           DType loss_dtype, float* stats) {
+  reduce(call, scalar_or_one(incoming, incoming_dtype), kernels().loss_sum_and_grad[static_cast<int>(call.dtype)], loss,
+         loss_dtype, stats);
+}
+
+}  // namespace fastgan

@@ -1,0 +1,130 @@
+// The scalar mathematics of every kernel, once, for host and device.
+//
+// Everything a loss needs follows from e = exp(-|t|), which lies in [0, 1] and cannot overflow:
+//   softplus(t) = max(t, 0) + log1p(e)
+//   sigmoid(t)  = (t > 0 ? 1 : e) / (1 + e)
+// nan passes through every function; infinities give the limits.
+//
+// The float versions are straight-line code on purpose: a loop over them vectorizes, which a call
+// into libm does not. double goes to libm.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__CUDACC__)
+#define FASTGAN_HD static __host__ __device__ __forceinline__
+#else
+// Internal linkage: these headers are compiled once for each instruction set, and a merged inline
+// symbol could bring AVX-512 code to a machine without it.
+#define FASTGAN_HD static inline __attribute__((always_inline))
+#endif
+
+namespace fastgan {
+
+// A logit is called saturated when its sigmoid lies within 0.1 % of 0 or 1: |t| > log(999).
+constexpr double kSaturatedLogit = 6.906754778648554;
+
+FASTGAN_HD int32_t bits_of(float value) {
+  int32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+FASTGAN_HD float float_of(int32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// exp(x) for x <= 0, below 2 ulp, denormal results included.
+FASTGAN_HD float exp_nonpositive(float x) {
+  x = x < -104.0f ? -104.0f : x;  // rounds to zero from here on; the comparison lets nan through
+  constexpr float kRoundToInteger = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
+  const float shifted = x * 1.44269504f + kRoundToInteger;
+  const float n = shifted - kRoundToInteger;
+  // x = n log 2 + r with log 2 in two parts, the first short enough for an exact product.
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  // Minimax on |r| <= log(2) / 2, relative error 3e-9.
+  const float q =
+      0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.008368745f + r * 0.0013814539f)));
+  const float exp_r = 1.0f + (r + r * r * q);
+  // 2^n in two factors, so that results under 2^-126 come out as denormals instead of garbage.
+  const int32_t exponent = bits_of(shifted) - bits_of(kRoundToInteger);
+  const int32_t half = exponent >> 1;
+  const float first = float_of(static_cast<int32_t>(static_cast<uint32_t>(half + 127) << 23));
+  const float second = float_of(static_cast<int32_t>(static_cast<uint32_t>(exponent - half + 127) << 23));
+  return exp_r * first * second;
+}
+
+FASTGAN_HD double exp_nonpositive(double x) { return exp(x); }
+
+// log(1 + p) for 0 <= p < 2^24, below 2 ulp.
+FASTGAN_HD float log1p_nonnegative(float p) {
+  const float u = 1.0f + p;
+  const float rounding = (p - (u - 1.0f)) / u;  // what u lost, seen through the logarithm
+  // u = 2^k m with m in [sqrt(1/2), sqrt(2))
+  constexpr int32_t kSqrtHalf = 0x3f3504f3;
+  const int32_t shifted = bits_of(u) - kSqrtHalf;
+  const float k = static_cast<float>(shifted >> 23);
+  const float m = float_of((shifted & 0x007fffff) + kSqrtHalf);
+  // log m = 2 atanh(s) with s = (m - 1) / (m + 1), |s| < 0.172
+  const float f = m - 1.0f;
+  const float s = f / (2.0f + f);
+  const float z = s * s;
+  const float tail = z * (0.333333333f + z * (0.2f + z * (0.142857143f + z * 0.111111111f)));
+  // 2 s = f - s f keeps the leading term exact; log 2 in two parts as above.
+  const float log_m = f - s * (f - 2.0f * tail);
+  return k * 0.693359375f + (log_m + (rounding - k * 2.12194440e-4f));
+}
+
+FASTGAN_HD double log1p_nonnegative(double p) { return log1p(p); }
+
+// Products of many (1 + e) replace sums of many log1p(e): with p = prod(1 + e) - 1, one more factor is
+//   p <- p + e + p e
+// exact to rounding even where every e is tiny, and log1p(p) is the sum so far.
+template <class A>
+FASTGAN_HD A product_minus_one(A p, A e) {
+  return p + (e + p * e);
+}
+
+// The part of label * softplus(-t) + (1 - label) * softplus(t) that is not log1p(exp(-|t|)):
+// (1 - label) t for t > 0, -label t otherwise. A weight of zero wins over an infinite logit.
+template <class A>
+FASTGAN_HD A linear_part(A t, A label) {
+  const A weight = t > A(0) ? A(1) - label : label;
+  const A magnitude = t > A(0) ? t : -t;
+  return weight == A(0) ? A(0) : weight * magnitude;
+}
+
+template <class A>
+FASTGAN_HD A exp_minus_abs(A t) {
+  return exp_nonpositive(t > A(0) ? -t : t);
+}
+
+template <class A>
+FASTGAN_HD A sigmoid(A t, A e) {
+  const A larger = A(1) / (A(1) + e);
+  return t > A(0) ? larger : e * larger;
+}
+
+// d/dt of the labelled softplus: sigmoid(t) - label, written (1 - label) sigmoid(t) - label sigmoid(-t)
+// so that neither end cancels.
+template <class A>
+FASTGAN_HD A loss_slope(A t, A e, A label) {
+  return (A(1) - label) * sigmoid(t, e) - label * sigmoid(-t, e);
+}
+
+template <class A>
+FASTGAN_HD A leaky_relu(A z, A negative_slope) {
+  return z > A(0) ? z : negative_slope * z;
+}
+
+// The slope at z is read from the output y: for negative_slope >= 0 they have the same sign.
+template <class A>
+FASTGAN_HD A leaky_relu_gradient(A gradient, A y, A negative_slope) {
+  return y > A(0) ? gradient : negative_slope * gradient;
+}
+
+}  // namespace fastgan

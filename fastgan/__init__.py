@@ -1,0 +1,40 @@
+"""fastgan: fused kernels and a lean loop for training generative adversarial networks in PyTorch."""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from fastgan import nn, ops
+from fastgan.fusion import fuse
+from fastgan.kernels import available_backends, use_backend
+from fastgan.ops import bias_leaky_relu, discriminator_loss, generator_loss, linear_leaky_relu, mlp
+
+if TYPE_CHECKING:
+    from fastgan.training import TrainConfig, Trainer
+
+try:
+    __version__ = version("fastgan")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0.0.0"
+
+__all__ = [
+    "TrainConfig",
+    "Trainer",
+    "available_backends",
+    "bias_leaky_relu",
+    "discriminator_loss",
+    "fuse",
+    "generator_loss",
+    "linear_leaky_relu",
+    "mlp",
+    "nn",
+    "ops",
+    "use_backend",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Training pulls in the extra fastgan[train]; the kernels alone do not need it.
+    if name in ("Trainer", "TrainConfig"):
+        return getattr(import_module("fastgan.training"), name)
+    raise AttributeError(f"module 'fastgan' has no attribute {name!r}")

@@ -1,0 +1,161 @@
+"""Which backend serves a tensor.
+
+A backend is one module with the functions of :class:`Backend`: plain tensors in, new plain tensors out,
+no autograd. CPU tensors are served by ``cpp``, then ``reference``. A choice that is not the best one for
+the device warns once; a backend forced by :func:`use_backend` or ``FASTGAN_BACKEND`` never falls back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from functools import cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels import extension, reference
+
+
+class Backend(Protocol):
+    """What every backend module offers.
+
+    A *loss* is one or two tensors of logits t, of any shape, each with its BCE label, and a sign::
+
+        terms_i = sign * (label_i * softplus(-t_i) + (1 - label_i) * softplus(t_i))
+
+    reduced over each tensor by itself and then added. Layers take matrices: ``input [N, K]``,
+    ``weight [M, K]``, ``grad`` and ``output [N, M]``.
+    """
+
+    def why_not(self, device_type: str) -> str | None:
+        """Why it cannot serve tensors on such a device, with the remedy; None if it can."""
+
+    def loss_forward(
+        self,
+        logits: Sequence[Tensor],
+        labels: Sequence[float],
+        sign: float,
+        reduction: str,
+        loss_dtype: torch.dtype,
+        with_stats: bool,
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """The reduced loss in ``loss_dtype``, or the terms of each tensor for "none"; and statistics:
+        float32, the mean of sigmoid for each tensor, then the share of saturated logits."""
+
+    def loss_backward(
+        self,
+        grads: Sequence[Tensor],
+        logits: Sequence[Tensor],
+        labels: Sequence[float],
+        sign: float,
+        reduction: str,
+    ) -> list[Tensor]:
+        """Gradients of the logits; ``grads`` is one scalar, or one tensor for each tensor of logits,
+        or nothing, which means 1."""
+
+    def loss_forward_backward(
+        self,
+        logits: Sequence[Tensor],
+        labels: Sequence[float],
+        sign: float,
+        reduction: str,
+        scale: Tensor | None,
+        loss_dtype: torch.dtype,
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Loss ("mean" or "sum"), ``scale`` times its gradients, and statistics, in one pass."""
+
+    def bias_leaky_relu(
+        self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
+    ) -> Tensor: ...
+
+    def bias_leaky_relu_backward(
+        self, grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """``grad`` times the slope read from the sign of ``output``, and its sum over all but ``dim``."""
+
+    def linear_leaky_relu(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
+    ) -> Tensor: ...
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor: ...
+
+    def dgrad(self, grad: Tensor, weight: Tensor) -> Tensor:
+        """``grad @ weight``, [N, K]."""
+
+    def dgrad_leaky_relu(
+        self, grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """dgrad through the layer below, whose output this layer took: masked, and its bias gradient."""
+
+    def wgrad(self, grad: Tensor, input: Tensor) -> Tensor:
+        """``grad.T @ input``, [M, K]."""
+
+
+BACKENDS: dict[str, Backend] = {"cpp": extension, "reference": reference}
+# The best first. Other devices: the reference.
+_PREFERRED = {"cpu": ("cpp", "reference"), "cuda": ("reference",)}
+
+_forced: ContextVar[str | None] = ContextVar("fastgan_backend", default=None)
+
+
+def _known(name: str, said_by: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"{said_by} names no backend: {name!r}; choose one of {', '.join(BACKENDS)}")
+    return name
+
+
+@contextlib.contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Serve every fastgan operation inside the block from one backend.
+
+    An operation that this backend cannot serve raises RuntimeError. A backward pass uses the backend of
+    its forward pass, wherever it runs.
+
+    Args:
+        name: "cpp" or "reference".
+
+    Raises:
+        ValueError: no backend has that name.
+    """
+    token = _forced.set(_known(name, "use_backend()"))
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def available_backends(device_type: str = "cpu") -> list[str]:
+    """The backends that can serve tensors on such a device here, the best first."""
+    names = _PREFERRED.get(device_type, ("reference",))
+    return [name for name in names if BACKENDS[name].why_not(device_type) is None]
+
+
+def report() -> list[tuple[str, str | None]]:
+    """Each backend and why it cannot be had on this machine (None: it can)."""
+    return [("cpp", extension.why_not("cpu")), ("reference", None)]
+
+
+def choose(tensor: Tensor) -> Backend:
+    """The backend for a tensor on this device: the forced one, else the best that is there."""
+    device_type = "cpu" if tensor.is_cpu else tensor.device.type
+    return _choose(device_type, _forced.get() or os.environ.get("FASTGAN_BACKEND"))
+
+
+@cache
+def _choose(device_type: str, forced: str | None) -> Backend:
+    if forced:
+        backend = BACKENDS[_known(forced, "FASTGAN_BACKEND")]
+        reason = backend.why_not(device_type)
+        if reason is not None:
+            raise RuntimeError(f"the {forced} backend was asked for but cannot serve: {reason}")
+        return backend
+    best = available_backends(device_type)[0]
+    if best == "reference":
+        reason = extension.why_not(device_type)
+        warnings.warn(f"fastgan runs on plain PyTorch here: {reason}", RuntimeWarning, stacklevel=5)
+    return BACKENDS[best]

@@ -1,0 +1,31 @@
+"""The fused operations. One file each: the function, its plain-PyTorch reference, its gradient."""
+
+from fastgan.ops import registered as registered
+from fastgan.ops.bias_leaky_relu import bias_leaky_relu, bias_leaky_relu_reference
+from fastgan.ops.discriminator_loss import (
+    discriminator_loss,
+    discriminator_loss_reference,
+    discriminator_loss_value_and_grad,
+)
+from fastgan.ops.generator_loss import (
+    generator_loss,
+    generator_loss_reference,
+    generator_loss_value_and_grad,
+)
+from fastgan.ops.linear_leaky_relu import linear_leaky_relu, linear_leaky_relu_reference
+from fastgan.ops.mlp import mlp, mlp_reference
+
+__all__ = [
+    "bias_leaky_relu",
+    "bias_leaky_relu_reference",
+    "discriminator_loss",
+    "discriminator_loss_reference",
+    "discriminator_loss_value_and_grad",
+    "generator_loss",
+    "generator_loss_reference",
+    "generator_loss_value_and_grad",
+    "linear_leaky_relu",
+    "linear_leaky_relu_reference",
+    "mlp",
+    "mlp_reference",
+]

@@ -1,0 +1,53 @@
+"""What every operation checks first. Messages name the argument, its value and the remedy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_tensor(tensor: Tensor, name: str) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, but is {type(tensor).__name__}")
+    if tensor.dtype not in DTYPES:
+        raise TypeError(
+            f"{name} must be float32, bfloat16, float16 or float64, but is {tensor.dtype}; "
+            "convert it, for example with .float()"
+        )
+    if tensor.layout is not torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, but is {tensor.layout}; convert it with .to_dense()")
+
+
+def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
+    """The same device and dtype as another argument."""
+    check_tensor(tensor, name)
+    if tensor.device != other.device:
+        raise ValueError(
+            f"{name} is on {tensor.device} but {other_name} on {other.device}; move one with .to(...)"
+        )
+    if tensor.dtype is not other.dtype:
+        raise TypeError(
+            f"{name} is {tensor.dtype} but {other_name} {other.dtype}; convert one with .to(dtype)"
+        )
+
+
+def check_reduction(reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', but is {reduction!r}")
+
+
+def check_negative_slope(negative_slope: float) -> None:
+    """The kernels read the slope from the sign of the output, which a negative slope would lose."""
+    if not 0.0 <= negative_slope < float("inf"):
+        raise ValueError(f"negative_slope must be finite and not negative, but is {negative_slope}")
+
+
+def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bias") -> None:
+    if bias is None:
+        return
+    check_like(bias, name, like, "input")
+    if bias.shape != (channels,):
+        raise ValueError(f"{name} must have shape ({channels},), but has {tuple(bias.shape)}")

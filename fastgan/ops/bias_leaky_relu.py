@@ -1,0 +1,124 @@
+"""Bias + leaky ReLU, one pass: what follows a convolution or a product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fastgan.kernels import Backend, choose
+from fastgan.ops.arguments import check_bias, check_negative_slope, check_tensor
+from fastgan.ops.routing import Route, autocast_dtype, route
+
+
+def bias_leaky_relu(
+    input: Tensor, bias: Tensor | None = None, negative_slope: float = 0.2, *, dim: int = 1
+) -> Tensor:
+    """``leaky_relu(input + bias)`` with the bias along one dimension.
+
+    One pass forward, and one backward that also sums the bias gradient. The output alone is saved: for a
+    slope that is not negative it has the sign of its argument. (Maas et al. 2013.)
+
+    Args:
+        input: any shape with at least one dimension, contiguous or channels_last without a copy.
+        bias: ``[input.shape[dim]]``, or None.
+        negative_slope: slope at and below zero, not negative.
+        dim: the channels' dimension: 1 after a convolution, -1 after a linear layer.
+
+    Returns:
+        A tensor like ``input``, in its memory order. Under autocast a bias of another dtype is cast to
+        the input's, as the convolution before it would have done.
+
+    Raises:
+        TypeError: an argument is not a float tensor, or dtypes differ outside autocast.
+        ValueError: shapes do not fit, devices differ, or ``negative_slope`` is negative.
+        IndexError: ``dim`` is out of range.
+    """
+    check_tensor(input, "input")
+    check_negative_slope(negative_slope)
+    if not -input.dim() <= dim < input.dim():
+        raise IndexError(f"dim {dim} is out of range for an input of {input.dim()} dimensions")
+    dim %= input.dim()
+    if bias is not None and bias.dtype is not input.dtype and autocast_dtype(input) is not None:
+        bias = bias.to(input.dtype)
+    check_bias(bias, input.shape[dim], input)
+    path = route(input, bias)
+    if path is Route.REFERENCE:
+        return bias_leaky_relu_reference(input, bias, negative_slope, dim)
+    if path is Route.REGISTERED:
+        result: Tensor = torch.ops.fastgan.bias_leaky_relu(input, bias, negative_slope, dim)
+        return result
+    backend = choose(input)
+    if torch.is_grad_enabled() and (input.requires_grad or (bias is not None and bias.requires_grad)):
+        result = BiasLeakyReLU.apply(backend, input, bias, negative_slope, dim)
+        return result
+    return backend.bias_leaky_relu(input, bias, negative_slope, dim)
+
+
+def bias_leaky_relu_reference(
+    input: Tensor, bias: Tensor | None = None, negative_slope: float = 0.2, dim: int = 1
+) -> Tensor:
+    """What :func:`bias_leaky_relu` computes, in plain PyTorch."""
+    if bias is not None:
+        input = input + bias.view([-1 if i == dim % input.dim() else 1 for i in range(input.dim())])
+    return F.leaky_relu(input, negative_slope)
+
+
+class BiasLeakyReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, backend: Backend, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
+    ) -> Tensor:
+        output = backend.bias_leaky_relu(input, bias, negative_slope, dim)
+        ctx.save_for_backward(output)
+        ctx.backend, ctx.negative_slope, ctx.dim = backend, negative_slope, dim
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (output,) = ctx.saved_tensors
+        arguments = (grad, output, ctx.negative_slope, ctx.dim, ctx.needs_input_grad[2])
+        if torch.is_grad_enabled():
+            grads = BiasLeakyReLUGrad.apply(ctx.backend, *arguments)
+        else:
+            grads = ctx.backend.bias_leaky_relu_backward(*arguments)
+        return (None, *grads, None, None)
+
+
+class BiasLeakyReLUGrad(torch.autograd.Function):
+    """(grad) -> (grad_input, grad_bias): linear in grad, as the mask is constant almost everywhere."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        backend: Backend,
+        grad: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        dim: int,
+        with_bias: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output)
+        ctx.backend, ctx.negative_slope, ctx.dim = backend, negative_slope, dim
+        return backend.bias_leaky_relu_backward(grad, output, negative_slope, dim, with_bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_input: Tensor | None, grad_bias: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        (output,) = ctx.saved_tensors
+        total = grad_input
+        if grad_bias is not None:
+            along = grad_bias.view([-1 if i == ctx.dim else 1 for i in range(output.dim())])
+            total = along.expand_as(output) if total is None else total + along
+        if total is None:
+            return None, None, None, None, None, None
+        masked, _ = ctx.backend.bias_leaky_relu_backward(
+            total, output, ctx.negative_slope, ctx.dim, False
+        )
+        return None, masked, None, None, None, None

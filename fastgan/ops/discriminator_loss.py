@@ -1,0 +1,119 @@
+"""The discriminator's loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan.ops.arguments import check_like
+from fastgan.ops.logit_loss import LossSpec, check_loss, logit_loss, logit_loss_value_and_grad
+
+_NAMES = ("real_logits", "fake_logits")
+
+
+def discriminator_loss(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    real_label: float = 1.0,
+    reduction: str = "mean",
+    return_stats: bool = False,
+) -> Tensor | tuple[Tensor, ...]:
+    r"""Binary cross-entropy with logits of a discriminator, :math:`-V(D, G)`.
+
+    .. math:: L_D = \frac1N \sum_i \mathrm{softplus}(-r_i) + \frac1M \sum_j \mathrm{softplus}(f_j)
+
+    with logits r = D(x) of real and f = D(G(z)) of generated samples. The two terms are *summed*, not
+    averaged: at D = 1/2 the loss is 2 log 2. (Goodfellow et al. 2014, eq. 1; arXiv:1406.2661.)
+
+    Args:
+        real_logits: D(x) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16.
+        fake_logits: D(G(z)) likewise, of the same dtype and device; its shape may differ.
+        real_label: label t of the real samples, in [0, 1]; below 1 is one-sided label smoothing
+            (Salimans et al. 2016, section 3.4): ``t * softplus(-r) + (1 - t) * softplus(r)``.
+        reduction: "mean" or "sum" over each tensor by itself, or "none".
+        return_stats: also return a float32 tensor [mean D(x), mean D(G(z)), share of saturated logits],
+            computed in the same pass; saturated means that D is within 0.1 % of 0 or 1.
+
+    Returns:
+        A scalar of the logits' dtype (float32 under autocast); for "none" the pair of term tensors.
+        With ``return_stats`` the statistics follow: ``(loss, stats)`` or ``(real, fake, stats)``.
+
+    Raises:
+        TypeError: an argument is not a float tensor, or the dtypes differ.
+        ValueError: devices differ, or ``real_label`` or ``reduction`` is not among the values above.
+
+    >>> discriminator_loss(torch.zeros(4, 1), torch.zeros(4, 1))
+    tensor(1.3863)
+    """
+    spec = _spec(real_logits, fake_logits, real_label, reduction)
+    values, stats = logit_loss(
+        spec,
+        (real_logits, fake_logits),
+        reduction,
+        return_stats,
+        lambda: _as_tuple(
+            discriminator_loss_reference(real_logits, fake_logits, real_label, reduction)
+        ),
+    )
+    if stats is not None:
+        return (*values, stats)
+    return values if reduction == "none" else values[0]
+
+
+def discriminator_loss_reference(
+    real_logits: Tensor, fake_logits: Tensor, real_label: float = 1.0, reduction: str = "mean"
+) -> Tensor | tuple[Tensor, Tensor]:
+    """What :func:`discriminator_loss` computes, in plain PyTorch."""
+    real = real_label * _softplus(-real_logits)
+    if real_label != 1.0:
+        real = real + (1.0 - real_label) * _softplus(real_logits)
+    fake = _softplus(fake_logits)
+    if reduction == "none":
+        return real, fake
+    return real.mean() + fake.mean() if reduction == "mean" else real.sum() + fake.sum()
+
+
+def discriminator_loss_value_and_grad(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    real_label: float = 1.0,
+    reduction: str = "mean",
+    scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss and gradients in one pass over the logits, outside autograd: for a training step.
+
+    Pass the gradients on with ``torch.autograd.backward([real_logits, fake_logits], [grad_real, grad_fake])``.
+
+    Args:
+        real_logits, fake_logits, real_label: as for :func:`discriminator_loss`.
+        reduction: "mean" or "sum".
+        scale: a scalar tensor on the same device that multiplies the gradients, not the loss: the scale
+            of a gradient scaler, or one over the number of accumulated batches.
+
+    Returns:
+        ``(loss, grad_real, grad_fake, stats)``; gradients have the shape and dtype of their logits.
+    """
+    spec = _spec(real_logits, fake_logits, real_label, reduction)
+    loss, (grad_real, grad_fake), stats = logit_loss_value_and_grad(
+        spec, (real_logits, fake_logits), reduction, scale
+    )
+    return loss, grad_real, grad_fake, stats
+
+
+def _spec(real_logits: Tensor, fake_logits: Tensor, real_label: float, reduction: str) -> LossSpec:
+    check_loss((real_logits, fake_logits), _NAMES, reduction)
+    check_like(fake_logits, "fake_logits", real_logits, "real_logits")
+    if not 0.0 <= real_label <= 1.0:
+        raise ValueError(f"real_label must lie in [0, 1], but is {real_label}")
+    return LossSpec((real_label, 0.0), 1.0)
+
+
+def _softplus(t: Tensor) -> Tensor:
+    # F.softplus turns into the identity at 20, which float64 notices.
+    return torch.logaddexp(t, t.new_zeros(()))
+
+
+def _as_tuple(value: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)

@@ -1,0 +1,195 @@
+"""Linear layer + leaky ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fastgan.kernels import Backend, choose
+from fastgan.ops.arguments import check_bias, check_like, check_negative_slope, check_tensor
+from fastgan.ops.routing import Route, autocast_dtype, route
+
+
+def linear_leaky_relu(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, negative_slope: float = 0.2
+) -> Tensor:
+    """``leaky_relu(input @ weight.T + bias)``.
+
+    z = x Wᵀ + b is never stored: the backward reads the slope from the output. One pass over the incoming
+    gradient gives dz and db; then dx = dz W (dgrad) and dW = dzᵀ x (wgrad). Twice differentiable, as
+    gradient penalties need.
+
+    Args:
+        input: [..., in_features], any strides.
+        weight: [out_features, in_features].
+        bias: [out_features], or None.
+        negative_slope: slope at and below zero, not negative.
+
+    Returns:
+        [..., out_features], of the input's dtype; under autocast arguments are cast as ``F.linear`` does.
+
+    Raises:
+        TypeError: an argument is not a float tensor, or dtypes differ outside autocast.
+        ValueError: shapes do not fit, devices differ, or ``negative_slope`` is negative.
+    """
+    check_negative_slope(negative_slope)
+    input, weight, bias = autocast_like_linear(input, weight, bias)
+    check_tensor(input, "input")
+    check_linear(input.shape, input, weight, bias)
+    path = route(input, weight, bias)
+    if path is Route.REFERENCE:
+        return linear_leaky_relu_reference(input, weight, bias, negative_slope)
+    rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
+    output: Tensor
+    if path is Route.REGISTERED:
+        output = torch.ops.fastgan.linear_leaky_relu(rows, weight, bias, negative_slope)
+    else:
+        backend = choose(input)
+        if torch.is_grad_enabled() and (
+            input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+        ):
+            output = LinearLeakyReLU.apply(backend, rows, weight, bias, negative_slope)
+        else:
+            output = backend.linear_leaky_relu(rows, weight, bias, negative_slope)
+    return output if input.dim() == 2 else output.view(*input.shape[:-1], weight.shape[0])
+
+
+def linear_leaky_relu_reference(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, negative_slope: float = 0.2
+) -> Tensor:
+    """What :func:`linear_leaky_relu` computes, in plain PyTorch."""
+    return F.leaky_relu(F.linear(input, weight, bias), negative_slope)
+
+
+def autocast_like_linear(*tensors: Tensor | None) -> list[Any]:
+    """Under autocast ``F.linear`` casts every argument but float64 ones."""
+    first = tensors[0]
+    dtype = autocast_dtype(first) if isinstance(first, Tensor) else None
+    if dtype is None:
+        return list(tensors)
+    return [t if t is None or t.dtype is torch.float64 else t.to(dtype) for t in tensors]
+
+
+def check_linear(
+    features: Sequence[int], input: Tensor, weight: Tensor, bias: Tensor | None, index: str = ""
+) -> None:
+    """``features`` is the shape that meets this weight; ``index`` names the layer in messages."""
+    check_like(weight, f"weight{index}", input, "input")
+    if weight.dim() != 2:
+        raise ValueError(
+            f"weight{index} must be [out_features, in_features], but has shape {tuple(weight.shape)}"
+        )
+    if len(features) == 0 or features[-1] != weight.shape[1]:
+        raise ValueError(
+            f"weight{index} of shape {tuple(weight.shape)} takes [..., {weight.shape[1]}], "
+            f"but meets an input of shape {tuple(features)}"
+        )
+    check_bias(bias, weight.shape[0], input, f"bias{index}")
+
+
+class LinearLeakyReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        backend: Backend,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        negative_slope: float,
+    ) -> Tensor:
+        output = backend.linear_leaky_relu(input, weight, bias, negative_slope)
+        ctx.save_for_backward(input, weight, output)
+        ctx.backend, ctx.negative_slope = backend, negative_slope
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        arguments = (ctx.backend, grad, *ctx.saved_tensors, ctx.negative_slope, ctx.needs_input_grad[1:4])
+        if torch.is_grad_enabled():
+            grads = LinearLeakyReLUGrad.apply(*arguments)
+        else:
+            grads = _backward(*arguments)[1:]
+        return (None, *grads, None)
+
+
+def _backward(
+    backend: Backend,
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """dz, dx, dW, db"""
+    dz, db = backend.bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+    dx = backend.dgrad(dz, weight) if needs[0] else None
+    dw = backend.wgrad(dz, input) if needs[1] else None
+    return dz, dx, dw, db
+
+
+class LinearLeakyReLUGrad(torch.autograd.Function):
+    """(dy, x, W) -> (dx, dW, db), with the mask m a constant:
+
+    dz = m * dy, dx = dz W, dW = dzᵀ x, db = sum of the rows of dz. With cotangents u of dx, V of dW, w of db:
+
+    d/d dy = m * (u Wᵀ + x Vᵀ + w), d/dW = dzᵀ u, d/dx = dz V.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        backend: Backend,
+        grad: Tensor,
+        input: Tensor,
+        weight: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Tensor | None, ...]:
+        ctx.set_materialize_grads(False)
+        dz, *grads = _backward(backend, grad, input, weight, output, negative_slope, needs)
+        ctx.save_for_backward(dz, input, weight, output)
+        ctx.backend, ctx.negative_slope = backend, negative_slope
+        return tuple(grads)
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, u: Tensor | None, v: Tensor | None, w: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        dz, input, weight, output = ctx.saved_tensors
+        backend: Backend = ctx.backend
+        _, needs_grad, needs_input, needs_weight, *_ = ctx.needs_input_grad
+        d_grad = None
+        if needs_grad:
+            d_dz = cotangent_of_dz(backend, input, weight, u, v, w, output.shape)
+            if d_dz is not None:
+                d_grad, _ = backend.bias_leaky_relu_backward(d_dz, output, ctx.negative_slope, 1, False)
+        d_input = backend.dgrad(dz, v) if needs_input and v is not None else None
+        d_weight = backend.wgrad(dz, u) if needs_weight and u is not None else None
+        return None, d_grad, d_input, d_weight, None, None, None
+
+
+def cotangent_of_dz(
+    backend: Backend,
+    input: Tensor,
+    weight: Tensor,
+    u: Tensor | None,
+    v: Tensor | None,
+    w: Tensor | None,
+    shape: torch.Size,
+) -> Tensor | None:
+    """``u Wᵀ + x Vᵀ + w``, each part only where there is one."""
+    if u is not None:
+        total = backend.linear(u, weight, w)
+    elif v is not None:
+        return backend.linear(input, v, w)
+    else:
+        return None if w is None else w.expand(shape)
+    return total if v is None else total.add_(backend.linear(input, v, None))
