@@ -5,13 +5,12 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import torch
 
-from fastgan import kernels
+from fastgan import __version__, kernels
 
 try:
     import typer
@@ -27,7 +26,7 @@ try:
     from fastgan.training.run import RunConfig, RunError, default_folder, load_generator
     from fastgan.training.sampling import sample as draw_samples
     from fastgan.training.session import Outcome, train_run
-    from fastgan.training.state import TrainingDiverged
+    from fastgan.training.state import DivergenceError
 except ModuleNotFoundError as missing:
     print(
         f"fastgan: the command line needs {missing.name}: pip install 'fastgan[train]'",
@@ -59,12 +58,8 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Samples a batch.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="Size of G's input.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's, of both players.")] = None,
-    generator_loss: Annotated[
-        str | None, typer.Option(help="non-saturating or saturating.")
-    ] = None,
-    discriminator_steps: Annotated[
-        int | None, typer.Option(help="Turns of D for each turn of G.")
-    ] = None,
+    generator_loss: Annotated[str | None, typer.Option(help="non-saturating or saturating.")] = None,
+    discriminator_steps: Annotated[int | None, typer.Option(help="Turns of D for each turn of G.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, batches and noise.")] = None,
     device: Annotated[str | None, typer.Option(help="As in torch.device.")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder; else runs/DATA-NUMBER.")] = None,
@@ -115,7 +110,7 @@ def sample(
 def info() -> None:
     """Show versions, devices and backends, and why a backend is missing."""
     table = Table("", "", show_header=False, box=None)
-    table.add_row("fastgan", version("fastgan"))
+    table.add_row("fastgan", __version__)
     table.add_row("torch", torch.__version__)
     table.add_row("python", f"{platform.python_version()} on {platform.machine()}")
     table.add_row("threads", str(torch.get_num_threads()))
@@ -131,7 +126,7 @@ def main() -> None:
         app()
     except (DataError, ConfigError, RunError, checkpoint.CheckpointError, OSError) as error:
         _fail(str(error))
-    except TrainingDiverged as error:
+    except DivergenceError as error:
         _fail(str(error), _DIVERGED)
     except KeyboardInterrupt:
         _fail("interrupted", _INTERRUPTED)

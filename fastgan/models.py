@@ -32,7 +32,8 @@ class MLPGenerator(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         """Generate ``[N, *sample_shape]`` from ``[N, latent_dim]``."""
         flat: Tensor = self.mlp(latent)
-        return (torch.tanh(flat) if self.bounded else flat).unflatten(1, self.sample_shape)
+        values = torch.tanh(flat) if self.bounded else flat
+        return values.reshape(-1, *self.sample_shape)
 
 
 class MLPDiscriminator(nn.Module):

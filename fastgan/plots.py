@@ -107,9 +107,9 @@ def _style(axes: Axes, title: str, label: str) -> None:
 
 def _scatter(axes: Axes, points: Tensor, color: str, title: str) -> None:
     x, y = points.numpy().T
-    axes.scatter(x, y, s=5, alpha=0.35, color=color, linewidths=0)
+    axes.scatter(x, y, s=max(5, 1_000 / len(points)), alpha=0.4, color=color, linewidths=0)
     axes.set(title=title, xlabel="x (data units)", ylabel="y (data units)")
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -135,5 +135,5 @@ def tile(images: Tensor) -> NDArray[np.float32]:
     cells = np.zeros((rows * columns, height + 1, width + 1, channels), np.float32)
     cells[:count, :height, :width] = (images.clamp(-1, 1).permute(0, 2, 3, 1).numpy() + 1) / 2
     sheet = cells.reshape(rows, columns, height + 1, width + 1, channels).swapaxes(1, 2)
-    flat = sheet.reshape(rows * (height + 1), columns * (width + 1), channels)[:-1, :-1]
-    return flat[..., 0] if channels == 1 else flat
+    flat: NDArray[np.float32] = sheet.reshape(rows * (height + 1), columns * (width + 1), channels)[:-1, :-1]
+    return flat.squeeze(2) if channels == 1 else flat

@@ -64,7 +64,7 @@ def _channels_first(name: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim == 4 and array.shape[1] in (1, 3):
         return array
     if array.ndim == 4 and array.shape[3] in (1, 3):
-        return array.transpose(0, 3, 1, 2)
+        return np.moveaxis(array, 3, 1)
     raise DataError(
         f"{name}: shape {array.shape}, expected (N, 2) points, or images (N, H, W), "
         "(N, H, W, C) or (N, C, H, W) with C = 1 or 3"
@@ -77,8 +77,6 @@ def _unit_range(name: str, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).div_(127.5).sub_(1)
     low, high = float(array.min()), float(array.max())
     if low < -1 or high > 1:
-        raise DataError(
-            f"{name}: values from {low:g} to {high:g}, expected [0, 1] or [-1, 1]; rescale them"
-        )
+        raise DataError(f"{name}: values from {low:g} to {high:g}, expected [0, 1] or [-1, 1]; rescale them")
     samples = torch.from_numpy(array.astype(np.float32))
     return samples if low < 0 else samples.mul_(2).sub_(1)

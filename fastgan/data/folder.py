@@ -38,12 +38,12 @@ def read_folder(folder: Path) -> Dataset:
 def _read(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
-            image.load()
+            loaded: Image.Image = image.copy()
     except (UnidentifiedImageError, OSError) as error:
         raise DataError(f"{path}: not a readable image; replace or remove it") from error
-    if image.mode not in _MODES:
-        raise DataError(f"{path}: mode {image.mode}, expected grey (L) or RGB; convert it")
-    return image
+    if loaded.mode not in _MODES:
+        raise DataError(f"{path}: mode {loaded.mode}, expected grey (L) or RGB; convert it")
+    return loaded
 
 
 def _describe(image: Image.Image) -> str:

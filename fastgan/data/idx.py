@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import struct
 import zlib
 from pathlib import Path
 
@@ -39,12 +40,14 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     if kind != _UNSIGNED_BYTE:
         raise DataError(f"{path}: IDX type 0x{kind:02x}, expected 0x08 (unsigned bytes)")
     header = 4 + 4 * dimensions
-    shape = tuple(int(size) for size in np.frombuffer(content[4:header], dtype=">u4"))
+    if len(content) < header:
+        raise DataError(f"{path}: truncated within its header; fetch it again")
+    shape = struct.unpack_from(f">{dimensions}I", content, offset=4)
     expected = header + math.prod(shape)
-    if len(shape) != dimensions or len(content) != expected:
+    if len(content) != expected:
         raise DataError(
-            f"{path}: truncated or damaged, {len(content)} bytes where the header announces "
-            f"{expected}; fetch it again"
+            f"{path}: truncated or damaged, {len(content)} bytes where the header announces {expected}; "
+            "fetch it again"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 

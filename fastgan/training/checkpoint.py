@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fastgan.training.state import TrainingDiverged, TrainingState
+from fastgan.training.state import DivergenceError, TrainingState
 
 INDEX = "checkpoint.json"
 _FORMAT = 1
@@ -48,9 +48,7 @@ class Checkpoint:
         """The tensors whose names begin with ``name`` and a dot, without that prefix."""
         prefix = f"{name}."
         return {
-            key.removeprefix(prefix): tensor
-            for key, tensor in self.tensors.items()
-            if key.startswith(prefix)
+            key.removeprefix(prefix): tensor for key, tensor in self.tensors.items() if key.startswith(prefix)
         }
 
     def load_module(self, name: str, module: nn.Module) -> None:
@@ -72,7 +70,7 @@ def save(folder: Path, state: TrainingState) -> Path:
         The file with the tensors.
 
     Raises:
-        TrainingDiverged: if a network holds nan or infinities; nothing is written then.
+        DivergenceError: if a network holds nan or infinities; nothing is written then.
     """
     tensors = _tensors(state)
     _check_finite(tensors, state.step)
@@ -151,9 +149,7 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Adam's moments and step counts, named ``INDEX.KEY``; settings come from the config."""
     per_parameter: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     return {
-        f"{index}.{key}": tensor
-        for index, entry in per_parameter.items()
-        for key, tensor in entry.items()
+        f"{index}.{key}": tensor for index, entry in per_parameter.items() for key, tensor in entry.items()
     }
 
 
@@ -168,7 +164,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 def _check_finite(tensors: dict[str, Tensor], step: int) -> None:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise TrainingDiverged(f"training diverged: {name} is nan or infinite at step {step}")
+            raise DivergenceError(f"training diverged: {name} is nan or infinite at step {step}")
 
 
 def _read_index(path: Path) -> dict[str, Any]:

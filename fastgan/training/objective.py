@@ -16,9 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fastgan.ops import discriminator_loss_value_and_grad, generator_loss_value_and_grad
 
 
-def discriminator_turn(
-    discriminator: nn.Module, real: Tensor, fake: Tensor
-) -> tuple[Tensor, Tensor]:
+def discriminator_turn(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Add the discriminator loss's gradient to D's parameters.
 
     Args:

@@ -23,10 +23,10 @@ class ProgressBar(Callback):
 
     def __init__(self, console: Console, steps: int) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
             TextColumn("{task.description}"),
+            TimeRemainingColumn(),
             console=console,
         )
         self._task = self._progress.add_task("", total=steps)

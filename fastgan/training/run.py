@@ -46,9 +46,7 @@ class RunConfig:
     @classmethod
     def of(cls, source: str, data: Dataset, recipe: Recipe) -> RunConfig:
         """The configuration of a run of this recipe on this data."""
-        return cls(
-            source, data.shape, data.scale, recipe.generator, recipe.discriminator, recipe.config
-        )
+        return cls(source, data.shape, data.scale, recipe.generator, recipe.discriminator, recipe.config)
 
     def build_generator(self) -> MLPGenerator:
         """An untrained generator; for images it ends in a tanh."""

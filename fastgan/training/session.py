@@ -15,7 +15,7 @@ import torch
 from fastgan.data import Dataset
 from fastgan.training.recorder import Recorder
 from fastgan.training.run import RunConfig, create
-from fastgan.training.state import TrainingDiverged, TrainingState
+from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.trainer import Callback, Trainer
 
 
@@ -32,9 +32,7 @@ class Outcome:
     interrupted: bool
 
 
-def train_run(
-    folder: Path, data: Dataset, config: RunConfig, callbacks: Sequence[Callback] = ()
-) -> Outcome:
+def train_run(folder: Path, data: Dataset, config: RunConfig, callbacks: Sequence[Callback] = ()) -> Outcome:
     """Train on the data and record everything in a new folder.
 
     Ctrl-C ends the run after the step that is running, and records it like a finished one; a
@@ -42,7 +40,7 @@ def train_run(
 
     Raises:
         RunError: if the folder holds something already.
-        TrainingDiverged: if training turns to nan; the last good checkpoint is kept.
+        DivergenceError: if training turns to nan; the last good checkpoint is kept.
     """
     create(folder, config)
     torch.manual_seed(config.training.seed)
@@ -62,14 +60,10 @@ def train_run(
 def _fit(trainer: Trainer, data: Dataset, recorder: Recorder) -> TrainingState:
     try:
         return trainer.fit(data)
-    except TrainingDiverged as error:
+    except DivergenceError as error:
         saved = recorder.saved_step
-        kept = (
-            "no checkpoint was reached" if saved is None else f"kept the checkpoint of step {saved}"
-        )
-        raise TrainingDiverged(
-            f"{error}; {kept} in {recorder.folder}; try a lower learning rate"
-        ) from error
+        kept = "no checkpoint was reached" if saved is None else f"kept the checkpoint of step {saved}"
+        raise DivergenceError(f"{error}; {kept} in {recorder.folder}; try a lower learning rate") from error
 
 
 @contextmanager

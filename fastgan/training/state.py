@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fastgan.training.config import TrainConfig
 
 
-class TrainingDiverged(RuntimeError):
+class DivergenceError(RuntimeError):
     """A loss or a weight is nan or infinite; the message names the step."""
 
 
@@ -60,8 +60,8 @@ class TrainingState:
         """Move the average towards the generator; buffers are copied."""
         for mean, live in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(live, self.average_weight.to(mean.dtype))
-        for mean, live in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            mean.copy_(live)
+        for kept, current in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            kept.copy_(current)
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(

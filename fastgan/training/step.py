@@ -40,16 +40,12 @@ def _update_discriminator(state: TrainingState, data: Tensor) -> tuple[Tensor, T
 def _update_generator(state: TrainingState) -> Tensor:
     fake = state.generator(state.latent(state.config.batch_size))
     state.generator_optimizer.zero_grad()
-    loss = generator_turn(
-        state.discriminator, fake, saturating=state.config.generator_loss == "saturating"
-    )
+    loss = generator_turn(state.discriminator, fake, saturating=state.config.generator_loss == "saturating")
     state.generator_optimizer.step()
     return loss
 
 
 def _draw_batch(state: TrainingState, data: Tensor) -> Tensor:
     """Draw samples with replacement."""
-    rows = torch.randint(
-        len(data), (state.config.batch_size,), generator=state.rng, device=state.device
-    )
+    rows = torch.randint(len(data), (state.config.batch_size,), generator=state.rng, device=state.device)
     return data[rows]

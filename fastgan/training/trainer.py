@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastgan.data import Dataset
 from fastgan.training.config import TrainConfig
-from fastgan.training.state import TrainingDiverged, TrainingState
+from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.statistics import NAMES, Statistics
 from fastgan.training.step import train_step
 
@@ -85,7 +85,7 @@ class Trainer:
             The trained state; ``state.average`` is the generator to sample from.
 
         Raises:
-            TrainingDiverged: if a loss becomes nan or infinite.
+            DivergenceError: if a loss becomes nan or infinite.
             ValueError: if there is no sample.
         """
         samples = data.samples if isinstance(data, Dataset) else data
@@ -124,9 +124,7 @@ class Trainer:
         now = time.perf_counter()
         rate = len(rows) / (now - self._last_log)
         self._last_log = now
-        row = LogRow(
-            self.state.step, rate, dict(zip(NAMES, rows.mean(dim=0).tolist(), strict=True))
-        )
+        row = LogRow(self.state.step, rate, dict(zip(NAMES, rows.mean(dim=0).tolist(), strict=True)))
         for callback in self.callbacks:
             callback.on_log(self.state, row)
 
@@ -134,4 +132,4 @@ class Trainer:
         finite = torch.isfinite(rows).all(dim=1)
         if not finite.all():
             step = self.state.step - len(rows) + 1 + int((~finite).nonzero()[0])
-            raise TrainingDiverged(f"training diverged: nan or infinite at step {step}")
+            raise DivergenceError(f"training diverged: nan or infinite at step {step}")
