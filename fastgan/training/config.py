@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,6 +29,10 @@ class TrainConfig:
         betas: of both players' Adam.
         ema_decay: decay, each step, of the exponential moving average of the generator's
             weights, from which samples are drawn; 0 follows the weights themselves.
+        instance_noise: standard deviation of the Gaussian noise added to all samples that D sees
+            at first; it falls linearly to zero over the first half of the run. While it blurs
+            the modes of the data into each other, the generator can even out how often it
+            visits each (Sønderby et al., 2017; Arjovsky and Bottou, 2017).
         generator_loss: ``"non-saturating"``, -log D(G(z)), or ``"saturating"``,
             log(1 - D(G(z))).
         discriminator_steps: turns of D for each turn of G.
@@ -48,6 +53,7 @@ class TrainConfig:
     learning_rate_decay: float = 1.0
     betas: tuple[float, float] = (0.5, 0.999)
     ema_decay: float = 0.999
+    instance_noise: float = 0.0
     generator_loss: GeneratorLoss = "non-saturating"
     discriminator_steps: int = 1
     seed: int = 0
@@ -67,10 +73,11 @@ class TrainConfig:
             "checkpoint_interval",
         ):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        self._check("learning_rate", 0 < self.learning_rate < float("inf"), "above 0 and finite")
+        self._check("learning_rate", 0 < self.learning_rate < math.inf, "above 0 and finite")
         self._check("learning_rate_decay", 0 <= self.learning_rate_decay <= 1, "from 0 to 1")
         self._check("betas", all(0 <= beta < 1 for beta in self.betas), "from 0 to below 1")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "from 0 to below 1")
+        self._check("instance_noise", 0 <= self.instance_noise < math.inf, "at least 0 and finite")
         self._check("seed", 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
         losses = get_args(GeneratorLoss)
         self._check("generator_loss", self.generator_loss in losses, " or ".join(losses))
@@ -82,6 +89,10 @@ class TrainConfig:
             return self.learning_rate
         remaining = (self.steps - step) / (self.learning_rate_decay * self.steps)
         return self.learning_rate * min(1.0, remaining)
+
+    def noise_at(self, step: int) -> float:
+        """Standard deviation of the instance noise of the given step, counted from 0."""
+        return self.instance_noise * max(0.0, 1 - 2 * step / self.steps)
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:

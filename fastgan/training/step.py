@@ -32,7 +32,7 @@ def _update_discriminator(state: TrainingState, data: Tensor) -> tuple[Tensor, T
     with torch.no_grad():
         fake = state.generator(state.latent(state.config.batch_size))
     state.discriminator_optimizer.zero_grad()
-    result = discriminator_turn(state.discriminator, real, fake)
+    result = discriminator_turn(state.discriminator, state.blur(real), state.blur(fake))
     state.discriminator_optimizer.step()
     return result
 
@@ -40,7 +40,9 @@ def _update_discriminator(state: TrainingState, data: Tensor) -> tuple[Tensor, T
 def _update_generator(state: TrainingState) -> Tensor:
     fake = state.generator(state.latent(state.config.batch_size))
     state.generator_optimizer.zero_grad()
-    loss = generator_turn(state.discriminator, fake, saturating=state.config.generator_loss == "saturating")
+    loss = generator_turn(
+        state.discriminator, state.blur(fake), saturating=state.config.generator_loss == "saturating"
+    )
     state.generator_optimizer.step()
     return loss
 
