@@ -27,7 +27,7 @@ class MLPGenerator(nn.Module):
         super().__init__()
         self.sample_shape = tuple(sample_shape)
         self.bounded = bounded
-        self.mlp = MLP([latent_dim, *hidden, math.prod(sample_shape)])
+        self.mlp = _mlp([latent_dim, *hidden, math.prod(sample_shape)])
 
     def forward(self, latent: Tensor) -> Tensor:
         """Generate ``[N, *sample_shape]`` from ``[N, latent_dim]``."""
@@ -46,9 +46,25 @@ class MLPDiscriminator(nn.Module):
 
     def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
-        self.mlp = MLP([math.prod(sample_shape), *hidden, 1])
+        self.mlp = _mlp([math.prod(sample_shape), *hidden, 1])
 
     def forward(self, samples: Tensor) -> Tensor:
         """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
         logits: Tensor = self.mlp(samples.flatten(1))
         return logits
+
+
+def _mlp(features: Sequence[int]) -> MLP:
+    """An MLP whose initial outputs are about as large as its inputs (He et al., 2015).
+
+    PyTorch's own initialization shrinks them by 1.7 a layer: a generator then begins as one small
+    blob, from which it may never reach every mode of the data.
+    """
+    mlp = MLP(features)
+    *hidden, last = mlp.layers
+    for layer in hidden:
+        nn.init.kaiming_normal_(layer.weight, a=mlp.negative_slope)
+    nn.init.kaiming_normal_(last.weight, nonlinearity="linear")
+    for layer in mlp.layers:
+        nn.init.zeros_(layer.bias)
+    return mlp

@@ -27,7 +27,7 @@ class Recipe:
 _POINTS = Recipe(
     generator=(64, 64, 64, 64),
     discriminator=(64, 64, 64, 64),
-    config=TrainConfig(steps=10_000, batch_size=256, latent_dim=2, learning_rate=2e-3),
+    config=TrainConfig(steps=12_000, batch_size=256, latent_dim=2, learning_rate=2e-3, instance_noise=0.5),
 )
 _IMAGES = Recipe(
     generator=(256, 512),
