@@ -25,7 +25,8 @@ void run(int64_t elements, const Work& work) {
   work();
 }
 
-LossTensor loss_tensor(Address logits, int64_t size, double label, Address incoming, Address output) {
+// One tensor of logits, with room for its gradient or terms; an absent second one has size 0.
+LossTensor loss_tensor(Address logits, int64_t size, double label, Address output = 0, Address incoming = 0) {
   return {pointer(logits), size, label, pointer(incoming), pointer(output)};
 }
 
@@ -37,42 +38,45 @@ PYBIND11_MODULE(_C, module) {
   module.def("instruction_set", [] { return kernels().name; });
   module.attr("SATURATED_LOGIT") = kSaturatedLogit;
 
-  module.def("loss_forward", [](int dtype, Address a, int64_t size_a, double label_a, Address b, int64_t size_b,
-                                double label_b, int count, double sign, bool mean, Address loss, int loss_dtype,
-                                Address stats, int threads) {
+  module.def("loss", [](int dtype, Address a, int64_t size_a, double label_a, Address b, int64_t size_b, double label_b,
+                        int count, double sign, bool mean, Address loss, int loss_dtype, Address stats, int threads) {
     const LossCall call{static_cast<DType>(dtype),
-                        {loss_tensor(a, size_a, label_a, 0, 0), loss_tensor(b, size_b, label_b, 0, 0)},
+                        {loss_tensor(a, size_a, label_a), loss_tensor(b, size_b, label_b)},
                         count, sign, mean, threads};
     run(call.elements(), [&] {
       loss_forward(call, pointer(loss), static_cast<DType>(loss_dtype), static_cast<float*>(pointer(stats)));
     });
   });
-  module.def("loss_terms", [](int dtype, Address logits, int64_t size, double label, double sign, Address terms,
-                              int threads) {
-    const LossCall call{static_cast<DType>(dtype), {loss_tensor(logits, size, label, 0, terms), {}}, 1, sign, false,
-                        threads};
-    run(call.elements(), [&] { loss_terms(call); });
-  });
-  module.def("loss_backward", [](int dtype, Address a, int64_t size_a, double label_a, Address incoming_a, Address grad_a,
-                                 Address b, int64_t size_b, double label_b, Address incoming_b, Address grad_b,
-                                 double sign, bool mean, Address incoming, int incoming_dtype, int threads) {
+  module.def("loss_backward", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
+                                 int64_t size_b, double label_b, Address grad_b, double sign, bool mean,
+                                 Address incoming, int incoming_dtype, int threads) {
     const LossCall call{static_cast<DType>(dtype),
-                        {loss_tensor(a, size_a, label_a, incoming_a, grad_a),
-                         loss_tensor(b, size_b, label_b, incoming_b, grad_b)},
+                        {loss_tensor(a, size_a, label_a, grad_a), loss_tensor(b, size_b, label_b, grad_b)},
                         2, sign, mean, threads};
     run(call.elements(), [&] { loss_backward(call, pointer(incoming), static_cast<DType>(incoming_dtype)); });
   });
-  module.def("loss_forward_backward", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
-                                         int64_t size_b, double label_b, Address grad_b, int count, double sign,
-                                         bool mean, Address incoming, int incoming_dtype, Address loss, int loss_dtype,
-                                         Address stats, int threads) {
+  module.def("loss_and_grad", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
+                                 int64_t size_b, double label_b, Address grad_b, int count, double sign, bool mean,
+                                 Address incoming, int incoming_dtype, Address loss, int loss_dtype, Address stats,
+                                 int threads) {
     const LossCall call{static_cast<DType>(dtype),
-                        {loss_tensor(a, size_a, label_a, 0, grad_a), loss_tensor(b, size_b, label_b, 0, grad_b)},
+                        {loss_tensor(a, size_a, label_a, grad_a), loss_tensor(b, size_b, label_b, grad_b)},
                         count, sign, mean, threads};
     run(call.elements(), [&] {
       loss_forward_backward(call, pointer(incoming), static_cast<DType>(incoming_dtype), pointer(loss),
                             static_cast<DType>(loss_dtype), static_cast<float*>(pointer(stats)));
     });
+  });
+  module.def("loss_terms", [](int dtype, Address logits, int64_t size, double label, double sign, Address terms,
+                              int threads) {
+    const LossCall call{static_cast<DType>(dtype), {loss_tensor(logits, size, label, terms), {}}, 1, sign, false, threads};
+    run(size, [&] { loss_terms(call); });
+  });
+  module.def("loss_terms_backward", [](int dtype, Address logits, int64_t size, double label, double sign,
+                                       Address incoming, Address grad, int threads) {
+    const LossCall call{static_cast<DType>(dtype), {loss_tensor(logits, size, label, grad, incoming), {}}, 1, sign, false,
+                        threads};
+    run(size, [&] { loss_backward(call, nullptr, DType::f32); });
   });
 
   module.def("bias_leaky_relu_forward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -60,8 +61,7 @@ class MLP(nn.Module):
             raise ValueError(f"features must hold at least input and output size, but is {list(features)}")
         self.negative_slope = negative_slope
         self.layers = nn.ModuleList(
-            nn.Linear(n_in, n_out, device=device, dtype=dtype)
-            for n_in, n_out in zip(features[:-1], features[1:], strict=True)
+            nn.Linear(n_in, n_out, device=device, dtype=dtype) for n_in, n_out in pairwise(features)
         )
 
     def forward(self, input: Tensor) -> Tensor:

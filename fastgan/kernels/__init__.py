@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import cache
 from typing import Protocol
@@ -20,6 +20,9 @@ from torch import Tensor
 
 from fastgan.kernels import extension, reference
 
+Logits = tuple[Tensor, ...]
+Labels = tuple[float, ...]
+
 
 class Backend(Protocol):
     """What every backend module offers.
@@ -28,46 +31,45 @@ class Backend(Protocol):
 
         terms_i = sign * (label_i * softplus(-t_i) + (1 - label_i) * softplus(t_i))
 
-    reduced over each tensor by itself and then added. Layers take matrices: ``input [N, K]``,
-    ``weight [M, K]``, ``grad`` and ``output [N, M]``.
+    summed over each tensor by itself, over its size for a mean, and then added. Statistics are float32:
+    the mean of sigmoid for each tensor, then the share of saturated logits. Layers take matrices:
+    ``input [N, K]``, ``weight [M, K]``, ``grad`` and ``output [N, M]``.
     """
 
     def why_not(self, device_type: str) -> str | None:
         """Why it cannot serve tensors on such a device, with the remedy; None if it can."""
 
-    def loss_forward(
+    def loss(
         self,
-        logits: Sequence[Tensor],
-        labels: Sequence[float],
+        logits: Logits,
+        labels: Labels,
         sign: float,
-        reduction: str,
+        mean: bool,
         loss_dtype: torch.dtype,
         with_stats: bool,
-    ) -> tuple[list[Tensor], Tensor | None]:
-        """The reduced loss in ``loss_dtype``, or the terms of each tensor for "none"; and statistics:
-        float32, the mean of sigmoid for each tensor, then the share of saturated logits."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """The loss, a scalar of ``loss_dtype``, and statistics if asked for."""
 
     def loss_backward(
-        self,
-        grads: Sequence[Tensor],
-        logits: Sequence[Tensor],
-        labels: Sequence[float],
-        sign: float,
-        reduction: str,
-    ) -> list[Tensor]:
-        """Gradients of the logits; ``grads`` is one scalar, or one tensor for each tensor of logits,
-        or nothing, which means 1."""
+        self, grad: Tensor, logits: Logits, labels: Labels, sign: float, mean: bool
+    ) -> tuple[Tensor, ...]:
+        """The gradient of each tensor of logits; ``grad`` is a scalar."""
 
-    def loss_forward_backward(
+    def loss_and_grad(
         self,
-        logits: Sequence[Tensor],
-        labels: Sequence[float],
+        logits: Logits,
+        labels: Labels,
         sign: float,
-        reduction: str,
+        mean: bool,
         scale: Tensor | None,
         loss_dtype: torch.dtype,
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Loss ("mean" or "sum"), ``scale`` times its gradients, and statistics, in one pass."""
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Loss, ``scale`` times its gradients, and statistics, in one pass."""
+
+    def loss_terms(self, logits: Tensor, label: float, sign: float) -> Tensor:
+        """The terms of one tensor, unreduced."""
+
+    def loss_terms_backward(self, grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor: ...
 
     def bias_leaky_relu(
         self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
@@ -100,7 +102,8 @@ BACKENDS: dict[str, Backend] = {"cpp": extension, "reference": reference}
 # The best first. Other devices: the reference.
 _PREFERRED = {"cpu": ("cpp", "reference"), "cuda": ("reference",)}
 
-_forced: ContextVar[str | None] = ContextVar("fastgan_backend", default=None)
+_from_environment = os.environ.get("FASTGAN_BACKEND")
+_forced: ContextVar[str | None] = ContextVar("fastgan_backend", default=_from_environment)
 
 
 def _known(name: str, said_by: str) -> str:
@@ -143,7 +146,7 @@ def report() -> list[tuple[str, str | None]]:
 def choose(tensor: Tensor) -> Backend:
     """The backend for a tensor on this device: the forced one, else the best that is there."""
     device_type = "cpu" if tensor.is_cpu else tensor.device.type
-    return _choose(device_type, _forced.get() or os.environ.get("FASTGAN_BACKEND"))
+    return _choose(device_type, _forced.get())
 
 
 @cache

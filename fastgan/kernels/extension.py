@@ -7,7 +7,6 @@ before its address is taken: a plain strided tensor on the device, of the dtype,
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
 
 import torch  # before _C: the extension then finds torch's OpenMP runtime instead of loading a second one
 from torch import Tensor
@@ -43,156 +42,153 @@ def _address(tensor: Tensor, dtype: torch.dtype) -> int:
         or not tensor.is_cpu
         or tensor.dtype is not dtype
         or not tensor.is_contiguous()
-        or tensor.is_neg()
     ):
         raise TypeError(
-            f"a kernel takes plain contiguous {dtype} CPU tensors, not {type(tensor).__name__} of {tensor.dtype} "
-            f"on {tensor.device} with strides {tuple(tensor.stride())}"
+            f"a kernel takes plain contiguous {dtype} CPU tensors, not {type(tensor).__name__} of "
+            f"{tensor.dtype} on {tensor.device} with strides {tuple(tensor.stride())}"
         )
     return tensor.data_ptr()
 
 
-def _same_size(tensor: Tensor, like: Tensor, what: str) -> Tensor:
+def _contiguous(tensor: Tensor) -> Tensor:
+    """Callers keep the result until the kernel has run: its address does not keep it alive."""
+    return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
+
+
+def _same_size(tensor: Tensor, like: Tensor) -> Tensor:
     if tensor.numel() != like.numel():
-        raise ValueError(f"{what} has {tensor.numel()} elements where {like.numel()} belong")
+        raise ValueError(f"a gradient has {tensor.numel()} elements where {like.numel()} belong")
     return tensor
 
 
-def loss_forward(
-    logits: Sequence[Tensor],
-    labels: Sequence[float],
+def _scalar(scalar: Tensor) -> tuple[int, int]:
+    """Address and dtype code of one element."""
+    if scalar.numel() != 1:
+        raise ValueError(f"a gradient's scale must be a scalar tensor, but has shape {tuple(scalar.shape)}")
+    return _address(scalar, scalar.dtype), _DTYPES[scalar.dtype]
+
+
+_NO_TENSOR = (0, 0, 0.0)  # address, size, label of an absent second tensor; then its gradient
+_NO_TENSOR_GRAD = (0, 0, 0.0, 0)
+_SCALE_ONE = (0, 1)
+
+
+def loss(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
     sign: float,
-    reduction: str,
+    mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
-) -> tuple[list[Tensor], Tensor | None]:
-    logits = [t.contiguous() for t in logits]
-    stats = torch.empty(len(logits) + 1, dtype=torch.float32, device="cpu") if with_stats else None
-    if reduction == "none":
-        if stats is not None:
-            _reduced_loss(logits, labels, sign, "mean", loss_dtype, stats)
-        return [_terms(t, label, sign) for t, label in zip(logits, labels, strict=True)], stats
-    return [_reduced_loss(logits, labels, sign, reduction, loss_dtype, stats)], stats
-
-
-def _reduced_loss(
-    logits: Sequence[Tensor],
-    labels: Sequence[float],
-    sign: float,
-    reduction: str,
-    loss_dtype: torch.dtype,
-    stats: Tensor | None,
-) -> Tensor:
-    dtype = logits[0].dtype
-    first, second = logits[0], logits[-1]
-    two = len(logits) == 2
-    loss = torch.empty((), dtype=loss_dtype, device="cpu")
-    _C.loss_forward(
+) -> tuple[Tensor, Tensor | None]:
+    count = len(logits)
+    first = _contiguous(logits[0])
+    second = _contiguous(logits[1]) if count == 2 else None
+    dtype = first.dtype
+    value = torch.empty((), dtype=loss_dtype, device="cpu")
+    stats = torch.empty(count + 1, dtype=torch.float32, device="cpu") if with_stats else None
+    _C.loss(
         _DTYPES[dtype],
         _address(first, dtype),
         first.numel(),
         labels[0],
-        _address(second, dtype) if two else 0,
-        second.numel() if two else 0,
-        labels[-1],
-        len(logits),
+        *(_NO_TENSOR if second is None else (_address(second, dtype), second.numel(), labels[1])),
+        count,
         sign,
-        reduction == "mean",
-        loss.data_ptr(),
+        mean,
+        value.data_ptr(),
         _DTYPES[loss_dtype],
         0 if stats is None else stats.data_ptr(),
         torch.get_num_threads(),
     )
-    return loss
+    return value, stats
 
 
-def _terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    terms = torch.empty_like(logits)
-    dtype = logits.dtype
+def _with_grad(logits: Tensor, label: float, grad: Tensor, dtype: torch.dtype) -> tuple[float, ...]:
+    return _address(logits, dtype), logits.numel(), label, grad.data_ptr()
+
+
+def loss_backward(
+    grad: Tensor, logits: tuple[Tensor, ...], labels: tuple[float, ...], sign: float, mean: bool
+) -> tuple[Tensor, ...]:
+    dense = [_contiguous(t) for t in logits]
+    grads = tuple(map(torch.empty_like, dense))
+    grad = _contiguous(grad)
+    dtype = dense[0].dtype
+    _C.loss_backward(
+        _DTYPES[dtype],
+        *_with_grad(dense[0], labels[0], grads[0], dtype),
+        *(_with_grad(dense[1], labels[1], grads[1], dtype) if len(dense) == 2 else _NO_TENSOR_GRAD),
+        sign,
+        mean,
+        *_scalar(grad),
+        torch.get_num_threads(),
+    )
+    return grads
+
+
+def loss_and_grad(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    count = len(logits)
+    dense = [_contiguous(t) for t in logits]
+    grads = tuple(map(torch.empty_like, dense))
+    dtype = dense[0].dtype
+    value = torch.empty((), dtype=loss_dtype, device="cpu")
+    stats = torch.empty(count + 1, dtype=torch.float32, device="cpu")
+    scale = None if scale is None else _contiguous(scale)
+    _C.loss_and_grad(
+        _DTYPES[dtype],
+        *_with_grad(dense[0], labels[0], grads[0], dtype),
+        *(_with_grad(dense[1], labels[1], grads[1], dtype) if count == 2 else _NO_TENSOR_GRAD),
+        count,
+        sign,
+        mean,
+        *(_SCALE_ONE if scale is None else _scalar(scale)),
+        value.data_ptr(),
+        _DTYPES[loss_dtype],
+        stats.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return value, grads, stats
+
+
+def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
+    dense = _contiguous(logits)
+    terms = torch.empty_like(dense)
+    dtype = dense.dtype
     _C.loss_terms(
         _DTYPES[dtype],
-        _address(logits, dtype),
-        logits.numel(),
+        _address(dense, dtype),
+        dense.numel(),
         label,
         sign,
-        _address(terms, dtype),
+        terms.data_ptr(),
         torch.get_num_threads(),
     )
     return terms
 
 
-def loss_backward(
-    grads: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    labels: Sequence[float],
-    sign: float,
-    reduction: str,
-) -> list[Tensor]:
-    # Contiguous copies stay referenced until the kernel has read them.
-    logits = [t.contiguous() for t in logits]
-    grads = [g.contiguous() for g in grads]
-    results = [torch.empty_like(t) for t in logits]
-    dtype = logits[0].dtype
-    each = bool(grads) and len(grads) == len(logits) and grads[0].shape == logits[0].shape and reduction == "none"
-    scalar = grads[0] if grads and not each else None
-    parts: list[float] = []
-    for i, (t, result) in enumerate(zip(logits, results, strict=True)):
-        incoming = _address(_same_size(grads[i], t, "a gradient"), dtype) if each else 0
-        parts += (_address(t, dtype), t.numel(), labels[i], incoming, result.data_ptr())
-    _C.loss_backward(
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
+    dense, grad = _contiguous(logits), _contiguous(grad)
+    result = torch.empty_like(dense)
+    dtype = dense.dtype
+    _C.loss_terms_backward(
         _DTYPES[dtype],
-        *parts,
-        *(() if len(logits) == 2 else _NO_TENSOR_BACKWARD),
+        _address(dense, dtype),
+        dense.numel(),
+        label,
         sign,
-        reduction == "mean",
-        *_scalar(scalar),
+        _address(_same_size(grad, dense), dtype),
+        result.data_ptr(),
         torch.get_num_threads(),
     )
-    return results
-
-
-_NO_TENSOR_BACKWARD = (0, 0, 0.0, 0, 0)
-
-
-def _scalar(scalar: Tensor | None) -> tuple[int, int]:
-    """Address and dtype code of one element; a null address means 1."""
-    if scalar is None:
-        return 0, 1
-    if scalar.numel() != 1:
-        raise ValueError(f"the gradient's scale must be a scalar tensor, not one of shape {tuple(scalar.shape)}")
-    return _address(scalar, scalar.dtype), _DTYPES[scalar.dtype]
-
-
-def loss_forward_backward(
-    logits: Sequence[Tensor],
-    labels: Sequence[float],
-    sign: float,
-    reduction: str,
-    scale: Tensor | None,
-    loss_dtype: torch.dtype,
-) -> tuple[Tensor, list[Tensor], Tensor]:
-    logits = [t.contiguous() for t in logits]
-    results = [torch.empty_like(t) for t in logits]
-    dtype = logits[0].dtype
-    loss = torch.empty((), dtype=loss_dtype, device="cpu")
-    stats = torch.empty(len(logits) + 1, dtype=torch.float32, device="cpu")
-    parts: list[float] = []
-    for t, label, result in zip(logits, labels, results, strict=True):
-        parts += (_address(t, dtype), t.numel(), label, result.data_ptr())
-    _C.loss_forward_backward(
-        _DTYPES[dtype],
-        *parts,
-        *(() if len(logits) == 2 else (0, 0, 0.0, 0)),
-        len(logits),
-        sign,
-        reduction == "mean",
-        *_scalar(scale),
-        loss.data_ptr(),
-        _DTYPES[loss_dtype],
-        stats.data_ptr(),
-        torch.get_num_threads(),
-    )
-    return loss, results, stats
+    return result
 
 
 def _dense(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, int], bool]:
@@ -210,9 +206,7 @@ def _dense(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, int], bool
     return tensor, (shape[:dim].numel(), channels, shape[dim + 1 :].numel()), False
 
 
-def bias_leaky_relu(
-    input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
-) -> Tensor:
+def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
     dense, layout, moved = _dense(input, dim)
     output = torch.empty_like(dense)
     _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
@@ -237,7 +231,7 @@ def _bias_leaky_relu_into(
         negative_slope,
         _address(input, dtype),
         0 if bias is None else _address(bias, dtype),
-        _address(output, dtype),
+        output.data_ptr(),
         torch.get_num_threads(),
     )
 
@@ -266,9 +260,9 @@ def _mask_into(
         _DTYPES[dtype],
         *layout,
         negative_slope,
-        _address(_same_size(grad, output, "a gradient"), dtype),
+        _address(_same_size(grad, output), dtype),
         _address(output, dtype),
-        _address(masked, dtype),
+        masked.data_ptr(),
         0 if summed is None else summed.data_ptr(),
         torch.get_num_threads(),
     )
@@ -295,7 +289,7 @@ _NARROW = 16  # a product with so few columns is a matrix-vector product, and to
 
 
 def _onednn_wins(product: str, dtype: torch.dtype, n: int, k: int, m: int) -> bool:
-    return (
+    return bool(
         _HAS_ONEDNN
         and m >= _NARROW
         and n * k * m >= _ONEDNN_FROM[product].get(dtype, _NEVER)
@@ -309,9 +303,7 @@ def _onednn_product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return result
 
 
-def linear_leaky_relu(
-    input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
-) -> Tensor:
+def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
     (n, k), m = input.shape, weight.shape[0]
     if _onednn_wins("forward", input.dtype, n, k, m):
         fused: Tensor = torch.ops.mkldnn._linear_pointwise(
@@ -324,13 +316,13 @@ def linear_leaky_relu(
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if _onednn_wins("forward", input.dtype, *input.shape, weight.shape[0]):
+    if _onednn_wins("forward", input.dtype, input.shape[0], input.shape[1], weight.shape[0]):
         return _onednn_product(input, weight, bias)
     return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
 
 
 def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
-    if _onednn_wins("dgrad", grad.dtype, *grad.shape, weight.shape[1]):
+    if _onednn_wins("dgrad", grad.dtype, grad.shape[0], grad.shape[1], weight.shape[1]):
         return _onednn_product(grad, weight.t())
     return torch.mm(grad, weight)
 

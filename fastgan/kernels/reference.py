@@ -6,8 +6,6 @@ differentiable, so the second derivatives of the losses come from here whatever 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,69 +31,67 @@ def _terms(logits: Tensor, label: float, sign: float) -> Tensor:
     return sign * terms
 
 
-def loss_stats(logits: Sequence[Tensor]) -> Tensor:
+def _slope(logits: Tensor, label: float, sign: float) -> Tensor:
+    t = _computed(logits)
+    # sigmoid(t) - label, written so that neither end cancels
+    return sign * ((1 - label) * torch.sigmoid(t) - label * torch.sigmoid(-t))
+
+
+def loss_stats(logits: tuple[Tensor, ...]) -> Tensor:
     with torch.no_grad():
-        means = [torch.sigmoid(_computed(t)).mean() for t in logits]
+        means = [torch.sigmoid(_computed(t)).mean().float() for t in logits]
         saturated = torch.cat([(t.abs() > SATURATED_LOGIT).flatten() for t in logits])
-        return torch.stack([*(m.float() for m in means), saturated.float().mean()])
+        return torch.stack([*means, saturated.float().mean()])
 
 
-def loss_forward(
-    logits: Sequence[Tensor],
-    labels: Sequence[float],
+def loss(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
     sign: float,
-    reduction: str,
+    mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
-) -> tuple[list[Tensor], Tensor | None]:
+) -> tuple[Tensor, Tensor | None]:
     terms = [_terms(t, label, sign) for t, label in zip(logits, labels, strict=True)]
-    stats = loss_stats(logits) if with_stats else None
-    if reduction == "none":
-        return [each.to(t.dtype) for each, t in zip(terms, logits, strict=True)], stats
-    sums = [each.mean() if reduction == "mean" else each.sum() for each in terms]
-    return [torch.stack(sums).sum().to(loss_dtype)], stats
+    total = torch.stack([each.mean() if mean else each.sum() for each in terms]).sum()
+    return total.to(loss_dtype), loss_stats(logits) if with_stats else None
 
 
 def loss_backward(
-    grads: Sequence[Tensor],
-    logits: Sequence[Tensor],
-    labels: Sequence[float],
-    sign: float,
-    reduction: str,
-) -> list[Tensor]:
-    result = []
-    for i, (t, label) in enumerate(zip(logits, labels, strict=True)):
-        scale = sign / t.numel() if reduction == "mean" and t.numel() else sign
-        x = _computed(t)
-        # sigmoid(x) - label, written so that neither end cancels
-        slope = scale * ((1 - label) * torch.sigmoid(x) - label * torch.sigmoid(-x))
-        if grads:
-            slope = slope * _computed(grads[min(i, len(grads) - 1)])
-        result.append(slope.to(t.dtype))
-    return result
+    grad: Tensor, logits: tuple[Tensor, ...], labels: tuple[float, ...], sign: float, mean: bool
+) -> tuple[Tensor, ...]:
+    return tuple(
+        (_computed(grad) * _slope(t, label, sign / t.numel() if mean and t.numel() else sign)).to(t.dtype)
+        for t, label in zip(logits, labels, strict=True)
+    )
 
 
-def loss_forward_backward(
-    logits: Sequence[Tensor],
-    labels: Sequence[float],
+def loss_and_grad(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
     sign: float,
-    reduction: str,
+    mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
-) -> tuple[Tensor, list[Tensor], Tensor]:
-    values, stats = loss_forward(logits, labels, sign, reduction, loss_dtype, True)
-    grads = loss_backward([] if scale is None else [scale], logits, labels, sign, reduction)
-    assert stats is not None
-    return values[0], grads, stats
+) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    value, _ = loss(logits, labels, sign, mean, loss_dtype, False)
+    grad = logits[0].new_ones((), dtype=torch.float32) if scale is None else scale
+    return value, loss_backward(grad, logits, labels, sign, mean), loss_stats(logits)
+
+
+def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
+    return _terms(logits, label, sign).to(logits.dtype)
+
+
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
+    return (_computed(grad) * _slope(logits, label, sign)).to(logits.dtype)
 
 
 def _along(bias: Tensor, dim: int, like: Tensor) -> Tensor:
     return bias.view([-1 if i == dim else 1 for i in range(like.dim())])
 
 
-def bias_leaky_relu(
-    input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
-) -> Tensor:
+def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
     z = _computed(input)
     if bias is not None:
         z = z + _along(_computed(bias), dim, input)
@@ -117,9 +113,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(input, weight, bias)
 
 
-def linear_leaky_relu(
-    input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
-) -> Tensor:
+def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
     return F.leaky_relu(F.linear(input, weight, bias), negative_slope)
 
 

@@ -24,7 +24,7 @@ def check_tensor(tensor: Tensor, name: str) -> None:
 def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
     """The same device and dtype as another argument."""
     check_tensor(tensor, name)
-    if tensor.device != other.device:
+    if not (tensor.is_cpu and other.is_cpu) and tensor.device != other.device:
         raise ValueError(
             f"{name} is on {tensor.device} but {other_name} on {other.device}; move one with .to(...)"
         )

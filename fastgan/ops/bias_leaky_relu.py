@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.arguments import check_bias, check_negative_slope, check_tensor
-from fastgan.ops.routing import Route, autocast_dtype, route
+from fastgan.ops.routing import Route, apply, autocast_dtype, route
 
 
 def bias_leaky_relu(
@@ -53,7 +53,7 @@ def bias_leaky_relu(
         return result
     backend = choose(input)
     if torch.is_grad_enabled() and (input.requires_grad or (bias is not None and bias.requires_grad)):
-        result = BiasLeakyReLU.apply(backend, input, bias, negative_slope, dim)
+        result = apply(BiasLeakyReLU, backend, input, bias, negative_slope, dim)
         return result
     return backend.bias_leaky_relu(input, bias, negative_slope, dim)
 
@@ -82,7 +82,7 @@ class BiasLeakyReLU(torch.autograd.Function):
         (output,) = ctx.saved_tensors
         arguments = (grad, output, ctx.negative_slope, ctx.dim, ctx.needs_input_grad[2])
         if torch.is_grad_enabled():
-            grads = BiasLeakyReLUGrad.apply(ctx.backend, *arguments)
+            grads = apply(BiasLeakyReLUGrad, ctx.backend, *arguments)
         else:
             grads = ctx.backend.bias_leaky_relu_backward(*arguments)
         return (None, *grads, None, None)
@@ -108,9 +108,7 @@ class BiasLeakyReLUGrad(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad_input: Tensor | None, grad_bias: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_input: Tensor | None, grad_bias: Tensor | None) -> tuple[Tensor | None, ...]:
         (output,) = ctx.saved_tensors
         total = grad_input
         if grad_bias is not None:
@@ -118,7 +116,5 @@ class BiasLeakyReLUGrad(torch.autograd.Function):
             total = along.expand_as(output) if total is None else total + along
         if total is None:
             return None, None, None, None, None, None
-        masked, _ = ctx.backend.bias_leaky_relu_backward(
-            total, output, ctx.negative_slope, ctx.dim, False
-        )
+        masked, _ = ctx.backend.bias_leaky_relu_backward(total, output, ctx.negative_slope, ctx.dim, False)
         return None, masked, None, None, None, None

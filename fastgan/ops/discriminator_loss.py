@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.ops.arguments import check_like
-from fastgan.ops.logit_loss import LossSpec, check_loss, logit_loss, logit_loss_value_and_grad
-
-_NAMES = ("real_logits", "fake_logits")
+from fastgan.kernels.reference import loss_stats
+from fastgan.ops.arguments import check_like, check_reduction, check_tensor
+from fastgan.ops.logit_loss import loss_and_grad, loss_terms, reduced_loss
+from fastgan.ops.routing import Route, route
 
 
 def discriminator_loss(
@@ -46,19 +46,24 @@ def discriminator_loss(
     >>> discriminator_loss(torch.zeros(4, 1), torch.zeros(4, 1))
     tensor(1.3863)
     """
-    spec = _spec(real_logits, fake_logits, real_label, reduction)
-    values, stats = logit_loss(
-        spec,
-        (real_logits, fake_logits),
-        reduction,
-        return_stats,
-        lambda: _as_tuple(
-            discriminator_loss_reference(real_logits, fake_logits, real_label, reduction)
-        ),
-    )
-    if stats is not None:
-        return (*values, stats)
-    return values if reduction == "none" else values[0]
+    _check(real_logits, fake_logits, real_label, reduction)
+    path = route(real_logits, fake_logits)
+    if path is not Route.REFERENCE and reduction != "none":
+        labels = (real_label, 0.0)
+        mean = reduction == "mean"
+        loss, stats = reduced_loss(path, (real_logits, fake_logits), labels, 1.0, mean, return_stats)
+        return loss if stats is None else (loss, stats)
+    if path is Route.REFERENCE:
+        result = discriminator_loss_reference(real_logits, fake_logits, real_label, reduction)
+    else:
+        result = (
+            loss_terms(path, real_logits, real_label, 1.0),
+            loss_terms(path, fake_logits, 0.0, 1.0),
+        )
+    if not return_stats:
+        return result
+    stats = loss_stats((real_logits, fake_logits))
+    return (*result, stats) if isinstance(result, tuple) else (result, stats)
 
 
 def discriminator_loss_reference(
@@ -84,7 +89,8 @@ def discriminator_loss_value_and_grad(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss and gradients in one pass over the logits, outside autograd: for a training step.
 
-    Pass the gradients on with ``torch.autograd.backward([real_logits, fake_logits], [grad_real, grad_fake])``.
+    Pass the gradients on with
+    ``torch.autograd.backward([real_logits, fake_logits], [grad_real, grad_fake])``.
 
     Args:
         real_logits, fake_logits, real_label: as for :func:`discriminator_loss`.
@@ -95,25 +101,22 @@ def discriminator_loss_value_and_grad(
     Returns:
         ``(loss, grad_real, grad_fake, stats)``; gradients have the shape and dtype of their logits.
     """
-    spec = _spec(real_logits, fake_logits, real_label, reduction)
-    loss, (grad_real, grad_fake), stats = logit_loss_value_and_grad(
-        spec, (real_logits, fake_logits), reduction, scale
+    _check(real_logits, fake_logits, real_label, reduction)
+    path = route(real_logits, fake_logits, scale)
+    loss, (grad_real, grad_fake), stats = loss_and_grad(
+        path, (real_logits, fake_logits), (real_label, 0.0), 1.0, reduction, scale
     )
     return loss, grad_real, grad_fake, stats
 
 
-def _spec(real_logits: Tensor, fake_logits: Tensor, real_label: float, reduction: str) -> LossSpec:
-    check_loss((real_logits, fake_logits), _NAMES, reduction)
+def _check(real_logits: Tensor, fake_logits: Tensor, real_label: float, reduction: str) -> None:
+    check_tensor(real_logits, "real_logits")
     check_like(fake_logits, "fake_logits", real_logits, "real_logits")
+    check_reduction(reduction)
     if not 0.0 <= real_label <= 1.0:
         raise ValueError(f"real_label must lie in [0, 1], but is {real_label}")
-    return LossSpec((real_label, 0.0), 1.0)
 
 
 def _softplus(t: Tensor) -> Tensor:
     # F.softplus turns into the identity at 20, which float64 notices.
     return torch.logaddexp(t, t.new_zeros(()))
-
-
-def _as_tuple(value: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return value if isinstance(value, tuple) else (value,)

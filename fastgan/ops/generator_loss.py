@@ -5,10 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.ops.logit_loss import LossSpec, check_loss, logit_loss, logit_loss_value_and_grad
+from fastgan.kernels.reference import loss_stats
+from fastgan.ops.arguments import check_reduction, check_tensor
+from fastgan.ops.logit_loss import loss_and_grad, loss_terms, reduced_loss
+from fastgan.ops.routing import Route, route
 
-_NON_SATURATING = LossSpec((1.0,), 1.0)
-_SATURATING = LossSpec((0.0,), -1.0)
+# BCE label and sign
+_NON_SATURATING = 1.0, 1.0
+_SATURATING = 0.0, -1.0
 
 
 def generator_loss(
@@ -43,15 +47,19 @@ def generator_loss(
     >>> generator_loss(torch.zeros(4, 1))
     tensor(0.6931)
     """
-    check_loss((fake_logits,), ("fake_logits",), reduction)
-    values, stats = logit_loss(
-        _SATURATING if saturating else _NON_SATURATING,
-        (fake_logits,),
-        reduction,
-        return_stats,
-        lambda: (generator_loss_reference(fake_logits, saturating, reduction),),
-    )
-    return values[0] if stats is None else (values[0], stats)
+    check_tensor(fake_logits, "fake_logits")
+    check_reduction(reduction)
+    label, sign = _SATURATING if saturating else _NON_SATURATING
+    path = route(fake_logits)
+    if path is not Route.REFERENCE and reduction != "none":
+        mean = reduction == "mean"
+        loss, stats = reduced_loss(path, (fake_logits,), (label,), sign, mean, return_stats)
+        return loss if stats is None else (loss, stats)
+    if path is Route.REFERENCE:
+        result = generator_loss_reference(fake_logits, saturating, reduction)
+    else:
+        result = loss_terms(path, fake_logits, label, sign)
+    return (result, loss_stats((fake_logits,))) if return_stats else result
 
 
 def generator_loss_reference(
@@ -59,9 +67,7 @@ def generator_loss_reference(
 ) -> Tensor:
     """What :func:`generator_loss` computes, in plain PyTorch."""
     zero = fake_logits.new_zeros(())
-    terms = (
-        -torch.logaddexp(fake_logits, zero) if saturating else torch.logaddexp(-fake_logits, zero)
-    )
+    terms = -torch.logaddexp(fake_logits, zero) if saturating else torch.logaddexp(-fake_logits, zero)
     if reduction == "none":
         return terms
     return terms.mean() if reduction == "mean" else terms.sum()
@@ -84,7 +90,9 @@ def generator_loss_value_and_grad(
     Returns:
         ``(loss, grad_fake, stats)``; the gradient has the shape and dtype of the logits.
     """
-    check_loss((fake_logits,), ("fake_logits",), reduction)
-    spec = _SATURATING if saturating else _NON_SATURATING
-    loss, (grad,), stats = logit_loss_value_and_grad(spec, (fake_logits,), reduction, scale)
+    check_tensor(fake_logits, "fake_logits")
+    check_reduction(reduction)
+    label, sign = _SATURATING if saturating else _NON_SATURATING
+    path = route(fake_logits, scale)
+    loss, (grad,), stats = loss_and_grad(path, (fake_logits,), (label,), sign, reduction, scale)
     return loss, grad, stats

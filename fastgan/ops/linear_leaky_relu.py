@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.arguments import check_bias, check_like, check_negative_slope, check_tensor
-from fastgan.ops.routing import Route, autocast_dtype, route
+from fastgan.ops.routing import Route, apply, autocast_dtype, route
 
 
 def linear_leaky_relu(
@@ -53,7 +53,7 @@ def linear_leaky_relu(
         if torch.is_grad_enabled() and (
             input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
         ):
-            output = LinearLeakyReLU.apply(backend, rows, weight, bias, negative_slope)
+            output = apply(LinearLeakyReLU, backend, rows, weight, bias, negative_slope)
         else:
             output = backend.linear_leaky_relu(rows, weight, bias, negative_slope)
     return output if input.dim() == 2 else output.view(*input.shape[:-1], weight.shape[0])
@@ -66,12 +66,12 @@ def linear_leaky_relu_reference(
     return F.leaky_relu(F.linear(input, weight, bias), negative_slope)
 
 
-def autocast_like_linear(*tensors: Tensor | None) -> list[Any]:
+def autocast_like_linear(*tensors: Tensor | None) -> Sequence[Any]:
     """Under autocast ``F.linear`` casts every argument but float64 ones."""
     first = tensors[0]
     dtype = autocast_dtype(first) if isinstance(first, Tensor) else None
     if dtype is None:
-        return list(tensors)
+        return tensors
     return [t if t is None or t.dtype is torch.float64 else t.to(dtype) for t in tensors]
 
 
@@ -111,7 +111,7 @@ class LinearLeakyReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         arguments = (ctx.backend, grad, *ctx.saved_tensors, ctx.negative_slope, ctx.needs_input_grad[1:4])
         if torch.is_grad_enabled():
-            grads = LinearLeakyReLUGrad.apply(*arguments)
+            grads = apply(LinearLeakyReLUGrad, *arguments)
         else:
             grads = _backward(*arguments)[1:]
         return (None, *grads, None)
@@ -160,9 +160,7 @@ class LinearLeakyReLUGrad(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, u: Tensor | None, v: Tensor | None, w: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, u: Tensor | None, v: Tensor | None, w: Tensor | None) -> tuple[Tensor | None, ...]:
         dz, input, weight, output = ctx.saved_tensors
         backend: Backend = ctx.backend
         _, needs_grad, needs_input, needs_weight, *_ = ctx.needs_input_grad

@@ -18,7 +18,7 @@ from fastgan.ops.linear_leaky_relu import (
     cotangent_of_dz,
     linear_leaky_relu_reference,
 )
-from fastgan.ops.routing import Route, route
+from fastgan.ops.routing import Route, apply, route
 
 
 def mlp(
@@ -74,7 +74,7 @@ def mlp(
         if torch.is_grad_enabled() and any(
             t is not None and t.requires_grad for t in (input, *weights, *biases)
         ):
-            output = MLP.apply(backend, negative_slope, rows, *weights, *biases)
+            output = apply(MLP, backend, negative_slope, rows, *weights, *biases)
         else:
             output = _activations(backend, negative_slope, rows, weights, biases)[-1]
     return output if input.dim() == 2 else output.view(*input.shape[:-1], weights[-1].shape[0])
@@ -126,7 +126,7 @@ class MLP(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         settings = (ctx.backend, ctx.negative_slope, ctx.needs_input_grad[2:], ctx.depth)
         if torch.is_grad_enabled():
-            return (None, None, *MLPGrad.apply(*settings, grad, *ctx.saved_tensors))
+            return (None, None, *apply(MLPGrad, *settings, grad, *ctx.saved_tensors))
         _, grads = _masked_chain(*settings, grad, *ctx.saved_tensors)
         return (None, None, *grads)
 

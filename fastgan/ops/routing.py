@@ -13,6 +13,7 @@ A raw pointer may be taken from a plain strided tensor in eager PyTorch and from
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,14 @@ def route(*tensors: Tensor | None) -> Route:
 
 def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     """The dtype that autocast computes layers in on this tensor's device; None where it is off."""
-    device_type = "cpu" if tensor.is_cpu else tensor.device.type
+    if not torch._C._is_any_autocast_enabled():
+        return None
+    device_type = tensor.device.type
     if not torch.is_autocast_enabled(device_type):
         return None
     return torch.get_autocast_dtype(device_type)
+
+
+def apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
+    """``function.apply`` without its search for functorch transforms, which :func:`route` has made."""
+    return super(torch.autograd.Function, function).apply(*arguments)  # type: ignore[misc]
