@@ -82,7 +82,7 @@ def train(
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = RunConfig.of(data, dataset, replace(recipe, config=replace(recipe.config, **changes)))
-    folder = out or default_folder(Path(dataset.name).stem)
+    folder = out or default_folder(Path(dataset.name).resolve().stem)
     with ProgressBar(_console, config.training.steps) as progress:
         outcome = train_run(folder, dataset, config, [progress])
     _print_outcome(folder, outcome)

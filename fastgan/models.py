@@ -61,10 +61,9 @@ def _mlp(features: Sequence[int]) -> MLP:
     blob, from which it may never reach every mode of the data.
     """
     mlp = MLP(features)
-    *hidden, last = mlp.layers
-    for layer in hidden:
+    layers = [layer for layer in mlp.layers if isinstance(layer, nn.Linear)]
+    for layer in layers:
         nn.init.kaiming_normal_(layer.weight, a=mlp.negative_slope)
-    nn.init.kaiming_normal_(last.weight, nonlinearity="linear")
-    for layer in mlp.layers:
         nn.init.zeros_(layer.bias)
+    nn.init.kaiming_normal_(layers[-1].weight, nonlinearity="linear")
     return mlp
