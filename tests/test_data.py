@@ -125,9 +125,10 @@ def test_bad_array_is_refused(tmp_path: Path, array: np.ndarray, message: str) -
 
 def test_unreadable_arrays_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"no array")
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 no archive")
     np.save(tmp_path / "object.npy", np.array([{}], dtype=object))
     np.savez(tmp_path / "two.npz", a=np.zeros((4, 2)), b=np.zeros((4, 2)))
-    for name in ("a.npy", "object.npy", "two.npz"):
+    for name in ("a.npy", "a.npz", "object.npy", "two.npz"):
         with pytest.raises(DataError, match=name):
             load(str(tmp_path / name))
 

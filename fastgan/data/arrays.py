@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def read_array(path: Path) -> Dataset:
     try:
         loaded = np.load(path, allow_pickle=False)
         arrays = [loaded] if path.suffix == ".npy" else list(loaded.values())
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, BadZipFile) as error:
         raise DataError(f"{path}: not a readable array, save it with numpy.save") from error
     if len(arrays) != 1:
         raise DataError(f"{path}: holds {len(arrays)} arrays; save the one to train on alone")

@@ -73,6 +73,7 @@ class Trainer:
         self.state = TrainingState(generator, discriminator, self.config)
         self.callbacks = callbacks
         self._statistics = Statistics(self.config.log_interval, self.state.device)
+        self._last_log = time.perf_counter()
         self._stopping = False
 
     def fit(self, data: Tensor | Dataset) -> TrainingState:
@@ -111,12 +112,12 @@ class Trainer:
         checkpoint = done or step % config.checkpoint_interval == 0
         if checkpoint or step % config.log_interval == 0:
             self._log()
-        if done or step % config.sample_interval == 0:
-            for callback in self.callbacks:
-                callback.on_sample(self.state)
         if checkpoint:
             for callback in self.callbacks:
                 callback.on_checkpoint(self.state)
+        if done or step % config.sample_interval == 0:
+            for callback in self.callbacks:
+                callback.on_sample(self.state)
 
     def _log(self) -> None:
         rows = self._statistics.drain()
