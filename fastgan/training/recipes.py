@@ -24,25 +24,39 @@ class Recipe:
     config: TrainConfig
 
 
-_POINTS = Recipe(
-    generator=(64, 64, 64, 64),
-    discriminator=(64, 64, 64, 64),
-    config=TrainConfig(steps=12_000, batch_size=256, latent_dim=2, learning_rate=2e-3, instance_noise=0.5),
-)
-_IMAGES = Recipe(
-    generator=(256, 512),
-    discriminator=(512, 256),
-    config=TrainConfig(steps=20_000, batch_size=128, latent_dim=64, learning_rate=2e-4),
-)
-
 RECIPES: dict[str, Recipe] = {
-    "ring": _POINTS,
-    "grid": _POINTS,
-    "digits": _IMAGES,
-    "mnist": _IMAGES,
+    "ring": Recipe(
+        generator=(64, 64, 64, 64),
+        discriminator=(64, 64, 64, 64),
+        config=TrainConfig(
+            steps=12_000, batch_size=256, latent_dim=2, learning_rate=2e-3, instance_noise=0.5
+        ),
+    ),
+    "grid": Recipe(
+        generator=(128, 128, 128),
+        discriminator=(128, 128, 128),
+        config=TrainConfig(
+            steps=12_000, batch_size=256, latent_dim=2, learning_rate=1e-3, instance_noise=1.0
+        ),
+    ),
+    "digits": Recipe(
+        generator=(128, 256),
+        discriminator=(256, 128),
+        config=TrainConfig(
+            steps=10_000, batch_size=128, latent_dim=32, learning_rate=5e-4, instance_noise=0.5
+        ),
+    ),
+    "mnist": Recipe(
+        generator=(256, 512),
+        discriminator=(512, 256),
+        config=TrainConfig(
+            steps=16_000, batch_size=128, latent_dim=64, learning_rate=5e-4, instance_noise=1.0
+        ),
+    ),
 }
 
 
 def recipe_for(data: Dataset) -> Recipe:
-    """The recipe of a data set, or that of its kind if it has none of its own."""
-    return RECIPES.get(data.name, _IMAGES if is_image(data.shape) else _POINTS)
+    """The recipe of a data set; other images get that of mnist, other points that of ring."""
+    kind = "mnist" if is_image(data.shape) else "ring"
+    return RECIPES.get(data.name, RECIPES[kind])
