@@ -7,6 +7,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/losses.h"
 #include "cpu/parallel.h"
+#include "cpu/small_linear.h"
 
 namespace py = pybind11;
 
@@ -16,6 +17,7 @@ namespace {
 using Address = uintptr_t;
 
 void* pointer(Address address) { return reinterpret_cast<void*>(address); }
+float* floats(Address address) { return reinterpret_cast<float*>(address); }
 
 // Releasing the GIL costs more than a small kernel.
 template <class Work>
@@ -91,6 +93,20 @@ PYBIND11_MODULE(_C, module) {
     run(outer * channels * inner, [&] {
       bias_leaky_relu_backward(shape, pointer(dy), pointer(y), pointer(dx), pointer(grad_bias));
     });
+  });
+
+  module.def("small_product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,
+                                 Address b, Address c) {
+    small_product(rows, columns, depth, floats(a), a_row, a_column, floats(b), floats(c));
+  });
+  module.def("small_linear_forward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
+                                        Address bias, Address y) {
+    small_linear_forward({n, k, m, negative_slope, floats(x), floats(w)}, floats(bias), floats(y));
+  });
+  module.def("small_linear_backward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
+                                         Address dy, Address y, Address dx, Address dw, Address db) {
+    small_linear_backward({n, k, m, negative_slope, floats(x), floats(w)}, floats(dy), floats(y), floats(dx), floats(dw),
+                          floats(db));
   });
 }
 

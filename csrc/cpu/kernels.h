@@ -26,6 +26,19 @@ struct LossChunk {
   void* output;          // terms or gradients, where the function writes any
 };
 
+// c [rows, columns] = a b, contiguous c; a and b by strides. Where `activate`, leaky_relu(. + bias).
+struct SmallProduct {
+  int64_t rows, columns, depth;
+  const float* a;
+  int64_t a_row, a_column;
+  const float* b;
+  int64_t b_row, b_column;
+  float* c;
+  bool activate;
+  const float* bias;  // [columns] or null
+  float negative_slope;
+};
+
 struct KernelTable {
   const char* name;
   // One entry a DType.
@@ -44,6 +57,9 @@ struct KernelTable {
   void (*leaky_relu_grad_rows[4])(const void* dy, const void* y, void* dx, void* sums, int64_t rows,
                                   int64_t channels, double negative_slope);
   double (*leaky_relu_grad_plane[4])(const void* dy, const void* y, void* dx, int64_t size, double negative_slope);
+
+  // scratch: 32 * depth floats
+  void (*small_product)(const SmallProduct& product, float* scratch);
 };
 
 // Elements in a chunk: 64 KiB of floats, which stay in L2 while every function runs over them.

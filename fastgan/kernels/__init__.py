@@ -84,6 +84,17 @@ class Backend(Protocol):
         self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
     ) -> Tensor: ...
 
+    def linear_leaky_relu_backward(
+        self,
+        grad: Tensor,
+        input: Tensor,
+        weight: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Gradients of input, weight and bias, each where needed."""
+
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor: ...
 
     def dgrad(self, grad: Tensor, weight: Tensor) -> Tensor:

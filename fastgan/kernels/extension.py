@@ -6,10 +6,11 @@ before its address is taken: a plain strided tensor on the device, of the dtype,
 
 from __future__ import annotations
 
-import platform
-
 import torch  # before _C: the extension then finds torch's OpenMP runtime instead of loading a second one
 from torch import Tensor
+
+from fastgan.kernels import products
+from fastgan.kernels.products import Product
 
 try:
     from fastgan import _C
@@ -269,61 +270,50 @@ def _mask_into(
     return summed
 
 
-# Products. MKL, behind torch.mm, keeps to AVX2 on AMD machines; oneDNN does not, takes transposed views
-# without a copy, and applies bias and leaky ReLU on the way out, but costs 12 us a call. From how many
-# multiply-adds (N * K * M) it wins, measured on two Zen 5 cores with benchmarks/bench_layers.py; wgrad,
-# whose operands are both transposed, gains least. bf16 products are oneDNN's either way: there only the
-# fused epilogue is worth a choice.
-_NEVER = 1 << 62
-_ONEDNN_FROM = {
-    "forward": {torch.float32: 1 << 21, torch.bfloat16: 1},
-    "dgrad": {torch.float32: 1 << 21, torch.bfloat16: _NEVER},
-    "wgrad": {torch.float32: 1 << 23, torch.bfloat16: _NEVER},
-}
-_HAS_ONEDNN = (
-    platform.machine() in ("x86_64", "AMD64")
-    and torch.backends.mkldnn.is_available()
-    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-)
-_NARROW = 16  # a product with so few columns is a matrix-vector product, and torch.mm's
-
-
-def _onednn_wins(product: str, dtype: torch.dtype, n: int, k: int, m: int) -> bool:
-    return bool(
-        _HAS_ONEDNN
-        and m >= _NARROW
-        and n * k * m >= _ONEDNN_FROM[product].get(dtype, _NEVER)
-        and torch.backends.mkldnn.enabled
-    )
-
-
-def _onednn_product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``a @ b.T + bias``; views are taken as they are."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
-    return result
-
-
 def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
     (n, k), m = input.shape, weight.shape[0]
-    if _onednn_wins("forward", input.dtype, n, k, m):
-        fused: Tensor = torch.ops.mkldnn._linear_pointwise(
-            input, weight, bias, "leaky_relu", [negative_slope], ""
-        )
-        return fused
+    product = products.choose("forward", input.dtype, n, k, m)
+    if product is Product.OWN:
+        return _small_forward(input, weight, bias, negative_slope)
+    if product is Product.ONEDNN:
+        return products.onednn(input, weight, bias, negative_slope)
     output = torch.mm(input, weight.t())
     _bias_leaky_relu_into(output, output, (n, m, 1), bias, negative_slope)
     return output
 
 
+def linear_leaky_relu_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    (n, k), m = input.shape, weight.shape[0]
+    if products.choose("forward", input.dtype, n, k, m) is Product.OWN:
+        return _small_backward(grad, input, weight, output, negative_slope, needs)
+    dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+    return dgrad(dz, weight) if needs[0] else None, wgrad(dz, input) if needs[1] else None, db
+
+
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if _onednn_wins("forward", input.dtype, input.shape[0], input.shape[1], weight.shape[0]):
-        return _onednn_product(input, weight, bias)
+    (n, k), m = input.shape, weight.shape[0]
+    product = products.choose("forward", input.dtype, n, k, m)
+    if product is Product.OWN:
+        return _small_forward(input, weight, bias, 1.0)
+    if product is Product.ONEDNN:
+        return products.onednn(input, weight, bias)
     return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
 
 
 def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
-    if _onednn_wins("dgrad", grad.dtype, grad.shape[0], grad.shape[1], weight.shape[1]):
-        return _onednn_product(grad, weight.t())
+    (n, m), k = grad.shape, weight.shape[1]
+    product = products.choose("dgrad", grad.dtype, n, k, m)
+    if product is Product.OWN:
+        return _small_product(n, k, m, _contiguous(grad), (m, 1), _contiguous(weight))
+    if product is Product.ONEDNN:
+        return products.onednn(grad, weight.t())
     return torch.mm(grad, weight)
 
 
@@ -338,6 +328,72 @@ def dgrad_leaky_relu(
 
 def wgrad(grad: Tensor, input: Tensor) -> Tensor:
     (n, m), k = grad.shape, input.shape[1]
-    if _onednn_wins("wgrad", grad.dtype, m, n, k) and m >= _NARROW:
-        return _onednn_product(grad.t(), input.t())
+    product = products.choose("wgrad", grad.dtype, n, k, m)
+    if product is Product.OWN:
+        return _small_product(m, k, n, _contiguous(grad), (1, m), _contiguous(input))
+    if product is Product.ONEDNN:
+        return products.onednn(grad.t(), input.t())
     return torch.mm(grad.t(), input)
+
+
+def _small_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
+    x, w = _contiguous(input), _contiguous(weight)
+    b = None if bias is None else _contiguous(bias)
+    (n, k), m = x.shape, w.shape[0]
+    y = torch.empty(n, m, dtype=torch.float32, device="cpu")
+    _C.small_linear_forward(
+        n,
+        k,
+        m,
+        negative_slope,
+        _address(x, torch.float32),
+        _address(w, torch.float32),
+        0 if b is None else _address(b, torch.float32),
+        y.data_ptr(),
+    )
+    return y
+
+
+def _small_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    dy, x, w, y = _contiguous(grad), _contiguous(input), _contiguous(weight), _contiguous(output)
+    dx = torch.empty_like(x) if needs[0] else None
+    dw = torch.empty_like(w) if needs[1] else None
+    db = torch.empty(w.shape[0], dtype=torch.float32, device="cpu") if needs[2] else None
+    _C.small_linear_backward(
+        x.shape[0],
+        x.shape[1],
+        w.shape[0],
+        negative_slope,
+        _address(x, torch.float32),
+        _address(w, torch.float32),
+        _address(_same_size(dy, y), torch.float32),
+        _address(y, torch.float32),
+        0 if dx is None else dx.data_ptr(),
+        0 if dw is None else dw.data_ptr(),
+        0 if db is None else db.data_ptr(),
+    )
+    return dx, dw, db
+
+
+def _small_product(
+    rows: int, columns: int, depth: int, a: Tensor, a_strides: tuple[int, int], b: Tensor
+) -> Tensor:
+    """``a @ b``, a seen through the strides given, b [depth, columns] contiguous."""
+    result = torch.empty(rows, columns, dtype=torch.float32, device="cpu")
+    _C.small_product(
+        rows,
+        columns,
+        depth,
+        _address(a, torch.float32),
+        *a_strides,
+        _address(b, torch.float32),
+        result.data_ptr(),
+    )
+    return result

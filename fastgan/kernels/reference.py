@@ -117,6 +117,18 @@ def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negati
     return F.leaky_relu(F.linear(input, weight, bias), negative_slope)
 
 
+def linear_leaky_relu_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+    return dgrad(dz, weight) if needs[0] else None, wgrad(dz, input) if needs[1] else None, db
+
+
 def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
     return grad @ weight
 

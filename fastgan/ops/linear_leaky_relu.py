@@ -109,28 +109,12 @@ class LinearLeakyReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        arguments = (ctx.backend, grad, *ctx.saved_tensors, ctx.negative_slope, ctx.needs_input_grad[1:4])
+        arguments = (grad, *ctx.saved_tensors, ctx.negative_slope, ctx.needs_input_grad[1:4])
         if torch.is_grad_enabled():
-            grads = apply(LinearLeakyReLUGrad, *arguments)
+            grads = apply(LinearLeakyReLUGrad, ctx.backend, *arguments)
         else:
-            grads = _backward(*arguments)[1:]
+            grads = ctx.backend.linear_leaky_relu_backward(*arguments)
         return (None, *grads, None)
-
-
-def _backward(
-    backend: Backend,
-    grad: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    output: Tensor,
-    negative_slope: float,
-    needs: tuple[bool, bool, bool],
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """dz, dx, dW, db"""
-    dz, db = backend.bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
-    dx = backend.dgrad(dz, weight) if needs[0] else None
-    dw = backend.wgrad(dz, input) if needs[1] else None
-    return dz, dx, dw, db
 
 
 class LinearLeakyReLUGrad(torch.autograd.Function):
@@ -153,10 +137,12 @@ class LinearLeakyReLUGrad(torch.autograd.Function):
         needs: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        dz, *grads = _backward(backend, grad, input, weight, output, negative_slope, needs)
+        dz, db = backend.bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+        dx = backend.dgrad(dz, weight) if needs[0] else None
+        dw = backend.wgrad(dz, input) if needs[1] else None
         ctx.save_for_backward(dz, input, weight, output)
         ctx.backend, ctx.negative_slope = backend, negative_slope
-        return tuple(grads)
+        return dx, dw, db
 
     @staticmethod
     @once_differentiable

@@ -1,0 +1,51 @@
+"""The losses, forward + backward, as people write them in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import fastgan
+from fastgan.ops import discriminator_loss_reference, generator_loss_reference
+
+SIZES = [128, 4096, 2**20, 2**24]
+
+
+def discriminator_bce(real: Tensor, fake: Tensor) -> Tensor:
+    real_loss = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
+    fake_loss = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    return real_loss + fake_loss
+
+
+def generator_bce(fake: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
+
+
+def _logits(size: int) -> Tensor:
+    return torch.randn(size, 1).mul_(2).requires_grad_()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_discriminator_loss(compete: Callable[..., None], size: int) -> None:
+    forwards = {
+        "reference": discriminator_loss_reference,
+        "eager": discriminator_bce,
+        "torch.compile": torch.compile(discriminator_bce, dynamic=False),
+        "fastgan": fastgan.discriminator_loss,
+    }
+    compete(forwards, [_logits(size), _logits(size)])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_generator_loss(compete: Callable[..., None], size: int) -> None:
+    forwards = {
+        "reference": generator_loss_reference,
+        "eager": generator_bce,
+        "torch.compile": torch.compile(generator_bce, dynamic=False),
+        "fastgan": fastgan.generator_loss,
+    }
+    compete(forwards, [_logits(size)])

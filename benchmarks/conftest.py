@@ -1,0 +1,71 @@
+"""Runs each case's contenders against each other and prints their ratios at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import fastgan
+from benchmarks.contest import Run, check_agreement, contest
+
+ROUNDS = int(os.environ.get("FASTGAN_BENCH_ROUNDS", "40"))
+_rows: list[tuple[str, ...]] = []
+
+Forward = Callable[..., Tensor]
+
+
+@pytest.fixture
+def compete(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
+    """compete(forwards, inputs): forward + backward of each function over the same leaf tensors."""
+
+    def run(forwards: dict[str, Forward], inputs: Sequence[Tensor], grad: Tensor | None = None) -> None:
+        torch.compiler.reset()
+        runs = {name: _forward_backward(forward, inputs, grad) for name, forward in forwards.items()}
+        check_agreement({name: _results(forward, inputs, grad) for name, forward in forwards.items()})
+        del runs["reference"]
+        result = contest(runs, ROUNDS)
+        benchmark.extra_info["seconds"] = result.seconds
+        benchmark.extra_info["fastgan"] = {
+            "version": fastgan.__version__,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "backends": fastgan.available_backends(),
+        }
+        row = [request.node.name, f"{result.median('fastgan') * 1e6:.1f}"]
+        for name in runs:
+            if name != "fastgan":
+                low, middle, high = result.ratio(name)
+                benchmark.extra_info[f"{name} / fastgan"] = middle
+                row.append(f"{middle:.2f} ({low:.2f}-{high:.2f})")
+        _rows.append(tuple(row))
+        benchmark.pedantic(runs["fastgan"], rounds=5, iterations=1, warmup_rounds=1)
+
+    return run
+
+
+def _forward_backward(forward: Forward, inputs: Sequence[Tensor], grad: Tensor | None) -> Run:
+    def run() -> None:
+        forward(*inputs).backward(grad)
+        for t in inputs:
+            t.grad = None
+
+    return run
+
+
+def _results(forward: Forward, inputs: Sequence[Tensor], grad: Tensor | None) -> list[Tensor]:
+    output = forward(*inputs)
+    return [output.detach(), *torch.autograd.grad(output, inputs, grad)]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _rows:
+        return
+    terminalreporter.section("how many times longer than fastgan: median (quartiles) of interleaved rounds")
+    head = ("forward + backward", "fastgan us", "eager", "torch.compile")
+    for row in [head, *_rows]:
+        terminalreporter.write_line(f"{row[0]:44}{row[1]:>12}" + "".join(f"{cell:>22}" for cell in row[2:]))

@@ -1,0 +1,61 @@
+"""Which matrix product serves a float CPU layer: the table, and the figures behind it.
+
+Measured on two Zen 5 cores, torch 2.13, by ``benchmarks/bench_layers.py``; sizes are multiply-adds N * K * M.
+
+- BLAS is ``torch.mm``. MKL keeps to AVX2 on AMD machines: 200 GFLOP/s, and 3 to 8 us a call.
+- ONEDNN reaches 400, takes transposed views without a copy and applies bias and leaky ReLU on the way
+  out, but costs 12 us a call; wgrad, both of whose operands are transposed, gains least. bf16 products
+  are oneDNN's either way: there only the fused epilogue is worth a choice.
+- OWN is csrc/cpu/small_linear.h: float, one thread, one call for a whole forward or backward pass. It
+  runs at 170 GFLOP/s from the first microsecond, on widths rounded up to its panel of 32.
+"""
+
+from __future__ import annotations
+
+import platform
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+
+class Product(Enum):
+    BLAS = "torch.mm"
+    ONEDNN = "oneDNN"
+    OWN = "fastgan"
+
+
+_NEVER = 1 << 62
+_ONEDNN_FROM = {
+    "forward": {torch.float32: 1 << 22, torch.bfloat16: 1},
+    "dgrad": {torch.float32: 1 << 22, torch.bfloat16: _NEVER},
+    "wgrad": {torch.float32: 1 << 23, torch.bfloat16: _NEVER},
+}
+_OWN_UP_TO = 1 << 22
+_OWN_PANEL = 32
+_NARROW = 16  # with so few output features it is a matrix-vector product, and torch.mm's
+
+_HAS_ONEDNN = (
+    platform.machine() in ("x86_64", "AMD64")
+    and torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
+
+
+def choose(kind: str, dtype: torch.dtype, n: int, k: int, m: int) -> Product:
+    """For "forward", "dgrad" or "wgrad" of a layer of n rows, k input and m output features."""
+    if m < _NARROW:
+        return Product.BLAS
+    padded = -(-m // _OWN_PANEL) * -(-k // _OWN_PANEL) * _OWN_PANEL**2
+    if dtype is torch.float32 and n * padded <= _OWN_UP_TO:
+        return Product.OWN
+    if _HAS_ONEDNN and n * k * m >= _ONEDNN_FROM[kind].get(dtype, _NEVER) and torch.backends.mkldnn.enabled:
+        return Product.ONEDNN
+    return Product.BLAS
+
+
+def onednn(a: Tensor, b: Tensor, bias: Tensor | None = None, negative_slope: float | None = None) -> Tensor:
+    """``a @ b.T + bias``, through leaky ReLU if a slope is given; a and b may be transposed views."""
+    activation = ("none", []) if negative_slope is None else ("leaky_relu", [negative_slope])
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, *activation, "")
+    return result
