@@ -100,6 +100,7 @@ def _guide(axes: Axes, level: float, name: str) -> None:
 def _style(axes: Axes, title: str, label: str) -> None:
     axes.set(title=title, xlabel="training step", ylabel=label)
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    axes.locator_params(axis="x", nbins=6)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
@@ -14,7 +14,7 @@ _SHOWN = ("loss_D", "loss_G", "D(x)", "D(G(z))")
 
 
 class ProgressBar(Callback):
-    """Shows steps, their rate, both losses, D(x) and D(G(z)); a context manager.
+    """Shows progress, steps a second, both losses, D(x) and D(G(z)); a context manager.
 
     Args:
         console: where to show them.
@@ -23,10 +23,10 @@ class ProgressBar(Callback):
 
     def __init__(self, console: Console, steps: int) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=6),  # all of it fits into 80 columns
+            TaskProgressColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("{task.description}"),
-            TimeRemainingColumn(),
             console=console,
         )
         self._task = self._progress.add_task("", total=steps)
@@ -45,6 +45,6 @@ class ProgressBar(Callback):
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Move the bar and show the row."""
-        values = "  ".join(f"{name} {row.values[name]:.3f}" for name in _SHOWN)
-        text = f"{row.steps_per_second:,.0f} steps/s  {values}"
+        values = " ".join(f"{name} {row.values[name]:.2f}" for name in _SHOWN)
+        text = f"{row.steps_per_second:,.0f} steps/s {values}"
         self._progress.update(self._task, completed=row.step, description=text)
