@@ -133,6 +133,16 @@ def test_takes_a_data_set_and_trains_any_pair_in_place() -> None:
     assert sample(state.average, 5, 3, seed=0).shape == (5, 2)
 
 
+def test_threads_are_set_while_training() -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    events = Events()
+    events.on_log = lambda state, row: seen.append(torch.get_num_threads())  # type: ignore[method-assign]
+    Trainer(*networks(), replace(CONFIG, threads=before + 1), [events]).fit(data())
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+
+
 def test_same_seed_gives_the_same_weights() -> None:
     runs = [Trainer(*networks(), CONFIG).fit(data()).average.state_dict() for _ in range(2)]
     other = Trainer(*networks(), replace(CONFIG, seed=1)).fit(data()).average.state_dict()
@@ -247,6 +257,7 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
         ("instance_noise", -0.1),
         ("ema_decay", 1.0),
         ("generator_loss", "wasserstein"),
+        ("threads", 0),
         ("seed", -1),
         ("device", "toaster"),
     ],

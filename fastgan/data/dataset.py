@@ -33,8 +33,8 @@ class Dataset:
         name: what the data set is called in logs and pictures.
         samples: float32 on the CPU, ``[N, 2]`` for points or ``[N, C, H, W]`` for images
             with C = 1 (grey) or 3 (RGB). Images lie in [-1, 1].
-        scale: data units per unit of ``samples``; points are divided by it so that a
-            generator works near 1, and metrics and pictures multiply it back.
+        scale: data units per unit of ``samples``; points are divided by it to suit the
+            networks, and metrics and pictures multiply it back.
         modes: the mixture that synthetic points were drawn from.
 
     Raises:

@@ -38,6 +38,9 @@ class TrainConfig:
         discriminator_steps: turns of D for each turn of G.
         seed: of the latent vectors and the choice of batches.
         device: where to train, as in ``torch.device``.
+        threads: CPU threads of torch while training; None leaves them as they are. Matrices of
+            64 columns are too small to share out: with other work on the machine, two threads
+            on two cores waited for each other and took ten times as long as one.
         log_interval: steps between two logged rows; statistics stay on the device until then.
         sample_interval: steps between two sample pictures.
         checkpoint_interval: steps between two checkpoints.
@@ -58,6 +61,7 @@ class TrainConfig:
     discriminator_steps: int = 1
     seed: int = 0
     device: str = "cpu"
+    threads: int | None = None
     log_interval: int = 100
     sample_interval: int = 2_000
     checkpoint_interval: int = 2_000
@@ -73,6 +77,7 @@ class TrainConfig:
             "checkpoint_interval",
         ):
             self._check(name, getattr(self, name) >= 1, "at least 1")
+        self._check("threads", self.threads is None or self.threads >= 1, "at least 1, or None")
         self._check("learning_rate", 0 < self.learning_rate < math.inf, "above 0 and finite")
         self._check("learning_rate_decay", 0 <= self.learning_rate_decay <= 1, "from 0 to 1")
         self._check("betas", all(0 <= beta < 1 for beta in self.betas), "from 0 to below 1")

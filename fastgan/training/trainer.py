@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -95,17 +96,21 @@ class Trainer:
         samples = samples.to(self.state.device)
         self.state.generator.train()
         self.state.discriminator.train()
+        with _threads(self.config.threads):
+            self._run(samples)
+        return self.state
+
+    def stop(self) -> None:
+        """End :meth:`fit` after the step that is running; callable from a signal handler."""
+        self._stopping = True
+
+    def _run(self, samples: Tensor) -> None:
         self._last_log = time.perf_counter()
         done = self.state.step >= self.config.steps
         while not done:
             train_step(self.state, samples, self._statistics)
             done = self._stopping or self.state.step == self.config.steps
             self._notify(done)
-        return self.state
-
-    def stop(self) -> None:
-        """End :meth:`fit` after the step that is running; callable from a signal handler."""
-        self._stopping = True
 
     def _notify(self, done: bool) -> None:
         step, config = self.state.step, self.config
@@ -134,3 +139,14 @@ class Trainer:
         if not finite.all():
             step = self.state.step - len(rows) + 1 + int((~finite).nonzero()[0])
             raise DivergenceError(f"training diverged: nan or infinite at step {step}")
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use that many CPU threads in what runs inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
