@@ -13,7 +13,7 @@ from fastgan.kernels import products
 from fastgan.kernels.products import Product
 
 try:
-    from fastgan import _C
+    import fastgan._C as _C
 
     _missing: str | None = None
 except ImportError as error:
