@@ -85,7 +85,7 @@ class Recorder(Callback):
 
         Returns:
             The summary: steps, seconds, the last statistics and, for a mixture of Gaussians,
-            modes, modes covered and the share of high-quality samples.
+            modes, modes covered, and share and counts a mode of high-quality samples.
         """
         samples = self._sample(state, _EVALUATED)
         save_dashboard(self.folder / DASHBOARD, self._history, self.data, samples)
@@ -99,6 +99,8 @@ class Recorder(Callback):
             summary["modes"] = coverage.modes
             summary["modes_covered"] = coverage.covered
             summary["high_quality"] = coverage.high_quality
+            # one sample covers a mode: the counts tell a mode that is held from one that is grazed
+            summary["high_quality_counts"] = coverage.counts
         text = json.dumps(summary, indent=2) + "\n"
         (self.folder / SUMMARY).write_text(text, encoding="utf-8")
         return summary
