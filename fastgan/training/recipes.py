@@ -29,14 +29,14 @@ RECIPES: dict[str, Recipe] = {
         generator=(64, 64, 64, 64),
         discriminator=(64, 64, 64, 64),
         config=TrainConfig(
-            steps=12_000, batch_size=256, latent_dim=2, learning_rate=2e-3, instance_noise=0.5, threads=1
+            steps=20_000, batch_size=256, latent_dim=2, learning_rate=2e-3, instance_noise=0.4, threads=1
         ),
     ),
     "grid": Recipe(
         generator=(128, 128, 128, 128),
         discriminator=(128, 128, 128, 128),
         config=TrainConfig(
-            steps=20_000, batch_size=256, latent_dim=2, learning_rate=1e-3, instance_noise=3.0, threads=1
+            steps=20_000, batch_size=256, latent_dim=2, learning_rate=1e-3, instance_noise=1.2, threads=1
         ),
     ),
     "digits": Recipe(
