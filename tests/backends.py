@@ -1,0 +1,40 @@
+"""What the table of tests runs on. A new backend is one more line in BACKENDS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import fastgan
+from fastgan import kernels
+
+try:
+    from fastgan import _C
+except ImportError:
+    INSTRUCTION_SETS = []
+else:
+    INSTRUCTION_SETS = _C.instruction_sets()
+
+
+@dataclass(frozen=True)
+class Backend:
+    name: str
+    device: str = "cpu"
+    instruction_set: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.instruction_set}" if self.instruction_set else self.name
+
+    @property
+    def why_not(self) -> str | None:
+        """Why it cannot run here."""
+        return kernels.BACKENDS[self.name].why_not(self.device)
+
+
+BACKENDS = [
+    Backend("reference"),
+    Backend("cpp"),
+]
+# The same, and the cpp kernels once for each instruction set that this machine runs.
+VARIANTS = BACKENDS + [Backend("cpp", instruction_set=name) for name in INSTRUCTION_SETS[:-1]]
+
+assert set(fastgan.available_backends()) <= {backend.name for backend in BACKENDS}

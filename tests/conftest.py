@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from backends import BACKENDS, INSTRUCTION_SETS, VARIANTS, Backend
+
+import fastgan
+
+Python = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def as_parameters(backends: list[Backend]) -> list[object]:
+    return [
+        pytest.param(b, id=str(b), marks=pytest.mark.skipif(b.why_not is not None, reason=str(b.why_not)))
+        for b in backends
+    ]
+
+
+@contextlib.contextmanager
+def served_by(backend: Backend) -> Iterator[Backend]:
+    with fastgan.use_backend(backend.name):
+        if backend.instruction_set is None:
+            yield backend
+            return
+        fastgan.kernels.extension._C.use_instruction_set(backend.instruction_set)
+        try:
+            yield backend
+        finally:
+            fastgan.kernels.extension._C.use_instruction_set(INSTRUCTION_SETS[-1])
+
+
+@pytest.fixture(params=as_parameters(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each backend in turn serves the test."""
+    with served_by(request.param) as served:
+        yield served
+
+
+@pytest.fixture(params=as_parameters(VARIANTS))
+def variant(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each backend, and each instruction set of the cpp backend."""
+    with served_by(request.param) as served:
+        yield served
+
+
+@pytest.fixture(autouse=True)
+def same_start() -> None:
+    """One seed; and one thread, as waking a second on a busy machine takes longer than most tests.
+    test_repeatability.py shows that more threads give the same bits."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def python() -> Python:
+    """Runs code in a fresh process that imports this fastgan."""
+
+    def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(Path(fastgan.__file__).parents[1]), *sys.path])
+        inherited = {name: value for name, value in os.environ.items() if name != "FASTGAN_BACKEND"}
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={**inherited, "PYTHONPATH": path, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

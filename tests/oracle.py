@@ -1,0 +1,114 @@
+"""The oracle: float64 references, and tolerances that PyTorch's own error in the same dtype sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
+
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def as_tuple(value: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def evaluate(function: Function, inputs: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs, then the gradient of every input."""
+    leaves = [t.detach().requires_grad_() for t in inputs]
+    outputs = as_tuple(function(*leaves))
+    return [*outputs, *torch.autograd.grad(outputs, leaves, cotangents)]
+
+
+def check(ours: Function, eager: Function, reference: Function, inputs: Sequence[Tensor]) -> None:
+    """Values and every gradient of ``ours``, as exact as those of ``eager`` in the inputs' dtype."""
+    outputs = as_tuple(ours(*inputs))
+    cotangents = [torch.rand_like(y, memory_format=torch.contiguous_format) + 0.5 for y in outputs]
+    double = [t.double() for t in inputs]
+    for mine, usual, exact in zip(
+        evaluate(ours, inputs, cotangents),
+        evaluate(eager, inputs, cotangents),
+        evaluate(reference, double, [c.double() for c in cotangents]),
+        strict=True,
+    ):
+        assert_as_exact(mine, usual, exact)
+
+
+def assert_as_exact(ours: Tensor, pytorch: Tensor, exact: Tensor) -> None:
+    """Relative 2-norm of the error at most twice PyTorch's + 4 eps, largest error at most four times + 4 eps.
+
+    In float64 1e-13. What the dtype cannot hold is inf, and what is nan is nan, in both.
+    """
+    assert ours.dtype is pytorch.dtype
+    assert ours.shape == pytorch.shape == exact.shape
+    assert ours.device == pytorch.device
+    rounded = exact.to(ours.dtype)
+    finite = rounded.isfinite()
+    torch.testing.assert_close(ours[~finite], rounded[~finite], rtol=0, atol=0, equal_nan=True)
+    exact = exact[finite]
+    error = ours[finite].double() - exact
+    allowed = torch.finfo(ours.dtype).eps * 4
+    theirs = torch.zeros_like(error)
+    if ours.dtype is torch.float64:
+        allowed = 1e-13
+    else:
+        theirs = (pytorch[finite].double() - exact).nan_to_num()
+    assert error.isfinite().all()
+    assert error.norm() <= 2 * theirs.norm() + allowed * exact.norm(), (error.norm(), theirs.norm())
+    if error.numel():
+        largest = error.abs().max()
+        assert largest <= 4 * theirs.abs().max() + allowed * exact.abs().max(), (largest, theirs.abs().max())
+
+
+def eager_discriminator_loss(
+    real: Tensor, fake: Tensor, real_label: float = 1.0, reduction: str = "mean"
+) -> Tensor | tuple[Tensor, Tensor]:
+    """As it is usually written."""
+    on_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, real_label), reduction=reduction)
+    on_fake = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake), reduction=reduction)
+    return (on_real, on_fake) if reduction == "none" else on_real + on_fake
+
+
+def eager_generator_loss(fake: Tensor, saturating: bool = False, reduction: str = "mean") -> Tensor:
+    """As it is usually written."""
+    if saturating:
+        return -F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake), reduction=reduction)
+    return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake), reduction=reduction)
+
+
+# Views that hold the values of a contiguous tensor (or, expanded, its first row) in an awkward way.
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "every_other": lambda t: t.repeat_interleave(2, 0)[::2],
+    "expanded": lambda t: t[:1].expand_as(t),
+    "transposed": lambda t: t.transpose(0, -1).contiguous().transpose(0, -1),
+    "unaligned": lambda t: torch.cat([t.new_zeros(1), t.flatten()])[1:].view(t.shape),
+}
+
+
+def off_the_kink(
+    rows: Sequence[int], features: Sequence[int], dtype: torch.dtype, device: str
+) -> list[Tensor]:
+    """Input, weights and biases of a chain of linear layers that hold no z near zero.
+
+    There a rounding error would swap slopes, in PyTorch as in ours. Every unit has a sign, and so has every
+    row: products along a layer do not cancel.
+    """
+    signs = [torch.randint(0, 2, (n,)) * 2.0 - 1 for n in features]
+    row_signs = torch.randint(0, 2, tuple(rows)) * 2.0 - 1
+
+    def magnitude(*shape: int) -> Tensor:
+        return torch.rand(shape) + 0.5
+
+    input = magnitude(*rows, features[0]) * row_signs[..., None] * signs[0]
+    weights = [
+        magnitude(m, k) / max(k, 1) * torch.outer(signs[i + 1], signs[i])
+        for i, (k, m) in enumerate(pairwise(features))
+    ]
+    biases = [(torch.rand(m) - 0.5) * 0.02 for m in features[1:]]
+    return [t.to(device, dtype) for t in (input, *weights, *biases)]

@@ -1,0 +1,150 @@
+"""Which backend serves, and what is imported on the way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from backends import BACKENDS
+from conftest import Python
+
+import fastgan
+from fastgan import kernels
+
+SERVED = "import torch, fastgan, fastgan.kernels as k; t = torch.ones(2)\n"
+WITHOUT_EXTENSION = "import sys; sys.modules['fastgan._C'] = None\n"
+
+
+def serving() -> str:
+    chosen = kernels.choose(torch.ones(1))
+    return next(name for name, backend in kernels.BACKENDS.items() if backend is chosen)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of backends whose loss functions are called."""
+    calls: list[str] = []
+    for name, backend in kernels.BACKENDS.items():
+        for function in ("loss_forward", "loss_backward"):
+            original = getattr(backend, function)
+
+            def wrapper(*args: object, name: str = name, original: object = original) -> object:
+                calls.append(name)
+                return original(*args)
+
+            monkeypatch.setattr(backend, function, wrapper)
+    return calls
+
+
+def test_every_known_backend_is_in_the_table() -> None:
+    assert set(kernels.BACKENDS) == {backend.name for backend in BACKENDS}
+
+
+def test_the_best_first() -> None:
+    assert serving() == fastgan.available_backends()[0]
+    assert fastgan.available_backends()[-1] == "reference"
+    assert all(why is None or isinstance(why, str) for _, why in kernels.report())
+
+
+def test_forcing_nests() -> None:
+    best = serving()
+    with fastgan.use_backend("reference"):
+        assert serving() == "reference"
+        with fastgan.use_backend(best):
+            assert serving() == best
+        assert serving() == "reference"
+    assert serving() == best
+
+
+def test_an_exception_ends_the_choice() -> None:
+    best = serving()
+    with pytest.raises(KeyError), fastgan.use_backend("reference"):
+        raise KeyError
+    assert serving() == best
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(ValueError, match=r"'tpu'.*choose one of .*reference"), fastgan.use_backend("tpu"):
+        pass
+
+
+@pytest.mark.parametrize("name", fastgan.available_backends())
+def test_backward_by_the_backend_of_forward(counted: list[str], name: str) -> None:
+    fake = torch.randn(3, requires_grad=True)
+    with fastgan.use_backend(name):
+        loss = fastgan.generator_loss(fake)
+    loss.backward()
+    assert counted == [name, name]
+
+
+def test_second_derivatives_leave_the_choice_alone(counted: list[str]) -> None:
+    fake = torch.randn(3, requires_grad=True)
+    torch.autograd.grad(fastgan.generator_loss(fake), fake, create_graph=True)[0].sum().backward()
+    assert counted[0] == serving()
+
+
+def test_environment_variable(python: Python) -> None:
+    code = SERVED + "print(k.choose(t).__name__)"
+    assert python(code, FASTGAN_BACKEND="reference").stdout.strip() == "fastgan.kernels.reference"
+    result = python(code, FASTGAN_BACKEND="tpu")
+    assert result.returncode != 0
+    assert "ValueError: FASTGAN_BACKEND names no backend: 'tpu'" in result.stderr
+
+
+def test_the_context_wins_over_the_environment(python: Python) -> None:
+    code = SERVED + "with fastgan.use_backend('reference'): print(k.choose(t).__name__)"
+    assert python(code, FASTGAN_BACKEND="cpp").stdout.strip() == "fastgan.kernels.reference"
+
+
+def test_without_the_extension_one_warning(python: Python) -> None:
+    result = python(
+        WITHOUT_EXTENSION + SERVED + "for _ in range(3): fastgan.generator_loss(t)\n"
+        "print(fastgan.available_backends(), fastgan.generator_loss(t).item())"
+    )
+    assert result.stdout.startswith("['reference'] 0.313"), result.stderr
+    assert result.stderr.count("RuntimeWarning") == 1
+    assert "plain PyTorch" in result.stderr
+    assert "install" in result.stderr
+
+
+def test_forced_but_missing(python: Python) -> None:
+    code = WITHOUT_EXTENSION + SERVED + "with fastgan.use_backend('cpp'): fastgan.generator_loss(t)"
+    result = python(code)
+    assert "RuntimeError: the cpp backend was asked for but cannot serve" in result.stderr
+    assert "compiler" in result.stderr
+
+
+def test_import_is_light(python: Python) -> None:
+    """Without triton, and with nothing that only training needs."""
+    result = python(
+        "import sys; sys.modules['triton'] = None\n" + SERVED + "fastgan.generator_loss(t)\n"
+        "extras = 'matplotlib PIL typer rich sklearn tensorboard safetensors pooch yaml'\n"
+        "print(sorted(set(extras.split()) & set(sys.modules)))"
+    )
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_bfloat16_on_a_machine_without_avx512(python: Python) -> None:
+    """There oneDNN has no bfloat16 products."""
+    result = python(
+        "import torch, fastgan; x = torch.ones(32, 32, dtype=torch.bfloat16)\n"
+        "print(fastgan.linear_leaky_relu(x, x).sum().item())",
+        ONEDNN_MAX_CPU_ISA="AVX2",
+    )
+    assert result.stdout.strip() == "32768.0", result.stderr
+
+
+@pytest.mark.skipif("cpp" not in fastgan.available_backends(), reason="the extension is not built")
+@pytest.mark.parametrize(
+    "before", ["", "import sklearn.utils._openmp_helpers\n"], ids=["alone", "beside sklearn"]
+)
+def test_no_further_openmp_runtime(python: Python, before: str) -> None:
+    """Two pools of threads that spin against each other cost milliseconds a call."""
+    if before:
+        pytest.importorskip("sklearn")
+    result = python(
+        "import re, torch\n" + before + "def mapped():\n"
+        r"    return set(re.findall(r'/\S*lib[gi]?omp\S*', open('/proc/self/maps').read()))"
+        "\nruntimes = mapped()\nimport fastgan\nfastgan.generator_loss(torch.ones(1 << 20))\n"
+        "print(runtimes == mapped(), mapped())"
+    )
+    assert result.stdout.startswith("True"), result.stdout + result.stderr

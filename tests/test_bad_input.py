@@ -1,0 +1,161 @@
+"""Every mistake gets a message that names the argument, what it was and what it should be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from backends import Backend
+
+import fastgan
+from fastgan.ops import discriminator_loss_value_and_grad, generator_loss_value_and_grad
+
+ONES = torch.ones(3, 3)
+INT, DOUBLE, META = ONES.long(), ONES.double(), ONES.to("meta")
+BIAS = torch.ones(3)
+
+MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+    "integer logits": (
+        lambda: fastgan.discriminator_loss(INT, ONES),
+        TypeError,
+        r"real_logits must be float32.*int64.*\.float\(\)",
+    ),
+    "integer second": (lambda: fastgan.discriminator_loss(ONES, INT), TypeError, r"fake_logits .*int64"),
+    "complex logits": (lambda: fastgan.generator_loss(ONES + 0j), TypeError, r"fake_logits .*complex64"),
+    "list": (
+        lambda: fastgan.generator_loss([0.0]),
+        TypeError,
+        r"fake_logits must be a torch.Tensor, but is list",
+    ),
+    "None": (lambda: fastgan.discriminator_loss(ONES, None), TypeError, r"fake_logits .*NoneType"),
+    "sparse": (
+        lambda: fastgan.generator_loss(ONES.to_sparse()),
+        TypeError,
+        r"fake_logits .*sparse.*to_dense",
+    ),
+    "reduction": (
+        lambda: fastgan.generator_loss(ONES, reduction="average"),
+        ValueError,
+        r"reduction must be 'mean', 'sum' or 'none', but is 'average'",
+    ),
+    "reduction None": (lambda: fastgan.generator_loss(ONES, reduction=None), ValueError, r"reduction .*None"),
+    "label over 1": (
+        lambda: fastgan.discriminator_loss(ONES, ONES, real_label=1.5),
+        ValueError,
+        r"real_label must lie in \[0, 1\], but is 1.5",
+    ),
+    "label nan": (
+        lambda: fastgan.discriminator_loss(ONES, ONES, real_label=math.nan),
+        ValueError,
+        r"real_label .*nan",
+    ),
+    "logits dtypes": (
+        lambda: fastgan.discriminator_loss(ONES, DOUBLE),
+        TypeError,
+        r"fake_logits is torch.float64 but real_logits torch.float32",
+    ),
+    "logits devices": (
+        lambda: fastgan.discriminator_loss(ONES, META),
+        ValueError,
+        r"fake_logits is on meta but real_logits on cpu",
+    ),
+    "none with gradients": (
+        lambda: discriminator_loss_value_and_grad(ONES, ONES, reduction="none"),
+        ValueError,
+        r"reduction must be 'mean' or 'sum'.*'none'",
+    ),
+    "scale shape": (
+        lambda: generator_loss_value_and_grad(ONES, scale=BIAS),
+        ValueError,
+        r"scale must be a scalar tensor, but has shape \(3,\)",
+    ),
+    "scale number": (lambda: generator_loss_value_and_grad(ONES, scale=2.0), TypeError, r"scale .*float"),
+    "scale integer": (
+        lambda: generator_loss_value_and_grad(ONES, scale=torch.tensor(2)),
+        TypeError,
+        r"scale .*int64",
+    ),
+    "scale device": (
+        lambda: generator_loss_value_and_grad(ONES, scale=torch.ones((), device="meta")),
+        ValueError,
+        r"scale is on meta",
+    ),
+    "slope negative": (
+        lambda: fastgan.bias_leaky_relu(ONES, negative_slope=-0.1),
+        ValueError,
+        r"negative_slope must be finite and not negative, but is -0.1",
+    ),
+    "slope nan": (
+        lambda: fastgan.linear_leaky_relu(ONES, ONES, None, math.nan),
+        ValueError,
+        r"negative_slope .*nan",
+    ),
+    "slope inf": (lambda: fastgan.mlp(ONES, [ONES], [None], math.inf), ValueError, r"negative_slope .*inf"),
+    "bias length": (
+        lambda: fastgan.bias_leaky_relu(ONES, torch.ones(4)),
+        ValueError,
+        r"bias must have shape \(3,\), but has \(4,\)",
+    ),
+    "bias shape": (lambda: fastgan.bias_leaky_relu(ONES, ONES), ValueError, r"bias .*\(3, 3\)"),
+    "bias list": (
+        lambda: fastgan.bias_leaky_relu(ONES, [0.0]),
+        TypeError,
+        r"bias must be a torch.Tensor, but is list",
+    ),
+    "bias dtype": (lambda: fastgan.bias_leaky_relu(ONES, BIAS.double()), TypeError, r"bias is torch.float64"),
+    "bias device": (lambda: fastgan.bias_leaky_relu(ONES, BIAS.to("meta")), ValueError, r"bias is on meta"),
+    "dim": (lambda: fastgan.bias_leaky_relu(ONES, BIAS, dim=2), IndexError, r"dim 2 .*2 dimensions"),
+    "dim negative": (lambda: fastgan.bias_leaky_relu(ONES, BIAS, dim=-3), IndexError, r"dim -3"),
+    "no dimension": (lambda: fastgan.bias_leaky_relu(torch.ones(())), IndexError, r"dim 1 .*0 dimensions"),
+    "input list": (lambda: fastgan.linear_leaky_relu([[1.0]], ONES), TypeError, r"input .*list"),
+    "weight list": (lambda: fastgan.linear_leaky_relu(ONES, [[1.0]]), TypeError, r"weight .*list"),
+    "weight shape": (
+        lambda: fastgan.linear_leaky_relu(ONES, torch.ones(3, 4)),
+        ValueError,
+        r"weight of shape \(3, 4\) takes \[\.\.\., 4\], but meets an input of shape \(3, 3\)",
+    ),
+    "weight vector": (
+        lambda: fastgan.linear_leaky_relu(ONES, BIAS),
+        ValueError,
+        r"weight must be \[out_features",
+    ),
+    "weight dtype": (lambda: fastgan.linear_leaky_relu(ONES, DOUBLE), TypeError, r"weight is torch.float64"),
+    "weight device": (lambda: fastgan.linear_leaky_relu(ONES, META), ValueError, r"weight is on meta"),
+    "linear bias": (
+        lambda: fastgan.linear_leaky_relu(ONES, ONES, torch.ones(2)),
+        ValueError,
+        r"bias .*\(2,\)",
+    ),
+    "scalar input": (
+        lambda: fastgan.linear_leaky_relu(torch.ones(()), ONES),
+        ValueError,
+        r"input of shape \(\)",
+    ),
+    "mlp lengths": (lambda: fastgan.mlp(ONES, [ONES, ONES], [None]), ValueError, r"2 weights and 1 biases"),
+    "mlp empty": (lambda: fastgan.mlp(ONES, [], []), ValueError, r"at least one.*0 weights"),
+    "mlp layer": (
+        lambda: fastgan.mlp(ONES, [ONES, torch.ones(1, 4)], [None, None]),
+        ValueError,
+        r"weight 1 of shape \(1, 4\)",
+    ),
+    "mlp bias": (
+        lambda: fastgan.mlp(ONES, [ONES], [torch.ones(2)]),
+        ValueError,
+        r"bias 0 must have shape \(3,\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistake(backend: Backend, call: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_mistakes_under_autocast_read_the_same() -> None:
+    for name in ("input list", "weight list", "bias list"):
+        call, error, message = MISTAKES[name]
+        with torch.autocast("cpu", torch.bfloat16), pytest.raises(error, match=message):
+            call()

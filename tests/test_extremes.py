@@ -1,0 +1,154 @@
+"""Logits at the ends of the range: no clamp, no inf and no nan of our own making."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from backends import Backend
+from oracle import DTYPES, eager_discriminator_loss
+from torch import Tensor
+
+import fastgan
+from fastgan.ops import discriminator_loss_value_and_grad, generator_loss_value_and_grad
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+INF, NAN = math.inf, math.nan
+
+
+def losses_and_gradients(
+    logit: float, dtype: torch.dtype, device: str, real_label: float = 1.0
+) -> dict[str, tuple]:
+    """For two equal logits: each term's value and gradient, through every form that has one."""
+    found: dict[str, list[tuple[float, float]]] = {
+        "real": [],
+        "fake": [],
+        "non-saturating": [],
+        "saturating": [],
+    }
+
+    def tensor() -> Tensor:
+        return torch.full((2,), logit, dtype=dtype, device=device, requires_grad=True)
+
+    nothing = torch.full((2,), -INF, dtype=dtype, device=device)
+    for reduction, share in (("mean", 2), ("none", 1)):
+        for name in found:
+            t = tensor()
+            if name == "real":
+                loss = fastgan.discriminator_loss(t, nothing, real_label=real_label, reduction=reduction)
+            elif name == "fake":
+                loss = fastgan.discriminator_loss(-nothing, t, reduction=reduction)
+            else:
+                loss = fastgan.generator_loss(t, saturating=name == "saturating", reduction=reduction)
+            if isinstance(loss, tuple):
+                loss = loss[name == "fake"]
+            loss.sum().backward()
+            found[name].append((loss.flatten()[0].item(), t.grad[0].item() * share))
+    loss, on_real, _, _ = discriminator_loss_value_and_grad(tensor(), nothing, real_label=real_label)
+    found["real"].append((loss.item(), on_real[0].item() * 2))
+    loss, _, on_fake, _ = discriminator_loss_value_and_grad(-nothing, tensor())
+    found["fake"].append((loss.item(), on_fake[0].item() * 2))
+    for name in ("non-saturating", "saturating"):
+        loss, grad, _ = generator_loss_value_and_grad(tensor(), saturating=name == "saturating")
+        found[name].append((loss.item(), grad[0].item() * 2))
+    for name, results in found.items():
+        assert all(math.isnan(logit) or r == results[0] for r in results), (name, results)
+    return {name: results[0] for name, results in found.items()}
+
+
+@dtypes
+@pytest.mark.parametrize("size", [1e4, INF])
+def test_limits(variant: Backend, dtype: torch.dtype, size: float) -> None:
+    size = torch.tensor(size, dtype=dtype).item()  # 9984 in bfloat16
+    assert losses_and_gradients(-size, dtype, variant.device) == {
+        "real": (size, -1),
+        "fake": (0, 0),
+        "non-saturating": (size, -1),
+        "saturating": (0, 0),
+    }
+    assert losses_and_gradients(size, dtype, variant.device) == {
+        "real": (0, 0),
+        "fake": (size, 1),
+        "non-saturating": (0, 0),
+        "saturating": (-size, -1),
+    }
+
+
+@dtypes
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_infinity_with_label_zero(variant: Backend, dtype: torch.dtype, sign: int) -> None:
+    value, grad = losses_and_gradients(sign * INF, dtype, variant.device, real_label=0.0)["real"]
+    assert (value, grad) == ((INF, 1) if sign > 0 else (0, 0))
+
+
+@dtypes
+def test_nan_in_nan_out(variant: Backend, dtype: torch.dtype) -> None:
+    for value, grad in losses_and_gradients(NAN, dtype, variant.device).values():
+        assert math.isnan(value)
+        assert math.isnan(grad)
+
+
+@dtypes
+@pytest.mark.parametrize("size", [3, 65, 1100])
+@pytest.mark.parametrize("real_label", [0.0, 0.9, 1.0])
+def test_one_nan_stays_one_gradient(
+    variant: Backend, dtype: torch.dtype, size: int, real_label: float
+) -> None:
+    real = torch.zeros(size, dtype=dtype, device=variant.device)
+    real[size // 2] = NAN
+    fake = real.clone()
+    loss, *grads, _ = discriminator_loss_value_and_grad(real, fake, real_label=real_label)
+    terms = fastgan.discriminator_loss(real, fake, real_label=real_label, reduction="none")
+    assert loss.isnan()
+    for result in (*grads, *terms):
+        assert torch.equal(result.isnan(), real.isnan())
+
+
+@dtypes
+def test_nan_through_leaky_relu(variant: Backend, dtype: torch.dtype) -> None:
+    input = torch.tensor([[NAN, INF, -INF]], dtype=dtype, device=variant.device, requires_grad=True)
+    output = fastgan.bias_leaky_relu(input, torch.zeros_like(input[0]))
+    torch.testing.assert_close(output, torch.nn.functional.leaky_relu(input, 0.2), equal_nan=True)
+    incoming = torch.full_like(input, NAN)
+    assert torch.autograd.grad(output, input, incoming)[0].isnan().all()
+
+
+def test_gradients_down_to_denormals(variant: Backend) -> None:
+    """sigmoid(t) is exp(t) here, under the smallest normal number of float32 from -87.3 on."""
+    fake = torch.arange(-103, -80, 0.37, device=variant.device, requires_grad=True)
+    fastgan.generator_loss(fake, saturating=True, reduction="sum").backward()
+    exact = -fake.detach().double().exp()
+    if variant.name == "reference":
+        pytest.skip("torch.sigmoid ends at -88")
+    spacing = 2.0**-149
+    assert ((fake.grad.double() - exact).abs() <= 4e-7 * exact.abs() + spacing).all()
+    assert (fake.grad < 0).all()
+
+
+@dtypes
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_winning_discriminator_still_teaches(variant: Backend, dtype: torch.dtype, reduction: str) -> None:
+    """The reason for the non-saturating loss: at -1e4 it gives -1/N, where the saturating one gives 0."""
+    count = 8
+    for saturating, expected in ((False, -1.0), (True, 0.0)):
+        fake = torch.full((count,), -1e4, dtype=dtype, device=variant.device, requires_grad=True)
+        loss = fastgan.generator_loss(fake, saturating=saturating, reduction=reduction)
+        loss.mean().backward()
+        assert loss.isfinite().all()
+        assert (fake.grad == expected / count).all()
+
+
+@dtypes
+def test_at_zero(variant: Backend, dtype: torch.dtype) -> None:
+    zero = torch.zeros(100, dtype=dtype, device=variant.device)
+    eps = torch.finfo(dtype).eps
+    assert fastgan.discriminator_loss(zero, zero).item() == pytest.approx(2 * math.log(2), rel=eps)
+    assert fastgan.generator_loss(zero).item() == pytest.approx(math.log(2), rel=eps)
+    assert fastgan.generator_loss(zero, saturating=True).item() == pytest.approx(-math.log(2), rel=eps)
+
+
+def test_a_sum_over_the_range_of_float16(variant: Backend) -> None:
+    logits = torch.full((50,), 5e3, dtype=torch.float16, device=variant.device)
+    ours = fastgan.discriminator_loss(logits, logits, reduction="sum")
+    assert ours == eager_discriminator_loss(logits, logits, reduction="sum") == INF

@@ -1,0 +1,174 @@
+"""First and second derivatives by finite differences, and what autograd promises about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise, product
+
+import pytest
+import torch
+from backends import Backend
+from oracle import as_tuple
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+import fastgan
+
+Operation = tuple[Callable[..., "Tensor | tuple[Tensor, ...]"], list[tuple[int, ...]]]
+
+
+def mlp_of(depth: int, with_bias: bool) -> Operation:
+    features = (*(3, 4, 2, 3, 2, 1)[:depth], 2)
+    weights = [(m, k) for k, m in pairwise(features)]
+    biases = [(m,) for m in features[1:]] if with_bias else []
+
+    def call(input: Tensor, *parameters: Tensor) -> Tensor:
+        return fastgan.mlp(input, parameters[:depth], parameters[depth:] or [None] * depth)
+
+    return call, [(2, features[0]), *weights, *biases]
+
+
+OPERATIONS: dict[str, Operation] = {
+    **{
+        f"discriminator_loss-{reduction}-{label}": (
+            lambda r, f, label=label, reduction=reduction: fastgan.discriminator_loss(
+                r, f, real_label=label, reduction=reduction
+            ),
+            [(2, 2), (3,)],
+        )
+        for reduction, label in product(("mean", "sum", "none"), (1.0, 0.9, 0.0))
+    },
+    **{
+        f"generator_loss-{reduction}-{saturating}": (
+            lambda f, saturating=saturating, reduction=reduction: fastgan.generator_loss(
+                f, saturating=saturating, reduction=reduction
+            ),
+            [(2, 2)],
+        )
+        for reduction, saturating in product(("mean", "sum", "none"), (False, True))
+    },
+    "bias_leaky_relu": (fastgan.bias_leaky_relu, [(2, 3, 2), (3,)]),
+    "bias_leaky_relu-rows": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=-1), [(4, 3), (3,)]),
+    "bias_leaky_relu-1d": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=0), [(3,), (3,)]),
+    "bias_leaky_relu-no_bias": (fastgan.bias_leaky_relu, [(2, 3)]),
+    "linear_leaky_relu": (fastgan.linear_leaky_relu, [(3, 4), (2, 4), (2,)]),
+    "linear_leaky_relu-3d": (fastgan.linear_leaky_relu, [(2, 2, 3), (2, 3), (2,)]),
+    "linear_leaky_relu-no_bias": (fastgan.linear_leaky_relu, [(3, 4), (2, 4)]),
+    "mlp-1": mlp_of(1, True),
+    "mlp-2": mlp_of(2, True),
+    "mlp-3-no_bias": mlp_of(3, False),
+    "mlp-5": mlp_of(5, True),
+}
+operations = pytest.mark.parametrize(("function", "shapes"), OPERATIONS.values(), ids=OPERATIONS)
+
+
+def samples(shapes: list[tuple[int, ...]], device: str) -> list[Tensor]:
+    return [torch.randn(shape, dtype=torch.float64, device=device, requires_grad=True) for shape in shapes]
+
+
+@operations
+def test_gradcheck(backend: Backend, function: Callable[..., object], shapes: list[tuple[int, ...]]) -> None:
+    assert gradcheck(function, samples(shapes, backend.device))
+
+
+@operations
+def test_gradgradcheck(
+    backend: Backend, function: Callable[..., object], shapes: list[tuple[int, ...]]
+) -> None:
+    assert gradgradcheck(function, samples(shapes, backend.device))
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@operations
+def test_frozen_inputs(
+    backend: Backend, function: Callable[..., object], shapes: list[tuple[int, ...]], create_graph: bool
+) -> None:
+    """Every choice of inputs that need gradients gives those gradients and no others."""
+    tensors = [t.detach() for t in samples(shapes, backend.device)]
+    outputs = as_tuple(function(*[t.requires_grad_() for t in tensors]))
+    everything = torch.autograd.grad([y.square().sum() for y in outputs], tensors)
+    for chosen in product((False, True), repeat=min(len(tensors), 5)):
+        chosen = (*chosen, *[True] * (len(tensors) - len(chosen)))
+        inputs = [t.detach().requires_grad_(needed) for t, needed in zip(tensors, chosen, strict=True)]
+        if not any(chosen):
+            assert not any(y.requires_grad for y in as_tuple(function(*inputs)))
+            continue
+        loss = torch.stack([y.square().sum() for y in as_tuple(function(*inputs))]).sum()
+        loss.backward(create_graph=create_graph)
+        for t, needed, expected in zip(inputs, chosen, everything, strict=True):
+            if not needed:
+                assert t.grad is None
+            else:
+                torch.testing.assert_close(t.grad, expected)
+
+
+@operations
+def test_backward_twice(
+    backend: Backend, function: Callable[..., object], shapes: list[tuple[int, ...]]
+) -> None:
+    """The same gradient twice; inputs, outputs and incoming gradients stay as they were."""
+    inputs = samples(shapes, backend.device)
+    outputs = as_tuple(function(*inputs))
+    incoming = [torch.randn_like(y) for y in outputs]
+    watched = [*inputs, *outputs, *incoming]
+    before = [t.detach().clone() for t in watched]
+    versions = [t._version for t in watched]
+    first = torch.autograd.grad(outputs, inputs, incoming, retain_graph=True)
+    kept = [g.clone() for g in first]
+    second = torch.autograd.grad(outputs, inputs, incoming)
+    for kept_grad, a, b in zip(kept, first, second, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, kept_grad)
+    assert all(torch.equal(now, then) for now, then in zip(watched, before, strict=True))
+    assert [t._version for t in watched] == versions
+
+
+@operations
+def test_gradients_share_no_memory(
+    backend: Backend, function: Callable[..., object], shapes: list[tuple[int, ...]]
+) -> None:
+    inputs = samples(shapes, backend.device)
+    outputs = as_tuple(function(*inputs))
+    incoming = [torch.ones_like(y) for y in outputs]
+    owners = [t.untyped_storage().data_ptr() for t in torch.autograd.grad(outputs, inputs, incoming)]
+    owners += [t.untyped_storage().data_ptr() for t in (*inputs, *incoming, *outputs)]
+    assert len(set(owners)) == len(owners)
+
+
+@operations
+def test_inputs_changed_in_place_after_forward(
+    backend: Backend, function: Callable[..., object], shapes: list[tuple[int, ...]]
+) -> None:
+    """Either the gradient does not need the old value, or autograd says so."""
+    for which in range(len(shapes)):
+        inputs = samples(shapes, backend.device)
+        outputs = as_tuple(function(*inputs))
+        expected = torch.autograd.grad([y.sum() for y in outputs], inputs, retain_graph=True)
+        with torch.no_grad():
+            inputs[which].mul_(-3)
+        try:
+            grads = torch.autograd.grad([y.sum() for y in outputs], inputs)
+        except RuntimeError as error:
+            assert "modified by an inplace operation" in str(error)  # noqa: PT017
+            continue
+        for grad, want in zip(grads, expected, strict=True):
+            torch.testing.assert_close(grad, want)
+
+
+@pytest.mark.parametrize("wanted", ["input", "weight"])
+def test_third_order_is_right_or_refused(backend: Backend, wanted: str) -> None:
+    """None, or a part of a derivative, would train the wrong network."""
+
+    def third(layer: Callable[..., Tensor]) -> Tensor:
+        output = layer(input, weight).square().sum()
+        (first,) = torch.autograd.grad(output, input, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), input, create_graph=True)
+        return torch.autograd.grad(second.square().sum(), {"input": input, "weight": weight}[wanted])[0]
+
+    input, weight = samples([(3, 4), (4, 4)], backend.device)
+    expected = third(fastgan.ops.linear_leaky_relu_reference)
+    try:
+        ours = third(fastgan.linear_leaky_relu)
+    except RuntimeError:
+        return
+    torch.testing.assert_close(ours, expected)

@@ -1,0 +1,40 @@
+"""More elements than an int holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from backends import Backend
+
+from fastgan.ops import generator_loss_value_and_grad
+
+GIB = 1 << 30
+
+
+def available_gib() -> float:
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return 0
+    return int(re.search(r"MemAvailable:\s+(\d+)", meminfo.read_text())[1]) * 1024 / GIB
+
+
+@pytest.mark.skipif(available_gib() < 14, reason="needs 14 GiB of available memory")
+def test_more_than_2_to_the_31_elements(backend: Backend) -> None:
+    if backend.name == "reference":
+        pytest.skip("plain PyTorch in float32 needs 40 GiB")
+    torch.set_num_threads(2)
+    size = 2**31 + 8
+    fake = torch.zeros(size, dtype=torch.bfloat16, device=backend.device)
+    fake[-4:] = torch.tensor([1e4, -1e4, 9.0, -9.0], dtype=torch.bfloat16)
+    scale = torch.tensor(float(2**31), device=backend.device)
+    loss, grad, stats = generator_loss_value_and_grad(fake, scale=scale)
+    assert loss.item() == pytest.approx(0.693, rel=4e-3)
+    torch.testing.assert_close(stats.cpu(), torch.tensor([0.5, 4 / size]))
+    assert grad.numel() == size
+    assert (grad[: 1 << 20] == -0.5).all()
+    assert (grad[-(1 << 20) : -4] == -0.5).all()
+    ends = -torch.sigmoid(-fake[-4:].float()).to(grad.dtype)
+    torch.testing.assert_close(grad[-4:], ends)

@@ -1,0 +1,199 @@
+"""Values and gradients of the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from backends import Backend
+from oracle import DTYPES, VIEWS, check, off_the_kink
+from torch import Tensor
+
+import fastgan
+from fastgan.ops import bias_leaky_relu_reference, linear_leaky_relu_reference, mlp_reference
+
+Shape = tuple[int, ...]
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+biases = pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no_bias"])
+
+SHAPES_AND_DIMS: list[tuple[Shape, int]] = [
+    ((1,), 0),
+    ((5,), 0),
+    ((1, 1), 1),
+    ((64, 65), 1),
+    ((64, 65), 0),
+    ((1023, 15), -1),
+    ((300, 130), 1),
+    ((3, 4, 5), 1),
+    ((2, 3, 5, 7), 1),
+    ((2, 3, 5, 7), -1),
+    ((2, 3, 5, 7), 0),
+    ((2, 1, 130, 129), 1),
+    ((2, 5, 1, 1), 1),
+    ((4, 16, 33, 33), 1),
+    ((2, 3, 2, 2, 2), 1),
+    ((0, 4), 1),
+    ((4, 0), 1),
+    ((2, 0, 3), 1),
+    ((2, 4, 0), 1),
+]
+
+
+def check_bias_leaky_relu(input: Tensor, bias: Tensor | None, dim: int, negative_slope: float = 0.2) -> None:
+    check(
+        lambda x, b=None: fastgan.bias_leaky_relu(x, b, negative_slope, dim=dim),
+        lambda x, b=None: bias_leaky_relu_reference(x, b, negative_slope, dim),
+        lambda x, b=None: bias_leaky_relu_reference(x, b, negative_slope, dim),
+        [input] if bias is None else [input, bias],
+    )
+
+
+@dtypes
+@biases
+@pytest.mark.parametrize(("shape", "dim"), SHAPES_AND_DIMS, ids=str)
+def test_bias_leaky_relu(
+    variant: Backend, dtype: torch.dtype, with_bias: bool, shape: Shape, dim: int
+) -> None:
+    input = torch.randn(shape).to(variant.device, dtype)
+    bias = torch.randn(shape[dim]).to(variant.device, dtype) if with_bias else None
+    check_bias_leaky_relu(input, bias, dim)
+
+
+@dtypes
+@biases
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize(("shape", "dim"), [((33, 31), 1), ((33, 31), 0), ((6, 7, 5, 3), 1)], ids=str)
+def test_bias_leaky_relu_strides(
+    backend: Backend,
+    dtype: torch.dtype,
+    with_bias: bool,
+    view: Callable[[Tensor], Tensor],
+    shape: Shape,
+    dim: int,
+) -> None:
+    input = view(torch.randn(shape).to(backend.device, dtype))
+    bias = view(torch.randn(shape[dim]).to(backend.device, dtype)) if with_bias else None
+    check_bias_leaky_relu(input, bias, dim)
+
+
+@dtypes
+@biases
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (4, 16, 33, 33), (2, 1, 5, 5), (2, 5, 1, 1)], ids=str)
+def test_channels_last_is_kept(variant: Backend, dtype: torch.dtype, with_bias: bool, shape: Shape) -> None:
+    input = torch.randn(shape).to(variant.device, dtype).contiguous(memory_format=torch.channels_last)
+    bias = torch.randn(shape[1]).to(variant.device, dtype) if with_bias else None
+    check_bias_leaky_relu(input, bias, 1)
+    output = fastgan.bias_leaky_relu(input, bias)
+    assert output.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("negative_slope", [0.0, 1e-3, 1.0, 3.0])
+def test_slopes(backend: Backend, negative_slope: float) -> None:
+    check_bias_leaky_relu(
+        torch.randn(40, 5, device=backend.device), torch.randn(5, device=backend.device), 1, negative_slope
+    )
+
+
+def test_slope_at_zero_is_the_negative_one(backend: Backend) -> None:
+    input = torch.tensor([[0.0, -0.0, 1.0]], device=backend.device, requires_grad=True)
+    fastgan.bias_leaky_relu(input, None, 0.25).sum().backward()
+    assert input.grad.tolist() == [[0.25, 0.25, 1.0]]
+
+
+def check_chain(function: str, tensors: list[Tensor], with_bias: list[bool]) -> None:
+    """``tensors``: input, weights, biases; those biases that are left out are None."""
+    depth = len(with_bias)
+    input, weights = tensors[0], tensors[1 : depth + 1]
+    given = [b for b, keep in zip(tensors[depth + 1 :], with_bias, strict=True) if keep]
+    ours, reference = {
+        "mlp": (fastgan.mlp, mlp_reference),
+        "linear": (
+            lambda x, w, b: fastgan.linear_leaky_relu(x, w[0], b[0]),
+            lambda x, w, b: linear_leaky_relu_reference(x, w[0], b[0]),
+        ),
+    }[function]
+
+    def unpacked(chain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(x: Tensor, *parameters: Tensor) -> Tensor:
+            rest = iter(parameters[depth:])
+            return chain(x, list(parameters[:depth]), [next(rest) if keep else None for keep in with_bias])
+
+        return call
+
+    check(unpacked(ours), unpacked(reference), unpacked(reference), [input, *weights, *given])
+
+
+@dtypes
+@biases
+@pytest.mark.parametrize(
+    ("rows", "features"),
+    [
+        ((1,), (1, 1)),
+        ((1,), (3, 1)),
+        ((0,), (3, 5)),
+        ((4,), (0, 5)),
+        ((4,), (3, 0)),
+        ((), (15, 4)),
+        ((), (0, 4)),
+        ((2, 3), (15, 4)),
+        ((2, 3), (0, 4)),
+        ((0, 3), (15, 4)),
+        ((128,), (100, 1)),
+        ((65,), (64, 33)),
+        ((130,), (96, 260)),
+    ],
+    ids=str,
+)
+def test_linear_leaky_relu(
+    backend: Backend, dtype: torch.dtype, with_bias: bool, rows: Shape, features: Shape
+) -> None:
+    check_chain("linear", off_the_kink(rows, features, dtype, backend.device), [with_bias])
+
+
+@dtypes
+@pytest.mark.parametrize("features", [(96, 264), (7, 5)], ids=str)
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("argument", [0, 1, 2], ids=["input", "weight", "bias"])
+def test_linear_leaky_relu_strides(
+    backend: Backend, dtype: torch.dtype, argument: int, view: Callable[[Tensor], Tensor], features: Shape
+) -> None:
+    tensors = off_the_kink((130,), features, dtype, backend.device)
+    tensors[argument] = view(tensors[argument])
+    check_chain("linear", tensors, [True])
+
+
+@dtypes
+@pytest.mark.parametrize("rows", [(), (0,), (1,), (65,), (2, 3)], ids=str)
+@pytest.mark.parametrize(
+    "with_bias", [[True], [False], [True, False], [True] * 3, [False, True] * 2, [True] * 5]
+)
+def test_mlp(backend: Backend, dtype: torch.dtype, rows: Shape, with_bias: list[bool]) -> None:
+    features = (*(13, 16, 9, 17, 8)[: len(with_bias)], 1)
+    check_chain("mlp", off_the_kink(rows, features, dtype, backend.device), with_bias)
+
+
+@dtypes
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_mlp_strides_and_wide_layers(
+    backend: Backend, dtype: torch.dtype, view: Callable[[Tensor], Tensor]
+) -> None:
+    tensors = off_the_kink((128,), (144, 256, 160, 32), dtype, backend.device)
+    check_chain("mlp", [view(t) for t in tensors], [True] * 3)
+
+
+def test_zero_stride_gradients(backend: Backend) -> None:
+    """sum() passes an expanded scalar back, and R1 one of higher order."""
+    input, *parameters = (
+        t.requires_grad_() for t in off_the_kink((128,), (144, 256, 160), torch.float64, "cpu")
+    )
+    inputs = [t.to(backend.device) for t in (input, *parameters)]
+
+    def gradients(chain: Callable[..., Tensor]) -> list[Tensor]:
+        output = chain(inputs[0], inputs[1:3], inputs[3:])
+        first = torch.autograd.grad(output.sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(first[0].sum() + first[1].sum(), inputs[:3])
+        return [*first, *second]
+
+    for ours, exact in zip(gradients(fastgan.mlp), gradients(mlp_reference), strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,207 @@
+"""Values and gradients of the losses, in every form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from backends import Backend
+from oracle import (
+    DTYPES,
+    REDUCTIONS,
+    VIEWS,
+    assert_as_exact,
+    check,
+    eager_discriminator_loss,
+    eager_generator_loss,
+    evaluate,
+)
+from torch import Tensor
+
+import fastgan
+from fastgan.ops import (
+    discriminator_loss_reference,
+    discriminator_loss_value_and_grad,
+    generator_loss_reference,
+    generator_loss_value_and_grad,
+)
+
+Shape = tuple[int, ...]
+# Around a lane row (64), a tile (1024), a chunk (16384) and the size from which threads share (32768).
+SHAPES: list[Shape] = [
+    (),
+    (0,),
+    (1,),
+    (15,),
+    (64,),
+    (65,),
+    (1023,),
+    (1025,),
+    (16383,),
+    (16385,),
+    (40000,),
+    (40, 1),
+    (4, 1, 7, 7),
+]
+FEW_SHAPES: list[Shape] = [(), (0,), (65,), (1025,), (16385,)]
+PAIRS: list[tuple[Shape, Shape]] = [(s, s) for s in SHAPES] + [
+    ((40,), (40, 1)),
+    ((5,), (16385,)),
+    ((7,), (0,)),
+]
+real_labels = pytest.mark.parametrize("real_label", [1.0, 0.9, 0.0])
+reductions = pytest.mark.parametrize("reduction", REDUCTIONS)
+saturations = pytest.mark.parametrize("saturating", [False, True])
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+def logits(shape: Shape, dtype: torch.dtype, device: str) -> Tensor:
+    return (torch.randn(shape) * 3).to(device, dtype)
+
+
+def sigmoid_stats(*tensors: Tensor) -> Tensor:
+    exact = [t.double() for t in tensors]
+    saturated = torch.cat([(torch.sigmoid(-t.abs()) < 1e-3).flatten() for t in exact])
+    return torch.stack([*(torch.sigmoid(t).mean() for t in exact), saturated.double().mean()]).float()
+
+
+@dtypes
+@real_labels
+@reductions
+@pytest.mark.parametrize("shapes", PAIRS, ids=str)
+def test_discriminator_loss(
+    variant: Backend, dtype: torch.dtype, real_label: float, reduction: str, shapes: tuple[Shape, Shape]
+) -> None:
+    def ours(real: Tensor, fake: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return fastgan.discriminator_loss(real, fake, real_label=real_label, reduction=reduction)
+
+    check(
+        ours,
+        lambda real, fake: eager_discriminator_loss(real, fake, real_label, reduction),
+        lambda real, fake: discriminator_loss_reference(real, fake, real_label, reduction),
+        [logits(shape, dtype, variant.device) for shape in shapes],
+    )
+
+
+@dtypes
+@saturations
+@reductions
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_generator_loss(
+    variant: Backend, dtype: torch.dtype, saturating: bool, reduction: str, shape: Shape
+) -> None:
+    check(
+        lambda fake: fastgan.generator_loss(fake, saturating=saturating, reduction=reduction),
+        lambda fake: eager_generator_loss(fake, saturating, reduction),
+        lambda fake: generator_loss_reference(fake, saturating, reduction),
+        [logits(shape, dtype, variant.device)],
+    )
+
+
+@dtypes
+@real_labels
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("shapes", [(s, (7,)) for s in FEW_SHAPES], ids=str)
+def test_discriminator_loss_value_and_grad(
+    variant: Backend, dtype: torch.dtype, real_label: float, reduction: str, shapes: tuple[Shape, Shape]
+) -> None:
+    inputs = [logits(shape, dtype, variant.device) for shape in shapes]
+    scale = torch.tensor(0.75, dtype=dtype, device=variant.device)
+    *ours, stats = discriminator_loss_value_and_grad(
+        *inputs, real_label=real_label, reduction=reduction, scale=scale
+    )
+    eager = evaluate(lambda r, f: eager_discriminator_loss(r, f, real_label, reduction), inputs, [scale])
+    exact = evaluate(
+        lambda r, f: discriminator_loss_reference(r, f, real_label, reduction),
+        [t.double() for t in inputs],
+        [scale.double()],
+    )
+    for each in zip(ours, eager, exact, strict=True):
+        assert_as_exact(*each)
+    torch.testing.assert_close(stats, sigmoid_stats(*inputs), equal_nan=True)
+
+
+@dtypes
+@saturations
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
+def test_generator_loss_value_and_grad(
+    variant: Backend, dtype: torch.dtype, saturating: bool, reduction: str, shape: Shape
+) -> None:
+    fake = logits(shape, dtype, variant.device)
+    *ours, stats = generator_loss_value_and_grad(fake, saturating=saturating, reduction=reduction)
+    one = torch.ones((), dtype=dtype, device=variant.device)
+    eager = evaluate(lambda f: eager_generator_loss(f, saturating, reduction), [fake], [one])
+    exact = evaluate(
+        lambda f: generator_loss_reference(f, saturating, reduction), [fake.double()], [one.double()]
+    )
+    for each in zip(ours, eager, exact, strict=True):
+        assert_as_exact(*each)
+    torch.testing.assert_close(stats, sigmoid_stats(fake), equal_nan=True)
+
+
+@pytest.mark.parametrize("scale_dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("scale_shape", [(), (1,), (1, 1)], ids=str)
+@dtypes
+def test_scale_of_another_dtype_or_shape(
+    backend: Backend, dtype: torch.dtype, scale_dtype: torch.dtype, scale_shape: Shape
+) -> None:
+    fake = logits((15,), dtype, backend.device)
+    scale = torch.full(scale_shape, 4.0, dtype=scale_dtype, device=backend.device)
+    loss, grad, _ = generator_loss_value_and_grad(fake, scale=scale)
+    plain_loss, plain_grad, _ = generator_loss_value_and_grad(fake)
+    assert torch.equal(loss, plain_loss)
+    assert grad.shape == fake.shape
+    torch.testing.assert_close(grad, plain_grad * 4)
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("shapes", [((), ()), ((1025,), (3, 5)), ((40000,), (40000,))], ids=str)
+def test_return_stats(
+    backend: Backend, dtype: torch.dtype, reduction: str, shapes: tuple[Shape, Shape]
+) -> None:
+    real, fake = (logits(shape, dtype, backend.device).requires_grad_() for shape in shapes)
+    *values, stats = fastgan.discriminator_loss(real, fake, reduction=reduction, return_stats=True)
+    assert not stats.requires_grad
+    torch.testing.assert_close(stats, sigmoid_stats(real, fake))
+    without = fastgan.discriminator_loss(real, fake, reduction=reduction)
+    torch.testing.assert_close(tuple(values), without if reduction == "none" else (without,))
+    value, stats = fastgan.generator_loss(fake, reduction=reduction, return_stats=True)
+    assert not stats.requires_grad
+    torch.testing.assert_close(stats, sigmoid_stats(fake))
+    torch.testing.assert_close(value, fastgan.generator_loss(fake, reduction=reduction))
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("shape", [(65,), (33, 31), (200, 170)], ids=str)
+def test_strides(
+    backend: Backend, dtype: torch.dtype, reduction: str, view: Callable[[Tensor], Tensor], shape: Shape
+) -> None:
+    inputs = [view(logits(shape, dtype, backend.device)) for _ in range(2)]
+    check(
+        lambda real, fake: fastgan.discriminator_loss(real, fake, reduction=reduction),
+        lambda real, fake: eager_discriminator_loss(real, fake, 1.0, reduction),
+        lambda real, fake: discriminator_loss_reference(real, fake, 1.0, reduction),
+        inputs,
+    )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_incoming_gradient_of_any_kind(backend: Backend, reduction: str) -> None:
+    """A loss that is scaled, expanded and summed passes zero-stride gradients back."""
+    fake = torch.randn(65, device=backend.device, requires_grad=True)
+    (ours,) = torch.autograd.grad(fastgan.generator_loss(fake, reduction=reduction).expand(3).sum() * 2, fake)
+    (eager,) = torch.autograd.grad(eager_generator_loss(fake, reduction=reduction) * 6, fake)
+    torch.testing.assert_close(ours, eager)
+
+
+def test_one_term_of_the_pair_unused(backend: Backend) -> None:
+    real, fake = (torch.randn(5, device=backend.device, requires_grad=True) for _ in range(2))
+    _, on_fake = fastgan.discriminator_loss(real, fake, reduction="none")
+    grad_real, grad_fake = torch.autograd.grad(on_fake.sum(), [real, fake], allow_unused=True)
+    torch.testing.assert_close(grad_fake, fake.sigmoid())
+    assert grad_real is None or not grad_real.any()

@@ -1,0 +1,132 @@
+"""The operators of torch.library: their shape functions and gradients, and torch.compile over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from backends import Backend
+from oracle import DTYPES, VIEWS, as_tuple
+from torch import Tensor, nn
+
+import fastgan
+from fastgan import fuse
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+ops = torch.ops.fastgan
+
+
+def sample(*shape: int, backend: Backend, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape).to(backend.device, dtype).requires_grad_()
+
+
+@dtypes
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("with_stats", [False, True])
+def test_opcheck_logit_loss(backend: Backend, dtype: torch.dtype, reduction: str, with_stats: bool) -> None:
+    logits = [sample(6, 4, backend=backend, dtype=dtype), sample(5, backend=backend, dtype=dtype)]
+    torch.library.opcheck(ops.logit_loss.default, (logits, [0.9, 0.0], 1.0, reduction, dtype, with_stats))
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_opcheck_logit_loss_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    logits = [view(torch.randn(6, 4, device=backend.device)).requires_grad_()]
+    torch.library.opcheck(ops.logit_loss.default, (logits, [1.0], 1.0, "none", torch.float32, False))
+
+
+def test_opcheck_logit_loss_backward(backend: Backend) -> None:
+    logits = [torch.randn(6, 4, device=backend.device), torch.randn(4, 6, device=backend.device).t()]
+    grad = torch.ones((), device=backend.device)
+    torch.library.opcheck(ops.logit_loss_backward.default, ([grad], logits, [0.9, 0.0], 1.0, "mean"))
+
+
+@dtypes
+@pytest.mark.parametrize(("shape", "dim"), [((6, 4), 1), ((5,), 0), ((2, 3, 4, 5), 1), ((2, 1, 4, 5), 1)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_opcheck_bias_leaky_relu(
+    backend: Backend, dtype: torch.dtype, shape: tuple[int, ...], dim: int, channels_last: bool
+) -> None:
+    input, bias = (
+        sample(*shape, backend=backend, dtype=dtype),
+        sample(shape[dim], backend=backend, dtype=dtype),
+    )
+    if channels_last:
+        input = input.detach().movedim(dim, -1).contiguous().movedim(-1, dim).requires_grad_()
+    torch.library.opcheck(ops.bias_leaky_relu.default, (input, bias, 0.2, dim))
+    torch.library.opcheck(ops.bias_leaky_relu.default, (input, None, 0.2, dim))
+    grad, output = torch.ones_like(input), input.detach()
+    torch.library.opcheck(ops.bias_leaky_relu_backward.default, (grad.detach(), output, 0.2, dim, True))
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_opcheck_bias_leaky_relu_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    input = view(torch.randn(3, 4, 5, device=backend.device)).requires_grad_()
+    torch.library.opcheck(ops.bias_leaky_relu.default, (input, sample(4, backend=backend), 0.2, 1))
+
+
+@dtypes
+def test_opcheck_linear_leaky_relu(backend: Backend, dtype: torch.dtype) -> None:
+    input, weight = sample(6, 4, backend=backend, dtype=dtype), sample(5, 4, backend=backend, dtype=dtype)
+    torch.library.opcheck(
+        ops.linear_leaky_relu.default, (input, weight, sample(5, backend=backend, dtype=dtype), 0.2)
+    )
+    torch.library.opcheck(ops.linear_leaky_relu.default, (input, weight, None, 0.2))
+
+
+def step(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
+    """Every operation in one function."""
+    real_logits = fastgan.bias_leaky_relu(discriminator(real), torch.ones_like(real[0, :1]))
+    loss, stats = fastgan.discriminator_loss(
+        real_logits, discriminator(fake), real_label=0.9, return_stats=True
+    )
+    terms = fastgan.generator_loss(real_logits, reduction="none")
+    return loss + terms.sum(), stats
+
+
+def results(function: Callable[..., tuple[Tensor, ...]], discriminator: nn.Module, rows: int) -> list[Tensor]:
+    parameters = list(discriminator.parameters())
+    device = parameters[0].device
+    generator = torch.Generator().manual_seed(rows)
+    real, fake = (torch.randn(rows, 6, generator=generator).to(device) for _ in range(2))
+    loss, stats = function(discriminator, real, fake)
+    return [loss, stats, *torch.autograd.grad(loss, parameters)]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "dynamic"), [("aot_eager", False), ("aot_eager", True), ("inductor", True)], ids=str
+)
+@pytest.mark.parametrize("fused", ["fuse", "MLP"])
+def test_compile(backend: Backend, compiler: str, dynamic: bool, fused: str) -> None:
+    torch.compiler.reset()
+    discriminator = (
+        fastgan.nn.MLP([6, 8, 8, 1])
+        if fused == "MLP"
+        else fuse(nn.Sequential(nn.Linear(6, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1)))
+    ).to(backend.device)
+    compiled = torch.compile(step, fullgraph=True, backend=compiler, dynamic=dynamic or None)
+    for rows in (4, 7, 16) if dynamic else (4,):
+        torch.testing.assert_close(
+            results(compiled, discriminator, rows), results(step, discriminator, rows), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_compile_under_autocast(backend: Backend) -> None:
+    torch.compiler.reset()
+    layer = fastgan.nn.LinearLeakyReLU(6, 8).to(backend.device)
+    input = torch.randn(4, 6, device=backend.device)
+
+    def run(input: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(backend.device, torch.bfloat16):
+            hidden = layer(input)
+            return hidden, fastgan.generator_loss(hidden)
+
+    compiled = as_tuple(torch.compile(run, fullgraph=True, backend="aot_eager")(input))
+    torch.testing.assert_close(compiled, run(input))
+
+
+def test_compiled_value_and_grad(backend: Backend) -> None:
+    torch.compiler.reset()
+    fake = torch.randn(65, device=backend.device)
+    compiled = torch.compile(fastgan.ops.generator_loss_value_and_grad, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(fake), fastgan.ops.generator_loss_value_and_grad(fake))

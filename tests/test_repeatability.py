@@ -1,0 +1,96 @@
+"""The same input gives the same bits, whoever computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from backends import Backend
+from oracle import DTYPES
+from torch import Tensor
+
+import fastgan
+from fastgan.ops import discriminator_loss_value_and_grad
+
+SIZE = 3 * 16384 + 1  # four chunks: enough for threads to share
+
+
+def losses(x: Tensor) -> list[Tensor]:
+    leaf = x.detach().requires_grad_()
+    loss, stats = fastgan.discriminator_loss(leaf, leaf[::2], return_stats=True)
+    terms = fastgan.generator_loss(leaf, reduction="none")
+    grads = torch.autograd.grad([loss, terms.sum()], leaf)
+    return [loss, stats, terms, *grads, *discriminator_loss_value_and_grad(x, x[::3])]
+
+
+def rows(x: Tensor) -> list[Tensor]:
+    return layer(x[:-1].view(-1, 48), 1)
+
+
+def planes(x: Tensor) -> list[Tensor]:
+    return layer(x[:-1].view(4, 3, 64, 64), 1)
+
+
+def layer(x: Tensor, dim: int) -> list[Tensor]:
+    leaf = x.detach().requires_grad_()
+    bias = torch.linspace(-1, 1, x.shape[dim], dtype=x.dtype, device=x.device).requires_grad_()
+    output = fastgan.bias_leaky_relu(leaf, bias, dim=dim)
+    return [output, *torch.autograd.grad(output.square().sum(), [leaf, bias])]
+
+
+operations = pytest.mark.parametrize("operation", [losses, rows, planes])
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+def assert_same_bits(first: list[Tensor], second: list[Tensor]) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@operations
+@dtypes
+def test_again(variant: Backend, operation: Callable[[Tensor], list[Tensor]], dtype: torch.dtype) -> None:
+    x = torch.randn(SIZE, device=variant.device).to(dtype)
+    assert_same_bits(operation(x), operation(x))
+
+
+@operations
+@dtypes
+def test_at_another_address(
+    variant: Backend, operation: Callable[[Tensor], list[Tensor]], dtype: torch.dtype
+) -> None:
+    if variant.name == "reference":
+        pytest.skip("PyTorch's sums depend on alignment")
+    x = torch.randn(SIZE, device=variant.device).to(dtype)
+    moved = torch.cat([x.new_zeros(1), x])[1:]
+    assert_same_bits(operation(x), operation(moved))
+
+
+@operations
+@dtypes
+@pytest.mark.parametrize("threads", [2, 3])
+def test_any_number_of_threads(
+    variant: Backend, operation: Callable[[Tensor], list[Tensor]], dtype: torch.dtype, threads: int
+) -> None:
+    if variant.name == "reference":
+        pytest.skip("PyTorch's sums depend on the number of threads")
+    x = torch.randn(SIZE, device=variant.device).to(dtype)
+    alone = operation(x)
+    torch.set_num_threads(threads)
+    assert_same_bits(alone, operation(x))
+
+
+@operations
+def test_from_two_python_threads(backend: Backend, operation: Callable[[Tensor], list[Tensor]]) -> None:
+    """Large calls run without the interpreter's lock."""
+    x = torch.randn(SIZE, device=backend.device)
+
+    def run(_: int) -> list[Tensor]:
+        with fastgan.use_backend(backend.name):  # a context variable, which new threads do not inherit
+            return operation(x)
+
+    alone = operation(x)
+    with ThreadPoolExecutor(2) as pool:
+        for result in pool.map(run, range(6)):
+            assert_same_bits(alone, result)
