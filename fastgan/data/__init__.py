@@ -1,0 +1,6 @@
+"""Data sets: what a GAN is trained on, as one tensor of samples and what is known about it."""
+
+from fastgan.data.dataset import DataError, Dataset, Modes
+from fastgan.data.load import BUILT_IN, load
+
+__all__ = ["BUILT_IN", "DataError", "Dataset", "Modes", "load"]

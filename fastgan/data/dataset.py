@@ -1,0 +1,75 @@
+"""The one form in which data reaches a trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class DataError(ValueError):
+    """Data that cannot be trained on; the message names the thing and the remedy."""
+
+
+@dataclass(frozen=True)
+class Modes:
+    """A mixture of isotropic Gaussians, in data units.
+
+    Attributes:
+        centers: ``[K, D]``, the mean of each Gaussian.
+        sigma: their common standard deviation.
+    """
+
+    centers: Tensor
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples to train on.
+
+    Attributes:
+        name: what the data set is called in logs and pictures.
+        samples: float32 on the CPU, ``[N, 2]`` for points or ``[N, C, H, W]`` for images
+            with C = 1 (grey) or 3 (RGB). Images lie in [-1, 1].
+        scale: data units per unit of ``samples``; points are divided by it to suit the
+            networks, and metrics and pictures multiply it back.
+        modes: the mixture that synthetic points were drawn from.
+
+    Raises:
+        DataError: if the samples have another shape or dtype, or one of them is not finite.
+    """
+
+    name: str
+    samples: Tensor
+    scale: float = 1.0
+    modes: Modes | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples.dtype != torch.float32:
+            raise DataError(f"{self.name}: samples are {self.samples.dtype}, expected float32")
+        if not (is_points(self.shape) or is_image(self.shape)):
+            raise DataError(
+                f"{self.name}: samples have shape {list(self.samples.shape)}, expected [N, 2] "
+                "points, or [N, 1, H, W] or [N, 3, H, W] images"
+            )
+        if len(self.samples) == 0:
+            raise DataError(f"{self.name}: holds no sample; add at least one")
+        if not torch.isfinite(self.samples).all():
+            raise DataError(f"{self.name}: holds nan or infinite values; remove those samples")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample: ``(2,)``, or ``(C, H, W)``."""
+        return tuple(self.samples.shape[1:])
+
+
+def is_points(shape: tuple[int, ...]) -> bool:
+    """Whether a sample of this shape is a point in the plane."""
+    return shape == (2,)
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether a sample of this shape is a grey or RGB image, channels first."""
+    return len(shape) == 3 and shape[0] in (1, 3)

@@ -1,0 +1,61 @@
+"""IDX, the format of the MNIST family: http://yann.lecun.com/exdb/mnist/.
+
+Four bytes (0, 0, type, number of dimensions), each dimension as a big-endian uint32, the values.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgan.data.dataset import DataError
+
+_UNSIGNED_BYTE = 0x08
+
+
+def is_idx(path: Path) -> bool:
+    """Whether the file's name is that of an IDX file: ``...-ubyte``, ``...idx``, or those .gz."""
+    return path.name.removesuffix(".gz").endswith(("ubyte", ".idx"))
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, plain or gzipped.
+
+    Returns:
+        An array with the shape that the file's header states.
+
+    Raises:
+        DataError: if the file is not IDX, holds another type, or is cut short or too long.
+    """
+    content = _content(path)
+    if len(content) < 4 or content[:2] != b"\0\0":
+        raise DataError(f"{path}: not an IDX file; it must begin with two zero bytes")
+    kind, dimensions = content[2], content[3]
+    if kind != _UNSIGNED_BYTE:
+        raise DataError(f"{path}: IDX type 0x{kind:02x}, expected 0x08 (unsigned bytes)")
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise DataError(f"{path}: truncated within its header; fetch it again")
+    shape = struct.unpack_from(f">{dimensions}I", content, offset=4)
+    expected = header + math.prod(shape)
+    if len(content) != expected:
+        raise DataError(
+            f"{path}: truncated or damaged, {len(content)} bytes where the header announces {expected}; "
+            "fetch it again"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: truncated or damaged gzip file; fetch it again") from error

@@ -1,0 +1,53 @@
+"""From what a user types to a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastgan.data.arrays import from_array, read_array
+from fastgan.data.dataset import DataError, Dataset
+from fastgan.data.folder import read_folder
+from fastgan.data.idx import is_idx, read_idx
+from fastgan.data.synthetic import grid, ring
+
+BUILT_IN = ("ring", "grid", "digits", "mnist")
+
+
+def load(source: str, data_dir: Path | None = None) -> Dataset:
+    """Load a data set.
+
+    Args:
+        source: ``ring``, ``grid``, ``digits``, ``mnist``, or the path of a folder of images,
+            an .npy or .npz array, or an IDX file of images.
+        data_dir: where downloaded sets lie; None to fetch them.
+
+    Raises:
+        DataError: if there is no such data, or it cannot be trained on.
+    """
+    if source == "ring":
+        return ring()
+    if source == "grid":
+        return grid()
+    if source == "digits":
+        # scikit-learn takes a second to import and brings its own OpenMP runtime
+        from fastgan.data.digits import digits
+
+        return digits()
+    if source == "mnist":
+        # pooch and requests are wanted only here
+        from fastgan.data.mnist import mnist
+
+        return mnist(data_dir)
+    return _read(Path(source))
+
+
+def _read(path: Path) -> Dataset:
+    if path.is_dir():
+        return read_folder(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such data; expected {', '.join(BUILT_IN)} or a path")
+    if path.suffix in (".npy", ".npz"):
+        return read_array(path)
+    if is_idx(path):
+        return from_array(str(path), read_idx(path))
+    raise DataError(f"{path}: unknown kind of file; expected .npy, .npz, IDX or a folder")

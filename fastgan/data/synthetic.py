@@ -1,0 +1,35 @@
+"""Mixtures of Gaussians in the plane, the standard tests for mode collapse."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fastgan.data.dataset import Dataset, Modes
+
+SAMPLES = 50_000
+_DATA_SEED = 0  # the data set is the same in every run; a run's own seed starts the training
+
+
+def ring() -> Dataset:
+    """Eight Gaussians of standard deviation 0.02, evenly spaced on the unit circle."""
+    angles = torch.arange(8) * (2 * math.pi / 8)
+    centers = torch.stack([angles.cos(), angles.sin()], dim=1)
+    return _mixture("ring", Modes(centers, sigma=0.02), scale=1.0)
+
+
+def grid() -> Dataset:
+    """Twenty-five Gaussians of standard deviation 0.05, at coordinates -4, -2, 0, 2 and 4."""
+    coordinates = torch.linspace(-4, 4, 5)
+    centers = torch.cartesian_prod(coordinates, coordinates)
+    # magnified for the networks: with modes further apart D tells them apart, and G finds more of them
+    return _mixture("grid", Modes(centers, sigma=0.05), scale=0.5)
+
+
+def _mixture(name: str, modes: Modes, scale: float) -> Dataset:
+    rng = torch.Generator().manual_seed(_DATA_SEED)
+    mode = torch.randint(len(modes.centers), (SAMPLES,), generator=rng)
+    noise: Tensor = modes.sigma * torch.randn(SAMPLES, 2, generator=rng)
+    return Dataset(name, (modes.centers[mode] + noise) / scale, scale, modes)

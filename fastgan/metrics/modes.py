@@ -1,0 +1,69 @@
+"""Modes covered and share of high-quality samples, for mixtures of Gaussians.
+
+The convention of VEEGAN (Srivastava et al., 2017) and PacGAN (Lin et al., 2018): a sample is of
+high quality if it lies within three standard deviations of the nearest mode's centre, and a mode
+is covered if at least one high-quality sample is nearest to it. Distances are Euclidean. In the
+plane, 98.9 % of the samples of the mixture itself are of high quality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastgan.data.dataset import Modes
+
+RADIUS = 3.0
+"""How far from a centre a sample may lie and be of high quality, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class ModeCoverage:
+    """What part of a mixture a set of samples covers.
+
+    Attributes:
+        counts: high-quality samples of each mode.
+        samples: how many samples there were, of high quality or not.
+    """
+
+    counts: tuple[int, ...]
+    samples: int
+
+    @property
+    def modes(self) -> int:
+        """How many modes the mixture has."""
+        return len(self.counts)
+
+    @property
+    def covered(self) -> int:
+        """How many modes have at least one high-quality sample."""
+        return sum(count > 0 for count in self.counts)
+
+    @property
+    def high_quality(self) -> float:
+        """Share of samples within three standard deviations of a mode, 0 to 1."""
+        return sum(self.counts) / self.samples
+
+
+def mode_coverage(samples: Tensor, modes: Modes) -> ModeCoverage:
+    """Count high-quality samples mode by mode.
+
+    Args:
+        samples: ``[N, D]`` in data units, N at least 1; compare equal N, 2,500 at least, as
+            a larger N finds more modes.
+        modes: the K modes, ``[K, D]`` in the same units.
+
+    Raises:
+        ValueError: if the shapes do not fit or there is no sample.
+    """
+    if samples.ndim != 2 or len(samples) == 0 or samples.shape[1] != modes.centers.shape[1]:
+        raise ValueError(
+            f"samples have shape {list(samples.shape)}, expected [N, {modes.centers.shape[1]}] "
+            "with N at least 1"
+        )
+    distance, nearest = torch.cdist(samples, modes.centers.to(samples)).min(dim=1)
+    good = nearest[distance <= RADIUS * modes.sigma]
+    counts = torch.bincount(good, minlength=len(modes.centers))
+    return ModeCoverage(tuple(counts.tolist()), len(samples))

@@ -1,0 +1,69 @@
+"""Ready generators and discriminators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fastgan.nn import MLP
+
+
+class MLPGenerator(nn.Module):
+    """Fully connected layers from a latent vector to a sample.
+
+    Args:
+        latent_dim: size of the latent vector.
+        sample_shape: shape of one sample, ``(2,)`` or ``(C, H, W)``.
+        hidden: widths of the hidden layers.
+        bounded: end in a tanh, for images in [-1, 1].
+    """
+
+    def __init__(
+        self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int], *, bounded: bool
+    ) -> None:
+        super().__init__()
+        self.sample_shape = tuple(sample_shape)
+        self.bounded = bounded
+        self.mlp = _mlp([latent_dim, *hidden, math.prod(sample_shape)])
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Generate ``[N, *sample_shape]`` from ``[N, latent_dim]``."""
+        flat: Tensor = self.mlp(latent)
+        values = torch.tanh(flat) if self.bounded else flat
+        return values.reshape(-1, *self.sample_shape)
+
+
+class MLPDiscriminator(nn.Module):
+    """Fully connected layers from a sample to its logit.
+
+    Args:
+        sample_shape: shape of one sample, ``(2,)`` or ``(C, H, W)``.
+        hidden: widths of the hidden layers.
+    """
+
+    def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.mlp = _mlp([math.prod(sample_shape), *hidden, 1])
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
+        logits: Tensor = self.mlp(samples.flatten(1))
+        return logits
+
+
+def _mlp(features: Sequence[int]) -> MLP:
+    """An MLP whose initial outputs are about as large as its inputs (He et al., 2015).
+
+    PyTorch's own initialization shrinks them by 1.7 a layer: a generator then begins as one small
+    blob, from which it may never reach every mode of the data.
+    """
+    mlp = MLP(features)
+    layers = [layer for layer in mlp.layers if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, a=mlp.negative_slope)
+        nn.init.zeros_(layer.bias)
+    nn.init.kaiming_normal_(layers[-1].weight, nonlinearity="linear")
+    return mlp

@@ -1,0 +1,50 @@
+"""The progress bar of a run."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from fastgan.training.state import TrainingState
+from fastgan.training.trainer import Callback, LogRow
+
+_SHOWN = ("loss_D", "loss_G", "D(x)", "D(G(z))")
+
+
+class ProgressBar(Callback):
+    """Shows progress, steps a second, both losses, D(x) and D(G(z)); a context manager.
+
+    Args:
+        console: where to show them.
+        steps: how many steps there will be.
+    """
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self._progress = Progress(
+            BarColumn(bar_width=6),  # all of it fits into 80 columns
+            TaskProgressColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}"),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=steps)
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def on_log(self, state: TrainingState, row: LogRow) -> None:
+        """Move the bar and show the row."""
+        values = " ".join(f"{name} {row.values[name]:.2f}" for name in _SHOWN)
+        text = f"{row.steps_per_second:,.0f} steps/s {values}"
+        self._progress.update(self._task, completed=row.step, description=text)

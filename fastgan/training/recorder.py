@@ -1,0 +1,111 @@
+"""Writes what a run leaves behind: logs, pictures, checkpoints and a summary."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from fastgan.data import Dataset
+from fastgan.data.dataset import is_points
+from fastgan.metrics import mode_coverage
+from fastgan.plots import save_dashboard, save_samples
+from fastgan.training import checkpoint
+from fastgan.training.sampling import sample
+from fastgan.training.state import TrainingState
+from fastgan.training.statistics import NAMES
+from fastgan.training.trainer import Callback, LogRow
+
+DASHBOARD = "dashboard.png"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+_PICTURE_SEED = 0  # the same latent vectors in every picture, so that pictures can be compared
+_PICTURE_IMAGES = 64
+_PICTURE_POINTS = 2_500
+_EVALUATED = 10_000
+
+
+class Recorder(Callback):
+    """Records a run into its folder; a context manager that closes the logs.
+
+    Args:
+        folder: of the run, made already.
+        data: what it trains on.
+    """
+
+    def __init__(self, folder: Path, data: Dataset) -> None:
+        self.folder = folder
+        self.data = data
+        self.saved_step: int | None = None
+        self._history: dict[str, list[float]] = {name: [] for name in ("step", *NAMES)}
+        self._begun = time.perf_counter()
+
+    def __enter__(self) -> Recorder:
+        self._metrics = (self.folder / METRICS).open("w", encoding="utf-8")
+        self._events = SummaryWriter(str(self.folder))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._metrics.close()
+        self._events.close()
+
+    def on_log(self, state: TrainingState, row: LogRow) -> None:
+        """Append the row to metrics.jsonl and to TensorBoard's events."""
+        record = {"step": row.step, "steps_per_second": round(row.steps_per_second, 1)}
+        self._metrics.write(json.dumps({**record, **row.values}) + "\n")
+        self._metrics.flush()
+        self._history["step"].append(row.step)
+        for name, value in row.values.items():
+            self._events.add_scalar(name, value, row.step)
+            self._history[name].append(value)
+
+    def on_sample(self, state: TrainingState) -> None:
+        """Write samples-STEP.png."""
+        samples = self._sample(state, _PICTURE_POINTS)
+        path = self.folder / f"samples-{state.step:08d}.png"
+        save_samples(path, samples, self.data.scale, f"{self.data.name}, step {state.step:,}")
+
+    def on_checkpoint(self, state: TrainingState) -> None:
+        """Replace the checkpoint."""
+        checkpoint.save(self.folder, state)
+        self.saved_step = state.step
+
+    def finish(self, state: TrainingState) -> dict[str, Any]:
+        """Write dashboard.png and summary.json.
+
+        Returns:
+            The summary: steps, seconds, the last statistics and, for a mixture of Gaussians,
+            modes, modes covered, and share and counts a mode of high-quality samples.
+        """
+        samples = self._sample(state, _EVALUATED)
+        save_dashboard(self.folder / DASHBOARD, self._history, self.data, samples)
+        summary: dict[str, Any] = {
+            "steps": state.step,
+            "seconds": round(time.perf_counter() - self._begun, 1),
+            **{name: values[-1] for name, values in self._history.items() if name != "step"},
+        }
+        if self.data.modes:
+            coverage = mode_coverage(samples * self.data.scale, self.data.modes)
+            summary["modes"] = coverage.modes
+            summary["modes_covered"] = coverage.covered
+            summary["high_quality"] = coverage.high_quality
+            # one sample covers a mode: the counts tell a mode that is held from one that is grazed
+            summary["high_quality_counts"] = coverage.counts
+        text = json.dumps(summary, indent=2) + "\n"
+        (self.folder / SUMMARY).write_text(text, encoding="utf-8")
+        return summary
+
+    def _sample(self, state: TrainingState, points: int) -> Tensor:
+        """That many points, or as many images as a picture holds."""
+        count = points if is_points(self.data.shape) else _PICTURE_IMAGES
+        return sample(state.average, count, state.config.latent_dim, _PICTURE_SEED)

@@ -1,0 +1,200 @@
+"""The command line: what a run leaves behind, and one line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import yaml
+
+from fastgan.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore:fastgan runs on plain PyTorch")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Exit code of ``fastgan ARGUMENTS``."""
+    monkeypatch.setattr(sys, "argv", ["fastgan", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What stands on stderr, which must be one line without a traceback."""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("fastgan: ")
+    return lines[0]
+
+
+def picture(path: Path) -> np.ndarray:
+    return matplotlib.image.imread(path)
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "ring"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert run(monkeypatch, "train", "ring", "--steps", 50, "--out", folder) == 0
+    return folder
+
+
+def test_train_leaves_everything(ring: Path) -> None:
+    names = {path.name for path in ring.iterdir()}
+    assert {
+        "config.yaml",
+        "metrics.jsonl",
+        "samples-00000050.png",
+        "checkpoint.json",
+        "checkpoint-00000050.safetensors",
+        "dashboard.png",
+        "summary.json",
+    } < names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert not any(name.endswith(".tmp") for name in names)
+    assert yaml.safe_load((ring / "config.yaml").read_text())["training"]["steps"] == 50
+    rows = [json.loads(line) for line in (ring / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 50
+    assert {"loss_D", "loss_G", "D(x)", "D(G(z))", "saturated", "steps_per_second"} < rows[-1].keys()
+    summary = json.loads((ring / "summary.json").read_text())
+    assert summary["modes"] == 8
+    assert 0 <= summary["high_quality"] <= 1
+    assert picture(ring / "dashboard.png").std() > 0.05
+
+
+def test_train_says_where_everything_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        assert run(monkeypatch, "train", "--steps", 2) == 0
+        assert (tmp_path / f"runs/ring-{number}/dashboard.png").is_file()
+    printed = capsys.readouterr().out
+    assert "modes covered" in printed
+    assert "runs/ring-2/dashboard.png" in printed
+
+
+def test_train_on_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((9, 6, 5, 3), np.uint8))
+    out = tmp_path / "run"
+    options = ("--steps", 3, "--batch-size", 4, "--generator-loss", "saturating", "--seed", 3)
+    assert run(monkeypatch, "train", tmp_path / "a.npy", *options, "--out", out) == 0
+    assert run(monkeypatch, "sample", out, "--count", 7, "--out", tmp_path / "s.png") == 0
+    assert picture(tmp_path / "s.png").ndim == 3
+
+
+def test_sample_depends_on_the_seed_alone(
+    ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert run(monkeypatch, "sample", ring, "--seed", seed, "--out", tmp_path / f"{name}.png") == 0
+    first, same, other = (picture(tmp_path / f"{name}.png") for name in "abc")
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "info") == 0
+    printed = capsys.readouterr().out
+    assert "backend reference" in printed
+    assert "torch" in printed
+
+
+def test_a_folder_with_a_run_is_refused(
+    ring: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in ring.iterdir()}
+    assert run(monkeypatch, "train", "ring", "--steps", 5, "--out", ring) == 2
+    assert "holds another run" in one_line(capsys)
+    assert {path: path.read_bytes() for path in ring.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("train", "cifar"), "cifar"),
+        (("train", "mnist", "--data-dir", "nowhere"), "nowhere"),
+        (("train", "--batch-size", 0), "batch_size"),
+        (("train", "--generator-loss", "wgan"), "wgan"),
+        (("train", "--device", "toaster"), "toaster"),
+        (("train", "--out", "file"), "file"),
+        (("train", "--out", "file/run"), "file/run"),
+        (("sample", "nowhere"), "nowhere"),
+        (("sample", "nowhere", "--out", "s.mp3"), "s.mp3"),
+        (("sample", "broken"), "broken/config.yaml"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[object, ...],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("broken").mkdir()
+    Path("broken/config.yaml").write_text("training: 3")
+    before = sorted(tmp_path.rglob("*"))
+    assert run(monkeypatch, *arguments) == 2
+    assert named in one_line(capsys)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_corrupted_checkpoint_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", "--steps", 1, "--out", out) == 0
+    path = out / "checkpoint-00000001.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    capsys.readouterr()
+    assert run(monkeypatch, "sample", out, "--out", tmp_path / "s.png") == 2
+    assert f"{path}: corrupted" in one_line(capsys)
+    assert not (tmp_path / "s.png").exists()
+
+
+def test_divergence_is_one_line_and_keeps_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", "--steps", 50, "--learning-rate", 1e30, "--out", out) == 1
+    line = one_line(capsys)
+    assert "at step" in line
+    assert str(out) in line
+    assert (out / "config.yaml").is_file()
+
+
+def test_interrupt_saves_and_exits(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "fastgan", "train", "--steps", "1000000", "--out", str(out)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    deadline = time.monotonic() + 60
+    metrics = out / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "stopped at step" in printed
+    step = json.loads((out / "checkpoint.json").read_text())["step"]
+    assert json.loads((out / "summary.json").read_text())["steps"] == step
+
+
+def test_missing_extra_is_one_line() -> None:
+    script = "import sys; sys.modules['typer'] = None; import fastgan.cli"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["fastgan: the command line needs typer: pip install 'fastgan[train]'"]

@@ -1,0 +1,290 @@
+"""The trainer: what it computes, what it never waits for, and what a checkpoint brings back."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fastgan.data import Dataset, load
+from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig, Trainer, checkpoint
+from fastgan.training.objective import discriminator_turn, generator_turn
+from fastgan.training.recipes import RECIPES, recipe_for
+from fastgan.training.run import RunConfig
+from fastgan.training.sampling import sample
+from fastgan.training.state import TrainingState
+from fastgan.training.statistics import Statistics
+from fastgan.training.step import train_step
+
+CONFIG = TrainConfig(
+    steps=20, batch_size=16, latent_dim=3, log_interval=4, sample_interval=10, checkpoint_interval=10
+)
+
+
+def networks(batch_norm: bool = False) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(8) if batch_norm else nn.Identity()
+    generator = nn.Sequential(nn.Linear(3, 8), copy.deepcopy(norm), nn.LeakyReLU(0.2), nn.Linear(8, 2))
+    discriminator = nn.Sequential(nn.Linear(2, 8), norm, nn.LeakyReLU(0.2), nn.Linear(8, 1))
+    return generator, discriminator
+
+
+def data() -> Tensor:
+    return load("ring").samples[:100]
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_discriminator_turn_is_bce(batch_norm: bool) -> None:
+    _, discriminator = networks(batch_norm)
+    reference = copy.deepcopy(discriminator)
+    real, fake = torch.randn(6, 2), torch.randn(4, 2)
+    loss, stats = discriminator_turn(discriminator, real, fake)
+    real_logits, fake_logits = reference(real), reference(fake)
+    expected = bce(real_logits, torch.ones(6, 1)) + bce(fake_logits, torch.zeros(4, 1))
+    expected.backward()
+    torch.testing.assert_close(loss, expected.detach())
+    means = torch.stack([real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()])
+    torch.testing.assert_close(stats[:2], means.detach())
+    for ours, theirs in zip(discriminator.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+def test_generator_turn_is_bce_and_leaves_the_discriminator_alone(saturating: bool) -> None:
+    generator, discriminator = networks()
+    discriminator[0].bias.requires_grad_(False)
+    reference = copy.deepcopy(generator)
+    latent = torch.randn(6, 3)
+    loss = generator_turn(discriminator, generator(latent), saturating=saturating)
+    logits = discriminator(reference(latent))
+    expected = -bce(logits, torch.zeros(6, 1)) if saturating else bce(logits, torch.ones(6, 1))
+    expected.backward(inputs=list(reference.parameters()))
+    torch.testing.assert_close(loss, expected.detach())
+    for ours, theirs in zip(generator.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    assert all(parameter.grad is None for parameter in discriminator.parameters())
+    assert [p.requires_grad for p in discriminator.parameters()] == [True, False, True, True]
+
+
+class HostReads(TorchDispatchMode):
+    """Counts the operations that make the host wait for a value."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_steps_do_not_wait_for_the_device() -> None:
+    state = TrainingState(*networks(), replace(CONFIG, discriminator_steps=2, instance_noise=0.1))
+    statistics, samples = Statistics(4, state.device), data()
+    train_step(state, samples, statistics)
+    with HostReads() as reads:
+        for _ in range(3):
+            train_step(state, samples, statistics)
+    assert reads.count == 0
+    with HostReads() as reads:
+        assert statistics.drain().shape == (4, 5)
+    assert reads.count == 1
+
+
+class Events(Callback):
+    """Remembers when it was called."""
+
+    def __init__(self) -> None:
+        self.logs: list[int] = []
+        self.samples: list[int] = []
+        self.checkpoints: list[int] = []
+
+    def on_log(self, state: TrainingState, row: Any) -> None:
+        self.logs.append(row.step)
+
+    def on_sample(self, state: TrainingState) -> None:
+        self.samples.append(state.step)
+
+    def on_checkpoint(self, state: TrainingState) -> None:
+        self.checkpoints.append(state.step)
+
+
+def test_callbacks_come_at_their_intervals() -> None:
+    events = Events()
+    Trainer(*networks(), CONFIG, [events]).fit(data())
+    assert events.logs == [4, 8, 10, 12, 16, 20]
+    assert events.samples == events.checkpoints == [10, 20]
+
+
+def test_takes_a_data_set_and_trains_any_pair_in_place() -> None:
+    generator, discriminator = networks(batch_norm=True)
+    before = copy.deepcopy(generator.state_dict())
+    state = Trainer(generator, discriminator, CONFIG).fit(load("ring"))
+    assert state.step == CONFIG.steps
+    assert all(not torch.equal(before[name], value) for name, value in generator.state_dict().items())
+    assert sample(state.average, 5, 3, seed=0).shape == (5, 2)
+
+
+def test_threads_are_set_while_training() -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    events = Events()
+    events.on_log = lambda state, row: seen.append(torch.get_num_threads())  # type: ignore[method-assign]
+    Trainer(*networks(), replace(CONFIG, threads=before + 1), [events]).fit(data())
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+
+
+def test_same_seed_gives_the_same_weights() -> None:
+    runs = [Trainer(*networks(), CONFIG).fit(data()).average.state_dict() for _ in range(2)]
+    other = Trainer(*networks(), replace(CONFIG, seed=1)).fit(data()).average.state_dict()
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert not torch.equal(runs[0]["0.weight"], other["0.weight"])
+
+
+def test_sample_depends_on_the_seed_alone() -> None:
+    generator, _ = networks()
+    first = sample(generator, 2_500, 3, seed=1)
+    assert torch.equal(first, sample(generator, 2_500, 3, seed=1))
+    assert not torch.equal(first, sample(generator, 2_500, 3, seed=2))
+
+
+def test_stop_ends_after_the_step_with_a_checkpoint() -> None:
+    events = Events()
+    trainer = Trainer(*networks(), CONFIG, [events])
+    events.on_log = lambda state, row: trainer.stop()  # type: ignore[method-assign]
+    trainer.fit(data())
+    assert events.checkpoints == [5]
+
+
+def test_divergence_names_the_first_bad_step() -> None:
+    generator, discriminator = networks()
+
+    class Breaks(Callback):
+        def on_log(self, state: TrainingState, row: Any) -> None:
+            if row.step == 8:
+                nn.init.constant_(discriminator[0].weight, float("nan"))
+
+    with pytest.raises(DivergenceError, match="step 9"):
+        Trainer(generator, discriminator, CONFIG, [Breaks()]).fit(data())
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_resumed_training_is_bit_for_bit_the_same(tmp_path: Path, batch_norm: bool) -> None:
+    whole = Trainer(*networks(batch_norm), CONFIG).fit(data())
+
+    class Saves(Callback):
+        def on_checkpoint(self, state: TrainingState) -> None:
+            if state.step == 10:
+                checkpoint.save(tmp_path, state)
+
+    Trainer(*networks(batch_norm), CONFIG, [Saves()]).fit(data())
+    resumed = Trainer(*networks(batch_norm), CONFIG)
+    checkpoint.restore(checkpoint.read(tmp_path), resumed.state)
+    assert resumed.state.step == 10
+    resumed.fit(data())
+    for name in ("generator", "discriminator", "average"):
+        ours, theirs = (getattr(state, name).state_dict() for state in (resumed.state, whole))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_checkpoint_replaces_the_one_before(tmp_path: Path) -> None:
+    state = TrainingState(*networks(), CONFIG)
+    checkpoint.save(tmp_path, state)
+    state.step = 7
+    checkpoint.save(tmp_path, state)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-00000007.safetensors",
+        "checkpoint.json",
+    ]
+    assert checkpoint.read(tmp_path).step == 7
+
+
+def test_nan_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
+    state = TrainingState(*networks(), CONFIG)
+    checkpoint.save(tmp_path, state)
+    state.step = 7
+    nn.init.constant_(next(state.generator.parameters()), float("nan"))
+    with pytest.raises(DivergenceError, match=r"generator\.0\.weight.*step 7"):
+        checkpoint.save(tmp_path, state)
+    assert checkpoint.read(tmp_path).step == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "no json", "old json"])
+def test_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
+    path = checkpoint.save(tmp_path, TrainingState(*networks(), CONFIG))
+    content = path.read_bytes()
+    index = tmp_path / checkpoint.INDEX
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[:-10])
+    elif damage == "flipped":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "no json":
+        index.write_text("{")
+    else:
+        index.write_text(json.dumps({**json.loads(index.read_text()), "format": 0}))
+    with pytest.raises(checkpoint.CheckpointError, match=r"checkpoint.*(restore|use)"):
+        checkpoint.read(tmp_path)
+
+
+def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, TrainingState(*networks(), CONFIG))
+    other = TrainingState(nn.Linear(3, 2), nn.Linear(2, 1), CONFIG)
+    with pytest.raises(checkpoint.CheckpointError, match="another generator"):
+        checkpoint.restore(checkpoint.read(tmp_path), other)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", -1),
+        ("latent_dim", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate_decay", 1.5),
+        ("betas", (0.5, 1.0)),
+        ("instance_noise", -0.1),
+        ("ema_decay", 1.0),
+        ("generator_loss", "wasserstein"),
+        ("threads", 0),
+        ("seed", -1),
+        ("device", "toaster"),
+    ],
+)
+def test_bad_setting_is_named(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=field):
+        replace(CONFIG, **{field: value})
+
+
+def test_learning_rate_falls_over_the_last_share_of_the_run() -> None:
+    config = TrainConfig(steps=100, learning_rate=1.0, learning_rate_decay=0.5)
+    rates = [config.learning_rate_at(step) for step in (0, 50, 75, 99)]
+    assert rates == pytest.approx([1, 1, 0.5, 0.02])
+    assert replace(config, learning_rate_decay=0.0).learning_rate_at(99) == 1
+
+
+def test_instance_noise_falls_to_zero_over_the_first_half() -> None:
+    config = TrainConfig(steps=100, instance_noise=0.4)
+    assert [config.noise_at(step) for step in (0, 25, 50, 99)] == pytest.approx([0.4, 0.2, 0, 0])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_builds_networks_that_fit(name: str) -> None:
+    shape = {"ring": (2,), "grid": (2,), "digits": (1, 8, 8), "mnist": (1, 28, 28)}[name]
+    recipe = recipe_for(Dataset(name, torch.zeros(1, *shape)))
+    assert recipe is RECIPES[name]
+    config = RunConfig.of(name, Dataset(name, torch.zeros(1, *shape)), recipe)
+    fake = sample(config.build_generator(), 4, recipe.config.latent_dim, seed=0)
+    assert fake.shape == (4, *shape)
+    assert config.build_discriminator()(fake).shape == (4, 1)
