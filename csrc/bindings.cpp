@@ -22,7 +22,7 @@ float* floats(Address address) { return reinterpret_cast<float*>(address); }
 // Releasing the GIL costs more than a small kernel.
 template <class Work>
 void run(int64_t elements, const Work& work) {
-  if (elements < kParallelElements) return work();
+  if (elements < kParallelWork) return work();
   const py::gil_scoped_release release;
   work();
 }

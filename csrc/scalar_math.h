@@ -50,12 +50,10 @@ FASTGAN_HD float exp_nonpositive(float x) {
   const float q =
       0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.008368745f + r * 0.0013814539f)));
   const float exp_r = 1.0f + (r + r * r * q);
-  // 2^n in two factors, so that results under 2^-126 come out as denormals instead of garbage.
-  const int32_t exponent = bits_of(shifted) - bits_of(kRoundToInteger);
-  const int32_t half = exponent >> 1;
-  const float first = float_of(static_cast<int32_t>(static_cast<uint32_t>(half + 127) << 23));
-  const float second = float_of(static_cast<int32_t>(static_cast<uint32_t>(exponent - half + 127) << 23));
-  return exp_r * first * second;
+  // times 2^(n + 24) and then 2^-24, so that results under 2^-126 come out as denormals. The integer n
+  // stands in the low bits of `shifted`; moved into the exponent's place, all above it falls off.
+  const float scale = float_of(static_cast<int32_t>((static_cast<uint32_t>(bits_of(shifted)) << 23) + (151u << 23)));
+  return exp_r * scale * 0x1p-24f;
 }
 
 FASTGAN_HD double exp_nonpositive(double x) { return exp(x); }

@@ -1,7 +1,9 @@
 """The C++ kernels: the one file that hands a pointer to compiled code.
 
 The extension knows nothing of torch. Outputs are allocated here, and every tensor is checked here
-before its address is taken: a plain strided tensor on the device, of the dtype, contiguous.
+before its address is taken: a plain strided tensor on the device, of the dtype, contiguous. (Lazy
+negation, zero tensors and the like never come here: fastgan/ops/routing.py.) An address keeps nothing
+alive, so a contiguous copy is held in a variable until the kernel has run.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ except ImportError as error:
 
 _DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}  # csrc/cpu/types.h
 _PLAIN = (Tensor, torch.nn.Parameter)
+_CPU = torch.device("cpu")
 
 
 def why_not(device_type: str) -> str | None:
@@ -49,11 +52,6 @@ def _address(tensor: Tensor, dtype: torch.dtype) -> int:
             f"{tensor.dtype} on {tensor.device} with strides {tuple(tensor.stride())}"
         )
     return tensor.data_ptr()
-
-
-def _contiguous(tensor: Tensor) -> Tensor:
-    """Callers keep the result until the kernel has run: its address does not keep it alive."""
-    return tensor.resolve_neg().contiguous() if tensor.is_neg() else tensor.contiguous()
 
 
 def _same_size(tensor: Tensor, like: Tensor) -> Tensor:
@@ -83,11 +81,11 @@ def loss(
     with_stats: bool,
 ) -> tuple[Tensor, Tensor | None]:
     count = len(logits)
-    first = _contiguous(logits[0])
-    second = _contiguous(logits[1]) if count == 2 else None
+    first = logits[0].contiguous()
+    second = logits[1].contiguous() if count == 2 else None
     dtype = first.dtype
-    value = torch.empty((), dtype=loss_dtype, device="cpu")
-    stats = torch.empty(count + 1, dtype=torch.float32, device="cpu") if with_stats else None
+    value = first.new_empty(()) if dtype is loss_dtype else first.new_empty((), dtype=loss_dtype)
+    stats = torch.empty(count + 1, dtype=torch.float32, device=_CPU) if with_stats else None
     _C.loss(
         _DTYPES[dtype],
         _address(first, dtype),
@@ -105,21 +103,24 @@ def loss(
     return value, stats
 
 
-def _with_grad(logits: Tensor, label: float, grad: Tensor, dtype: torch.dtype) -> tuple[float, ...]:
-    return _address(logits, dtype), logits.numel(), label, grad.data_ptr()
-
-
 def loss_backward(
     grad: Tensor, logits: tuple[Tensor, ...], labels: tuple[float, ...], sign: float, mean: bool
 ) -> tuple[Tensor, ...]:
-    dense = [_contiguous(t) for t in logits]
-    grads = tuple(map(torch.empty_like, dense))
-    grad = _contiguous(grad)
-    dtype = dense[0].dtype
+    grad, first = grad.contiguous(), logits[0].contiguous()
+    dtype = first.dtype
+    grads: tuple[Tensor, ...] = (torch.empty_like(first),)
+    other: tuple[float, ...] = _NO_TENSOR_GRAD
+    if len(logits) == 2:
+        second = logits[1].contiguous()
+        grads = (grads[0], torch.empty_like(second))
+        other = (_address(second, dtype), second.numel(), labels[1], grads[1].data_ptr())
     _C.loss_backward(
         _DTYPES[dtype],
-        *_with_grad(dense[0], labels[0], grads[0], dtype),
-        *(_with_grad(dense[1], labels[1], grads[1], dtype) if len(dense) == 2 else _NO_TENSOR_GRAD),
+        _address(first, dtype),
+        first.numel(),
+        labels[0],
+        grads[0].data_ptr(),
+        *other,
         sign,
         mean,
         *_scalar(grad),
@@ -137,16 +138,20 @@ def loss_and_grad(
     loss_dtype: torch.dtype,
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
     count = len(logits)
-    dense = [_contiguous(t) for t in logits]
+    dense = [t.contiguous() for t in logits]
     grads = tuple(map(torch.empty_like, dense))
     dtype = dense[0].dtype
-    value = torch.empty((), dtype=loss_dtype, device="cpu")
-    stats = torch.empty(count + 1, dtype=torch.float32, device="cpu")
-    scale = None if scale is None else _contiguous(scale)
+    value = torch.empty((), dtype=loss_dtype, device=_CPU)
+    stats = torch.empty(count + 1, dtype=torch.float32, device=_CPU)
+    scale = None if scale is None else scale.contiguous()
+
+    def part(i: int) -> tuple[float, ...]:
+        return _address(dense[i], dtype), dense[i].numel(), labels[i], grads[i].data_ptr()
+
     _C.loss_and_grad(
         _DTYPES[dtype],
-        *_with_grad(dense[0], labels[0], grads[0], dtype),
-        *(_with_grad(dense[1], labels[1], grads[1], dtype) if count == 2 else _NO_TENSOR_GRAD),
+        *part(0),
+        *(part(1) if count == 2 else _NO_TENSOR_GRAD),
         count,
         sign,
         mean,
@@ -160,7 +165,7 @@ def loss_and_grad(
 
 
 def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    dense = _contiguous(logits)
+    dense = logits.contiguous()
     terms = torch.empty_like(dense)
     dtype = dense.dtype
     _C.loss_terms(
@@ -176,7 +181,7 @@ def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
 
 
 def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
-    dense, grad = _contiguous(logits), _contiguous(grad)
+    dense, grad = logits.contiguous(), grad.contiguous()
     result = torch.empty_like(dense)
     dtype = dense.dtype
     _C.loss_terms_backward(
@@ -199,8 +204,6 @@ def _dense(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, int], bool
     """
     shape = tensor.shape
     channels = shape[dim]
-    if tensor.is_neg():
-        tensor = tensor.resolve_neg()
     if not tensor.is_contiguous():
         if tensor.movedim(dim, -1).is_contiguous():
             return tensor, (tensor.numel() // max(channels, 1), channels, 1), True
@@ -247,9 +250,9 @@ def bias_leaky_relu_backward(
     dense, layout, channels_last = _dense(output, dim)
     masked = torch.empty_like(dense)
     if channels_last:
-        rows = (masked.movedim(dim, -1), _contiguous(grad.movedim(dim, -1)), dense.movedim(dim, -1))
+        rows = (masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1))
     else:
-        rows = (masked, _contiguous(grad), dense)
+        rows = (masked, grad.contiguous(), dense)
     return masked, _mask_into(*rows, layout, negative_slope, with_bias)
 
 
@@ -262,7 +265,7 @@ def _mask_into(
     with_bias: bool,
 ) -> Tensor | None:
     dtype = output.dtype
-    summed = torch.empty(layout[1], dtype=dtype, device="cpu") if with_bias else None
+    summed = torch.empty(layout[1], dtype=dtype, device=_CPU) if with_bias else None
     _C.bias_leaky_relu_backward(
         _DTYPES[dtype],
         *layout,
@@ -317,7 +320,7 @@ def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
     (n, m), k = grad.shape, weight.shape[1]
     product = products.choose("dgrad", grad.dtype, n, k, m)
     if product is Product.OWN:
-        return _small_product(n, k, m, _contiguous(grad), (m, 1), _contiguous(weight))
+        return _small_product(n, k, m, grad.contiguous(), (m, 1), weight.contiguous())
     if product is Product.ONEDNN:
         return products.onednn(grad, weight.t())
     return torch.mm(grad, weight)
@@ -336,17 +339,17 @@ def wgrad(grad: Tensor, input: Tensor) -> Tensor:
     (n, m), k = grad.shape, input.shape[1]
     product = products.choose("wgrad", grad.dtype, n, k, m)
     if product is Product.OWN:
-        return _small_product(m, k, n, _contiguous(grad), (1, m), _contiguous(input))
+        return _small_product(m, k, n, grad.contiguous(), (1, m), input.contiguous())
     if product is Product.ONEDNN:
         return products.onednn(grad.t(), input.t())
     return torch.mm(grad.t(), input)
 
 
 def _small_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
-    x, w = _contiguous(input), _contiguous(weight)
-    b = None if bias is None else _contiguous(bias)
+    x, w = input.contiguous(), weight.contiguous()
+    b = None if bias is None else bias.contiguous()
     (n, k), m = x.shape, w.shape[0]
-    y = torch.empty(n, m, dtype=torch.float32, device="cpu")
+    y = torch.empty(n, m, dtype=torch.float32, device=_CPU)
     _C.small_linear_forward(
         n,
         k,
@@ -368,10 +371,10 @@ def _small_backward(
     negative_slope: float,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    dy, x, w, y = _contiguous(grad), _contiguous(input), _contiguous(weight), _contiguous(output)
+    dy, x, w, y = grad.contiguous(), input.contiguous(), weight.contiguous(), output.contiguous()
     dx = torch.empty_like(x) if needs[0] else None
     dw = torch.empty_like(w) if needs[1] else None
-    db = torch.empty(w.shape[0], dtype=torch.float32, device="cpu") if needs[2] else None
+    db = torch.empty(w.shape[0], dtype=torch.float32, device=_CPU) if needs[2] else None
     _C.small_linear_backward(
         x.shape[0],
         x.shape[1],
@@ -392,7 +395,7 @@ def _small_product(
     rows: int, columns: int, depth: int, a: Tensor, a_strides: tuple[int, int], b: Tensor
 ) -> Tensor:
     """``a @ b``, a seen through the strides given, b [depth, columns] contiguous."""
-    result = torch.empty(rows, columns, dtype=torch.float32, device="cpu")
+    result = torch.empty(rows, columns, dtype=torch.float32, device=_CPU)
     _C.small_product(
         rows,
         columns,

@@ -31,11 +31,14 @@ class Route(Enum):
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+_is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
 def route(*tensors: Tensor | None) -> Route:
-    if torch.compiler.is_compiling():
-        return Route.REGISTERED
+    return Route.REGISTERED if torch.compiler.is_compiling() else _eager_route(tensors)
+
+
+def _eager_route(tensors: tuple[Tensor | None, ...]) -> Route:
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return Route.REFERENCE
     if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
@@ -67,10 +70,11 @@ def serving(backend: Backend, *grads: Tensor | None) -> Backend:
     Not for batched, fake or otherwise special gradients; and not with create_graph=True where the result
     must carry a graph: the reference is differentiable.
     """
-    if torch.is_grad_enabled() or route(*grads) is not Route.DIRECT:
+    if torch.is_grad_enabled() or _eager_route(grads) is not Route.DIRECT:
         return reference
-    if any(g is not None and torch._C._functorch.is_legacy_batchedtensor(g) for g in grads):
-        return reference  # torch.autograd.grad(..., is_grads_batched=True)
+    for g in grads:
+        if g is not None and _is_legacy_batched(g):  # torch.autograd.grad(..., is_grads_batched=True)
+            return reference
     return backend
 
 
