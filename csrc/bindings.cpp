@@ -96,17 +96,17 @@ PYBIND11_MODULE(_C, module) {
   });
 
   module.def("small_product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,
-                                 Address b, Address c) {
-    small_product(rows, columns, depth, floats(a), a_row, a_column, floats(b), floats(c));
+                                 Address b, Address c, int threads) {
+    small_product(rows, columns, depth, floats(a), a_row, a_column, floats(b), floats(c), threads);
   });
   module.def("small_linear_forward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
-                                        Address bias, Address y) {
-    small_linear_forward({n, k, m, negative_slope, floats(x), floats(w)}, floats(bias), floats(y));
+                                        Address bias, Address y, int threads) {
+    small_linear_forward({n, k, m, negative_slope, floats(x), floats(w), threads}, floats(bias), floats(y));
   });
   module.def("small_linear_backward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
-                                         Address dy, Address y, Address dx, Address dw, Address db) {
-    small_linear_backward({n, k, m, negative_slope, floats(x), floats(w)}, floats(dy), floats(y), floats(dx), floats(dw),
-                          floats(db));
+                                         Address dy, Address y, Address dx, Address dw, Address db, int threads) {
+    small_linear_backward({n, k, m, negative_slope, floats(x), floats(w), threads}, floats(dy), floats(y), floats(dx),
+                          floats(dw), floats(db));
   });
 }
 

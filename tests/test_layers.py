@@ -142,23 +142,28 @@ def check_chain(function: str, tensors: list[Tensor], with_bias: list[bool]) -> 
         ((128,), (100, 1)),
         ((65,), (64, 33)),
         ((130,), (96, 260)),
+        # long sums, forward and in wgrad
+        ((16,), (4096, 17)),
+        ((4096,), (16, 17)),
+        # large enough for the libraries' products
+        ((256,), (128, 264)),
     ],
     ids=str,
 )
 def test_linear_leaky_relu(
-    backend: Backend, dtype: torch.dtype, with_bias: bool, rows: Shape, features: Shape
+    variant: Backend, dtype: torch.dtype, with_bias: bool, rows: Shape, features: Shape
 ) -> None:
-    check_chain("linear", off_the_kink(rows, features, dtype, backend.device), [with_bias])
+    check_chain("linear", off_the_kink(rows, features, dtype, variant.device), [with_bias])
 
 
 @dtypes
-@pytest.mark.parametrize("features", [(96, 264), (7, 5)], ids=str)
+@pytest.mark.parametrize("features", [(128, 264), (40, 33), (7, 5)], ids=str)
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("argument", [0, 1, 2], ids=["input", "weight", "bias"])
 def test_linear_leaky_relu_strides(
     backend: Backend, dtype: torch.dtype, argument: int, view: Callable[[Tensor], Tensor], features: Shape
 ) -> None:
-    tensors = off_the_kink((130,), features, dtype, backend.device)
+    tensors = off_the_kink((260,), features, dtype, backend.device)
     tensors[argument] = view(tensors[argument])
     check_chain("linear", tensors, [True])
 

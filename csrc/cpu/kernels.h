@@ -26,7 +26,7 @@ struct LossChunk {
   void* output;          // terms or gradients, where the function writes any
 };
 
-// c [rows, columns] = a b, contiguous c; a and b by strides. Where `activate`, leaky_relu(. + bias).
+// c [rows, columns] = a b, all by strides but c's columns. Where `activate`, leaky_relu(. + bias).
 struct SmallProduct {
   int64_t rows, columns, depth;
   const float* a;
@@ -34,6 +34,7 @@ struct SmallProduct {
   const float* b;
   int64_t b_row, b_column;
   float* c;
+  int64_t c_row;
   bool activate;
   const float* bias;  // [columns] or null
   float negative_slope;

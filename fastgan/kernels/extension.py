@@ -359,6 +359,7 @@ def _small_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_
         _address(w, torch.float32),
         0 if b is None else _address(b, torch.float32),
         y.data_ptr(),
+        torch.get_num_threads(),
     )
     return y
 
@@ -387,6 +388,7 @@ def _small_backward(
         0 if dx is None else dx.data_ptr(),
         0 if dw is None else dw.data_ptr(),
         0 if db is None else db.data_ptr(),
+        torch.get_num_threads(),
     )
     return dx, dw, db
 
@@ -404,5 +406,6 @@ def _small_product(
         *a_strides,
         _address(b, torch.float32),
         result.data_ptr(),
+        torch.get_num_threads(),
     )
     return result
