@@ -36,5 +36,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     # Training pulls in the extra fastgan[train]; the kernels alone do not need it.
     if name in ("Trainer", "TrainConfig"):
-        return getattr(import_module("fastgan.training"), name)
+        try:
+            return getattr(import_module("fastgan.training"), name)
+        except ModuleNotFoundError as error:
+            raise ImportError(f"fastgan.{name} needs {error.name}: pip install 'fastgan[train]'") from error
     raise AttributeError(f"module 'fastgan' has no attribute {name!r}")

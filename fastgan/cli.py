@@ -117,6 +117,8 @@ def info() -> None:
     table.add_row("device", _device())
     for backend, why_not in kernels.report():
         table.add_row(f"backend {backend}", why_not or "available")
+    if "cpp" in kernels.available_backends():
+        table.add_row("instruction set", kernels.extension.instruction_set())
     _console.print(table)
 
 

@@ -150,8 +150,9 @@ def available_backends(device_type: str = "cpu") -> list[str]:
 
 
 def report() -> list[tuple[str, str | None]]:
-    """Each backend and why it cannot be had on this machine (None: it can)."""
-    return [("cpp", extension.why_not("cpu")), ("reference", None)]
+    """Each backend, and why it cannot be had on this machine (None: it can)."""
+    gpu = extension.why_not("cuda")
+    return [("cpp", extension.why_not("cpu")), ("cuda", gpu), ("triton", gpu), ("reference", None)]
 
 
 def choose(tensor: Tensor) -> Backend:
