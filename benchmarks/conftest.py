@@ -30,12 +30,6 @@ def compete(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         del runs["reference"]
         result = contest(runs, ROUNDS)
         benchmark.extra_info["seconds"] = result.seconds
-        benchmark.extra_info["fastgan"] = {
-            "version": fastgan.__version__,
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "backends": fastgan.available_backends(),
-        }
         row = [request.node.name, f"{result.median('fastgan') * 1e6:.1f}"]
         for name in runs:
             if name != "fastgan":
@@ -46,6 +40,17 @@ def compete(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         benchmark.pedantic(runs["fastgan"], rounds=5, iterations=1, warmup_rounds=1)
 
     return run
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    del machine_info["node"]  # a host's name says nothing about its speed
+    machine_info["torch"] = torch.__version__
+    machine_info["threads"] = torch.get_num_threads()
+    machine_info["fastgan"] = {
+        "version": fastgan.__version__,
+        "backends": fastgan.available_backends(),
+        "instruction set": fastgan.kernels.extension.instruction_set(),
+    }
 
 
 def _forward_backward(forward: Forward, inputs: Sequence[Tensor], grad: Tensor | None) -> Run:
