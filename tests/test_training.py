@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastgan.data import Dataset, load
+from fastgan.files import WriteError, write_text
+from fastgan.plots import save_samples
 from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig, Trainer, checkpoint
 from fastgan.training.objective import discriminator_turn, generator_turn
 from fastgan.training.recipes import RECIPES, recipe_for
@@ -216,6 +221,45 @@ def test_nan_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(DivergenceError, match=r"generator\.0\.weight.*step 7"):
         checkpoint.save(tmp_path, state)
     assert checkpoint.read(tmp_path).step == 0
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def full_disk_of_safetensors(tensors: object, path: Path) -> None:
+    path.write_bytes(b"half")
+    raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("module", ["safetensors", "os"])
+def test_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    state = TrainingState(*networks(), CONFIG)
+    checkpoint.save(tmp_path, state)
+    before = sorted(tmp_path.iterdir())
+    state.step = 7
+    if module == "os":
+        monkeypatch.setattr(os, "fsync", full_disk)
+    else:
+        monkeypatch.setattr(checkpoint, "save_file", full_disk_of_safetensors)
+    with pytest.raises(checkpoint.CheckpointError, match=r"00000007\.safetensors: cannot.*No space.*--out"):
+        checkpoint.save(tmp_path, state)
+    assert sorted(tmp_path.iterdir()) == before
+    assert checkpoint.read(tmp_path).step == 0
+
+
+def test_full_disk_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text("before")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(WriteError, match=rf"{path}: cannot be written \(No space"):
+        write_text(path, "after")
+    with pytest.raises(WriteError, match=r"d\.png: cannot be written"):
+        save_samples(tmp_path / "d.png", data(), 1.0, "points")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "before"
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "no json", "old json"])

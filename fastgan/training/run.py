@@ -11,6 +11,7 @@ import yaml
 
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_image
+from fastgan.files import write_text
 from fastgan.models import MLPDiscriminator, MLPGenerator
 from fastgan.training import checkpoint
 from fastgan.training.config import ConfigError, TrainConfig
@@ -79,8 +80,7 @@ def create(folder: Path, config: RunConfig) -> None:
         held = "another run" if (folder / CONFIG).exists() else "other files"
         raise RunError(f"{folder}: holds {held}; give another folder as --out, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    write_text(folder / CONFIG, yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
 
 
 def read_config(folder: Path) -> RunConfig:
