@@ -262,7 +262,9 @@ def test_full_disk_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert path.read_text() == "before"
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "no json", "old json"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "truncated", "flipped", "no json", "old json", "elsewhere", "no step"]
+)
 def test_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     path = checkpoint.save(tmp_path, TrainingState(*networks(), CONFIG))
     content = path.read_bytes()
@@ -276,7 +278,12 @@ def test_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     elif damage == "no json":
         index.write_text("{")
     else:
-        index.write_text(json.dumps({**json.loads(index.read_text()), "format": 0}))
+        change = {
+            "old json": {"format": 0},
+            "elsewhere": {"tensors": f"../{path.name}"},
+            "no step": {"step": "1"},
+        }
+        index.write_text(json.dumps({**json.loads(index.read_text()), **change[damage]}))
     with pytest.raises(checkpoint.CheckpointError, match=r"checkpoint.*(restore|use)"):
         checkpoint.read(tmp_path)
 
@@ -284,7 +291,7 @@ def test_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
 def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, TrainingState(*networks(), CONFIG))
     other = TrainingState(nn.Linear(3, 2), nn.Linear(2, 1), CONFIG)
-    with pytest.raises(checkpoint.CheckpointError, match="another generator"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"another generator.*restore both"):
         checkpoint.restore(checkpoint.read(tmp_path), other)
 
 
@@ -292,6 +299,13 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
     ("field", "value"),
     [
         ("steps", 0),
+        ("steps", 1.5),
+        ("steps", True),
+        ("steps", 2**31),
+        ("learning_rate", "0.1"),
+        ("betas", (0.5,)),
+        ("device", None),
+        ("device", "meta"),
         ("batch_size", -1),
         ("latent_dim", 0),
         ("learning_rate", 0.0),

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fastgan.files import WriteError, cannot_write, write_text, write_whole
+from fastgan.training.config import is_whole
 from fastgan.training.state import DivergenceError, TrainingState
 
 INDEX = "checkpoint.json"
@@ -59,7 +60,10 @@ class Checkpoint:
         try:
             module.load_state_dict(self.part(name))
         except RuntimeError as error:
-            raise CheckpointError(f"{self.path}: holds another {name} than this run's") from error
+            raise CheckpointError(
+                f"{self.path}: holds another {name}; config.yaml and checkpoint do not belong together; "
+                "restore both"
+            ) from error
 
 
 def save(folder: Path, state: TrainingState) -> Path:
@@ -176,12 +180,26 @@ def _read_index(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path.parent}: holds no {INDEX}; give the folder of a run")
     try:
         index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = index["format"] == _FORMAT and {"step", "tensors", "sha256"} <= index.keys()
+        known = index["format"] == _FORMAT
+        valid = not known or _is_valid(index)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: corrupted; restore or retrain") from error
+    if not valid:
+        raise CheckpointError(f"{path}: corrupted; restore or retrain")
     if not known:
         raise CheckpointError(f"{path}: written by another version of fastgan; use that one")
     return index
+
+
+def _is_valid(index: dict[str, Any]) -> bool:
+    step, name, digest = index["step"], index["tensors"], index["sha256"]
+    return (
+        is_whole(step)
+        and step >= 0
+        and isinstance(digest, str)
+        and isinstance(name, str)
+        and name == Path(name).name  # a file of this folder, and no other
+    )
 
 
 def _sha256(path: Path) -> str:

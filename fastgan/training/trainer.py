@@ -109,7 +109,7 @@ class Trainer:
         done = self.state.step >= self.config.steps
         while not done:
             train_step(self.state, samples, self._statistics)
-            done = self._stopping or self.state.step == self.config.steps
+            done = self._stopping or self.state.step >= self.config.steps
             self._notify(done)
 
     def _notify(self, done: bool) -> None:
