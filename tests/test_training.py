@@ -62,6 +62,32 @@ def test_discriminator_turn_is_bce(batch_norm: bool) -> None:
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
+class Centred(nn.Module):
+    """A layer of someone else's, which looks at the whole batch."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return samples - samples.mean(dim=0)
+
+
+@pytest.mark.parametrize("layer", [Centred(), nn.Dropout(0.5), nn.utils.spectral_norm(nn.Linear(2, 2))])
+def test_unknown_layers_see_real_and_fake_apart(layer: nn.Module) -> None:
+    batches: list[int] = []
+    discriminator = nn.Sequential(layer, nn.Linear(2, 1))
+    layer.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+    discriminator_turn(discriminator, torch.randn(6, 2), torch.randn(4, 2))
+    assert batches == [6, 4]
+
+
+def test_known_layers_see_real_and_fake_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    forward = nn.Linear.forward
+    monkeypatch.setattr(
+        nn.Linear, "forward", lambda self, samples: batches.append(len(samples)) or forward(self, samples)
+    )
+    discriminator_turn(networks()[1], torch.randn(6, 2), torch.randn(4, 2))
+    assert batches == [10, 10]
+
+
 @pytest.mark.parametrize("saturating", [False, True])
 def test_generator_turn_is_bce_and_leaves_the_discriminator_alone(saturating: bool) -> None:
     generator, discriminator = networks()
@@ -136,6 +162,33 @@ def test_takes_a_data_set_and_trains_any_pair_in_place() -> None:
     assert state.step == CONFIG.steps
     assert all(not torch.equal(before[name], value) for name, value in generator.state_dict().items())
     assert sample(state.average, 5, 3, seed=0).shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind", "message"),
+    [
+        ([[0.0, 1.0]], TypeError, "data is a list"),
+        (torch.zeros(3, 2, dtype=torch.int64), TypeError, "data is torch.int64"),
+        (torch.zeros(0, 2), ValueError, "data holds no sample"),
+        (torch.tensor([[0.0, float("nan")]]), ValueError, "data holds nan"),
+        (torch.zeros(3, 5), ValueError, r"shape \[2\], expected \[5\] as in data"),
+    ],
+)
+def test_bad_data_is_named(samples: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        Trainer(*networks(), CONFIG).fit(samples)
+
+
+def test_generator_of_another_latent_dim_is_named() -> None:
+    with pytest.raises(ValueError, match="latent_dim=7"):
+        Trainer(*networks(), replace(CONFIG, latent_dim=7)).fit(data())
+
+
+def test_a_stopped_trainer_can_go_on() -> None:
+    trainer = Trainer(*networks(), CONFIG)
+    trainer.stop()
+    assert trainer.fit(data()).step == 1
+    assert trainer.fit(data()).step == CONFIG.steps
 
 
 def test_threads_are_set_while_training() -> None:
