@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -208,6 +209,19 @@ def test_nothing_is_left_by_a_run_that_never_began(
     assert run(monkeypatch, "train") == code
     assert said in one_line(capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_is_one_line_and_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", "--out", out) == 2
+    assert f"{out}/config.yaml: cannot be written (No space" in one_line(capsys)
+    assert not out.exists()
 
 
 def test_corrupted_checkpoint_is_one_line(

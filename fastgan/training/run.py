@@ -13,7 +13,7 @@ import yaml
 
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_image, is_points
-from fastgan.files import write_text
+from fastgan.files import WriteError, naming, write_text
 from fastgan.models import MLPDiscriminator, MLPGenerator
 from fastgan.training import checkpoint
 from fastgan.training.config import ConfigError, TrainConfig, is_real, is_whole
@@ -87,10 +87,12 @@ def create_default(name: str, config: RunConfig) -> Path:
     for number in count(1):
         folder = Path("runs") / f"{name}-{number}"
         try:
-            folder.mkdir(parents=True)  # of several runs that begin at once, one succeeds
+            with naming(folder.parent):
+                folder.parent.mkdir(exist_ok=True)
+            folder.mkdir()  # of several runs that begin at once, one succeeds
         except FileExistsError:
             continue
-        _write_config(folder, config)
+        _write_config(folder, config, made=True)
         break
     return folder
 
@@ -107,8 +109,10 @@ def create(folder: Path, config: RunConfig) -> Path:
     if folder.is_dir() and any(folder.iterdir()):
         held = "another run" if (folder / CONFIG).exists() else "other files"
         raise RunError(f"{folder}: holds {held}; give another folder as --out, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_config(folder, config)
+    made = not folder.exists()
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder, config, made=made)
     return folder
 
 
@@ -146,8 +150,14 @@ def load_generator(folder: Path) -> tuple[RunConfig, torch.nn.Module]:
     return config, generator.eval()
 
 
-def _write_config(folder: Path, config: RunConfig) -> None:
-    write_text(folder / CONFIG, yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+def _write_config(folder: Path, config: RunConfig, *, made: bool) -> None:
+    """Write config.yaml; if that fails, remove the folder that was made for it."""
+    try:
+        write_text(folder / CONFIG, yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+    except WriteError:
+        if made:
+            folder.rmdir()
+        raise
 
 
 def _are_widths(value: object) -> bool:
