@@ -23,7 +23,7 @@ try:
     from fastgan.training.config import ConfigError
     from fastgan.training.progress import ProgressBar
     from fastgan.training.recipes import recipe_for
-    from fastgan.training.run import RunConfig, RunError, default_folder, load_generator
+    from fastgan.training.run import RunConfig, RunError, load_generator
     from fastgan.training.sampling import sample as draw_samples
     from fastgan.training.session import Outcome, train_run
     from fastgan.training.state import DivergenceError
@@ -34,6 +34,8 @@ except ModuleNotFoundError as missing:
     )
     raise SystemExit(2) from None
 
+# the base of what typer raises for wrong usage: click's class, or that of the copy newer versions bring
+_UsageError: Any = typer.BadParameter.__mro__[1]
 _BAD_INPUT = 2
 _DIVERGED = 1
 _INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
@@ -42,7 +44,6 @@ _PICTURES = (".png", ".pdf", ".svg", ".jpg")
 app = typer.Typer(
     help="Train GANs on fused kernels.",
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -82,10 +83,9 @@ def train(
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = RunConfig.of(data, dataset, replace(recipe, config=replace(recipe.config, **changes)))
-    folder = out or default_folder(Path(dataset.name).resolve().stem)
     with ProgressBar(_console, config.training.steps) as progress:
-        outcome = train_run(folder, dataset, config, [progress])
-    _print_outcome(folder, outcome)
+        outcome = train_run(out, dataset, config, [progress])
+    _print_outcome(outcome)
     if outcome.interrupted:
         raise typer.Exit(_INTERRUPTED)
 
@@ -95,7 +95,7 @@ def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 64,
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("samples.png"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
 ) -> None:
     """Draw samples from a trained generator."""
     if out.suffix.lower() not in _PICTURES:
@@ -125,13 +125,22 @@ def info() -> None:
 def main() -> None:
     """Run the command line; bad input ends in one line on stderr and exit code 2."""
     try:
-        app()
+        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+    except _UsageError as error:
+        _fail(f"{_first_line(error.format_message())}; see fastgan --help")
     except (DataError, ConfigError, RunError, checkpoint.CheckpointError, OSError) as error:
         _fail(str(error))
     except DivergenceError as error:
         _fail(str(error), _DIVERGED)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail("out of memory; lower --batch-size or --latent-dim")
+    if code == _INTERRUPTED:
         _fail("interrupted", _INTERRUPTED)
+    raise SystemExit(code)
 
 
 def _fail(message: str, code: int = _BAD_INPUT) -> NoReturn:
@@ -139,12 +148,24 @@ def _fail(message: str, code: int = _BAD_INPUT) -> NoReturn:
     raise SystemExit(code)
 
 
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].rstrip(".")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # on the CPU torch raises a plain RuntimeError
+    messages = ("can't allocate memory", "not enough memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        message in str(error) for message in messages
+    )
+
+
 def _device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def _print_outcome(folder: Path, outcome: Outcome) -> None:
-    summary = outcome.summary
+def _print_outcome(outcome: Outcome) -> None:
+    folder, summary = outcome.folder, outcome.summary
     verb = "stopped" if outcome.interrupted else "trained"
     lines = [f"{verb} at step {summary['steps']:,} after {summary['seconds']:.0f} s"]
     if "modes" in summary:

@@ -40,8 +40,8 @@ def fuse(module: ModuleT) -> ModuleT:
                 and type(activation) is nn.LeakyReLU
                 and activation.negative_slope >= 0
                 and uses[id(linear)] == 1
-                and not _has_hooks(linear)
-                and not _has_hooks(activation)
+                and not has_hooks(linear)
+                and not has_hooks(activation)
             ):
                 parent[i] = _fused(linear, activation.negative_slope)
                 parent[i + 1] = nn.Identity().train(activation.training)
@@ -55,7 +55,8 @@ def fuse(module: ModuleT) -> ModuleT:
     return module
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anything was attached to the module that its type does not tell."""
     return bool(
         "forward" in vars(module)  # replaced on the instance
         or module._forward_hooks

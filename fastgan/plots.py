@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastgan.data.dataset import Dataset, is_points
+from fastgan.files import write_whole
 
 DPI = 120
 REAL = "#1f77b4"
@@ -43,7 +44,7 @@ def save_samples(path: Path, samples: Tensor, scale: float, title: str) -> None:
         _scatter(axes, samples * scale, GENERATED, title)
     else:
         _sheet(axes, samples, title)
-    figure.savefig(path, dpi=DPI)
+    _save(figure, path)
 
 
 def save_dashboard(path: Path, history: History, data: Dataset, generated: Tensor) -> None:
@@ -67,7 +68,13 @@ def save_dashboard(path: Path, history: History, data: Dataset, generated: Tenso
     else:
         _sheet(real, data.samples[:_DASHBOARD_IMAGES], "Real samples")
         _sheet(fake, generated[:_DASHBOARD_IMAGES], "Generated samples")
-    figure.savefig(path, dpi=DPI)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # the temporary name's suffix names no format
+    kind = path.suffix.removeprefix(".") or "png"
+    write_whole(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=DPI))
 
 
 def _figure(width: float, height: float) -> Figure:

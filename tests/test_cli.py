@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 import yaml
 
 from fastgan.cli import main
+from fastgan.training.run import RunConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:fastgan runs on plain PyTorch")
 
@@ -126,6 +129,11 @@ def test_a_folder_with_a_run_is_refused(
         (("train", "--batch-size", 0), "batch_size"),
         (("train", "--generator-loss", "wgan"), "wgan"),
         (("train", "--device", "toaster"), "toaster"),
+        (("train", "--device", "meta"), "use cpu or cuda"),
+        (("train", "--steps", "many"), "--steps"),
+        (("train", "--nonsense"), "--nonsense"),
+        (("nonsense",), "nonsense"),
+        (("sample", "nowhere", "--seed", 2**63), "--seed"),
         (("train", "--out", "file"), "file"),
         (("train", "--out", "file/run"), "file/run"),
         (("sample", "nowhere"), "nowhere"),
@@ -148,6 +156,72 @@ def test_bad_input_is_one_line(
     assert run(monkeypatch, *arguments) == 2
     assert named in one_line(capsys)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("ring\n", "2020-13-01\n"), ("scale: 1.0", "scale: .nan"), ("- 2\n", "- 0\n"), ("- 64\n", "- 1.5\n")],
+)
+def test_damaged_config_is_one_line(
+    ring: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: str,
+    after: str,
+) -> None:
+    text = (ring / "config.yaml").read_text()
+    assert before in text
+    (tmp_path / "config.yaml").write_text(text.replace(before, after, 1))
+    assert run(monkeypatch, "sample", tmp_path) == 2
+    assert "config.yaml: damaged" in one_line(capsys)
+
+
+def test_run_without_checkpoint_is_one_line(
+    ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ring / "config.yaml", tmp_path)
+    assert run(monkeypatch, "sample", tmp_path) == 2
+    assert "before its first checkpoint; train again" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 2, "--batch-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "--batch-size"),
+    ],
+)
+def test_nothing_is_left_by_a_run_that_never_began(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def fails(self: RunConfig) -> None:
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(RunConfig, "build_generator", fails)
+    assert run(monkeypatch, "train") == code
+    assert said in one_line(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_is_one_line_and_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", "--out", out) == 2
+    assert f"{out}/config.yaml: cannot be written (No space" in one_line(capsys)
+    assert not out.exists()
 
 
 def test_corrupted_checkpoint_is_one_line(

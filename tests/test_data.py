@@ -114,6 +114,7 @@ def test_points_are_scaled_to_one_and_back(tmp_path: Path) -> None:
         (np.zeros((4, 2), np.int64), "int64"),
         (np.array([[0.0, np.nan]]), "nan"),
         (np.full((4, 6, 5), 255.0), "255"),
+        (np.full((4, 2), 1e300), "too large for float32; rescale"),
     ],
 )
 def test_bad_array_is_refused(tmp_path: Path, array: np.ndarray, message: str) -> None:
@@ -131,6 +132,35 @@ def test_unreadable_arrays_are_refused(tmp_path: Path) -> None:
     for name in ("a.npy", "a.npz", "object.npy", "two.npz"):
         with pytest.raises(DataError, match=name):
             load(str(tmp_path / name))
+
+
+def test_archive_under_the_name_of_an_array(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, np.zeros((4, 2)))
+    assert load(str(tmp_path / "a.npy")).shape == (2,)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 4, 4), (4, 0, 4), (1,) * 5])
+def test_idx_of_odd_shape_is_named(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = write_idx(tmp_path / "a.idx", np.zeros(shape))
+    with pytest.raises(DataError, match=rf"{path}: IDX"):
+        read_idx(path)
+
+
+def test_huge_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (60, 50)).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(DataError, match=r"huge\.png"):
+        load(str(tmp_path))
+
+
+def test_folder_named_like_a_built_in_set_keeps_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ring").mkdir()
+    Image.new("L", (6, 5)).save(tmp_path / "ring" / "a.png")
+    assert load("./ring").name == str(tmp_path / "ring")
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastgan.data import Dataset, load
+from fastgan.files import WriteError, write_text
+from fastgan.plots import save_samples
 from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig, Trainer, checkpoint
 from fastgan.training.objective import discriminator_turn, generator_turn
 from fastgan.training.recipes import RECIPES, recipe_for
@@ -55,6 +60,32 @@ def test_discriminator_turn_is_bce(batch_norm: bool) -> None:
     torch.testing.assert_close(stats[:2], means.detach())
     for ours, theirs in zip(discriminator.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+class Centred(nn.Module):
+    """A layer of someone else's, which looks at the whole batch."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return samples - samples.mean(dim=0)
+
+
+@pytest.mark.parametrize("layer", [Centred(), nn.Dropout(0.5), nn.utils.spectral_norm(nn.Linear(2, 2))])
+def test_unknown_layers_see_real_and_fake_apart(layer: nn.Module) -> None:
+    batches: list[int] = []
+    discriminator = nn.Sequential(layer, nn.Linear(2, 1))
+    layer.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+    discriminator_turn(discriminator, torch.randn(6, 2), torch.randn(4, 2))
+    assert batches == [6, 4]
+
+
+def test_known_layers_see_real_and_fake_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    forward = nn.Linear.forward
+    monkeypatch.setattr(
+        nn.Linear, "forward", lambda self, samples: batches.append(len(samples)) or forward(self, samples)
+    )
+    discriminator_turn(networks()[1], torch.randn(6, 2), torch.randn(4, 2))
+    assert batches == [10, 10]
 
 
 @pytest.mark.parametrize("saturating", [False, True])
@@ -131,6 +162,33 @@ def test_takes_a_data_set_and_trains_any_pair_in_place() -> None:
     assert state.step == CONFIG.steps
     assert all(not torch.equal(before[name], value) for name, value in generator.state_dict().items())
     assert sample(state.average, 5, 3, seed=0).shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind", "message"),
+    [
+        ([[0.0, 1.0]], TypeError, "data is a list"),
+        (torch.zeros(3, 2, dtype=torch.int64), TypeError, "data is torch.int64"),
+        (torch.zeros(0, 2), ValueError, "data holds no sample"),
+        (torch.tensor([[0.0, float("nan")]]), ValueError, "data holds nan"),
+        (torch.zeros(3, 5), ValueError, r"shape \[2\], expected \[5\] as in data"),
+    ],
+)
+def test_bad_data_is_named(samples: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        Trainer(*networks(), CONFIG).fit(samples)
+
+
+def test_generator_of_another_latent_dim_is_named() -> None:
+    with pytest.raises(ValueError, match="latent_dim=7"):
+        Trainer(*networks(), replace(CONFIG, latent_dim=7)).fit(data())
+
+
+def test_a_stopped_trainer_can_go_on() -> None:
+    trainer = Trainer(*networks(), CONFIG)
+    trainer.stop()
+    assert trainer.fit(data()).step == 1
+    assert trainer.fit(data()).step == CONFIG.steps
 
 
 def test_threads_are_set_while_training() -> None:
@@ -218,7 +276,48 @@ def test_nan_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.read(tmp_path).step == 0
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "no json", "old json"])
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def full_disk_of_safetensors(tensors: object, path: Path) -> None:
+    path.write_bytes(b"half")
+    raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("module", ["safetensors", "os"])
+def test_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    state = TrainingState(*networks(), CONFIG)
+    checkpoint.save(tmp_path, state)
+    before = sorted(tmp_path.iterdir())
+    state.step = 7
+    if module == "os":
+        monkeypatch.setattr(os, "fsync", full_disk)
+    else:
+        monkeypatch.setattr(checkpoint, "save_file", full_disk_of_safetensors)
+    with pytest.raises(checkpoint.CheckpointError, match=r"00000007\.safetensors: cannot.*No space.*--out"):
+        checkpoint.save(tmp_path, state)
+    assert sorted(tmp_path.iterdir()) == before
+    assert checkpoint.read(tmp_path).step == 0
+
+
+def test_full_disk_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text("before")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(WriteError, match=rf"{path}: cannot be written \(No space"):
+        write_text(path, "after")
+    with pytest.raises(WriteError, match=r"d\.png: cannot be written"):
+        save_samples(tmp_path / "d.png", data(), 1.0, "points")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "truncated", "flipped", "no json", "old json", "elsewhere", "no step"]
+)
 def test_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     path = checkpoint.save(tmp_path, TrainingState(*networks(), CONFIG))
     content = path.read_bytes()
@@ -232,7 +331,12 @@ def test_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     elif damage == "no json":
         index.write_text("{")
     else:
-        index.write_text(json.dumps({**json.loads(index.read_text()), "format": 0}))
+        change = {
+            "old json": {"format": 0},
+            "elsewhere": {"tensors": f"../{path.name}"},
+            "no step": {"step": "1"},
+        }
+        index.write_text(json.dumps({**json.loads(index.read_text()), **change[damage]}))
     with pytest.raises(checkpoint.CheckpointError, match=r"checkpoint.*(restore|use)"):
         checkpoint.read(tmp_path)
 
@@ -240,7 +344,7 @@ def test_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
 def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, TrainingState(*networks(), CONFIG))
     other = TrainingState(nn.Linear(3, 2), nn.Linear(2, 1), CONFIG)
-    with pytest.raises(checkpoint.CheckpointError, match="another generator"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"another generator.*restore both"):
         checkpoint.restore(checkpoint.read(tmp_path), other)
 
 
@@ -248,6 +352,13 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
     ("field", "value"),
     [
         ("steps", 0),
+        ("steps", 1.5),
+        ("steps", True),
+        ("steps", 2**31),
+        ("learning_rate", "0.1"),
+        ("betas", (0.5,)),
+        ("device", None),
+        ("device", "meta"),
         ("batch_size", -1),
         ("latent_dim", 0),
         ("learning_rate", 0.0),

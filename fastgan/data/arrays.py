@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,6 +32,8 @@ def from_array(name: str, array: NDArray[Any]) -> Dataset:
         raise DataError(f"{name}: dtype {array.dtype}, expected uint8 or a float; convert it")
     if not np.isfinite(array).all():
         raise DataError(f"{name}: holds nan or infinite values; remove those samples")
+    if np.abs(array).max() > np.finfo(np.float32).max:
+        raise DataError(f"{name}: values are too large for float32; rescale them")
     if array.ndim == 2 and array.shape[1] == 2:
         return _points(name, array)
     return Dataset(name, _unit_range(name, _channels_first(name, array)))
@@ -45,7 +48,11 @@ def read_array(path: Path) -> Dataset:
     """
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays = [loaded] if path.suffix == ".npy" else list(loaded.values())
+        if isinstance(loaded, NpzFile):  # whatever the suffix says
+            with loaded:
+                arrays = list(loaded.values())
+        else:
+            arrays = [loaded]
     except (ValueError, EOFError, OSError, BadZipFile) as error:
         raise DataError(f"{path}: not a readable array, save it with numpy.save") from error
     if len(arrays) != 1:

@@ -39,7 +39,7 @@ def _read(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             loaded: Image.Image = image.copy()
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise DataError(f"{path}: not a readable image; replace or remove it") from error
     if loaded.mode not in _MODES:
         raise DataError(f"{path}: mode {loaded.mode}, expected grey (L) or RGB; convert it")

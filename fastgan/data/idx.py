@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fastgan.data.dataset import DataError
 
 _UNSIGNED_BYTE = 0x08
+_MOST_DIMENSIONS = 4  # images with channels
 
 
 def is_idx(path: Path) -> bool:
@@ -31,7 +32,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         An array with the shape that the file's header states.
 
     Raises:
-        DataError: if the file is not IDX, holds another type, or is cut short or too long.
+        DataError: if the file is not IDX, holds another type, or is empty, cut short or too long.
     """
     content = _content(path)
     if len(content) < 4 or content[:2] != b"\0\0":
@@ -39,10 +40,14 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     kind, dimensions = content[2], content[3]
     if kind != _UNSIGNED_BYTE:
         raise DataError(f"{path}: IDX type 0x{kind:02x}, expected 0x08 (unsigned bytes)")
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise DataError(f"{path}: IDX with {dimensions} dimensions, expected 1 to {_MOST_DIMENSIONS}")
     header = 4 + 4 * dimensions
     if len(content) < header:
         raise DataError(f"{path}: truncated within its header; fetch it again")
     shape = struct.unpack_from(f">{dimensions}I", content, offset=4)
+    if 0 in shape:
+        raise DataError(f"{path}: IDX of shape {shape} is empty; add samples")
     expected = header + math.prod(shape)
     if len(content) != expected:
         raise DataError(

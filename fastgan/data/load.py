@@ -38,7 +38,9 @@ def load(source: str, data_dir: Path | None = None) -> Dataset:
         from fastgan.data.mnist import mnist
 
         return mnist(data_dir)
-    return _read(Path(source))
+    path = Path(source)
+    # ./ring is not the built-in data set, and must not get its name
+    return _read(path.absolute() if str(path) in BUILT_IN else path)
 
 
 def _read(path: Path) -> Dataset:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fastgan.files import WriteError, cannot_write, write_text, write_whole
+from fastgan.training.config import is_whole
 from fastgan.training.state import DivergenceError, TrainingState
 
 INDEX = "checkpoint.json"
@@ -27,7 +27,7 @@ _FORMAT = 1
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read; the message names the file and the remedy."""
+    """A checkpoint that cannot be read or written; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ class Checkpoint:
         try:
             module.load_state_dict(self.part(name))
         except RuntimeError as error:
-            raise CheckpointError(f"{self.path}: holds another {name} than this run's") from error
+            raise CheckpointError(
+                f"{self.path}: holds another {name}; config.yaml and checkpoint do not belong together; "
+                "restore both"
+            ) from error
 
 
 def save(folder: Path, state: TrainingState) -> Path:
@@ -70,15 +73,20 @@ def save(folder: Path, state: TrainingState) -> Path:
         The file with the tensors.
 
     Raises:
+        CheckpointError: if it cannot be written; the checkpoint before it is kept.
         DivergenceError: if a network holds nan or infinities; nothing is written then.
     """
     tensors = _tensors(state)
     _check_finite(tensors, state.step)
     path = folder / f"checkpoint-{state.step:08d}.safetensors"
-    _replace(path, lambda temporary: save_file(tensors, temporary))
-    index = {"format": _FORMAT, "step": state.step, "tensors": path.name, "sha256": _sha256(path)}
-    text = json.dumps(index, indent=2) + "\n"
-    _replace(folder / INDEX, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    try:
+        write_whole(path, lambda temporary: save_file(tensors, temporary))
+        index = {"format": _FORMAT, "step": state.step, "tensors": path.name, "sha256": _sha256(path)}
+        write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
+    except WriteError as error:
+        raise CheckpointError(str(error)) from error
+    except SafetensorError as error:  # a full disk, which safetensors does not report as an OSError
+        raise CheckpointError(cannot_write(path, error)) from error
     for old in folder.glob("checkpoint-*.safetensors"):
         if old != path:
             old.unlink()
@@ -172,29 +180,26 @@ def _read_index(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path.parent}: holds no {INDEX}; give the folder of a run")
     try:
         index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = index["format"] == _FORMAT and {"step", "tensors", "sha256"} <= index.keys()
+        known = index["format"] == _FORMAT
+        valid = not known or _is_valid(index)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: corrupted; restore or retrain") from error
+    if not valid:
+        raise CheckpointError(f"{path}: corrupted; restore or retrain")
     if not known:
         raise CheckpointError(f"{path}: written by another version of fastgan; use that one")
     return index
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name, sync it and rename it into place."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    write(temporary)
-    _sync(temporary)
-    temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _is_valid(index: dict[str, Any]) -> bool:
+    step, name, digest = index["step"], index["tensors"], index["sha256"]
+    return (
+        is_whole(step)
+        and step >= 0
+        and isinstance(digest, str)
+        and isinstance(name, str)
+        and name == Path(name).name  # a file of this folder, and no other
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 
 GeneratorLoss = Literal["non-saturating", "saturating"]
+_MOST = 2**31 - 1
 
 
 class ConfigError(ValueError):
@@ -46,7 +48,7 @@ class TrainConfig:
         checkpoint_interval: steps between two checkpoints.
 
     Raises:
-        ConfigError: if a value is out of its range.
+        ConfigError: if a value is of another type or out of its range.
     """
 
     steps: int = 12_000
@@ -76,16 +78,18 @@ class TrainConfig:
             "sample_interval",
             "checkpoint_interval",
         ):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
-        self._check("threads", self.threads is None or self.threads >= 1, "at least 1, or None")
-        self._check("learning_rate", 0 < self.learning_rate < math.inf, "above 0 and finite")
-        self._check("learning_rate_decay", 0 <= self.learning_rate_decay <= 1, "from 0 to 1")
-        self._check("betas", all(0 <= beta < 1 for beta in self.betas), "from 0 to below 1")
-        self._check("ema_decay", 0 <= self.ema_decay < 1, "from 0 to below 1")
-        self._check("instance_noise", 0 <= self.instance_noise < math.inf, "at least 0 and finite")
-        self._check("seed", 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
+            self._check_whole(name, 1, _MOST)
+        if self.threads is not None:
+            self._check_whole("threads", 1, _MOST)
+        self._check_whole("seed", 0, 2**63 - 1)
+        self._check_real("learning_rate", lambda rate: 0 < rate < math.inf, "above 0 and finite")
+        self._check_real("learning_rate_decay", lambda share: 0 <= share <= 1, "from 0 to 1")
+        self._check_real("ema_decay", lambda decay: 0 <= decay < 1, "from 0 to below 1")
+        self._check_real("instance_noise", lambda sigma: 0 <= sigma < math.inf, "at least 0 and finite")
+        self._check("betas", _are_betas(self.betas), "two numbers from 0 to below 1")
         losses = get_args(GeneratorLoss)
         self._check("generator_loss", self.generator_loss in losses, " or ".join(losses))
+        self._check("device", isinstance(self.device, str), "a name such as cpu or cuda")
         self._check_device()
 
     def learning_rate_at(self, step: int) -> float:
@@ -103,9 +107,36 @@ class TrainConfig:
         if not valid:
             raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
+    def _check_whole(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        self._check(name, is_whole(value) and low <= value <= high, f"a whole number from {low} to {high}")
+
+    def _check_real(self, name: str, valid: Callable[[float], bool], expected: str) -> None:
+        value = getattr(self, name)
+        self._check(name, is_real(value) and valid(value), f"a number {expected}")
+
     def _check_device(self) -> None:
         try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ConfigError(f"device {self.device!r} cannot be used: {reason}") from error
+            known = torch.empty(0, device=self.device).device.type in ("cpu", "cuda")
+        except (RuntimeError, AssertionError):
+            known = False
+        if not known:
+            raise ConfigError(f"device {self.device!r} cannot be used on this machine; use cpu or cuda")
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an int; True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_real(value: object) -> bool:
+    """Whether it is an int or a float; True and False are not."""
+    return is_whole(value) or isinstance(value, float)
+
+
+def _are_betas(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(is_real(beta) and 0 <= beta < 1 for beta in value)
+    )

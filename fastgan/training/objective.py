@@ -11,9 +11,37 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from fastgan.fusion import has_hooks
+from fastgan.models import MLPDiscriminator
+from fastgan.nn import MLP, LinearLeakyReLU
 from fastgan.ops import discriminator_loss_value_and_grad, generator_loss_value_and_grad
+
+_SAMPLEWISE = frozenset(
+    {
+        nn.Conv1d,
+        nn.Conv2d,
+        nn.Conv3d,
+        nn.ELU,
+        nn.Flatten,
+        nn.GELU,
+        nn.Identity,
+        nn.LeakyReLU,
+        nn.Linear,
+        nn.ModuleList,
+        nn.PReLU,
+        nn.ReLU,
+        nn.SELU,
+        nn.Sequential,
+        nn.SiLU,
+        nn.Sigmoid,
+        nn.Softplus,
+        nn.Tanh,
+        LinearLeakyReLU,
+        MLP,
+        MLPDiscriminator,
+    }
+)
 
 
 def discriminator_turn(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,15 +84,21 @@ def generator_turn(discriminator: nn.Module, fake: Tensor, *, saturating: bool) 
 
 def _logits(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Real and generated samples through D, in one pass where that changes nothing."""
-    if _has_batch_statistics(discriminator):
+    if not _treats_samples_alone(discriminator):
         return discriminator(real), discriminator(fake)
     logits: Tensor = discriminator(torch.cat([real, fake]))
     real_logits, fake_logits = logits.split([len(real), len(fake)])
     return real_logits, fake_logits
 
 
-def _has_batch_statistics(module: nn.Module) -> bool:
-    return any(isinstance(layer, _BatchNorm) for layer in module.modules())
+def _treats_samples_alone(module: nn.Module) -> bool:
+    """Whether every layer is known to; batch statistics, dropout and layers of others are not."""
+    return all(
+        type(layer) in _SAMPLEWISE
+        and not has_hooks(layer)
+        and (not isinstance(layer, nn.Flatten) or layer.start_dim > 0)
+        for layer in module.modules()
+    )
 
 
 @contextmanager

@@ -32,7 +32,6 @@ class ProgressBar(Callback):
         self._task = self._progress.add_task("", total=steps)
 
     def __enter__(self) -> ProgressBar:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -41,10 +40,12 @@ class ProgressBar(Callback):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Move the bar and show the row."""
-        values = " ".join(f"{name} {row.values[name]:.2f}" for name in _SHOWN)
+        values = " ".join(f"{name} {row.values[name]:.3g}" for name in _SHOWN)
         text = f"{row.steps_per_second:,.0f} steps/s {values}"
+        self._progress.start()  # not before: a run that is refused shows no bar
         self._progress.update(self._task, completed=row.step, description=text)

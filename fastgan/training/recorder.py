@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_points
+from fastgan.files import naming, write_text
 from fastgan.metrics import mode_coverage
 from fastgan.plots import save_dashboard, save_samples
 from fastgan.training import checkpoint
@@ -46,8 +47,8 @@ class Recorder(Callback):
         self._begun = time.perf_counter()
 
     def __enter__(self) -> Recorder:
-        self._metrics = (self.folder / METRICS).open("w", encoding="utf-8")
-        self._events = SummaryWriter(str(self.folder))
+        with naming(self.folder):
+            self._events = SummaryWriter(str(self.folder))
         return self
 
     def __exit__(
@@ -56,17 +57,19 @@ class Recorder(Callback):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._metrics.close()
-        self._events.close()
+        with naming(self.folder):
+            self._events.close()
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Append the row to metrics.jsonl and to TensorBoard's events."""
         record = {"step": row.step, "steps_per_second": round(row.steps_per_second, 1)}
-        self._metrics.write(json.dumps({**record, **row.values}) + "\n")
-        self._metrics.flush()
+        metrics = self.folder / METRICS
+        with naming(metrics), metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**record, **row.values}) + "\n")
         self._history["step"].append(row.step)
         for name, value in row.values.items():
-            self._events.add_scalar(name, value, row.step)
+            with naming(self.folder):
+                self._events.add_scalar(name, value, row.step)
             self._history[name].append(value)
 
     def on_sample(self, state: TrainingState) -> None:
@@ -101,8 +104,7 @@ class Recorder(Callback):
             summary["high_quality"] = coverage.high_quality
             # one sample covers a mode: the counts tell a mode that is held from one that is grazed
             summary["high_quality_counts"] = coverage.counts
-        text = json.dumps(summary, indent=2) + "\n"
-        (self.folder / SUMMARY).write_text(text, encoding="utf-8")
+        write_text(self.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary
 
     def _sample(self, state: TrainingState, points: int) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import torch
 import yaml
 
 from fastgan.data import Dataset
-from fastgan.data.dataset import is_image
+from fastgan.data.dataset import is_image, is_points
+from fastgan.files import WriteError, naming, write_text
 from fastgan.models import MLPDiscriminator, MLPGenerator
 from fastgan.training import checkpoint
-from fastgan.training.config import ConfigError, TrainConfig
+from fastgan.training.config import ConfigError, TrainConfig, is_real, is_whole
 from fastgan.training.recipes import Recipe
 
 CONFIG = "config.yaml"
@@ -34,6 +37,9 @@ class RunConfig:
         generator: widths of the generator's hidden layers.
         discriminator: widths of the discriminator's hidden layers.
         training: settings of the run.
+
+    Raises:
+        ConfigError: if a value is of another type or out of its range.
     """
 
     data: str
@@ -42,6 +48,19 @@ class RunConfig:
     generator: tuple[int, ...]
     discriminator: tuple[int, ...]
     training: TrainConfig
+
+    def __post_init__(self) -> None:
+        valid = {
+            "data": isinstance(self.data, str),
+            "sample_shape": _are_widths(self.sample_shape)
+            and (is_points(self.sample_shape) or is_image(self.sample_shape)),
+            "scale": is_real(self.scale) and 0 < self.scale < math.inf,
+            "generator": _are_widths(self.generator),
+            "discriminator": _are_widths(self.discriminator),
+        }
+        for name, is_valid in valid.items():
+            if not is_valid:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}")
 
     @classmethod
     def of(cls, source: str, data: Dataset, recipe: Recipe) -> RunConfig:
@@ -59,28 +78,42 @@ class RunConfig:
         return MLPDiscriminator(self.sample_shape, self.discriminator)
 
 
-def default_folder(name: str) -> Path:
-    """The first of ``runs/NAME-1``, ``runs/NAME-2``, … that does not exist."""
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
+def create_default(name: str, config: RunConfig) -> Path:
+    """Make the first of ``runs/NAME-1``, ``runs/NAME-2``, … that is free, and write its config.yaml.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    for number in count(1):
+        folder = Path("runs") / f"{name}-{number}"
+        try:
+            with naming(folder.parent):
+                folder.parent.mkdir(exist_ok=True)
+            folder.mkdir()  # of several runs that begin at once, one succeeds
+        except FileExistsError:
+            continue
+        _write_config(folder, config, made=True)
+        break
     return folder
 
 
-def create(folder: Path, config: RunConfig) -> None:
+def create(folder: Path, config: RunConfig) -> Path:
     """Make the folder and write its config.yaml.
 
     Raises:
         RunError: if there is something already; nothing is touched then.
+        WriteError: if it cannot be written.
     """
     if folder.is_file():
         raise RunError(f"{folder}: is a file; give another folder as --out")
     if folder.is_dir() and any(folder.iterdir()):
         held = "another run" if (folder / CONFIG).exists() else "other files"
         raise RunError(f"{folder}: holds {held}; give another folder as --out, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    made = not folder.exists()
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder, config, made=made)
+    return folder
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -97,7 +130,7 @@ def read_config(folder: Path) -> RunConfig:
         # samples are drawn wherever this machine can, not where the run was trained
         training = TrainConfig(**{**fields.pop("training"), "device": "cpu"})
         return RunConfig(**fields, training=training)
-    except (yaml.YAMLError, ConfigError, TypeError, KeyError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise RunError(f"{path}: damaged ({reason}); restore it") from error
 
@@ -106,13 +139,29 @@ def load_generator(folder: Path) -> tuple[RunConfig, torch.nn.Module]:
     """The averaged generator of a run, ready to sample from, on the CPU.
 
     Raises:
-        RunError: if the folder is not that of a run.
-        CheckpointError: if it has no checkpoint, or a damaged one.
+        RunError: if the folder is not that of a run, or it has no checkpoint.
+        CheckpointError: if its checkpoint is damaged.
     """
     config = read_config(folder)
+    if not (folder / checkpoint.INDEX).exists():
+        raise RunError(f"{folder}: stopped before its first checkpoint; train again")
     generator = config.build_generator()
     checkpoint.read(folder).load_module("average", generator)
     return config, generator.eval()
+
+
+def _write_config(folder: Path, config: RunConfig, *, made: bool) -> None:
+    """Write config.yaml; if that fails, remove the folder that was made for it."""
+    try:
+        write_text(folder / CONFIG, yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+    except WriteError:
+        if made:
+            folder.rmdir()
+        raise
+
+
+def _are_widths(value: object) -> bool:
+    return isinstance(value, tuple) and all(is_whole(width) and width >= 1 for width in value)
 
 
 def _plain(value: Any) -> Any:

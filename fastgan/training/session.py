@@ -14,7 +14,7 @@ import torch
 
 from fastgan.data import Dataset
 from fastgan.training.recorder import Recorder
-from fastgan.training.run import RunConfig, create
+from fastgan.training.run import RunConfig, create, create_default
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.trainer import Callback, Trainer
 
@@ -24,16 +24,20 @@ class Outcome:
     """How a run ended.
 
     Attributes:
+        folder: of the run.
         summary: as in summary.json.
         interrupted: whether Ctrl-C ended it before its last step.
     """
 
+    folder: Path
     summary: dict[str, Any]
     interrupted: bool
 
 
-def train_run(folder: Path, data: Dataset, config: RunConfig, callbacks: Sequence[Callback] = ()) -> Outcome:
-    """Train on the data and record everything in a new folder.
+def train_run(
+    out: Path | None, data: Dataset, config: RunConfig, callbacks: Sequence[Callback] = ()
+) -> Outcome:
+    """Train on the data and record everything in a new folder, ``runs/DATA-NUMBER`` if none is named.
 
     Ctrl-C ends the run after the step that is running, and records it like a finished one; a
     second Ctrl-C ends it at once.
@@ -42,19 +46,17 @@ def train_run(folder: Path, data: Dataset, config: RunConfig, callbacks: Sequenc
         RunError: if the folder holds something already.
         DivergenceError: if training turns to nan; the last good checkpoint is kept.
     """
-    create(folder, config)
     torch.manual_seed(config.training.seed)
+    # before the folder is made: networks too large for the memory leave nothing behind
+    trainer = Trainer(config.build_generator(), config.build_discriminator(), config.training)
+    name = Path(data.name).resolve().stem
+    folder = create_default(name, config) if out is None else create(out, config)
     with Recorder(folder, data) as recorder:
-        trainer = Trainer(
-            config.build_generator(),
-            config.build_discriminator(),
-            config.training,
-            [recorder, *callbacks],
-        )
+        trainer.callbacks = [recorder, *callbacks]
         with _interrupt_stops(trainer):
             state = _fit(trainer, data, recorder)
         interrupted = state.step < config.training.steps
-        return Outcome(recorder.finish(state), interrupted)
+        return Outcome(folder, recorder.finish(state), interrupted)
 
 
 def _fit(trainer: Trainer, data: Dataset, recorder: Recorder) -> TrainingState:

@@ -88,28 +88,48 @@ class Trainer:
 
         Raises:
             DivergenceError: if a loss becomes nan or infinite.
-            ValueError: if there is no sample.
+            TypeError: if the data are neither a tensor of floats nor a Dataset.
+            ValueError: if there is no sample, one is not finite, or the generator does not fit.
         """
         samples = data.samples if isinstance(data, Dataset) else data
-        if len(samples) == 0:
-            raise ValueError("data holds no sample, expected at least one")
+        _check_samples(samples)
+        self._check_generator(samples)
         samples = samples.to(self.state.device)
         self.state.generator.train()
         self.state.discriminator.train()
-        with _threads(self.config.threads):
-            self._run(samples)
+        try:
+            with _threads(self.config.threads):
+                self._run(samples)
+        finally:
+            self._stopping = False
         return self.state
 
     def stop(self) -> None:
         """End :meth:`fit` after the step that is running; callable from a signal handler."""
         self._stopping = True
 
+    def _check_generator(self, samples: Tensor) -> None:
+        """Generate one sample: its shape must be that of the data."""
+        device, latent_dim = self.state.device, self.config.latent_dim
+        latent = torch.zeros(1, latent_dim, device=device)
+        # on the average, in evaluation mode, and with its random draws undone: training sees no trace
+        with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+            try:
+                shape = self.state.average(latent).shape[1:]
+            except RuntimeError as error:
+                raise ValueError(f"generator does not take latent_dim={latent_dim}: {error}") from error
+        if shape != samples.shape[1:]:
+            raise ValueError(
+                f"generator makes samples of shape {list(shape)}, expected {list(samples.shape[1:])} "
+                "as in data"
+            )
+
     def _run(self, samples: Tensor) -> None:
         self._last_log = time.perf_counter()
         done = self.state.step >= self.config.steps
         while not done:
             train_step(self.state, samples, self._statistics)
-            done = self._stopping or self.state.step == self.config.steps
+            done = self._stopping or self.state.step >= self.config.steps
             self._notify(done)
 
     def _notify(self, done: bool) -> None:
@@ -139,6 +159,17 @@ class Trainer:
         if not finite.all():
             step = self.state.step - len(rows) + 1 + int((~finite).nonzero()[0])
             raise DivergenceError(f"training diverged: nan or infinite at step {step}")
+
+
+def _check_samples(samples: object) -> None:
+    if not isinstance(samples, Tensor):
+        raise TypeError(f"data is a {type(samples).__name__}, expected a Tensor or a Dataset")
+    if not samples.is_floating_point():
+        raise TypeError(f"data is {samples.dtype}, expected a floating-point dtype")
+    if samples.dim() == 0 or len(samples) == 0:
+        raise ValueError("data holds no sample, expected at least one")
+    if not torch.isfinite(samples).all():
+        raise ValueError("data holds nan or infinite values, expected finite ones")
 
 
 @contextmanager
