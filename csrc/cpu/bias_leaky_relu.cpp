@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "huge_pages.h"
 #include "parallel.h"
 #include "storage.h"
 
@@ -90,6 +91,7 @@ void backward_planes(const LayerShape& s, const void* dy, const void* y, void* d
 
 void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void* bias, void* y) {
   const LayerShape s = simplified(shape, bias != nullptr);
+  advise_huge_pages(y, elements(s) * bytes_of(s.dtype));
   if (bias != nullptr && s.inner == 1) {
     const RowBlocks blocks(s);
     const auto kernel = kernels().bias_leaky_relu_rows[static_cast<int>(s.dtype)];
@@ -110,6 +112,7 @@ void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void*
 
 void bias_leaky_relu_backward(const LayerShape& shape, const void* dy, const void* y, void* dx, void* grad_bias) {
   const LayerShape s = simplified(shape, grad_bias != nullptr);
+  advise_huge_pages(dx, elements(s) * bytes_of(s.dtype));
   if (grad_bias != nullptr && s.inner == 1)
     backward_rows(s, dy, y, dx, grad_bias);
   else

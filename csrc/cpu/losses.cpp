@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "huge_pages.h"
 #include "parallel.h"
 #include "storage.h"
 
@@ -17,6 +18,8 @@ template <class Visit>
 void for_each_chunk(const LossCall& call, double scalar, const Visit& visit) {
   const int64_t first = chunks_of(call.tensors[0].size);
   const int64_t all = first + chunks_of(call.tensors[1].size);
+  for (const LossTensor& tensor : call.tensors)
+    if (tensor.output != nullptr) advise_huge_pages(tensor.output, tensor.size * bytes_of(call.dtype));
   for_each_piece(all, call.elements(), call.threads, [&](int64_t index) {
     const LossTensor& tensor = call.tensors[index < first ? 0 : 1];
     const int64_t start = (index < first ? index : index - first) * kChunk;
