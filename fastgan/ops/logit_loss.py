@@ -28,10 +28,8 @@ def reduced_loss(
         return loss, stats.detach() if with_stats else None
     backend = choose(logits[0])
     if torch.is_grad_enabled() and (logits[0].requires_grad or logits[-1].requires_grad):
-        result: tuple[Tensor, Tensor | None] = apply(
-            LogitLoss, backend, labels, sign, mean, loss_dtype, with_stats, *logits
-        )
-        return result
+        result = apply(LogitLoss, backend, labels, sign, mean, loss_dtype, with_stats, *logits)
+        return result if with_stats else (result, None)
     return backend.loss(logits, labels, sign, mean, loss_dtype, with_stats)
 
 
@@ -75,6 +73,8 @@ def dtype_of_loss(logits: Tensor) -> torch.dtype:
 
 
 class LogitLoss(torch.autograd.Function):
+    """(logits ...) -> loss, or (loss, stats): an output that is not there still costs a microsecond."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -85,17 +85,18 @@ class LogitLoss(torch.autograd.Function):
         loss_dtype: torch.dtype,
         with_stats: bool,
         *logits: Tensor,
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Tensor | tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)  # zeros for the statistics would cost an allocation
         ctx.save_for_backward(*logits)
         ctx.call = backend, labels, sign, mean
         loss, stats = backend.loss(logits, labels, sign, mean, loss_dtype, with_stats)
-        if stats is not None:
-            ctx.mark_non_differentiable(stats)
+        if stats is None:
+            return loss
+        ctx.mark_non_differentiable(stats)
         return loss, stats
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor | None, _: None = None) -> tuple[Tensor | None, ...]:
         logits = ctx.saved_tensors
         if grad is None:
             return (None,) * (6 + len(logits))
