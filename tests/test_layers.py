@@ -136,6 +136,10 @@ def check_chain(function: str, tensors: list[Tensor], with_bias: list[bool]) -> 
         ((0,), (3, 5)),
         ((4,), (0, 5)),
         ((4,), (3, 0)),
+        # the same for the product of our own, which wants 16 output features
+        ((0,), (3, 20)),
+        ((4,), (0, 20)),
+        ((1,), (1, 16)),
         ((), (15, 4)),
         ((), (0, 4)),
         ((2, 3), (15, 4)),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
-from backends import Backend
+from backends import INSTRUCTION_SETS, Backend
 from oracle import (
     DTYPES,
     REDUCTIONS,
@@ -20,6 +21,7 @@ from oracle import (
 from torch import Tensor
 
 import fastgan
+from fastgan.kernels import extension, reference
 from fastgan.ops import (
     discriminator_loss_reference,
     discriminator_loss_value_and_grad,
@@ -205,3 +207,9 @@ def test_one_term_of_the_pair_unused(backend: Backend) -> None:
     grad_real, grad_fake = torch.autograd.grad(on_fake.sum(), [real, fake], allow_unused=True)
     torch.testing.assert_close(grad_fake, fake.sigmoid())
     assert grad_real is None or not grad_real.any()
+
+
+def test_saturated_means_the_same_everywhere() -> None:
+    assert math.log(999) == pytest.approx(reference.SATURATED_LOGIT, rel=1e-15)
+    if INSTRUCTION_SETS:
+        assert extension._C.SATURATED_LOGIT == reference.SATURATED_LOGIT
