@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
 
 import fastgan
 from fastgan import kernels
@@ -27,12 +33,13 @@ class Backend:
     @property
     def why_not(self) -> str | None:
         """Why it cannot run here."""
-        return kernels.BACKENDS[self.name].why_not(self.device)
+        return kernels.why_not(self.name, torch.device(self.device))
 
 
 BACKENDS = [
     Backend("reference"),
     Backend("cpp"),
+    Backend("triton", device="cuda" if torch.cuda.is_available() else "cpu"),
 ]
 # The same, and the cpp kernels once for each instruction set that this machine runs.
 VARIANTS = BACKENDS + [Backend("cpp", instruction_set=name) for name in INSTRUCTION_SETS[:-1]]

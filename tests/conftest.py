@@ -21,7 +21,14 @@ Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def as_parameters(backends: list[Backend]) -> list[object]:
     return [
-        pytest.param(b, id=str(b), marks=pytest.mark.skipif(b.why_not is not None, reason=str(b.why_not)))
+        pytest.param(
+            b,
+            id=str(b),
+            marks=[
+                pytest.mark.skipif(b.why_not is not None, reason=str(b.why_not)),
+                *([pytest.mark.gpu] if b.device == "cuda" else []),
+            ],
+        )
         for b in backends
     ]
 
@@ -67,7 +74,8 @@ def python() -> Python:
 
     def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(Path(fastgan.__file__).parents[1]), *sys.path])
-        inherited = {name: value for name, value in os.environ.items() if name != "FASTGAN_BACKEND"}
+        ours = ("FASTGAN_BACKEND", "TRITON_INTERPRET")
+        inherited = {name: value for name, value in os.environ.items() if name not in ours}
         return subprocess.run(
             [sys.executable, "-c", code],
             env={**inherited, "PYTHONPATH": path, **environment},

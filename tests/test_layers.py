@@ -178,8 +178,8 @@ def test_linear_leaky_relu_strides(
 def test_linear_leaky_relu_by_each_product(
     monkeypatch: pytest.MonkeyPatch, product: Product, argument: int, view: Callable[[Tensor], Tensor]
 ) -> None:
-    if extension.why_not("cpu") is not None:
-        pytest.skip(extension.why_not("cpu"))
+    if extension.why_not(torch.device("cpu")) is not None:
+        pytest.skip(extension.why_not(torch.device("cpu")))
     if product is Product.ONEDNN and not products.HAS_ONEDNN:
         pytest.skip("torch has no oneDNN here")
     monkeypatch.setattr(products, "choose", lambda *_: product)

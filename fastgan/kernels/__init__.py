@@ -1,8 +1,9 @@
 """Which backend serves a tensor.
 
 A backend is one module with the functions of :class:`Backend`: plain tensors in, new plain tensors out,
-no autograd. CPU tensors are served by ``cpp``, then ``reference``. A choice that is not the best one for
-the device warns once; a backend forced by :func:`use_backend` or ``FASTGAN_BACKEND`` never falls back.
+no autograd. CPU tensors are served by ``cpp``, then ``reference``; CUDA and ROCm tensors by ``triton``, then
+``reference``. A choice that is not the best one for the device warns once, with the reason; a backend
+forced by :func:`use_backend` or ``FASTGAN_BACKEND`` never falls back.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Backend(Protocol):
     ``input [N, K]``, ``weight [M, K]``, ``grad`` and ``output [N, M]``.
     """
 
-    def why_not(self, device_type: str) -> str | None:
-        """Why it cannot serve tensors on such a device, with the remedy; None if it can."""
+    def why_not(self, device: torch.device) -> str | None:
+        """Why it cannot serve tensors on this device, with the remedy; None if it can."""
 
     def loss(
         self,
@@ -109,9 +110,33 @@ class Backend(Protocol):
         """``grad.T @ input``, [M, K]."""
 
 
-BACKENDS: dict[str, Backend] = {"cpp": extension, "reference": reference}
+BACKENDS: tuple[str, ...] = ("cpp", "triton", "reference")
 # The best first. Other devices: the reference.
-_PREFERRED = {"cpu": ("cpp", "reference"), "cuda": ("reference",)}
+_PREFERRED = {"cpu": ("cpp", "reference"), "cuda": ("triton", "reference")}
+
+
+@cache
+def load(name: str) -> Backend:
+    """The module of a backend. Triton, which takes a third of a second to import, only where it is wanted.
+
+    Raises:
+        ImportError: the backend is "triton", and Triton is not there.
+    """
+    if name == "triton":
+        from fastgan.kernels import triton
+
+        return triton
+    return extension if name == "cpp" else reference
+
+
+@cache
+def why_not(name: str, device: torch.device) -> str | None:
+    """Why a backend cannot serve tensors on this device, with the remedy; None if it can."""
+    try:
+        return load(name).why_not(device)
+    except ImportError as error:
+        return f"Triton cannot be imported ({error}); on Linux, `pip install triton` brings it"
+
 
 _from_environment = os.environ.get("FASTGAN_BACKEND")
 _forced: ContextVar[str | None] = ContextVar("fastgan_backend", default=_from_environment)
@@ -131,7 +156,7 @@ def use_backend(name: str) -> Iterator[None]:
     its forward pass, wherever it runs.
 
     Args:
-        name: "cpp" or "reference".
+        name: "cpp", "triton" or "reference".
 
     Raises:
         ValueError: no backend has that name.
@@ -143,34 +168,48 @@ def use_backend(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
-def available_backends(device_type: str = "cpu") -> list[str]:
-    """The backends that can serve tensors on such a device here, the best first."""
-    names = _PREFERRED.get(device_type, ("reference",))
-    return [name for name in names if BACKENDS[name].why_not(device_type) is None]
+def available_backends(device: str | torch.device = "cpu") -> list[str]:
+    """The backends that serve tensors on such a device here unless another is forced, the best first."""
+    device = torch.device(device)
+    names = _PREFERRED.get(device.type, ("reference",))
+    return [name for name in names if why_not(name, device) is None]
 
 
 def report() -> list[tuple[str, str | None]]:
     """Each backend, and why it cannot be had on this machine (None: it can)."""
-    gpu = extension.why_not("cuda")
-    return [("cpp", extension.why_not("cpu")), ("cuda", gpu), ("triton", gpu), ("reference", None)]
+    gpu = torch.device("cuda")
+    return [
+        ("cpp", why_not("cpp", torch.device("cpu"))),
+        ("cuda", why_not("cpp", gpu)),
+        ("triton", why_not("triton", gpu)),
+        ("reference", None),
+    ]
+
+
+_CPU = torch.device("cpu")
 
 
 def choose(tensor: Tensor) -> Backend:
     """The backend for a tensor on this device: the forced one, else the best that is there."""
-    device_type = "cpu" if tensor.is_cpu else tensor.device.type
-    return _choose(device_type, _forced.get())
+    return _choose(_CPU if tensor.is_cpu else tensor.device, _forced.get())
 
 
 @cache
-def _choose(device_type: str, forced: str | None) -> Backend:
+def _choose(device: torch.device, forced: str | None) -> Backend:
     if forced:
-        backend = BACKENDS[_known(forced, "FASTGAN_BACKEND")]
-        reason = backend.why_not(device_type)
+        reason = why_not(_known(forced, "FASTGAN_BACKEND"), device)
         if reason is not None:
             raise RuntimeError(f"the {forced} backend was asked for but cannot serve: {reason}")
-        return backend
-    best = available_backends(device_type)[0]
-    if best == "reference":
-        reason = extension.why_not(device_type)
-        warnings.warn(f"fastgan runs on plain PyTorch here: {reason}", RuntimeWarning, stacklevel=5)
-    return BACKENDS[best]
+        return load(forced)
+    preferred = _PREFERRED.get(device.type)
+    if preferred is None:
+        warnings.warn(
+            f"fastgan has no kernels for {device.type} tensors: plain PyTorch serves them", stacklevel=5
+        )
+        return reference
+    best = available_backends(device)[0]
+    missing = [f"{name}: {why_not(name, device)}" for name in preferred[: preferred.index(best)]]
+    if missing:
+        serving = "plain PyTorch" if best == "reference" else best
+        warnings.warn(f"fastgan runs on {serving} here. {'; '.join(missing)}", RuntimeWarning, stacklevel=5)
+    return load(best)

@@ -29,9 +29,9 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 _CPU = torch.device("cpu")
 
 
-def why_not(device_type: str) -> str | None:
-    if device_type != "cpu":
-        return f"there are no kernels for {device_type} tensors in this version"
+def why_not(device: torch.device) -> str | None:
+    if device.type != "cpu":
+        return f"there are no C++ kernels for {device.type} tensors in this version"
     return _missing
 
 

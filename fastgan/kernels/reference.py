@@ -13,7 +13,7 @@ from torch import Tensor
 SATURATED_LOGIT = 6.906754778648554  # log(999): sigmoid within 0.1 % of 0 or 1
 
 
-def why_not(device_type: str) -> str | None:
+def why_not(device: torch.device) -> str | None:
     return None
 
 

@@ -1,0 +1,415 @@
+"""The losses of logits: value and statistics, gradients, or all in one pass.
+
+A tensor of logits is split into ranges, whose number depends on its size alone, and each range into
+tiles of _STEPS blocks. One program sums a range: every lane keeps the product of (1 + e) down its column of
+a tile, and one log1p serves a thread's whole share of the tile. The program that arrives last adds up the
+ranges in order, so sums never depend on scheduling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastgan.kernels.triton.launch import INTERPRETING, Kernel, arrivals
+from fastgan.kernels.triton.scalar_math import (
+    exp_minus_abs,
+    label_kind,
+    linear_part,
+    log1p_nonnegative,
+    loss_slope,
+    number,
+    product_minus_one,
+    saturated,
+    sigmoid,
+)
+
+# With 8 lanes a thread's product of 64 factors stays below 2^64. The interpreter pays for operations, not for
+# elements: fewer, longer ones.
+_THREADS, _STEPS = (256, 8) if INTERPRETING else (128, 8)
+_MAX_RANGES = 2048  # a tensor: enough to fill any GPU, few enough for one program to add up
+_FINISH = tl.constexpr(1024)
+
+
+@triton.jit
+def _tile(
+    x, grad, base, left, label, slope_scale, product, linear, mean, saturation,
+    LABEL: tl.constexpr, BLOCK: tl.constexpr, STATS: tl.constexpr, GRAD: tl.constexpr,
+    MASKED: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    """One block of a tile. Without a mask loads stay 16 bytes wide."""
+    lane = tl.arange(0, BLOCK)
+    if MASKED:
+        t = tl.load(x + base + lane, mask=lane < left, other=0.0).to(C)
+    else:
+        t = tl.load(x + base + lane).to(C)
+    e = exp_minus_abs(t, EXACT)
+    if GRAD:
+        slope = (slope_scale * loss_slope(t, e, label, LABEL)).to(x.dtype.element_ty)
+        if MASKED:
+            tl.store(grad + base + lane, slope, mask=lane < left)
+        else:
+            tl.store(grad + base + lane, slope)
+    if STATS:
+        probability = sigmoid(t, e)
+        if MASKED:
+            probability = tl.where(lane < left, probability, 0.0)
+        mean += probability
+        saturation += saturated(t)
+    if MASKED:
+        e = tl.where(lane < left, e, 0.0)
+    return product_minus_one(product, e), linear + linear_part(t, label, LABEL), mean, saturation
+
+
+@triton.jit
+def _sum_range(
+    x, grad, start, stop, label, slope_scale,
+    LABEL: tl.constexpr, BLOCK: tl.constexpr, LANES: tl.constexpr, STEPS: tl.constexpr,
+    STATS: tl.constexpr, GRAD: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    """Sums over x[start:stop] of the loss, of sigmoid, and of saturated logits."""
+    TILE: tl.constexpr = BLOCK * STEPS
+    zero = tl.zeros([BLOCK], C)
+    linear = zero
+    mean = zero
+    saturation = zero
+    logs = tl.zeros([BLOCK // LANES], C)
+    full = (stop - start) // TILE
+    for tile in range(full):
+        product = zero
+        for step in tl.static_range(STEPS):
+            product, linear, mean, saturation = _tile(
+                x, grad, start + tile * TILE + step * BLOCK, 0, label, slope_scale, product, linear, mean,
+                saturation, LABEL, BLOCK, STATS, GRAD, False, C, EXACT,
+            )  # fmt: skip
+        logs += log1p_nonnegative(
+            tl.reduce(tl.reshape(product, [BLOCK // LANES, LANES]), 1, product_minus_one)
+        )
+    rest = start + full * TILE
+    if rest < stop:
+        product = zero
+        for base in range(rest, stop, BLOCK):
+            product, linear, mean, saturation = _tile(
+                x, grad, base, stop - base, label, slope_scale, product, linear, mean, saturation,
+                LABEL, BLOCK, STATS, GRAD, True, C, EXACT,
+            )  # fmt: skip
+        logs += log1p_nonnegative(
+            tl.reduce(tl.reshape(product, [BLOCK // LANES, LANES]), 1, product_minus_one)
+        )
+    return tl.sum(linear) + tl.sum(logs), tl.sum(mean), tl.sum(saturation)
+
+
+@triton.jit
+def _add_up(partials, first, last, RANGES: tl.constexpr, C: tl.constexpr):
+    """Sum of partials[first:last], in order."""
+    total = tl.zeros([RANGES], C)
+    lane = tl.arange(0, RANGES)
+    for base in range(first, last, RANGES):
+        total += tl.load(partials + base + lane, mask=lane < last - base, other=0.0)
+    return tl.sum(total)
+
+
+@triton.jit
+def _write(
+    loss, stats, sign, sum_first, mean_first, saturated_first, n_first, sum_second, mean_second,
+    saturated_second, n_second, TWO: tl.constexpr, MEAN: tl.constexpr, STATS: tl.constexpr, C: tl.constexpr,
+):  # fmt: skip
+    size_first = n_first.to(C)
+    size_second = n_second.to(C)
+    value = sum_first / size_first if MEAN else sum_first
+    if TWO:
+        value += sum_second / size_second if MEAN else sum_second
+    tl.store(loss, (sign * value).to(loss.dtype.element_ty))
+    if STATS:
+        tl.store(stats, (mean_first / size_first).to(tl.float32))
+        if TWO:
+            tl.store(stats + 1, (mean_second / size_second).to(tl.float32))
+            share = (saturated_first + saturated_second) / (size_first + size_second)
+            tl.store(stats + 2, share.to(tl.float32))
+        else:
+            tl.store(stats + 1, (saturated_first / size_first).to(tl.float32))
+
+
+@triton.jit
+def _slope_scale(scale, sign, n, SCALED: tl.constexpr, MEAN: tl.constexpr, C: tl.constexpr):
+    result = sign * tl.load(scale).to(C) if SCALED else sign
+    return result / n.to(C) if MEAN else result
+
+
+@Kernel
+def loss_kernel(
+    first, second, grad_first, grad_second, scale, loss, stats, partials, arrived,
+    n_first: tl.int64, n_second: tl.int64, span: tl.int64, ranges_first: tl.int64, ranges_second: tl.int64,
+    label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
+    LABEL_FIRST: tl.constexpr, LABEL_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
+    STATS: tl.constexpr, GRAD: tl.constexpr, SCALED: tl.constexpr, ALONE: tl.constexpr,
+    BLOCK: tl.constexpr, LANES: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """first, second [n]; loss []; stats [2 or 3]; partials [3, programs]. ALONE: one program does it all."""
+    C: tl.constexpr = tl.float64 if first.dtype.element_ty == tl.float64 else tl.float32
+    EXACT: tl.constexpr = first.dtype.element_ty.primitive_bitwidth > 16
+    sign = number(sign, C)
+    label_first = number(label_first, C)
+    label_second = number(label_second, C)
+    scale_first = sign
+    scale_second = sign
+    if GRAD:
+        scale_first = _slope_scale(scale, sign, n_first, SCALED, MEAN, C)
+        scale_second = _slope_scale(scale, sign, n_second, SCALED, MEAN, C)
+    program = tl.program_id(0).to(tl.int64)
+    if ALONE:
+        sum_first, mean_first, saturated_first = _sum_range(
+            first, grad_first, 0, n_first, label_first, scale_first,
+            LABEL_FIRST, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+        )  # fmt: skip
+        sum_second, mean_second, saturated_second = sum_first, mean_first, saturated_first
+        if TWO:
+            sum_second, mean_second, saturated_second = _sum_range(
+                second, grad_second, 0, n_second, label_second, scale_second,
+                LABEL_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+            )  # fmt: skip
+        _write(
+            loss, stats, sign, sum_first, mean_first, saturated_first, n_first, sum_second, mean_second,
+            saturated_second, n_second, TWO, MEAN, STATS, C,
+        )  # fmt: skip
+    else:
+        programs = tl.num_programs(0)
+        if program < ranges_first:
+            start = program * span
+            total, mean, saturation = _sum_range(
+                first, grad_first, start, tl.minimum(start + span, n_first), label_first, scale_first,
+                LABEL_FIRST, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+            )  # fmt: skip
+        else:
+            start = (program - ranges_first) * span
+            total, mean, saturation = _sum_range(
+                second, grad_second, start, tl.minimum(start + span, n_second), label_second, scale_second,
+                LABEL_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+            )  # fmt: skip
+        tl.store(partials + program, total)
+        if STATS:
+            tl.store(partials + programs + program, mean)
+            tl.store(partials + 2 * programs + program, saturation)
+        tl.debug_barrier()  # every thread's stores are issued before one thread announces them
+        if tl.atomic_add(arrived, 1, sem="acq_rel") == programs - 1:
+            tl.store(arrived, 0)
+            sum_first = _add_up(partials, 0, ranges_first, _FINISH, C)
+            sum_second = _add_up(partials, ranges_first, programs, _FINISH, C)
+            mean_first = sum_first
+            mean_second = sum_second
+            saturation = sum_first
+            if STATS:
+                means = partials + programs
+                mean_first = _add_up(means, 0, ranges_first, _FINISH, C)
+                mean_second = _add_up(means, ranges_first, programs, _FINISH, C)
+                saturation = _add_up(means + programs, 0, programs, _FINISH, C)
+            _write(
+                loss, stats, sign, sum_first, mean_first, saturation, n_first, sum_second, mean_second,
+                saturation * 0, n_second, TWO, MEAN, STATS, C,
+            )  # fmt: skip
+
+
+@triton.jit
+def _grad_block(
+    x, grad, incoming, start, n, label, slope_scale, LABEL: tl.constexpr, BLOCK: tl.constexpr,
+    STEPS: tl.constexpr, TERMS: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    lane = tl.arange(0, BLOCK)
+    for step in tl.static_range(STEPS):
+        base = start + step * BLOCK
+        if base + BLOCK <= n:
+            t = tl.load(x + base + lane).to(C)
+            slope = slope_scale * loss_slope(t, exp_minus_abs(t, EXACT), label, LABEL)
+            if TERMS:
+                slope *= tl.load(incoming + base + lane).to(C)
+            tl.store(grad + base + lane, slope.to(grad.dtype.element_ty))
+        else:
+            inside = lane < n - base
+            t = tl.load(x + base + lane, mask=inside, other=0.0).to(C)
+            slope = slope_scale * loss_slope(t, exp_minus_abs(t, EXACT), label, LABEL)
+            if TERMS:
+                slope *= tl.load(incoming + base + lane, mask=inside, other=0.0).to(C)
+            tl.store(grad + base + lane, slope.to(grad.dtype.element_ty), mask=inside)
+
+
+@Kernel
+def loss_backward_kernel(
+    first, second, grad_first, grad_second, grad,
+    n_first: tl.int64, n_second: tl.int64, blocks_first: tl.int64,
+    label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
+    LABEL_FIRST: tl.constexpr, LABEL_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
+    BLOCK: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """grad [] times the slopes of first and second [n]."""
+    C: tl.constexpr = tl.float64 if first.dtype.element_ty == tl.float64 else tl.float32
+    EXACT: tl.constexpr = first.dtype.element_ty.primitive_bitwidth > 16
+    program = tl.program_id(0).to(tl.int64)
+    sign = number(sign, C)
+    if program < blocks_first:
+        scale = _slope_scale(grad, sign, n_first, True, MEAN, C)
+        _grad_block(
+            first, grad_first, first, program * (BLOCK * STEPS), n_first, number(label_first, C), scale,
+            LABEL_FIRST, BLOCK, STEPS, False, C, EXACT,
+        )  # fmt: skip
+    elif TWO:
+        scale = _slope_scale(grad, sign, n_second, True, MEAN, C)
+        _grad_block(
+            second, grad_second, second, (program - blocks_first) * (BLOCK * STEPS), n_second,
+            number(label_second, C), scale, LABEL_SECOND, BLOCK, STEPS, False, C, EXACT,
+        )  # fmt: skip
+
+
+@Kernel
+def loss_terms_backward_kernel(
+    x, incoming, grad, n: tl.int64, label: tl.float64, sign: tl.float64,
+    LABEL: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """incoming times the slopes of x, all [n]."""
+    C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
+    start = tl.program_id(0).to(tl.int64) * (BLOCK * STEPS)
+    _grad_block(
+        x, grad, incoming, start, n, number(label, C), number(sign, C), LABEL, BLOCK, STEPS, True, C, EXACT
+    )  # fmt: skip
+
+
+@Kernel
+def loss_terms_kernel(
+    x, terms, n: tl.int64, label: tl.float64, sign: tl.float64, LABEL: tl.constexpr, BLOCK: tl.constexpr
+):
+    """The terms of x, all [n]."""
+    C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    t = tl.load(x + i, mask=i < n, other=0.0).to(C)
+    term = linear_part(t, number(label, C), LABEL) + log1p_nonnegative(exp_minus_abs(t, EXACT))
+    tl.store(terms + i, (number(sign, C) * term).to(terms.dtype.element_ty), mask=i < n)
+
+
+def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype is torch.float64 else torch.float32
+
+
+def _forward(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+    grads: tuple[Tensor | None, ...],
+    scale: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    first, second = logits[0], logits[-1]
+    two = len(logits) == 2
+    lanes = 16 // first.element_size()
+    block = _THREADS * lanes
+    largest = max(first.numel(), second.numel())
+    tiles = triton.cdiv(largest, block * _STEPS)
+    span = triton.cdiv(tiles, _MAX_RANGES) * block * _STEPS
+    ranges_first = triton.cdiv(first.numel(), span) if tiles else 0
+    ranges_second = triton.cdiv(second.numel(), span) if two and tiles else 0
+    alone = tiles <= 1
+    programs = 1 if alone else ranges_first + ranges_second
+    loss = torch.empty((), dtype=loss_dtype, device=first.device)
+    stats = torch.empty(len(logits) + 1, dtype=torch.float32, device=first.device) if with_stats else None
+    partials = None
+    if not alone:
+        partials = torch.empty(3 * programs, dtype=_compute_dtype(first.dtype), device=first.device)
+    constants = (
+        label_kind(labels[0]),
+        label_kind(labels[-1]),
+        two,
+        mean,
+        with_stats,
+        grads[0] is not None,
+        scale is not None,
+        alone,
+        block,
+        lanes,
+        _STEPS,
+    )
+    loss_kernel.launch(
+        programs,
+        (first, second, *grads, scale, loss, stats, partials, None if alone else arrivals(first)),
+        (first.numel(), second.numel(), span, ranges_first, ranges_second, labels[0], labels[-1], sign),
+        constants,
+    )
+    return loss, stats
+
+
+def loss(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+) -> tuple[Tensor, Tensor | None]:
+    dense = tuple(t.contiguous() for t in logits)
+    return _forward(dense, labels, sign, mean, loss_dtype, with_stats, (None, None), None)
+
+
+def loss_and_grad(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    dense = tuple(t.contiguous() for t in logits)
+    grads = tuple(map(torch.empty_like, dense))
+    value, stats = _forward(dense, labels, sign, mean, loss_dtype, True, (grads[0], grads[-1]), scale)
+    assert stats is not None
+    return value, grads, stats
+
+
+_GRAD_STEPS = 2 if INTERPRETING else 4
+
+
+def loss_backward(
+    grad: Tensor, logits: tuple[Tensor, ...], labels: tuple[float, ...], sign: float, mean: bool
+) -> tuple[Tensor, ...]:
+    dense = tuple(t.contiguous() for t in logits)
+    grads = tuple(map(torch.empty_like, dense))
+    block, blocks = _blocks(dense)
+    if sum(blocks):
+        loss_backward_kernel.launch(
+            sum(blocks),
+            (dense[0], dense[-1], grads[0], grads[-1], grad),
+            (dense[0].numel(), dense[-1].numel(), blocks[0], labels[0], labels[-1], sign),
+            (label_kind(labels[0]), label_kind(labels[-1]), len(dense) == 2, mean, block, _GRAD_STEPS),
+        )
+    return grads
+
+
+def _blocks(tensors: tuple[Tensor, ...], steps: int = _GRAD_STEPS) -> tuple[int, list[int]]:
+    """Elements in a block, and programs for each tensor."""
+    block = _THREADS * 16 // tensors[0].element_size()
+    return block, [triton.cdiv(t.numel(), block * steps) for t in tensors]
+
+
+def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
+    return _terms(loss_terms_kernel, (logits.contiguous(),), label, sign, 1)
+
+
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
+    return _terms(
+        loss_terms_backward_kernel, (logits.contiguous(), grad.contiguous()), label, sign, _GRAD_STEPS
+    )
+
+
+def _terms(kernel: Kernel, inputs: tuple[Tensor, ...], label: float, sign: float, steps: int) -> Tensor:
+    result = torch.empty_like(inputs[0])
+    block, (programs,) = _blocks((result,), steps)
+    if programs:
+        constants: tuple[Any, ...] = (label_kind(label), block)
+        if steps > 1:
+            constants += (steps,)
+        kernel.launch(programs, (*inputs, result), (result.numel(), label, sign), constants)
+    return result

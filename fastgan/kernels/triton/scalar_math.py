@@ -1,0 +1,139 @@
+"""csrc/scalar_math.h in Triton: the scalar mathematics of every kernel here.
+
+Everything a loss needs follows from e = exp(-|t|), which lies in [0, 1] and cannot overflow:
+softplus(t) = max(t, 0) + log1p(e) and sigmoid(t) = (t > 0 ? 1 : e) / (1 + e).
+nan passes through; infinities give the limits.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+from fastgan.kernels.reference import SATURATED_LOGIT
+from fastgan.kernels.triton.launch import INTERPRETING
+
+_INTERPRETING = tl.constexpr(INTERPRETING)
+_SATURATED = tl.constexpr(SATURATED_LOGIT)
+_LOG2_E = tl.constexpr(1.4426950408889634)
+_LOG2_E_HIGH = tl.constexpr(1.44269502162933349609375)  # rounded to float32
+_LOG2_E_LOW = tl.constexpr(1.92596299e-8)
+_LOG_2 = tl.constexpr(0.6931471805599453)
+_UNDERFLOW = tl.constexpr(-104.0)  # exp rounds to zero in float32 from here on
+# log 2 in two parts, the first short enough for an exact product with an exponent
+_LOG_2_HIGH = tl.constexpr(0.693359375)
+_LOG_2_LOW = tl.constexpr(-2.12194440e-4)
+_SQRT_HALF = tl.constexpr(0x3F3504F3)
+_MANTISSA = tl.constexpr(0x007FFFFF)
+
+# Labels at either end leave one softplus out: less to compute, and no 0 * inf.
+LABEL_ZERO = tl.constexpr(0)
+LABEL_ONE = tl.constexpr(1)
+LABEL_BETWEEN = tl.constexpr(2)
+
+
+def label_kind(label: float) -> int:
+    return int(label) if label in (0.0, 1.0) else 2
+
+
+@triton.jit
+def number(x, C: tl.constexpr):
+    """A number argument as a scalar of dtype C. (In the interpreter it is still Python's.)"""
+    return tl.full((), x, C)
+
+
+@triton.jit
+def reciprocal(x):
+    """1 / x for 1 <= x <= 2 within an ulp. The full division guards against sizes that cannot occur."""
+    if x.dtype == tl.float64 or _INTERPRETING:
+        return 1.0 / x
+    else:
+        return libdevice.fast_dividef(1.0, x)
+
+
+@triton.jit
+def exp_minus_abs(t, EXACT: tl.constexpr):
+    """exp(-|t|). EXACT to float32; otherwise to half types, whose rounding hides an error of |t| * 2**-24."""
+    x = -tl.abs(t)
+    if t.dtype == tl.float64:
+        return tl.exp(x)
+    elif EXACT:
+        x = tl.where(x < _UNDERFLOW, _UNDERFLOW, x)  # the comparison lets nan through
+        # 2 ** (x log2 e). The exponent's rounding error is found exactly and put back as a factor.
+        exponent = x * _LOG2_E_HIGH
+        lost = tl.fma(x, _LOG2_E_HIGH, -exponent) + x * _LOG2_E_LOW
+        e = tl.exp2(exponent)
+        return e + e * (lost * _LOG_2)
+    else:
+        return tl.exp2(x * _LOG2_E)
+
+
+@triton.jit
+def log1p_nonnegative(p):
+    """log(1 + p) for p >= 0, below 2 ulp: tl.log alone loses p below the eps of 1."""
+    u = 1.0 + p
+    rounding = (p - (u - 1.0)) / u  # what u lost, seen through the logarithm
+    if p.dtype == tl.float64:
+        return tl.log(u) + rounding
+    else:
+        # u = 2^k m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s) with s = (m - 1) / (m + 1)
+        shifted = u.to(tl.int32, bitcast=True) - _SQRT_HALF
+        k = (shifted >> 23).to(tl.float32)
+        m = ((shifted & _MANTISSA) + _SQRT_HALF).to(tl.float32, bitcast=True)
+        f = m - 1.0
+        s = f / (2.0 + f)
+        z = s * s
+        tail = z * (0.333333333 + z * (0.2 + z * (0.142857143 + z * 0.111111111)))
+        log_m = f - s * (f - 2.0 * tail)
+        return k * _LOG_2_HIGH + (log_m + (rounding + k * _LOG_2_LOW))
+
+
+@triton.jit
+def product_minus_one(p, e):
+    """One more factor (1 + e) in p = prod(1 + e) - 1, exact to rounding even where every e is tiny."""
+    return p + (e + p * e)
+
+
+@triton.jit
+def linear_part(t, label, LABEL: tl.constexpr):
+    """What label * softplus(-t) + (1 - label) * softplus(t) has beside log1p(exp(-|t|))."""
+    if LABEL == LABEL_ZERO:
+        return tl.maximum(t, 0.0)
+    elif LABEL == LABEL_ONE:
+        return tl.maximum(-t, 0.0)
+    else:
+        return tl.where(t > 0, (1.0 - label) * t, -label * t)
+
+
+@triton.jit
+def sigmoid(t, e):
+    larger = reciprocal(1.0 + e)
+    return tl.where(t > 0, larger, e * larger)
+
+
+@triton.jit
+def loss_slope(t, e, label, LABEL: tl.constexpr):
+    """sigmoid(t) - label, as (1 - label) sigmoid(t) - label sigmoid(-t), so that neither end cancels."""
+    if LABEL == LABEL_ZERO:
+        return sigmoid(t, e)
+    elif LABEL == LABEL_ONE:
+        return -sigmoid(-t, e)
+    else:
+        return (1.0 - label) * sigmoid(t, e) - label * sigmoid(-t, e)
+
+
+@triton.jit
+def saturated(t):
+    return tl.where(tl.abs(t) > _SATURATED, 1.0, 0.0)
+
+
+@triton.jit
+def leaky_relu(z, negative_slope):
+    return tl.where(z > 0, z, negative_slope * z)
+
+
+@triton.jit
+def leaky_relu_gradient(gradient, y, negative_slope):
+    """The slope at z is read from the output y: for negative_slope >= 0 they have the same sign."""
+    return tl.where(y > 0, gradient, negative_slope * gradient)
