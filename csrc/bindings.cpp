@@ -1,10 +1,11 @@
-// The module fastgan._C. Pointers arrive as integers, from fastgan/kernels/extension.py alone, which has
+// The module fastgan._C. Pointers arrive as integers, from fastgan/kernels/extension/ alone, which has
 // checked device, dtype, contiguity and sizes; nothing is checked again here.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include "cpu/bias_leaky_relu.h"
 #include "cpu/dispatch.h"
+#include "cpu/head.h"
 #include "cpu/losses.h"
 #include "cpu/parallel.h"
 #include "cpu/small_linear.h"
@@ -79,6 +80,26 @@ PYBIND11_MODULE(_C, module) {
     const LossCall call{static_cast<DType>(dtype), {loss_tensor(logits, size, label, grad, incoming), {}}, 1, sign, false,
                         threads};
     run(size, [&] { loss_backward(call, nullptr, DType::f32); });
+  });
+
+  module.def("head_loss", [](int dtype, Address a, int64_t rows_a, double label_a, Address slopes_a, Address grad_a,
+                             Address b, int64_t rows_b, double label_b, Address slopes_b, Address grad_b, int count,
+                             int64_t width, Address weight, Address bias, double sign, bool mean, Address scale,
+                             int scale_dtype, Address loss, int loss_dtype, Address stats, Address sums, int threads) {
+    const HeadCall call{static_cast<DType>(dtype),
+                        {{pointer(a), rows_a, label_a, pointer(slopes_a), pointer(grad_a)},
+                         {pointer(b), rows_b, label_b, pointer(slopes_b), pointer(grad_b)}},
+                        count, width, pointer(weight), pointer(bias), sign, mean, threads};
+    run(call.elements(), [&] {
+      head_loss(call, pointer(scale), static_cast<DType>(scale_dtype), pointer(loss), static_cast<DType>(loss_dtype),
+                floats(stats), pointer(sums));
+    });
+  });
+  module.def("head_grad", [](int dtype, Address slopes, int64_t rows, int64_t width, Address weight, Address scale,
+                             int scale_dtype, Address grad, int threads) {
+    const HeadCall call{static_cast<DType>(dtype), {{nullptr, rows, 0.0, pointer(slopes), pointer(grad)}, {}},
+                        1, width, pointer(weight), nullptr, 1.0, false, threads};
+    run(call.elements(), [&] { head_grad(call, pointer(scale), static_cast<DType>(scale_dtype)); });
   });
 
   module.def("bias_leaky_relu_forward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,

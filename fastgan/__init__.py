@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from fastgan import nn, ops
 from fastgan.fusion import fuse
 from fastgan.kernels import available_backends, use_backend
-from fastgan.ops import bias_leaky_relu, discriminator_loss, generator_loss, linear_leaky_relu, mlp
+from fastgan.ops import (
+    bias_leaky_relu,
+    discriminator_head_loss,
+    discriminator_loss,
+    generator_loss,
+    linear_leaky_relu,
+    mlp,
+)
 
 if TYPE_CHECKING:
     from fastgan.training import TrainConfig, Trainer
@@ -22,6 +29,7 @@ __all__ = [
     "Trainer",
     "available_backends",
     "bias_leaky_relu",
+    "discriminator_head_loss",
     "discriminator_loss",
     "fuse",
     "generator_loss",

@@ -11,8 +11,9 @@ from oracle import DTYPES, VIEWS, check, off_the_kink
 from torch import Tensor
 
 import fastgan
-from fastgan.kernels import extension, products
-from fastgan.kernels.products import Product
+from fastgan.kernels import extension
+from fastgan.kernels.extension import products
+from fastgan.kernels.extension.products import Product
 from fastgan.ops import bias_leaky_relu_reference, linear_leaky_relu_reference, mlp_reference
 
 Shape = tuple[int, ...]

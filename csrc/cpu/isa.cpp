@@ -1,5 +1,6 @@
 // Compiled once for each instruction set, with FASTGAN_ISA its name and the compiler's flags for it.
 #include "bias_leaky_relu_loops.h"
+#include "head_loops.h"
 #include "kernels.h"
 #include "loss_loops.h"
 #include "small_product_loops.h"
@@ -21,6 +22,8 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(loss_terms),
     FASTGAN_EACH_DTYPE(loss_grad),
     FASTGAN_EACH_DTYPE(loss_sum_and_grad),
+    FASTGAN_EACH_DTYPE(head_rows),
+    FASTGAN_EACH_DTYPE(head_grad_rows),
     FASTGAN_EACH_DTYPE(bias_leaky_relu_rows),
     FASTGAN_EACH_DTYPE(bias_leaky_relu_plane),
     FASTGAN_EACH_DTYPE(leaky_relu_grad_rows),

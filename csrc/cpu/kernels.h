@@ -26,6 +26,18 @@ struct LossChunk {
   void* output;          // terms or gradients, where the function writes any
 };
 
+// Rows of features, and the linear layer of one output that makes their logits.
+struct HeadChunk {
+  const void* features;  // [rows, width]
+  int64_t rows, width;
+  const void* weight;  // [width], of the compute type
+  double bias, label;
+  double scale;  // of slopes and gradients
+  void* slopes;  // d loss / d logit, [rows] of the compute type, or null
+  void* grad;    // d loss / d features, or null
+  void* sums;    // gradients of the weight and, last, of the bias, added to; of the compute type, or null
+};
+
 // c [rows, columns] = a b, all by strides but c's columns. Where `activate`, leaky_relu(. + bias).
 struct SmallProduct {
   int64_t rows, columns, depth;
@@ -48,6 +60,9 @@ struct KernelTable {
   void (*loss_terms[4])(const LossChunk&);
   void (*loss_grad[4])(const LossChunk&);
   LossSums (*loss_sum_and_grad[4])(const LossChunk&);  // with statistics
+
+  LossSums (*head_rows[4])(const HeadChunk&);       // slopes and grad only where there are sums
+  void (*head_grad_rows[4])(const HeadChunk&);      // grad = scale * slopes * weight
 
   // y = leaky_relu(x + bias); bias may be null, y may be x. rows x channels, channels innermost.
   void (*bias_leaky_relu_rows[4])(const void* x, const void* bias, void* y, int64_t rows, int64_t channels,

@@ -44,26 +44,32 @@ void reduce(const LossCall& call, double scalar, LossSums (*kernel)(const LossCh
   }
   for_each_chunk(call, scalar, [&](int64_t index, const LossChunk& chunk) { partials[index] = kernel(chunk); });
 
+  write_loss(partials, first, all, call.tensors[0].size, call.tensors[1].size, call.count, call.sign, call.mean, loss,
+             loss_dtype, stats);
+}
+
+double scalar_or_one(const void* scalar, DType dtype) { return scalar == nullptr ? 1.0 : load_element(scalar, dtype); }
+
+}  // namespace
+
+void write_loss(const LossSums* partials, int64_t first, int64_t all, int64_t size_first, int64_t size_second, int count,
+                double sign, bool mean, void* loss, DType loss_dtype, float* stats) {
   double total = 0, saturated = 0;
-  for (int which = 0; which < call.count; ++which) {
-    const auto size = static_cast<double>(call.tensors[which].size);
+  for (int which = 0; which < count; ++which) {
+    const auto size = static_cast<double>(which == 0 ? size_first : size_second);
     LossSums sums;
     for (int64_t index = which == 0 ? 0 : first; index < (which == 0 ? first : all); ++index) {
       sums.loss += partials[index].loss;
       sums.sigmoid += partials[index].sigmoid;
       sums.saturated += partials[index].saturated;
     }
-    total += call.mean ? sums.loss / size : sums.loss;  // the mean of nothing is nan, as in PyTorch
+    total += mean ? sums.loss / size : sums.loss;  // the mean of nothing is nan, as in PyTorch
     saturated += sums.saturated;
     if (stats != nullptr) stats[which] = static_cast<float>(sums.sigmoid / size);
   }
-  store_element(loss, loss_dtype, call.sign * total);
-  if (stats != nullptr) stats[call.count] = static_cast<float>(saturated / static_cast<double>(call.elements()));
+  store_element(loss, loss_dtype, sign * total);
+  if (stats != nullptr) stats[count] = static_cast<float>(saturated / static_cast<double>(size_first + size_second));
 }
-
-double scalar_or_one(const void* scalar, DType dtype) { return scalar == nullptr ? 1.0 : load_element(scalar, dtype); }
-
-}  // namespace
 
 void loss_forward(const LossCall& call, void* loss, DType loss_dtype, float* stats) {
   const auto& table = stats == nullptr ? kernels().loss_sum : kernels().loss_sum_with_stats;

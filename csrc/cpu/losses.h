@@ -34,4 +34,8 @@ void loss_backward(const LossCall& call, const void* incoming, DType incoming_dt
 void loss_forward_backward(const LossCall& call, const void* incoming, DType incoming_dtype, void* loss,
                            DType loss_dtype, float* stats);
 
+// Loss and statistics from the sums of chunks, those of the second tensor from index `first`.
+void write_loss(const LossSums* partials, int64_t first, int64_t all, int64_t size_first, int64_t size_second, int count,
+                double sign, bool mean, void* loss, DType loss_dtype, float* stats);
+
 }  // namespace fastgan

@@ -5,7 +5,7 @@
 
 namespace fastgan {
 
-// The order is that of fastgan.kernels.extension.DTYPES.
+// The order is that of DTYPES in fastgan/kernels/extension/pointers.py.
 enum class DType : int { f64 = 0, f32 = 1, f16 = 2, bf16 = 3 };
 
 struct Half {

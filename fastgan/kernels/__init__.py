@@ -72,6 +72,48 @@ class Backend(Protocol):
 
     def loss_terms_backward(self, grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor: ...
 
+    def head_loss(
+        self,
+        features: tuple[Tensor, ...],
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Labels,
+        sign: float,
+        mean: bool,
+        loss_dtype: torch.dtype,
+        with_stats: bool,
+        with_grads: bool,
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], Tensor | None, Tensor | None]:
+        """The loss of the logits ``features @ weight + bias``: [N, H], [H] and [1] or None.
+
+        Returns loss and statistics; then, if asked for, for :meth:`head_loss_backward`, in float32 (float64
+        for float64): d loss / d logits [N] of each tensor, and the gradients of weight [H] and bias [1].
+        """
+
+    def head_loss_backward(
+        self,
+        grad: Tensor,
+        slopes: tuple[Tensor, ...],
+        weight: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[tuple[Tensor | None, ...], Tensor | None, Tensor | None]:
+        """``grad``, a scalar, times the gradients of features, weight and bias, each where needed."""
+
+    def head_loss_and_grad(
+        self,
+        features: tuple[Tensor, ...],
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Labels,
+        sign: float,
+        mean: bool,
+        scale: Tensor | None,
+        loss_dtype: torch.dtype,
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor]:
+        """Loss; ``scale`` times the gradients of features, weight and bias; statistics: in one pass."""
+
     def bias_leaky_relu(
         self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
     ) -> Tensor: ...

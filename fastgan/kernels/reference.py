@@ -141,3 +141,65 @@ def dgrad_leaky_relu(
 
 def wgrad(grad: Tensor, input: Tensor) -> Tensor:
     return grad.t() @ input
+
+
+def head_loss(
+    features: tuple[Tensor, ...],
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+    with_grads: bool,
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], Tensor | None, Tensor | None]:
+    w = _computed(weight).unsqueeze(0)
+    b = None if bias is None else _computed(bias)
+    logits = tuple(F.linear(_computed(h), w, b).squeeze(1) for h in features)
+    value, stats = loss(logits, labels, sign, mean, loss_dtype, with_stats)
+    if not with_grads:
+        return value, stats, (), None, None
+    slopes = tuple(
+        _slope(t, label, sign / t.numel() if mean and t.numel() else sign)
+        for t, label in zip(logits, labels, strict=True)
+    )
+    dw = torch.stack([s @ _computed(h) for s, h in zip(slopes, features, strict=True)]).sum(0)
+    return value, stats, slopes, dw, torch.cat(slopes).sum().reshape(1)
+
+
+def head_loss_backward(
+    grad: Tensor,
+    slopes: tuple[Tensor, ...],
+    weight: Tensor,
+    dw: Tensor,
+    db: Tensor,
+    needs: tuple[bool, bool, bool],
+) -> tuple[tuple[Tensor | None, ...], Tensor | None, Tensor | None]:
+    g, dtype = grad.to(dw.dtype), weight.dtype
+    return (
+        tuple(torch.outer(g * s, _computed(weight)).to(dtype) if needs[0] else None for s in slopes),
+        (g * dw).to(dtype) if needs[1] else None,
+        (g * db).to(dtype) if needs[2] else None,
+    )
+
+
+def head_loss_and_grad(
+    features: tuple[Tensor, ...],
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor]:
+    value, stats, slopes, dw, db = head_loss(
+        features, weight, bias, labels, sign, mean, loss_dtype, True, True
+    )
+    assert stats is not None
+    assert dw is not None
+    assert db is not None
+    factor = dw.new_ones(()) if scale is None else scale
+    grads, dweight, dbias = head_loss_backward(factor, slopes, weight, dw, db, (True, True, True))
+    return value, grads, dweight, dbias, stats  # type: ignore[return-value]

@@ -2,6 +2,11 @@
 
 from fastgan.ops import registered as registered
 from fastgan.ops.bias_leaky_relu import bias_leaky_relu, bias_leaky_relu_reference
+from fastgan.ops.discriminator_head import (
+    discriminator_head_loss,
+    discriminator_head_loss_reference,
+    discriminator_head_loss_value_and_grad,
+)
 from fastgan.ops.discriminator_loss import (
     discriminator_loss,
     discriminator_loss_reference,
@@ -18,6 +23,9 @@ from fastgan.ops.mlp import mlp, mlp_reference
 __all__ = [
     "bias_leaky_relu",
     "bias_leaky_relu_reference",
+    "discriminator_head_loss",
+    "discriminator_head_loss_reference",
+    "discriminator_head_loss_value_and_grad",
     "discriminator_loss",
     "discriminator_loss_reference",
     "discriminator_loss_value_and_grad",

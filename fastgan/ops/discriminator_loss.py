@@ -116,6 +116,10 @@ def _check(real_logits: Tensor, fake_logits: Tensor, real_label: float, reductio
     check_tensor(real_logits, "real_logits")
     check_like(fake_logits, "fake_logits", real_logits, "real_logits")
     check_reduction(reduction)
+    check_real_label(real_label)
+
+
+def check_real_label(real_label: float) -> None:
     if not 0.0 <= real_label <= 1.0:
         raise ValueError(f"real_label must lie in [0, 1], but is {real_label}")
 

@@ -4,13 +4,34 @@ Importing this package imports Triton; fastgan/kernels/__init__.py does so where
 """
 
 from fastgan.kernels.triton.availability import why_not
+from fastgan.kernels.triton.bias_leaky_relu import bias_leaky_relu, bias_leaky_relu_backward
+from fastgan.kernels.triton.head import head_loss, head_loss_and_grad, head_loss_backward
+from fastgan.kernels.triton.layers import (
+    dgrad,
+    dgrad_leaky_relu,
+    linear,
+    linear_leaky_relu,
+    linear_leaky_relu_backward,
+    wgrad,
+)
 from fastgan.kernels.triton.losses import loss, loss_and_grad, loss_backward, loss_terms, loss_terms_backward
 
 __all__ = [
+    "bias_leaky_relu",
+    "bias_leaky_relu_backward",
+    "dgrad",
+    "dgrad_leaky_relu",
+    "head_loss",
+    "head_loss_and_grad",
+    "head_loss_backward",
+    "linear",
+    "linear_leaky_relu",
+    "linear_leaky_relu_backward",
     "loss",
     "loss_and_grad",
     "loss_backward",
     "loss_terms",
     "loss_terms_backward",
+    "wgrad",
     "why_not",
 ]

@@ -9,19 +9,25 @@ in whether every address is a multiple of 16 bytes, as fresh tensors are; other 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 from triton import knobs
+from triton.runtime import driver
 
 INTERPRETING: bool = knobs.runtime.interpret  # TRITON_INTERPRET=1, read when a kernel is defined
 MAX_GRID = 2**31 - 1
 
 _one_at_a_time = threading.Lock() if INTERPRETING else contextlib.nullcontext()
+
+
+KERNELS: list[Kernel] = []
 
 
 class Kernel:
@@ -33,6 +39,7 @@ class Kernel:
     def __init__(self, function: Callable[..., None]) -> None:
         self.jit: Any = triton.jit(function)
         self.compiled: dict[tuple[Any, ...], Any] = {}
+        KERNELS.append(self)
 
     def launch(
         self,
@@ -79,6 +86,25 @@ class Kernel:
             )
         if aligned and not INTERPRETING:
             self.compiled[key] = compiled
+
+
+@cache
+def on_amd() -> bool:
+    return not INTERPRETING and driver.active.get_current_target().backend == "hip"
+
+
+def threads() -> int:
+    """Threads of a program of four warps. More in the interpreter, which pays for operations alone."""
+    return 256 if INTERPRETING or on_amd() else 128
+
+
+def divisor(size: int) -> int:
+    """The largest of 16, 8, 4, 2 and 1 that divides a size.
+
+    As a constant it lets a kernel move 16 bytes at a time where rows are that long. For sizes of layers only:
+    a constant that follows the batch would compile a kernel for each batch.
+    """
+    return math.gcd(size, 16)
 
 
 _counters: dict[tuple[int, int], Tensor] = {}

@@ -1,22 +1,22 @@
 """The losses of logits: value and statistics, gradients, or all in one pass.
 
 A tensor of logits is split into ranges, whose number depends on its size alone, and each range into
-tiles of _STEPS blocks. One program sums a range: every lane keeps the product of (1 + e) down its column of
+tiles of a few blocks. One program sums a range: every lane keeps the product of (1 + e) down its column of
 a tile, and one log1p serves a thread's whole share of the tile. The program that arrives last adds up the
 ranges in order, so sums never depend on scheduling.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastgan.kernels.triton.launch import INTERPRETING, Kernel, arrivals
+from fastgan.kernels.triton.launch import INTERPRETING, Kernel, arrivals, on_amd, threads
+from fastgan.kernels.triton.reduction import FINISH, add_up, slope_scale, write_loss
 from fastgan.kernels.triton.scalar_math import (
+    compute_dtype,
     exp_minus_abs,
     label_kind,
     linear_part,
@@ -28,11 +28,16 @@ from fastgan.kernels.triton.scalar_math import (
     sigmoid,
 )
 
-# With 8 lanes a thread's product of 64 factors stays below 2^64. The interpreter pays for operations, not for
-# elements: fewer, longer ones.
-_THREADS, _STEPS = (256, 8) if INTERPRETING else (128, 8)
+
+def _steps() -> int:
+    """Blocks in a tile. With 8 lanes a thread's product of 64 factors stays below 2^64.
+
+    They are unrolled, and AMD's compiler then runs out of scalar registers for the comparisons.
+    """
+    return 2 if on_amd() else 8
+
+
 _MAX_RANGES = 2048  # a tensor: enough to fill any GPU, few enough for one program to add up
-_FINISH = tl.constexpr(1024)
 
 
 @triton.jit
@@ -103,43 +108,6 @@ def _sum_range(
     return tl.sum(linear) + tl.sum(logs), tl.sum(mean), tl.sum(saturation)
 
 
-@triton.jit
-def _add_up(partials, first, last, RANGES: tl.constexpr, C: tl.constexpr):
-    """Sum of partials[first:last], in order."""
-    total = tl.zeros([RANGES], C)
-    lane = tl.arange(0, RANGES)
-    for base in range(first, last, RANGES):
-        total += tl.load(partials + base + lane, mask=lane < last - base, other=0.0)
-    return tl.sum(total)
-
-
-@triton.jit
-def _write(
-    loss, stats, sign, sum_first, mean_first, saturated_first, n_first, sum_second, mean_second,
-    saturated_second, n_second, TWO: tl.constexpr, MEAN: tl.constexpr, STATS: tl.constexpr, C: tl.constexpr,
-):  # fmt: skip
-    size_first = n_first.to(C)
-    size_second = n_second.to(C)
-    value = sum_first / size_first if MEAN else sum_first
-    if TWO:
-        value += sum_second / size_second if MEAN else sum_second
-    tl.store(loss, (sign * value).to(loss.dtype.element_ty))
-    if STATS:
-        tl.store(stats, (mean_first / size_first).to(tl.float32))
-        if TWO:
-            tl.store(stats + 1, (mean_second / size_second).to(tl.float32))
-            share = (saturated_first + saturated_second) / (size_first + size_second)
-            tl.store(stats + 2, share.to(tl.float32))
-        else:
-            tl.store(stats + 1, (saturated_first / size_first).to(tl.float32))
-
-
-@triton.jit
-def _slope_scale(scale, sign, n, SCALED: tl.constexpr, MEAN: tl.constexpr, C: tl.constexpr):
-    result = sign * tl.load(scale).to(C) if SCALED else sign
-    return result / n.to(C) if MEAN else result
-
-
 @Kernel
 def loss_kernel(
     first, second, grad_first, grad_second, scale, loss, stats, partials, arrived,
@@ -158,8 +126,8 @@ def loss_kernel(
     scale_first = sign
     scale_second = sign
     if GRAD:
-        scale_first = _slope_scale(scale, sign, n_first, SCALED, MEAN, C)
-        scale_second = _slope_scale(scale, sign, n_second, SCALED, MEAN, C)
+        scale_first = slope_scale(scale, sign, n_first, SCALED, MEAN, C)
+        scale_second = slope_scale(scale, sign, n_second, SCALED, MEAN, C)
     program = tl.program_id(0).to(tl.int64)
     if ALONE:
         sum_first, mean_first, saturated_first = _sum_range(
@@ -172,7 +140,7 @@ def loss_kernel(
                 second, grad_second, 0, n_second, label_second, scale_second,
                 LABEL_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
             )  # fmt: skip
-        _write(
+        write_loss(
             loss, stats, sign, sum_first, mean_first, saturated_first, n_first, sum_second, mean_second,
             saturated_second, n_second, TWO, MEAN, STATS, C,
         )  # fmt: skip
@@ -197,43 +165,53 @@ def loss_kernel(
         tl.debug_barrier()  # every thread's stores are issued before one thread announces them
         if tl.atomic_add(arrived, 1, sem="acq_rel") == programs - 1:
             tl.store(arrived, 0)
-            sum_first = _add_up(partials, 0, ranges_first, _FINISH, C)
-            sum_second = _add_up(partials, ranges_first, programs, _FINISH, C)
+            sum_first = add_up(partials, 0, ranges_first, FINISH, C)
+            sum_second = add_up(partials, ranges_first, programs, FINISH, C)
             mean_first = sum_first
             mean_second = sum_second
             saturation = sum_first
             if STATS:
                 means = partials + programs
-                mean_first = _add_up(means, 0, ranges_first, _FINISH, C)
-                mean_second = _add_up(means, ranges_first, programs, _FINISH, C)
-                saturation = _add_up(means + programs, 0, programs, _FINISH, C)
-            _write(
+                mean_first = add_up(means, 0, ranges_first, FINISH, C)
+                mean_second = add_up(means, ranges_first, programs, FINISH, C)
+                saturation = add_up(means + programs, 0, programs, FINISH, C)
+            write_loss(
                 loss, stats, sign, sum_first, mean_first, saturation, n_first, sum_second, mean_second,
                 saturation * 0, n_second, TWO, MEAN, STATS, C,
             )  # fmt: skip
 
 
 @triton.jit
-def _grad_block(
-    x, grad, incoming, start, n, label, slope_scale, LABEL: tl.constexpr, BLOCK: tl.constexpr,
-    STEPS: tl.constexpr, TERMS: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
+def _term_or_slope(t, label, scale, LABEL: tl.constexpr, GRAD: tl.constexpr, EXACT: tl.constexpr):
+    e = exp_minus_abs(t, EXACT)
+    if GRAD:
+        return scale * loss_slope(t, e, label, LABEL)
+    else:
+        return scale * (linear_part(t, label, LABEL) + log1p_nonnegative(e))
+
+
+@triton.jit
+def _each(
+    x, result, incoming, start, n, label, scale, LABEL: tl.constexpr, BLOCK: tl.constexpr,
+    STEPS: tl.constexpr, GRAD: tl.constexpr, TIMES: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
+    """Terms or slopes of STEPS blocks of x, where TIMES each times its incoming gradient."""
     lane = tl.arange(0, BLOCK)
     for step in tl.static_range(STEPS):
         base = start + step * BLOCK
-        if base + BLOCK <= n:
+        if base + BLOCK <= n:  # without a mask loads stay 16 bytes wide
             t = tl.load(x + base + lane).to(C)
-            slope = slope_scale * loss_slope(t, exp_minus_abs(t, EXACT), label, LABEL)
-            if TERMS:
-                slope *= tl.load(incoming + base + lane).to(C)
-            tl.store(grad + base + lane, slope.to(grad.dtype.element_ty))
+            value = _term_or_slope(t, label, scale, LABEL, GRAD, EXACT)
+            if TIMES:
+                value *= tl.load(incoming + base + lane).to(C)
+            tl.store(result + base + lane, value.to(result.dtype.element_ty))
         else:
             inside = lane < n - base
             t = tl.load(x + base + lane, mask=inside, other=0.0).to(C)
-            slope = slope_scale * loss_slope(t, exp_minus_abs(t, EXACT), label, LABEL)
-            if TERMS:
-                slope *= tl.load(incoming + base + lane, mask=inside, other=0.0).to(C)
-            tl.store(grad + base + lane, slope.to(grad.dtype.element_ty), mask=inside)
+            value = _term_or_slope(t, label, scale, LABEL, GRAD, EXACT)
+            if TIMES:
+                value *= tl.load(incoming + base + lane, mask=inside, other=0.0).to(C)
+            tl.store(result + base + lane, value.to(result.dtype.element_ty), mask=inside)
 
 
 @Kernel
@@ -250,48 +228,31 @@ def loss_backward_kernel(
     program = tl.program_id(0).to(tl.int64)
     sign = number(sign, C)
     if program < blocks_first:
-        scale = _slope_scale(grad, sign, n_first, True, MEAN, C)
-        _grad_block(
+        scale = slope_scale(grad, sign, n_first, True, MEAN, C)
+        _each(
             first, grad_first, first, program * (BLOCK * STEPS), n_first, number(label_first, C), scale,
-            LABEL_FIRST, BLOCK, STEPS, False, C, EXACT,
+            LABEL_FIRST, BLOCK, STEPS, True, False, C, EXACT,
         )  # fmt: skip
     elif TWO:
-        scale = _slope_scale(grad, sign, n_second, True, MEAN, C)
-        _grad_block(
+        scale = slope_scale(grad, sign, n_second, True, MEAN, C)
+        _each(
             second, grad_second, second, (program - blocks_first) * (BLOCK * STEPS), n_second,
-            number(label_second, C), scale, LABEL_SECOND, BLOCK, STEPS, False, C, EXACT,
+            number(label_second, C), scale, LABEL_SECOND, BLOCK, STEPS, True, False, C, EXACT,
         )  # fmt: skip
-
-
-@Kernel
-def loss_terms_backward_kernel(
-    x, incoming, grad, n: tl.int64, label: tl.float64, sign: tl.float64,
-    LABEL: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """incoming times the slopes of x, all [n]."""
-    C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
-    start = tl.program_id(0).to(tl.int64) * (BLOCK * STEPS)
-    _grad_block(
-        x, grad, incoming, start, n, number(label, C), number(sign, C), LABEL, BLOCK, STEPS, True, C, EXACT
-    )  # fmt: skip
 
 
 @Kernel
 def loss_terms_kernel(
-    x, terms, n: tl.int64, label: tl.float64, sign: tl.float64, LABEL: tl.constexpr, BLOCK: tl.constexpr
-):
-    """The terms of x, all [n]."""
+    x, incoming, result, n: tl.int64, label: tl.float64, sign: tl.float64,
+    LABEL: tl.constexpr, GRAD: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """The terms of x or, where GRAD, incoming times their slopes; all [n]."""
     C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
-    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    t = tl.load(x + i, mask=i < n, other=0.0).to(C)
-    term = linear_part(t, number(label, C), LABEL) + log1p_nonnegative(exp_minus_abs(t, EXACT))
-    tl.store(terms + i, (number(sign, C) * term).to(terms.dtype.element_ty), mask=i < n)
-
-
-def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype is torch.float64 else torch.float32
+    _each(
+        x, result, incoming, tl.program_id(0).to(tl.int64) * (BLOCK * STEPS), n, number(label, C),
+        number(sign, C), LABEL, BLOCK, STEPS, GRAD, GRAD, C, EXACT,
+    )  # fmt: skip
 
 
 def _forward(
@@ -307,10 +268,10 @@ def _forward(
     first, second = logits[0], logits[-1]
     two = len(logits) == 2
     lanes = 16 // first.element_size()
-    block = _THREADS * lanes
+    block = threads() * lanes
     largest = max(first.numel(), second.numel())
-    tiles = triton.cdiv(largest, block * _STEPS)
-    span = triton.cdiv(tiles, _MAX_RANGES) * block * _STEPS
+    tiles = triton.cdiv(largest, block * _steps())
+    span = triton.cdiv(tiles, _MAX_RANGES) * block * _steps()
     ranges_first = triton.cdiv(first.numel(), span) if tiles else 0
     ranges_second = triton.cdiv(second.numel(), span) if two and tiles else 0
     alone = tiles <= 1
@@ -319,7 +280,7 @@ def _forward(
     stats = torch.empty(len(logits) + 1, dtype=torch.float32, device=first.device) if with_stats else None
     partials = None
     if not alone:
-        partials = torch.empty(3 * programs, dtype=_compute_dtype(first.dtype), device=first.device)
+        partials = torch.empty(3 * programs, dtype=compute_dtype(first.dtype), device=first.device)
     constants = (
         label_kind(labels[0]),
         label_kind(labels[-1]),
@@ -331,7 +292,7 @@ def _forward(
         alone,
         block,
         lanes,
-        _STEPS,
+        _steps(),
     )
     loss_kernel.launch(
         programs,
@@ -369,7 +330,7 @@ def loss_and_grad(
     return value, grads, stats
 
 
-_GRAD_STEPS = 2 if INTERPRETING else 4
+_POINTWISE_STEPS = 2 if INTERPRETING else 4
 
 
 def loss_backward(
@@ -377,39 +338,39 @@ def loss_backward(
 ) -> tuple[Tensor, ...]:
     dense = tuple(t.contiguous() for t in logits)
     grads = tuple(map(torch.empty_like, dense))
-    block, blocks = _blocks(dense)
-    if sum(blocks):
+    block, programs = _blocks(dense)
+    if sum(programs):
         loss_backward_kernel.launch(
-            sum(blocks),
+            sum(programs),
             (dense[0], dense[-1], grads[0], grads[-1], grad),
-            (dense[0].numel(), dense[-1].numel(), blocks[0], labels[0], labels[-1], sign),
-            (label_kind(labels[0]), label_kind(labels[-1]), len(dense) == 2, mean, block, _GRAD_STEPS),
+            (dense[0].numel(), dense[-1].numel(), programs[0], labels[0], labels[-1], sign),
+            (label_kind(labels[0]), label_kind(labels[-1]), len(dense) == 2, mean, block, _POINTWISE_STEPS),
         )
     return grads
 
 
-def _blocks(tensors: tuple[Tensor, ...], steps: int = _GRAD_STEPS) -> tuple[int, list[int]]:
+def _blocks(tensors: tuple[Tensor, ...]) -> tuple[int, list[int]]:
     """Elements in a block, and programs for each tensor."""
-    block = _THREADS * 16 // tensors[0].element_size()
-    return block, [triton.cdiv(t.numel(), block * steps) for t in tensors]
+    block = threads() * 16 // tensors[0].element_size()
+    return block, [triton.cdiv(t.numel(), block * _POINTWISE_STEPS) for t in tensors]
 
 
 def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    return _terms(loss_terms_kernel, (logits.contiguous(),), label, sign, 1)
+    return _terms(logits.contiguous(), None, label, sign)
 
 
 def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
-    return _terms(
-        loss_terms_backward_kernel, (logits.contiguous(), grad.contiguous()), label, sign, _GRAD_STEPS
-    )
+    return _terms(logits.contiguous(), grad.contiguous(), label, sign)
 
 
-def _terms(kernel: Kernel, inputs: tuple[Tensor, ...], label: float, sign: float, steps: int) -> Tensor:
-    result = torch.empty_like(inputs[0])
-    block, (programs,) = _blocks((result,), steps)
+def _terms(logits: Tensor, incoming: Tensor | None, label: float, sign: float) -> Tensor:
+    result = torch.empty_like(logits)
+    block, (programs,) = _blocks((result,))
     if programs:
-        constants: tuple[Any, ...] = (label_kind(label), block)
-        if steps > 1:
-            constants += (steps,)
-        kernel.launch(programs, (*inputs, result), (result.numel(), label, sign), constants)
+        loss_terms_kernel.launch(
+            programs,
+            (logits, incoming, result),
+            (result.numel(), label, sign),
+            (label_kind(label), incoming is not None, block, _POINTWISE_STEPS),
+        )
     return result

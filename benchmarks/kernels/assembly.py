@@ -1,0 +1,92 @@
+"""What a compiled kernel takes and which instructions it has, read from its machine code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import triton
+
+_CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+# "        /*0a30*/   @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;"
+_SASS = re.compile(r"/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);")
+_MATRIX = re.compile(r"^(HGMMA|IGMMA|QGMMA|HMMA|DMMA|UTC\w*MMA|v_mfma)")
+
+
+@dataclass(frozen=True)
+class Code:
+    registers: int
+    spills: int  # instructions that move registers to and from memory
+    shared: int  # bytes
+    instructions: int
+    wide_loads: int  # of 16 bytes, global
+    matrix: str  # the matrix instruction, if there is one
+    loops: list[tuple[int, int]] = field(default_factory=list)  # instructions, and wide loads among them
+
+
+def read(compiled: Any) -> Code:
+    shared = compiled.metadata.shared
+    if "cubin" not in compiled.asm:
+        return _read_amdgcn(compiled.asm["amdgcn"], shared)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        return _read_sass(_dump("-sass", file.name), _dump("-res-usage", file.name), shared)
+
+
+def _dump(what: str, path: str) -> str:
+    return subprocess.run([_CUOBJDUMP, what, path], check=True, capture_output=True, text=True).stdout
+
+
+def _read_sass(sass: str, usage: str, shared: int) -> Code:
+    code = [(int(at, 16), name, rest) for at, name, rest in _SASS.findall(sass)]
+    while code and code[-1][1] in ("NOP", "BRA"):  # padding, after an endless loop that nothing enters
+        code.pop()
+    loops = []
+    for at, name, rest in code:
+        target = re.search(r"0x([0-9a-f]+)", rest) if name.startswith("BRA") else None
+        if target and int(target[1], 16) < at:
+            body = [n for a, n, _ in code if int(target[1], 16) <= a <= at]
+            loops.append((len(body), sum(_is_wide(n) for n in body)))
+    names = [name for _, name, _ in code]
+    registers = re.search(r"REG:(\d+)", usage)
+    assert registers is not None
+    return Code(
+        registers=int(registers[1]),
+        spills=sum(name.startswith(("STL", "LDL")) for name in names),
+        shared=shared,
+        instructions=len(names),
+        wide_loads=sum(map(_is_wide, names)),
+        matrix=_matrix(names),
+        loops=loops,
+    )
+
+
+def _is_wide(name: str) -> bool:
+    """16 bytes from global memory, into registers or (LDGSTS, asynchronously) into shared memory."""
+    return name.startswith(("LDG", "LDGSTS")) and ".128" in name
+
+
+def _read_amdgcn(text: str, shared: int) -> Code:
+    names = re.findall(r"^\t([vsdgb]\w+)", text, re.MULTILINE)
+
+    def note(key: str) -> int:
+        found = re.search(rf"\.{key}:\s*(\d+)", text)
+        return int(found[1]) if found else 0
+
+    return Code(
+        registers=note("vgpr_count"),
+        spills=note("vgpr_spill_count") + note("sgpr_spill_count"),
+        shared=shared,
+        instructions=len(names),
+        wide_loads=sum(n.startswith(("global_load_dwordx4", "buffer_load_dwordx4")) for n in names),
+        matrix=_matrix(names),
+    )
+
+
+def _matrix(names: list[str]) -> str:
+    return next((found[1] for name in names if (found := _MATRIX.match(name))), "")

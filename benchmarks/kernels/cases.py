@@ -1,0 +1,162 @@
+"""Calls that between them need every kernel, in the forms that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fastgan.kernels import triton as backend
+from fastgan.kernels.triton import tuning
+from fastgan.kernels.triton.launch import KERNELS
+
+HALVES = (torch.bfloat16, torch.float16)
+ALL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    call: Callable[[torch.dtype], object]
+    dtypes: tuple[torch.dtype, ...] = ALL
+    streams: bool = True  # reads memory end to end, 16 bytes at a time
+    multiplies: bool = False
+
+
+def _empty(*shape: int) -> Callable[[torch.dtype], torch.Tensor]:
+    return lambda dtype: torch.empty(shape, dtype=dtype)
+
+
+_logits, _few, _scalar = _empty(1 << 20), _empty(1000), _empty()
+_matrix, _images = _empty(4096, 512), _empty(64, 128, 32, 32)
+_LABELS = (1.0, 0.0)
+
+
+def _heads(dtype: torch.dtype, width: int) -> tuple[torch.Tensor, ...]:
+    return torch.empty(4096, width, dtype=dtype), torch.empty(4096, width, dtype=dtype)
+
+
+def _head(width: int) -> Callable[[torch.dtype], object]:
+    def call(dtype: torch.dtype) -> object:
+        weight, bias = torch.empty(width, dtype=dtype), torch.empty(1, dtype=dtype)
+        return backend.head_loss(_heads(dtype, width), weight, bias, _LABELS, 1.0, True, dtype, True, True)
+
+    return call
+
+
+def _head_backward(dtype: torch.dtype) -> object:
+    compute = torch.float64 if dtype is torch.float64 else torch.float32
+    slopes, weight = (torch.empty(4096, dtype=compute),) * 2, torch.empty(512, dtype=dtype)
+    dw, db = torch.empty(512, dtype=compute), torch.empty(1, dtype=compute)
+    return backend.head_loss_backward(torch.empty((), dtype=dtype), slopes, weight, dw, db, (True,) * 3)
+
+
+def _product(kind: str, n: int, k: int, m: int) -> Callable[[torch.dtype], object]:
+    def call(dtype: torch.dtype) -> object:
+        x, w, y = (torch.empty(shape, dtype=dtype) for shape in ((n, k), (m, k), (n, m)))
+        if kind == "forward":
+            return backend.linear_leaky_relu(x, w, w[:, 0].contiguous(), 0.2)
+        if kind == "dgrad":
+            return backend.dgrad_leaky_relu(y, w, x, 0.2, True)
+        return backend.wgrad(y, x)
+
+    return call
+
+
+def _products() -> Iterator[Case]:
+    dtypes = (*HALVES, torch.float32)
+    for kind in ("forward", "dgrad", "wgrad"):
+        yield Case(f"{kind}, small", _product(kind, 128, 256, 256), dtypes, multiplies=True)
+        yield Case(f"{kind}, large", _product(kind, 2048, 1024, 1024), dtypes, multiplies=True)
+    yield Case("forward, 16 rows", _product("forward", 16, 256, 256), dtypes, multiplies=True)
+
+
+CASES = [
+    Case(
+        "discriminator loss, with statistics",
+        lambda d: backend.loss((_logits(d), _logits(d)), _LABELS, 1.0, True, d, True),
+    ),
+    Case(
+        "discriminator loss",
+        lambda d: backend.loss((_logits(d), _logits(d)), _LABELS, 1.0, True, d, False),
+    ),
+    Case(
+        "discriminator loss, smoothed label",
+        lambda d: backend.loss((_logits(d), _logits(d)), (0.9, 0.0), 1.0, True, d, True),
+    ),
+    Case(
+        "discriminator loss, one block",
+        lambda d: backend.loss((_few(d), _few(d)), _LABELS, 1.0, True, d, True),
+    ),
+    Case(
+        "discriminator loss backward",
+        lambda d: backend.loss_backward(_scalar(d), (_logits(d), _logits(d)), _LABELS, 1.0, True),
+    ),
+    Case(
+        "discriminator loss and gradient",
+        lambda d: backend.loss_and_grad((_logits(d), _logits(d)), _LABELS, 1.0, True, None, d),
+    ),
+    Case(
+        "discriminator head",
+        _head(512),
+    ),
+    Case(
+        "discriminator head, 4096 features",
+        _head(4096),
+    ),
+    Case(
+        "discriminator head and gradient",
+        lambda d: backend.head_loss_and_grad(
+            _heads(d, 512), _empty(512)(d), _empty(1)(d), _LABELS, 1.0, True, None, d
+        ),
+    ),
+    Case("discriminator head backward", _head_backward, streams=False),
+    Case("generator loss", lambda d: backend.loss((_logits(d),), (1.0,), 1.0, True, d, True)),
+    Case("loss terms", lambda d: backend.loss_terms(_logits(d), 1.0, 1.0), streams=False),
+    Case(
+        "loss terms backward",
+        lambda d: backend.loss_terms_backward(_logits(d), _logits(d), 1.0, 1.0),
+    ),
+    Case("bias + leaky ReLU, rows", lambda d: backend.bias_leaky_relu(_matrix(d), _empty(512)(d), 0.2, 1)),
+    Case("bias + leaky ReLU, planes", lambda d: backend.bias_leaky_relu(_images(d), _empty(128)(d), 0.2, 1)),
+    Case(
+        "bias + leaky ReLU backward, rows",
+        lambda d: backend.bias_leaky_relu_backward(_matrix(d), _matrix(d), 0.2, 1, True),
+    ),
+    Case(
+        "bias + leaky ReLU backward, planes",
+        lambda d: backend.bias_leaky_relu_backward(_images(d), _images(d), 0.2, 1, True),
+    ),
+    Case(
+        "leaky ReLU backward, no bias",
+        lambda d: backend.bias_leaky_relu_backward(_matrix(d), _matrix(d), 0.2, 1, False),
+    ),
+    *_products(),
+]
+
+
+def compile_case(case: Case, dtype: torch.dtype, every_candidate: bool) -> Iterator[tuple[str, Any]]:
+    """The kernels that a call compiles, each with its tile; for products, every candidate's on request."""
+    candidates, seen = tuning.candidates, {id(kernel): set(kernel.compiled) for kernel in KERNELS}
+    offered: list[tuning.Config] = []
+    choice = 0
+
+    def one(*arguments: Any) -> list[tuning.Config]:
+        offered[:] = candidates(*arguments)
+        return [offered[choice]]
+
+    tuning.candidates = one
+    try:
+        while choice == 0 or (every_candidate and choice < len(offered)):
+            tuning._chosen.clear()
+            case.call(dtype)
+            tile = " x ".join(map(str, offered[choice][:3])) if offered else ""
+            for kernel in KERNELS:
+                for key in set(kernel.compiled) - seen[id(kernel)]:
+                    seen[id(kernel)].add(key)
+                    yield tile, kernel.compiled[key]
+            choice += 1
+    finally:
+        tuning.candidates = candidates

@@ -1,0 +1,63 @@
+// The loops of the head over one chunk of rows. Included by isa.cpp alone; internal linkage.
+#pragma once
+
+#include "kernels.h"
+
+namespace fastgan {
+namespace {
+
+template <class T>
+compute_t<T> dot(const T* __restrict h, const compute_t<T>* __restrict weight, int64_t width) {
+  compute_t<T> sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < width; ++i) sum += load(h[i]) * weight[i];
+  return sum;
+}
+
+// A row stays in the first cache between the product that makes its logit and the sum that it enters.
+template <class T>
+LossSums head_rows(const HeadChunk& c) {
+  using A = compute_t<T>;
+  const A* __restrict weight = static_cast<const A*>(c.weight);
+  A* __restrict sums = static_cast<A*>(c.sums);
+  A* slopes = static_cast<A*>(c.slopes);
+  const A bias = static_cast<A>(c.bias), label = static_cast<A>(c.label), scale = static_cast<A>(c.scale);
+  LossSums total;
+  double slopes_sum = 0;  // those of real and generated samples cancel: the bias's gradient is small beside them
+  for (int64_t row = 0; row < c.rows; ++row) {
+    const T* __restrict h = static_cast<const T*>(c.features) + row * c.width;
+    const A t = dot(h, weight, c.width) + bias;
+    const A e = exp_minus_abs(t);
+    total.loss += static_cast<double>(linear_part(t, label) + log1p_nonnegative(e));
+    total.sigmoid += static_cast<double>(sigmoid(t, e));
+    total.saturated += (t > A(0) ? t : -t) > A(kSaturatedLogit) ? 1.0 : 0.0;
+    if (sums == nullptr) continue;
+    const A slope = scale * loss_slope(t, e, label);
+    if (slopes != nullptr) slopes[row] = slope;
+    slopes_sum += static_cast<double>(slope);
+#pragma omp simd
+    for (int64_t i = 0; i < c.width; ++i) sums[i] += slope * load(h[i]);
+    if (c.grad == nullptr) continue;
+    T* __restrict grad = static_cast<T*>(c.grad) + row * c.width;
+#pragma omp simd
+    for (int64_t i = 0; i < c.width; ++i) store(&grad[i], slope * weight[i]);
+  }
+  if (sums != nullptr) sums[c.width] = static_cast<A>(slopes_sum);
+  return total;
+}
+
+template <class T>
+void head_grad_rows(const HeadChunk& c) {
+  using A = compute_t<T>;
+  const A* __restrict weight = static_cast<const A*>(c.weight);
+  const A scale = static_cast<A>(c.scale);
+  for (int64_t row = 0; row < c.rows; ++row) {
+    const A slope = scale * static_cast<const A*>(c.slopes)[row];
+    T* __restrict grad = static_cast<T*>(c.grad) + row * c.width;
+#pragma omp simd
+    for (int64_t i = 0; i < c.width; ++i) store(&grad[i], slope * weight[i]);
+  }
+}
+
+}  // namespace
+}  // namespace fastgan

@@ -1,0 +1,43 @@
+"""The C++ backend. pointers.py alone takes addresses; products.py chooses a layer's matrix product."""
+
+from fastgan.kernels.extension.head import head_loss, head_loss_and_grad, head_loss_backward
+from fastgan.kernels.extension.layers import (
+    bias_leaky_relu,
+    bias_leaky_relu_backward,
+    dgrad,
+    dgrad_leaky_relu,
+    linear,
+    linear_leaky_relu,
+    linear_leaky_relu_backward,
+    wgrad,
+)
+from fastgan.kernels.extension.losses import (
+    loss,
+    loss_and_grad,
+    loss_backward,
+    loss_terms,
+    loss_terms_backward,
+)
+from fastgan.kernels.extension.pointers import _C, instruction_set, why_not
+
+__all__ = [
+    "_C",
+    "bias_leaky_relu",
+    "bias_leaky_relu_backward",
+    "dgrad",
+    "dgrad_leaky_relu",
+    "head_loss",
+    "head_loss_and_grad",
+    "head_loss_backward",
+    "instruction_set",
+    "linear",
+    "linear_leaky_relu",
+    "linear_leaky_relu_backward",
+    "loss",
+    "loss_and_grad",
+    "loss_backward",
+    "loss_terms",
+    "loss_terms_backward",
+    "wgrad",
+    "why_not",
+]

@@ -1,0 +1,146 @@
+"""The discriminator's head by the C++ kernels: features to loss, and to the gradients behind it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
+
+_NO_TENSOR = (0, 0, 0.0, 0, 0)  # features, rows, label, slopes, gradient
+_SCALE_ONE = (0, 1)
+
+
+def head_loss(
+    features: tuple[Tensor, ...],
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+    with_grads: bool,
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], Tensor | None, Tensor | None]:
+    dense = tuple(t.contiguous() for t in features)
+    compute = torch.float64 if weight.dtype is torch.float64 else torch.float32
+    slopes: tuple[Tensor, ...] = ()
+    if with_grads:
+        slopes = tuple(torch.empty(t.shape[0], dtype=compute, device=CPU) for t in dense)
+    loss, stats, sums = _run(
+        dense, weight, bias, labels, sign, mean, None, loss_dtype, with_stats, slopes, (), with_grads
+    )
+    if sums is None:
+        return loss, stats, slopes, None, None
+    return loss, stats, slopes, sums[:-1], sums[-1:]
+
+
+def head_loss_and_grad(
+    features: tuple[Tensor, ...],
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor]:
+    dense = tuple(t.contiguous() for t in features)
+    grads = tuple(map(torch.empty_like, dense))
+    loss, stats, sums = _run(
+        dense, weight, bias, labels, sign, mean, scale, loss_dtype, True, (), grads, True
+    )
+    assert stats is not None
+    assert sums is not None
+    sums = sums.to(weight.dtype)
+    return loss, grads, sums[:-1].clone(), sums[-1:].clone(), stats
+
+
+def _run(
+    features: tuple[Tensor, ...],
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+    slopes: tuple[Tensor, ...],
+    grads: tuple[Tensor, ...],
+    with_sums: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Loss, statistics, and the gradients of weight and bias in one tensor."""
+    weight = weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    scale = None if scale is None else scale.contiguous()
+    dtype, width = weight.dtype, weight.numel()
+    compute = torch.float64 if dtype is torch.float64 else torch.float32
+    loss = torch.empty((), dtype=loss_dtype, device=CPU)
+    stats = torch.empty(len(features) + 1, dtype=torch.float32, device=CPU) if with_stats else None
+    sums = torch.empty(width + 1, dtype=compute, device=CPU) if with_sums else None
+
+    def part(i: int) -> tuple[float, ...]:
+        if i >= len(features):
+            return _NO_TENSOR
+        if features[i].shape[1] != width:
+            raise ValueError(f"features have {features[i].shape[1]} columns, but the weight {width} elements")
+        return (
+            address(features[i], dtype),
+            features[i].shape[0],
+            labels[i],
+            slopes[i].data_ptr() if slopes else 0,
+            grads[i].data_ptr() if grads else 0,
+        )
+
+    _C.head_loss(
+        DTYPES[dtype],
+        *part(0),
+        *part(1),
+        len(features),
+        width,
+        address(weight, dtype),
+        0 if bias is None else address(bias, dtype),
+        sign,
+        mean,
+        *(_SCALE_ONE if scale is None else scalar(scale)),
+        loss.data_ptr(),
+        DTYPES[loss_dtype],
+        0 if stats is None else stats.data_ptr(),
+        0 if sums is None else sums.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return loss, stats, sums
+
+
+def head_loss_backward(
+    grad: Tensor,
+    slopes: tuple[Tensor, ...],
+    weight: Tensor,
+    dw: Tensor,
+    db: Tensor,
+    needs: tuple[bool, bool, bool],
+) -> tuple[tuple[Tensor | None, ...], Tensor | None, Tensor | None]:
+    grad, weight = grad.contiguous(), weight.contiguous()
+    dtype, width = weight.dtype, weight.numel()
+    compute = grad.to(dw.dtype)
+    grads: tuple[Tensor | None, ...] = (None,) * len(slopes)
+    if needs[0]:
+        grads = tuple(torch.empty(s.numel(), width, dtype=dtype, device=CPU) for s in slopes)
+        for s, g in zip(slopes, grads, strict=True):
+            assert g is not None
+            _C.head_grad(
+                DTYPES[dtype],
+                address(s, dw.dtype),
+                s.numel(),
+                width,
+                address(weight, dtype),
+                *scalar(grad),
+                g.data_ptr(),
+                torch.get_num_threads(),
+            )
+    return (
+        grads,
+        (compute * dw).to(dtype) if needs[1] else None,
+        (compute * db).to(dtype) if needs[2] else None,
+    )

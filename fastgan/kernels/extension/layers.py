@@ -1,0 +1,211 @@
+"""Layers by the C++ kernels, around whichever matrix product is best (products.py)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.extension import products
+from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, same_size
+from fastgan.kernels.extension.products import Product
+from fastgan.kernels.layout import channel_layout
+
+
+def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+    dense, layout, channels_last = channel_layout(input, dim)
+    output = torch.empty_like(dense)  # in the same order, and no view: users may change it in place
+    if channels_last:
+        _bias_leaky_relu_into(output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, negative_slope)
+    else:
+        _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+    return output
+
+
+def _bias_leaky_relu_into(
+    output: Tensor,
+    input: Tensor,
+    layout: tuple[int, int, int],
+    bias: Tensor | None,
+    negative_slope: float,
+) -> None:
+    dtype = input.dtype
+    if bias is not None:
+        bias = bias.contiguous()
+        if bias.numel() != layout[1]:
+            raise ValueError(f"bias has {bias.numel()} elements, but the input has {layout[1]} channels")
+    _C.bias_leaky_relu_forward(
+        DTYPES[dtype],
+        *layout,
+        negative_slope,
+        address(input, dtype),
+        0 if bias is None else address(bias, dtype),
+        address(output, dtype),
+        torch.get_num_threads(),
+    )
+
+
+def bias_leaky_relu_backward(
+    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    dense, layout, channels_last = channel_layout(output, dim)
+    masked = torch.empty_like(dense)
+    if channels_last:
+        rows = (masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1))
+    else:
+        rows = (masked, grad.contiguous(), dense)
+    return masked, _mask_into(*rows, layout, negative_slope, with_bias)
+
+
+def _mask_into(
+    masked: Tensor,
+    grad: Tensor,
+    output: Tensor,
+    layout: tuple[int, int, int],
+    negative_slope: float,
+    with_bias: bool,
+) -> Tensor | None:
+    dtype = output.dtype
+    summed = torch.empty(layout[1], dtype=dtype, device=CPU) if with_bias else None
+    _C.bias_leaky_relu_backward(
+        DTYPES[dtype],
+        *layout,
+        negative_slope,
+        address(same_size(grad, output), dtype),
+        address(output, dtype),
+        address(masked, dtype),
+        0 if summed is None else summed.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return summed
+
+
+def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
+    (n, k), m = input.shape, weight.shape[0]
+    product = products.choose("forward", input.dtype, n, k, m)
+    if product is Product.OWN:
+        return _small_forward(input, weight, bias, negative_slope)
+    if product is Product.ONEDNN:
+        return products.onednn(input, weight, bias, negative_slope)
+    output = torch.mm(input, weight.t())
+    _bias_leaky_relu_into(output, output, (n, m, 1), bias, negative_slope)
+    return output
+
+
+def linear_leaky_relu_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    (n, k), m = input.shape, weight.shape[0]
+    if products.choose("forward", input.dtype, n, k, m) is Product.OWN:
+        return _small_backward(grad, input, weight, output, negative_slope, needs)
+    dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+    return dgrad(dz, weight) if needs[0] else None, wgrad(dz, input) if needs[1] else None, db
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    (n, k), m = input.shape, weight.shape[0]
+    product = products.choose("forward", input.dtype, n, k, m)
+    if product is Product.OWN:
+        return _small_forward(input, weight, bias, 1.0)
+    if product is Product.ONEDNN:
+        return products.onednn(input, weight, bias)
+    return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
+
+
+def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
+    (n, m), k = grad.shape, weight.shape[1]
+    product = products.choose("dgrad", grad.dtype, n, k, m)
+    if product is Product.OWN:
+        return _small_product(n, k, m, grad.contiguous(), (m, 1), weight.contiguous())
+    if product is Product.ONEDNN:
+        return products.onednn(grad, weight.t())
+    return torch.mm(grad, weight)
+
+
+def dgrad_leaky_relu(
+    grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    masked = dgrad(grad, weight)
+    output = output.contiguous()
+    summed = _mask_into(masked, masked, output, (*output.shape, 1), negative_slope, with_bias)
+    return masked, summed
+
+
+def wgrad(grad: Tensor, input: Tensor) -> Tensor:
+    (n, m), k = grad.shape, input.shape[1]
+    product = products.choose("wgrad", grad.dtype, n, k, m)
+    if product is Product.OWN:
+        return _small_product(m, k, n, grad.contiguous(), (1, m), input.contiguous())
+    if product is Product.ONEDNN:
+        return products.onednn(grad.t(), input.t())
+    return torch.mm(grad.t(), input)
+
+
+def _small_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
+    x, w = input.contiguous(), weight.contiguous()
+    b = None if bias is None else bias.contiguous()
+    (n, k), m = x.shape, w.shape[0]
+    y = torch.empty(n, m, dtype=torch.float32, device=CPU)
+    _C.small_linear_forward(
+        n,
+        k,
+        m,
+        negative_slope,
+        address(x, torch.float32),
+        address(w, torch.float32),
+        0 if b is None else address(b, torch.float32),
+        y.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return y
+
+
+def _small_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    dy, x, w, y = grad.contiguous(), input.contiguous(), weight.contiguous(), output.contiguous()
+    dx = torch.empty_like(x) if needs[0] else None
+    dw = torch.empty_like(w) if needs[1] else None
+    db = torch.empty(w.shape[0], dtype=torch.float32, device=CPU) if needs[2] else None
+    _C.small_linear_backward(
+        x.shape[0],
+        x.shape[1],
+        w.shape[0],
+        negative_slope,
+        address(x, torch.float32),
+        address(w, torch.float32),
+        address(same_size(dy, y), torch.float32),
+        address(y, torch.float32),
+        0 if dx is None else dx.data_ptr(),
+        0 if dw is None else dw.data_ptr(),
+        0 if db is None else db.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return dx, dw, db
+
+
+def _small_product(
+    rows: int, columns: int, depth: int, a: Tensor, a_strides: tuple[int, int], b: Tensor
+) -> Tensor:
+    """``a @ b``, a seen through the strides given, b [depth, columns] contiguous."""
+    result = torch.empty(rows, columns, dtype=torch.float32, device=CPU)
+    _C.small_product(
+        rows,
+        columns,
+        depth,
+        address(a, torch.float32),
+        *a_strides,
+        address(b, torch.float32),
+        result.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return result

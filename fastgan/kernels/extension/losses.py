@@ -1,0 +1,137 @@
+"""The losses of logits by the C++ kernels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, same_size, scalar
+
+_NO_TENSOR = (0, 0, 0.0)  # address, size, label of an absent second tensor; then its gradient
+_NO_TENSOR_GRAD = (0, 0, 0.0, 0)
+_SCALE_ONE = (0, 1)
+
+
+def loss(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+) -> tuple[Tensor, Tensor | None]:
+    count = len(logits)
+    first = logits[0].contiguous()
+    second = logits[1].contiguous() if count == 2 else None
+    dtype = first.dtype
+    value = first.new_empty(()) if dtype is loss_dtype else first.new_empty((), dtype=loss_dtype)
+    stats = torch.empty(count + 1, dtype=torch.float32, device=CPU) if with_stats else None
+    _C.loss(
+        DTYPES[dtype],
+        address(first, dtype),
+        first.numel(),
+        labels[0],
+        *(_NO_TENSOR if second is None else (address(second, dtype), second.numel(), labels[1])),
+        count,
+        sign,
+        mean,
+        value.data_ptr(),
+        DTYPES[loss_dtype],
+        0 if stats is None else stats.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return value, stats
+
+
+def loss_backward(
+    grad: Tensor, logits: tuple[Tensor, ...], labels: tuple[float, ...], sign: float, mean: bool
+) -> tuple[Tensor, ...]:
+    grad, first = grad.contiguous(), logits[0].contiguous()
+    dtype = first.dtype
+    grads: tuple[Tensor, ...] = (torch.empty_like(first),)
+    other: tuple[float, ...] = _NO_TENSOR_GRAD
+    if len(logits) == 2:
+        second = logits[1].contiguous()
+        grads = (grads[0], torch.empty_like(second))
+        other = (address(second, dtype), second.numel(), labels[1], grads[1].data_ptr())
+    _C.loss_backward(
+        DTYPES[dtype],
+        address(first, dtype),
+        first.numel(),
+        labels[0],
+        grads[0].data_ptr(),
+        *other,
+        sign,
+        mean,
+        *scalar(grad),
+        torch.get_num_threads(),
+    )
+    return grads
+
+
+def loss_and_grad(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    count = len(logits)
+    dense = [t.contiguous() for t in logits]
+    grads = tuple(map(torch.empty_like, dense))
+    dtype = dense[0].dtype
+    value = torch.empty((), dtype=loss_dtype, device=CPU)
+    stats = torch.empty(count + 1, dtype=torch.float32, device=CPU)
+    scale = None if scale is None else scale.contiguous()
+
+    def part(i: int) -> tuple[float, ...]:
+        return address(dense[i], dtype), dense[i].numel(), labels[i], grads[i].data_ptr()
+
+    _C.loss_and_grad(
+        DTYPES[dtype],
+        *part(0),
+        *(part(1) if count == 2 else _NO_TENSOR_GRAD),
+        count,
+        sign,
+        mean,
+        *(_SCALE_ONE if scale is None else scalar(scale)),
+        value.data_ptr(),
+        DTYPES[loss_dtype],
+        stats.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return value, grads, stats
+
+
+def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
+    dense = logits.contiguous()
+    terms = torch.empty_like(dense)
+    dtype = dense.dtype
+    _C.loss_terms(
+        DTYPES[dtype],
+        address(dense, dtype),
+        dense.numel(),
+        label,
+        sign,
+        terms.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return terms
+
+
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
+    dense, grad = logits.contiguous(), grad.contiguous()
+    result = torch.empty_like(dense)
+    dtype = dense.dtype
+    _C.loss_terms_backward(
+        DTYPES[dtype],
+        address(dense, dtype),
+        dense.numel(),
+        label,
+        sign,
+        address(same_size(grad, dense), dtype),
+        result.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return result

@@ -1,0 +1,227 @@
+"""Bias + leaky ReLU, and its backward with the bias gradient from the same pass.
+
+Memory is seen as a matrix. Channels innermost (rows of a linear layer, channels_last): a row a sample, the
+channels its columns. Otherwise a row is the plane of one channel of one sample. Sums go over ranges that
+depend on sizes alone; the program that arrives last for a channel adds them up in order.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastgan.kernels.layout import channel_layout
+from fastgan.kernels.triton.launch import Kernel, arrivals, divisor, threads
+from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns
+from fastgan.kernels.triton.scalar_math import compute_dtype, leaky_relu, leaky_relu_gradient, number
+
+_LOADS = 4  # of 16 bytes, in flight in a thread
+_MAX_PROGRAMS = 1024  # where a program costs a row of partial sums
+_MIN_TILES = 4  # in a range
+
+
+@Kernel
+def forward_kernel(
+    x, bias, y, rows: tl.int64, columns: tl.int64, channels: tl.int64, negative_slope: tl.float64,
+    BIAS: tl.constexpr, ALONG_COLUMNS: tl.constexpr, COLUMNS_BY: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """x, y [rows, columns]; bias [channels], one a column, or one a row in turn."""
+    C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    columns = columns // COLUMNS_BY * COLUMNS_BY  # no change: the compiler learns what divides it
+    tiles = tl.cdiv(columns, COLUMNS).to(tl.int32)
+    first = (tl.program_id(0) // tiles).to(tl.int64) * ROWS
+    row = first + tl.arange(0, ROWS)
+    column = (tl.program_id(0) % tiles).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = (row < rows)[:, None] & (column < columns)[None, :]
+    at = row[:, None] * columns + column[None, :]
+    z = tl.load(x + at, mask=inside, other=0.0).to(C)
+    if BIAS:
+        if ALONG_COLUMNS:
+            z += tl.load(bias + column, mask=column < columns, other=0.0).to(C)[None, :]
+        else:
+            channel = ((first % channels).to(tl.int32) + tl.arange(0, ROWS)) % channels.to(tl.int32)
+            z += tl.load(bias + channel).to(C)[:, None]
+    z = leaky_relu(z, number(negative_slope, C))
+    tl.store(y + at, z.to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _mask_tile(grad, y, masked, at, inside, negative_slope, C: tl.constexpr):
+    g = tl.load(grad + at, mask=inside, other=0.0).to(C)
+    g = leaky_relu_gradient(g, tl.load(y + at, mask=inside, other=0.0).to(C), negative_slope)
+    tl.store(masked + at, g.to(masked.dtype.element_ty), mask=inside)
+    return g
+
+
+@Kernel
+def backward_rows_kernel(
+    grad, y, masked, summed, partials, arrived,
+    rows: tl.int64, columns: tl.int64, span: tl.int64, negative_slope: tl.float64,
+    BIAS: tl.constexpr, COLUMNS_BY: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """masked = grad * slope(y), all [rows, columns]; summed [columns]; partials [ranges of span, columns]."""
+    C: tl.constexpr = tl.float64 if grad.dtype.element_ty == tl.float64 else tl.float32
+    columns = columns // COLUMNS_BY * COLUMNS_BY
+    negative_slope = number(negative_slope, C)
+    tiles = tl.cdiv(columns, COLUMNS).to(tl.int32)
+    tile = tl.program_id(0) % tiles
+    part = (tl.program_id(0) // tiles).to(tl.int64)
+    column = tile.to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    inside_columns = (column < columns)[None, :]
+    first = part * span
+    total = tl.zeros([ROWS, COLUMNS], C)
+    for base in range(first, tl.minimum(first + span, rows), ROWS):
+        row = base + tl.arange(0, ROWS)
+        at = row[:, None] * columns + column[None, :]
+        total += _mask_tile(grad, y, masked, at, (row < rows)[:, None] & inside_columns, negative_slope, C)
+    if BIAS:
+        tl.store(partials + part * columns + column, tl.sum(total, 0), mask=column < columns)
+        tl.debug_barrier()  # every thread's stores are issued before one thread announces them
+        ranges = tl.num_programs(0) // tiles
+        if tl.atomic_add(arrived + tile, 1, sem="acq_rel") == ranges - 1:
+            tl.store(arrived + tile, 0)
+            add_up_columns(partials, summed, column, ranges, columns, ROWS, COLUMNS, C)
+
+
+@Kernel
+def backward_planes_kernel(
+    grad, y, masked, summed, partials, arrived,
+    outer: tl.int64, channels: tl.int64, inner: tl.int64, ranges: tl.int64, span: tl.int64,
+    negative_slope: tl.float64, INNER_BY: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr,
+):  # fmt: skip
+    """masked = grad * slope(y), all [outer, channels, inner]; summed [channels]; partials [channels, ranges].
+
+    A channel's tiles of OUTER x INNER are numbered, and span of them make a range.
+    """
+    C: tl.constexpr = tl.float64 if grad.dtype.element_ty == tl.float64 else tl.float32
+    inner = inner // INNER_BY * INNER_BY
+    negative_slope = number(negative_slope, C)
+    ranges = ranges.to(tl.int32)
+    span = span.to(tl.int32)
+    channel = (tl.program_id(0) // ranges).to(tl.int64)
+    inner_tiles = tl.cdiv(inner, INNER).to(tl.int32)
+    tiles = inner_tiles * tl.cdiv(outer, OUTER).to(tl.int32)
+    first = tl.program_id(0) % ranges * span
+    total = tl.zeros([OUTER, INNER], C)
+    for tile in range(first, tl.minimum(first + span, tiles)):
+        sample = (tile // inner_tiles).to(tl.int64) * OUTER + tl.arange(0, OUTER)
+        place = (tile % inner_tiles).to(tl.int64) * INNER + tl.arange(0, INNER)
+        at = (sample * channels + channel)[:, None] * inner + place[None, :]
+        inside = (sample < outer)[:, None] & (place < inner)[None, :]
+        total += _mask_tile(grad, y, masked, at, inside, negative_slope, C)
+    tl.store(partials + tl.program_id(0), tl.sum(total))
+    tl.debug_barrier()
+    if tl.atomic_add(arrived + channel, 1, sem="acq_rel") == ranges - 1:
+        tl.store(arrived + channel, 0)
+        total = add_up(partials + channel * ranges, 0, ranges, FINISH, C)
+        tl.store(summed + channel, total.to(summed.dtype.element_ty))
+
+
+def _tile(rows: int, columns: int, widest: int, dtype: torch.dtype) -> tuple[int, int]:
+    """Rows and columns of a tile that keeps every thread busy."""
+    elements = threads() * _LOADS * 16 // dtype.itemsize
+    width = min(triton.next_power_of_2(columns), widest, elements)
+    return min(triton.next_power_of_2(rows), elements // width), width
+
+
+def _matrix(layout: tuple[int, int, int]) -> tuple[int, int, bool]:
+    """Rows, columns, and whether the columns are channels."""
+    outer, channels, inner = layout
+    return (outer, channels, True) if inner == 1 else (outer * channels, inner, False)
+
+
+def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+    dense, layout, _ = channel_layout(input, dim)
+    output = torch.empty_like(dense)  # in the same order
+    bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+    return output
+
+
+def bias_leaky_relu_into(
+    output: Tensor, input: Tensor, layout: tuple[int, int, int], bias: Tensor | None, negative_slope: float
+) -> None:
+    """Both in the order that ``layout`` describes; they may be the same."""
+    if input.numel() == 0:
+        return
+    rows, columns, along_columns = _matrix(layout)
+    tile = _tile(rows, columns, 1024, input.dtype)
+    forward_kernel.launch(
+        triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1]),
+        (input, None if bias is None else bias.contiguous(), output),
+        (rows, columns, layout[1], negative_slope),
+        (bias is not None, along_columns, divisor(columns), *tile),
+    )
+
+
+def bias_leaky_relu_backward(
+    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    dense, layout, channels_last = channel_layout(output, dim)
+    grad = grad.movedim(dim, -1).contiguous() if channels_last else grad.contiguous()
+    masked = torch.empty_like(dense)
+    return masked, mask_into(masked, grad, dense, layout, negative_slope, with_bias)
+
+
+def mask_into(
+    masked: Tensor,
+    grad: Tensor,
+    output: Tensor,
+    layout: tuple[int, int, int],
+    negative_slope: float,
+    with_bias: bool,
+) -> Tensor | None:
+    """All in the order that ``layout`` describes; ``masked`` may be ``grad``. Returns the bias gradient."""
+    _, channels, inner = layout
+    summed = output.new_empty(channels) if with_bias else None
+    if output.numel() == 0:
+        return None if summed is None else summed.zero_()
+    if with_bias and inner > 1:
+        _mask_planes(masked, grad, output, layout, negative_slope, summed)
+        return summed
+    rows, columns, _ = _matrix(layout)
+    tile = _tile(rows, columns, 256, output.dtype)
+    column_tiles = triton.cdiv(columns, tile[1])
+    span = _span(triton.cdiv(rows, tile[0]), column_tiles) * tile[0]
+    ranges = triton.cdiv(rows, span)
+    partials = counters = None
+    if with_bias:
+        partials = output.new_empty(ranges * columns, dtype=compute_dtype(output.dtype))
+        counters = arrivals(output, column_tiles)
+    backward_rows_kernel.launch(
+        column_tiles * ranges,
+        (grad, output, masked, summed, partials, counters),
+        (rows, columns, span, negative_slope),
+        (with_bias, divisor(columns), *tile),
+    )
+    return summed
+
+
+def _mask_planes(
+    masked: Tensor,
+    grad: Tensor,
+    output: Tensor,
+    layout: tuple[int, int, int],
+    negative_slope: float,
+    summed: Tensor | None,
+) -> None:
+    outer, channels, inner = layout
+    tile = _tile(outer, inner, inner * 2, output.dtype)
+    tiles = triton.cdiv(outer, tile[0]) * triton.cdiv(inner, tile[1])
+    span = _span(tiles, channels)
+    ranges = triton.cdiv(tiles, span)
+    partials = output.new_empty(channels * ranges, dtype=compute_dtype(output.dtype))
+    backward_planes_kernel.launch(
+        channels * ranges,
+        (grad, output, masked, summed, partials, arrivals(output, channels)),
+        (outer, channels, inner, ranges, span, negative_slope),
+        (divisor(inner), *tile),
+    )
+
+
+def _span(tiles: int, others: int) -> int:
+    """Tiles in a range, where there are so many ranges for each of ``others``."""
+    span: int = triton.cdiv(tiles, max(1, _MAX_PROGRAMS // others))
+    return max(_MIN_TILES, span)

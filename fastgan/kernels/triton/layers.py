@@ -1,0 +1,96 @@
+"""Linear layers: our product with its epilogue, or the library's and a pass over its result.
+
+Which one serves is decided here. Not measured on a GPU yet: small products are bound by launches and by
+passes over memory, which the epilogue saves; large ones by the matrix units, where the libraries are best.
+``FASTGAN_PRODUCTS=fused`` or ``library`` decides for all that either can do.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.triton import products
+from fastgan.kernels.triton.bias_leaky_relu import (
+    bias_leaky_relu_backward,
+    bias_leaky_relu_into,
+    mask_into,
+)
+
+
+class Product(Enum):
+    FUSED = "fused"
+    LIBRARY = "library"
+
+
+_FUSED_UP_TO = 1 << 33  # multiply-adds
+_NARROW = 16  # a tile's least width: with fewer output features forward is a matrix-vector product
+_FROM_ENVIRONMENT = os.environ.get("FASTGAN_PRODUCTS")
+if _FROM_ENVIRONMENT not in (None, *(p.value for p in Product)):
+    raise ValueError(f"FASTGAN_PRODUCTS must be 'fused' or 'library', but is {_FROM_ENVIRONMENT!r}")
+_forced = None if _FROM_ENVIRONMENT is None else Product(_FROM_ENVIRONMENT)
+
+
+def choose(dtype: torch.dtype, multiply_adds: int) -> Product:
+    if dtype is torch.float64 or multiply_adds == 0:
+        return Product.LIBRARY
+    if _forced is not None:
+        return _forced
+    return Product.FUSED if multiply_adds <= _FUSED_UP_TO else Product.LIBRARY
+
+
+def _choose_forward(input: Tensor, weight: Tensor) -> Product:
+    if weight.shape[0] < _NARROW and _forced is None:
+        return Product.LIBRARY
+    return choose(input.dtype, input.numel() * weight.shape[0])
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if _choose_forward(input, weight) is Product.FUSED:
+        return products.forward(input, weight, bias, None)
+    return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
+
+
+def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
+    if _choose_forward(input, weight) is Product.FUSED:
+        return products.forward(input, weight, bias, negative_slope)
+    output = torch.mm(input, weight.t())
+    bias_leaky_relu_into(output, output, (*output.shape, 1), bias, negative_slope)
+    return output
+
+
+def linear_leaky_relu_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+    return dgrad(dz, weight) if needs[0] else None, wgrad(dz, input) if needs[1] else None, db
+
+
+def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
+    if choose(grad.dtype, grad.numel() * weight.shape[1]) is Product.FUSED:
+        return products.dgrad(grad, weight)[0]
+    return torch.mm(grad, weight)
+
+
+def dgrad_leaky_relu(
+    grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    if choose(grad.dtype, grad.numel() * weight.shape[1]) is Product.FUSED:
+        return products.dgrad(grad, weight, output, negative_slope, with_bias)
+    masked = torch.mm(grad, weight)
+    layout = (*masked.shape, 1)
+    return masked, mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias)
+
+
+def wgrad(grad: Tensor, input: Tensor) -> Tensor:
+    if choose(grad.dtype, grad.numel() * input.shape[1]) is Product.FUSED:
+        return products.wgrad(grad, input)
+    return torch.mm(grad.t(), input)

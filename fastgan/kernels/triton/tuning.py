@@ -1,0 +1,152 @@
+"""Which tile a matrix product uses: candidates by GPU and shape class, and how one of them is chosen.
+
+The first candidate is the fixed choice: with ``FASTGAN_AUTOTUNE=0``, while a graph is captured, and in the
+interpreter. Otherwise the first product of a class times them, once a process, in a second or two. The
+choice never shows in the result: within a class every candidate sums in the same order, so depth is the
+same for all, and where columns are summed too, all but the number of stages.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import Enum
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+from triton.runtime import driver
+
+from fastgan.kernels.triton.launch import INTERPRETING
+
+
+class Kind(Enum):
+    FORWARD = "forward"
+    DGRAD = "dgrad"
+    DGRAD_WITH_SUMS = "dgrad with column sums"
+    WGRAD = "wgrad"
+
+
+class Config(NamedTuple):
+    """A tile of the result, the depth of a step, and how it is compiled."""
+
+    rows: int
+    columns: int
+    depth: int
+    num_warps: int
+    num_stages: int
+
+    def shared_memory(self, itemsize: int) -> int:
+        return self.num_stages * (self.rows + self.columns) * self.depth * itemsize
+
+
+class Shape(Enum):
+    FLAT = "fewer than 32 rows"
+    SMALL = "fewer than 64 tiles of 128 x 128"
+    LARGE = "64 tiles or more"
+
+
+def shape_class(rows: int, columns: int) -> Shape:
+    if rows < 32:
+        return Shape.FLAT
+    return Shape.SMALL if rows * columns < 64 * 128 * 128 else Shape.LARGE
+
+
+# Half types, and float32 where TF32 is allowed, which takes half the depth in the same bytes.
+_TENSOR_CORES = {
+    "ampere": {
+        Shape.FLAT: [(16, 64, 64, 4, 4), (16, 128, 64, 4, 3)],
+        Shape.SMALL: [(64, 64, 64, 4, 3), (64, 32, 64, 4, 4), (32, 64, 64, 4, 4), (64, 128, 64, 4, 3)],
+        Shape.LARGE: [(128, 128, 64, 8, 3), (128, 64, 64, 4, 3), (64, 128, 64, 4, 3)],
+    },
+    "hopper": {
+        Shape.FLAT: [(16, 64, 64, 4, 4), (16, 128, 64, 4, 4)],
+        Shape.SMALL: [(64, 64, 64, 4, 4), (64, 32, 64, 4, 5), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4)],
+        Shape.LARGE: [
+            (128, 128, 64, 8, 4),
+            (128, 256, 64, 8, 3),
+            (128, 128, 64, 4, 4),
+            (64, 256, 64, 4, 4),
+            (128, 64, 64, 4, 4),
+        ],
+    },
+    "blackwell": {
+        Shape.FLAT: [(16, 64, 64, 4, 4), (16, 128, 64, 4, 4)],
+        Shape.SMALL: [(64, 64, 64, 4, 4), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4)],
+        Shape.LARGE: [(128, 128, 64, 8, 4), (128, 256, 64, 8, 3), (128, 128, 64, 4, 4), (128, 64, 64, 4, 4)],
+    },
+    "cdna": {
+        Shape.FLAT: [(16, 64, 64, 4, 2), (16, 128, 64, 4, 2)],
+        Shape.SMALL: [(64, 64, 64, 4, 2), (64, 32, 64, 4, 2), (32, 64, 64, 4, 2)],
+        Shape.LARGE: [(128, 128, 64, 8, 2), (128, 128, 64, 4, 2), (128, 64, 64, 4, 2)],
+    },
+}
+# Exact float32 runs on the ordinary cores, whose operands all pass through registers: small tiles.
+_EXACT = {
+    Shape.FLAT: [(16, 32, 32, 4, 3)],
+    Shape.SMALL: [(32, 32, 32, 4, 3), (32, 64, 32, 4, 3)],
+    Shape.LARGE: [(64, 64, 32, 4, 3), (64, 64, 32, 8, 3)],
+}
+
+
+def candidates(
+    family: str, shape: Shape, kind: Kind, dtype: torch.dtype, shared_memory: int, tf32: bool
+) -> list[Config]:
+    """The fixed choice first; only what fits ``shared_memory`` bytes."""
+    exact = dtype is torch.float32 and not tf32
+    itemsize = dtype.itemsize
+    configs = [Config(*each) for each in (_EXACT if exact else _TENSOR_CORES[family])[shape]]
+    if itemsize == 4 and not exact:
+        configs = [c._replace(depth=c.depth // 2) for c in configs]
+    fitting = [c for c in configs if c.shared_memory(itemsize) <= shared_memory] or [
+        configs[0]._replace(num_stages=2)
+    ]
+    if kind is not Kind.DGRAD_WITH_SUMS:
+        return fitting
+    first = fitting[0]
+    return [first._replace(num_stages=n) for n in (first.num_stages, first.num_stages - 1) if n > 1]
+
+
+@cache
+def _device(index: int) -> tuple[str, int]:
+    """The family of a GPU, and its shared memory for a block in bytes."""
+    if INTERPRETING:
+        return "ampere", 1 << 30
+    target = driver.active.get_current_target()
+    shared_memory: int = driver.active.utils.get_device_properties(index)["max_shared_mem"]
+    if target.backend == "hip":
+        return "cdna", shared_memory
+    if target.arch >= 120:  # a workstation's Blackwell has Ampere's matrix instructions
+        return "ampere", shared_memory
+    return "blackwell" if target.arch >= 100 else "hopper" if target.arch >= 90 else "ampere", shared_memory
+
+
+def tf32_is_allowed() -> bool:
+    return bool(torch.backends.cuda.matmul.fp32_precision == "tf32")
+
+
+_chosen: dict[tuple[object, ...], Config] = {}
+
+
+def run(product: Callable[[Config], None], kind: Kind, result: Tensor, depth: int) -> None:
+    """Run a product with the configuration for the GPU and shape class of its result."""
+    shape = shape_class(*result.shape)
+    tf32 = tf32_is_allowed()
+    key = (result.get_device(), kind, shape, result.dtype, tf32, depth >= 1024)
+    config = _chosen.get(key)
+    if config is None:
+        family, shared_memory = _device(result.get_device())
+        fixed, *others = candidates(family, shape, kind, result.dtype, shared_memory, tf32)
+        config = fixed
+        if others and not INTERPRETING and os.environ.get("FASTGAN_AUTOTUNE") != "0":
+            if torch.cuda.is_current_stream_capturing():
+                product(fixed)  # nothing may be timed now; another call may choose
+                return
+            config = min(
+                (fixed, *others),
+                key=lambda each: triton.testing.do_bench(lambda: product(each), warmup=5, rep=20),
+            )
+        _chosen[key] = config
+    product(config)
