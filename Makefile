@@ -1,6 +1,7 @@
 # make demo    train the default GAN and draw what it makes
 # make test    the tests
 # make bench   the benchmarks, against eager PyTorch and torch.compile
+# make kernels compile every Triton kernel for four GPUs, and write docs/kernels.md
 # make lint    ruff and mypy
 # Each sets up everything it needs in .venv; PYTHON and VENV choose others.
 
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f)
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test bench kernels lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
@@ -19,6 +20,9 @@ test: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/pytest benchmarks
+
+kernels: $(VENV)/installed
+	$(BIN)/python -m benchmarks.kernels
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

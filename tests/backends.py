@@ -31,6 +31,10 @@ class Backend:
         return f"{self.name}-{self.instruction_set}" if self.instruction_set else self.name
 
     @property
+    def is_interpreted(self) -> bool:
+        return self.name == "triton" and self.device == "cpu"
+
+    @property
     def why_not(self) -> str | None:
         """Why it cannot run here."""
         return kernels.why_not(self.name, torch.device(self.device))

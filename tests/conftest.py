@@ -13,6 +13,7 @@ from backends import BACKENDS, INSTRUCTION_SETS, VARIANTS, Backend
 
 import fastgan
 
+sys.path.append(str(Path(__file__).parents[1]))  # for benchmarks; last, as another fastgan may be under test
 # Where test_sanitizers.py has the package that its run must test, and no other.
 assert Path(fastgan.__file__).is_relative_to(os.environ.get("FASTGAN_TESTED", "/"))
 
@@ -31,6 +32,19 @@ def as_parameters(backends: list[Backend]) -> list[object]:
         )
         for b in backends
     ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The interpreter, ten thousand times slower than a GPU, leaves out what is marked ``long``."""
+
+    def left_out(item: pytest.Item) -> bool:
+        parameters = getattr(item, "callspec", None)
+        if parameters is None or item.get_closest_marker("long") is None:
+            return False
+        return any(isinstance(p, Backend) and p.is_interpreted for p in parameters.params.values())
+
+    config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
+    items[:] = [item for item in items if not left_out(item)]
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ def available_gib() -> float:
     return int(re.search(r"MemAvailable:\s+(\d+)", meminfo.read_text())[1]) * 1024 / GIB
 
 
+@pytest.mark.long
 @pytest.mark.skipif(available_gib() < 14, reason="needs 14 GiB of available memory")
 def test_more_than_2_to_the_31_elements(backend: Backend) -> None:
     if backend.name == "reference":

@@ -20,7 +20,8 @@ _MATRIX = re.compile(r"^(HGMMA|IGMMA|QGMMA|HMMA|DMMA|UTC\w*MMA|v_mfma)")
 @dataclass(frozen=True)
 class Code:
     registers: int
-    spills: int  # instructions that move registers to and from memory
+    spills: int  # to memory: instructions that do it, or on AMD registers
+    scalar_spills: int  # AMD: of scalar registers, into lanes of vector registers
     shared: int  # bytes
     instructions: int
     wide_loads: int  # of 16 bytes, global
@@ -58,6 +59,7 @@ def _read_sass(sass: str, usage: str, shared: int) -> Code:
     return Code(
         registers=int(registers[1]),
         spills=sum(name.startswith(("STL", "LDL")) for name in names),
+        scalar_spills=0,
         shared=shared,
         instructions=len(names),
         wide_loads=sum(map(_is_wide, names)),
@@ -80,7 +82,8 @@ def _read_amdgcn(text: str, shared: int) -> Code:
 
     return Code(
         registers=note("vgpr_count"),
-        spills=note("vgpr_spill_count") + note("sgpr_spill_count"),
+        spills=note("vgpr_spill_count"),
+        scalar_spills=note("sgpr_spill_count"),
         shared=shared,
         instructions=len(names),
         wide_loads=sum(n.startswith(("global_load_dwordx4", "buffer_load_dwordx4")) for n in names),

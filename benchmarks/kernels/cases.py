@@ -70,6 +70,7 @@ def _products() -> Iterator[Case]:
     for kind in ("forward", "dgrad", "wgrad"):
         yield Case(f"{kind}, small", _product(kind, 128, 256, 256), dtypes, multiplies=True)
         yield Case(f"{kind}, large", _product(kind, 2048, 1024, 1024), dtypes, multiplies=True)
+    yield Case("wgrad, tall", _product("wgrad", 65536, 256, 256), dtypes, multiplies=True)
     yield Case("forward, 16 rows", _product("forward", 16, 256, 256), dtypes, multiplies=True)
 
 

@@ -116,8 +116,8 @@ def backward_planes_kernel(
     tl.debug_barrier()
     if tl.atomic_add(arrived + channel, 1, sem="acq_rel") == ranges - 1:
         tl.store(arrived + channel, 0)
-        total = add_up(partials + channel * ranges, 0, ranges, FINISH, C)
-        tl.store(summed + channel, total.to(summed.dtype.element_ty))
+        summed_up = add_up(partials + channel * ranges, 0, ranges, FINISH, C)
+        tl.store(summed + channel, summed_up.to(summed.dtype.element_ty))
 
 
 def _tile(rows: int, columns: int, widest: int, dtype: torch.dtype) -> tuple[int, int]:

@@ -268,8 +268,8 @@ def head_loss_and_grad(
 
 
 def _tile(width: int, dtype: torch.dtype) -> tuple[int, int]:
-    """Rows and columns of a tile: 16 features a thread, fewer where they take two registers."""
-    elements = threads() * (8 if dtype is torch.float64 else 16)
+    """Rows and columns of a tile: 16 features a thread, or 4 of float64."""
+    elements = threads() * (4 if dtype is torch.float64 else 16)
     columns = min(triton.next_power_of_2(max(width, 1)), _WIDEST, elements)
     return elements // columns, columns
 

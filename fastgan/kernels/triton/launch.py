@@ -95,7 +95,9 @@ def on_amd() -> bool:
 
 def threads() -> int:
     """Threads of a program of four warps. More in the interpreter, which pays for operations alone."""
-    return 256 if INTERPRETING or on_amd() else 128
+    if INTERPRETING:
+        return 1024
+    return 256 if on_amd() else 128
 
 
 def divisor(size: int) -> int:

@@ -32,9 +32,10 @@ from fastgan.kernels.triton.scalar_math import (
 def _steps() -> int:
     """Blocks in a tile. With 8 lanes a thread's product of 64 factors stays below 2^64.
 
-    They are unrolled, and AMD's compiler then runs out of scalar registers for the comparisons.
+    They are unrolled, and AMD's compiler then runs out of scalar registers for the comparisons. The
+    interpreter shall have several tiles in small tensors.
     """
-    return 2 if on_amd() else 8
+    return 2 if INTERPRETING or on_amd() else 8
 
 
 _MAX_RANGES = 2048  # a tensor: enough to fill any GPU, few enough for one program to add up
@@ -71,6 +72,16 @@ def _tile(
 
 
 @triton.jit
+def _log_of_lanes(product, BLOCK: tl.constexpr, LANES: tl.constexpr):
+    """log(1 + product), each of the LANES neighbours that a thread holds multiplied into one."""
+    if LANES == 1:
+        return log1p_nonnegative(product)
+    else:
+        first, second = tl.split(tl.reshape(product, [BLOCK // 2, 2]))
+        return _log_of_lanes(product_minus_one(first, second), BLOCK // 2, LANES // 2)
+
+
+@triton.jit
 def _sum_range(
     x, grad, start, stop, label, slope_scale,
     LABEL: tl.constexpr, BLOCK: tl.constexpr, LANES: tl.constexpr, STEPS: tl.constexpr,
@@ -91,9 +102,7 @@ def _sum_range(
                 x, grad, start + tile * TILE + step * BLOCK, 0, label, slope_scale, product, linear, mean,
                 saturation, LABEL, BLOCK, STATS, GRAD, False, C, EXACT,
             )  # fmt: skip
-        logs += log1p_nonnegative(
-            tl.reduce(tl.reshape(product, [BLOCK // LANES, LANES]), 1, product_minus_one)
-        )
+        logs += _log_of_lanes(product, BLOCK, LANES)
     rest = start + full * TILE
     if rest < stop:
         product = zero
@@ -102,9 +111,7 @@ def _sum_range(
                 x, grad, base, stop - base, label, slope_scale, product, linear, mean, saturation,
                 LABEL, BLOCK, STATS, GRAD, True, C, EXACT,
             )  # fmt: skip
-        logs += log1p_nonnegative(
-            tl.reduce(tl.reshape(product, [BLOCK // LANES, LANES]), 1, product_minus_one)
-        )
+        logs += _log_of_lanes(product, BLOCK, LANES)
     return tl.sum(linear) + tl.sum(logs), tl.sum(mean), tl.sum(saturation)
 
 
@@ -330,7 +337,7 @@ def loss_and_grad(
     return value, grads, stats
 
 
-_POINTWISE_STEPS = 2 if INTERPRETING else 4
+_POINTWISE_STEPS = 1 if INTERPRETING else 4
 
 
 def loss_backward(

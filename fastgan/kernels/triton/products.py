@@ -110,7 +110,7 @@ def product_kernel(
             tl.store(arrived + tile, 0)
             total = tl.zeros([ROWS, COLUMNS], tl.float32)
             at_part = partials + at
-            for _ in range(parts):
+            for _part in range(parts):
                 total += tl.load(at_part, mask=inside_both, other=0.0)
                 at_part += rows * columns
             tl.store(c + at, total.to(c.dtype.element_ty), mask=inside_both)

@@ -1,0 +1,118 @@
+"""``python -m benchmarks.kernels``: compiles every kernel for every GPU and writes docs/kernels.md.
+
+With ``--target sm_90`` it prints one target's kernels as JSON lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+
+from benchmarks.kernels.driver import TARGETS, pretend
+
+_ROOT = Path(__file__).parents[2]
+BUDGET = 20  # instructions for each bf16 element of the discriminator loss
+_FULL_TILE = 64  # elements a thread has in a tile of that kernel
+
+_HEAD = """# The Triton kernels, compiled
+
+What `make kernels` found: every kernel compiled ahead of time for four GPUs on a machine that has none, with
+Triton {triton} and torch {torch}. Products are compiled with every tile that tuning may choose. It says how
+the code looks, not how fast it runs.
+
+- *spills*: instructions of the machine code that move registers to and from memory; for AMD, spilled vector
+  registers. Scalar registers that AMD's compiler keeps in lanes of vector registers stand in brackets.
+- *shared*: bytes of shared memory.
+- *16 bytes*: instructions that load 16 bytes from global memory, to registers or to shared memory.
+- *matrix*: the matrix instruction. float32 is multiplied exactly, on the ordinary cores, unless PyTorch
+  allows TF32.
+
+On sm_90 the bf16 discriminator loss with statistics takes **{per_element:.1f} instructions an element**, in
+the loop over whole tiles, of which a thread's share is {tile} elements; the goal is at most {budget}.
+"""
+_COLUMNS = (
+    "| kernel | dtype | tile | warps | registers | spills | shared | instructions | 16 bytes | matrix |"
+)
+
+
+def compile_all(target: str, dtypes: list[str], every_candidate: bool) -> None:
+    pretend(target)
+    from benchmarks.kernels.assembly import read
+    from benchmarks.kernels.cases import CASES, compile_case
+
+    for case in CASES:
+        for dtype in case.dtypes:
+            name = str(dtype).removeprefix("torch.")
+            if dtypes and name not in dtypes:
+                continue
+            for tile, compiled in compile_case(case, dtype, every_candidate):
+                row = {"case": case.name, "dtype": name, "tile": tile, "warps": compiled.metadata.num_warps}
+                row |= {"streams": case.streams, "multiplies": case.multiplies}
+                print(json.dumps(row | asdict(read(compiled))), flush=True)
+
+
+def rows(target: str, *options: str) -> list[dict[str, Any]]:
+    """One target's kernels, compiled in a process of its own: a process has one driver."""
+    command = [sys.executable, "-m", "benchmarks.kernels", "--target", target, *options]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=_ROOT)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
+    """Of the bf16 discriminator loss with statistics: the longest of its loops over whole tiles."""
+    (kernel,) = (
+        k for k in kernels if k["case"] == "discriminator loss, with statistics" and k["dtype"] == "bfloat16"
+    )
+    # A whole tile is loaded 8 elements at a time.
+    tiles = [count for count, wide in kernel["loops"] if wide == _FULL_TILE // 8]
+    return max(tiles) / _FULL_TILE
+
+
+def write_document(path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        found = dict(zip(TARGETS, pool.map(rows, TARGETS), strict=True))
+    text = _HEAD.format(
+        triton=triton.__version__,
+        torch=torch.__version__.partition("+")[0],
+        per_element=instructions_per_element(found["sm_90"]),
+        tile=_FULL_TILE,
+        budget=BUDGET,
+    )
+    for target, kernels in found.items():
+        text += f"\n## {target}\n\n{_COLUMNS}\n" + "|---" * 3 + "|--:" * 6 + "|---|\n"
+        text += "".join(map(_line, kernels))
+    path.write_text(text)
+
+
+def _line(k: dict[str, Any]) -> str:
+    spills = f"{k['spills']} ({k['scalar_spills']})" if k["scalar_spills"] else k["spills"]
+    cells = [k["case"], k["dtype"], k["tile"], k["warps"], k["registers"], spills]
+    cells += [f"{k['shared']:,}", f"{k['instructions']:,}", k["wide_loads"], k["matrix"]]
+    return "| " + " | ".join(map(str, cells)) + " |\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
+    parser.add_argument("--target", choices=TARGETS)
+    parser.add_argument("--dtype", action="append", default=[], help="all, unless given")
+    parser.add_argument("--first", action="store_true", help="of a product's tiles the fixed choice alone")
+    options = parser.parse_args()
+    if options.target:
+        compile_all(options.target, options.dtype, not options.first)
+    else:
+        write_document(_ROOT / "docs/kernels.md")
+
+
+if __name__ == "__main__":
+    main()
