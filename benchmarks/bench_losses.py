@@ -10,7 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import fastgan
-from fastgan.ops import discriminator_loss_reference, generator_loss_reference
+from fastgan.ops import (
+    discriminator_head_loss_reference,
+    discriminator_loss_reference,
+    generator_loss_reference,
+)
 
 SIZES = [128, 4096, 2**20, 2**24]
 
@@ -49,3 +53,19 @@ def test_generator_loss(compete: Callable[..., None], size: int) -> None:
         "fastgan": fastgan.generator_loss,
     }
     compete(forwards, [_logits(size)])
+
+
+def discriminator_head_bce(real: Tensor, fake: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return discriminator_bce(F.linear(real, weight, bias), F.linear(fake, weight, bias))
+
+
+@pytest.mark.parametrize(("rows", "width"), [(128, 256), (1024, 1024), (16384, 1024)])
+def test_discriminator_head(compete: Callable[..., None], rows: int, width: int) -> None:
+    forwards = {
+        "reference": discriminator_head_loss_reference,
+        "eager": discriminator_head_bce,
+        "torch.compile": torch.compile(discriminator_head_bce, dynamic=False),
+        "fastgan": fastgan.discriminator_head_loss,
+    }
+    shapes = (rows, width), (rows, width), (1, width), (1,)
+    compete(forwards, [torch.randn(shape).div_(shape[-1] ** 0.5).requires_grad_() for shape in shapes])

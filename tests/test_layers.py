@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from backends import Backend
+from backends import BACKENDS, Backend
 from oracle import DTYPES, VIEWS, check, off_the_kink
 from torch import Tensor
 
@@ -150,7 +150,7 @@ def check_chain(function: str, tensors: list[Tensor], with_bias: list[bool]) -> 
         ((65,), (64, 33)),
         ((130,), (96, 260)),
         # long sums, forward and in wgrad
-        ((16,), (4096, 17)),
+        pytest.param((16,), (4096, 17), marks=pytest.mark.long),
         ((4096,), (16, 17)),
     ],
     ids=str,
@@ -190,6 +190,23 @@ def test_linear_leaky_relu_by_each_product(
         check_chain("linear", tensors, [True])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("product", ["fused", "library"])
+@pytest.mark.parametrize("features", [(13, 16, 9, 1), (40, 300, 7)], ids=str)
+def test_mlp_by_each_product_of_triton(
+    monkeypatch: pytest.MonkeyPatch, product: str, dtype: torch.dtype, features: tuple[int, ...]
+) -> None:
+    (backend,) = (b for b in BACKENDS if b.name == "triton")
+    if backend.why_not is not None:
+        pytest.skip(backend.why_not)
+    from fastgan.kernels.triton import layers
+
+    monkeypatch.setattr(layers, "_forced", layers.Product(product))
+    with fastgan.use_backend("triton"):
+        tensors = off_the_kink((300,), features, dtype, backend.device)
+        check_chain("mlp", tensors, [True] * (len(features) - 1))
+
+
 @dtypes
 @pytest.mark.parametrize("rows", [(), (0,), (1,), (65,), (2, 3)], ids=str)
 @pytest.mark.parametrize(
@@ -202,10 +219,19 @@ def test_mlp(backend: Backend, dtype: torch.dtype, rows: Shape, with_bias: list[
 
 @dtypes
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_mlp_strides_and_wide_layers(
-    backend: Backend, dtype: torch.dtype, view: Callable[[Tensor], Tensor]
+@pytest.mark.parametrize(
+    ("rows", "features"),
+    [(33, (20, 17, 16, 3)), pytest.param(128, (144, 256, 160, 32), marks=pytest.mark.long)],
+    ids=["small", "wide"],
+)
+def test_mlp_strides(
+    backend: Backend,
+    dtype: torch.dtype,
+    view: Callable[[Tensor], Tensor],
+    rows: int,
+    features: Shape,
 ) -> None:
-    tensors = off_the_kink((128,), (144, 256, 160, 32), dtype, backend.device)
+    tensors = off_the_kink((rows,), features, dtype, backend.device)
     check_chain("mlp", [view(t) for t in tensors], [True] * 3)
 
 
