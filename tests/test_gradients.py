@@ -59,7 +59,13 @@ OPERATIONS: dict[str, Operation] = {
     "mlp-3-no_bias": mlp_of(3, False),
     "mlp-5": mlp_of(5, True),
 }
-operations = pytest.mark.parametrize(("function", "shapes"), OPERATIONS.values(), ids=OPERATIONS)
+operations = pytest.mark.parametrize(
+    ("function", "shapes"),
+    [
+        pytest.param(*operation, id=name, marks=[pytest.mark.long] if name == "mlp-5" else [])
+        for name, operation in OPERATIONS.items()
+    ],
+)
 
 
 def samples(shapes: list[tuple[int, ...]], device: str) -> list[Tensor]:
