@@ -1,9 +1,9 @@
 """From Python to a running kernel, for a third of what Triton's own launcher costs.
 
 Triton looks at every argument of every launch: for twelve of them that takes 8.3 us on a Zen 5 core, where
-ours takes 3.1 (benchmarks/bench_launch.py). Here pointers come first, then numbers, annotated so that no value
-of theirs is compiled in (a new batch size needs no new kernel), then the constants. Compiled variants then
-differ in dtypes, constants, the device, and in whether every address is a multiple of 16 bytes, as fresh
+ours takes 3.1 (benchmarks/bench_launch.py). Here pointers come first, then numbers, annotated so that no
+value of theirs is compiled in (a new batch size needs no new kernel), then the constants. Compiled variants
+then differ in dtypes, constants, the device, and in whether every address is a multiple of 16 bytes, as fresh
 tensors are; other addresses go Triton's way.
 """
 
