@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+import cuda_on_host
 import torch
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
+    if cuda_on_host.why_not() is None:
+        cuda_on_host.load()  # before fastgan looks for its CUDA kernels
 
 import fastgan
 from fastgan import kernels
@@ -32,7 +35,7 @@ class Backend:
 
     @property
     def is_interpreted(self) -> bool:
-        return self.name == "triton" and self.device == "cpu"
+        return self.name in ("cuda", "triton") and self.device == "cpu"
 
     @property
     def why_not(self) -> str | None:
@@ -40,10 +43,12 @@ class Backend:
         return kernels.why_not(self.name, torch.device(self.device))
 
 
+GPU = "cuda" if torch.cuda.is_available() else "cpu"  # on the CPU: kernels on the host, and interpreted
 BACKENDS = [
     Backend("reference"),
     Backend("cpp"),
-    Backend("triton", device="cuda" if torch.cuda.is_available() else "cpu"),
+    Backend("cuda", device=GPU),
+    Backend("triton", device=GPU),
 ]
 # The same, and the cpp kernels once for each instruction set that this machine runs.
 VARIANTS = BACKENDS + [Backend("cpp", instruction_set=name) for name in INSTRUCTION_SETS[:-1]]

@@ -7,7 +7,7 @@
 
 #include "huge_pages.h"
 #include "parallel.h"
-#include "storage.h"
+#include "../storage.h"
 
 namespace fastgan {
 namespace {

@@ -5,7 +5,7 @@
 // order of sums belong to losses.cpp and bias_leaky_relu.cpp.
 #pragma once
 
-#include "types.h"
+#include "../types.h"
 
 namespace fastgan {
 

@@ -1,9 +1,9 @@
 """Which backend serves a tensor.
 
 A backend is one module with the functions of :class:`Backend`: plain tensors in, new plain tensors out,
-no autograd. CPU tensors are served by ``cpp``, then ``reference``; CUDA and ROCm tensors by ``triton``, then
-``reference``. A choice that is not the best one for the device warns once, with the reason; a backend
-forced by :func:`use_backend` or ``FASTGAN_BACKEND`` never falls back.
+no autograd. CPU tensors are served by ``cpp``, then ``reference``; CUDA and ROCm tensors by ``cuda``, then
+``triton``, then ``reference``. A choice that is not the best one for the device warns once, with the reason;
+a backend forced by :func:`use_backend` or ``FASTGAN_BACKEND`` never falls back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fastgan.kernels import extension, reference
+from fastgan.kernels import cuda, extension, reference
 
 Logits = tuple[Tensor, ...]
 Labels = tuple[float, ...]
@@ -152,9 +152,9 @@ class Backend(Protocol):
         """``grad.T @ input``, [M, K]."""
 
 
-BACKENDS: tuple[str, ...] = ("cpp", "triton", "reference")
+BACKENDS: tuple[str, ...] = ("cpp", "cuda", "triton", "reference")
 # The best first. Other devices: the reference.
-_PREFERRED = {"cpu": ("cpp", "reference"), "cuda": ("triton", "reference")}
+_PREFERRED = {"cpu": ("cpp", "reference"), "cuda": ("cuda", "triton", "reference")}
 
 
 @cache
@@ -168,7 +168,7 @@ def load(name: str) -> Backend:
         from fastgan.kernels import triton
 
         return triton
-    return extension if name == "cpp" else reference
+    return {"cpp": extension, "cuda": cuda}.get(name, reference)
 
 
 @cache
@@ -198,7 +198,7 @@ def use_backend(name: str) -> Iterator[None]:
     its forward pass, wherever it runs.
 
     Args:
-        name: "cpp", "triton" or "reference".
+        name: "cpp", "cuda", "triton" or "reference".
 
     Raises:
         ValueError: no backend has that name.
@@ -222,7 +222,7 @@ def report() -> list[tuple[str, str | None]]:
     gpu = torch.device("cuda")
     return [
         ("cpp", why_not("cpp", torch.device("cpu"))),
-        ("cuda", why_not("cpp", gpu)),
+        ("cuda", why_not("cuda", gpu)),
         ("triton", why_not("triton", gpu)),
         ("reference", None),
     ]

@@ -5,20 +5,20 @@
 
 namespace fastgan {
 
-static inline int64_t bytes_of(DType dtype) {
+FASTGAN_HD int64_t bytes_of(DType dtype) {
   constexpr int64_t kBytes[4] = {8, 4, 2, 2};
   return kBytes[static_cast<int>(dtype)];
 }
 
 // base + offset elements; null stays null.
-static inline const void* advance(const void* base, int64_t offset, DType dtype) {
+FASTGAN_HD const void* advance(const void* base, int64_t offset, DType dtype) {
   return base == nullptr ? nullptr : static_cast<const char*>(base) + offset * bytes_of(dtype);
 }
-static inline void* advance(void* base, int64_t offset, DType dtype) {
+FASTGAN_HD void* advance(void* base, int64_t offset, DType dtype) {
   return const_cast<void*>(advance(static_cast<const void*>(base), offset, dtype));
 }
 
-static inline double load_element(const void* from, DType dtype) {
+FASTGAN_HD double load_element(const void* from, DType dtype) {
   switch (dtype) {
     case DType::f64: return load(*static_cast<const double*>(from));
     case DType::f32: return load(*static_cast<const float*>(from));
@@ -28,7 +28,7 @@ static inline double load_element(const void* from, DType dtype) {
   return 0;
 }
 
-static inline void store_element(void* to, DType dtype, double value) {
+FASTGAN_HD void store_element(void* to, DType dtype, double value) {
   switch (dtype) {
     case DType::f64: return store(static_cast<double*>(to), value);
     case DType::f32: return store(static_cast<float*>(to), static_cast<float>(value));

@@ -1,0 +1,259 @@
+// Memory is seen as a matrix: channels innermost, a row a sample; otherwise a row is the plane of one channel of
+// one sample. A block covers a stripe of columns, 16 bytes a thread, and walks down a range of rows, which depends
+// on sizes alone. Sums of ranges are added up in order, by the block that arrives last for its columns or channel.
+#include "bias_leaky_relu.h"
+
+#include "reduce.cuh"
+
+namespace fastgan::cuda {
+namespace {
+
+struct Grid {
+  int64_t rows, columns;
+  bool aligned;            // every address, to 16 bytes
+  int across;              // threads along a row, a power of two
+  int64_t stripes;         // blocks along a row
+  int64_t span, ranges;    // rows of a block, blocks down a column
+};
+
+constexpr int kLeastSteps = 4;  // down the rows, in a block
+
+Grid make_grid(int64_t rows, int64_t columns, int width, int64_t most_blocks) {
+  Grid g{rows, columns, false, 1, 1, 1, 1};
+  while (g.across < kThreads && int64_t{g.across} * width < columns) g.across *= 2;
+  g.stripes = ceil_div(columns, int64_t{g.across} * width);
+  const int64_t step = kThreads / g.across;
+  const int64_t most_ranges = most_blocks / g.stripes > 1 ? most_blocks / g.stripes : 1;
+  const int64_t steps = ceil_div(ceil_div(rows, step), most_ranges);
+  g.span = (steps > kLeastSteps ? steps : kLeastSteps) * step;
+  g.ranges = ceil_div(rows, g.span);
+  return g;
+}
+
+// Where this thread stands: its first column, its first row, and the rows behind its block's.
+struct Place {
+  int64_t column, row, stop;
+  int step;
+};
+
+__device__ Place place(const Grid& g, int width) {
+  const int x = static_cast<int>(threadIdx.x) % g.across, y = static_cast<int>(threadIdx.x) / g.across;
+  const int64_t stripe = blockIdx.x % g.stripes, range = blockIdx.x / g.stripes;
+  const int64_t stop = (range + 1) * g.span < g.rows ? (range + 1) * g.span : g.rows;
+  return {(stripe * g.across + x) * width, range * g.span + y, stop, kThreads / g.across};
+}
+
+enum class Bias { none, of_columns, of_rows };
+
+template <class T, int V, Bias kBias>
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(const T* x, const T* bias, T* y, Grid g, int64_t channels, compute_t<T> slope) {
+  using A = compute_t<T>;
+  const Place p = place(g, V);
+  if (p.column < g.columns) {
+    A b[V] = {};
+    if (kBias == Bias::of_columns) {
+#pragma unroll
+      for (int i = 0; i < V; ++i) b[i] = load(bias[p.column + i]);
+    }
+#pragma unroll 4
+    for (int64_t row = p.row; row < p.stop; row += p.step) {
+      if (kBias == Bias::of_rows) b[0] = load(bias[row % channels]);
+      auto values = load_vector<T, V>(x + row * g.columns + p.column, g.aligned);
+#pragma unroll
+      for (int i = 0; i < V; ++i)
+        store(&values.at[i], leaky_relu(load(values.at[i]) + b[kBias == Bias::of_rows ? 0 : i], slope));
+      store_vector<T, V>(y + row * g.columns + p.column, values, g.aligned);
+    }
+  }
+}
+
+// dx = dy * slope(y) at one place; what is stored is rounded, what is summed is not.
+template <class T, int V>
+__device__ void mask(const T* dy, const T* y, T* dx, int64_t at, bool aligned, compute_t<T> slope,
+                     compute_t<T> (&sums)[V]) {
+  auto gradient = load_vector<T, V>(dy + at, aligned);
+  const auto output = load_vector<T, V>(y + at, aligned);
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    const auto masked = leaky_relu_gradient(load(gradient.at[i]), load(output.at[i]), slope);
+    sums[i] += masked;
+    store(&gradient.at[i], masked);
+  }
+  store_vector<T, V>(dx + at, gradient, aligned);
+}
+
+// The sums of a column over the threads of a block that stand in it: in the threads of the first row.
+template <class A, int V>
+__device__ void add_down(A (&sums)[V], int across) {
+  __shared__ A of_thread[kThreads * V];
+  __syncthreads();  // of_thread may still be read for earlier sums
+#pragma unroll
+  for (int i = 0; i < V; ++i) of_thread[i * kThreads + threadIdx.x] = sums[i];
+  for (int distance = kThreads / 2; distance >= across; distance /= 2) {
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < distance) {
+#pragma unroll
+      for (int i = 0; i < V; ++i)
+        of_thread[i * kThreads + threadIdx.x] += of_thread[i * kThreads + threadIdx.x + distance];
+    }
+  }
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < V; ++i) sums[i] = of_thread[i * kThreads + threadIdx.x];
+}
+
+template <class T, int V, bool kSum>
+__global__ void __launch_bounds__(kThreads) backward_rows_kernel(const T* dy, const T* y, T* dx, T* grad_bias, Grid g,
+                                                                 compute_t<T> slope, compute_t<T>* partials,
+                                                                 unsigned* counters) {
+  using A = compute_t<T>;
+  const Place p = place(g, V);
+  const bool inside = p.column < g.columns;
+  A sums[V] = {};
+  if (inside) {
+#pragma unroll 4
+    for (int64_t row = p.row; row < p.stop; row += p.step)
+      mask<T, V>(dy, y, dx, row * g.columns + p.column, g.aligned, slope, sums);
+  }
+  if (!kSum) return;
+  const int64_t stripe = blockIdx.x % g.stripes, range = blockIdx.x / g.stripes;
+  const bool in_first_row = static_cast<int>(threadIdx.x) < g.across && inside;
+  add_down(sums, g.across);
+  if (in_first_row) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) partials[range * g.columns + p.column + i] = sums[i];
+  }
+  if (!is_last_of(static_cast<unsigned>(g.ranges), counters + stripe)) return;
+#pragma unroll
+  for (int i = 0; i < V; ++i) sums[i] = 0;
+  if (inside) {
+#pragma unroll 4
+    for (int64_t each = threadIdx.x / g.across; each < g.ranges; each += p.step) {
+#pragma unroll
+      for (int i = 0; i < V; ++i) sums[i] += __ldcg(partials + each * g.columns + p.column + i);
+    }
+  }
+  add_down(sums, g.across);
+  if (in_first_row) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) store(&grad_bias[p.column + i], sums[i]);
+  }
+}
+
+// The planes of one channel, of all samples, are the rows here; ranges of them belong to a block.
+template <class T, int V>
+__global__ void __launch_bounds__(kThreads) backward_planes_kernel(const T* dy, const T* y, T* dx, T* grad_bias,
+                                                                   Grid g, int64_t channels, compute_t<T> slope,
+                                                                   compute_t<T>* partials, unsigned* counters) {
+  using A = compute_t<T>;
+  const int64_t channel = blockIdx.x / g.ranges, range = blockIdx.x % g.ranges;
+  const int x = static_cast<int>(threadIdx.x) % g.across, step = kThreads / g.across;
+  const int64_t stop = (range + 1) * g.span < g.rows ? (range + 1) * g.span : g.rows;
+  A sums[V] = {};
+  for (int64_t row = range * g.span + threadIdx.x / g.across; row < stop; row += step) {
+#pragma unroll 4
+    for (int64_t column = int64_t{x} * V; column < g.columns; column += int64_t{g.across} * V)
+      mask<T, V>(dy, y, dx, (row * channels + channel) * g.columns + column, g.aligned, slope, sums);
+  }
+  A total = 0;
+#pragma unroll
+  for (int i = 0; i < V; ++i) total += sums[i];
+  total = block_sum(total);
+  if (threadIdx.x == 0) partials[channel * g.ranges + range] = total;
+  if (!is_last_of(static_cast<unsigned>(g.ranges), counters + channel)) return;
+  total = sum_in_order(partials + channel * g.ranges, g.ranges);
+  if (threadIdx.x == 0) store(&grad_bias[channel], total);
+}
+
+constexpr int64_t kManyBlocks = int64_t{1} << 30;
+constexpr int64_t kSummingBlocks = kMaxRanges;
+
+bool are_channels_columns(const LayerShape& s) { return s.inner == 1; }
+
+// Elements that a thread takes at a time: from sizes alone, as sums must not depend on addresses.
+int vector_width(const LayerShape& s) {
+  const int64_t columns = are_channels_columns(s) ? s.channels : s.inner;
+  const int widest = static_cast<int>(16 / bytes_of(s.dtype));
+  return columns % widest == 0 ? widest : 1;
+}
+
+// The grid of a backward pass that sums.
+Grid summing_grid(const LayerShape& s, int width) {
+  if (are_channels_columns(s)) return make_grid(s.outer, s.channels, width, kSummingBlocks);
+  Grid g = make_grid(s.outer, s.inner, width, 1);
+  const int64_t step = kThreads / g.across, work = ceil_div(s.outer, step);  // rows a thread
+  const int64_t most = kSummingBlocks / s.channels > 1 ? kSummingBlocks / s.channels : 1;
+  g.span = ceil_div(work, most < work ? most : work) * step;
+  g.ranges = ceil_div(s.outer, g.span);
+  return g;
+}
+
+template <class T, int V>
+cudaError_t forward(const LayerShape& s, const void* x_, const void* bias_, void* y_) {
+  const T *x = static_cast<const T*>(x_), *bias = static_cast<const T*>(bias_);
+  T* y = static_cast<T*>(y_);
+  const bool columns = are_channels_columns(s);
+  Grid g = make_grid(columns ? s.outer : s.outer * s.channels, columns ? s.channels : s.inner, V, kManyBlocks);
+  g.aligned = is_aligned(x) && is_aligned(y);
+  const auto slope = static_cast<compute_t<T>>(s.negative_slope);
+  const int64_t blocks = g.stripes * g.ranges;
+  if (bias == nullptr)
+    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::none>), blocks, s.stream, x, bias, y, g, s.channels, slope);
+  else if (columns)
+    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::of_columns>), blocks, s.stream, x, bias, y, g, s.channels, slope);
+  else
+    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::of_rows>), blocks, s.stream, x, bias, y, g, s.channels, slope);
+  return cudaGetLastError();
+}
+
+template <class T, int V>
+cudaError_t backward(const LayerShape& s, const void* dy_, const void* y_, void* dx_, void* grad_bias_, void* sums,
+                     unsigned* counters) {
+  const T *dy = static_cast<const T*>(dy_), *y = static_cast<const T*>(y_);
+  T *dx = static_cast<T*>(dx_), *grad_bias = static_cast<T*>(grad_bias_);
+  auto* partials = static_cast<compute_t<T>*>(sums);
+  const auto slope = static_cast<compute_t<T>>(s.negative_slope);
+  const bool columns = are_channels_columns(s), aligned = is_aligned(dy) && is_aligned(y) && is_aligned(dx);
+  if (grad_bias == nullptr) {
+    Grid g = make_grid(columns ? s.outer : s.outer * s.channels, columns ? s.channels : s.inner, V, kManyBlocks);
+    g.aligned = aligned;
+    FASTGAN_LAUNCH((backward_rows_kernel<T, V, false>), g.stripes * g.ranges, s.stream, dy, y, dx, grad_bias, g, slope,
+                   partials, counters);
+    return cudaGetLastError();
+  }
+  Grid g = summing_grid(s, V);
+  g.aligned = aligned;
+  if (columns)
+    FASTGAN_LAUNCH((backward_rows_kernel<T, V, true>), g.stripes * g.ranges, s.stream, dy, y, dx, grad_bias, g, slope,
+                   partials, counters);
+  else
+    FASTGAN_LAUNCH((backward_planes_kernel<T, V>), s.channels * g.ranges, s.stream, dy, y, dx, grad_bias, g, s.channels,
+                   slope, partials, counters);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+LayerWorkspace layer_workspace(const LayerShape& s) {
+  const Grid g = summing_grid(s, vector_width(s));
+  return {g.ranges * s.channels, are_channels_columns(s) ? g.stripes : s.channels};
+}
+
+cudaError_t bias_leaky_relu_forward(const LayerShape& s, const void* x, const void* bias, void* y) {
+  return with_type(s.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return vector_width(s) == 1 ? forward<T, 1>(s, x, bias, y) : forward<T, kVector<T>>(s, x, bias, y);
+  });
+}
+
+cudaError_t bias_leaky_relu_backward(const LayerShape& s, const void* dy, const void* y, void* dx, void* grad_bias,
+                                     void* sums, unsigned* counters) {
+  return with_type(s.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return vector_width(s) == 1 ? backward<T, 1>(s, dy, y, dx, grad_bias, sums, counters)
+                                : backward<T, kVector<T>>(s, dy, y, dx, grad_bias, sums, counters);
+  });
+}
+
+}  // namespace fastgan::cuda

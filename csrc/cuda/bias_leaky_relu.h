@@ -1,0 +1,27 @@
+// Bias + leaky ReLU over [outer, channels, inner], on a GPU: as csrc/cpu/bias_leaky_relu.h, on a stream.
+#pragma once
+
+#include "platform.h"
+
+namespace fastgan::cuda {
+
+struct LayerShape {
+  DType dtype;
+  int64_t outer, channels, inner;
+  double negative_slope;
+  cudaStream_t stream;
+};
+
+// Room that the bias gradient needs: sums of the compute type, and counters that are zero between calls.
+struct LayerWorkspace {
+  int64_t sums, counters;
+};
+LayerWorkspace layer_workspace(const LayerShape& shape);
+
+// bias may be null, y may be x.
+cudaError_t bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void* bias, void* y);
+// grad_bias may be null (sums and counters are then not used); dx may be dy.
+cudaError_t bias_leaky_relu_backward(const LayerShape& shape, const void* dy, const void* y, void* dx, void* grad_bias,
+                                     void* sums, unsigned* counters);
+
+}  // namespace fastgan::cuda

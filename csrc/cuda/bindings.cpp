@@ -1,0 +1,113 @@
+// The module fastgan._cuda. Pointers arrive as integers, from fastgan/kernels/cuda/ alone, which has checked device,
+// dtype, contiguity and sizes; nothing is checked again here but the launch.
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "bias_leaky_relu.h"
+#include "device.h"
+#include "head.h"
+#include "losses.h"
+
+namespace py = pybind11;
+
+namespace fastgan::cuda {
+namespace {
+
+using Address = uintptr_t;
+
+void* pointer(Address address) { return reinterpret_cast<void*>(address); }
+float* floats(Address address) { return reinterpret_cast<float*>(address); }
+unsigned* counters(Address address) { return reinterpret_cast<unsigned*>(address); }
+cudaStream_t stream(Address address) { return reinterpret_cast<cudaStream_t>(address); }
+
+void check(cudaError_t error) {
+  if (error != cudaSuccess) throw std::runtime_error(std::string("a CUDA launch failed: ") + cudaGetErrorString(error));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_cuda, module) {
+#if defined(FASTGAN_CUDA_ON_HOST)
+  module.attr("DEVICE_TYPE") = "cpu";
+#else
+  module.attr("DEVICE_TYPE") = "cuda";
+#endif
+  module.attr("LOSS_WORKSPACE_BYTES") = kWorkspaceBytes;
+  module.def("device_error", []() -> py::object {
+    const cudaError_t error = check_device();
+    return error == cudaSuccess ? py::object(py::none()) : py::str(cudaGetErrorString(error));
+  });
+
+  module.def("loss", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b, int64_t size_b,
+                        Address grad_b, int count, double sign, bool mean, Address scale, int scale_dtype, Address loss,
+                        int loss_dtype, Address stats, Address partials, Address counter, Address on) {
+    const LossCall call{static_cast<DType>(dtype),
+                        {{pointer(a), size_a, label_a, nullptr, pointer(grad_a)},
+                         {pointer(b), size_b, 0.0, nullptr, pointer(grad_b)}},
+                        count, sign, mean, stream(on)};
+    check(loss_forward(call, {pointer(partials), counters(counter)}, pointer(scale), static_cast<DType>(scale_dtype),
+                       pointer(loss), static_cast<DType>(loss_dtype), floats(stats)));
+  });
+  module.def("loss_backward", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
+                                 int64_t size_b, Address grad_b, double sign, bool mean, Address scale,
+                                 int scale_dtype, Address on) {
+    const LossCall call{static_cast<DType>(dtype),
+                        {{pointer(a), size_a, label_a, nullptr, pointer(grad_a)},
+                         {pointer(b), size_b, 0.0, nullptr, pointer(grad_b)}},
+                        2, sign, mean, stream(on)};
+    check(loss_backward(call, pointer(scale), static_cast<DType>(scale_dtype)));
+  });
+  module.def("loss_terms", [](int dtype, Address logits, int64_t size, double label, double sign, Address incoming,
+                              Address result, Address on) {
+    const LossCall call{static_cast<DType>(dtype), {{pointer(logits), size, label, pointer(incoming), pointer(result)}, {}},
+                        1, sign, false, stream(on)};
+    check(incoming == 0 ? loss_terms(call) : loss_backward(call, nullptr, DType::f32));
+  });
+
+  module.def("head_workspace", [](int dtype, int64_t rows_a, int64_t rows_b, int64_t width) {
+    const HeadCall call{static_cast<DType>(dtype), {{nullptr, rows_a, 0.0, nullptr, nullptr}, {nullptr, rows_b, 0.0, nullptr, nullptr}},
+                        2, width, nullptr, nullptr, 1.0, false, nullptr};
+    const HeadWorkspace room = head_workspace(call);
+    return py::make_tuple(room.sums, room.counters);
+  });
+  module.def("head_loss", [](int dtype, Address a, int64_t rows_a, double label_a, Address slopes_a, Address grad_a,
+                             Address b, int64_t rows_b, Address slopes_b, Address grad_b, int count, int64_t width,
+                             Address weight, Address bias, double sign, bool mean, Address scale, int scale_dtype,
+                             Address loss, int loss_dtype, Address stats, Address dw, Address db, int grads_dtype,
+                             Address sums, Address counter, Address on) {
+    const HeadCall call{static_cast<DType>(dtype),
+                        {{pointer(a), rows_a, label_a, pointer(slopes_a), pointer(grad_a)},
+                         {pointer(b), rows_b, 0.0, pointer(slopes_b), pointer(grad_b)}},
+                        count, width, pointer(weight), pointer(bias), sign, mean, stream(on)};
+    check(head_loss(call, pointer(sums), counters(counter), pointer(scale), static_cast<DType>(scale_dtype), pointer(loss),
+                    static_cast<DType>(loss_dtype), floats(stats), pointer(dw), pointer(db),
+                    static_cast<DType>(grads_dtype)));
+  });
+  module.def("head_grad", [](int dtype, Address slopes, int64_t rows, int64_t width, Address weight, Address scale,
+                             int scale_dtype, Address grad, Address on) {
+    const HeadCall call{static_cast<DType>(dtype), {{nullptr, rows, 0.0, pointer(slopes), pointer(grad)}, {}},
+                        1, width, pointer(weight), nullptr, 1.0, false, stream(on)};
+    check(head_grad(call, pointer(scale), static_cast<DType>(scale_dtype)));
+  });
+
+  module.def("layer_workspace", [](int dtype, int64_t outer, int64_t channels, int64_t inner) {
+    const LayerWorkspace room = layer_workspace({static_cast<DType>(dtype), outer, channels, inner, 0.0, nullptr});
+    return py::make_tuple(room.sums, room.counters);
+  });
+  module.def("bias_leaky_relu_forward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
+                                           double negative_slope, Address x, Address bias, Address y, Address on) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, stream(on)};
+    check(bias_leaky_relu_forward(shape, pointer(x), pointer(bias), pointer(y)));
+  });
+  module.def("bias_leaky_relu_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
+                                            double negative_slope, Address dy, Address y, Address dx, Address grad_bias,
+                                            Address sums, Address counter, Address on) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, stream(on)};
+    check(bias_leaky_relu_backward(shape, pointer(dy), pointer(y), pointer(dx), pointer(grad_bias), pointer(sums),
+                                   counters(counter)));
+  });
+}
+
+}  // namespace fastgan::cuda

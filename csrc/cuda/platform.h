@@ -1,0 +1,112 @@
+// What a kernel needs of CUDA. The tests compile the same kernels for the host, where their own header stands in.
+#pragma once
+
+#if defined(FASTGAN_CUDA_ON_HOST)
+#include "cuda_on_host.h"
+#else
+#include <cuda_runtime.h>
+#define FASTGAN_LAUNCH(kernel, blocks, stream, ...) \
+  kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, 0, stream>>>(__VA_ARGS__)
+
+namespace fastgan {
+constexpr int kThreads = 256;      // of a block
+constexpr int kMaxRanges = 1024;   // blocks that share one sum
+}  // namespace fastgan
+#endif
+
+#include <type_traits>
+
+#include "../storage.h"
+
+namespace fastgan {
+
+// 2^x, to 2 ulp.
+FASTGAN_HD float exp2_fast(float x) {
+#if defined(__CUDA_ARCH__)
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+#else
+  return exp2f(x);
+#endif
+}
+
+// exp(-|t|) for logits that are stored as T. A half type's rounding hides an error of |t| 2^-24.
+template <class T>
+FASTGAN_HD compute_t<T> exp_minus_abs_of(compute_t<T> t) {
+  if constexpr (std::is_same_v<T, double>) {
+    return exp(-fabs(t));
+  } else if constexpr (std::is_same_v<T, float>) {
+    const float x = -fabsf(t) < -104.0f ? -104.0f : -fabsf(t);  // rounds to zero; the comparison lets nan through
+    const float exponent = x * 1.44269502f;
+    // The exponent's rounding error, found exactly, goes back in as a factor.
+    const float lost = fmaf(x, 1.44269502f, -exponent) + x * 1.92596299e-8f;
+    const float e = exp2_fast(exponent);
+    return e + e * (lost * 0.693147181f);
+  } else {
+    return exp2_fast(fabsf(t) * -1.44269504f);
+  }
+}
+
+// A label at either end leaves one softplus out: less to compute, and no 0 * inf.
+enum class Label { zero, one, between };
+
+inline Label label_kind(double label) { return label == 0 ? Label::zero : label == 1 ? Label::one : Label::between; }
+
+template <Label kLabel, class A>
+FASTGAN_HD A linear_part_of(A t, A label) {
+  if (kLabel == Label::zero) return t > A(0) ? t : A(0);
+  if (kLabel == Label::one) return t > A(0) ? A(0) : -t;
+  return (t > A(0) ? A(1) - label : -label) * t;
+}
+
+template <Label kLabel, class A>
+FASTGAN_HD A loss_slope_of(A t, A e, A label) {
+  if (kLabel == Label::zero) return sigmoid(t, e);
+  if (kLabel == Label::one) return -sigmoid(-t, e);
+  return loss_slope(t, e, label);
+}
+
+// As many elements as one access of 16 bytes moves.
+template <class T>
+constexpr int kVector = 16 / static_cast<int>(sizeof(T));
+
+template <class T, int kWidth>
+struct alignas(kWidth * sizeof(T)) Vector {
+  T at[kWidth];
+};
+
+// work(T{}) for the type T that a dtype names.
+template <class Work>
+auto with_type(DType dtype, const Work& work) {
+  switch (dtype) {
+    case DType::f64: return work(double{});
+    case DType::f32: return work(float{});
+    case DType::f16: return work(Half{});
+    default: return work(BFloat16{});
+  }
+}
+
+// Elements at an address of any alignment. Which elements a thread takes never depends on it, so sums do not either.
+template <class T, int kWidth>
+FASTGAN_HD Vector<T, kWidth> load_vector(const T* from, bool aligned) {
+  if (aligned || kWidth == 1) return *reinterpret_cast<const Vector<T, kWidth>*>(from);
+  Vector<T, kWidth> result;
+  for (int i = 0; i < kWidth; ++i) result.at[i] = from[i];
+  return result;
+}
+
+template <class T, int kWidth>
+FASTGAN_HD void store_vector(T* to, const Vector<T, kWidth>& values, bool aligned) {
+  if (aligned || kWidth == 1) {
+    *reinterpret_cast<Vector<T, kWidth>*>(to) = values;
+  } else {
+    for (int i = 0; i < kWidth; ++i) to[i] = values.at[i];
+  }
+}
+
+inline bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace fastgan

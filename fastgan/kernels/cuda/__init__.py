@@ -1,0 +1,35 @@
+"""The CUDA backend: kernels in C++, and between them the matrix products of PyTorch's libraries."""
+
+from fastgan.kernels.cuda.head import head_loss, head_loss_and_grad, head_loss_backward
+from fastgan.kernels.cuda.layers import (
+    bias_leaky_relu,
+    bias_leaky_relu_backward,
+    dgrad,
+    dgrad_leaky_relu,
+    linear,
+    linear_leaky_relu,
+    linear_leaky_relu_backward,
+    wgrad,
+)
+from fastgan.kernels.cuda.losses import loss, loss_and_grad, loss_backward, loss_terms, loss_terms_backward
+from fastgan.kernels.cuda.pointers import why_not
+
+__all__ = [
+    "bias_leaky_relu",
+    "bias_leaky_relu_backward",
+    "dgrad",
+    "dgrad_leaky_relu",
+    "head_loss",
+    "head_loss_and_grad",
+    "head_loss_backward",
+    "linear",
+    "linear_leaky_relu",
+    "linear_leaky_relu_backward",
+    "loss",
+    "loss_and_grad",
+    "loss_backward",
+    "loss_terms",
+    "loss_terms_backward",
+    "wgrad",
+    "why_not",
+]

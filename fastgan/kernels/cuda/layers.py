@@ -1,0 +1,123 @@
+"""Layers by the CUDA kernels: what stands between the matrix products, which are PyTorch's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, stream
+from fastgan.kernels.layout import channel_layout
+
+Layout = tuple[int, int, int]
+
+
+@guarded
+def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+    dense, layout, channels_last = channel_layout(input, dim)
+    output = torch.empty_like(dense)  # in the same order
+    if channels_last:
+        _bias_leaky_relu_into(output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, negative_slope)
+    else:
+        _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+    return output
+
+
+def _bias_leaky_relu_into(
+    output: Tensor, input: Tensor, layout: Layout, bias: Tensor | None, negative_slope: float
+) -> None:
+    dtype = input.dtype
+    if bias is not None:
+        bias = bias.contiguous()
+        if bias.numel() != layout[1]:
+            raise ValueError(f"bias has {bias.numel()} elements, but the input has {layout[1]} channels")
+    if input.numel():
+        _cuda.bias_leaky_relu_forward(
+            DTYPES[dtype],
+            *layout,
+            negative_slope,
+            address(input, dtype),
+            0 if bias is None else address(bias, dtype),
+            address(output, dtype),
+            stream(input),
+        )
+
+
+@guarded
+def bias_leaky_relu_backward(
+    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    dense, layout, channels_last = channel_layout(output, dim)
+    masked = torch.empty_like(dense)
+    if channels_last:
+        rows = masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1)
+    else:
+        rows = masked, grad.contiguous(), dense
+    return masked, _mask_into(*rows, layout, negative_slope, with_bias)
+
+
+def _mask_into(
+    masked: Tensor, grad: Tensor, output: Tensor, layout: Layout, negative_slope: float, with_bias: bool
+) -> Tensor | None:
+    """``masked`` may be ``grad``. Returns the bias gradient."""
+    dtype = output.dtype
+    if grad.numel() != output.numel():
+        raise ValueError(f"a gradient has {grad.numel()} elements where {output.numel()} belong")
+    summed = output.new_empty(layout[1]) if with_bias else None
+    if output.numel() == 0:
+        return None if summed is None else summed.zero_()
+    sums, count = _cuda.layer_workspace(DTYPES[dtype], *layout) if with_bias else (0, 0)
+    compute = torch.float64 if dtype is torch.float64 else torch.float32
+    partials, arrived = output.new_empty(sums, dtype=compute), counters(output, count)
+    _cuda.bias_leaky_relu_backward(
+        DTYPES[dtype],
+        *layout,
+        negative_slope,
+        address(grad, dtype),
+        address(output, dtype),
+        address(masked, dtype),
+        0 if summed is None else summed.data_ptr(),
+        partials.data_ptr(),
+        arrived.data_ptr(),
+        stream(output),
+    )
+    return summed
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
+
+
+@guarded
+def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
+    output = torch.mm(input, weight.t())
+    _bias_leaky_relu_into(output, output, (*output.shape, 1), bias, negative_slope)
+    return output
+
+
+def linear_leaky_relu_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+    return dgrad(dz, weight) if needs[0] else None, wgrad(dz, input) if needs[1] else None, db
+
+
+def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
+    return torch.mm(grad, weight)
+
+
+@guarded
+def dgrad_leaky_relu(
+    grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    masked = torch.mm(grad, weight)
+    layout = (*masked.shape, 1)
+    return masked, _mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias)
+
+
+def wgrad(grad: Tensor, input: Tensor) -> Tensor:
+    return torch.mm(grad.t(), input)

@@ -1,0 +1,121 @@
+"""The losses of logits by the CUDA kernels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, scalar, stream
+
+Logits = tuple[Tensor, ...]
+
+
+@guarded
+def loss(
+    logits: Logits,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+) -> tuple[Tensor, Tensor | None]:
+    return _forward(logits, (), labels, sign, mean, None, loss_dtype, with_stats)
+
+
+@guarded
+def loss_and_grad(
+    logits: Logits,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+) -> tuple[Tensor, Logits, Tensor]:
+    grads = tuple(t.new_empty(t.shape) for t in logits)
+    value, stats = _forward(logits, grads, labels, sign, mean, scale, loss_dtype, True)
+    assert stats is not None
+    return value, grads, stats
+
+
+def _forward(
+    logits: Logits,
+    grads: Logits,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+) -> tuple[Tensor, Tensor | None]:
+    first = logits[0]
+    dense = [t.contiguous() for t in logits]
+    value = first.new_empty((), dtype=loss_dtype)
+    stats = first.new_empty(len(logits) + 1, dtype=torch.float32) if with_stats else None
+    partials = first.new_empty(_cuda.LOSS_WORKSPACE_BYTES, dtype=torch.uint8)
+    arrived = counters(first)
+    _cuda.loss(
+        DTYPES[first.dtype],
+        *_pair(dense, grads, labels),
+        len(logits),
+        sign,
+        mean,
+        *scalar(scale),
+        value.data_ptr(),
+        DTYPES[loss_dtype],
+        0 if stats is None else stats.data_ptr(),
+        partials.data_ptr(),
+        arrived.data_ptr(),
+        stream(first),
+    )
+    return value, stats
+
+
+def _pair(logits: list[Tensor], grads: Logits, labels: tuple[float, ...]) -> tuple[float, ...]:
+    """Address, size, label and gradient of the first tensor; of the second, whose label is 0, the same."""
+    if len(labels) == 2 and labels[1] != 0:
+        raise ValueError(f"the second tensor's label must be 0, but is {labels[1]}")
+    dtype = logits[0].dtype
+    of_grads = [g.data_ptr() for g in grads] or [0, 0]
+    first = address(logits[0], dtype), logits[0].numel(), labels[0], of_grads[0]
+    if len(logits) == 1:
+        return *first, 0, 0, 0
+    return *first, address(logits[1], dtype), logits[1].numel(), of_grads[1]
+
+
+@guarded
+def loss_backward(grad: Tensor, logits: Logits, labels: tuple[float, ...], sign: float, mean: bool) -> Logits:
+    grads = tuple(t.new_empty(t.shape) for t in logits)
+    dense = [t.contiguous() for t in logits]
+    grad = grad.contiguous()
+    _cuda.loss_backward(
+        DTYPES[dense[0].dtype], *_pair(dense, grads, labels), sign, mean, *scalar(grad), stream(grad)
+    )
+    return grads
+
+
+@guarded
+def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
+    return _terms(logits.contiguous(), label, sign, None)
+
+
+@guarded
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
+    if grad.numel() != logits.numel():
+        raise ValueError(f"a gradient has {grad.numel()} elements where {logits.numel()} belong")
+    return _terms(logits.contiguous(), label, sign, grad.contiguous())
+
+
+def _terms(logits: Tensor, label: float, sign: float, incoming: Tensor | None) -> Tensor:
+    result = torch.empty_like(logits)
+    dtype = logits.dtype
+    _cuda.loss_terms(
+        DTYPES[dtype],
+        address(logits, dtype),
+        logits.numel(),
+        label,
+        sign,
+        0 if incoming is None else address(incoming, dtype),
+        result.data_ptr(),
+        stream(logits),
+    )
+    return result
