@@ -1,7 +1,9 @@
-"""Builds fastgan._C with ninja, against pybind11 alone: no torch is needed, here or in csrc.
+"""Builds fastgan._C and, where nvcc is found, fastgan._cuda with ninja, against pybind11 and CUDA alone.
 
-Without a C++ compiler the install is pure Python, and `fastgan info` says so. CXX, CXXFLAGS, LDFLAGS and
-MAX_JOBS are honoured.
+No torch is needed, here or in csrc, and no GPU. Without a C++ compiler the install is pure Python, without
+nvcc it has no CUDA kernels, and `fastgan info` says so. CXX, CXXFLAGS, LDFLAGS, MAX_JOBS, CUDA_HOME and
+TORCH_CUDA_ARCH_LIST are honoured; FASTGAN_NO_CUDA=1 leaves the CUDA kernels out, and FORCE_CUDA=1 fails where
+there is no nvcc.
 """
 
 from __future__ import annotations
@@ -14,9 +16,13 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+
+if TYPE_CHECKING:
+    from ninja.ninja_syntax import Writer
 
 ROOT = Path(__file__).parent.resolve()
 # -fno-trapping-math: selects may become blends. Nothing that changes results or loses nan.
@@ -44,6 +50,47 @@ def find_compiler() -> list[str] | None:
     return [found] if found else None
 
 
+def find_nvcc() -> Path | None:
+    """CUDA_HOME, then the PATH, then pip's nvidia-cuda-nvcc; or None."""
+    if os.environ.get("FASTGAN_NO_CUDA") == "1":
+        return None
+    places = [Path(os.environ["CUDA_HOME"], "bin")] if os.environ.get("CUDA_HOME") else []
+    on_path = shutil.which("nvcc")
+    if on_path:
+        places.append(Path(on_path).resolve().parent)
+    # An isolated build does not see the packages of the environment that it installs into.
+    places.extend(sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/cu*/bin")))
+    found = next((place / "nvcc" for place in places if (place / "nvcc").exists()), None)
+    if found is None and os.environ.get("FORCE_CUDA") == "1":
+        raise RuntimeError(
+            "FORCE_CUDA=1, but there is no nvcc: set CUDA_HOME, or `pip install 'fastgan[nvcc]'`"
+        )
+    return found
+
+
+def cuda_home(nvcc: Path) -> Path:
+    """The folder of include and lib. nvcc itself may be a script somewhere else, so it is asked."""
+    told = subprocess.run(
+        [nvcc, "--dryrun", "-x", "cu", "-E", os.devnull], capture_output=True, text=True, check=True
+    )
+    top = next(line for line in told.stderr.splitlines() if line.startswith("#$ TOP="))
+    return Path(top.partition("=")[2]).resolve()
+
+
+def cuda_architectures() -> list[str]:
+    """nvcc's options for TORCH_CUDA_ARCH_LIST, such as "8.0;9.0+PTX"."""
+    chosen = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0;10.0+PTX")
+    options = []
+    for each in chosen.replace(" ", ";").split(";"):
+        number = each.removesuffix("+PTX").replace(".", "")
+        if not number.rstrip("af").isdigit():
+            raise ValueError(f"TORCH_CUDA_ARCH_LIST={chosen!r} must list capabilities, such as '8.0;9.0+PTX'")
+        options.append(f"-gencode=arch=compute_{number},code=sm_{number}")
+        if each.endswith("+PTX"):
+            options.append(f"-gencode=arch=compute_{number},code=compute_{number}")
+    return options
+
+
 class NinjaBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         compiler = find_compiler()
@@ -56,44 +103,84 @@ class NinjaBuild(build_ext):
             ext.optional = True  # its file may be missing
             return
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        folder = Path(self.build_temp).resolve()
+        folder = Path(self.build_temp).resolve() / ext.name
         folder.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.write_ninja(folder / "build.ninja", compiler, target)
+        with (folder / "build.ninja").open("w") as file:
+            if ext.name == "fastgan._C":
+                write_cpu(file, compiler, folder, target)
+            else:
+                nvcc = find_nvcc()
+                if nvcc is None:
+                    print(
+                        "fastgan: no nvcc found: installing without CUDA kernels; Triton will serve GPUs.",
+                        file=sys.stderr,
+                    )
+                    ext.optional = True
+                    return
+                write_cuda(file, compiler, nvcc, target)
         jobs = ["-j", os.environ["MAX_JOBS"]] if os.environ.get("MAX_JOBS") else []
         subprocess.run([sys.executable, "-m", "ninja", "-C", str(folder), *jobs], check=True)
 
-    def write_ninja(self, path: Path, compiler: list[str], target: Path) -> None:
-        import pybind11
-        from ninja import ninja_syntax
 
-        openmp = ["-fopenmp"] if accepts(compiler, "-fopenmp", path.parent) else []
-        flags = [*FLAGS, *openmp, *shlex.split(os.environ.get("CXXFLAGS", ""))]
-        includes = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"]
-        undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-        with path.open("w") as file:
-            ninja = ninja_syntax.Writer(file)
-            ninja.rule(
-                "compile",
-                f"{shlex.join(compiler)} -MMD -MF $out.d $flags -c $in -o $out",
-                deps="gcc",
-                depfile="$out.d",
-            )
-            ninja.rule("link", f"{shlex.join(compiler)} -shared $in $flags -o $out")
-            objects = []
-            for source in sorted((ROOT / "csrc").rglob("*.cpp")):
-                variants = INSTRUCTION_SETS if source.name == "isa.cpp" else {"": []}
-                for name, isa_flags in variants.items():
-                    own = includes if source.name == "bindings.cpp" else []
-                    isa = [*isa_flags, f"-DFASTGAN_ISA={name}"] if name else []
-                    output = f"{source.stem}{name and '_'}{name}.o"
-                    ninja.build(
-                        output, "compile", str(source), variables={"flags": shlex.join([*flags, *own, *isa])}
-                    )
-                    objects.append(output)
-            link = [*openmp, *undefined, *shlex.split(os.environ.get("LDFLAGS", ""))]
-            ninja.build(str(target), "link", objects, variables={"flags": shlex.join(link)})
-            ninja.default(str(target))
+def start(file: TextIO, compiler: list[str]) -> Writer:
+    """The rules of both builds."""
+    from ninja import ninja_syntax
+
+    ninja: Writer = ninja_syntax.Writer(file)
+    compile_command = f"{shlex.join(compiler)} -MMD -MF $out.d $flags -c $in -o $out"
+    ninja.rule("compile", compile_command, deps="gcc", depfile="$out.d")
+    ninja.rule("link", f"{shlex.join(compiler)} -shared $in $flags -o $out")
+    return ninja
+
+
+def python_includes() -> list[str]:
+    import pybind11
+
+    return [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"]
+
+
+def from_environment(name: str) -> list[str]:
+    return shlex.split(os.environ.get(name, ""))
+
+
+def write_cpu(file: TextIO, compiler: list[str], folder: Path, target: Path) -> None:
+    openmp = ["-fopenmp"] if accepts(compiler, "-fopenmp", folder) else []
+    flags = [*FLAGS, *openmp, *from_environment("CXXFLAGS")]
+    ninja = start(file, compiler)
+    objects = []
+    for source in sorted([ROOT / "csrc/bindings.cpp", *(ROOT / "csrc/cpu").glob("*.cpp")]):
+        variants = INSTRUCTION_SETS if source.name == "isa.cpp" else {"": []}
+        for name, isa_flags in variants.items():
+            own = python_includes() if source.name == "bindings.cpp" else []
+            isa = [*isa_flags, f"-DFASTGAN_ISA={name}"] if name else []
+            output = f"{source.stem}{name and '_'}{name}.o"
+            ninja.build(output, "compile", str(source), variables={"flags": shlex.join([*flags, *own, *isa])})
+            objects.append(output)
+    undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    link = [*openmp, *undefined, *from_environment("LDFLAGS")]
+    ninja.build(str(target), "link", objects, variables={"flags": shlex.join(link)})
+    ninja.default(str(target))
+
+
+def write_cuda(file: TextIO, compiler: list[str], nvcc: Path, target: Path) -> None:
+    home = cuda_home(nvcc)
+    ninja = start(file, compiler)
+    options = ["-std=c++17", "-O3", "-ccbin", compiler[0], "-Xcompiler=-fPIC,-fvisibility=hidden"]
+    command = shlex.join([str(nvcc), *options, *cuda_architectures()])
+    ninja.rule("cuda", f"{command} -MD -MF $out.d -c $in -o $out", deps="gcc", depfile="$out.d")
+    objects = ["bindings.o"]
+    flags = [*FLAGS, *python_includes(), f"-isystem{home / 'include'}", *from_environment("CXXFLAGS")]
+    ninja.build(
+        objects[0], "compile", str(ROOT / "csrc/cuda/bindings.cpp"), variables={"flags": shlex.join(flags)}
+    )
+    for source in sorted((ROOT / "csrc/cuda").glob("*.cu")):
+        objects.append(f"{source.stem}.o")
+        ninja.build(objects[-1], "cuda", str(source))
+    folders = [f"-L{home / name}" for name in ("lib64", "lib") if (home / name).exists()]
+    link = [*folders, "-lcudart_static", "-ldl", "-lrt", "-lpthread", *from_environment("LDFLAGS")]
+    ninja.build(str(target), "link", objects, variables={"flags": shlex.join(link)})
+    ninja.default(str(target))
 
 
 def accepts(compiler: list[str], flag: str, folder: Path) -> bool:
@@ -103,4 +190,5 @@ def accepts(compiler: list[str], flag: str, folder: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-setup(ext_modules=[Extension("fastgan._C", sources=[])], cmdclass={"build_ext": NinjaBuild})
+EXTENSIONS = [Extension("fastgan._C", sources=[]), Extension("fastgan._cuda", sources=[])]
+setup(ext_modules=EXTENSIONS, cmdclass={"build_ext": NinjaBuild})

@@ -33,7 +33,7 @@ struct HeadArgs {
   DType loss_dtype;
   float* stats;
   void *dw, *db;
-  DType grads_dtype;
+  DType grads_dtype, compute_dtype;
   compute_t<T>* scalars;     // [4, blocks]: losses, sigmoids, saturations, slopes
   compute_t<T>* sums;        // [blocks, width]
   compute_t<T>* group_sums;  // [groups, width]
@@ -82,14 +82,14 @@ __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const com
   }
 }
 
-// result [width] = the sum of `count` rows of sums, of whatever type.
-template <class A, class Store>
-__device__ void add_up(const A* sums, int64_t count, int64_t width, const Store& store_sum) {
+// result [width], of a dtype, = the sum of `count` rows of sums.
+template <class A>
+__device__ void add_up(const A* sums, int64_t count, int64_t width, void* result, DType dtype) {
   for (int64_t column = threadIdx.x; column < width; column += kThreads) {
     A sum = 0;
 #pragma unroll 8
     for (int64_t each = 0; each < count; ++each) sum += __ldcg(sums + each * width + column);
-    store_sum(column, sum);
+    store_element(advance(result, column, dtype), dtype, static_cast<double>(sum));
   }
 }
 
@@ -159,15 +159,12 @@ __global__ void __launch_bounds__(kThreads) head_kernel(const HeadArgs<T> a) {
   const int64_t used = a.tensors[0].blocks + a.tensors[1].blocks;  // none, where there are no rows at all
   if (a.dw != nullptr) {
     const int64_t there = used - group * kGroup < members ? used - group * kGroup : members;
-    add_up(a.sums + group * kGroup * a.width, there, a.width,
-           [&](int64_t column, A sum) { a.group_sums[group * a.width + column] = sum; });
+    add_up(a.sums + group * kGroup * a.width, there, a.width, a.group_sums + group * a.width, a.compute_dtype);
   }
   const int64_t groups = (blocks + kGroup - 1) / kGroup;
   if (!is_last_of(static_cast<unsigned>(groups), a.counters)) return;
   if (a.dw != nullptr)
-    add_up(a.group_sums, groups, a.width, [&](int64_t column, A sum) {
-      store_element(advance(a.dw, column, a.grads_dtype), a.grads_dtype, static_cast<double>(sum));
-    });
+    add_up(a.group_sums, groups, a.width, a.dw, a.grads_dtype);
   finish(a, blocks);
 }
 
@@ -243,6 +240,7 @@ cudaError_t head_loss(const HeadCall& call, void* sums, unsigned* counters, cons
     a.dw = dw;
     a.db = db;
     a.grads_dtype = grads_dtype;
+    a.compute_dtype = call.dtype == DType::f64 ? DType::f64 : DType::f32;
     a.scalars = static_cast<compute_t<T>*>(sums);
     a.sums = a.scalars + 4 * blocks;
     a.group_sums = a.sums + blocks * call.width;

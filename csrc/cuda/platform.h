@@ -92,6 +92,7 @@ template <class T, int kWidth>
 FASTGAN_HD Vector<T, kWidth> load_vector(const T* from, bool aligned) {
   if (aligned || kWidth == 1) return *reinterpret_cast<const Vector<T, kWidth>*>(from);
   Vector<T, kWidth> result;
+#pragma unroll
   for (int i = 0; i < kWidth; ++i) result.at[i] = from[i];
   return result;
 }
@@ -101,6 +102,7 @@ FASTGAN_HD void store_vector(T* to, const Vector<T, kWidth>& values, bool aligne
   if (aligned || kWidth == 1) {
     *reinterpret_cast<Vector<T, kWidth>*>(to) = values;
   } else {
+#pragma unroll
     for (int i = 0; i < kWidth; ++i) to[i] = values.at[i];
   }
 }

@@ -1,0 +1,174 @@
+// Runs every CUDA kernel once and checks what it computes against plain loops in double: for sanitizers, which see
+// through a program without Python and torch best. On the host with g++, on a GPU with nvcc.
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "../../csrc/cuda/bias_leaky_relu.h"
+#include "../../csrc/cuda/head.h"
+#include "../../csrc/cuda/losses.h"
+
+using namespace fastgan;
+using namespace fastgan::cuda;
+
+namespace {
+
+int checks = 0;
+
+void demand(bool holds, const char* what) {
+  ++checks;
+  if (holds) return;
+  printf("wrong: %s\n", what);
+  exit(1);
+}
+
+void launched(cudaError_t error) { demand(error == cudaSuccess, cudaGetErrorString(error)); }
+
+// An array of exactly `size` elements that kernels and host can read: random ones, or zeros where the seed is 0.
+struct Array {
+  DType dtype;
+  int64_t size;
+  void* data = nullptr;
+
+  Array(DType type, int64_t count, unsigned seed = 0) : dtype(type), size(count) {
+    launched(cudaMallocManaged(&data, static_cast<size_t>(size * bytes_of(dtype)) + (size == 0)));
+    for (int64_t i = 0; i < size; ++i) {
+      seed = seed == 0 ? 0 : seed * 1664525u + 1013904223u;
+      set(i, seed == 0 ? 0.0 : static_cast<double>(seed >> 8) / (1 << 24) * 6 - 3);
+    }
+  }
+  Array(const Array&) = delete;
+  ~Array() { cudaFree(data); }
+  double get(int64_t i) const { return load_element(advance(data, i, dtype), dtype); }
+  void set(int64_t i, double value) { store_element(advance(data, i, dtype), dtype, value); }
+};
+
+DType computed(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+
+double tolerance(DType dtype) {
+  return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 1e-5 : dtype == DType::f16 ? 2e-3 : 2e-2;
+}
+
+void near(double ours, double exact, DType dtype, const char* what) {
+  demand(fabs(ours - exact) <= tolerance(dtype) * (1 + fabs(exact)), what);
+}
+
+double softplus(double t) { return (t > 0 ? t : 0) + log1p(exp(-fabs(t))); }
+double logistic(double t) { return 1 / (1 + exp(-t)); }
+
+void losses(DType dtype, int64_t n, int64_t m, double label) {
+  Array real(dtype, n, 1), fake(dtype, m, 2);
+  Array grad_real(dtype, n), grad_fake(dtype, m), loss(computed(dtype), 1), terms(dtype, n);
+  Array stats(DType::f32, 3), partials(DType::f64, kWorkspaceBytes / 8), counter(DType::f32, 1);
+  double exact = 0;
+  for (int64_t i = 0; i < n; ++i)
+    exact += (label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i))) / static_cast<double>(n);
+  for (int64_t i = 0; i < m; ++i) exact += softplus(fake.get(i)) / static_cast<double>(m);
+  for (const bool with_grad : {false, true}) {
+    const LossCall call{dtype,
+                        {{real.data, n, label, nullptr, with_grad ? grad_real.data : nullptr},
+                         {fake.data, m, 0.0, nullptr, with_grad ? grad_fake.data : nullptr}},
+                        2, 1.0, true, nullptr};
+    const Workspace workspace{partials.data, static_cast<unsigned*>(counter.data)};
+    launched(loss_forward(call, workspace, nullptr, DType::f32, loss.data, loss.dtype, static_cast<float*>(stats.data)));
+    launched(cudaDeviceSynchronize());
+    near(loss.get(0), exact, dtype, "discriminator loss");
+  }
+  for (int64_t i = 0; i < n; ++i)
+    near(grad_real.get(i) * static_cast<double>(n), logistic(real.get(i)) - label, dtype, "its gradient");
+  const LossCall backward{dtype,
+                          {{real.data, n, label, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
+                          2, 1.0, true, nullptr};
+  launched(loss_backward(backward, loss.data, loss.dtype));
+  const LossCall each{dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false, nullptr};
+  launched(loss_terms(each));
+  launched(cudaDeviceSynchronize());
+  for (int64_t i = 0; i < m; ++i)
+    near(grad_fake.get(i) * static_cast<double>(m), loss.get(0) * logistic(fake.get(i)), dtype, "its backward pass");
+  for (int64_t i = 0; i < n; ++i)
+    near(terms.get(i), label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i)), dtype, "its terms");
+}
+
+void layer(DType dtype, int64_t outer, int64_t channels, int64_t inner) {
+  const LayerShape shape{dtype, outer, channels, inner, 0.2, nullptr};
+  const int64_t size = outer * channels * inner;
+  Array x(dtype, size, 3), bias(dtype, channels, 4), y(dtype, size);
+  Array dy(dtype, size, 5), dx(dtype, size), db(dtype, channels);
+  const LayerWorkspace room = layer_workspace(shape);
+  Array sums(computed(dtype), room.sums), counters(DType::f32, room.counters);
+  launched(bias_leaky_relu_forward(shape, x.data, bias.data, y.data));
+  launched(bias_leaky_relu_backward(shape, dy.data, y.data, dx.data, db.data, sums.data,
+                                    static_cast<unsigned*>(counters.data)));
+  launched(cudaDeviceSynchronize());
+  std::vector<double> exact(static_cast<size_t>(channels)), magnitude(exact);
+  for (int64_t i = 0; i < size; ++i) {
+    const int64_t channel = i / inner % channels;
+    const double z = x.get(i) + bias.get(channel), masked = dy.get(i) * (y.get(i) > 0 ? 1 : 0.2);
+    near(y.get(i), z > 0 ? z : 0.2 * z, dtype, "bias + leaky ReLU");
+    near(dx.get(i), masked, dtype, "its backward pass");
+    exact[static_cast<size_t>(channel)] += masked;
+    magnitude[static_cast<size_t>(channel)] += fabs(masked);
+  }
+  for (int64_t c = 0; c < channels; ++c)
+    demand(fabs(db.get(c) - exact[static_cast<size_t>(c)]) <= tolerance(dtype) * (1 + magnitude[static_cast<size_t>(c)]),
+           "its bias gradient");
+}
+
+void head(DType dtype, int64_t n, int64_t m, int64_t width) {
+  const DType compute = computed(dtype);
+  Array real(dtype, n * width, 6), fake(dtype, m * width, 7);
+  Array weight(dtype, width, 8), bias(dtype, 1, 9);
+  Array slopes_real(compute, n), slopes_fake(compute, m), grad_real(dtype, n * width), grad_fake(dtype, m * width);
+  Array dw(compute, width), db(compute, 1), loss(compute, 1), stats(DType::f32, 3), again(dtype, n * width);
+  Array one(DType::f32, 1);
+  one.set(0, 1.0);
+  const HeadCall call{dtype,
+                      {{real.data, n, 1.0, slopes_real.data, grad_real.data},
+                       {fake.data, m, 0.0, slopes_fake.data, grad_fake.data}},
+                      2, width, weight.data, bias.data, 1.0, true, nullptr};
+  const HeadWorkspace room = head_workspace(call);
+  Array sums(compute, room.sums), counters(DType::f32, room.counters);
+  launched(head_loss(call, sums.data, static_cast<unsigned*>(counters.data), nullptr, DType::f32, loss.data, loss.dtype,
+                     static_cast<float*>(stats.data), dw.data, db.data, compute));
+  const HeadCall grad{dtype, {{nullptr, n, 0.0, slopes_real.data, again.data}, {}}, 1, width, weight.data, nullptr, 1.0,
+                      false, nullptr};
+  launched(head_grad(grad, one.data, DType::f32));
+  launched(cudaDeviceSynchronize());
+  double exact = 0;
+  std::vector<double> exact_dw(static_cast<size_t>(width));
+  const auto rows = [&](const Array& features, int64_t count, double label, const Array& slopes) {
+    for (int64_t row = 0; row < count; ++row) {
+      double t = bias.get(0);
+      for (int64_t i = 0; i < width; ++i) t += features.get(row * width + i) * weight.get(i);
+      const double share = static_cast<double>(count), slope = (logistic(t) - label) / share;
+      exact += (label == 1 ? softplus(-t) : softplus(t)) / share;
+      near(slopes.get(row) * share, slope * share, compute, "a slope of the head");
+      for (int64_t i = 0; i < width; ++i) exact_dw[static_cast<size_t>(i)] += slope * features.get(row * width + i);
+    }
+  };
+  rows(real, n, 1.0, slopes_real);
+  rows(fake, m, 0.0, slopes_fake);
+  near(loss.get(0), exact, compute, "the head's loss");
+  for (int64_t i = 0; i < width; ++i) near(dw.get(i), exact_dw[static_cast<size_t>(i)], compute, "the head's dw");
+  for (int64_t i = 0; i < n * width; ++i) {
+    near(grad_real.get(i), slopes_real.get(i / width) * weight.get(i % width), dtype, "the head's features");
+    near(again.get(i), grad_real.get(i), dtype, "the head's backward pass");
+  }
+}
+
+}  // namespace
+
+int main() {
+  for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16}) {
+    losses(dtype, 1, 3, 1.0);
+    losses(dtype, 9001, 4003, 0.9);
+    layer(dtype, 70, 24, 1);
+    layer(dtype, 33, 5, 1);
+    layer(dtype, 6, 5, 48);
+    layer(dtype, 3, 4, 7);
+    head(dtype, 40, 3, 32);
+    head(dtype, 5, 70, 45);
+  }
+  printf("%d checks passed\n", checks);
+  return 0;
+}
