@@ -16,7 +16,7 @@ demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
 
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: $(VENV)/installed
 	$(BIN)/pytest benchmarks

@@ -1,4 +1,4 @@
-"""The C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The C++ kernels, and on the host the CUDA kernels, under AddressSanitizer and UBSan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 COMPILER = shutil.which("g++")
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g"
 # Small shapes reach every path but threads: red zones lie around each tensor, whatever its size.
-SELECTION = "cpp and not 16383 and not 16385 and not 40000 and not 200"
+SELECTION = "not 16383 and not 16385 and not 40000 and not 200"
 FILES = ["test_losses.py", "test_head.py", "test_layers.py", "test_extremes.py", "test_repeatability.py"]
 
 Sanitized = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -69,20 +69,29 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Sanitized:
                 "FASTGAN_TESTED": str(folder),
                 # libstdc++ as well: libasan looks for __cxa_throw when it starts
                 "LD_PRELOAD": f"{library('libasan.so')} {library('libstdc++.so.6')}",
+                "FASTGAN_CUDA_ON_HOST_FLAGS": FLAGS,
                 "ASAN_OPTIONS": "detect_leaks=0",
                 "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
             },
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
 
     return run
 
 
-def test_the_table(sanitized: Sanitized) -> None:
-    options = ["-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), "-k", SELECTION]
+@pytest.mark.parametrize("backend", ["cpp", "cuda"])
+def test_the_table(sanitized: Sanitized, backend: str) -> None:
+    options = [
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "-k",
+        f"{backend} and {SELECTION}",
+    ]
     result = sanitized("-m", "pytest", "-x", *options, *(str(TESTS / name) for name in FILES))
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import triton
 
-_CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 # "        /*0a30*/   @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;"
 _SASS = re.compile(r"/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);")
 _MATRIX = re.compile(r"^(HGMMA|IGMMA|QGMMA|HMMA|DMMA|UTC\w*MMA|v_mfma)")
@@ -40,20 +40,11 @@ def read(compiled: Any) -> Code:
 
 
 def _dump(what: str, path: str) -> str:
-    return subprocess.run([_CUOBJDUMP, what, path], check=True, capture_output=True, text=True).stdout
+    return subprocess.run([CUOBJDUMP, what, path], check=True, capture_output=True, text=True).stdout
 
 
 def _read_sass(sass: str, usage: str, shared: int) -> Code:
-    code = [(int(at, 16), name, rest) for at, name, rest in _SASS.findall(sass)]
-    while code and code[-1][1] in ("NOP", "BRA"):  # padding, after an endless loop that nothing enters
-        code.pop()
-    loops = []
-    for at, name, rest in code:
-        target = re.search(r"0x([0-9a-f]+)", rest) if name.startswith("BRA") else None
-        if target and int(target[1], 16) < at:
-            body = [n for a, n, _ in code if int(target[1], 16) <= a <= at]
-            loops.append((len(body), sum(_is_wide(n) for n in body)))
-    names = [name for _, name, _ in code]
+    names = [name for _, name, _ in _code(sass)]
     registers = re.search(r"REG:(\d+)", usage)
     assert registers is not None
     return Code(
@@ -64,8 +55,27 @@ def _read_sass(sass: str, usage: str, shared: int) -> Code:
         instructions=len(names),
         wide_loads=sum(map(_is_wide, names)),
         matrix=_matrix(names),
-        loops=loops,
+        loops=loops_of(sass),
     )
+
+
+def _code(sass: str) -> list[tuple[int, str, str]]:
+    """Address, name and operands of each instruction."""
+    code = [(int(at, 16), name, rest) for at, name, rest in _SASS.findall(sass)]
+    while code and code[-1][1] in ("NOP", "BRA"):  # padding, after an endless loop that nothing enters
+        code.pop()
+    return code
+
+
+def loops_of(sass: str) -> list[tuple[int, int]]:
+    """Instructions, and wide loads among them, between a branch backwards and where it leads."""
+    code, loops = _code(sass), []
+    for at, name, rest in code:
+        target = re.search(r"0x([0-9a-f]+)", rest) if name.startswith("BRA") else None
+        if target and int(target[1], 16) < at:
+            body = [n for a, n, _ in code if int(target[1], 16) <= a <= at]
+            loops.append((len(body), sum(_is_wide(n) for n in body)))
+    return loops
 
 
 def _is_wide(name: str) -> bool:

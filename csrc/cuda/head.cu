@@ -116,7 +116,7 @@ __device__ void finish(const HeadArgs<T>& a, int64_t blocks) {
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kThreads) head_kernel(const HeadArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) {
   using A = compute_t<T>;
   __shared__ A slopes[kRowsAtATime];
   const bool is_first = blockIdx.x < a.tensors[0].blocks;

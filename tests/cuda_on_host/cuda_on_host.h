@@ -19,7 +19,7 @@
 #define __device__
 #define __forceinline__
 #define __shared__ static  // one block runs at a time
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 struct Dim3 {
   unsigned x = 1;
