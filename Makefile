@@ -2,15 +2,17 @@
 # make test    the tests
 # make bench   the benchmarks, against eager PyTorch and torch.compile
 # make kernels compile every Triton kernel for four GPUs, and write docs/kernels.md
+# make gpu-check  on a machine with a GPU, torch, triton, nvcc and pytest: build, test and measure; OUT=folder
 # make lint    ruff and mypy
 # Each sets up everything it needs in .venv; PYTHON and VENV choose others.
 
 PYTHON ?= python3
 VENV ?= .venv
+OUT ?= gpu-check
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f)
 
-.PHONY: demo test bench kernels lint format clean
+.PHONY: demo test bench kernels gpu-check lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
@@ -23,6 +25,10 @@ bench: $(VENV)/installed
 
 kernels: $(VENV)/installed
 	$(BIN)/python -m benchmarks.kernels
+
+# With the machine's own Python and what is installed there: nothing is downloaded.
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu_check $(OUT)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

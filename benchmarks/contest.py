@@ -35,8 +35,9 @@ class Result:
         return low, middle, high
 
 
-def contest(contenders: dict[str, Run], rounds: int) -> Result:
-    calls = {name: _calls(run) for name, run in contenders.items()}
+def contest(contenders: dict[str, Run], rounds: int, finish: Run = lambda: None) -> Result:
+    """``finish`` ends a sample: on a GPU it waits for it."""
+    calls = {name: _calls(run, finish) for name, run in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     gc.collect()
@@ -45,7 +46,7 @@ def contest(contenders: dict[str, Run], rounds: int) -> Result:
         for index in range(rounds):
             turn = index % len(names)
             for name in names[turn:] + names[:turn]:
-                seconds[name].append(_time(contenders[name], calls[name]))
+                seconds[name].append(_time(contenders[name], calls[name], finish))
     finally:
         gc.enable()
     return Result(seconds)
@@ -61,15 +62,17 @@ def check_agreement(outputs: dict[str, list[Tensor]], rtol: float = 1e-4) -> Non
             assert error <= rtol * norm, f"{name}: result {i} is off by {error / norm:.2e}"
 
 
-def _calls(run: Run) -> int:
+def _calls(run: Run, finish: Run) -> int:
     for _ in range(3):
         run()
-    once = min(_time(run, 1) for _ in range(3))
+    finish()
+    once = min(_time(run, 1, finish) for _ in range(3))
     return max(1, int(MIN_SAMPLE_SECONDS / once))
 
 
-def _time(run: Run, calls: int) -> float:
+def _time(run: Run, calls: int, finish: Run) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         run()
+    finish()
     return (time.perf_counter() - start) / calls

@@ -1,0 +1,105 @@
+"""``make gpu-check``: everything that needs a GPU, in one command that downloads nothing.
+
+Builds for this GPU alone, runs the tests marked ``gpu``, the driver program of every CUDA kernel by itself
+and under compute-sanitizer (where there is one), and the benchmarks. What each step printed, and the
+benchmarks' table and picture, go into a folder; a short table ends the run. A failed step does not stop the
+others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    command: list[str]
+    limit: int  # seconds
+
+
+def steps(out: Path, capability: str) -> list[Step]:
+    python, driver = sys.executable, out / "driver"
+    sources = sorted((ROOT / "csrc/cuda").glob("*.cu"))
+    nvcc = ["nvcc", "-std=c++17", "-O3", "-lineinfo", f"-arch=sm_{capability.replace('.', '')}"]
+    sources.append(ROOT / "tests/cuda_on_host/driver.cpp")
+    found = [
+        Step("build", [python, "setup.py", "build_ext", "--inplace"], 180),
+        Step("tests", [python, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"], 300),
+        Step(
+            "driver, build",
+            [*nvcc, "-x", "cu", *map(str, sources), "-o", str(driver)],
+            120,
+        ),
+        Step("driver", [str(driver)], 60),
+    ]
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        print("no compute-sanitizer here: its steps are left out")
+    else:
+        for tool in ("memcheck", "racecheck", "initcheck"):
+            command = [sanitizer, "--tool", tool, "--error-exitcode", "1", str(driver)]
+            found.append(Step(tool, command, 120))
+    return [*found, Step("benchmarks", [python, "-m", "benchmarks.gpu", str(out)], 240)]
+
+
+def run(step: Step, out: Path, environment: dict[str, str]) -> tuple[str, float]:
+    start = time.monotonic()
+    log = out / f"{step.name.replace(', ', '-')}.log"
+    with log.open("w") as file:
+        try:
+            done = subprocess.run(
+                step.command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=environment,
+                timeout=step.limit,
+                check=False,
+            )
+            result = "ok" if done.returncode == 0 else f"failed ({done.returncode}), see {log}"
+        except subprocess.TimeoutExpired:
+            result = f"took longer than {step.limit} s, see {log}"
+        except OSError as error:
+            result = f"could not start: {error}"
+    return result, time.monotonic() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out.resolve()
+    if not torch.cuda.is_available():
+        parser.error("there is no GPU that this PyTorch can use")
+    out.mkdir(parents=True, exist_ok=True)
+    major, minor = torch.cuda.get_device_capability()
+    environment = os.environ | {
+        "TORCH_CUDA_ARCH_LIST": f"{major}.{minor}",
+        "FORCE_CUDA": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    results = []
+    for step in steps(out, f"{major}.{minor}"):
+        print(f"{step.name} ...", flush=True)
+        results.append((step.name, *run(step, out, environment)))
+    table = out / "gpu.md"
+    print("\n" + table.read_text() if table.exists() else "\nno benchmarks")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+    for name, result, seconds in results:
+        print(f"{name:16}{seconds:6.0f} s  {result}")
+    raise SystemExit(any(result != "ok" for _, result, _ in results))
+
+
+if __name__ == "__main__":
+    main()
