@@ -1,0 +1,99 @@
+"""On a GPU: every operation inside a CUDA graph, and none that waits for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+import fastgan
+from fastgan import kernels
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+Operation = Callable[..., Tensor]
+
+OPERATIONS: dict[str, tuple[Operation, list[tuple[int, ...]]]] = {
+    "discriminator_loss, one block": (fastgan.discriminator_loss, [(100,), (70,)]),
+    "discriminator_loss": (fastgan.discriminator_loss, [(300_000,), (200_001,)]),
+    "generator_loss": (fastgan.generator_loss, [(300_000,)]),
+    "discriminator_head_loss": (fastgan.discriminator_head_loss, [(3000, 96), (2000, 96), (1, 96), (1,)]),
+    "bias_leaky_relu, rows": (fastgan.bias_leaky_relu, [(3000, 96), (96,)]),
+    "bias_leaky_relu, planes": (fastgan.bias_leaky_relu, [(30, 24, 16, 16), (24,)]),
+    "linear_leaky_relu": (fastgan.linear_leaky_relu, [(3000, 96), (64, 96), (64,)]),
+}
+operations = pytest.mark.parametrize(("operation", "shapes"), OPERATIONS.values(), ids=OPERATIONS)
+
+
+@pytest.fixture(params=["cuda", "triton"])
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    why_not = kernels.why_not(request.param, torch.device("cuda"))
+    if why_not is not None:
+        pytest.skip(why_not)
+    with fastgan.use_backend(request.param):
+        yield request.param
+
+
+def forward_backward(operation: Operation, inputs: list[Tensor]) -> list[Tensor]:
+    output = operation(*inputs)
+    return [output, *torch.autograd.grad(output.sum(), inputs)]
+
+
+def random(shapes: list[tuple[int, ...]]) -> list[Tensor]:
+    return [torch.randn(shape, device="cuda") for shape in shapes]
+
+
+@operations
+def test_capture_and_replay(backend: str, operation: Operation, shapes: list[tuple[int, ...]]) -> None:
+    inputs = [t.requires_grad_() for t in random(shapes)]
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(2):
+            forward_backward(operation, inputs)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = forward_backward(operation, inputs)
+    for _ in range(3):  # counters of blocks must be zero again each time
+        with torch.no_grad():
+            for t, new in zip(inputs, random(shapes), strict=True):
+                t.copy_(new)
+        graph.replay()
+        for ours, expected in zip(captured, forward_backward(operation, inputs), strict=True):
+            assert torch.equal(ours, expected)
+
+
+@operations
+def test_nothing_waits_for_the_device(
+    backend: str, operation: Operation, shapes: list[tuple[int, ...]]
+) -> None:
+    inputs = [t.requires_grad_() for t in random(shapes)]
+    forward_backward(operation, inputs)  # compiles and tunes, which may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        forward_backward(operation, inputs)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@operations
+def test_on_another_stream(backend: str, operation: Operation, shapes: list[tuple[int, ...]]) -> None:
+    """Many launches on two streams at once: their counters must not mix."""
+    inputs = [t.requires_grad_() for t in random(shapes)]
+    expected = forward_backward(operation, inputs)
+    streams = [torch.cuda.Stream(), torch.cuda.Stream()]
+    torch.cuda.synchronize()
+    found = []
+    for _ in range(20):
+        for stream in streams:
+            with torch.cuda.stream(stream):
+                found.append(forward_backward(operation, inputs))
+    torch.cuda.synchronize()
+    for results in found:
+        for ours, exact in zip(results, expected, strict=True):
+            assert torch.equal(ours, exact)
