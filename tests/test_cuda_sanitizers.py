@@ -1,4 +1,4 @@
-"""The CUDA kernels on the host under sanitizers, by a driver program; planted bugs must be caught."""
+"""The CUDA kernels on the host under sanitizers: the table, and a driver; planted bugs must be caught."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from pathlib import Path
 
 import cuda_on_host
 import pytest
+import sanitizers
 
 pytestmark = pytest.mark.skipif(cuda_on_host.why_not() is not None, reason=str(cuda_on_host.why_not()))
+
+
+@pytest.mark.skipif(sanitizers.why_not() is not None, reason=str(sanitizers.why_not()))
+def test_the_table() -> None:
+    result = sanitizers.run_table(sanitizers.ROOT, "cuda", FASTGAN_CUDA_ON_HOST_FLAGS=sanitizers.FLAGS)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 
 
 def run_driver(folder: Path, sanitizer: str, sources: Path) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,58 @@
+"""How Python runs with libraries that are instrumented by AddressSanitizer and UBSan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COMPILER = shutil.which("g++")
+FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g"
+# Small shapes reach every path but threads: red zones lie around each tensor, whatever its size.
+SELECTION = "not 16383 and not 16385 and not 40000 and not 200"
+FILES = ["test_losses.py", "test_head.py", "test_layers.py", "test_extremes.py", "test_repeatability.py"]
+
+
+def library(name: str) -> str | None:
+    """Its path, or None where the compiler has none."""
+    if COMPILER is None:
+        return None
+    path = subprocess.check_output([COMPILER, f"-print-file-name={name}"], text=True).strip()
+    return path if os.path.isabs(path) else None
+
+
+def why_not() -> str | None:
+    if COMPILER is None:
+        return "needs g++"
+    return "needs libasan" if library("libasan.so") is None else None
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Python, with the sanitizers' runtime, in a folder whose fastgan it imports."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            # libstdc++ as well: libasan looks for __cxa_throw when it starts
+            "LD_PRELOAD": f"{library('libasan.so')} {library('libstdc++.so.6')}",
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def run_table(folder: Path, backend: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The table of tests on one backend of that fastgan."""
+    environment |= {"PYTHONPATH": str(folder), "FASTGAN_TESTED": str(folder)}
+    options = ["-x", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    files = [str(ROOT / "tests" / name) for name in FILES]
+    return run(folder, "-m", "pytest", *options, "-k", f"{backend} and {SELECTION}", *files, **environment)
