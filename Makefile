@@ -18,7 +18,7 @@ demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
 
 test: $(VENV)/installed
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/installed
 	$(BIN)/pytest benchmarks
