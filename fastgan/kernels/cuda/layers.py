@@ -65,9 +65,11 @@ def _mask_into(
     summed = output.new_empty(layout[1]) if with_bias else None
     if output.numel() == 0:
         return None if summed is None else summed.zero_()
-    sums, count = _cuda.layer_workspace(DTYPES[dtype], *layout) if with_bias else (0, 0)
-    compute = torch.float64 if dtype is torch.float64 else torch.float32
-    partials, arrived = output.new_empty(sums, dtype=compute), counters(output, count)
+    partials = arrived = None
+    if with_bias:
+        sums, count = _cuda.layer_workspace(DTYPES[dtype], *layout)
+        compute = torch.float64 if dtype is torch.float64 else torch.float32
+        partials, arrived = output.new_empty(sums, dtype=compute), counters(output, count)
     _cuda.bias_leaky_relu_backward(
         DTYPES[dtype],
         *layout,
@@ -76,8 +78,8 @@ def _mask_into(
         address(output, dtype),
         address(masked, dtype),
         0 if summed is None else summed.data_ptr(),
-        partials.data_ptr(),
-        arrived.data_ptr(),
+        0 if partials is None else partials.data_ptr(),
+        0 if arrived is None else arrived.data_ptr(),
         stream(output),
     )
     return summed

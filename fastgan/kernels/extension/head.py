@@ -53,7 +53,7 @@ def head_loss_and_grad(
     assert stats is not None
     assert sums is not None
     sums = sums.to(weight.dtype)
-    return loss, grads, sums[:-1].clone(), sums[-1:].clone(), stats
+    return loss, grads, sums[:-1], sums[-1:], stats
 
 
 def _run(
