@@ -3,13 +3,15 @@
 Measured on two Zen 5 cores, torch 2.13, by ``benchmarks/bench_layers.py``; sizes are multiply-adds N * K * M.
 
 - BLAS is ``torch.mm``. MKL keeps to AVX2 on AMD machines: 200 GFLOP/s, and 3 to 8 us a call.
-- ONEDNN reaches 400, takes transposed views without a copy and applies bias and leaky ReLU on the way
+- ONEDNN reaches 400 by AVX-512. Where there is none, both are at the hardware's rate (two Zen 3 cores: BLAS
+  145 to 170, ONEDNN 120 to 140), and BLAS it is. ONEDNN takes transposed views without a copy and applies bias and leaky ReLU on the way
   out, but costs 12 us a call; wgrad, both of whose operands are transposed, gains least. bf16 products
   are oneDNN's either way: there only the fused epilogue is worth a choice.
 - OWN is csrc/cpu/small_linear.h: float, one call for a whole forward or backward pass, 170 GFLOP/s a core
   from the first microsecond, on widths rounded up to its panel of 32. Forward + backward in us, on two
   cores, eager PyTorch / the libraries / OWN: 64x64x64 52 / 67 / 52, 128x128x128 126 / 146 / 111,
-  256x256x256 774 / 577 / 506, 1024x1024x1024 36,400 / 19,300 / 22,200.
+  256x256x256 774 / 577 / 506, 1024x1024x1024 36,400 / 19,300 / 22,200. With AVX2 alone it is even with
+  BLAS from 128x128x128 on.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ class Product(Enum):
 
 
 _NEVER = 1 << 62
+_HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 _ONEDNN_FROM = {
-    "forward": {torch.float32: 1 << 22, torch.bfloat16: 1},
-    "dgrad": {torch.float32: 1 << 22, torch.bfloat16: _NEVER},
-    "wgrad": {torch.float32: 1 << 23, torch.bfloat16: _NEVER},
+    "forward": {torch.float32: 1 << 22 if _HAS_AVX512 else _NEVER, torch.bfloat16: 1},
+    "dgrad": {torch.float32: 1 << 22 if _HAS_AVX512 else _NEVER, torch.bfloat16: _NEVER},
+    "wgrad": {torch.float32: 1 << 23 if _HAS_AVX512 else _NEVER, torch.bfloat16: _NEVER},
 }
 _OWN_UP_TO = 1 << 24
 _OWN_PANEL = 32
