@@ -263,7 +263,7 @@ def test_interrupt_saves_and_exits(tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "stopped at step" in printed
-    step = json.loads((out / "checkpoint.json").read_text())["step"]
+    step = json.loads((out / "checkpoint.json").read_text())["checkpoints"][-1]["step"]
     assert json.loads((out / "summary.json").read_text())["steps"] == step
 
 

@@ -21,13 +21,14 @@ from fastgan.data import Dataset, load
 from fastgan.files import WriteError, write_text
 from fastgan.plots import save_samples
 from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig, Trainer, checkpoint
+from fastgan.training.capture import EagerSteps
 from fastgan.training.objective import discriminator_turn, generator_turn
 from fastgan.training.recipes import RECIPES, recipe_for
 from fastgan.training.run import RunConfig
 from fastgan.training.sampling import sample
+from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState
-from fastgan.training.statistics import Statistics
-from fastgan.training.step import train_step
+from fastgan.training.window import Window
 
 CONFIG = TrainConfig(
     steps=20, batch_size=16, latent_dim=3, log_interval=4, sample_interval=10, checkpoint_interval=10
@@ -117,17 +118,27 @@ class HostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_steps_do_not_wait_for_the_device() -> None:
-    state = TrainingState(*networks(), replace(CONFIG, discriminator_steps=2, instance_noise=0.1))
-    statistics, samples = Statistics(4, state.device), data()
-    train_step(state, samples, statistics)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"discriminator_steps": 2},
+        {"update": "simultaneous"},
+        {"r1_gamma": 1.0, "r1_interval": 2, "gradient_clip": 1.0},
+        {"precision": "bf16"},
+    ],
+    ids=str,
+)
+def test_steps_do_not_wait_for_the_device(settings: dict[str, Any]) -> None:
+    state = TrainingState(*networks(), replace(CONFIG, instance_noise=0.1, **settings))
+    window = Window(state)
+    steps = EagerSteps(state, Resident(data()), window)
+    steps.advance(1)
     with HostReads() as reads:
         for _ in range(3):
-            train_step(state, samples, statistics)
+            steps.advance(1)
     assert reads.count == 0
-    with HostReads() as reads:
-        assert statistics.drain().shape == (4, 5)
-    assert reads.count == 1
+    assert window.close().shape == (4, 5)
 
 
 class Events(Callback):
@@ -331,12 +342,14 @@ def test_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     elif damage == "no json":
         index.write_text("{")
     else:
+        content_of_index = json.loads(index.read_text())
+        (entry,) = content_of_index["checkpoints"]
         change = {
             "old json": {"format": 0},
-            "elsewhere": {"tensors": f"../{path.name}"},
-            "no step": {"step": "1"},
+            "elsewhere": {"checkpoints": [{**entry, "tensors": f"../{path.name}"}]},
+            "no step": {"checkpoints": [{**entry, "step": "1"}]},
         }
-        index.write_text(json.dumps({**json.loads(index.read_text()), **change[damage]}))
+        index.write_text(json.dumps({**content_of_index, **change[damage]}))
     with pytest.raises(checkpoint.CheckpointError, match=r"checkpoint.*(restore|use)"):
         checkpoint.read(tmp_path)
 

@@ -19,8 +19,10 @@ from fastgan.ops.generator_loss import (
 )
 from fastgan.ops.linear_leaky_relu import linear_leaky_relu, linear_leaky_relu_reference
 from fastgan.ops.mlp import mlp, mlp_reference
+from fastgan.ops.mlp_for_two import MLPForTwo
 
 __all__ = [
+    "MLPForTwo",
     "bias_leaky_relu",
     "bias_leaky_relu_reference",
     "discriminator_head_loss",

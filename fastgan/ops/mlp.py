@@ -75,7 +75,7 @@ def mlp(
         ):
             output = apply(MLP, backend, negative_slope, rows, *weights, *biases)
         else:
-            output = _activations(backend, negative_slope, rows, weights, biases)[-1]
+            output = chain_of_activations(backend, negative_slope, rows, weights, biases)[-1]
     return output if input.dim() == 2 else output.view(*input.shape[:-1], weights[-1].shape[0])
 
 
@@ -91,7 +91,7 @@ def mlp_reference(
     return F.linear(input, weights[-1], biases[-1])
 
 
-def _activations(
+def chain_of_activations(
     backend: Backend,
     negative_slope: float,
     input: Tensor,
@@ -116,7 +116,7 @@ class MLP(torch.autograd.Function):
     ) -> Tensor:
         depth = len(parameters) // 2
         weights, biases = parameters[:depth], parameters[depth:]
-        *hidden, output = _activations(backend, negative_slope, input, weights, biases)
+        *hidden, output = chain_of_activations(backend, negative_slope, input, weights, biases)
         ctx.save_for_backward(input, *parameters, *hidden)
         ctx.backend, ctx.negative_slope, ctx.depth = backend, negative_slope, depth
         return output
@@ -213,7 +213,7 @@ class MLPGrad(torch.autograd.Function):
         weights, hidden = _split(depth, saved)
         if torch.is_grad_enabled():  # a third derivative follows: activations and dz with their graphs
             biases = saved[depth : 2 * depth]
-            hidden = _activations(backend, ctx.negative_slope, input, weights, biases)[:-1]
+            hidden = chain_of_activations(backend, ctx.negative_slope, input, weights, biases)[:-1]
             dz, _ = _masked_chain(
                 backend, ctx.negative_slope, ctx.needs, depth, grad, input, *weights, *biases, *hidden
             )

@@ -1,15 +1,15 @@
 """Checkpoints: everything the next step depends on, as safetensors and JSON, without pickle.
 
-A checkpoint is two files of a folder: ``checkpoint-STEP.safetensors`` holds the tensors, and
-``checkpoint.json`` names that file with its SHA-256. The JSON is renamed into place last, so that
-a crash at any moment leaves the previous checkpoint whole.
+``checkpoint-STEP.safetensors`` holds the tensors, and ``checkpoint.json`` lists those files, the latest
+last, with their SHA-256 and the settings they were trained with. The JSON is renamed into place last, so
+that a crash at any moment leaves the previous checkpoint whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from fastgan.training.config import is_whole
 from fastgan.training.state import DivergenceError, TrainingState
 
 INDEX = "checkpoint.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class CheckpointError(ValueError):
@@ -37,11 +37,13 @@ class Checkpoint:
     Attributes:
         path: the file with the tensors.
         step: how many steps it has behind it.
+        settings: of the run that took it, as JSON has them.
         tensors: by name, on the CPU.
     """
 
     path: Path
     step: int
+    settings: dict[str, Any]
     tensors: dict[str, Tensor]
 
     def part(self, name: str) -> dict[str, Tensor]:
@@ -60,113 +62,98 @@ class Checkpoint:
         try:
             module.load_state_dict(self.part(name))
         except RuntimeError as error:
-            raise CheckpointError(
-                f"{self.path}: holds another {name}; config.yaml and checkpoint do not belong together; "
-                "restore both"
-            ) from error
+            raise _another(self.path, name) from error
 
 
 def save(folder: Path, state: TrainingState) -> Path:
-    """Write a checkpoint into a folder and remove the one before it.
+    """Write a checkpoint into a folder, and remove all but the last ``config.keep``.
 
     Returns:
         The file with the tensors.
 
     Raises:
-        CheckpointError: if it cannot be written; the checkpoint before it is kept.
+        CheckpointError: if it cannot be written; those before it are kept.
         DivergenceError: if a network holds nan or infinities; nothing is written then.
     """
-    tensors = _tensors(state)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in state.tensors().items()}
     _check_finite(tensors, state.step)
+    tensors |= {f"random.{name}": t for name, t in state.random_states().items()}
     path = folder / f"checkpoint-{state.step:08d}.safetensors"
+    older = [entry for entry in _entries(folder) if entry["step"] < state.step]
     try:
         write_whole(path, lambda temporary: save_file(tensors, temporary))
-        index = {"format": _FORMAT, "step": state.step, "tensors": path.name, "sha256": _sha256(path)}
+        entry = {"step": state.step, "tensors": path.name, "sha256": _sha256(path)}
+        kept = [*older, entry][-state.config.keep :]
+        index = {"format": _FORMAT, "checkpoints": kept, "settings": asdict(state.config)}
         write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
     except WriteError as error:
         raise CheckpointError(str(error)) from error
     except SafetensorError as error:  # a full disk, which safetensors does not report as an OSError
         raise CheckpointError(cannot_write(path, error)) from error
-    for old in folder.glob("checkpoint-*.safetensors"):
-        if old != path:
-            old.unlink()
+    names = {entry["tensors"] for entry in kept}
+    for file in folder.glob("checkpoint-*.safetensors*"):  # what a killed process left half-written too
+        if file.name not in names:
+            file.unlink()
     return path
 
 
 def read(folder: Path) -> Checkpoint:
-    """Read the checkpoint of a folder.
+    """Read the latest checkpoint of a folder that is still there.
 
     Raises:
         CheckpointError: if there is none, or a byte of it has changed.
     """
     index = _read_index(folder / INDEX)
-    path = folder / index["tensors"]
-    if not path.is_file():
-        raise CheckpointError(f"{path}: missing, though {INDEX} names it; restore or retrain")
-    if _sha256(path) != index["sha256"]:
-        raise CheckpointError(f"{path}: corrupted, its SHA-256 differs; restore or retrain")
+    there = [entry for entry in index["checkpoints"] if (folder / entry["tensors"]).is_file()]
+    if not there:
+        missing = folder / index["checkpoints"][-1]["tensors"]
+        raise CheckpointError(f"{missing}: missing, though {INDEX} names it; restore or retrain")
+    entry = there[-1]
+    path = folder / entry["tensors"]
+    remedy = f"remove it to go on from step {there[-2]['step']}" if there[:-1] else "restore or retrain"
+    if _sha256(path) != entry["sha256"]:
+        raise CheckpointError(f"{path}: corrupted, its SHA-256 differs; {remedy}")
     try:
-        return Checkpoint(path, index["step"], load_file(path))
+        return Checkpoint(path, entry["step"], index["settings"], load_file(path))
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file; restore or retrain") from error
+        raise CheckpointError(f"{path}: not a safetensors file; {remedy}") from error
 
 
+@torch.no_grad()
 def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
     """Bring a state with the same networks and settings to where the checkpoint was taken.
 
     Raises:
-        CheckpointError: if it is a checkpoint of other networks.
+        CheckpointError: if it is a checkpoint of other networks; nothing is changed then.
     """
-    checkpoint.load_module("generator", state.generator)
-    checkpoint.load_module("discriminator", state.discriminator)
-    checkpoint.load_module("average", state.average)
-    _load_optimizer(state.generator_optimizer, checkpoint.part("generator_optimizer"))
-    _load_optimizer(state.discriminator_optimizer, checkpoint.part("discriminator_optimizer"))
-    state.rng.set_state(checkpoint.tensors["random.state"])
-    torch.set_rng_state(checkpoint.tensors["random.cpu"])
-    if state.device.type == "cuda":
-        torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"], state.device)
+    live = state.tensors()
+    for name, tensor in live.items():
+        saved = checkpoint.tensors.get(name)
+        if saved is None or saved.shape != tensor.shape or saved.dtype != tensor.dtype:
+            raise _another(checkpoint.path, name.partition(".")[0])
+    strangers = {name for name in checkpoint.tensors if not name.startswith("random.")} - set(live)
+    if strangers:
+        raise _another(checkpoint.path, min(strangers).partition(".")[0])
+    for name, tensor in live.items():  # in place: a captured step and Adam know these very tensors
+        tensor.copy_(checkpoint.tensors[name])
+    state.set_random_states(checkpoint.part("random"))
+    if state.world.rank:  # the checkpoint has the first process's: dropout there, and another here
+        torch.manual_seed(state.config.seed + state.world.rank + state.world.size * checkpoint.step)
     state.step = checkpoint.step
 
 
-def _tensors(state: TrainingState) -> dict[str, Tensor]:
-    parts = {
-        "generator": state.generator.state_dict(),
-        "discriminator": state.discriminator.state_dict(),
-        "average": state.average.state_dict(),
-        "generator_optimizer": _optimizer_tensors(state.generator_optimizer),
-        "discriminator_optimizer": _optimizer_tensors(state.discriminator_optimizer),
-        "random": _random_states(state),
-    }
-    return {
-        f"{part}.{name}": tensor.detach().cpu().contiguous()
-        for part, tensors in parts.items()
-        for name, tensor in tensors.items()
-    }
+def _another(path: Path, part: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: holds another {part}; config.yaml and checkpoint do not belong together; restore both"
+    )
 
 
-def _random_states(state: TrainingState) -> dict[str, Tensor]:
-    # the global streams too: a user's network may hold dropout
-    states = {"state": state.rng.get_state(), "cpu": torch.get_rng_state()}
-    if state.device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(state.device)
-    return states
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's moments and step counts, named ``INDEX.KEY``; settings come from the config."""
-    per_parameter: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{key}": tensor for index, entry in per_parameter.items() for key, tensor in entry.items()
-    }
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    per_parameter: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, key = name.partition(".")
-        per_parameter.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": per_parameter})
+def _entries(folder: Path) -> list[dict[str, Any]]:
+    """The checkpoints that a folder has already."""
+    if not (folder / INDEX).exists():
+        return []
+    entries: list[dict[str, Any]] = _read_index(folder / INDEX)["checkpoints"]
+    return entries
 
 
 def _check_finite(tensors: dict[str, Tensor], step: int) -> None:
@@ -192,7 +179,12 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _is_valid(index: dict[str, Any]) -> bool:
-    step, name, digest = index["step"], index["tensors"], index["sha256"]
+    entries = index["checkpoints"]
+    return isinstance(index["settings"], dict) and bool(entries) and all(map(_is_entry, entries))
+
+
+def _is_entry(entry: dict[str, Any]) -> bool:
+    step, name, digest = entry["step"], entry["tensors"], entry["sha256"]
     return (
         is_whole(step)
         and step >= 0

@@ -10,6 +10,8 @@ from typing import Literal, get_args
 import torch
 
 GeneratorLoss = Literal["non-saturating", "saturating"]
+Update = Literal["alternating", "simultaneous"]
+Precision = Literal["fp32", "tf32", "bf16"]
 _MOST = 2**31 - 1
 
 
@@ -23,7 +25,7 @@ class TrainConfig:
 
     Attributes:
         steps: how many steps to train for.
-        batch_size: real samples, and generated samples, in each turn.
+        batch_size: real samples, and generated samples, in each turn, of all processes together.
         latent_dim: size of the generator's input, drawn from a standard normal.
         learning_rate: of both players' Adam, before its decay.
         learning_rate_decay: share of the run, at its end, over which the learning rate falls
@@ -38,6 +40,19 @@ class TrainConfig:
         generator_loss: ``"non-saturating"``, -log D(G(z)), or ``"saturating"``,
             log(1 - D(G(z))).
         discriminator_steps: turns of D for each turn of G.
+        update: ``"alternating"``: G's turn begins when D has moved. ``"simultaneous"``: both
+            gradients are taken at the same weights and of the same generated samples, in one
+            pass through D, before either moves (Goodfellow et al.'s own code of 2014).
+        r1_gamma: weight of the R1 penalty, gamma/2 E |grad_x D(x)|^2 on real samples (Mescheder
+            et al., 2018, equation 9); 0 for none.
+        r1_interval: steps between two penalties, each of which then counts that many times
+            ("lazy" regularization: Karras et al., 2020, appendix B).
+        gradient_clip: largest norm of each player's gradient; None for no limit.
+        precision: ``"fp32"``, ``"tf32"``: products in TensorFloat-32 where the GPU has it, or
+            ``"bf16"``: both networks under bfloat16 autocast. Weights, Adam and average stay
+            float32.
+        capture: on a GPU, run each step as one CUDA graph; the same step otherwise.
+        steps_per_replay: steps that one such graph holds.
         seed: of the latent vectors and the choice of batches.
         device: where to train, as in ``torch.device``.
         threads: CPU threads of torch while training; None leaves them as they are. Matrices of
@@ -46,6 +61,7 @@ class TrainConfig:
         log_interval: steps between two logged rows; statistics stay on the device until then.
         sample_interval: steps between two sample pictures.
         checkpoint_interval: steps between two checkpoints.
+        keep: how many checkpoints stay, the latest ones.
 
     Raises:
         ConfigError: if a value is of another type or out of its range.
@@ -61,12 +77,20 @@ class TrainConfig:
     instance_noise: float = 0.0
     generator_loss: GeneratorLoss = "non-saturating"
     discriminator_steps: int = 1
+    update: Update = "alternating"
+    r1_gamma: float = 0.0
+    r1_interval: int = 16
+    gradient_clip: float | None = None
+    precision: Precision = "fp32"
+    capture: bool = True
+    steps_per_replay: int = 1
     seed: int = 0
     device: str = "cpu"
     threads: int | None = None
     log_interval: int = 100
     sample_interval: int = 2_000
     checkpoint_interval: int = 2_000
+    keep: int = 1
 
     def __post_init__(self) -> None:
         for name in (
@@ -74,6 +98,9 @@ class TrainConfig:
             "batch_size",
             "latent_dim",
             "discriminator_steps",
+            "r1_interval",
+            "steps_per_replay",
+            "keep",
             "log_interval",
             "sample_interval",
             "checkpoint_interval",
@@ -87,8 +114,18 @@ class TrainConfig:
         self._check_real("ema_decay", lambda decay: 0 <= decay < 1, "from 0 to below 1")
         self._check_real("instance_noise", lambda sigma: 0 <= sigma < math.inf, "at least 0 and finite")
         self._check("betas", _are_betas(self.betas), "two numbers from 0 to below 1")
-        losses = get_args(GeneratorLoss)
-        self._check("generator_loss", self.generator_loss in losses, " or ".join(losses))
+        self._check_real("r1_gamma", lambda gamma: 0 <= gamma < math.inf, "at least 0 and finite")
+        if self.gradient_clip is not None:
+            self._check_real("gradient_clip", lambda norm: 0 < norm < math.inf, "above 0 and finite")
+        for name, choices in (
+            ("generator_loss", GeneratorLoss),
+            ("update", Update),
+            ("precision", Precision),
+        ):
+            self._check(name, getattr(self, name) in get_args(choices), " or ".join(get_args(choices)))
+        self._check("capture", isinstance(self.capture, bool), "True or False")
+        if self.update == "simultaneous":
+            self._check("discriminator_steps", self.discriminator_steps == 1, "1 in simultaneous updates")
         self._check("device", isinstance(self.device, str), "a name such as cpu or cuda")
         self._check_device()
 
@@ -102,6 +139,17 @@ class TrainConfig:
     def noise_at(self, step: int) -> float:
         """Standard deviation of the instance noise of the given step, counted from 0."""
         return self.instance_noise * max(0.0, 1 - 2 * step / self.steps)
+
+    def average_weight_at(self, step: int) -> float:
+        """What the generator's weights count in their average after the given step, counted from 0.
+
+        Early on the average is over the steps there have been, not over the initial weights.
+        """
+        return 1 - min(self.ema_decay, (1 + step) / (10 + step))
+
+    def penalizes_at(self, step: int) -> bool:
+        """Whether the given step, counted from 0, has the R1 penalty."""
+        return self.r1_gamma > 0 and step % self.r1_interval == 0
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:

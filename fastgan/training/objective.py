@@ -15,7 +15,11 @@ from torch import Tensor, nn
 from fastgan.fusion import has_hooks
 from fastgan.models import MLPDiscriminator
 from fastgan.nn import MLP, LinearLeakyReLU
-from fastgan.ops import discriminator_loss_value_and_grad, generator_loss_value_and_grad
+from fastgan.ops import (
+    MLPForTwo,
+    discriminator_loss_value_and_grad,
+    generator_loss_value_and_grad,
+)
 
 _SAMPLEWISE = frozenset(
     {
@@ -80,6 +84,65 @@ def generator_turn(discriminator: nn.Module, fake: Tensor, *, saturating: bool) 
     loss, grad, _ = generator_loss_value_and_grad(logits.detach(), saturating=saturating)
     torch.autograd.backward(logits, grad)
     return loss
+
+
+def both_turns(
+    discriminator: nn.Module, real: Tensor, fake: Tensor, *, saturating: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Add both players' gradients, at the same weights, in one pass through D.
+
+    Args:
+        discriminator: D, from samples to logits of any shape.
+        real: ``[N, ...]`` real samples.
+        fake: ``[M, ...]`` generated samples, with their graph.
+        saturating: as for :func:`generator_turn`.
+
+    Returns:
+        D's loss, G's loss, and the statistics of :func:`discriminator_turn`.
+    """
+    shown = fake.detach()
+    mlp = _one_logit_mlp(discriminator)
+    chain = (
+        None
+        if mlp is None
+        else MLPForTwo.of(torch.cat([real, shown]).flatten(1), mlp.layers, mlp.negative_slope)
+    )
+    if chain is None:
+        real_logits, fake_logits = _logits(discriminator, real, shown.requires_grad_())
+    else:
+        real_logits, fake_logits = chain.logits.split([len(real), len(fake)])
+    loss, *grads, stats = discriminator_loss_value_and_grad(real_logits.detach(), fake_logits.detach())
+    generator_loss, grad, _ = generator_loss_value_and_grad(fake_logits.detach(), saturating=saturating)
+    if chain is None:
+        parameters = [p for p in discriminator.parameters() if p.requires_grad]
+        (reaching_fake,) = torch.autograd.grad(fake_logits, shown, grad, retain_graph=True)
+        torch.autograd.backward([real_logits, fake_logits], grads, inputs=parameters)
+    else:
+        reaching_fake = chain.backward(torch.cat(grads), grad).view_as(fake)
+    torch.autograd.backward(fake, reaching_fake)
+    return loss, generator_loss, stats
+
+
+def r1_turn(discriminator: nn.Module, real: Tensor, weight: float) -> None:
+    """Add the gradient of ``weight / 2`` E |grad_x D(x)|^2 to D's parameters.
+
+    Args:
+        discriminator: D, from samples to logits.
+        real: ``[N, ...]`` real samples.
+        weight: gamma of Mescheder et al., 2018, equation 9.
+    """
+    real = real.detach().requires_grad_()
+    logits = discriminator(real)
+    (slope,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+    (weight / 2 * slope.square().sum() / len(real)).backward()
+
+
+def _one_logit_mlp(discriminator: nn.Module) -> MLP | None:
+    """The MLP that the discriminator is nothing but, if it has one logit a sample."""
+    if not _treats_samples_alone(discriminator):
+        return None
+    mlp = discriminator.mlp if type(discriminator) is MLPDiscriminator else discriminator
+    return mlp if isinstance(mlp, MLP) and mlp.layers[-1].out_features == 1 else None
 
 
 def _logits(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:

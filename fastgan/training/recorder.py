@@ -19,8 +19,8 @@ from fastgan.plots import save_dashboard, save_samples
 from fastgan.training import checkpoint
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
-from fastgan.training.statistics import NAMES
 from fastgan.training.trainer import Callback, LogRow
+from fastgan.training.window import NAMES
 
 DASHBOARD = "dashboard.png"
 METRICS = "metrics.jsonl"

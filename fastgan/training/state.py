@@ -7,7 +7,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from fastgan.training.config import TrainConfig
+from fastgan.training.adam import Adam
+from fastgan.training.config import ConfigError, TrainConfig
+from fastgan.training.distributed import World
 
 
 class DivergenceError(RuntimeError):
@@ -21,48 +23,51 @@ class TrainingState:
         generator: from ``[N, latent_dim]`` to samples; moved to the device.
         discriminator: from samples to logits; moved to the device.
         config: settings of the run.
+        world: the processes that share the run.
 
     Attributes:
         average: the generator with the exponential moving average of its weights.
-        rng: draws batches and latent vectors, on the device.
+        rng: draws batches and latent vectors, on the device; alike in all processes.
+        settings: float32 ``[3]`` on the device: learning rate, standard deviation of the instance
+            noise and weight in the average, of the step that runs. A captured step would freeze
+            numbers of the host.
         step: how many steps are done.
+
+    Raises:
+        ConfigError: if the batch cannot be shared out among the processes.
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, config: TrainConfig) -> None:
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, config: TrainConfig, world: World | None = None
+    ) -> None:
         self.config = config
+        self.world = world or World()
+        if config.batch_size % self.world.size:
+            raise ConfigError(
+                f"batch_size is {config.batch_size}, expected a multiple of the {self.world.size} processes"
+            )
         self.device = torch.device(config.device)
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        self.generator_optimizer = self._adam(self.generator)
-        self.discriminator_optimizer = self._adam(self.discriminator)
+        self.settings = torch.zeros(3, device=self.device)
+        learning_rate, self._noise, self._average_weight = self.settings.unbind()
+        self.generator_optimizer = Adam(list(generator.parameters()), learning_rate, config.betas)
+        self.discriminator_optimizer = Adam(list(discriminator.parameters()), learning_rate, config.betas)
         self.rng = torch.Generator(self.device).manual_seed(config.seed)
         self.step = 0
-        # device scalars, as a captured step would freeze numbers of the host
-        self._average_weight = torch.zeros((), device=self.device)
-        self._noise = torch.zeros((), device=self.device)
 
     def latent(self, count: int) -> Tensor:
         """Draw ``[count, latent_dim]`` from the standard normal."""
         return torch.randn(count, self.config.latent_dim, generator=self.rng, device=self.device)
 
     def blur(self, samples: Tensor) -> Tensor:
-        """Samples as D sees them: with the instance noise of this step."""
+        """This process's samples as D sees them: with the instance noise of this step."""
         if self.config.instance_noise == 0:
             return samples
-        noise = torch.randn(samples.shape, generator=self.rng, device=self.device, dtype=samples.dtype)
-        return samples + self._noise * noise
-
-    def set_schedule(self) -> None:
-        """Write the learning rate, the noise and the average's weight of the coming step."""
-        learning_rate = self.config.learning_rate_at(self.step)
-        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
-            for group in optimizer.param_groups:
-                group["lr"].fill_(learning_rate)
-        self._noise.fill_(self.config.noise_at(self.step))
-        # early on the average is over the steps there have been, not over the initial weights
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        self._average_weight.fill_(1 - decay)
+        shape = (len(samples) * self.world.size, *samples.shape[1:])
+        noise = torch.randn(shape, generator=self.rng, device=self.device, dtype=samples.dtype)
+        return samples + self._noise * self.world.rows(noise)
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -72,11 +77,27 @@ class TrainingState:
         for kept, current in zip(self.average.buffers(), self.generator.buffers(), strict=True):
             kept.copy_(current)
 
-    def _adam(self, module: nn.Module) -> torch.optim.Adam:
-        return torch.optim.Adam(
-            module.parameters(),
-            lr=torch.tensor(self.config.learning_rate, device=self.device),
-            betas=self.config.betas,
-            fused=True,
-            capturable=self.device.type == "cuda",
-        )
+    def tensors(self) -> dict[str, Tensor]:
+        """All that steps change, by name: the tensors themselves, not copies."""
+        parts = {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "average": self.average.state_dict(),
+            "generator_optimizer": self.generator_optimizer.tensors(),
+            "discriminator_optimizer": self.discriminator_optimizer.tensors(),
+        }
+        return {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
+
+    def random_states(self) -> dict[str, Tensor]:
+        """Of our own stream, and of torch's: a user's network may hold dropout."""
+        states = {"state": self.rng.get_state(), "cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
+
+    def set_random_states(self, states: dict[str, Tensor]) -> None:
+        """Go on from there."""
+        self.rng.set_state(states["state"])
+        torch.set_rng_state(states["cpu"])
+        if self.device.type == "cuda" and "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self.device)

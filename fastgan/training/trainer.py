@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.data import Dataset
-from fastgan.training.config import TrainConfig
+from fastgan.training.capture import steps_of
+from fastgan.training.config import ConfigError, TrainConfig
+from fastgan.training.distributed import World
+from fastgan.training.source import MapStyle, Resident, Source, Streamed, sample_of
 from fastgan.training.state import DivergenceError, TrainingState
-from fastgan.training.statistics import NAMES, Statistics
-from fastgan.training.step import train_step
+from fastgan.training.window import NAMES, Window
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class LogRow:
     Attributes:
         step: the last of these steps, counted from 1.
         steps_per_second: their rate.
-        values: mean of each of ``fastgan.training.statistics.NAMES``.
+        values: mean of each of ``fastgan.training.window.NAMES``.
     """
 
     step: int
@@ -55,7 +57,8 @@ class Trainer:
         generator: from ``[N, latent_dim]`` to samples.
         discriminator: from samples to logits of any shape.
         config: settings of the run.
-        callbacks: called in this order.
+        callbacks: called in this order, in the first process alone.
+        world: the processes that share the run.
 
     Example:
         >>> trainer = Trainer(generator, discriminator, TrainConfig(latent_dim=16))
@@ -69,47 +72,70 @@ class Trainer:
         discriminator: nn.Module,
         config: TrainConfig | None = None,
         callbacks: Sequence[Callback] = (),
+        world: World | None = None,
     ) -> None:
         self.config = config or TrainConfig()
-        self.state = TrainingState(generator, discriminator, self.config)
+        self.state = TrainingState(generator, discriminator, self.config, world)
         self.callbacks = callbacks
-        self._statistics = Statistics(self.config.log_interval, self.state.device)
         self._last_log = time.perf_counter()
         self._stopping = False
 
-    def fit(self, data: Tensor | Dataset) -> TrainingState:
+    def fit(self, data: Tensor | Dataset | MapStyle, *, workers: int = 2) -> TrainingState:
         """Train for the steps that are left.
 
         Args:
-            data: ``[N, ...]`` real samples, copied to the device.
+            data: ``[N, ...]`` real samples, copied to the device; or a map-style dataset of them, read
+                ahead batch by batch, which need not fit there.
+            workers: processes that read such a dataset; 0 reads between steps.
 
         Returns:
             The trained state; ``state.average`` is the generator to sample from.
 
         Raises:
             DivergenceError: if a loss becomes nan or infinite.
-            TypeError: if the data are neither a tensor of floats nor a Dataset.
+            TypeError: if the data are neither a tensor of floats nor a dataset of them.
             ValueError: if there is no sample, one is not finite, or the generator does not fit.
+            DataError: if a dataset fails to read a sample.
         """
-        samples = data.samples if isinstance(data, Dataset) else data
-        _check_samples(samples)
-        self._check_generator(samples)
-        samples = samples.to(self.state.device)
-        self.state.generator.train()
-        self.state.discriminator.train()
+        state = self.state
+        state.generator.train()
+        state.discriminator.train()
         try:
-            with _threads(self.config.threads):
-                self._run(samples)
+            with _threads(self.config.threads), _matmul_precision(self.config.precision):
+                self._run(self._source(data, workers))
         finally:
             self._stopping = False
-        return self.state
+        return state
+
+    def _source(self, data: Tensor | Dataset | MapStyle, workers: int) -> Source:
+        samples = data.samples if isinstance(data, Dataset) else data
+        if isinstance(samples, Tensor):
+            _check_samples(samples)
+            self._check_generator(samples[0])
+            return Resident(samples.to(self.state.device))
+        if (
+            not hasattr(samples, "__getitem__")
+            or not hasattr(samples, "__len__")
+            or isinstance(samples, list)
+        ):
+            raise TypeError(
+                f"data is a {type(samples).__name__}, expected a Tensor, a Dataset, or a map-style dataset"
+            )
+        if len(samples) == 0:
+            raise ValueError("data holds no sample, expected at least one")
+        if self.config.steps_per_replay > 1:
+            raise ConfigError(
+                f"steps_per_replay is {self.config.steps_per_replay}, expected 1 for data that is streamed"
+            )
+        self._check_generator(sample_of(samples[0]))
+        return Streamed(samples, self.state, workers)
 
     def stop(self) -> None:
         """End :meth:`fit` after the step that is running; callable from a signal handler."""
         self._stopping = True
 
-    def _check_generator(self, samples: Tensor) -> None:
-        """Generate one sample: its shape must be that of the data."""
+    def _check_generator(self, real: Tensor) -> None:
+        """Generate one sample: its shape must be that of a real one."""
         device, latent_dim = self.state.device, self.config.latent_dim
         latent = torch.zeros(1, latent_dim, device=device)
         # on the average, in evaluation mode, and with its random draws undone: training sees no trace
@@ -118,40 +144,53 @@ class Trainer:
                 shape = self.state.average(latent).shape[1:]
             except RuntimeError as error:
                 raise ValueError(f"generator does not take latent_dim={latent_dim}: {error}") from error
-        if shape != samples.shape[1:]:
+        if shape != real.shape:
             raise ValueError(
-                f"generator makes samples of shape {list(shape)}, expected {list(samples.shape[1:])} "
-                "as in data"
+                f"generator makes samples of shape {list(shape)}, expected {list(real.shape)} as in data"
             )
 
-    def _run(self, samples: Tensor) -> None:
+    def _run(self, source: Source) -> None:
+        state, window = self.state, Window(self.state)
+        steps = steps_of(state, source, window)
         self._last_log = time.perf_counter()
-        done = self.state.step >= self.config.steps
+        done = state.step >= self.config.steps
         while not done:
-            train_step(self.state, samples, self._statistics)
-            done = self._stopping or self.state.step >= self.config.steps
-            self._notify(done)
+            steps.advance(self._until_event())
+            done = state.step >= self.config.steps or self._must_stop()
+            self._notify(window, done)
 
-    def _notify(self, done: bool) -> None:
+    def _until_event(self) -> int:
+        """How many steps until the host has something to do."""
+        config, step = self.config, self.state.step
+        intervals = (config.log_interval, config.sample_interval, config.checkpoint_interval)
+        return min(config.steps - step, *(interval - step % interval for interval in intervals))
+
+    def _must_stop(self) -> bool:
+        # several processes must stop at the same step, and agree on it where they meet anyway
+        if self.state.world.size > 1 and self.state.step % self.config.log_interval:
+            return False
+        return self.state.world.any(self._stopping, self.state.device)
+
+    def _notify(self, window: Window, done: bool) -> None:
         step, config = self.state.step, self.config
         checkpoint = done or step % config.checkpoint_interval == 0
         if checkpoint or step % config.log_interval == 0:
-            self._log()
-        if checkpoint:
-            for callback in self.callbacks:
+            self._log(window)
+        for callback in self.callbacks if self.state.world.rank == 0 else ():
+            if checkpoint:
                 callback.on_checkpoint(self.state)
-        if done or step % config.sample_interval == 0:
-            for callback in self.callbacks:
+            if done or step % config.sample_interval == 0:
                 callback.on_sample(self.state)
 
-    def _log(self) -> None:
-        rows = self._statistics.drain()
+    def _log(self, window: Window) -> None:
+        rows = window.close()
+        window.open()
         self._check_finite(rows)
         now = time.perf_counter()
         rate = len(rows) / (now - self._last_log)
         self._last_log = now
         row = LogRow(self.state.step, rate, dict(zip(NAMES, rows.mean(dim=0).tolist(), strict=True)))
-        for callback in self.callbacks:
+        for callback in self.callbacks if self.state.world.rank == 0 else ():
             callback.on_log(self.state, row)
 
     def _check_finite(self, rows: Tensor) -> None:
@@ -170,6 +209,17 @@ def _check_samples(samples: object) -> None:
         raise ValueError("data holds no sample, expected at least one")
     if not torch.isfinite(samples).all():
         raise ValueError("data holds nan or infinite values, expected finite ones")
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    """Let float32 products be of TensorFloat-32 if that is the precision asked for, and not otherwise."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 Measured on two Zen 5 cores, torch 2.13, by ``benchmarks/bench_layers.py``; sizes are multiply-adds N * K * M.
 
 - BLAS is ``torch.mm``. MKL keeps to AVX2 on AMD machines: 200 GFLOP/s, and 3 to 8 us a call.
-- ONEDNN reaches 400 by AVX-512. Where there is none, both are at the hardware's rate (two Zen 3 cores: BLAS
-  145 to 170, ONEDNN 120 to 140), and BLAS it is. ONEDNN takes transposed views without a copy and applies bias and leaky ReLU on the way
-  out, but costs 12 us a call; wgrad, both of whose operands are transposed, gains least. bf16 products
-  are oneDNN's either way: there only the fused epilogue is worth a choice.
+- ONEDNN reaches 400 by AVX-512, takes transposed views without a copy and applies bias and leaky ReLU on
+  the way out, but costs 12 us a call; wgrad, both of whose operands are transposed, gains least. Without
+  AVX-512 both are at the hardware's rate (two Zen 3 cores: BLAS 145 to 170, ONEDNN 120 to 140), and BLAS
+  it is. bf16 products are oneDNN's either way: there only the fused epilogue is worth a choice.
 - OWN is csrc/cpu/small_linear.h: float, one call for a whole forward or backward pass, 170 GFLOP/s a core
   from the first microsecond, on widths rounded up to its panel of 32. Forward + backward in us, on two
   cores, eager PyTorch / the libraries / OWN: 64x64x64 52 / 67 / 52, 128x128x128 126 / 146 / 111,

@@ -1,0 +1,89 @@
+"""Several processes, one training run: each takes its rows of every batch.
+
+All processes draw the same batches and latent vectors and keep their own rows of them, so a run computes
+what one process would have, to rounding, however many there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+_PATIENCE = timedelta(minutes=10)  # rank 0 draws pictures and writes checkpoints meanwhile
+
+
+class LostRankError(RuntimeError):
+    """Another process of the run is gone."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run; alone unless they were started by torchrun.
+
+    Attributes:
+        rank: which of them this is; 0 writes.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def rows(self, drawn: Tensor) -> Tensor:
+        """This process's rows of a whole batch."""
+        if self.size == 1:
+            return drawn
+        share = len(drawn) // self.size
+        return drawn[self.rank * share : (self.rank + 1) * share]
+
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Average the gradients over all processes, in one flat all-reduce."""
+        if self.size == 1:
+            return
+        grads = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in grads])
+        self._all_reduce(flat)
+        flat /= self.size
+        for g, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            g.copy_(mean.view_as(g))
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over all processes."""
+        if self.size > 1:
+            values = values.clone()
+            self._all_reduce(values)
+            values /= self.size
+        return values
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether the flag is set in any process."""
+        return flag if self.size == 1 else bool(self.mean(torch.tensor(float(flag), device=device)).item())
+
+    def _all_reduce(self, values: Tensor) -> None:
+        try:
+            dist.all_reduce(values)
+        except RuntimeError as error:  # gloo; NCCL's watchdog ends the process itself
+            raise LostRankError(
+                f"rank {self.rank} of {self.size} lost another one ({str(error).partition(chr(10))[0]}); "
+                "resume from the last checkpoint"
+            ) from error
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The world that torchrun made of this process and others; a world of one without it."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield World()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()

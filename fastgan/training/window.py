@@ -1,0 +1,64 @@
+"""All that passes between host and device while training, at log points alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastgan.training.state import TrainingState
+
+NAMES = ("loss_D", "loss_G", "D(x)", "D(G(z))", "saturated")
+"""Columns: both losses, mean D(x), mean D(G(z)), share of saturated logits in D's turn."""
+
+
+class Window:
+    """The steps from one log point to the next: their settings on the way in, statistics on the way out.
+
+    Both are tables on the device with one row a step, and the row is a number on the device as well, so
+    that a captured step finds its own each time it is replayed.
+
+    Args:
+        state: what is trained.
+    """
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+        capacity = state.config.log_interval
+        self._settings = torch.zeros(capacity, len(state.settings), device=state.device)
+        self._statistics = torch.zeros(capacity, len(NAMES), device=state.device)
+        self._row = torch.zeros(1, dtype=torch.int64, device=state.device)
+        self._opened = state.step
+        self.open()
+
+    def open(self) -> None:
+        """Send the settings of the coming steps to the device; wait for nothing."""
+        config = self._state.config
+        self._opened = self._state.step
+        steps = range(self._opened, self._opened + len(self._settings))
+        table = [
+            (config.learning_rate_at(step), config.noise_at(step), config.average_weight_at(step))
+            for step in steps
+        ]
+        self._settings.copy_(torch.tensor(table))
+        self._row.zero_()
+
+    def begin_step(self) -> None:
+        """Put the settings of this step in force."""
+        torch.index_select(self._settings, 0, self._row, out=self._state.settings.view(1, -1))
+
+    def end_step(self, values: Sequence[Tensor]) -> None:
+        """Write down this step's scalars, in the order of ``NAMES``."""
+        row = torch.stack([value.float() for value in values])
+        self._statistics.index_copy_(0, self._row, row.unsqueeze(0))
+        self._row += 1
+
+    def close(self) -> Tensor:
+        """Wait for the device: the statistics ``[steps, 5]`` since it was opened, on the CPU."""
+        rows = self._statistics[: self._state.step - self._opened]
+        return self._state.world.mean(rows).to("cpu", copy=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a step moves here."""
+        return {"row": self._row}
