@@ -18,14 +18,16 @@ try:
     from rich.table import Table
 
     from fastgan.data import DataError, load
+    from fastgan.data import stream as open_stream
     from fastgan.plots import save_samples
     from fastgan.training import checkpoint
     from fastgan.training.config import ConfigError
+    from fastgan.training.distributed import LostRankError, joined
     from fastgan.training.progress import ProgressBar
     from fastgan.training.recipes import recipe_for
-    from fastgan.training.run import RunConfig, RunError, load_generator
+    from fastgan.training.run import RunConfig, RunError, load_generator, read_config
     from fastgan.training.sampling import sample as draw_samples
-    from fastgan.training.session import Outcome, train_run
+    from fastgan.training.session import Outcome, resume_run, train_run
     from fastgan.training.state import DivergenceError
 except ModuleNotFoundError as missing:
     print(
@@ -37,7 +39,7 @@ except ModuleNotFoundError as missing:
 # the base of what typer raises for wrong usage: click's class, or that of the copy newer versions bring
 _UsageError: Any = typer.BadParameter.__mro__[1]
 _BAD_INPUT = 2
-_DIVERGED = 1
+_FAILED = 1
 _INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 _PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
@@ -53,24 +55,37 @@ _console = Console()
 @app.command()
 def train(
     data: Annotated[
-        str, typer.Argument(help="ring, grid, digits, mnist, or a folder, .npy, .npz or IDX file")
-    ] = "ring",
+        str | None, typer.Argument(help="ring (the default), grid, digits, mnist, or a path: see below.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a batch.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a batch, of all processes.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="Size of G's input.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's, of both players.")] = None,
     generator_loss: Annotated[str | None, typer.Option(help="non-saturating or saturating.")] = None,
     discriminator_steps: Annotated[int | None, typer.Option(help="Turns of D for each turn of G.")] = None,
+    update: Annotated[str | None, typer.Option(help="alternating or simultaneous.")] = None,
+    r1_gamma: Annotated[float | None, typer.Option(help="Weight of the R1 penalty.")] = None,
+    r1_interval: Annotated[int | None, typer.Option(help="Steps between two penalties.")] = None,
+    gradient_clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, batches and noise.")] = None,
     device: Annotated[str | None, typer.Option(help="As in torch.device.")] = None,
+    steps_per_replay: Annotated[int | None, typer.Option(help="Steps a CUDA graph holds.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between two checkpoints.")] = None,
+    keep: Annotated[int | None, typer.Option(help="How many checkpoints stay.")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder; else runs/DATA-NUMBER.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run of this folder.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Leave the data on the disk.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read streamed data.")] = 2,
     data_dir: Annotated[
         Path | None, typer.Option(envvar="FASTGAN_DATA", help="Where downloaded data lies.")
     ] = None,
 ) -> None:
-    """Train a GAN. What is not given comes from the data set's recipe."""
-    dataset = load(data, data_dir)
-    recipe = recipe_for(dataset)
+    """Train a GAN. What is not given comes from the data set's recipe.
+
+    A path is that of a folder of images, an .npy or .npz array, or an IDX file. On several GPUs or
+    machines: torchrun --nproc-per-node=N -m fastgan train ...
+    """
     given = {
         "steps": steps,
         "batch_size": batch_size,
@@ -78,14 +93,42 @@ def train(
         "learning_rate": learning_rate,
         "generator_loss": generator_loss,
         "discriminator_steps": discriminator_steps,
+        "update": update,
+        "r1_gamma": r1_gamma,
+        "r1_interval": r1_interval,
+        "gradient_clip": gradient_clip,
+        "precision": precision,
         "seed": seed,
         "device": device,
+        "steps_per_replay": steps_per_replay,
+        "checkpoint_interval": checkpoint_every,
+        "keep": keep,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    config = RunConfig.of(data, dataset, replace(recipe, config=replace(recipe.config, **changes)))
-    with ProgressBar(_console, config.training.steps) as progress:
-        outcome = train_run(out, dataset, config, [progress])
-    _print_outcome(outcome)
+    before = None if resume is None else read_config(resume, device)
+    if before is not None and (out is not None or data not in (None, before.data)):
+        _fail(
+            f"{resume}: was trained on {before.data} and goes on in its own folder; leave DATA and --out away"
+        )
+    source = data or ("ring" if before is None else before.data)
+    dataset, feed = open_stream(source) if stream else (load(source, data_dir), None)
+    if before is None:
+        recipe = recipe_for(dataset)
+        config = RunConfig.of(source, dataset, replace(recipe, config=replace(recipe.config, **changes)))
+    else:
+        config = replace(before, training=replace(before.training, **changes))
+    with joined(torch.device(config.training.device)) as world:
+        progress = ProgressBar(_console, config.training.steps)
+        with progress:
+            callbacks = [progress]
+            if resume is None:
+                outcome = train_run(out, dataset, config, callbacks, feed=feed, workers=workers, world=world)
+            else:
+                outcome = resume_run(
+                    resume, dataset, config, callbacks, feed=feed, workers=workers, world=world
+                )
+    if outcome.folder is not None:
+        _print_outcome(outcome.folder, outcome)
     if outcome.interrupted:
         raise typer.Exit(_INTERRUPTED)
 
@@ -130,14 +173,14 @@ def main() -> None:
         _fail(f"{_first_line(error.format_message())}; see fastgan --help")
     except (DataError, ConfigError, RunError, checkpoint.CheckpointError, OSError) as error:
         _fail(str(error))
-    except DivergenceError as error:
-        _fail(str(error), _DIVERGED)
+    except (DivergenceError, LostRankError) as error:
+        _fail(str(error), _FAILED)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        _fail("out of memory; lower --batch-size or --latent-dim")
+        _fail("out of memory; lower --batch-size or --latent-dim, or --stream the data")
     if code == _INTERRUPTED:
         _fail("interrupted", _INTERRUPTED)
     raise SystemExit(code)
@@ -164,8 +207,8 @@ def _device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def _print_outcome(outcome: Outcome) -> None:
-    folder, summary = outcome.folder, outcome.summary
+def _print_outcome(folder: Path, outcome: Outcome) -> None:
+    summary = outcome.summary
     verb = "stopped" if outcome.interrupted else "trained"
     lines = [f"{verb} at step {summary['steps']:,} after {summary['seconds']:.0f} s"]
     if "modes" in summary:
@@ -178,5 +221,7 @@ def _print_outcome(outcome: Outcome) -> None:
         f"everything  {folder} (samples-*.png, metrics.jsonl, checkpoint, config.yaml)",
         f"next        fastgan sample {folder}, or tensorboard --logdir {folder}",
     ]
+    if outcome.interrupted:
+        lines.append(f"go on       fastgan train --resume {folder}")
     for line in lines:
         _console.print(line, highlight=False, soft_wrap=True)

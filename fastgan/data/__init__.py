@@ -2,5 +2,6 @@
 
 from fastgan.data.dataset import DataError, Dataset, Modes
 from fastgan.data.load import BUILT_IN, load
+from fastgan.data.streaming import Streaming, stream
 
-__all__ = ["BUILT_IN", "DataError", "Dataset", "Modes", "load"]
+__all__ = ["BUILT_IN", "DataError", "Dataset", "Modes", "Streaming", "load", "stream"]

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -37,18 +39,23 @@ class Recorder(Callback):
     Args:
         folder: of the run, made already.
         data: what it trains on.
+        step: where a resumed run goes on; what was logged beyond is dropped, as it comes again.
     """
 
-    def __init__(self, folder: Path, data: Dataset) -> None:
+    def __init__(self, folder: Path, data: Dataset, step: int = 0) -> None:
         self.folder = folder
         self.data = data
-        self.saved_step: int | None = None
-        self._history: dict[str, list[float]] = {name: [] for name in ("step", *NAMES)}
+        self.saved_step = step  # a run begins with a checkpoint
+        self._step = step
         self._begun = time.perf_counter()
+        rows = _rows_until(folder / METRICS, step)
+        self._history: dict[str, list[float]] = {
+            name: [row[name] for row in rows] for name in ("step", *NAMES)
+        }
 
     def __enter__(self) -> Recorder:
         with naming(self.folder):
-            self._events = SummaryWriter(str(self.folder))
+            self._events = SummaryWriter(str(self.folder), purge_step=self._step + 1)
         return self
 
     def __exit__(
@@ -77,6 +84,10 @@ class Recorder(Callback):
         samples = self._sample(state, _PICTURE_POINTS)
         path = self.folder / f"samples-{state.step:08d}.png"
         save_samples(path, samples, self.data.scale, f"{self.data.name}, step {state.step:,}")
+        with Image.open(path) as image:
+            picture = np.asarray(image.convert("RGB"))
+        with naming(self.folder):
+            self._events.add_image("samples", picture, state.step, dataformats="HWC")
 
     def on_checkpoint(self, state: TrainingState) -> None:
         """Replace the checkpoint."""
@@ -111,3 +122,16 @@ class Recorder(Callback):
         """That many points, or as many images as a picture holds."""
         count = points if is_points(self.data.shape) else _PICTURE_IMAGES
         return sample(state.average, count, state.config.latent_dim, _PICTURE_SEED)
+
+
+def _rows_until(metrics: Path, step: int) -> list[dict[str, float]]:
+    """The rows of a log up to a step, to which the file is cut."""
+    if step == 0 or not metrics.exists():
+        rows = []
+    else:
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        # a process that was killed may have left half a line
+        rows = [row for line in lines if line.endswith("\n") and (row := json.loads(line))["step"] <= step]
+    if metrics.exists():
+        write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
+    return rows

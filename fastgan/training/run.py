@@ -20,6 +20,19 @@ from fastgan.training.config import ConfigError, TrainConfig, is_real, is_whole
 from fastgan.training.recipes import Recipe
 
 CONFIG = "config.yaml"
+# what a run may go on with another value of: the numbers stay the same, or as near as another device's
+_FREE = frozenset(
+    {
+        "capture",
+        "checkpoint_interval",
+        "device",
+        "keep",
+        "log_interval",
+        "sample_interval",
+        "steps_per_replay",
+        "threads",
+    }
+)
 
 
 class RunError(ValueError):
@@ -116,8 +129,12 @@ def create(folder: Path, config: RunConfig) -> Path:
     return folder
 
 
-def read_config(folder: Path) -> RunConfig:
+def read_config(folder: Path, device: str | None) -> RunConfig:
     """Read a run's config.yaml.
+
+    Args:
+        folder: of the run.
+        device: in place of the one it was trained on; None for that one.
 
     Raises:
         RunError: if there is none or it is damaged.
@@ -126,9 +143,9 @@ def read_config(folder: Path) -> RunConfig:
     if not path.is_file():
         raise RunError(f"{folder}: holds no {CONFIG}; give the folder of a run")
     try:
-        fields = _tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
-        # samples are drawn wherever this machine can, not where the run was trained
-        training = TrainConfig(**{**fields.pop("training"), "device": "cpu"})
+        fields = tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
+        settings = fields.pop("training")
+        training = TrainConfig(**{**settings, "device": device or settings["device"]})
         return RunConfig(**fields, training=training)
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
@@ -142,12 +159,39 @@ def load_generator(folder: Path) -> tuple[RunConfig, torch.nn.Module]:
         RunError: if the folder is not that of a run, or it has no checkpoint.
         CheckpointError: if its checkpoint is damaged.
     """
-    config = read_config(folder)
+    # samples are drawn wherever this machine can, not where the run was trained
+    config = read_config(folder, device="cpu")
+    generator = config.build_generator()
+    read_checkpoint(folder).load_module("average", generator)
+    return config, generator.eval()
+
+
+def read_checkpoint(folder: Path) -> checkpoint.Checkpoint:
+    """The latest checkpoint of a run.
+
+    Raises:
+        RunError: if there is none yet.
+        CheckpointError: if it is damaged.
+    """
     if not (folder / checkpoint.INDEX).exists():
         raise RunError(f"{folder}: stopped before its first checkpoint; train again")
-    generator = config.build_generator()
-    checkpoint.read(folder).load_module("average", generator)
-    return config, generator.eval()
+    return checkpoint.read(folder)
+
+
+def check_unchanged(folder: Path, kept: TrainConfig, wanted: TrainConfig) -> None:
+    """Refuse to go on with other settings: the run would be neither the one nor the other.
+
+    Raises:
+        RunError: naming each setting that differs, with both values.
+    """
+    before, now = asdict(kept), asdict(wanted)
+    changed = [
+        f"{name} {before[name]} became {now[name]}"
+        for name in before
+        if name not in _FREE and _plain(before[name]) != _plain(now[name])
+    ]
+    if changed:
+        raise RunError(f"{folder}: {', '.join(changed)}; resume with what it began with, or train anew")
 
 
 def _write_config(folder: Path, config: RunConfig, *, made: bool) -> None:
@@ -171,7 +215,8 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _tuples(value: Any) -> Any:
+def tuples(value: Any) -> Any:
+    """Lists as tuples, back from YAML or JSON."""
     if isinstance(value, dict):
-        return {key: _tuples(entry) for key, entry in value.items()}
+        return {key: tuples(entry) for key, entry in value.items()}
     return tuple(value) if isinstance(value, list) else value

@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 
-from fastgan.data import Dataset
+from fastgan.data import Dataset, Streaming
+from fastgan.training import checkpoint
+from fastgan.training.config import TrainConfig
+from fastgan.training.distributed import World
 from fastgan.training.recorder import Recorder
-from fastgan.training.run import RunConfig, create, create_default
+from fastgan.training.run import RunConfig, check_unchanged, create, create_default, read_checkpoint, tuples
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.trainer import Callback, Trainer
 
@@ -24,23 +27,39 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        folder: of the run.
+        folder: of the run; None in a process that does not record.
         summary: as in summary.json.
         interrupted: whether Ctrl-C ended it before its last step.
     """
 
-    folder: Path
+    folder: Path | None
     summary: dict[str, Any]
     interrupted: bool
 
 
 def train_run(
-    out: Path | None, data: Dataset, config: RunConfig, callbacks: Sequence[Callback] = ()
+    out: Path | None,
+    data: Dataset,
+    config: RunConfig,
+    callbacks: Sequence[Callback] = (),
+    *,
+    feed: Streaming | None = None,
+    workers: int = 2,
+    world: World | None = None,
 ) -> Outcome:
     """Train on the data and record everything in a new folder, ``runs/DATA-NUMBER`` if none is named.
 
     Ctrl-C ends the run after the step that is running, and records it like a finished one; a
     second Ctrl-C ends it at once.
+
+    Args:
+        out: the folder; it must be new or empty.
+        data: what to train on, or its first samples, for pictures, where it is streamed.
+        config: settings of the run.
+        callbacks: beside the one that records.
+        feed: the data, where they stay on the disk.
+        workers: processes that read them.
+        world: the processes that share the run; the first alone records.
 
     Raises:
         RunError: if the folder holds something already.
@@ -48,23 +67,74 @@ def train_run(
     """
     torch.manual_seed(config.training.seed)
     # before the folder is made: networks too large for the memory leave nothing behind
-    trainer = Trainer(config.build_generator(), config.build_discriminator(), config.training)
+    trainer = _trainer(config, world)
+    if trainer.state.world.rank:
+        return _follow(trainer, feed or data, workers)
     name = Path(data.name).resolve().stem
     folder = create_default(name, config) if out is None else create(out, config)
-    with Recorder(folder, data) as recorder:
+    checkpoint.save(folder, trainer.state)  # from now on a run that is killed can be resumed
+    return _record(trainer, folder, data, feed or data, workers, callbacks)
+
+
+def resume_run(
+    folder: Path,
+    data: Dataset,
+    config: RunConfig,
+    callbacks: Sequence[Callback] = (),
+    *,
+    feed: Streaming | None = None,
+    workers: int = 2,
+    world: World | None = None,
+) -> Outcome:
+    """Go on with a run from its last checkpoint, bit for bit as if it had never stopped.
+
+    Args and outcome are those of :func:`train_run`.
+
+    Raises:
+        RunError: if there is no checkpoint, or it was trained with other settings.
+        CheckpointError: if the checkpoint is damaged.
+        DivergenceError: if training turns to nan; the last good checkpoint is kept.
+    """
+    saved = read_checkpoint(folder)
+    check_unchanged(folder, TrainConfig(**tuples(saved.settings)), config.training)
+    trainer = _trainer(config, world)
+    checkpoint.restore(saved, trainer.state)
+    if trainer.state.world.rank:
+        return _follow(trainer, feed or data, workers)
+    return _record(trainer, folder, data, feed or data, workers, callbacks)
+
+
+def _trainer(config: RunConfig, world: World | None) -> Trainer:
+    return Trainer(config.build_generator(), config.build_discriminator(), config.training, world=world)
+
+
+def _record(
+    trainer: Trainer,
+    folder: Path,
+    data: Dataset,
+    samples: Dataset | Streaming,
+    workers: int,
+    callbacks: Sequence[Callback],
+) -> Outcome:
+    with Recorder(folder, data, trainer.state.step) as recorder:
         trainer.callbacks = [recorder, *callbacks]
         with _interrupt_stops(trainer):
-            state = _fit(trainer, data, recorder)
-        interrupted = state.step < config.training.steps
-        return Outcome(folder, recorder.finish(state), interrupted)
+            state = _fit(trainer, samples, workers, recorder)
+        return Outcome(folder, recorder.finish(state), interrupted=state.step < trainer.config.steps)
 
 
-def _fit(trainer: Trainer, data: Dataset, recorder: Recorder) -> TrainingState:
+def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Outcome:
+    """Train beside the process that records."""
+    with _interrupt_stops(trainer):
+        state = trainer.fit(samples, workers=workers)
+    return Outcome(None, {}, interrupted=state.step < trainer.config.steps)
+
+
+def _fit(trainer: Trainer, samples: Dataset | Streaming, workers: int, recorder: Recorder) -> TrainingState:
     try:
-        return trainer.fit(data)
+        return trainer.fit(samples, workers=workers)
     except DivergenceError as error:
-        saved = recorder.saved_step
-        kept = "no checkpoint was reached" if saved is None else f"kept the checkpoint of step {saved}"
+        kept = f"kept the checkpoint of step {recorder.saved_step}"
         raise DivergenceError(f"{error}; {kept} in {recorder.folder}; try a lower learning rate") from error
 
 
