@@ -45,8 +45,8 @@ class MappedArray:
         # whether floats lie in [0, 1] or [-1, 1] cannot be seen in one batch
         if self._array.dtype != np.uint8 or self._array.ndim not in (3, 4):
             raise DataError(
-                f"{path}: {self._array.dtype} of shape {self._array.shape}, expected images of uint8 to stream; "
-                "convert it, or train without --stream"
+                f"{path}: {self._array.dtype} of shape {self._array.shape}, expected images of uint8 to "
+                "stream; convert it, or train without --stream"
             )
 
     def __len__(self) -> int:

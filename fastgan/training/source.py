@@ -75,6 +75,7 @@ class Streamed:
             collate_fn=_as_is,
             num_workers=workers,
             pin_memory=state.device.type == "cuda",
+            generator=torch.Generator(),  # or it would draw from the global stream, and dropout with it
         )
         self._batches = iter(loader)
         self._turns = [self._read().to(state.device) for _ in range(state.config.discriminator_steps)]

@@ -1,0 +1,230 @@
+"""A run that was stopped, killed or crowded out goes on bit for bit as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fastgan.data import load
+from fastgan.training import Callback, TrainConfig, Trainer, checkpoint
+from fastgan.training.state import TrainingState
+from tests.test_cli import one_line, run
+
+CONFIG = TrainConfig(
+    steps=20, batch_size=16, latent_dim=3, log_interval=4, sample_interval=10, checkpoint_interval=10
+)
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+        ],
+    ),
+]
+
+
+def networks(dropout: bool) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    between = nn.Dropout(0.5) if dropout else nn.BatchNorm1d(8)
+    generator = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.LeakyReLU(0.2), nn.Linear(8, 2))
+    return generator, nn.Sequential(nn.Linear(2, 8), between, nn.LeakyReLU(0.2), nn.Linear(8, 1))
+
+
+class SavesAtTen(Callback):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_checkpoint(self, state: TrainingState) -> None:
+        if state.step == 10:
+            checkpoint.save(self.folder, state)
+
+
+class Items:
+    """A map-style dataset."""
+
+    def __init__(self, samples: Tensor) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return self.samples[row], 7
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("streamed", [False, True], ids=["resident", "streamed"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"instance_noise": 0.3},
+        {"update": "simultaneous"},
+        {"discriminator_steps": 2, "r1_gamma": 1.0, "r1_interval": 3},
+        {"precision": "bf16", "gradient_clip": 0.5},
+        {"capture": False},
+    ],
+    ids=str,
+)
+def test_two_halves_are_the_whole(
+    tmp_path: Path, settings: dict[str, Any], streamed: bool, device: str
+) -> None:
+    config = replace(CONFIG, **settings, device=device)
+    samples = load("ring").samples[:100]
+    data = Items(samples) if streamed else samples
+    networks_of = lambda: networks(dropout=config.r1_gamma == 0)  # noqa: E731
+    whole = Trainer(*networks_of(), config, [SavesAtTen(tmp_path)]).fit(data, workers=0)
+    half = Trainer(*networks_of(), config)
+    torch.manual_seed(99)  # whatever this process did before
+    checkpoint.restore(checkpoint.read(tmp_path), half.state)
+    assert half.state.step == 10
+    half.fit(data, workers=0)
+    ours, theirs = half.state.tensors(), whole.tensors()
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    assert torch.equal(half.state.rng.get_state(), whole.rng.get_state())
+
+
+def test_keep_says_how_many_checkpoints_stay(tmp_path: Path) -> None:
+    state = TrainingState(*networks(dropout=True), replace(CONFIG, keep=2))
+    for state.step in (1, 2, 3):
+        checkpoint.save(tmp_path, state)
+    files = sorted(path.name for path in tmp_path.glob("*.safetensors"))
+    assert files == ["checkpoint-00000002.safetensors", "checkpoint-00000003.safetensors"]
+    (tmp_path / files[-1]).write_bytes(b"damaged")
+    with pytest.raises(checkpoint.CheckpointError, match="remove it to go on from step 2"):
+        checkpoint.read(tmp_path)
+    (tmp_path / files[-1]).unlink()
+    assert checkpoint.read(tmp_path).step == 2
+
+
+TRAIN = ("train", "ring", "--steps", 60, "--checkpoint-every", 20, "--batch-size", 32)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    (path,) = folder.glob("checkpoint-*.safetensors")
+    return load_file(path)
+
+
+def assert_same_run(ours: Path, theirs: Path) -> None:
+    found, expected = weights(ours), weights(theirs)
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+    rows = [
+        [{**json.loads(line), "steps_per_second": 0} for line in (folder / "metrics.jsonl").open()]
+        for folder in (ours, theirs)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_the_command_line_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run(monkeypatch, *TRAIN, "--out", whole) == 0
+    with monkeypatch.context() as patch:
+        save = checkpoint.save
+
+        def dies_at_40(folder: Path, state: TrainingState) -> Path:
+            if state.step == 40:
+                raise OSError("[Errno 28] No space left on device")
+            return save(folder, state)
+
+        patch.setattr(checkpoint, "save", dies_at_40)
+        assert run(monkeypatch, *TRAIN, "--out", stopped) == 2
+    assert checkpoint.read(stopped).step == 20
+    assert run(monkeypatch, "train", "--resume", stopped) == 0
+    assert_same_run(stopped, whole)
+    assert json.loads((stopped / "summary.json").read_text())["steps"] == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning-rate", 0.5, "--seed", 3], "learning_rate 0.001 became 0.5, seed 0 became 3"),
+        (["mnist"], "was trained on ring"),
+        (["--out", "elsewhere"], "leave DATA and --out away"),
+    ],
+    ids=str,
+)
+def test_another_configuration_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[object],
+    message: str,
+) -> None:
+    out = tmp_path / "run"
+    assert run(monkeypatch, *TRAIN, "--out", out) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    capsys.readouterr()
+    assert run(monkeypatch, "train", "--resume", out, *arguments) == 2
+    assert message in one_line(capsys)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_config_edited_by_hand_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run(monkeypatch, *TRAIN, "--out", out) == 0
+    config = out / "config.yaml"
+    config.write_text(config.read_text().replace("batch_size: 32", "batch_size: 64"))
+    capsys.readouterr()
+    assert run(monkeypatch, "train", "--resume", out) == 2
+    assert "batch_size 32 became 64" in one_line(capsys)
+
+
+def test_killed_ten_times_it_still_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a checkpoint every fifth step, many of the kills fall into a write."""
+    settings = ("--steps", 4000, "--checkpoint-every", 5, "--batch-size", 16)
+    out = tmp_path / "killed"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    begin = ["train", "ring", *map(str, settings), "--out", str(out)]
+    rng = random.Random(0)
+    steps: list[int] = []
+    for _ in range(10):
+        resumable = (out / checkpoint.INDEX).exists()
+        arguments = ["train", "--resume", str(out)] if resumable else begin
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fastgan", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        wait_for_training(out, process, after=steps[-1] if steps else 0)
+        time.sleep(rng.uniform(0, 0.5))
+        process.kill()
+        _, errors = process.communicate()
+        assert process.returncode == -9, errors.decode()
+        steps.append(checkpoint.read(out).step)  # whole, each time
+    assert steps == sorted(set(steps))
+    assert 0 < steps[-1] < 4000
+    last = checkpoint.read(out)
+    reference = tmp_path / "reference"
+    at_that_step = ("--checkpoint-every", last.step, "--keep", 4000)
+    assert run(monkeypatch, *begin[:-1], reference, *at_that_step) == 0
+    expected = load_file(reference / last.path.name)
+    assert [name for name in expected if not torch.equal(last.tensors[name], expected[name])] == []
+
+
+def wait_for_training(out: Path, process: subprocess.Popen[bytes], after: int) -> None:
+    """Until the run has taken a checkpoint beyond the given step."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        index = out / checkpoint.INDEX
+        if index.exists() and json.loads(index.read_text())["checkpoints"][-1]["step"] > after:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"the run made no progress, exit code {process.poll()}")
