@@ -1,0 +1,129 @@
+"""Several processes compute what one would have; one that is lost ends the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fastgan.training import ConfigError, TrainConfig
+from fastgan.training.distributed import World
+from fastgan.training.state import TrainingState
+from tests.test_resume import networks
+
+SETTINGS = ["--steps", "40", "--checkpoint-every", "20", "--batch-size", "32"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+
+# each process writes its gradients of one step; a single one those of the whole batch
+GRADIENTS = """
+import sys, torch
+from fastgan.training import TrainConfig
+from fastgan.training.distributed import joined
+from fastgan.training.objective import both_turns, discriminator_turn
+from fastgan.training.source import Resident
+from fastgan.training.state import TrainingState
+from tests.test_resume import networks
+from tests.test_training import data
+
+with joined(torch.device("cpu")) as world:
+    torch.manual_seed(0)
+    generator, discriminator = networks(dropout=True)
+    discriminator[1] = generator[1] = torch.nn.Identity()  # the batch's statistics are each process's own
+    config = TrainConfig(batch_size=16, latent_dim=3, device="cpu")
+    state = TrainingState(generator.double(), discriminator.double(), config, world)
+    real = Resident(data().double()).batch(state, 0)
+    fake = generator(world.rows(state.latent(16)).double())
+    both_turns(discriminator, real, fake, saturating=False)
+    parameters = [*generator.parameters(), *discriminator.parameters()]
+    world.average_gradients(parameters)
+    torch.save([p.grad for p in parameters], f"{sys.argv[1]}/{world.size}-{world.rank}.pt")
+"""
+
+
+def torchrun(processes: int, *arguments: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        f"--nproc-per-node={processes}",
+        *arguments,
+    ]
+
+
+def test_half_batches_give_the_whole_batchs_gradients(tmp_path: Path) -> None:
+    script = tmp_path / "gradients.py"
+    script.write_text(GRADIENTS)
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    for command in ([sys.executable], torchrun(2)):
+        subprocess.run([*command, str(script), str(tmp_path)], check=True, env=environment, timeout=120)
+    expected = torch.load(tmp_path / "1-0.pt")
+    for rank in (0, 1):
+        for ours, theirs in zip(torch.load(tmp_path / f"2-{rank}.pt"), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    train = ["train", "ring", *SETTINGS, "--out"]
+    for command, out in (([sys.executable, "-m", "fastgan"], one), (torchrun(2, "-m", "fastgan"), two)):
+        done = subprocess.run(
+            [*command, *train, str(out)], capture_output=True, text=True, env=ENVIRONMENT, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("trained at step 40") == 1
+    assert {path.name for path in two.iterdir()} >= {"dashboard.png", "summary.json", "config.yaml"}
+    name = "checkpoint-00000040.safetensors"
+    found, expected = load_file(two / name), load_file(one / name)
+    for key, theirs in expected.items():
+        if not key.startswith("random."):
+            torch.testing.assert_close(found[key], theirs, rtol=1e-3, atol=1e-4)
+    done = subprocess.run(
+        torchrun(2, "-m", "fastgan", "train", "--resume", str(two)), env=ENVIRONMENT, capture_output=True
+    )
+    assert done.returncode == 0
+
+
+def test_a_lost_process_ends_the_run(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    settings = ["--steps", "1000000", "--batch-size", "32", "--checkpoint-every", "100"]
+    process = subprocess.Popen(
+        torchrun(2, "-m", "fastgan", "train", "ring", *settings, "--out", str(out)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    follower = next(pid for pid in children(process.pid) if b"RANK=1" in environment_of(pid))
+    os.kill(follower, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "fastgan: rank 0 of 2 lost another one" in errors
+    assert "resume from the last checkpoint" in errors
+
+
+def children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def environment_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes().replace(b"LOCAL_RANK=", b"").replace(b"GROUP_RANK=", b"")
+
+
+def test_rows_share_a_batch_out() -> None:
+    drawn = torch.arange(6)
+    assert [World(rank, 3).rows(drawn).tolist() for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    config = replace(TrainConfig(), batch_size=10, latent_dim=3)
+    with pytest.raises(ConfigError, match="batch_size is 10, expected a multiple of the 4 processes"):
+        TrainingState(*networks(dropout=True), config, World(0, 4))
