@@ -1,0 +1,160 @@
+"""Data that stays on the disk: the same samples, read by other processes, and what is wrong with one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fastgan.data import DataError, load, stream
+from fastgan.training import ConfigError, TrainConfig, Trainer
+from fastgan.training.distributed import World
+from fastgan.training.source import Streamed
+from fastgan.training.state import TrainingState
+from tests.test_cli import one_line, run
+
+CONFIG = TrainConfig(
+    steps=6, batch_size=4, latent_dim=3, log_interval=3, sample_interval=6, checkpoint_interval=6
+)
+
+
+def networks() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(3, 48), nn.Unflatten(1, (1, 6, 8)))
+    return generator, nn.Sequential(nn.Flatten(), nn.Linear(48, 1))
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (30, 6, 8), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, images: np.ndarray) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+    return folder
+
+
+@pytest.fixture
+def array(tmp_path: Path, images: np.ndarray) -> Path:
+    np.save(tmp_path / "images.npy", images)
+    return tmp_path / "images.npy"
+
+
+@pytest.mark.parametrize("kind", ["folder", "array"])
+def test_samples_are_those_of_loading(kind: str, request: pytest.FixtureRequest) -> None:
+    path = str(request.getfixturevalue(kind))
+    preview, data = stream(path)
+    whole = load(path).samples
+    assert len(data) == len(whole) == 30
+    assert torch.equal(data.__getitems__([3, 29, 3]), whole[[3, 29, 3]])
+    assert torch.equal(data[7], whole[7])
+    assert torch.equal(preview.samples, whole)
+
+
+def test_workers_change_nothing(array: Path) -> None:
+    _, data = stream(str(array))
+    states = [
+        Trainer(*networks(), replace(CONFIG, discriminator_steps=2)).fit(data, workers=workers).tensors()
+        for workers in (0, 2)
+    ]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_draws_are_uniform_and_shared_out() -> None:
+    class Numbers:
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, row: int) -> Tensor:
+            return torch.tensor([float(row)])
+
+    def turns(world: World) -> list[Tensor]:
+        state = TrainingState(*networks(), replace(CONFIG, batch_size=500), world)
+        source = Streamed(Numbers(), state, workers=0)
+        drawn = []
+        for state.step in range(4):
+            source.prepare(state)
+            drawn.append(source.batch(state, 0).clone())
+        return drawn
+
+    alone, first, second = turns(World()), turns(World(0, 2)), turns(World(1, 2))
+    for whole, *halves in zip(alone, first, second, strict=True):
+        assert torch.equal(whole, torch.cat(halves))
+    counts = torch.cat(alone).flatten().long().bincount(minlength=10)
+    assert counts.min() > 150  # 200 expected
+    assert not torch.equal(alone[0], alone[1])
+
+
+def test_the_command_line_streams(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    steps = ("--steps", 5, "--batch-size", 4)
+    assert run(monkeypatch, "train", folder, "--stream", "--workers", 1, *steps, "--out", out) == 0
+    assert (out / "dashboard.png").is_file()
+    capsys.readouterr()
+    assert run(monkeypatch, "train", "ring", "--stream", "--out", tmp_path / "other") == 2
+    assert "ring: cannot be streamed; give a folder of images or an .npy file" in one_line(capsys)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_ends_the_run_by_name(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    workers: int,
+) -> None:
+    """In the middle of the folder, in the middle of training; the checkpoint before it stays."""
+    for number in range(65, 96):  # beyond the pictures' first 64
+        Image.fromarray(np.zeros((6, 8), np.uint8)).save(folder / f"{number:03}.png")
+    for number in range(30, 65):
+        Image.fromarray(np.full((6, 8), 9, np.uint8)).save(folder / f"{number:03}.png")
+    (folder / "080.png").write_bytes(b"not an image")
+    out = tmp_path / "run"
+    steps = ("--steps", 500, "--batch-size", 2, "--checkpoint-every", 1)
+    assert run(monkeypatch, "train", folder, "--stream", "--workers", workers, *steps, "--out", out) == 2
+    assert "080.png: not a readable image; replace or remove it" in one_line(capsys)
+    assert (out / "checkpoint.json").is_file()
+
+
+def test_several_steps_a_replay_are_refused(array: Path) -> None:
+    _, data = stream(str(array))
+    with pytest.raises(ConfigError, match="steps_per_replay is 2, expected 1 for data that is streamed"):
+        Trainer(*networks(), replace(CONFIG, steps_per_replay=2)).fit(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((4, 6, 8), np.float32), "float32 of shape .*, expected images of uint8 to stream"),
+        (np.zeros((4, 2), np.uint8), "shape .4, 2., expected images"),
+        (np.zeros((0, 6, 8), np.uint8), "holds no sample"),
+    ],
+    ids=["floats", "points", "empty"],
+)
+def test_what_cannot_be_streamed_is_named(tmp_path: Path, content: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "a.npy", content)
+    with pytest.raises(DataError, match=message):
+        stream(str(tmp_path / "a.npy"))
+
+
+def test_items_that_are_no_samples_are_named() -> None:
+    class Labels:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, row: int) -> tuple[int, Tensor]:
+            return 1, torch.zeros(1, 6, 8)
+
+    with pytest.raises(DataError, match="data has items of int, expected tensors of floats"):
+        Trainer(*networks(), CONFIG).fit(Labels())
