@@ -1,4 +1,4 @@
-"""The command line: ``fastgan train``, ``fastgan sample`` and ``fastgan info``."""
+"""The command line: ``fastgan train``, and what can be done with a run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ try:
     from fastgan.training import checkpoint
     from fastgan.training.config import ConfigError
     from fastgan.training.distributed import LostRankError, joined
+    from fastgan.training.evaluation import evaluate as evaluate_run
+    from fastgan.training.export import SUFFIXES, ExportError
+    from fastgan.training.export import export as export_generator
     from fastgan.training.progress import ProgressBar
     from fastgan.training.recipes import recipe_for
     from fastgan.training.run import RunConfig, RunError, load_generator, read_config
+    from fastgan.training.sampling import interpolation
     from fastgan.training.sampling import sample as draw_samples
     from fastgan.training.session import Outcome, resume_run, train_run
     from fastgan.training.state import DivergenceError
@@ -41,6 +45,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 _BAD_INPUT = 2
 _FAILED = 1
 _INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
+_COUNTS = ("step", "modes covered", "modes")
 _PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 app = typer.Typer(
@@ -141,12 +146,59 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
 ) -> None:
     """Draw samples from a trained generator."""
-    if out.suffix.lower() not in _PICTURES:
-        _fail(f"{out}: unknown kind of picture; end the name in {', '.join(_PICTURES)}")
+    _check_picture(out)
     config, generator = load_generator(run)
     samples = draw_samples(generator, count, config.training.latent_dim, seed)
     save_samples(out, samples, config.scale, f"{config.data}, {count:,} samples")
     _console.print(f"{count} samples of {run} are in {out}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    count: Annotated[int, typer.Option(min=2, help="How many samples.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="FASTGAN_DATA", help="Where downloaded data lies.")
+    ] = None,
+) -> None:
+    """Measure a trained generator against its data."""
+    config = read_config(run, device="cpu")
+    table = Table("", "", show_header=False, box=None)
+    for name, value in evaluate_run(run, config, load(config.data, data_dir), count, seed).items():
+        table.add_row(name, f"{value:,.0f}" if name in _COUNTS else f"{value:.4f}")
+    _console.print(table)
+
+
+@app.command()
+def interpolate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("interpolation.png"),
+    rows: Annotated[int, typer.Option(min=2, max=32, help="Pairs, and samples from one to the other.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+) -> None:
+    """Draw what lies between samples, a row a pair."""
+    _check_picture(out)
+    config, generator = load_generator(run)
+    samples = interpolation(generator, rows, config.training.latent_dim, seed)
+    save_samples(out, samples, config.scale, f"{config.data}, {rows} interpolations")
+    _console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    format: Annotated[str, typer.Option(help="onnx or torch-export.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="File to write; else generator.onnx or .pt2.")] = None,
+) -> None:
+    """Write the generator as a file that needs no fastgan, and check it by running it."""
+    if format not in SUFFIXES:
+        _fail(f"--format {format}: unknown, expected {' or '.join(SUFFIXES)}")
+    config, generator = load_generator(run)
+    path = out or Path(f"generator{SUFFIXES[format]}")
+    export_generator(generator, config.training.latent_dim, path, format)
+    latent_dim = config.training.latent_dim
+    _console.print(f"{path}: from latent [N, {latent_dim}] to samples, checked", soft_wrap=True)
 
 
 @app.command()
@@ -173,7 +225,7 @@ def main() -> None:
         _fail(f"{_first_line(error.format_message())}; see fastgan --help")
     except (DataError, ConfigError, RunError, checkpoint.CheckpointError, OSError) as error:
         _fail(str(error))
-    except (DivergenceError, LostRankError) as error:
+    except (DivergenceError, ExportError, LostRankError) as error:
         _fail(str(error), _FAILED)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
@@ -184,6 +236,11 @@ def main() -> None:
     if code == _INTERRUPTED:
         _fail("interrupted", _INTERRUPTED)
     raise SystemExit(code)
+
+
+def _check_picture(out: Path) -> None:
+    if out.suffix.lower() not in _PICTURES:
+        _fail(f"{out}: unknown kind of picture; end the name in {', '.join(_PICTURES)}")
 
 
 def _fail(message: str, code: int = _BAD_INPUT) -> NoReturn:

@@ -8,7 +8,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from fastgan.data import Dataset
@@ -152,7 +151,7 @@ def read_config(folder: Path, device: str | None) -> RunConfig:
         raise RunError(f"{path}: damaged ({reason}); restore it") from error
 
 
-def load_generator(folder: Path) -> tuple[RunConfig, torch.nn.Module]:
+def load_generator(folder: Path) -> tuple[RunConfig, MLPGenerator]:
     """The averaged generator of a run, ready to sample from, on the CPU.
 
     Raises:

@@ -1,0 +1,77 @@
+"""What a trained run is worth, in numbers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fastgan.data import Dataset
+from fastgan.metrics import mode_coverage
+from fastgan.ops import discriminator_loss
+from fastgan.training.run import RunConfig, read_checkpoint
+from fastgan.training.sampling import sample
+
+_PAIRS = 2_000
+
+
+@torch.no_grad()
+def evaluate(folder: Path, config: RunConfig, data: Dataset, count: int, seed: int) -> dict[str, float]:
+    """Compare samples of the averaged generator with as many of the data.
+
+    Args:
+        folder: of the run.
+        config: of the run, on the CPU.
+        data: what it was trained on.
+        count: how many samples.
+        seed: of latent vectors and of the choice of real samples.
+
+    Returns:
+        By name: the value function V(D, G) = E log D(x) + E log(1 - D(G(z))) (Goodfellow et al., 2014,
+        equation 1; -log 4 where D cannot tell), mean D(x) and D(G(z)), the share of saturated logits,
+        the mean distance between two samples over that between two of the data (near 0 where the
+        generator has collapsed), and, for a mixture of Gaussians, modes covered and high quality.
+
+    Raises:
+        RunError: if the run has no checkpoint.
+        CheckpointError: if it is damaged.
+    """
+    saved = read_checkpoint(folder)
+    generator, discriminator = config.build_generator().eval(), config.build_discriminator().eval()
+    saved.load_module("average", generator)
+    saved.load_module("discriminator", discriminator)
+    fake = sample(generator, count, config.training.latent_dim, seed)
+    rows = torch.randint(len(data.samples), (count,), generator=torch.Generator().manual_seed(seed))
+    real = data.samples[rows]
+    loss, stats = discriminator_loss(
+        _logits(discriminator, real), _logits(discriminator, fake), return_stats=True
+    )
+    d_real, d_fake, saturated = stats.tolist()
+    result = {
+        "step": float(saved.step),
+        "V(D, G)": -float(loss),
+        "D(x)": d_real,
+        "D(G(z))": d_fake,
+        "saturated": saturated,
+        "diversity": _spread(fake) / _spread(real) if count > 1 else math.nan,
+    }
+    if data.modes:
+        coverage = mode_coverage(fake * data.scale, data.modes)
+        result |= {
+            "modes covered": float(coverage.covered),
+            "modes": float(coverage.modes),
+            "high quality": coverage.high_quality,
+        }
+    return result
+
+
+def _logits(discriminator: torch.nn.Module, samples: Tensor) -> Tensor:
+    return torch.cat([discriminator(part) for part in samples.split(1_000)])
+
+
+def _spread(samples: Tensor) -> float:
+    """Mean Euclidean distance between neighbours of the list, which are independent draws."""
+    flat = samples[:_PAIRS].flatten(1)
+    return float((flat[1:] - flat[:-1]).norm(dim=1).mean())

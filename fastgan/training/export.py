@@ -1,0 +1,120 @@
+"""A trained generator as a file for other programs, in plain PyTorch operations."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from fastgan.files import write_whole
+from fastgan.models import MLPGenerator
+from fastgan.ops import mlp_reference
+
+SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
+_CHECKED = 7  # a batch of another size than that of the trace
+_TOLERANCE = 1e-5
+
+
+class ExportError(RuntimeError):
+    """A generator that cannot be exported here, or whose file computes something else."""
+
+
+class PlainGenerator(nn.Module):
+    """An :class:`fastgan.models.MLPGenerator` through the reference operations, which any program knows."""
+
+    def __init__(self, generator: MLPGenerator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latent: Tensor) -> Tensor:
+        mlp = self.generator.mlp
+        layers = [layer for layer in mlp.layers if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+        flat = mlp_reference(latent, weights, biases, mlp.negative_slope)
+        values = torch.tanh(flat) if self.generator.bounded else flat
+        return values.reshape(-1, *self.generator.sample_shape)
+
+
+def export(generator: MLPGenerator, latent_dim: int, path: Path, kind: str) -> None:
+    """Write a generator that takes ``latent`` ``[N, latent_dim]`` for any N, and run the file once.
+
+    Args:
+        generator: on the CPU.
+        latent_dim: of its input.
+        path: of the file.
+        kind: one of ``SUFFIXES``.
+
+    Raises:
+        ExportError: if a package is missing, or the file's samples differ from the generator's.
+        WriteError: if it cannot be written.
+    """
+    write = {"onnx": _write_onnx, "torch-export": _write_torch}[kind]
+    run = {"onnx": _run_onnx, "torch-export": _run_torch}[kind]
+    latent = torch.randn(_CHECKED, latent_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = generator(latent)
+
+    def write_checked(temporary: Path) -> None:
+        write(PlainGenerator(generator).eval(), latent[:2], temporary)
+        error = (run(temporary, latent) - expected).abs().max().item()
+        if not error <= _TOLERANCE:
+            raise ExportError(f"{path}: the exported generator differs by {error:.1e}; report this")
+
+    write_whole(path, write_checked)
+
+
+def _write_onnx(module: nn.Module, latent: Tensor, path: Path) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        _need(package)
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of every optional package that is not there
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, of torch's own calls
+            torch.onnx.export(
+                module,
+                (latent,),
+                path,
+                input_names=["latent"],
+                output_names=["samples"],
+                dynamic_shapes=({0: Dim("N")},),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        log.setLevel(level)
+
+
+def _run_onnx(path: Path, latent: Tensor) -> Tensor:
+    runtime = _need("onnxruntime")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"latent": latent.numpy()})[0])
+
+
+def _write_torch(module: nn.Module, latent: Tensor, path: Path) -> None:
+    program = torch.export.export(module, (latent,), dynamic_shapes=({0: Dim("N")},))
+    with path.open("wb") as file:
+        torch.export.save(program, file)
+
+
+def _run_torch(path: Path, latent: Tensor) -> Tensor:
+    with path.open("rb") as file:
+        module: Callable[[Tensor], Tensor] = torch.export.load(file).module()
+    with torch.no_grad():
+        return module(latent)
+
+
+def _need(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as missing:
+        raise ExportError(f"ONNX needs {missing.name}: pip install 'fastgan[onnx]'") from None

@@ -1,0 +1,118 @@
+"""What can be done with a run: evaluate, interpolate, export; and what TensorBoard sees of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fastgan.data import load
+from fastgan.models import MLPGenerator
+from fastgan.training import export as export_module
+from fastgan.training.run import load_generator
+from fastgan.training.sampling import interpolation, sample
+from tests.test_cli import one_line, run
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert run(monkeypatch, "train", "digits", "--steps", 30, "--out", folder) == 0
+    return folder
+
+
+def test_evaluate_prints_the_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "ring"
+    assert run(monkeypatch, "train", "ring", "--steps", 30, "--out", out) == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "evaluate", out, "--count", 500) == 0
+    rows = {
+        name.strip(): float(value)
+        for name, value in (line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    }
+    assert rows["step"] == 30
+    assert rows["modes"] == 8
+    assert -10 < rows["V(D, G)"] < 0
+    assert 0 < rows["diversity"] < 10
+    assert {"D(x)", "D(G(z))", "saturated", "modes covered", "high quality"} <= set(rows)
+
+
+def test_evaluate_sees_a_collapse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fastgan.training import evaluation
+
+    out = tmp_path / "ring"
+    assert run(monkeypatch, "train", "ring", "--steps", 30, "--out", out) == 0
+    config, _ = load_generator(out)
+    monkeypatch.setattr(evaluation, "sample", lambda *_: torch.ones(500, 2) + 1e-3 * torch.randn(500, 2))
+    assert evaluation.evaluate(out, config, load("ring"), 500, 0)["diversity"] < 0.01
+
+
+def test_interpolate_draws_a_row_a_pair(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "between.png"
+    assert run(monkeypatch, "interpolate", digits, "--rows", 4, "--out", out) == 0
+    assert matplotlib.image.imread(out).std() > 0.05
+
+
+def test_interpolation_begins_and_ends_at_draws_of_the_seed() -> None:
+    generator = torch.nn.Linear(3, 3)
+    with torch.no_grad():
+        generator.weight.copy_(torch.eye(3))
+        generator.bias.zero_()
+    found = interpolation(generator, 5, 3, seed=1).view(5, 5, 3)
+    begin, end = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(found[:, 0], begin)
+    torch.testing.assert_close(found[:, -1], end)
+    lengths = found.norm(dim=-1)
+    ends = torch.minimum(lengths[:, 0], lengths[:, -1])
+    assert (lengths.min(dim=1).values > 0.5 * ends).all()  # a straight line passes near 0
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch-export"])
+def test_exported_generators_give_the_same_samples(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    out = tmp_path / "generator"
+    assert run(monkeypatch, "export", digits, "--format", kind, "--out", out) == 0
+    config, generator = load_generator(digits)
+    latent = torch.randn(11, config.training.latent_dim)
+    runs = {"onnx": export_module._run_onnx, "torch-export": export_module._run_torch}
+    with torch.no_grad():
+        torch.testing.assert_close(runs[kind](out, latent), generator(latent), rtol=1e-5, atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["generator"]
+
+
+def test_an_export_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = MLPGenerator(3, (2,), [4], bounded=False)
+    monkeypatch.setattr(export_module, "_run_torch", lambda path, latent: torch.zeros(len(latent), 2))
+    with pytest.raises(export_module.ExportError, match="the exported generator differs by"):
+        export_module.export(generator, 3, tmp_path / "g.pt2", "torch-export")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_export_needs_is_named(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert run(monkeypatch, "export", digits, "--out", tmp_path / "g.onnx") == 1
+    assert "ONNX needs onnxruntime: pip install 'fastgan[onnx]'" in one_line(capsys)
+    assert run(monkeypatch, "export", digits, "--format", "tflite") == 2
+    assert "--format tflite: unknown, expected onnx or torch-export" in one_line(capsys)
+
+
+def test_tensorboard_has_scalars_and_pictures(digits: Path) -> None:
+    events = EventAccumulator(str(digits))
+    events.Reload()
+    assert {"loss_D", "loss_G", "D(x)", "D(G(z))"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Images("samples")] == [30]
+    assert sample(load_generator(digits)[1], 2, 32, seed=0).shape == (2, 1, 8, 8)
