@@ -35,9 +35,14 @@ class Result:
         return low, middle, high
 
 
-def contest(contenders: dict[str, Run], rounds: int, finish: Run = lambda: None) -> Result:
-    """``finish`` ends a sample: on a GPU it waits for it."""
-    calls = {name: _calls(run, finish) for name, run in contenders.items()}
+def contest(
+    contenders: dict[str, Run],
+    rounds: int,
+    finish: Run = lambda: None,
+    min_seconds: float = MIN_SAMPLE_SECONDS,
+) -> Result:
+    """``finish`` ends a sample: on a GPU it waits for it. A sample takes ``min_seconds`` or one call."""
+    calls = {name: _calls(run, finish, min_seconds) for name, run in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     gc.collect()
@@ -62,12 +67,12 @@ def check_agreement(outputs: dict[str, list[Tensor]], rtol: float = 1e-4) -> Non
             assert error <= rtol * norm, f"{name}: result {i} is off by {error / norm:.2e}"
 
 
-def _calls(run: Run, finish: Run) -> int:
+def _calls(run: Run, finish: Run, min_seconds: float) -> int:
     for _ in range(3):
         run()
     finish()
     once = min(_time(run, 1, finish) for _ in range(3))
-    return max(1, int(MIN_SAMPLE_SECONDS / once))
+    return max(1, int(min_seconds / once))
 
 
 def _time(run: Run, calls: int, finish: Run) -> float:

@@ -1,0 +1,122 @@
+"""The training step against PyTorch as people write it, torch.compile and, where it is installed, JAX."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.conftest import ROUNDS, report
+from benchmarks.contest import contest
+from benchmarks.step.in_fastgan import Fastgan
+from benchmarks.step.in_pytorch import Eager
+from benchmarks.step.problem import LATENT_DIM, Contender, Problem
+from fastgan.training import Callback, Trainer
+from fastgan.training.source import Resident
+from fastgan.training.state import TrainingState
+from fastgan.training.trainer import LogRow
+
+SIZES = {(128, 256): ROUNDS, (1024, 1024): max(4, ROUNDS // 5)}
+
+
+def contenders(problem: Problem) -> dict[str, Contender]:
+    made: dict[str, Contender] = {
+        "fastgan": Fastgan(problem),
+        "eager": Eager(problem),
+        "torch.compile": Eager(problem, compiled=True),
+    }
+    if importlib.util.find_spec("jax"):
+        from benchmarks.step.in_jax import Jax
+
+        made["JAX jit"] = Jax(problem)
+    return made
+
+
+def check_agreement(problem: Problem, made: dict[str, Contender]) -> None:
+    """Of every contender's weights after one step, with a step in float64.
+
+    Adam's first step is as long as the learning rate however small a gradient is, so the sign of what is all
+    but zero counts as much as any other: a contender may be off by twice what eager PyTorch is.
+    """
+    rng = torch.Generator().manual_seed(2)
+    real = problem.data("cpu")[: problem.batch]
+    first, second = (torch.randn(problem.batch, LATENT_DIM, generator=rng) for _ in range(2))
+    exact = Eager(problem)
+    exact.generator.double()
+    exact.discriminator.double()
+    exact.step(real.double(), first.double(), second.double())
+    before = [t for layers in problem.weights() for layer in layers for t in layer]
+    expected = [after - b for after, b in zip(exact.weights(), before, strict=True)]
+    errors: dict[str, list[float]] = {}
+    for name, contender in made.items():
+        contender.step(real, first, second)
+        found = [after.double() - b for after, b in zip(contender.weights(), before, strict=True)]
+        errors[name] = [
+            float((ours - theirs).norm() / theirs.norm())
+            for ours, theirs in zip(found, expected, strict=True)
+        ]
+    for name in errors:
+        for i, (ours, eager) in enumerate(zip(errors[name], errors["eager"], strict=True)):
+            assert ours <= 2 * eager + 1e-3, (
+                f"{name}: step of tensor {i} is off by {ours:.1e}, eager {eager:.1e}"
+            )
+
+
+@pytest.mark.parametrize("simultaneous", [False, True], ids=["alternating", "simultaneous"])
+@pytest.mark.parametrize(("batch", "width"), SIZES)
+def test_step(
+    benchmark: Any, request: pytest.FixtureRequest, batch: int, width: int, simultaneous: bool
+) -> None:
+    torch.compiler.reset()
+    problem = Problem(batch, width, simultaneous)
+    made = contenders(problem)
+    check_agreement(problem, made)
+
+    def finish() -> None:
+        for contender in made.values():
+            contender.finish()
+
+    # long samples: a library's threads spin for a while after its last call, at the next one's expense
+    runs = {name: contender.run for name, contender in made.items()}
+    result = contest(runs, SIZES[batch, width], finish, min_seconds=0.1)
+    report(benchmark, request.node.name, result)
+    benchmark.pedantic(runs["fastgan"], rounds=3, iterations=1)
+
+
+def test_loop_overhead(benchmark: Any, request: pytest.FixtureRequest) -> None:
+    """The trainer's loop, with a log row every hundredth step, against its bare steps."""
+    problem = Problem(128, 256, simultaneous=False)
+    bare = Fastgan(problem)
+
+    def steps() -> None:
+        for _ in range(100):
+            bare.run()
+
+    config = replace(bare.state.config, steps=2**31 - 1)
+    trainer = Trainer(*_players(Fastgan(problem)), config)
+    trainer.callbacks = [StopsAtEachRow(trainer)]
+    source = Resident(problem.data("cpu"))
+
+    def loop() -> None:
+        trainer._stopping = False
+        trainer._run(source)
+
+    result = contest({"fastgan": steps, "loop": loop}, ROUNDS)
+    report(benchmark, request.node.name, result)
+    benchmark.pedantic(loop, rounds=1, iterations=1)
+
+
+class StopsAtEachRow(Callback):
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_log(self, state: TrainingState, row: LogRow) -> None:
+        if state.step % state.config.log_interval == 0:
+            self.trainer.stop()
+
+
+def _players(contender: Fastgan) -> tuple[torch.nn.Module, torch.nn.Module]:
+    return contender.state.generator, contender.state.discriminator

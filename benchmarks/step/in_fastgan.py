@@ -1,0 +1,79 @@
+"""The step of fastgan's training loop, as it is: with its average of the generator and its statistics."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from benchmarks.step.problem import BETAS, LATENT_DIM, LEARNING_RATE, SAMPLE_DIM, Problem
+from fastgan.models import MLPDiscriminator, MLPGenerator
+from fastgan.training import TrainConfig
+from fastgan.training.capture import steps_of
+from fastgan.training.source import Resident
+from fastgan.training.state import TrainingState
+from fastgan.training.step import train_step
+from fastgan.training.window import Window
+
+
+class Given:
+    """A source of samples that are given."""
+
+    def __init__(self, real: Tensor) -> None:
+        self.real = real
+
+    def prepare(self, state: TrainingState) -> None:
+        pass
+
+    def batch(self, state: TrainingState, turn: int) -> Tensor:
+        return self.real
+
+
+class Fastgan:
+    def __init__(
+        self, problem: Problem, device: str = "cpu", replay: int = 1, precision: str = "fp32"
+    ) -> None:
+        config = TrainConfig(
+            batch_size=problem.batch,
+            latent_dim=LATENT_DIM,
+            learning_rate=LEARNING_RATE,
+            learning_rate_decay=0.0,
+            betas=BETAS,
+            update="simultaneous" if problem.simultaneous else "alternating",
+            device=device,
+            steps_per_replay=replay,
+            precision=precision,  # type: ignore[arg-type]
+        )
+        widths = [problem.width] * 2
+        generator = MLPGenerator(LATENT_DIM, (SAMPLE_DIM,), widths, bounded=True)
+        discriminator = MLPDiscriminator((SAMPLE_DIM,), widths)
+        with torch.no_grad():
+            for module, weights in zip((generator, discriminator), problem.weights(), strict=True):
+                for p, given in zip(module.parameters(), itertools.chain(*weights), strict=True):
+                    p.copy_(given)
+        self.state = TrainingState(generator, discriminator, config)
+        self.window = Window(self.state)
+        self.steps = steps_of(self.state, Resident(problem.data(device)), self.window)
+
+    def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
+        latents = iter((first, second))
+        self.state.latent = lambda count: next(latents)  # type: ignore[method-assign]
+        train_step(self.state, Given(real), self.window)
+        del self.state.latent  # type: ignore[method-assign]
+        self.window.open()
+
+    def run(self) -> None:
+        interval = self.state.config.log_interval
+        self.steps.advance(interval - self.state.step % interval)
+        if self.state.step % interval == 0:
+            self.window.close()
+            self.window.open()
+
+    def finish(self) -> None:
+        if self.state.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def weights(self) -> list[Tensor]:
+        modules = self.state.generator, self.state.discriminator
+        return [p.detach().cpu() for module in modules for p in module.parameters()]

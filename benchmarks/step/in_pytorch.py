@@ -1,0 +1,82 @@
+"""The step as people write it in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.step.problem import BETAS, EPS, LATENT_DIM, LEARNING_RATE, SLOPE, Problem, Weights
+
+
+class Eager:
+    """``BCEWithLogitsLoss`` against ``ones_like``, two Adams, one pass through D for each batch."""
+
+    def __init__(self, problem: Problem, device: str = "cpu", compiled: bool = False) -> None:
+        g, d = problem.weights()
+        self.generator = _sequential(g, [nn.Tanh()]).to(device)
+        self.discriminator = _sequential(d, []).to(device)
+        self.problem, self.device, self.data = problem, device, problem.data(device)
+        self.of_g, self.of_d = (
+            torch.optim.Adam(module.parameters(), LEARNING_RATE, BETAS, EPS)
+            for module in (self.generator, self.discriminator)
+        )
+        self.loss = nn.BCEWithLogitsLoss()
+        losses = (self._both_losses, self._loss_of_d, self._loss_of_g)
+        self.both, self.first, self.second = map(torch.compile, losses) if compiled else losses
+
+    def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
+        self.of_d.zero_grad()
+        self.of_g.zero_grad()
+        if self.problem.simultaneous:
+            loss, loss_g = self.both(real, first)
+            d, g = list(self.discriminator.parameters()), list(self.generator.parameters())
+            loss.backward(inputs=d, retain_graph=True)
+            loss_g.backward(inputs=g)
+        else:
+            self.first(real, first).backward()
+            self.of_d.step()
+            self.second(second).backward()
+        self.of_g.step()
+        if self.problem.simultaneous:
+            self.of_d.step()
+
+    def run(self) -> None:
+        batch = self.problem.batch
+        real = self.data[torch.randint(len(self.data), (batch,), device=self.device)]
+        first = torch.randn(batch, LATENT_DIM, device=self.device)
+        second = first if self.problem.simultaneous else torch.randn(batch, LATENT_DIM, device=self.device)
+        self.step(real, first, second)
+
+    def finish(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def weights(self) -> list[Tensor]:
+        return [p.detach().cpu() for m in (self.generator, self.discriminator) for p in m.parameters()]
+
+    def _loss_of_d(self, real: Tensor, latent: Tensor) -> Tensor:
+        real_logits = self.discriminator(real)
+        fake_logits = self.discriminator(self.generator(latent).detach())
+        loss: Tensor = self.loss(real_logits, torch.ones_like(real_logits))
+        return loss + self.loss(fake_logits, torch.zeros_like(fake_logits))
+
+    def _loss_of_g(self, latent: Tensor) -> Tensor:
+        logits = self.discriminator(self.generator(latent))
+        loss: Tensor = self.loss(logits, torch.ones_like(logits))
+        return loss
+
+    def _both_losses(self, real: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
+        real_logits, fake_logits = self.discriminator(real), self.discriminator(self.generator(latent))
+        ones, zeros = torch.ones_like(real_logits), torch.zeros_like(fake_logits)
+        loss = self.loss(real_logits, ones) + self.loss(fake_logits, zeros)
+        return loss, self.loss(fake_logits, ones)
+
+
+def _sequential(weights: Weights, last: list[nn.Module]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for weight, bias in weights:
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        linear.weight = nn.Parameter(weight.clone())
+        linear.bias = nn.Parameter(bias.clone())
+        layers += [linear, nn.LeakyReLU(SLOPE)]
+    return nn.Sequential(*layers[:-1], *last)
