@@ -80,6 +80,11 @@ def _adam(p: Any, grad: Any, m: Any, v: Any, count: jax.Array) -> tuple[Any, Any
     return jax.tree.map(moved, p, m, v), m, v
 
 
+def _sigmoid(t: jax.Array) -> jax.Array:
+    """XLA's own for the CPU is made of a tanh, and has no digit left at -17."""
+    return jnp.exp(-jax.nn.softplus(-t))
+
+
 def _alternating(state: Any, real: jax.Array, first: jax.Array, second: jax.Array) -> Any:
     g, mg, vg, d, md, vd, count = state
     fake = _generate(g, first)
@@ -103,8 +108,8 @@ def _simultaneous(state: Any, real: jax.Array, first: jax.Array, second: jax.Arr
     logits, back = jax.vjp(lambda d, fake: _mlp(d, jnp.concatenate([real, fake])), d, fake)
     of_real, of_fake = jnp.split(logits, 2)
     size = len(of_real)
-    of_d, _ = back(jnp.concatenate([-jax.nn.sigmoid(-of_real), jax.nn.sigmoid(of_fake)]) / size)
-    _, at_fake = back(jnp.concatenate([jnp.zeros_like(of_real), -jax.nn.sigmoid(-of_fake)]) / size)
+    of_d, _ = back(jnp.concatenate([-_sigmoid(-of_real), _sigmoid(of_fake)]) / size)
+    _, at_fake = back(jnp.concatenate([jnp.zeros_like(of_real), -_sigmoid(-of_fake)]) / size)
     (of_g,) = to_g(at_fake)
     d, md, vd = _adam(d, of_d, md, vd, count + 1)
     g, mg, vg = _adam(g, of_g, mg, vg, count + 1)
