@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import triton
 from torch import Tensor
 
 import fastgan
 from benchmarks.contest import Run, check_agreement, contest
+from benchmarks.machine import about, copy_bandwidth, finish_of
 
 Forward = Callable[..., Tensor]
 
@@ -99,14 +97,6 @@ def cases(quick: bool) -> Iterator[Case]:
         )
 
 
-def copy_bandwidth(device: str, finish: Run) -> float:
-    """Bytes a second, read and written, of a large copy."""
-    source = torch.empty(2**30 if device == "cuda" else 2**24, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    seconds = contest({"copy": lambda: target.copy_(source)}, 20, finish).median("copy")
-    return 2 * source.numel() / seconds
-
-
 def forward_backward(forward: Forward, inputs: list[Tensor], grad: Tensor) -> Run:
     def run() -> None:
         torch.autograd.grad(forward(*inputs), inputs, grad)
@@ -122,7 +112,7 @@ def on(backend: str, forward: Forward) -> Forward:
     return served
 
 
-def measure(case: Case, device: str, rounds: int, bandwidth: float, finish: Run) -> dict[str, object]:
+def measure(case: Case, device: str, rounds: int, bandwidth: float) -> dict[str, object]:
     inputs = [t.requires_grad_() for t in case.inputs(device)]
     forwards = {"eager": case.eager, "torch.compile": torch.compile(case.eager, dynamic=False)}
     backends = [name for name in fastgan.available_backends(device) if name != "reference"]
@@ -137,7 +127,7 @@ def measure(case: Case, device: str, rounds: int, bandwidth: float, finish: Run)
     check_agreement({"reference": [t.float() for t in exact], **results}, 0.03)
     del results, exact, double
     runs = {name: forward_backward(f, inputs, grad) for name, f in forwards.items()}
-    result = contest(runs, rounds, finish)
+    result = contest(runs, rounds, finish_of(device))
     row: dict[str, object] = {"case": case.name, "dtype": str(case.dtype).removeprefix("torch.")}
     moved = case.passes * sum(t.numel() for t in inputs[:2]) * case.dtype.itemsize
     for name in runs:
@@ -195,22 +185,13 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and not options.quick:
         parser.error("there is no GPU here; --quick tries the benchmark itself on the CPU")
-    finish = torch.cuda.synchronize if device == "cuda" else lambda: None
-    bandwidth = copy_bandwidth(device, finish)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    about: dict[str, object] = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or "CPU",
-        "copy bandwidth": f"{bandwidth / 1e9:.0f} GB/s",
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-        "fastgan": fastgan.__version__,
-        "commit": commit.stdout.strip() or "unknown",
-    }
+    bandwidth = copy_bandwidth(device)
+    told = about(device) | {"copy bandwidth": f"{bandwidth / 1e9:.0f} GB/s"}
     rows = []
     for case in cases(options.quick):
         torch.compiler.reset()
-        rows.append(measure(case, device, options.rounds, bandwidth, finish))
-    print(write(options.out, rows, about))
+        rows.append(measure(case, device, options.rounds, bandwidth))
+    print(write(options.out, rows, told))
 
 
 if __name__ == "__main__":

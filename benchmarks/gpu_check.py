@@ -51,7 +51,11 @@ def steps(out: Path, capability: str) -> list[Step]:
         for tool in ("memcheck", "racecheck", "initcheck"):
             command = [sanitizer, "--tool", tool, "--error-exitcode", "1", str(driver)]
             found.append(Step(tool, command, 120))
-    return [*found, Step("benchmarks", [python, "-m", "benchmarks.gpu", str(out)], 240)]
+    return [
+        *found,
+        Step("benchmarks", [python, "-m", "benchmarks.gpu", str(out)], 240),
+        Step("step benchmarks", [python, "-m", "benchmarks.gpu_step", str(out)], 180),
+    ]
 
 
 def run(step: Step, out: Path, environment: dict[str, str]) -> tuple[str, float]:
@@ -93,8 +97,8 @@ def main() -> None:
     for step in steps(out, f"{major}.{minor}"):
         print(f"{step.name} ...", flush=True)
         results.append((step.name, *run(step, out, environment)))
-    table = out / "gpu.md"
-    print("\n" + table.read_text() if table.exists() else "\nno benchmarks")
+    for table in (out / "gpu.md", out / "gpu-step.md"):
+        print("\n" + table.read_text() if table.exists() else f"\nno {table.name}")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     for name, result, seconds in results:
         print(f"{name:16}{seconds:6.0f} s  {result}")

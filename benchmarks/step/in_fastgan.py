@@ -34,6 +34,7 @@ class Fastgan:
     def __init__(
         self, problem: Problem, device: str = "cpu", replay: int = 1, precision: str = "fp32"
     ) -> None:
+        self.steps_a_run = replay
         config = TrainConfig(
             batch_size=problem.batch,
             latent_dim=LATENT_DIM,

@@ -16,7 +16,8 @@ Layers = list[tuple[jax.Array, jax.Array]]
 
 
 class Jax:
-    def __init__(self, problem: Problem, device: str = "cpu", scanned: int = 1) -> None:
+    def __init__(self, problem: Problem, scanned: int = 1) -> None:
+        self.steps_a_run = scanned
         g, d = (
             [(jnp.asarray(w.numpy()), jnp.asarray(b.numpy())) for w, b in layers]
             for layers in problem.weights()
@@ -44,7 +45,7 @@ class Jax:
         self._run = jax.jit(several, donate_argnums=0)
 
     def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
-        self.state = self._step(self.state, *(jnp.asarray(t.numpy()) for t in (real, first, second)))
+        self.state = self._step(self.state, *(jnp.asarray(t.cpu().numpy()) for t in (real, first, second)))
 
     def run(self) -> None:
         self.state, self.key = self._run((self.state, self.key), self.data)

@@ -9,33 +9,57 @@ from benchmarks.step.problem import BETAS, EPS, LATENT_DIM, LEARNING_RATE, SLOPE
 
 
 class Eager:
-    """``BCEWithLogitsLoss`` against ``ones_like``, two Adams, one pass through D for each batch."""
+    """``BCEWithLogitsLoss`` against ``ones_like``, two Adams, one pass through D for each batch.
 
-    def __init__(self, problem: Problem, device: str = "cpu", compiled: bool = False) -> None:
+    Args:
+        compiled: mode of ``torch.compile`` for what leads to the losses; None for none.
+        precision: ``"bf16"`` for autocast.
+        capturable: let both Adams be captured in a CUDA graph.
+    """
+
+    steps_a_run = 1
+
+    def __init__(
+        self,
+        problem: Problem,
+        device: str = "cpu",
+        compiled: str | None = None,
+        precision: str = "fp32",
+        capturable: bool = False,
+    ) -> None:
         g, d = problem.weights()
         self.generator = _sequential(g, [nn.Tanh()]).to(device)
         self.discriminator = _sequential(d, []).to(device)
         self.problem, self.device, self.data = problem, device, problem.data(device)
         self.of_g, self.of_d = (
-            torch.optim.Adam(module.parameters(), LEARNING_RATE, BETAS, EPS)
+            torch.optim.Adam(module.parameters(), LEARNING_RATE, BETAS, EPS, capturable=capturable)
             for module in (self.generator, self.discriminator)
         )
         self.loss = nn.BCEWithLogitsLoss()
+        self.autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
         losses = (self._both_losses, self._loss_of_d, self._loss_of_g)
-        self.both, self.first, self.second = map(torch.compile, losses) if compiled else losses
+        self.both, self.first, self.second = (
+            [torch.compile(loss, mode=compiled) for loss in losses] if compiled else losses
+        )
 
     def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
+        torch.compiler.cudagraph_mark_step_begin()
         self.of_d.zero_grad()
         self.of_g.zero_grad()
         if self.problem.simultaneous:
-            loss, loss_g = self.both(real, first)
+            with self.autocast:
+                loss, loss_g = self.both(real, first)
             d, g = list(self.discriminator.parameters()), list(self.generator.parameters())
             loss.backward(inputs=d, retain_graph=True)
             loss_g.backward(inputs=g)
         else:
-            self.first(real, first).backward()
+            with self.autocast:
+                loss = self.first(real, first)
+            loss.backward()
             self.of_d.step()
-            self.second(second).backward()
+            with self.autocast:
+                loss_g = self.second(second)
+            loss_g.backward()
         self.of_g.step()
         if self.problem.simultaneous:
             self.of_d.step()
@@ -70,6 +94,26 @@ class Eager:
         ones, zeros = torch.ones_like(real_logits), torch.zeros_like(fake_logits)
         loss = self.loss(real_logits, ones) + self.loss(fake_logits, zeros)
         return loss, self.loss(fake_logits, ones)
+
+
+class Graphed(Eager):
+    """The same step, captured once in a CUDA graph and replayed."""
+
+    def __init__(self, problem: Problem, device: str, precision: str = "fp32") -> None:
+        super().__init__(problem, device, precision=precision, capturable=True)
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def run(self) -> None:
+        if self.graph is None:
+            stream = torch.cuda.Stream()
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    super().run()
+            torch.cuda.current_stream().wait_stream(stream)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                super().run()
+        self.graph.replay()
 
 
 def _sequential(weights: Weights, last: list[nn.Module]) -> nn.Sequential:

@@ -43,6 +43,15 @@ class Problem:
 
         return layers(self.generator), layers(self.discriminator)
 
+    def flops(self) -> int:
+        """Of the products that a step cannot do without: no wgrad of D in G's turn, no dgrad never read."""
+        g, d = ([k * m for k, m in pairwise(sizes)] for sizes in (self.generator, self.discriminator))
+        passes_of_g = 1 if self.simultaneous else 2
+        of_g = passes_of_g * sum(g) + sum(g) + sum(g[1:])
+        of_d = 2 * (sum(d) + sum(d) + sum(d[1:]))
+        to_g = d[0] if self.simultaneous else 2 * sum(d)
+        return 2 * self.batch * (of_g + of_d + to_g)
+
     def data(self, device: str) -> Tensor:
         """Samples of another generator of the same kind: neither player wins while it is timed."""
         rng = torch.Generator().manual_seed(1)
@@ -51,11 +60,13 @@ class Problem:
 
 
 class Contender(Protocol):
+    steps_a_run: int
+
     def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
         """One update; ``second`` is for the generator's turn, and left alone in simultaneous updates."""
 
     def run(self) -> None:
-        """One update that draws what it needs."""
+        """``steps_a_run`` updates that draw what they need."""
 
     def finish(self) -> None:
         """Wait for all that is under way."""

@@ -1,0 +1,139 @@
+"""``python -m benchmarks.gpu_step OUT``: the training step on a GPU, captured, against PyTorch and JAX.
+
+In float32 at a size where launches are the limit, and in bf16 at one where products are, with the share of
+the measured matrix rate over the products that a step needs. Writes gpu-step.json and gpu-step.md into OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.contest import Result, contest
+from benchmarks.machine import about, finish_of, matrix_rate
+from benchmarks.step.agreement import check_agreement
+from benchmarks.step.in_fastgan import Fastgan
+from benchmarks.step.in_pytorch import Eager, Graphed
+from benchmarks.step.problem import Contender, Problem
+
+Make = Callable[[], Contender]
+
+
+@dataclass(frozen=True)
+class Case:
+    problem: Problem
+    precision: str
+
+    @property
+    def name(self) -> str:
+        kind = "simultaneous" if self.problem.simultaneous else "alternating"
+        return f"batch {self.problem.batch}, {self.problem.width} wide, {kind}, {self.precision}"
+
+    def contenders(self, device: str) -> Iterator[tuple[str, Make]]:
+        problem, precision = self.problem, self.precision
+        yield "fastgan", partial(Fastgan, problem, device, precision=precision)
+        yield "eager", partial(Eager, problem, device, precision=precision)
+        for mode in ("default", "reduce-overhead"):
+            yield f"torch.compile, {mode}", partial(Eager, problem, device, mode, precision)
+        if device == "cuda":
+            yield "fastgan, 10 steps a graph", partial(Fastgan, problem, device, 10, precision)
+            yield "eager in a CUDA graph", partial(Graphed, problem, device, precision)
+        if precision == "fp32" and _jax_runs_on(device):
+            from benchmarks.step.in_jax import Jax
+
+            yield "JAX jit", partial(Jax, problem)
+            yield "JAX jit, scan of 10", partial(Jax, problem, 10)
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    for simultaneous in (False, True):
+        yield Case(Problem(*((16, 32) if quick else (128, 256)), simultaneous), "fp32")
+        yield Case(Problem(*((32, 64) if quick else (8192, 4096)), simultaneous), "bf16")
+
+
+def measure(case: Case, device: str, rounds: int) -> Result:
+    made = {name: make() for name, make in case.contenders(device) if _works(name, make, device)}
+    # Adam's first step is all sign, and rounding turns some: in bf16 now and then one of a bias's few
+    check_agreement(case.problem, made, device, slack=0.5 if case.precision == "bf16" else 0.02)
+    result = contest({name: c.run for name, c in made.items()}, rounds, finish_of(device), 0.02)
+    return Result({n: [s / made[n].steps_a_run for s in seconds] for n, seconds in result.seconds.items()})
+
+
+def _works(name: str, make: Make, device: str) -> bool:
+    """Whether a step runs at all: of what others wrote, a version may fail where the rest is worth timing."""
+    try:
+        make().run()
+        finish_of(device)()
+    except Exception as error:
+        if name.startswith("fastgan"):
+            raise
+        print(f"{name} is left out: {type(error).__name__}: {error}")
+        return False
+    finally:
+        gc.collect()
+    return True
+
+
+def _jax_runs_on(device: str) -> bool:
+    if not importlib.util.find_spec("jax"):
+        return False
+    import jax
+
+    return jax.default_backend() == {"cuda": "gpu"}.get(device, device)
+
+
+def row(case: Case, result: Result, rate: float) -> dict[str, object]:
+    found: dict[str, object] = {"case": case.name, "seconds": result.seconds}
+    for name in result.seconds:
+        found[f"{name}: steps/s"] = 1 / result.median(name)
+        found[f"{name} / fastgan"] = result.ratio(name)
+        if case.precision == "bf16":
+            found[f"{name}: share of the matrix rate"] = case.problem.flops() / result.median(name) / rate
+    return found
+
+
+def table(case: Case, result: Result, rate: float) -> list[str]:
+    lines = [f"### {case.name}", "", "| | us a step | times as long as fastgan |", "|---|---|---|"]
+    for name in result.seconds:
+        seconds = result.median(name)
+        low, middle, high = result.ratio(name)
+        share = f" ({case.problem.flops() / seconds / rate:.0%})" if case.precision == "bf16" else ""
+        lines.append(f"| {name} | {seconds * 1e6:.1f}{share} | {middle:.2f} ({low:.2f}-{high:.2f}) |")
+    return [*lines, ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_step", description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--quick", action="store_true", help="small sizes, on the CPU where there is no GPU")
+    options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and not options.quick:
+        parser.error("there is no GPU here; --quick tries the benchmark itself on the CPU")
+    options.out.mkdir(parents=True, exist_ok=True)
+    rate = matrix_rate(device)
+    told = about(device) | {"bf16 matrix rate": f"{rate / 1e12:.2f} TFLOP/s"}
+    rows: list[dict[str, object]] = []
+    lines = [f"- {key}: {value}" for key, value in told.items()]
+    lines += ["", "In brackets: share of the matrix rate; quartiles of the ratio.", ""]
+    for case in cases(options.quick):
+        torch.compiler.reset()
+        result = measure(case, device, options.rounds)
+        rows.append(row(case, result, rate))
+        lines += table(case, result, rate)
+    (options.out / "gpu-step.json").write_text(json.dumps({"about": told, "rows": rows}, indent=1))
+    (options.out / "gpu-step.md").write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
