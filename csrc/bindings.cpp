@@ -8,7 +8,7 @@
 #include "cpu/head.h"
 #include "cpu/losses.h"
 #include "cpu/parallel.h"
-#include "cpu/small_linear.h"
+#include "cpu/products.h"
 
 namespace py = pybind11;
 
@@ -116,18 +116,24 @@ PYBIND11_MODULE(_C, module) {
     });
   });
 
-  module.def("small_product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,
-                                 Address b, Address c, int threads) {
-    small_product(rows, columns, depth, floats(a), a_row, a_column, floats(b), floats(c), threads);
+  module.def("product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,
+                           Address b, int64_t b_row, int64_t b_column, Address c, Address output, Address sums,
+                           float negative_slope, int threads) {
+    Product product{rows, columns, depth, floats(a), a_row, a_column, floats(b), b_row, b_column, floats(c), columns};
+    product.output = floats(output);
+    product.sums = floats(sums);
+    product.negative_slope = negative_slope;
+    run(rows * columns, [&] { multiply(product, threads); });
   });
-  module.def("small_linear_forward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
-                                        Address bias, Address y, int threads) {
-    small_linear_forward({n, k, m, negative_slope, floats(x), floats(w), threads}, floats(bias), floats(y));
+  module.def("linear_forward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
+                                  Address bias, Address y, int threads) {
+    const Linear layer{n, k, m, negative_slope, floats(x), floats(w), threads};
+    run(n * m, [&] { linear_forward(layer, floats(bias), floats(y)); });
   });
-  module.def("small_linear_backward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
-                                         Address dy, Address y, Address dx, Address dw, Address db, int threads) {
-    small_linear_backward({n, k, m, negative_slope, floats(x), floats(w), threads}, floats(dy), floats(y), floats(dx),
-                          floats(dw), floats(db));
+  module.def("linear_backward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
+                                   Address dy, Address y, Address dx, Address dw, Address db, int threads) {
+    const Linear layer{n, k, m, negative_slope, floats(x), floats(w), threads};
+    run(n * m, [&] { linear_backward(layer, floats(dy), floats(y), floats(dx), floats(dw), floats(db)); });
   });
 }
 

@@ -3,7 +3,7 @@
 #include "head_loops.h"
 #include "kernels.h"
 #include "loss_loops.h"
-#include "small_product_loops.h"
+#include "product_loops.h"
 
 #define FASTGAN_NAME_(isa) kernels_##isa
 #define FASTGAN_NAME(isa) FASTGAN_NAME_(isa)
@@ -28,7 +28,7 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(bias_leaky_relu_plane),
     FASTGAN_EACH_DTYPE(leaky_relu_grad_rows),
     FASTGAN_EACH_DTYPE(leaky_relu_grad_plane),
-    small_product,
+    multiply,
 };
 
 }  // namespace fastgan

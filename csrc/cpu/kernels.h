@@ -38,8 +38,9 @@ struct HeadChunk {
   void* sums;    // gradients of the weight and, last, of the bias, added to; of the compute type, or null
 };
 
-// c [rows, columns] = a b, all by strides but c's columns. Where `activate`, leaky_relu(. + bias).
-struct SmallProduct {
+// c [rows, columns] = a b: of each, rows or columns are contiguous. Then, in this order:
+// + bias, leaky_relu, the derivative of the leaky ReLU that gave `output`, and sums over the rows.
+struct Product {
   int64_t rows, columns, depth;
   const float* a;
   int64_t a_row, a_column;
@@ -47,9 +48,11 @@ struct SmallProduct {
   int64_t b_row, b_column;
   float* c;
   int64_t c_row;
-  bool activate;
-  const float* bias;  // [columns] or null
-  float negative_slope;
+  const float* bias = nullptr;  // [columns]
+  bool activate = false;
+  const float* output = nullptr;  // as c
+  float* sums = nullptr;          // [columns], added to
+  float negative_slope = 1;
 };
 
 struct KernelTable {
@@ -74,12 +77,16 @@ struct KernelTable {
                                   int64_t channels, double negative_slope);
   double (*leaky_relu_grad_plane[4])(const void* dy, const void* y, void* dx, int64_t size, double negative_slope);
 
-  // scratch: 32 * depth floats
-  void (*small_product)(const SmallProduct& product, float* scratch);
+  // Some of c's columns, from a multiple of kProductPanel on. scratch: (kProductPanel + kRowBlock) * kDepthBlock.
+  void (*multiply)(const Product& product, int64_t first_column, int64_t columns, float* scratch);
 };
 
 // Elements in a chunk: 64 KiB of floats, which stay in L2 while every function runs over them.
 constexpr int64_t kChunk = 16384;
+// Blocks of a product: a panel of B [kDepthBlock, up to kProductPanel] in L1, A [kRowBlock, kDepthBlock] in L2.
+constexpr int64_t kProductPanel = 32;
+constexpr int64_t kDepthBlock = 256;
+constexpr int64_t kRowBlock = 192;
 const KernelTable& kernels();
 
 }  // namespace fastgan

@@ -83,7 +83,7 @@ def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negati
     (n, k), m = input.shape, weight.shape[0]
     product = products.choose("forward", input.dtype, n, k, m)
     if product is Product.OWN:
-        return _small_forward(input, weight, bias, negative_slope)
+        return _own_forward(input, weight, bias, negative_slope)
     if product is Product.ONEDNN:
         return products.onednn(input, weight, bias, negative_slope)
     output = torch.mm(input, weight.t())
@@ -101,7 +101,7 @@ def linear_leaky_relu_backward(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     (n, k), m = input.shape, weight.shape[0]
     if products.choose("forward", input.dtype, n, k, m) is Product.OWN:
-        return _small_backward(grad, input, weight, output, negative_slope, needs)
+        return _own_backward(grad, input, weight, output, negative_slope, needs)
     dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
     return dgrad(dz, weight) if needs[0] else None, wgrad(dz, input) if needs[1] else None, db
 
@@ -110,7 +110,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     (n, k), m = input.shape, weight.shape[0]
     product = products.choose("forward", input.dtype, n, k, m)
     if product is Product.OWN:
-        return _small_forward(input, weight, bias, 1.0)
+        return _own_forward(input, weight, bias, 1.0)
     if product is Product.ONEDNN:
         return products.onednn(input, weight, bias)
     return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
@@ -120,7 +120,7 @@ def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
     (n, m), k = grad.shape, weight.shape[1]
     product = products.choose("dgrad", grad.dtype, n, k, m)
     if product is Product.OWN:
-        return _small_product(n, k, m, grad.contiguous(), (m, 1), weight.contiguous())
+        return _product(n, k, m, grad.contiguous(), (m, 1), weight.contiguous())
     if product is Product.ONEDNN:
         return products.onednn(grad, weight.t())
     return torch.mm(grad, weight)
@@ -129,8 +129,15 @@ def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
 def dgrad_leaky_relu(
     grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
 ) -> tuple[Tensor, Tensor | None]:
-    masked = dgrad(grad, weight)
+    (n, m), k = grad.shape, weight.shape[1]
     output = output.contiguous()
+    if products.choose("dgrad", grad.dtype, n, k, m) is Product.OWN:
+        sums = torch.empty(k, dtype=torch.float32, device=CPU) if with_bias else None
+        masked = _product(
+            n, k, m, grad.contiguous(), (m, 1), weight.contiguous(), output, negative_slope, sums
+        )
+        return masked, sums
+    masked = dgrad(grad, weight)
     summed = _mask_into(masked, masked, output, (*output.shape, 1), negative_slope, with_bias)
     return masked, summed
 
@@ -139,18 +146,18 @@ def wgrad(grad: Tensor, input: Tensor) -> Tensor:
     (n, m), k = grad.shape, input.shape[1]
     product = products.choose("wgrad", grad.dtype, n, k, m)
     if product is Product.OWN:
-        return _small_product(m, k, n, grad.contiguous(), (1, m), input.contiguous())
+        return _product(m, k, n, grad.contiguous(), (1, m), input.contiguous())
     if product is Product.ONEDNN:
         return products.onednn(grad.t(), input.t())
     return torch.mm(grad.t(), input)
 
 
-def _small_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
+def _own_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
     x, w = input.contiguous(), weight.contiguous()
     b = None if bias is None else bias.contiguous()
     (n, k), m = x.shape, w.shape[0]
     y = torch.empty(n, m, dtype=torch.float32, device=CPU)
-    _C.small_linear_forward(
+    _C.linear_forward(
         n,
         k,
         m,
@@ -164,7 +171,7 @@ def _small_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_
     return y
 
 
-def _small_backward(
+def _own_backward(
     grad: Tensor,
     input: Tensor,
     weight: Tensor,
@@ -176,7 +183,7 @@ def _small_backward(
     dx = torch.empty_like(x) if needs[0] else None
     dw = torch.empty_like(w) if needs[1] else None
     db = torch.empty(w.shape[0], dtype=torch.float32, device=CPU) if needs[2] else None
-    _C.small_linear_backward(
+    _C.linear_backward(
         x.shape[0],
         x.shape[1],
         w.shape[0],
@@ -193,19 +200,35 @@ def _small_backward(
     return dx, dw, db
 
 
-def _small_product(
-    rows: int, columns: int, depth: int, a: Tensor, a_strides: tuple[int, int], b: Tensor
+def _product(
+    rows: int,
+    columns: int,
+    depth: int,
+    a: Tensor,
+    a_strides: tuple[int, int],
+    b: Tensor,
+    output: Tensor | None = None,
+    negative_slope: float = 1.0,
+    sums: Tensor | None = None,
 ) -> Tensor:
-    """``a @ b``, a seen through the strides given, b [depth, columns] contiguous."""
+    """``a @ b``, a seen through the strides given, b [depth, columns] contiguous.
+
+    Masked by the output of a leaky ReLU if one is given; ``sums`` becomes the result's over its rows.
+    """
     result = torch.empty(rows, columns, dtype=torch.float32, device=CPU)
-    _C.small_product(
+    _C.product(
         rows,
         columns,
         depth,
         address(a, torch.float32),
         *a_strides,
         address(b, torch.float32),
+        columns,
+        1,
         result.data_ptr(),
+        0 if output is None else address(same_size(output, result), torch.float32),
+        0 if sums is None else sums.data_ptr(),
+        negative_slope,
         torch.get_num_threads(),
     )
     return result

@@ -7,7 +7,7 @@ Measured on two Zen 5 cores, torch 2.13, by ``benchmarks/bench_layers.py``; size
   the way out, but costs 12 us a call; wgrad, both of whose operands are transposed, gains least. Without
   AVX-512 both are at the hardware's rate (two Zen 3 cores: BLAS 145 to 170, ONEDNN 120 to 140), and BLAS
   it is. bf16 products are oneDNN's either way: there only the fused epilogue is worth a choice.
-- OWN is csrc/cpu/small_linear.h: float, one call for a whole forward or backward pass, 170 GFLOP/s a core
+- OWN is csrc/cpu/products.h: float, one call for a whole forward or backward pass, 170 GFLOP/s a core
   from the first microsecond, on widths rounded up to its panel of 32. Forward + backward in us, on two
   cores, eager PyTorch / the libraries / OWN: 64x64x64 52 / 67 / 52, 128x128x128 126 / 146 / 111,
   256x256x256 774 / 577 / 506, 1024x1024x1024 36,400 / 19,300 / 22,200. With AVX2 alone it is even with

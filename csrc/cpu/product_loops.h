@@ -1,0 +1,214 @@
+// C = A B in float, with what a layer does to C on the way out. Included by isa.cpp alone; internal linkage.
+//
+// A tile of kTileRows rows and two vectors stays in registers over a block of the depth; every step reads two
+// vectors of B and broadcasts a column of A. B comes from a panel in L1 that is packed in the order it is read in,
+// whatever B's strides, and padded with zeros; A, of a block of rows that stays in L2, is read in place where its
+// rows are contiguous and packed where its columns are. A panel's packing costs 1 / kRowBlock of its arithmetic.
+#pragma once
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "kernels.h"
+
+namespace fastgan {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+constexpr int kTileRows = 8;  // 16 accumulators of 32 registers
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+constexpr int kTileRows = 6;  // 12 of 16: two more hold B, one holds A
+#else
+constexpr int kVectorBytes = 16;
+constexpr int kTileRows = 4;
+#endif
+constexpr int kVectorLanes = kVectorBytes / 4;
+constexpr int kPanel = 2 * kVectorLanes;
+static_assert(kProductPanel % kPanel == 0 && kRowBlock % kTileRows == 0, "the scratch would be too small");
+typedef float Vector __attribute__((vector_size(kVectorBytes)));
+// Read through this, not by memcpy: of two vectors at once g++ makes four copies of half a vector on the stack,
+// from which a whole one cannot be forwarded, and the loop takes five times as long.
+typedef float UnalignedVector __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+
+// Part of a product: rows and columns of C, and a block of the depth.
+struct Block {
+  int64_t first_row, rows;
+  int64_t first_column, columns;
+  int64_t first, depth;
+  bool is_first, is_last;  // of the depth's blocks
+};
+
+#if defined(__AVX2__)
+void transpose_8x8(const float* from, int64_t row, float* to) {
+  __m256 a[8], b[8];
+  for (int i = 0; i < 8; ++i) a[i] = _mm256_loadu_ps(from + i * row);
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(to + i * kPanel, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+    _mm256_storeu_ps(to + (i + 4) * kPanel, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+  }
+}
+#endif
+
+// Of b by its own strides, the columns where they are contiguous: panel [depth, kPanel].
+void pack_columns(const float* b, int64_t column, int64_t width, int64_t depth, float* panel) {
+  int64_t k = 0;
+#if defined(__AVX2__)
+  if (width == kPanel)
+    for (; k + 8 <= depth; k += 8)
+      for (int64_t j = 0; j < kPanel; j += 8) transpose_8x8(b + j * column + k, column, panel + k * kPanel + j);
+#endif
+  for (; k < depth; ++k)
+    for (int64_t j = 0; j < kPanel; ++j) panel[k * kPanel + j] = j < width ? b[j * column + k] : 0.0f;
+}
+
+void pack_panel(const Product& p, const Block& block, int64_t column, int64_t width, float* panel) {
+  const float* b = p.b + block.first * p.b_row + column * p.b_column;
+  if (p.b_column != 1) return pack_columns(b, p.b_column, width, block.depth, panel);
+  for (int64_t k = 0; k < block.depth; ++k, b += p.b_row, panel += kPanel) {
+    if (width == kPanel) {
+      memcpy(panel, b, kPanel * sizeof(float));
+    } else {
+      memcpy(panel, b, static_cast<size_t>(width) * sizeof(float));
+      memset(panel + width, 0, static_cast<size_t>(kPanel - width) * sizeof(float));
+    }
+  }
+}
+
+// Of a, whose columns are contiguous: tiles [depth, kTileRows], the last padded with zeros.
+void pack_rows(const Product& p, const Block& block, float* packed) {
+  for (int64_t row = 0; row < block.rows; row += kTileRows) {
+    const float* a = p.a + (block.first_row + row) + block.first * p.a_column;
+    const int64_t rows = block.rows - row < kTileRows ? block.rows - row : kTileRows;
+    for (int64_t k = 0; k < block.depth; ++k, a += p.a_column, packed += kTileRows) {
+      if (rows == kTileRows) {
+        memcpy(packed, a, kTileRows * sizeof(float));
+      } else {
+        for (int64_t r = 0; r < kTileRows; ++r) packed[r] = r < rows ? a[r] : 0.0f;
+      }
+    }
+  }
+}
+
+// One row of a tile.
+struct Row {
+  Vector half[2];
+};
+
+Row read(const float* from, int64_t width) {
+  Row row{};
+  if (width == kPanel) {
+    for (int h = 0; h < 2; ++h) row.half[h] = *reinterpret_cast<const UnalignedVector*>(from + h * kVectorLanes);
+  } else {
+    memcpy(&row, from, static_cast<size_t>(width) * sizeof(float));
+  }
+  return row;
+}
+
+void write(float* to, const Row& row, int64_t width) {
+  if (width == kPanel) {
+    for (int h = 0; h < 2; ++h) *reinterpret_cast<UnalignedVector*>(to + h * kVectorLanes) = row.half[h];
+  } else {
+    memcpy(to, &row, static_cast<size_t>(width) * sizeof(float));
+  }
+}
+
+// rows[r][k * step] are the elements of A.
+template <int64_t step>
+void multiply_tile(const float* const (&rows)[kTileRows], int64_t depth, const float* panel, Row* tile) {
+  Row sums[kTileRows] = {};
+  for (int64_t k = 0; k < depth; ++k, panel += kPanel) {
+    const Vector b0 = *reinterpret_cast<const UnalignedVector*>(panel);
+    const Vector b1 = *reinterpret_cast<const UnalignedVector*>(panel + kVectorLanes);
+    for (int r = 0; r < kTileRows; ++r) {
+      const float a = rows[r][k * step];
+      sums[r].half[0] += a * b0;
+      sums[r].half[1] += a * b1;
+    }
+  }
+  for (int r = 0; r < kTileRows; ++r) tile[r] = sums[r];
+}
+
+// What the layer does to a row of C. In vectors, as signs are random and a branch for each would be mispredicted.
+void finish_row(const Product& p, int64_t row, int64_t column, int64_t width, Row& z) {
+  const Row bias = p.bias != nullptr ? read(p.bias + column, width) : Row{};
+  const Row output = p.output != nullptr ? read(p.output + row * p.c_row + column, width) : Row{};
+  for (int h = 0; h < 2; ++h) {
+    Vector& t = z.half[h];
+    if (p.bias != nullptr) t += bias.half[h];
+    if (p.activate) t = t > 0 ? t : p.negative_slope * t;
+    if (p.output != nullptr) t = output.half[h] > 0 ? t : p.negative_slope * t;
+  }
+}
+
+void multiply_panel(const Product& p, const Block& block, int64_t column, const float* panel, const float* packed) {
+  const int64_t end = block.first_column + block.columns;
+  const int64_t width = end - column < kPanel ? end - column : kPanel;
+  Row sums{};
+  for (int64_t row = 0; row < block.rows; row += kTileRows) {
+    const float* rows[kTileRows];
+    Row tile[kTileRows];
+    if (packed != nullptr) {
+      for (int r = 0; r < kTileRows; ++r) rows[r] = packed + row * block.depth + r;
+      multiply_tile<kTileRows>(rows, block.depth, panel, tile);
+    } else {
+      for (int r = 0; r < kTileRows; ++r) {  // past the end: the last row again, never stored
+        const int64_t at = block.first_row + (row + r < block.rows ? row + r : block.rows - 1);
+        rows[r] = p.a + at * p.a_row + block.first;
+      }
+      multiply_tile<1>(rows, block.depth, panel, tile);
+    }
+    for (int64_t r = 0; r < kTileRows && row + r < block.rows; ++r) {
+      const int64_t at = block.first_row + row + r;
+      float* c = p.c + at * p.c_row + column;
+      if (!block.is_first) {
+        const Row before = read(c, width);
+        for (int h = 0; h < 2; ++h) tile[r].half[h] += before.half[h];
+      }
+      if (block.is_last) finish_row(p, at, column, width, tile[r]);
+      write(c, tile[r], width);
+      for (int h = 0; h < 2; ++h) sums.half[h] += tile[r].half[h];
+    }
+  }
+  if (p.sums != nullptr && block.is_last) {  // float sums of a block of rows, added up
+    Row total = read(p.sums + column, width);
+    for (int h = 0; h < 2; ++h) total.half[h] += sums.half[h];
+    write(p.sums + column, total, width);
+  }
+}
+
+// Columns [first, first + count) of C. sums starts from zero.
+void multiply(const Product& p, int64_t first_column, int64_t columns, float* scratch) {
+  const int64_t blocks = p.depth <= kDepthBlock ? 1 : (p.depth + kDepthBlock - 1) / kDepthBlock;
+  const int64_t depth = (p.depth + blocks - 1) / blocks;
+  float* const panel = scratch;
+  float* const packed = p.a_column == 1 ? nullptr : scratch + kProductPanel * kDepthBlock;
+  for (int64_t index = 0; index < blocks; ++index) {
+    for (int64_t row = 0; row < p.rows; row += kRowBlock) {
+      Block block{row, p.rows - row, first_column, columns, index * depth, depth, index == 0, index == blocks - 1};
+      if (block.rows > kRowBlock) block.rows = kRowBlock;
+      if (block.first + depth > p.depth) block.depth = p.depth - block.first;
+      if (packed != nullptr) pack_rows(p, block, packed);
+      for (int64_t column = first_column; column < first_column + columns; column += kPanel) {
+        const int64_t left = first_column + columns - column;
+        pack_panel(p, block, column, left < kPanel ? left : kPanel, panel);
+        multiply_panel(p, block, column, panel, packed);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fastgan

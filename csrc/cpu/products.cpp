@@ -1,0 +1,52 @@
+#include "products.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "bias_leaky_relu.h"
+#include "parallel.h"
+
+namespace fastgan {
+namespace {
+
+constexpr int64_t kProductsInALogit = 16;  // multiply-adds in the time of one logit: see parallel.h
+constexpr int64_t kScratch = (kProductPanel + kRowBlock) * kDepthBlock;
+
+// Kept between calls, a buffer for each use and thread: an allocation would cost as much as a small product.
+float* grown(std::vector<float>& buffer, int64_t size) {
+  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(static_cast<size_t>(size));
+  return buffer.data();
+}
+
+}  // namespace
+
+// Panels of columns, shared out among threads. A column's sum does not depend on how.
+void multiply(const Product& p, int threads) {
+  if (p.sums != nullptr) std::fill_n(p.sums, p.columns, 0.0f);
+  const int64_t panels = (p.columns + kProductPanel - 1) / kProductPanel;
+  const int64_t pieces = std::min<int64_t>(threads, panels);
+  for_each_piece(pieces, p.rows * p.columns * p.depth / kProductsInALogit, threads, [&](int64_t piece) {
+    thread_local std::vector<float> buffer;
+    const int64_t first = panels * piece / pieces * kProductPanel;
+    const int64_t end = std::min(panels * (piece + 1) / pieces * kProductPanel, p.columns);
+    kernels().multiply(p, first, end - first, grown(buffer, kScratch));
+  });
+}
+
+void linear_forward(const Linear& l, const float* bias, float* y) {
+  Product p{l.n, l.m, l.k, l.x, l.k, 1, l.w, 1, l.k, y, l.m};
+  p.bias = bias;
+  p.activate = l.negative_slope != 1;
+  p.negative_slope = l.negative_slope;
+  multiply(p, l.threads);
+}
+
+void linear_backward(const Linear& l, const float* dy, const float* y, float* dx, float* dw, float* db) {
+  thread_local std::vector<float> buffer;
+  float* dz = grown(buffer, l.n * l.m);
+  bias_leaky_relu_backward({DType::f32, l.n, l.m, 1, l.negative_slope, l.threads}, dy, y, dz, db);
+  if (dx != nullptr) multiply({l.n, l.k, l.m, dz, l.m, 1, l.w, l.k, 1, dx, l.k}, l.threads);
+  if (dw != nullptr) multiply({l.m, l.k, l.n, dz, 1, l.m, l.x, l.k, 1, dw, l.k}, l.threads);
+}
+
+}  // namespace fastgan
