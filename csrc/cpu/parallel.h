@@ -15,7 +15,7 @@ void for_each_piece(int64_t count, int64_t work, int threads, const Body& body) 
     for (int64_t index = 0; index < count; ++index) body(index);
     return;
   }
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
   for (int64_t index = 0; index < count; ++index) body(index);
 }
 

@@ -10,6 +10,7 @@ namespace fastgan {
 namespace {
 
 constexpr int64_t kProductsInALogit = 16;  // multiply-adds in the time of one logit: see parallel.h
+constexpr int64_t kPiecesAThread = 3;  // a processor that others use as well holds up less
 constexpr int64_t kScratch = (kProductPanel + kRowBlock) * kDepthBlock;
 
 // Kept between calls, a buffer for each use and thread: an allocation would cost as much as a small product.
@@ -24,7 +25,7 @@ float* grown(std::vector<float>& buffer, int64_t size) {
 void multiply(const Product& p, int threads) {
   if (p.sums != nullptr) std::fill_n(p.sums, p.columns, 0.0f);
   const int64_t panels = (p.columns + kProductPanel - 1) / kProductPanel;
-  const int64_t pieces = std::min<int64_t>(threads, panels);
+  const int64_t pieces = std::min<int64_t>(threads == 1 ? 1 : kPiecesAThread * threads, panels);
   for_each_piece(pieces, p.rows * p.columns * p.depth / kProductsInALogit, threads, [&](int64_t piece) {
     thread_local std::vector<float> buffer;
     const int64_t first = panels * piece / pieces * kProductPanel;

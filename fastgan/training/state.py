@@ -50,6 +50,9 @@ class TrainingState:
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        # looked up once: walking through the modules takes longer than moving a small network's average
+        self._averaged = list(zip(self.average.parameters(), self.generator.parameters(), strict=True))
+        self._copied = list(zip(self.average.buffers(), self.generator.buffers(), strict=True))
         self.settings = torch.zeros(3, device=self.device)
         learning_rate, self._noise, self._average_weight = self.settings.unbind()
         self.generator_optimizer = Adam(list(generator.parameters()), learning_rate, config.betas)
@@ -72,9 +75,9 @@ class TrainingState:
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the average towards the generator; buffers are copied."""
-        for mean, live in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+        for mean, live in self._averaged:
             mean.lerp_(live, self._average_weight.to(mean.dtype))
-        for kept, current in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+        for kept, current in self._copied:
             kept.copy_(current)
 
     def tensors(self) -> dict[str, Tensor]:
