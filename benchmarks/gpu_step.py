@@ -61,8 +61,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 def measure(case: Case, device: str, rounds: int) -> Result:
     made = {name: make() for name, make in case.contenders(device) if _works(name, make, device)}
-    # Adam's first step is all sign, and rounding turns some: in bf16 now and then one of a bias's few
-    check_agreement(case.problem, made, device, slack=0.5 if case.precision == "bf16" else 0.02)
+    check_agreement(case.problem, made, device, slack=0.5 if case.precision == "bf16" else 0.05)
     result = contest({name: c.run for name, c in made.items()}, rounds, finish_of(device), 0.02)
     return Result({n: [s / made[n].steps_a_run for s in seconds] for n, seconds in result.seconds.items()})
 

@@ -9,12 +9,13 @@ from benchmarks.step.problem import LATENT_DIM, Contender, Problem
 
 
 def check_agreement(
-    problem: Problem, made: dict[str, Contender], device: str = "cpu", slack: float = 1e-3
+    problem: Problem, made: dict[str, Contender], device: str = "cpu", slack: float = 0.05
 ) -> None:
     """Of every contender's weights after one step, with a step in float64.
 
     Adam's first step is as long as the learning rate however small a gradient is, so the sign of what is all
     but zero counts as much as any other: a contender may be off by ``slack`` and twice what eager PyTorch is.
+    Libraries round products differently: 0.05 is one weight of 1,600 that goes the other way.
     """
     rng = torch.Generator().manual_seed(2)
     real = problem.data("cpu")[: problem.batch].to(device)
