@@ -82,3 +82,42 @@ def test_a_planted_bug_is_caught(tmp_path: Path, bug: str) -> None:
     done = run_driver(tmp_path, sanitizer, sources)
     assert done.returncode != 0
     assert says in done.stdout + done.stderr
+
+
+# Kernels whose threads do not wait as one, and what the header says of them.
+NOT_AS_ONE = {
+    "a thread leaves": (
+        "if (threadIdx.x == 7) return;\n  __syncthreads();",
+        "threads wait for others that never come, in block 0 of 3:\n"
+        "  from thread 0 on: at kernel.cpp:4\n"
+        "  from thread 7 on: left the kernel\n"
+        "  from thread 8 on: at kernel.cpp:4\n",
+    ),
+    "a thread waits elsewhere": (
+        "if (threadIdx.x == 63)\n    __syncthreads();\n  else\n    __syncthreads();",
+        "threads wait for each other in different places, in block 0 of 3:\n"
+        "  from thread 0 on: at kernel.cpp:6\n"
+        "  from thread 63 on: at kernel.cpp:4\n",
+    ),
+    "half a warp shuffles": (
+        "if (threadIdx.x < 16) __shfl_xor_sync(~0u, 1, 1);\n  __syncthreads();",
+        "threads wait for others that never come, in block 0 of 3:\n"
+        "  from thread 0 on: at kernel.cpp:3\n"
+        "  from thread 16 on: at kernel.cpp:4\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_AS_ONE)
+def test_threads_that_do_not_wait_as_one_end_the_program(tmp_path: Path, case: str) -> None:
+    body, says = NOT_AS_ONE[case]
+    (tmp_path / "kernel.cpp").write_text(
+        '#include "cuda_on_host.h"\n'
+        f"void kernel() {{\n  {body}\n}}\n"
+        "int main() { FASTGAN_LAUNCH((kernel), 3, nullptr); }\n"
+    )
+    command = ["g++", *cuda_on_host.FLAGS, "kernel.cpp", "-o", "kernel"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run([tmp_path / "kernel"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert done.stderr == f"CUDA on the host: {says}"

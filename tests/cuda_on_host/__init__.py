@@ -17,7 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "csrc"
 HEADER = Path(__file__).parent
-FLAGS = ["-std=c++17", "-g", "-fPIC", "-fno-strict-aliasing", "-DFASTGAN_CUDA_ON_HOST", f"-I{HEADER}"]
+FLAGS = [
+    "-std=c++17",
+    "-g",
+    "-fPIC",
+    "-fno-strict-aliasing",
+    "-U_FORTIFY_SOURCE",  # which lets longjmp only go up a stack, and not to another
+    "-DFASTGAN_CUDA_ON_HOST",
+    f"-I{HEADER}",
+]
 
 
 def why_not() -> str | None:
@@ -45,7 +53,7 @@ def build_module() -> Path:
 
     flags = shlex.split(os.environ.get("FASTGAN_CUDA_ON_HOST_FLAGS", "-O1"))
     state = hashlib.sha256(repr((flags, sys.version)).encode())
-    for path in sorted([*SOURCES.rglob("*"), HEADER / "cuda_on_host.h"]):
+    for path in sorted([*SOURCES.rglob("*"), *HEADER.glob("*.h")]):
         if path.is_file():
             state.update(path.read_bytes())
     suffix = sysconfig.get_config_var("EXT_SUFFIX")

@@ -1,19 +1,15 @@
-// CUDA as far as the kernels of csrc/cuda use it, on the host: a thread of the system for each CUDA thread, a
-// barrier for __syncthreads, an exchange between barriers for a shuffle, atomics for atomics.
+// CUDA as far as the kernels of csrc/cuda use it, on the host: a block's threads one after another, each from barrier
+// to barrier (block_of_fibers.h), or each a thread of the system (block_of_threads.h, under ThreadSanitizer).
 //
-// It shows what a kernel computes, that it stays inside its arrays (AddressSanitizer) and that a block's threads
-// wait for each other where they must (ThreadSanitizer). It does not show races between blocks, which run in turn,
-// nor anything of speed, alignment in memory or the device's memory model.
+// It shows what a kernel computes, that it stays inside its arrays (AddressSanitizer), that a block's threads wait
+// for each other where they must (ThreadSanitizer) and that none waits in vain (fibers). It does not show races
+// between blocks, which run in turn, nor anything of speed, alignment in memory or the device's memory model.
 #pragma once
-
-#include <pthread.h>
 
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <functional>
-#include <thread>
-#include <vector>
+#include <cstring>
 
 #define __global__
 #define __device__
@@ -24,7 +20,6 @@
 struct Dim3 {
   unsigned x = 1;
 };
-inline thread_local Dim3 threadIdx, blockIdx;
 inline Dim3 gridDim;
 
 using cudaStream_t = void*;
@@ -51,72 +46,39 @@ constexpr int kMaxRanges = 4;
 
 namespace on_host {
 
-class Barrier {
- public:
-  explicit Barrier(unsigned threads) { pthread_barrier_init(&barrier_, nullptr, threads); }
-  void wait() { pthread_barrier_wait(&barrier_); }
+// What each thread shows the others of its warp.
+alignas(16) inline unsigned char exchanged[kThreads][16];
 
- private:
-  pthread_barrier_t barrier_;
-};
-
-// kThreads threads that live as long as the process and run one block after another. Whoever launches waits.
-class Block {
- public:
-  static Block& get() {
-    static Block* block = new Block;  // never destroyed: its threads run to the end
-    return *block;
-  }
-
-  void run(unsigned blocks, const std::function<void()>& kernel) {
-    pthread_mutex_lock(&one_launch_);
-    kernel_ = &kernel;
-    gridDim.x = blocks;
-    for (index_ = 0; index_ < blocks; ++index_) {
-      start_.wait();
-      end_.wait();
-    }
-    pthread_mutex_unlock(&one_launch_);
-  }
-
-  Barrier threads{kThreads};
-  Barrier warps[kThreads / 32] = {Barrier(32), Barrier(32)};
-  alignas(16) unsigned char exchanged[kThreads][16];
-
- private:
-  Block() {
-    for (unsigned thread = 0; thread < kThreads; ++thread)
-      std::thread([this, thread] {
-        threadIdx.x = thread;
-        while (true) {
-          start_.wait();
-          blockIdx.x = index_;
-          (*kernel_)();
-          end_.wait();
-        }
-      }).detach();
-  }
-
-  Barrier start_{kThreads + 1}, end_{kThreads + 1};
-  pthread_mutex_t one_launch_ = PTHREAD_MUTEX_INITIALIZER;
-  const std::function<void()>* kernel_ = nullptr;
-  unsigned index_ = 0;
+// A line of a kernel, at which its threads wait.
+struct Place {
+  const char* file;
+  int line;
+  static Place here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+  bool operator!=(const Place& other) const { return line != other.line || strcmp(file, other.file) != 0; }
 };
 
 }  // namespace on_host
 }  // namespace fastgan
 
-inline void __syncthreads() { fastgan::on_host::Block::get().threads.wait(); }
+#if defined(__SANITIZE_THREAD__)
+#include "block_of_threads.h"
+#else
+#include "block_of_fibers.h"
+#endif
+
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
+inline void __syncthreads(fastgan::on_host::Place place = fastgan::on_host::Place::here()) {
+  fastgan::on_host::Block::get().wait_for_block(place);
+}
+
 template <class A>
-A __shfl_xor_sync(unsigned, A value, int mask) {
-  auto& block = fastgan::on_host::Block::get();
-  auto& warp = block.warps[threadIdx.x / 32];
-  *reinterpret_cast<A*>(block.exchanged[threadIdx.x]) = value;
-  warp.wait();
-  const A result = *reinterpret_cast<A*>(block.exchanged[threadIdx.x ^ static_cast<unsigned>(mask)]);
-  warp.wait();
+A __shfl_xor_sync(unsigned, A value, int mask, fastgan::on_host::Place place = fastgan::on_host::Place::here()) {
+  using namespace fastgan::on_host;
+  *reinterpret_cast<A*>(exchanged[threadIdx.x]) = value;
+  Block::get().wait_for_warp(place);
+  const A result = *reinterpret_cast<A*>(exchanged[threadIdx.x ^ static_cast<unsigned>(mask)]);
+  Block::get().wait_for_warp(place);
   return result;
 }
 
