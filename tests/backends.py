@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 
 import cuda_on_host
 import torch
+import triton_interpreter
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
+    if importlib.util.find_spec("triton") is not None:
+        triton_interpreter.patch_the_language_once()
     if cuda_on_host.why_not() is None:
         cuda_on_host.load()  # before fastgan looks for its CUDA kernels
 
