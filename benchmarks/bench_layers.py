@@ -30,14 +30,16 @@ def test_linear_leaky_relu(compete: Callable[..., None], batch: int, n_in: int, 
     compete(forwards, inputs, torch.randn(batch, n_out))
 
 
-@pytest.mark.parametrize("shape", [(128, 256), (64, 64, 16, 16), (8192, 1024)])
+@pytest.mark.parametrize("shape", [(128, 256), (64, 64, 16, 16), (8192, 1024)], ids=str)
 def test_bias_leaky_relu(compete: Callable[..., None], shape: tuple[int, ...]) -> None:
     forwards = _contenders(bias_leaky_relu_reference, fastgan.bias_leaky_relu)
     compete(forwards, [_leaf(*shape), _leaf(shape[1])], torch.randn(*shape))
 
 
 @pytest.mark.parametrize(
-    ("batch", "features"), [(256, (2, 128, 128, 1)), (256, (784, 256, 256, 1)), (1024, (784, 1024, 1024, 1))]
+    ("batch", "features"),
+    [(256, (2, 128, 128, 1)), (256, (784, 256, 256, 1)), (1024, (784, 1024, 1024, 1))],
+    ids=str,
 )
 def test_mlp(compete: Callable[..., None], batch: int, features: tuple[int, ...]) -> None:
     depth = len(features) - 1
