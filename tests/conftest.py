@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+# Before numpy is imported: for the small products of Triton's interpreter a second thread is in the way.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import torch
 from backends import BACKENDS, INSTRUCTION_SETS, VARIANTS, Backend
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,15 +14,22 @@ import sanitizers
 pytestmark = pytest.mark.skipif(cuda_on_host.why_not() is not None, reason=str(cuda_on_host.why_not()))
 
 
+def flags_of(sanitizer: str) -> list[str]:
+    return [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O0", "-g1"]
+
+
 @pytest.mark.skipif(sanitizers.why_not() is not None, reason=str(sanitizers.why_not()))
 def test_the_table() -> None:
-    result = sanitizers.run_table(sanitizers.ROOT, "cuda", FASTGAN_CUDA_ON_HOST_FLAGS=sanitizers.FLAGS)
+    flags = flags_of("address,undefined")
+    cuda_on_host.build_module(flags)  # here the compiler runs without the sanitizers
+    environment = {"FASTGAN_CUDA_ON_HOST_FLAGS": shlex.join(flags)}
+    result = sanitizers.run_table(sanitizers.ROOT, "cuda", **environment)
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 
 
 def run_driver(folder: Path, sanitizer: str, sources: Path) -> subprocess.CompletedProcess[str]:
     """The driver over a copy of the sources that may hold a bug."""
-    flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-O1"]
+    flags = flags_of(sanitizer)
     probe = subprocess.run(
         ["g++", *flags, "-x", "c++", "-", "-o", str(folder / "probe")],
         input="int main() {}",
@@ -31,13 +39,11 @@ def run_driver(folder: Path, sanitizer: str, sources: Path) -> subprocess.Comple
     )
     if probe.returncode != 0:
         pytest.skip(f"g++ has no -fsanitize={sanitizer} here")
-    shutil.copytree(sources, folder / "csrc", dirs_exist_ok=True)
-    (folder / "tests" / "host").mkdir(parents=True, exist_ok=True)
-    driver = shutil.copy(cuda_on_host.HEADER / "driver.cpp", folder / "tests" / "host")
-    objects = cuda_on_host.compile_kernels(folder, flags, folder / "csrc")
+    files = [*cuda_on_host.kernels(sources), cuda_on_host.HEADER / "driver.cpp"]
+    objects = cuda_on_host.compile_files(files, flags, sources)
     program = folder / "driver"
-    command = ["g++", *cuda_on_host.FLAGS, *flags, "-pthread", driver, *map(str, objects)]
-    subprocess.run([*command, "-o", str(program)], check=True, capture_output=True, text=True)
+    command = ["g++", *flags, "-pthread", *map(str, objects), "-o", str(program)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
     # Thread sanitizers of this age do not know how newer kernels lay out memory.
     return subprocess.run(
         ["setarch", "-R", str(program)], capture_output=True, text=True, timeout=280, check=False

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,50 +35,61 @@ def why_not() -> str | None:
     return None if SOURCES.exists() else "needs the sources"
 
 
-def compile_kernels(folder: Path, flags: list[str], sources: Path = SOURCES) -> list[Path]:
-    """An object file for each .cu file."""
+def made_once(name: str, state: Iterable[str | bytes], make: Callable[[Path], None]) -> Path:
+    """The file that ``make`` writes, kept in ``build`` for as long as what it depends on stays the same."""
+    digest = hashlib.sha256()
+    for each in state:
+        digest.update(each if isinstance(each, bytes) else each.encode())
+    made = ROOT / "build" / "cuda_on_host" / f"{digest.hexdigest()[:16]}-{name}"
+    if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=made.parent) as folder:
+            unfinished = Path(folder) / name
+            make(unfinished)
+            unfinished.rename(made)
+    return made
 
-    def one(source: Path) -> Path:
-        out = folder / f"{source.stem}.o"
-        command = ["g++", *FLAGS, *flags, "-x", "c++", "-c", str(source), "-o", str(out)]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        return out
+
+def compile_files(files: Iterable[Path], flags: list[str], sources: Path = SOURCES) -> list[Path]:
+    """An object file for each."""
+    headers = [p.read_bytes() for folder in (sources, HEADER) for p in sorted(folder.rglob("*.*h"))]
+
+    def one(file: Path) -> Path:
+        command = ["g++", *FLAGS, *flags, "-x", "c++", "-c", str(file), "-o"]
+
+        def make(out: Path) -> None:
+            subprocess.run([*command, str(out)], check=True, capture_output=True, text=True)
+
+        return made_once(f"{file.stem}.o", [*FLAGS, *flags, file.read_bytes(), *headers], make)
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(one, sorted((sources / "cuda").glob("*.cu"))))
+        return list(pool.map(one, files))
 
 
-def build_module() -> Path:
-    """The compiled module, made once for each state of the sources, with FASTGAN_CUDA_ON_HOST_FLAGS."""
+def kernels(sources: Path = SOURCES) -> list[Path]:
+    return sorted((sources / "cuda").glob("*.cu"))
+
+
+def build_module(flags: list[str]) -> Path:
+    """The compiled module."""
     import pybind11
 
-    flags = shlex.split(os.environ.get("FASTGAN_CUDA_ON_HOST_FLAGS", "-O1"))
-    state = hashlib.sha256(repr((flags, sys.version)).encode())
-    for path in sorted([*SOURCES.rglob("*"), *HEADER.glob("*.h")]):
-        if path.is_file():
-            state.update(path.read_bytes())
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    built = ROOT / "build" / "cuda_on_host" / f"{state.hexdigest()[:16]}{suffix}"
-    if built.exists():
-        return built
-    built.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=built.parent) as name:
-        folder = Path(name)
-        includes = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"]
-        bindings, unfinished = folder / "bindings.o", folder / "module.so"
-        source = SOURCES / "cuda" / "bindings.cpp"
-        compile_bindings = ["g++", *FLAGS, *flags, "-fvisibility=hidden", *includes, "-c", str(source)]
-        subprocess.run([*compile_bindings, "-o", str(bindings)], check=True, capture_output=True)
-        objects = [bindings, *compile_kernels(folder, flags)]
-        link = ["g++", "-shared", *flags, "-pthread", *map(str, objects), "-o", str(unfinished)]
-        subprocess.run(link, check=True, capture_output=True)
-        unfinished.rename(built)
-    return built
+    includes = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"]
+    bindings = [*flags, "-fvisibility=hidden", *includes]
+    objects = compile_files(kernels(), flags) + compile_files([SOURCES / "cuda" / "bindings.cpp"], bindings)
+    inputs = list(map(str, objects))
+
+    def link(out: Path) -> None:
+        command = ["g++", "-shared", *flags, "-pthread", *inputs, "-o", str(out)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    return made_once(f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}", inputs, link)
 
 
 def load() -> None:
-    """From here on ``fastgan._cuda`` is that module."""
-    spec = importlib.util.spec_from_file_location("fastgan._cuda", build_module())
+    """From here on ``fastgan._cuda`` is that module, compiled with FASTGAN_CUDA_ON_HOST_FLAGS."""
+    flags = shlex.split(os.environ.get("FASTGAN_CUDA_ON_HOST_FLAGS", "-O1"))
+    spec = importlib.util.spec_from_file_location("fastgan._cuda", build_module(flags))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
