@@ -248,7 +248,8 @@ def test_divergence_is_one_line_and_keeps_the_folder(
     assert (out / "config.yaml").is_file()
 
 
-def test_interrupt_saves_and_exits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+def test_a_signal_saves_and_exits(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "fastgan", "train", "--steps", "1000000", "--out", str(out)]
     process = subprocess.Popen(
@@ -258,7 +259,7 @@ def test_interrupt_saves_and_exits(tmp_path: Path) -> None:
     metrics = out / "metrics.jsonl"
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors

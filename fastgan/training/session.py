@@ -15,7 +15,7 @@ import torch
 from fastgan.data import Dataset, Streaming
 from fastgan.training import checkpoint
 from fastgan.training.config import TrainConfig
-from fastgan.training.distributed import World
+from fastgan.training.distributed import LostRankError, World
 from fastgan.training.recorder import Recorder
 from fastgan.training.run import RunConfig, check_unchanged, create, create_default, read_checkpoint, tuples
 from fastgan.training.state import DivergenceError, TrainingState
@@ -118,14 +118,14 @@ def _record(
 ) -> Outcome:
     with Recorder(folder, data, trainer.state.step) as recorder:
         trainer.callbacks = [recorder, *callbacks]
-        with _interrupt_stops(trainer):
+        with _signals_stop(trainer):
             state = _fit(trainer, samples, workers, recorder)
         return Outcome(folder, recorder.finish(state), interrupted=state.step < trainer.config.steps)
 
 
 def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Outcome:
     """Train beside the process that records."""
-    with _interrupt_stops(trainer):
+    with _signals_stop(trainer):
         state = trainer.fit(samples, workers=workers)
     return Outcome(None, {}, interrupted=state.step < trainer.config.steps)
 
@@ -139,13 +139,21 @@ def _fit(trainer: Trainer, samples: Dataset | Streaming, workers: int, recorder:
 
 
 @contextmanager
-def _interrupt_stops(trainer: Trainer) -> Iterator[None]:
+def _signals_stop(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C, or a scheduler's SIGTERM, ends the run with a checkpoint; a second one ends it at once."""
+
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, previous[signal.Signals(number)])
 
-    previous = signal.signal(signal.SIGINT, stop)
+    previous = {
+        number: signal.signal(number, stop) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
+    except LostRankError:
+        previous[signal.SIGTERM] = signal.SIG_IGN  # torchrun sends it, perhaps before this is told
+        raise
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
