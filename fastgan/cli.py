@@ -19,7 +19,7 @@ try:
 
     from fastgan.data import DataError, load
     from fastgan.data import stream as open_stream
-    from fastgan.plots import save_samples
+    from fastgan.plots import save_objectives, save_samples
     from fastgan.training import checkpoint
     from fastgan.training.config import ConfigError
     from fastgan.training.distributed import LostRankError, joined
@@ -54,6 +54,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+plot = typer.Typer(help="Draw what needs no run.", rich_markup_mode=None)
+app.add_typer(plot, name="plot")
 _console = Console()
 
 
@@ -199,6 +201,16 @@ def export(
     export_generator(generator, config.training.latent_dim, path, format)
     latent_dim = config.training.latent_dim
     _console.print(f"{path}: from latent [N, {latent_dim}] to samples, checked", soft_wrap=True)
+
+
+@plot.command()
+def objectives(
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("objectives.png"),
+) -> None:
+    """Draw the generator's two losses and their gradients, against D(G(z)) and its logit."""
+    _check_picture(out)
+    save_objectives(out)
+    _console.print(f"the generator's objectives are in {out}", soft_wrap=True)
 
 
 @app.command()

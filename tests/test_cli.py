@@ -121,6 +121,15 @@ def test_a_folder_with_a_run_is_refused(
     assert {path: path.read_bytes() for path in ring.iterdir()} == before
 
 
+def test_plot_objectives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.png"
+    assert run(monkeypatch, "plot", "objectives", "--out", out) == 0
+    assert str(out) in capsys.readouterr().out
+    assert picture(out).std() > 0.05
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -139,6 +148,8 @@ def test_a_folder_with_a_run_is_refused(
         (("sample", "nowhere"), "nowhere"),
         (("sample", "nowhere", "--out", "s.mp3"), "s.mp3"),
         (("sample", "broken"), "broken/config.yaml"),
+        (("plot", "objectives", "--out", "o.mp3"), "o.mp3"),
+        (("plot", "nonsense"), "nonsense"),
     ],
 )
 def test_bad_input_is_one_line(

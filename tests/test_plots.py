@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import matplotlib.image
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from fastgan.data import Dataset, load
-from fastgan.plots import save_dashboard, save_samples, tile
+from fastgan.plots import save_dashboard, save_objectives, save_samples, tile
+from fastgan.plots.objectives import flat_below, objective_curve
 
 
 @pytest.mark.parametrize(("channels", "last"), [(1, ()), (3, (3,))])
@@ -32,3 +34,37 @@ def test_pictures_are_written(tmp_path: Path, data: Dataset) -> None:
     save_samples(tmp_path / "s.png", data.samples[:7], data.scale, "seven samples")
     for name in ("d.png", "s.png"):
         assert matplotlib.image.imread(tmp_path / name)[..., :3].std() > 0.05
+
+
+def test_objective_curves_are_the_losses_and_their_derivatives() -> None:
+    logits = torch.linspace(-20, 8, 57, dtype=torch.float64)
+    saturating, other = (objective_curve(logits, saturating=saturating) for saturating in (True, False))
+    output = 1 / (1 + (-logits).exp())
+    near = {"rtol": 1e-6, "atol": 1e-12}  # of 1 - D(G(z)), ten digits are left at f = 8
+    torch.testing.assert_close(saturating.output, output)
+    torch.testing.assert_close(saturating.loss, torch.log1p(-output), **near)
+    torch.testing.assert_close(other.loss, -output.log(), **near)
+    torch.testing.assert_close(saturating.slope, -output, **near)
+    torch.testing.assert_close(other.slope, output - 1, **near)
+    torch.testing.assert_close(saturating.slope_of_output, -1 / (1 - output), **near)
+    torch.testing.assert_close(other.slope_of_output, -1 / output, **near)
+
+
+def test_only_the_saturating_loss_is_flat_where_the_discriminator_wins() -> None:
+    logits = torch.tensor([-20.0, -12.0, -6.9, 0.0], dtype=torch.float64)
+    saturating, other = (objective_curve(logits, saturating=saturating) for saturating in (True, False))
+    assert saturating.slope.tolist() == pytest.approx([-2.061e-9, -6.144e-6, -1.007e-3, -0.5], rel=1e-3)
+    assert other.slope.tolist() == pytest.approx([-1, -1, -0.998993, -0.5], abs=1e-5)
+    assert saturating.loss[0] - saturating.loss[1] == pytest.approx(6.142e-6, rel=1e-3)
+    assert other.loss[0] - other.loss[1] == pytest.approx(8, abs=1e-5)
+    # in D's output, the one never falls below 1, and the other grows without limit
+    assert saturating.slope_of_output[0] == pytest.approx(-1, abs=1e-8)
+    assert other.slope_of_output[0] == pytest.approx(-math.exp(20), rel=1e-6)
+    assert flat_below(1e-3, torch.float64) == pytest.approx(-math.log(999), abs=2**-6)
+    # half of float16's smallest number rounds to 0
+    assert flat_below(0.0, torch.float16) == pytest.approx(-25 * math.log(2), abs=2**-6)
+
+
+def test_objectives_are_drawn(tmp_path: Path) -> None:
+    save_objectives(tmp_path / "o.png")
+    assert matplotlib.image.imread(tmp_path / "o.png")[..., :3].std() > 0.05

@@ -1,0 +1,81 @@
+"""The summary picture of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from fastgan.data.dataset import Dataset, is_points
+from fastgan.plots.figure import (
+    DISCRIMINATOR,
+    GENERATED,
+    GENERATOR,
+    GUIDE,
+    REAL,
+    new_figure,
+    open_axes,
+    save_figure,
+)
+from fastgan.plots.samples import draw_images, draw_points
+
+_DASHBOARD_IMAGES = 64
+_DASHBOARD_POINTS = 2_500
+
+History = Mapping[str, Sequence[float]]
+"""Columns of a run's log: ``step`` and the names of the statistics."""
+
+
+def save_dashboard(path: Path, history: History, data: Dataset, generated: Tensor) -> None:
+    """Write the summary picture of a run: losses, D's outputs, real and generated samples.
+
+    Args:
+        path: where to write.
+        history: the run's log.
+        data: what it was trained on.
+        generated: ``[N, ...]`` samples of the trained generator, on the CPU.
+    """
+    figure = new_figure(11, 9.5)
+    (losses, outputs), (real, fake) = figure.subplots(2, 2, height_ratios=(0.72, 1))
+    figure.suptitle(f"GAN trained on {data.name}", fontsize=14, fontweight="bold")
+    _plot_losses(losses, history)
+    _plot_outputs(outputs, history)
+    if is_points(data.shape):
+        draw_points(real, data.samples[:_DASHBOARD_POINTS] * data.scale, REAL, "Real samples")
+        draw_points(fake, generated[:_DASHBOARD_POINTS] * data.scale, GENERATED, "Generated samples")
+        fake.set(xlim=real.get_xlim(), ylim=real.get_ylim())
+    else:
+        draw_images(real, data.samples[:_DASHBOARD_IMAGES], "Real samples")
+        draw_images(fake, generated[:_DASHBOARD_IMAGES], "Generated samples")
+    save_figure(figure, path)
+
+
+def _plot_losses(axes: Axes, history: History) -> None:
+    axes.plot(history["step"], history["loss_D"], color=DISCRIMINATOR, label="discriminator")
+    axes.plot(history["step"], history["loss_G"], color=GENERATOR, label="generator")
+    _guide(axes, 2 * math.log(2), "2 log 2")
+    _style(axes, "Losses", "loss (nats)")
+
+
+def _plot_outputs(axes: Axes, history: History) -> None:
+    axes.plot(history["step"], history["D(x)"], color=REAL, label="D(x), real")
+    axes.plot(history["step"], history["D(G(z))"], color=GENERATED, label="D(G(z)), generated")
+    _guide(axes, 0.5, "1/2")
+    axes.set_ylim(0, 1)
+    _style(axes, "Discriminator's mean output", "probability of being real")
+
+
+def _guide(axes: Axes, level: float, name: str) -> None:
+    """Mark the value at which D cannot tell the two apart."""
+    axes.axhline(level, color=GUIDE, linestyle="--", linewidth=1, label=f"{name}: D undecided")
+
+
+def _style(axes: Axes, title: str, label: str) -> None:
+    axes.set(title=title, xlabel="training step", ylabel=label)
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    axes.locator_params(axis="x", nbins=6)
+    axes.legend(frameon=False, fontsize=9)
+    open_axes(axes)
