@@ -1,4 +1,4 @@
-"""Mode coverage on samples whose coverage is known."""
+"""Metrics where the answer is known: in closed form, or by brute force."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from fastgan.data import Modes, load
-from fastgan.metrics import mode_coverage
+from fastgan.metrics import (
+    Neighbourhood,
+    distances,
+    frechet_distance,
+    gaussian_frechet_distance,
+    jensen_shannon,
+    mode_coverage,
+    neighbourhood,
+    parzen_log_likelihood,
+    parzen_window,
+    reverse_kl,
+)
 
 MODES = Modes(torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]]), sigma=1.0)
 
@@ -39,3 +50,153 @@ def test_real_samples_cover_every_mode(name: str) -> None:
 def test_bad_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="shape"):
         mode_coverage(torch.zeros(shape), MODES)
+
+
+def test_divergences_of_histograms() -> None:
+    assert reverse_kl([5, 5, 5, 5]) == jensen_shannon([5, 5, 5, 5]) == 0
+    assert reverse_kl([7, 7, 0, 0]) == pytest.approx(math.log(2))
+    assert reverse_kl([0] * 24 + [1]) == pytest.approx(math.log(25))
+    # against p/2 + q/2: (3/4, 1/4) of the data's (1/2, 1/2) and (1, 0)
+    expected = (math.log(4 / 3) + math.log((1 / 2) / (3 / 4)) / 2 + math.log((1 / 2) / (1 / 4)) / 2) / 2
+    assert jensen_shannon([3, 0]) == pytest.approx(expected)
+    skewed = torch.tensor([1.0, 3.0])
+    assert reverse_kl([25, 75], skewed) == pytest.approx(0)
+    assert reverse_kl([1, 1], skewed) == pytest.approx(math.log(2) / 2 + math.log(2 / 3) / 2)
+    disjoint = torch.tensor([0.0, 1.0])
+    assert reverse_kl([1, 0], disjoint) == math.inf
+    assert jensen_shannon([1, 0], disjoint) == pytest.approx(math.log(2))
+    assert math.isnan(reverse_kl([0, 0, 0]))
+
+
+@pytest.mark.parametrize("reference", [torch.ones(3), torch.zeros(2), torch.tensor([2.0, -1.0])])
+def test_histograms_that_do_not_fit(reference: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="reference"):
+        reverse_kl([1, 2], reference)
+
+
+def clouds(*sizes: int, features: int = 3) -> list[torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return [torch.randn(size, features, generator=rng) for size in sizes]
+
+
+@pytest.fixture(params=[2**23, 200], ids=["one chunk", "chunks"])
+def _chunked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "_ELEMENTS", request.param)
+
+
+@pytest.mark.usefixtures("_chunked")
+def test_neighbourhood_by_brute_force() -> None:
+    real, fake = clouds(60, 45)
+    fake = 0.7 * fake + 0.5
+    k = 3
+
+    def radii(samples: torch.Tensor) -> list[float]:
+        return [sorted(math.dist(a, b) for b in samples)[k] for a in samples.tolist()]
+
+    real_radii, fake_radii = radii(real), radii(fake)
+    within = [
+        [math.dist(r, f) < radius for f in fake.tolist()]
+        for r, radius in zip(real.tolist(), real_radii, strict=True)
+    ]
+    recalled = [
+        any(math.dist(r, f) < radius for f, radius in zip(fake.tolist(), fake_radii, strict=True))
+        for r in real.tolist()
+    ]
+    found = neighbourhood(real, fake, k)
+    assert 0 < found.recall < found.precision < 1
+    assert found.precision == pytest.approx(sum(map(any, zip(*within, strict=True))) / 45)
+    assert found.recall == pytest.approx(sum(recalled) / 60)
+    assert found.density == pytest.approx(sum(map(sum, within)) / (k * 45))
+    assert found.coverage == pytest.approx(sum(map(any, within)) / 60)
+
+
+def test_neighbourhood_of_identical_disjoint_and_alike_sets() -> None:
+    real, fake = clouds(2_000, 2_000)
+    assert neighbourhood(real, real) == Neighbourhood(1, 1, 1, 1)
+    assert neighbourhood(real, fake + 100) == Neighbourhood(0, 0, 0, 0)
+    alike = neighbourhood(real, fake)
+    assert alike.density == pytest.approx(1, abs=0.03)
+    assert alike.coverage == pytest.approx(1 - 2**-5, abs=0.01)
+    collapsed = neighbourhood(real, real[:1].expand(2_000, 3))
+    assert (collapsed.precision, collapsed.recall) == (1, 0)
+    assert collapsed.coverage < 0.01
+
+
+def test_frechet_distance_in_closed_form() -> None:
+    # diagonal: the sum of (a - b)² over means, and over standard deviations
+    one, two = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([1.5, 0.0, 4.0])
+    mean, mean2 = torch.zeros(3), torch.tensor([1.0, 0.0, -2.0])
+    found = gaussian_frechet_distance(mean, one.square().diag(), mean2, two.square().diag())
+    assert found == pytest.approx(5 + 0.25 + 4 + 16)
+    # in general: the eigenvalues of the product, by a method that needs full rank
+    a, b = clouds(20, 20, features=8)
+    covariances = [t.T.double() @ t.double() for t in (a, b)]
+    shared = torch.linalg.eigvals(covariances[0] @ covariances[1]).real.sqrt().sum()
+    expected = covariances[0].trace() + covariances[1].trace() - 2 * shared
+    zero = torch.zeros(8)
+    found = gaussian_frechet_distance(zero, covariances[0], zero, covariances[1])
+    assert found == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_frechet_distance_of_samples() -> None:
+    (features,) = clouds(50, features=200)  # of rank 49: most eigenvalues are 0
+    shift = torch.full((200,), 0.5)
+    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-10)
+    assert frechet_distance(features, features + shift) == pytest.approx(50, rel=1e-6)
+    assert frechet_distance(features, 3 * features) == pytest.approx(
+        4 * float(features.mean(dim=0).square().sum() + features.var(dim=0).sum()), rel=1e-6
+    )
+    one, two = clouds(20_000, 20_000)
+    assert frechet_distance(one, 2 * two + 1) == pytest.approx(3 + 3, rel=0.02)
+
+
+@pytest.mark.usefixtures("_chunked")
+def test_parzen_window_against_a_direct_sum() -> None:
+    fake, points = (t.double() for t in clouds(50, 30, features=2))
+    for sigma in (0.3, 2.0):
+        densities = [
+            sum(math.exp(-(math.dist(x, s) ** 2) / (2 * sigma**2)) for s in fake.tolist())
+            / (50 * 2 * math.pi * sigma**2)
+            for x in points.tolist()
+        ]
+        found = parzen_log_likelihood(fake, points, [0.5, sigma])[1]
+        torch.testing.assert_close(found.exp(), torch.tensor(densities, dtype=torch.float64))
+
+
+def test_parzen_window_of_one_sample_is_its_gaussian_however_far() -> None:
+    origin, far = torch.zeros(1, 784), torch.full((2, 784), 50.0)
+    found = parzen_log_likelihood(origin, far, [0.1])
+    expected = -(784 * 2500) / (2 * 0.01) - 392 * math.log(2 * math.pi * 0.01)
+    assert found[0].tolist() == pytest.approx([expected, expected], rel=1e-12)
+
+
+def test_parzen_window_chooses_sigma_on_validation_and_measures_on_test() -> None:
+    fake, validation, test = (t.double() for t in clouds(4_000, 500, 2_500, features=1))
+    found = parzen_window(fake, validation, test, [0.01, 0.3, 3.0])
+    assert found.sigma == 0.3
+    values = parzen_log_likelihood(fake, test, [0.3])[0]
+    assert found.mean == pytest.approx(float(values.mean()))
+    assert found.standard_error == pytest.approx(float(values.std()) / 50)
+    # of a standard normal blurred by 0.3: minus its cross-entropy
+    assert found.mean == pytest.approx(-0.5 * math.log(2 * math.pi * 1.09) - 1 / 2.18, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "named"),
+    [
+        (torch.zeros(9, 2), torch.zeros(9, 3), "fake has shape"),
+        (torch.zeros(1, 2), torch.zeros(9, 2), "real has shape"),
+        (torch.zeros(9, 2), torch.full((9, 2), math.nan), "fake holds nan"),
+    ],
+)
+def test_sets_that_cannot_be_compared(real: torch.Tensor, fake: torch.Tensor, named: str) -> None:
+    for metric in (frechet_distance, neighbourhood):
+        with pytest.raises(ValueError, match=named):
+            metric(real, fake)
+
+
+def test_bad_bandwidths_and_neighbours() -> None:
+    with pytest.raises(ValueError, match="sigmas"):
+        parzen_log_likelihood(torch.zeros(2, 2), torch.zeros(2, 2), [0.0])
+    with pytest.raises(ValueError, match="k is 0"):
+        neighbourhood(torch.zeros(9, 2), torch.zeros(9, 2), 0)

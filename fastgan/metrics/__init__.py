@@ -1,5 +1,21 @@
-"""Measures of how well a generator covers its data."""
+"""Measures of how well a generator covers its data. One file each, with the paper that it comes from."""
 
+from fastgan.metrics.frechet import frechet_distance, gaussian_frechet_distance
+from fastgan.metrics.histogram import jensen_shannon, reverse_kl
 from fastgan.metrics.modes import ModeCoverage, mode_coverage
+from fastgan.metrics.neighbours import Neighbourhood, neighbourhood
+from fastgan.metrics.parzen import ParzenWindow, parzen_log_likelihood, parzen_window
 
-__all__ = ["ModeCoverage", "mode_coverage"]
+__all__ = [
+    "ModeCoverage",
+    "Neighbourhood",
+    "ParzenWindow",
+    "frechet_distance",
+    "gaussian_frechet_distance",
+    "jensen_shannon",
+    "mode_coverage",
+    "neighbourhood",
+    "parzen_log_likelihood",
+    "parzen_window",
+    "reverse_kl",
+]

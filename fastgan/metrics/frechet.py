@@ -1,0 +1,51 @@
+"""Fréchet distance of two sets of features, taken as Gaussians (Heusel et al., 2017; arXiv:1706.08500)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan.metrics.distances import check_pair
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """The distance between the Gaussians of two sets' means and covariances, squared as is the custom.
+
+    Args:
+        real: ``[N, D]`` features.
+        fake: ``[M, D]`` features of the same network. Compare equal N and M: fewer samples make it
+            larger.
+
+    Raises:
+        ValueError: if the shapes do not fit, a value is not finite, or a set has fewer than two samples.
+    """
+    check_pair(real, fake, least=2)
+    return gaussian_frechet_distance(*_moments(real), *_moments(fake))
+
+
+def gaussian_frechet_distance(mean: Tensor, covariance: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
+    """|μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁^½ Σ₂ Σ₁^½)^½) (Dowson and Landau, 1982).
+
+    The last trace is the sum of the singular values of Σ₁^½ Σ₂^½. That takes no root of a product, whose
+    small eigenvalues rounding would have drowned, and serves singular covariances as well.
+
+    Args:
+        mean, mean2: ``[D]``.
+        covariance, covariance2: ``[D, D]``, symmetric and positive semidefinite up to rounding.
+    """
+    mean, covariance, mean2, covariance2 = (t.double() for t in (mean, covariance, mean2, covariance2))
+    shared = torch.linalg.svdvals(_root(covariance) @ _root(covariance2)).sum()
+    distance = (mean - mean2).square().sum() + covariance.trace() + covariance2.trace() - 2 * shared
+    return max(float(distance), 0.0)
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    features = features.double()
+    return features.mean(dim=0), torch.cov(features.T).reshape(features.shape[1], features.shape[1])
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """The symmetric square root; what rounding left below zero is zero."""
+    values, vectors = torch.linalg.eigh(matrix)
+    root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    return root

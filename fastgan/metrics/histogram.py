@@ -1,0 +1,55 @@
+"""How far a histogram over modes is from the data's: reverse Kullback-Leibler and Jensen-Shannon divergence.
+
+The convention of VEEGAN (Srivastava et al., 2017) and PacGAN (Lin et al., 2018): each sample falls on its
+nearest mode, samples that are not of high quality are left out as in PacGAN's own code, and the shares are
+compared with those of the data. Reverse: KL(p_g || p_data), which stays finite where modes are missing, and
+is log K for one mode of K equally likely ones. In nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def reverse_kl(counts: Sequence[int] | Tensor, reference: Tensor | None = None) -> float:
+    """KL(p_g || p_data) over modes.
+
+    Args:
+        counts: generated samples of each of K modes, such as :attr:`ModeCoverage.counts`.
+        reference: ``[K]``, how often the data visit each mode, in any unit; None if equally often.
+
+    Returns:
+        0 to infinity, the latter if samples fall on a mode that the data do not have; nan if there is no
+        sample. N samples of the data themselves come to (K - 1) / 2N on average.
+
+    Raises:
+        ValueError: if the two do not fit, a count is negative, or the reference is zero everywhere.
+    """
+    generated, data = _shares(counts, reference)
+    return _kl(generated, data)
+
+
+def jensen_shannon(counts: Sequence[int] | Tensor, reference: Tensor | None = None) -> float:
+    """JSD(p_g, p_data) over modes: 0 to log 2. Arguments and errors are those of :func:`reverse_kl`."""
+    generated, data = _shares(counts, reference)
+    middle = (generated + data) / 2
+    return (_kl(generated, middle) + _kl(data, middle)) / 2
+
+
+def _shares(counts: Sequence[int] | Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+    generated = torch.as_tensor(counts, dtype=torch.float64)
+    data = torch.ones_like(generated) if reference is None else reference.to(torch.float64)
+    if generated.ndim != 1 or generated.shape != data.shape:
+        raise ValueError(
+            f"counts have shape {list(generated.shape)} and reference {list(data.shape)}, expected [K] each"
+        )
+    if (generated < 0).any() or (data < 0).any() or data.sum() == 0:
+        raise ValueError("counts or reference are negative, or the reference is 0 everywhere")
+    return generated / generated.sum(), data / data.sum()
+
+
+def _kl(of: Tensor, to: Tensor) -> float:
+    return float((torch.xlogy(of, of) - torch.xlogy(of, to)).sum())
