@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "clipped": {"gradient_clip": 0.1},
     "bf16": {"precision": "bf16"},
     "lazy R1": {"r1_gamma": 1.0, "r1_interval": 3},
+    "relativistic with R1 and R2": {"objective": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0},
 }
 settings = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 on_a_gpu = [

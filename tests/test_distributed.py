@@ -27,7 +27,6 @@ GRADIENTS = """
 import sys, torch
 from fastgan.training import TrainConfig
 from fastgan.training.distributed import joined
-from fastgan.training.objective import both_turns, discriminator_turn
 from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState
 from tests.test_resume import networks
@@ -41,7 +40,7 @@ with joined(torch.device("cpu")) as world:
     state = TrainingState(generator.double(), discriminator.double(), config, world)
     real = Resident(data().double()).batch(state, 0)
     fake = generator(world.rows(state.latent(16)).double())
-    both_turns(discriminator, real, fake, saturating=False)
+    state.objective.both_turns(discriminator, real, fake)
     parameters = [*generator.parameters(), *discriminator.parameters()]
     world.average_gradients(parameters)
     torch.save([p.grad for p in parameters], f"{sys.argv[1]}/{world.size}-{world.rank}.pt")

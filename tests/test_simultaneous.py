@@ -14,7 +14,7 @@ from fastgan.models import MLPDiscriminator
 from fastgan.nn import MLP
 from fastgan.ops import MLPForTwo
 from fastgan.training import ConfigError, TrainConfig
-from fastgan.training.objective import both_turns
+from fastgan.training.objectives.gan import GAN
 
 Gradients = list[Tensor]
 
@@ -32,7 +32,7 @@ def two_passes(discriminator: nn.Module, real: Tensor, latent: Tensor, saturatin
 
 def one_pass(discriminator: nn.Module, real: Tensor, latent: Tensor, saturating: bool) -> Gradients:
     latent.grad = None
-    both_turns(discriminator, real, latent.tanh(), saturating=saturating)
+    GAN(saturating=saturating).both_turns(discriminator, real, latent.tanh())
     return [t.grad for t in (*discriminator.parameters(), latent) if t.grad is not None]
 
 
@@ -86,7 +86,7 @@ def test_one_pass_serves_both(monkeypatch: pytest.MonkeyPatch) -> None:
         MLPForTwo, "of", classmethod(lambda cls, x, *rest: calls.append(len(x)) or make(cls, x, *rest))
     )
     latent = torch.randn(4, 6, requires_grad=True)
-    both_turns(MLPDiscriminator((6,), [9]), torch.randn(5, 6), latent.tanh(), saturating=False)
+    GAN().both_turns(MLPDiscriminator((6,), [9]), torch.randn(5, 6), latent.tanh())
     assert calls == [9]
 
 
@@ -94,7 +94,7 @@ def test_frozen_layers_get_no_gradient() -> None:
     discriminator = MLP([6, 9, 1])
     discriminator.layers[0].requires_grad_(False)
     latent = torch.randn(4, 6, requires_grad=True)
-    both_turns(discriminator, torch.randn(5, 6), latent.tanh(), saturating=False)
+    GAN().both_turns(discriminator, torch.randn(5, 6), latent.tanh())
     assert [p.grad is None for p in discriminator.parameters()] == [True, True, False, False]
 
 

@@ -22,7 +22,7 @@ from fastgan.files import WriteError, write_text
 from fastgan.plots import save_samples
 from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig, Trainer, checkpoint
 from fastgan.training.capture import EagerSteps
-from fastgan.training.objective import discriminator_turn, generator_turn
+from fastgan.training.objectives.gan import GAN
 from fastgan.training.recipes import RECIPES, recipe_for
 from fastgan.training.run import RunConfig
 from fastgan.training.sampling import sample
@@ -52,13 +52,13 @@ def test_discriminator_turn_is_bce(batch_norm: bool) -> None:
     _, discriminator = networks(batch_norm)
     reference = copy.deepcopy(discriminator)
     real, fake = torch.randn(6, 2), torch.randn(4, 2)
-    loss, stats = discriminator_turn(discriminator, real, fake)
+    statistics = GAN().discriminator_turn(discriminator, real, fake)
     real_logits, fake_logits = reference(real), reference(fake)
     expected = bce(real_logits, torch.ones(6, 1)) + bce(fake_logits, torch.zeros(4, 1))
     expected.backward()
-    torch.testing.assert_close(loss, expected.detach())
-    means = torch.stack([real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()])
-    torch.testing.assert_close(stats[:2], means.detach())
+    torch.testing.assert_close(statistics["loss_D"], expected.detach())
+    torch.testing.assert_close(statistics["D(x)"], real_logits.sigmoid().mean().detach())
+    torch.testing.assert_close(statistics["D(G(z))"], fake_logits.sigmoid().mean().detach())
     for ours, theirs in zip(discriminator.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
@@ -75,7 +75,7 @@ def test_unknown_layers_see_real_and_fake_apart(layer: nn.Module) -> None:
     batches: list[int] = []
     discriminator = nn.Sequential(layer, nn.Linear(2, 1))
     layer.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
-    discriminator_turn(discriminator, torch.randn(6, 2), torch.randn(4, 2))
+    GAN().discriminator_turn(discriminator, torch.randn(6, 2), torch.randn(4, 2))
     assert batches == [6, 4]
 
 
@@ -85,7 +85,7 @@ def test_known_layers_see_real_and_fake_at_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         nn.Linear, "forward", lambda self, samples: batches.append(len(samples)) or forward(self, samples)
     )
-    discriminator_turn(networks()[1], torch.randn(6, 2), torch.randn(4, 2))
+    GAN().discriminator_turn(networks()[1], torch.randn(6, 2), torch.randn(4, 2))
     assert batches == [10, 10]
 
 
@@ -95,7 +95,8 @@ def test_generator_turn_is_bce_and_leaves_the_discriminator_alone(saturating: bo
     discriminator[0].bias.requires_grad_(False)
     reference = copy.deepcopy(generator)
     latent = torch.randn(6, 3)
-    loss = generator_turn(discriminator, generator(latent), saturating=saturating)
+    objective = GAN(saturating=saturating)
+    (loss,) = objective.generator_turn(discriminator, torch.randn(6, 2), generator(latent)).values()
     logits = discriminator(reference(latent))
     expected = -bce(logits, torch.zeros(6, 1)) if saturating else bce(logits, torch.ones(6, 1))
     expected.backward(inputs=list(reference.parameters()))
@@ -381,6 +382,12 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
         ("instance_noise", -0.1),
         ("ema_decay", 1.0),
         ("generator_loss", "wasserstein"),
+        ("objective", "wasserstein"),
+        ("real_label", 0.0),
+        ("real_label", 1.1),
+        ("pack", 0),
+        ("pack", 3),
+        ("r2_gamma", -1.0),
         ("threads", 0),
         ("seed", -1),
         ("device", "toaster"),

@@ -25,6 +25,13 @@ from fastgan.plots.samples import draw_images, draw_points
 _DASHBOARD_IMAGES = 64
 _DASHBOARD_POINTS = 2_500
 
+# mean outputs of D, as objectives log them
+_OUTPUTS = {
+    "D(x)": (REAL, "D(x), real"),
+    "D(G(z))": (GENERATED, "D(G(z)), generated"),
+    "D(x, G(z))": (DISCRIMINATOR, "D(x, G(z)), the real one of a pair"),
+}
+
 History = Mapping[str, Sequence[float]]
 """Columns of a run's log: ``step`` and the names of the statistics."""
 
@@ -56,13 +63,17 @@ def save_dashboard(path: Path, history: History, data: Dataset, generated: Tenso
 def _plot_losses(axes: Axes, history: History) -> None:
     axes.plot(history["step"], history["loss_D"], color=DISCRIMINATOR, label="discriminator")
     axes.plot(history["step"], history["loss_G"], color=GENERATOR, label="generator")
-    _guide(axes, 2 * math.log(2), "2 log 2")
+    if "D(x)" in history:
+        _guide(axes, 2 * math.log(2), "2 log 2")
+    if "D(x, G(z))" in history:
+        _guide(axes, math.log(2), "log 2")
     _style(axes, "Losses", "loss (nats)")
 
 
 def _plot_outputs(axes: Axes, history: History) -> None:
-    axes.plot(history["step"], history["D(x)"], color=REAL, label="D(x), real")
-    axes.plot(history["step"], history["D(G(z))"], color=GENERATED, label="D(G(z)), generated")
+    for name, (color, label) in _OUTPUTS.items():
+        if name in history:
+            axes.plot(history["step"], history[name], color=color, label=label)
     _guide(axes, 0.5, "1/2")
     axes.set_ylim(0, 1)
     _style(axes, "Discriminator's mean output", "probability of being real")

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import torch
 
+ObjectiveName = Literal["gan", "relativistic"]
 GeneratorLoss = Literal["non-saturating", "saturating"]
 Update = Literal["alternating", "simultaneous"]
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -37,14 +38,22 @@ class TrainConfig:
             at first; it falls linearly to zero over the first half of the run. While it blurs
             the modes of the data into each other, the generator can even out how often it
             visits each (Sønderby et al., 2017; Arjovsky and Bottou, 2017).
+        objective: what the players minimize: ``"gan"`` (Goodfellow et al., 2014) or
+            ``"relativistic"``, softplus of the difference of a pair's logits (Jolicoeur-Martineau,
+            2018).
+        real_label: label of real samples in D's loss; below 1 it is one-sided label smoothing
+            (Salimans et al., 2016). Of ``"gan"`` alone, as is the next.
         generator_loss: ``"non-saturating"``, -log D(G(z)), or ``"saturating"``,
             log(1 - D(G(z))).
         discriminator_steps: turns of D for each turn of G.
         update: ``"alternating"``: G's turn begins when D has moved. ``"simultaneous"``: both
             gradients are taken at the same weights and of the same generated samples, in one
             pass through D, before either moves (Goodfellow et al.'s own code of 2014).
+        pack: samples that D sees at once, concatenated along channels or features; it then judges
+            batch_size / pack packs (Lin et al., 2018).
         r1_gamma: weight of the R1 penalty, gamma/2 E |grad_x D(x)|^2 on real samples (Mescheder
             et al., 2018, equation 9); 0 for none.
+        r2_gamma: that of R2, the same on generated samples (equation 10).
         r1_interval: steps between two penalties, each of which then counts that many times
             ("lazy" regularization: Karras et al., 2020, appendix B).
         gradient_clip: largest norm of each player's gradient; None for no limit.
@@ -75,10 +84,14 @@ class TrainConfig:
     betas: tuple[float, float] = (0.5, 0.999)
     ema_decay: float = 0.999
     instance_noise: float = 0.0
+    objective: ObjectiveName = "gan"
+    real_label: float = 1.0
     generator_loss: GeneratorLoss = "non-saturating"
     discriminator_steps: int = 1
     update: Update = "alternating"
+    pack: int = 1
     r1_gamma: float = 0.0
+    r2_gamma: float = 0.0
     r1_interval: int = 16
     gradient_clip: float | None = None
     precision: Precision = "fp32"
@@ -98,6 +111,7 @@ class TrainConfig:
             "batch_size",
             "latent_dim",
             "discriminator_steps",
+            "pack",
             "r1_interval",
             "steps_per_replay",
             "keep",
@@ -114,16 +128,29 @@ class TrainConfig:
         self._check_real("ema_decay", lambda decay: 0 <= decay < 1, "from 0 to below 1")
         self._check_real("instance_noise", lambda sigma: 0 <= sigma < math.inf, "at least 0 and finite")
         self._check("betas", _are_betas(self.betas), "two numbers from 0 to below 1")
-        self._check_real("r1_gamma", lambda gamma: 0 <= gamma < math.inf, "at least 0 and finite")
+        for name in ("r1_gamma", "r2_gamma"):
+            self._check_real(name, lambda gamma: 0 <= gamma < math.inf, "at least 0 and finite")
+        self._check_real("real_label", lambda label: 0 < label <= 1, "above 0, up to 1")
         if self.gradient_clip is not None:
             self._check_real("gradient_clip", lambda norm: 0 < norm < math.inf, "above 0 and finite")
         for name, choices in (
+            ("objective", ObjectiveName),
             ("generator_loss", GeneratorLoss),
             ("update", Update),
             ("precision", Precision),
         ):
             self._check(name, getattr(self, name) in get_args(choices), " or ".join(get_args(choices)))
         self._check("capture", isinstance(self.capture, bool), "True or False")
+        if self.objective == "relativistic":
+            self._check(
+                "real_label", self.real_label == 1, "1 for the relativistic objective: it has no labels"
+            )
+            self._check(
+                "generator_loss",
+                self.generator_loss == "non-saturating",
+                "non-saturating for the relativistic objective",
+            )
+        self._check("pack", self.batch_size % self.pack == 0, f"a divisor of batch_size, {self.batch_size}")
         if self.update == "simultaneous":
             self._check("discriminator_steps", self.discriminator_steps == 1, "1 in simultaneous updates")
         self._check("device", isinstance(self.device, str), "a name such as cpu or cuda")
@@ -148,8 +175,8 @@ class TrainConfig:
         return 1 - min(self.ema_decay, (1 + step) / (10 + step))
 
     def penalizes_at(self, step: int) -> bool:
-        """Whether the given step, counted from 0, has the R1 penalty."""
-        return self.r1_gamma > 0 and step % self.r1_interval == 0
+        """Whether the given step, counted from 0, has the gradient penalties."""
+        return self.r1_gamma + self.r2_gamma > 0 and step % self.r1_interval == 0
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:

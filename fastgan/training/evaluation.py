@@ -10,9 +10,11 @@ from torch import Tensor
 
 from fastgan.data import Dataset
 from fastgan.metrics import mode_coverage
-from fastgan.ops import discriminator_loss
+from fastgan.training.config import ConfigError
+from fastgan.training.objectives import OBJECTIVES
 from fastgan.training.run import RunConfig, read_checkpoint
 from fastgan.training.sampling import sample
+from fastgan.training.state import packed
 
 _PAIRS = 2_000
 
@@ -29,12 +31,14 @@ def evaluate(folder: Path, config: RunConfig, data: Dataset, count: int, seed: i
         seed: of latent vectors and of the choice of real samples.
 
     Returns:
-        By name: the value function V(D, G) = E log D(x) + E log(1 - D(G(z))) (Goodfellow et al., 2014,
-        equation 1; -log 4 where D cannot tell), mean D(x) and D(G(z)), the share of saturated logits,
-        the mean distance between two samples over that between two of the data (near 0 where the
-        generator has collapsed), and, for a mixture of Gaussians, modes covered and high quality.
+        By name: what the objective says of the pair; for "gan" the value function V(D, G) = E log D(x) +
+        E log(1 - D(G(z))) (Goodfellow et al., 2014, equation 1; -log 4 where D cannot tell), mean D(x) and
+        D(G(z)), and the share of saturated logits. Then the mean distance between two samples over that
+        between two of the data (near 0 where the generator has collapsed), and, for a mixture of
+        Gaussians, modes covered and high quality.
 
     Raises:
+        ConfigError: if there are fewer samples than D sees at once.
         RunError: if the run has no checkpoint.
         CheckpointError: if it is damaged.
     """
@@ -45,16 +49,15 @@ def evaluate(folder: Path, config: RunConfig, data: Dataset, count: int, seed: i
     fake = sample(generator, count, config.training.latent_dim, seed)
     rows = torch.randint(len(data.samples), (count,), generator=torch.Generator().manual_seed(seed))
     real = data.samples[rows]
-    loss, stats = discriminator_loss(
-        _logits(discriminator, real), _logits(discriminator, fake), return_stats=True
-    )
-    d_real, d_fake, saturated = stats.tolist()
+    training = config.training
+    objective = OBJECTIVES[training.objective](training, torch.device("cpu"))
+    if count < training.pack:
+        raise ConfigError(f"count is {count}, expected at least {training.pack}: D sees that many at once")
+    whole = count - count % training.pack
+    shown = [packed(samples[:whole], training.pack) for samples in (real, fake)]
     result = {
         "step": float(saved.step),
-        "V(D, G)": -float(loss),
-        "D(x)": d_real,
-        "D(G(z))": d_fake,
-        "saturated": saturated,
+        **objective.evaluate(discriminator, *shown),
         "diversity": _spread(fake) / _spread(real) if count > 1 else math.nan,
     }
     if data.modes:
@@ -65,10 +68,6 @@ def evaluate(folder: Path, config: RunConfig, data: Dataset, count: int, seed: i
             "high quality": coverage.high_quality,
         }
     return result
-
-
-def _logits(discriminator: torch.nn.Module, samples: Tensor) -> Tensor:
-    return torch.cat([discriminator(part) for part in samples.split(1_000)])
 
 
 def _spread(samples: Tensor) -> float:

@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
-_SHOWN = ("loss_D", "loss_G", "D(x)", "D(G(z))")
+_SHOWN = 4  # statistics: all of it fits into 80 columns
 
 
 class ProgressBar(Callback):
-    """Shows progress, steps a second, both losses, D(x) and D(G(z)); a context manager.
+    """Shows progress, steps a second and the objective's first statistics; a context manager.
 
     Args:
         console: where to show them.
@@ -23,7 +23,7 @@ class ProgressBar(Callback):
 
     def __init__(self, console: Console, steps: int) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=6),  # all of it fits into 80 columns
+            BarColumn(bar_width=6),
             TaskProgressColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.description}"),
@@ -45,7 +45,7 @@ class ProgressBar(Callback):
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Move the bar and show the row."""
-        values = " ".join(f"{name} {row.values[name]:.3g}" for name in _SHOWN)
+        values = " ".join(f"{name} {value:.3g}" for name, value in list(row.values.items())[:_SHOWN])
         text = f"{row.steps_per_second:,.0f} steps/s {values}"
         self._progress.start()  # not before: a run that is refused shows no bar
         self._progress.update(self._task, completed=row.step, description=text)

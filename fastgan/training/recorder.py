@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +23,6 @@ from fastgan.training import checkpoint
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
-from fastgan.training.window import NAMES
 
 DASHBOARD = "dashboard.png"
 METRICS = "metrics.jsonl"
@@ -39,10 +39,11 @@ class Recorder(Callback):
     Args:
         folder: of the run, made already.
         data: what it trains on.
+        statistics: names of what is logged.
         step: where a resumed run goes on; what was logged beyond is dropped, as it comes again.
     """
 
-    def __init__(self, folder: Path, data: Dataset, step: int = 0) -> None:
+    def __init__(self, folder: Path, data: Dataset, statistics: Sequence[str], step: int = 0) -> None:
         self.folder = folder
         self.data = data
         self.saved_step = step  # a run begins with a checkpoint
@@ -50,7 +51,7 @@ class Recorder(Callback):
         self._begun = time.perf_counter()
         rows = _rows_until(folder / METRICS, step)
         self._history: dict[str, list[float]] = {
-            name: [row[name] for row in rows] for name in ("step", *NAMES)
+            name: [row[name] for row in rows] for name in ("step", *statistics)
         }
 
     def __enter__(self) -> Recorder:

@@ -86,8 +86,9 @@ class RunConfig:
         return MLPGenerator(latent_dim, self.sample_shape, self.generator, bounded=bounded)
 
     def build_discriminator(self) -> MLPDiscriminator:
-        """An untrained discriminator."""
-        return MLPDiscriminator(self.sample_shape, self.discriminator)
+        """An untrained discriminator, of packs of samples."""
+        first, *rest = self.sample_shape
+        return MLPDiscriminator((self.training.pack * first, *rest), self.discriminator)
 
 
 def create_default(name: str, config: RunConfig) -> Path:

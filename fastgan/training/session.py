@@ -116,7 +116,8 @@ def _record(
     workers: int,
     callbacks: Sequence[Callback],
 ) -> Outcome:
-    with Recorder(folder, data, trainer.state.step) as recorder:
+    state = trainer.state
+    with Recorder(folder, data, state.objective.statistics, state.step) as recorder:
         trainer.callbacks = [recorder, *callbacks]
         with _signals_stop(trainer):
             state = _fit(trainer, samples, workers, recorder)

@@ -10,10 +10,16 @@ from torch import Tensor, nn
 from fastgan.training.adam import Adam
 from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.distributed import World
+from fastgan.training.objectives import OBJECTIVES
 
 
 class DivergenceError(RuntimeError):
     """A loss or a weight is nan or infinite; the message names the step."""
+
+
+def packed(samples: Tensor, pack: int) -> Tensor:
+    """From ``[N, C, ...]`` to ``[N / pack, pack * C, ...]``: each pack's samples side by side."""
+    return samples if pack == 1 else samples.unflatten(0, (-1, pack)).flatten(1, 2)
 
 
 class TrainingState:
@@ -26,6 +32,7 @@ class TrainingState:
         world: the processes that share the run.
 
     Attributes:
+        objective: what the two minimize.
         average: the generator with the exponential moving average of its weights.
         rng: draws batches and latent vectors, on the device; alike in all processes.
         settings: float32 ``[3]`` on the device: learning rate, standard deviation of the instance
@@ -42,13 +49,16 @@ class TrainingState:
     ) -> None:
         self.config = config
         self.world = world or World()
-        if config.batch_size % self.world.size:
+        if config.batch_size % (self.world.size * config.pack):
+            packs = f" times packs of {config.pack}" if config.pack > 1 else ""
             raise ConfigError(
-                f"batch_size is {config.batch_size}, expected a multiple of the {self.world.size} processes"
+                f"batch_size is {config.batch_size}, "
+                f"expected a multiple of the {self.world.size} processes{packs}"
             )
         self.device = torch.device(config.device)
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
+        self.objective = OBJECTIVES[config.objective](config, self.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         # looked up once: walking through the modules takes longer than moving a small network's average
         self._averaged = list(zip(self.average.parameters(), self.generator.parameters(), strict=True))
@@ -64,8 +74,11 @@ class TrainingState:
         """Draw ``[count, latent_dim]`` from the standard normal."""
         return torch.randn(count, self.config.latent_dim, generator=self.rng, device=self.device)
 
-    def blur(self, samples: Tensor) -> Tensor:
-        """This process's samples as D sees them: with the instance noise of this step."""
+    def show(self, samples: Tensor) -> Tensor:
+        """This process's samples as D sees them: with the instance noise of this step, and packed."""
+        return packed(self._blurred(samples), self.config.pack)
+
+    def _blurred(self, samples: Tensor) -> Tensor:
         if self.config.instance_noise == 0:
             return samples
         shape = (len(samples) * self.world.size, *samples.shape[1:])
@@ -88,6 +101,7 @@ class TrainingState:
             "average": self.average.state_dict(),
             "generator_optimizer": self.generator_optimizer.tensors(),
             "discriminator_optimizer": self.discriminator_optimizer.tensors(),
+            "objective": self.objective.tensors(),
         }
         return {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
 

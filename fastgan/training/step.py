@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.training.adam import Adam
-from fastgan.training.objective import both_turns, discriminator_turn, generator_turn, r1_turn
+from fastgan.training.objectives.penalty import penalty_turn
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
 from fastgan.training.window import Window
+
+Statistics = dict[str, Tensor]
 
 
 def train_step(state: TrainingState, source: Source, window: Window, *, penalize: bool = False) -> None:
@@ -21,53 +23,52 @@ def train_step(state: TrainingState, source: Source, window: Window, *, penalize
         state: what is trained; updated in place.
         source: real samples.
         window: settings and statistics of this step; the latter are of the last of D's turns.
-        penalize: add the R1 penalty to D's turns.
+        penalize: add the gradient penalties to D's turns.
     """
     window.begin_step()
     if state.config.update == "simultaneous":
-        losses, stats = _update_both(state, source, penalize)
+        statistics = _update_both(state, source, penalize)
     else:
         for turn in range(state.config.discriminator_steps):
-            discriminator_loss, stats = _update_discriminator(state, source, turn, penalize)
-        losses = discriminator_loss, _update_generator(state)
+            real, statistics = _update_discriminator(state, source, turn, penalize)
+        statistics |= _update_generator(state, real)
     state.update_average()
-    window.end_step([*losses, *stats.unbind()])
+    window.end_step(statistics)
 
 
 def _update_discriminator(
     state: TrainingState, source: Source, turn: int, penalize: bool
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Statistics]:
+    """D's turn; the real samples too, as it saw them."""
     real = source.batch(state, turn)
     with _autocast(state):
         with torch.no_grad():
             fake = _generate(state)
-        real, fake = state.blur(real), state.blur(fake)
-        result = discriminator_turn(state.discriminator, real, fake)
-        _penalize(state, real, penalize)
+        real, fake = state.show(real), state.show(fake)
+        statistics = state.objective.discriminator_turn(state.discriminator, real, fake)
+        _penalize(state, real, fake, penalize)
     _move(state, state.discriminator, state.discriminator_optimizer)
-    return result
+    return real, statistics
 
 
-def _update_generator(state: TrainingState) -> Tensor:
+def _update_generator(state: TrainingState, real: Tensor) -> Statistics:
     with _autocast(state):
-        fake = state.blur(_generate(state))
-        loss = generator_turn(state.discriminator, fake, saturating=_saturating(state))
+        fake = state.show(_generate(state))
+        statistics = state.objective.generator_turn(state.discriminator, real, fake)
     _move(state, state.generator, state.generator_optimizer)
-    return loss
+    return statistics
 
 
-def _update_both(
-    state: TrainingState, source: Source, penalize: bool
-) -> tuple[tuple[Tensor, Tensor], Tensor]:
+def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statistics:
     real = source.batch(state, 0)
     with _autocast(state):
         fake = _generate(state)
-        real, fake = state.blur(real), state.blur(fake)
-        *losses, stats = both_turns(state.discriminator, real, fake, saturating=_saturating(state))
-        _penalize(state, real, penalize)
+        real, fake = state.show(real), state.show(fake)
+        statistics = state.objective.both_turns(state.discriminator, real, fake)
+        _penalize(state, real, fake, penalize)
     _move(state, state.discriminator, state.discriminator_optimizer)
     _move(state, state.generator, state.generator_optimizer)
-    return (losses[0], losses[1]), stats
+    return statistics
 
 
 def _generate(state: TrainingState) -> Tensor:
@@ -76,9 +77,12 @@ def _generate(state: TrainingState) -> Tensor:
     return fake.float() if fake.dtype is torch.bfloat16 else fake
 
 
-def _penalize(state: TrainingState, real: Tensor, penalize: bool) -> None:
-    if penalize:
-        r1_turn(state.discriminator, real, state.config.r1_gamma * state.config.r1_interval)
+def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) -> None:
+    if not penalize:
+        return
+    for samples, gamma in ((real, state.config.r1_gamma), (fake, state.config.r2_gamma)):
+        if gamma > 0:
+            penalty_turn(state.discriminator, samples, gamma * state.config.r1_interval)
 
 
 def _move(state: TrainingState, player: nn.Module, optimizer: Adam) -> None:
@@ -86,10 +90,6 @@ def _move(state: TrainingState, player: nn.Module, optimizer: Adam) -> None:
     if state.config.gradient_clip is not None:
         torch.nn.utils.clip_grad_norm_(player.parameters(), state.config.gradient_clip)
     optimizer.step()
-
-
-def _saturating(state: TrainingState) -> bool:
-    return state.config.generator_loss == "saturating"
 
 
 def _autocast(state: TrainingState) -> torch.autocast:

@@ -16,7 +16,7 @@ from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.distributed import World
 from fastgan.training.source import MapStyle, Resident, Source, Streamed, sample_of
 from fastgan.training.state import DivergenceError, TrainingState
-from fastgan.training.window import NAMES, Window
+from fastgan.training.window import Window
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LogRow:
     Attributes:
         step: the last of these steps, counted from 1.
         steps_per_second: their rate.
-        values: mean of each of ``fastgan.training.window.NAMES``.
+        values: mean of each of the objective's ``statistics``.
     """
 
     step: int
@@ -189,7 +189,8 @@ class Trainer:
         now = time.perf_counter()
         rate = len(rows) / (now - self._last_log)
         self._last_log = now
-        row = LogRow(self.state.step, rate, dict(zip(NAMES, rows.mean(dim=0).tolist(), strict=True)))
+        means = rows.mean(dim=0).tolist()
+        row = LogRow(self.state.step, rate, dict(zip(self.state.objective.statistics, means, strict=True)))
         for callback in self.callbacks if self.state.world.rank == 0 else ():
             callback.on_log(self.state, row)
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from fastgan.training.state import TrainingState
-
-NAMES = ("loss_D", "loss_G", "D(x)", "D(G(z))", "saturated")
-"""Columns: both losses, mean D(x), mean D(G(z)), share of saturated logits in D's turn."""
 
 
 class Window:
@@ -27,7 +22,7 @@ class Window:
         self._state = state
         capacity = state.config.log_interval
         self._settings = torch.zeros(capacity, len(state.settings), device=state.device)
-        self._statistics = torch.zeros(capacity, len(NAMES), device=state.device)
+        self._statistics = torch.zeros(capacity, len(state.objective.statistics), device=state.device)
         self._row = torch.zeros(1, dtype=torch.int64, device=state.device)
         self._opened = state.step
         self.open()
@@ -48,14 +43,14 @@ class Window:
         """Put the settings of this step in force."""
         torch.index_select(self._settings, 0, self._row, out=self._state.settings.view(1, -1))
 
-    def end_step(self, values: Sequence[Tensor]) -> None:
-        """Write down this step's scalars, in the order of ``NAMES``."""
-        row = torch.stack([value.float() for value in values])
+    def end_step(self, statistics: dict[str, Tensor]) -> None:
+        """Write down this step's scalars, a column each in the order of the objective's ``statistics``."""
+        row = torch.stack([statistics[name].float() for name in self._state.objective.statistics])
         self._statistics.index_copy_(0, self._row, row.unsqueeze(0))
         self._row += 1
 
     def close(self) -> Tensor:
-        """Wait for the device: the statistics ``[steps, 5]`` since it was opened, on the CPU."""
+        """Wait for the device: the statistics ``[steps, columns]`` since it was opened, on the CPU."""
         rows = self._statistics[: self._state.step - self._opened]
         return self._state.world.mean(rows).to("cpu", copy=True)
 

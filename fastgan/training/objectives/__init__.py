@@ -1,0 +1,50 @@
+"""What the two players minimize, and the gradients of it that a step wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from fastgan.training.config import TrainConfig
+from fastgan.training.objectives.gan import GAN
+from fastgan.training.objectives.relativistic import Relativistic
+
+
+class Objective(Protocol):
+    """Both players' turns.
+
+    A turn adds its player's gradients to that player's parameters, leaves the other's alone, and returns
+    scalars by name, on the device. Real and generated samples come as D sees them, ``[N, ...]`` each.
+
+    Attributes:
+        statistics: names of all that the turns of a step return, as they are logged.
+    """
+
+    @property
+    def statistics(self) -> tuple[str, ...]: ...
+
+    def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """D's, for generated samples without a graph behind them."""
+
+    def generator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """That of the generator behind ``fake``; the real samples are those of D's last turn."""
+
+    def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Both players' turns at the same weights and of the same samples."""
+
+    def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
+        """What the objective says of a trained pair, by name."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What its turns change from step to step, by name: a part of each checkpoint."""
+
+
+OBJECTIVES: dict[str, Callable[[TrainConfig, torch.device], Objective]] = {
+    "gan": lambda config, device: GAN(
+        saturating=config.generator_loss == "saturating", real_label=config.real_label
+    ),
+    "relativistic": lambda config, device: Relativistic(),
+}

@@ -1,0 +1,61 @@
+"""The objective of Goodfellow et al., 2014."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from fastgan.ops import (
+    discriminator_loss,
+    discriminator_loss_value_and_grad,
+    generator_loss_value_and_grad,
+)
+from fastgan.training.objectives.logits import LogitObjective
+
+
+class GAN(LogitObjective):
+    """Binary cross-entropy for D; -log D(G(z)), or log(1 - D(G(z))), for G.
+
+    Statistics: both losses, mean D(x), mean D(G(z)) and the share of saturated logits in D's turn.
+
+    Args:
+        saturating: whether G's loss is the second.
+        real_label: label of real samples; below 1 it is one-sided label smoothing (Salimans et al., 2016).
+    """
+
+    statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "D(x)", "D(G(z))", "saturated")
+    paired: ClassVar[bool] = False
+
+    def __init__(self, *, saturating: bool = False, real_label: float = 1.0) -> None:
+        self.saturating, self.real_label = saturating, real_label
+
+    def discriminator_loss(
+        self, real_logits: Tensor, fake_logits: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        loss, grad_real, grad_fake, stats = discriminator_loss_value_and_grad(
+            real_logits, fake_logits, real_label=self.real_label
+        )
+        d_real, d_fake, saturated = stats.unbind()
+        return (
+            grad_real,
+            grad_fake,
+            {
+                "loss_D": loss,
+                "D(x)": d_real,
+                "D(G(z))": d_fake,
+                "saturated": saturated,
+            },
+        )
+
+    def generator_loss(
+        self, real_logits: Tensor | None, fake_logits: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, grad, _ = generator_loss_value_and_grad(fake_logits, saturating=self.saturating)
+        return grad, {"loss_G": loss}
+
+    def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
+        """The value function V(D, G), mean D(x) and D(G(z)), and the share of saturated logits."""
+        loss, stats = discriminator_loss(real_logits, fake_logits, return_stats=True)
+        d_real, d_fake, saturated = stats.tolist()
+        return {"V(D, G)": -float(loss), "D(x)": d_real, "D(G(z))": d_fake, "saturated": saturated}

@@ -1,0 +1,149 @@
+"""Objectives against autograd on the formulas of their papers, and what D is shown."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fastgan.models import MLPDiscriminator
+from fastgan.nn import MLP
+from fastgan.training import ConfigError, TrainConfig, Trainer
+from fastgan.training.config import ObjectiveName
+from fastgan.training.objectives import OBJECTIVES
+from fastgan.training.objectives.gan import GAN
+from fastgan.training.objectives.penalty import penalty_turn
+from fastgan.training.objectives.relativistic import Relativistic
+from fastgan.training.state import TrainingState, packed
+
+CONFIG = TrainConfig(steps=4, batch_size=16, latent_dim=3, log_interval=2)
+CPU = torch.device("cpu")
+DISCRIMINATORS = {
+    "MLP": lambda: MLP([6, 9, 1]),
+    "another network": lambda: nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 3)),
+    "batch norm": lambda: nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.Linear(9, 1)),
+}
+
+
+def softplus(t: Tensor) -> Tensor:
+    return torch.logaddexp(t, t.new_zeros(()))
+
+
+def expected_gradients(discriminator: nn.Module, real: Tensor, latent: Tensor) -> tuple[Tensor, ...]:
+    """Of the relativistic losses: D's losses by its parameters, G's by what is behind the samples."""
+    lead = discriminator(real) - discriminator(latent.tanh())
+    of_d = torch.autograd.grad(
+        softplus(-lead).mean(), list(discriminator.parameters()), retain_graph=True, allow_unused=True
+    )
+    (of_g,) = torch.autograd.grad(softplus(lead).mean(), latent)
+    return (*(torch.zeros(()) if g is None else g for g in of_d), of_g, lead.detach())
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alternating", "simultaneous"])
+@pytest.mark.parametrize("make", DISCRIMINATORS.values(), ids=DISCRIMINATORS)
+def test_relativistic_pairs(make: Any, together: bool) -> None:
+    torch.manual_seed(0)
+    discriminator = make().double()
+    real = torch.randn(5, 6, dtype=torch.float64)
+    latent = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
+    *expected, of_g, lead = expected_gradients(copy.deepcopy(discriminator), real, latent)
+    objective = Relativistic()
+    if together:
+        statistics = objective.both_turns(discriminator, real, latent.tanh())
+    else:
+        statistics = objective.discriminator_turn(discriminator, real, latent.tanh().detach())
+        before = [p.grad.clone() for p in discriminator.parameters() if p.grad is not None]
+        statistics |= objective.generator_turn(discriminator, real, latent.tanh())
+        assert all(map(torch.equal, before, [p.grad for p in discriminator.parameters()]))
+    assert set(statistics) == set(objective.statistics)
+    torch.testing.assert_close(statistics["loss_D"], softplus(-lead).mean())
+    torch.testing.assert_close(statistics["loss_G"], softplus(lead).mean())
+    torch.testing.assert_close(statistics["D(x, G(z))"].double(), lead.sigmoid().mean())
+    torch.testing.assert_close(latent.grad, of_g, rtol=1e-12, atol=1e-14)
+    for parameter, grad in zip(discriminator.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, grad.expand_as(parameter), rtol=1e-12, atol=1e-14)
+
+
+def test_a_difference_of_large_half_precision_logits_is_exact() -> None:
+    real, fake = (torch.full((4, 1), value, dtype=torch.bfloat16) for value in (300.0, 302.0))
+    grad_real, grad_fake, statistics = Relativistic().discriminator_loss(real, fake)
+    assert grad_real.dtype is grad_fake.dtype is torch.bfloat16
+    torch.testing.assert_close(statistics["loss_D"], softplus(torch.tensor(2.0)))
+
+
+def test_label_smoothing_reaches_the_loss() -> None:
+    logits = torch.randn(8, 1), torch.randn(8, 1)
+    *_, smoothed = GAN(real_label=0.9).discriminator_loss(*logits)
+    expected = 0.9 * softplus(-logits[0]) + 0.1 * softplus(logits[0]) + softplus(logits[1])
+    torch.testing.assert_close(smoothed["loss_D"], expected.mean())
+
+
+def test_every_objective_has_a_name_and_says_what_it_logs() -> None:
+    assert set(OBJECTIVES) == set(get_args(ObjectiveName))
+    discriminator, fake = MLP([6, 9, 1]), torch.randn(4, 6, requires_grad=True)
+    for name, make in OBJECTIVES.items():
+        objective = make(replace(CONFIG, objective=name), CPU)  # type: ignore[arg-type]
+        statistics = objective.both_turns(discriminator, torch.randn(4, 6), fake)
+        assert set(statistics) == set(objective.statistics), name
+
+
+def test_a_pack_is_seen_at_once() -> None:
+    images = torch.arange(4 * 3 * 2 * 2.0).view(4, 3, 2, 2)
+    shown = packed(images, 2)
+    assert shown.shape == (2, 6, 2, 2)
+    assert torch.equal(shown[1], torch.cat([images[2], images[3]]))
+    assert packed(torch.zeros(6, 2), 3).shape == (2, 6)
+
+
+@pytest.mark.parametrize("update", ["alternating", "simultaneous"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_packs_train(objective: str, update: str) -> None:
+    torch.manual_seed(0)
+    config = replace(CONFIG, objective=objective, update=update, pack=2, r1_gamma=0.1, r2_gamma=0.1)  # type: ignore[arg-type]
+    seen: list[tuple[int, ...]] = []
+    discriminator = MLPDiscriminator((4,), [8])
+    discriminator.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    state = Trainer(MLP([3, 8, 2]), discriminator, config).fit(torch.randn(64, 2))
+    assert state.step == 4
+    assert {shape[1] for shape in seen} == {4}
+    assert {shape[0] for shape in seen} == {8}
+
+
+def test_r2_is_the_penalty_on_generated_samples() -> None:
+    torch.manual_seed(0)
+    discriminator = MLP([2, 8, 1]).double()
+    fake = torch.randn(5, 2, dtype=torch.float64)
+    penalty_turn(discriminator, fake, 3.0)
+    weights = [p for p in discriminator.parameters() if p.grad is not None]
+    wanted = fake.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(discriminator(wanted).sum(), wanted, create_graph=True)
+    expected = torch.autograd.grad(1.5 * slope.square().sum(1).mean(), weights)
+    for parameter, grad in zip(weights, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, grad)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (
+            {"objective": "relativistic", "real_label": 0.9},
+            "real_label is 0.9, expected 1 for the relativistic",
+        ),
+        ({"objective": "relativistic", "generator_loss": "saturating"}, "generator_loss is 'saturating'"),
+        ({"batch_size": 9, "pack": 2}, "pack is 2, expected a divisor of batch_size, 9"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        replace(CONFIG, **settings)
+
+
+def test_packs_must_be_shared_out_whole() -> None:
+    from fastgan.training.distributed import World
+
+    with pytest.raises(ConfigError, match="multiple of the 4 processes times packs of 8"):
+        TrainingState(MLP([3, 2]), MLP([16, 1]), replace(CONFIG, pack=8), World(0, 4))
