@@ -14,6 +14,7 @@ from fastgan.ops import (
     discriminator_head_loss_reference,
     discriminator_loss_reference,
     generator_loss_reference,
+    reconstruction_loss_reference,
 )
 
 SIZES = [128, 4096, 2**20, 2**24]
@@ -53,6 +54,17 @@ def test_generator_loss(compete: Callable[..., None], size: int) -> None:
         "fastgan": fastgan.generator_loss,
     }
     compete(forwards, [_logits(size)])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_reconstruction_loss(compete: Callable[..., None], size: int) -> None:
+    forwards = {
+        "reference": reconstruction_loss_reference,
+        "eager": F.l1_loss,
+        "torch.compile": torch.compile(F.l1_loss, dynamic=False),
+        "fastgan": fastgan.reconstruction_loss,
+    }
+    compete(forwards, [_logits(size), _logits(size)])
 
 
 def discriminator_head_bce(real: Tensor, fake: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -68,6 +68,14 @@ def cases(quick: bool) -> Iterator[Case]:
                 dtype,
                 3,  # logits twice, gradients once
             )
+            yield Case(
+                f"reconstruction loss, 2 x 2^{power}",
+                F.l1_loss,
+                fastgan.reconstruction_loss,
+                [(size,), (size,)],
+                dtype,
+                3,  # inputs twice, gradients once
+            )
         for rows, width in [(128, 256)] if quick else [(4096, 1024), (65536, 1024)]:
             shapes = [(rows, width), (rows, width), (1, width), (1,)]
             yield Case(

@@ -9,6 +9,7 @@
 #include "cpu/losses.h"
 #include "cpu/parallel.h"
 #include "cpu/products.h"
+#include "cpu/reconstruction.h"
 
 namespace py = pybind11;
 
@@ -80,6 +81,28 @@ PYBIND11_MODULE(_C, module) {
     const LossCall call{static_cast<DType>(dtype), {loss_tensor(logits, size, label, grad, incoming), {}}, 1, sign, false,
                         threads};
     run(size, [&] { loss_backward(call, nullptr, DType::f32); });
+  });
+
+  module.def("reconstruction_loss", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy, bool mean,
+                                       Address scale, int scale_dtype, Address loss, int loss_dtype, int threads) {
+    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, pointer(dx), pointer(dy), mean,
+                                  threads};
+    run(size, [&] {
+      reconstruction_loss(call, pointer(scale), static_cast<DType>(scale_dtype), pointer(loss),
+                          static_cast<DType>(loss_dtype));
+    });
+  });
+  module.def("reconstruction_terms", [](int dtype, Address x, Address y, int64_t size, Address terms, int threads) {
+    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, nullptr, nullptr, false, threads};
+    run(size, [&] { reconstruction_terms(call, pointer(terms)); });
+  });
+  module.def("reconstruction_backward", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy, bool mean,
+                                           Address incoming, Address scale, int scale_dtype, int threads) {
+    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, pointer(dx), pointer(dy), mean,
+                                  threads};
+    run(size, [&] {
+      reconstruction_backward(call, pointer(incoming), pointer(scale), static_cast<DType>(scale_dtype));
+    });
   });
 
   module.def("head_loss", [](int dtype, Address a, int64_t rows_a, double label_a, Address slopes_a, Address grad_a,

@@ -128,6 +128,17 @@ FASTGAN_HD A loss_slope(A t, A e, A label) {
 }
 
 template <class A>
+FASTGAN_HD A absolute(A d) {
+  return d < A(0) ? -d : d;
+}
+
+// The slope of |d|; zero at zero, and for nan, as PyTorch has it.
+template <class A>
+FASTGAN_HD A sign(A d) {
+  return static_cast<A>(d > A(0)) - static_cast<A>(d < A(0));
+}
+
+template <class A>
 FASTGAN_HD A leaky_relu(A z, A negative_slope) {
   return z > A(0) ? z : negative_slope * z;
 }

@@ -27,6 +27,9 @@ FASTGAN_HD double load_element(const void* from, DType dtype) {
   return 0;
 }
 
+// A factor that may be left out.
+FASTGAN_HD double load_scale(const void* scale, DType dtype) { return scale == nullptr ? 1.0 : load_element(scale, dtype); }
+
 FASTGAN_HD void store_element(void* to, DType dtype, double value) {
   switch (dtype) {
     case DType::f64: return store(static_cast<double*>(to), value);

@@ -14,6 +14,7 @@ from fastgan.ops import (
     generator_loss,
     linear_leaky_relu,
     mlp,
+    reconstruction_loss,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "mlp",
     "nn",
     "ops",
+    "reconstruction_loss",
     "use_backend",
 ]
 

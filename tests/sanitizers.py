@@ -13,7 +13,14 @@ COMPILER = shutil.which("g++")
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g"
 # Small shapes reach every path but threads: red zones lie around each tensor, whatever its size.
 SELECTION = "not 16383 and not 16385 and not 40000 and not 200"
-FILES = ["test_losses.py", "test_head.py", "test_layers.py", "test_extremes.py", "test_repeatability.py"]
+FILES = [
+    "test_losses.py",
+    "test_head.py",
+    "test_reconstruction.py",
+    "test_layers.py",
+    "test_extremes.py",
+    "test_repeatability.py",
+]
 
 
 def library(name: str) -> str | None:

@@ -51,6 +51,24 @@ def test_losses_are_float32(backend: Backend, dtype: torch.dtype, reduction: str
     torch.testing.assert_close(*grads, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_reconstructions_of_another_dtype_meet_in_float32(
+    backend: Backend, dtype: torch.dtype, reduction: str
+) -> None:
+    """Real samples stay float32 where an autoencoder computes in a half type."""
+    real = torch.randn(6, 5, device=backend.device)
+    output = torch.randn(6, 5, device=backend.device).to(dtype).requires_grad_()
+    with torch.autocast(backend.device, torch.bfloat16):
+        ours = fastgan.reconstruction_loss(real, output, reduction=reduction)
+        pytorch = F.l1_loss(output, real, reduction=reduction)
+    assert ours.dtype is pytorch.dtype is torch.float32
+    torch.testing.assert_close(ours, pytorch)
+    grads = [torch.autograd.grad(loss.sum(), output)[0] for loss in (ours, pytorch)]
+    assert grads[0].dtype is dtype
+    torch.testing.assert_close(*grads)
+
+
 def test_bias_of_another_dtype_is_cast(backend: Backend) -> None:
     input = torch.randn(2, 3, 4, 4).to(backend.device, torch.bfloat16)
     bias = torch.randn(3, device=backend.device, requires_grad=True)

@@ -10,7 +10,11 @@ import torch
 from backends import Backend
 
 import fastgan
-from fastgan.ops import discriminator_loss_value_and_grad, generator_loss_value_and_grad
+from fastgan.ops import (
+    discriminator_loss_value_and_grad,
+    generator_loss_value_and_grad,
+    reconstruction_loss_value_and_grad,
+)
 
 ONES = torch.ones(3, 3)
 INT, DOUBLE, META = ONES.long(), ONES.double(), ONES.to("meta")
@@ -81,6 +85,42 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: generator_loss_value_and_grad(ONES, scale=torch.ones((), device="meta")),
         ValueError,
         r"scale is on meta",
+    ),
+    "reconstruction shape": (
+        lambda: fastgan.reconstruction_loss(ONES, BIAS),
+        ValueError,
+        r"reconstruction has shape \(3,\) but input \(3, 3\); they must be the same",
+    ),
+    "reconstruction dtype": (
+        lambda: fastgan.reconstruction_loss(ONES, DOUBLE),
+        TypeError,
+        r"reconstruction is torch.float64 but input torch.float32",
+    ),
+    "reconstruction device": (
+        lambda: fastgan.reconstruction_loss(ONES, META),
+        ValueError,
+        r"reconstruction is on meta but input on cpu",
+    ),
+    "reconstruction None": (
+        lambda: fastgan.reconstruction_loss(ONES, None),
+        TypeError,
+        r"reconstruction .*NoneType",
+    ),
+    "reconstructed integers": (lambda: fastgan.reconstruction_loss(INT, INT), TypeError, r"input .*int64"),
+    "reconstruction reduction": (
+        lambda: fastgan.reconstruction_loss(ONES, ONES, reduction="max"),
+        ValueError,
+        r"reduction must be 'mean', 'sum' or 'none', but is 'max'",
+    ),
+    "reconstruction none with gradients": (
+        lambda: reconstruction_loss_value_and_grad(ONES, ONES, reduction="none"),
+        ValueError,
+        r"reduction must be 'mean' or 'sum'.*'none'",
+    ),
+    "reconstruction scale": (
+        lambda: reconstruction_loss_value_and_grad(ONES, ONES, scale=BIAS),
+        ValueError,
+        r"scale must be a scalar tensor, but has shape \(3,\)",
     ),
     "slope negative": (
         lambda: fastgan.bias_leaky_relu(ONES, negative_slope=-0.1),

@@ -21,6 +21,8 @@ OPERATIONS: dict[str, tuple[Operation, list[tuple[int, ...]]]] = {
     "discriminator_loss, one block": (fastgan.discriminator_loss, [(100,), (70,)]),
     "discriminator_loss": (fastgan.discriminator_loss, [(300_000,), (200_001,)]),
     "generator_loss": (fastgan.generator_loss, [(300_000,)]),
+    "reconstruction_loss, one block": (fastgan.reconstruction_loss, [(100,), (100,)]),
+    "reconstruction_loss": (fastgan.reconstruction_loss, [(300_001,), (300_001,)]),
     "discriminator_head_loss": (fastgan.discriminator_head_loss, [(3000, 96), (2000, 96), (1, 96), (1,)]),
     "bias_leaky_relu, rows": (fastgan.bias_leaky_relu, [(3000, 96), (96,)]),
     "bias_leaky_relu, planes": (fastgan.bias_leaky_relu, [(30, 24, 16, 16), (24,)]),

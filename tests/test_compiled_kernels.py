@@ -96,6 +96,8 @@ def everything(n):
     logits = torch.empty(n * 100), torch.empty(n * 90)
     backend.loss(logits, (1.0, 0.0), 1.0, True, torch.float32, True)
     backend.loss_backward(b[0].clone(), logits, (1.0, 0.0), 1.0, True)
+    backend.reconstruction_loss_and_grad(logits[0], logits[0], True, None, torch.float32, (False, True))
+    backend.reconstruction_loss_backward(b[0].clone(), x, x.clone(), True, (True, True))
     backend.head_loss((x, x), w[0].clone(), b[:1].clone(), (1.0, 0.0), 1.0, True, torch.float32, True, True)
 
 def compiled():

@@ -47,6 +47,13 @@ OPERATIONS: dict[str, Operation] = {
         )
         for reduction, saturating in product(("mean", "sum", "none"), (False, True))
     },
+    **{
+        f"reconstruction_loss-{reduction}": (
+            lambda v, d, reduction=reduction: fastgan.reconstruction_loss(v, d, reduction=reduction),
+            [(2, 3), (2, 3)],
+        )
+        for reduction in ("mean", "sum", "none")
+    },
     "bias_leaky_relu": (fastgan.bias_leaky_relu, [(2, 3, 2), (3,)]),
     "bias_leaky_relu-rows": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=-1), [(4, 3), (3,)]),
     "bias_leaky_relu-1d": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=0), [(3,), (3,)]),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from backends import Backend
 
-from fastgan.ops import generator_loss_value_and_grad
+from fastgan.ops import generator_loss_value_and_grad, reconstruction_loss_value_and_grad
 
 GIB = 1 << 30
 
@@ -21,8 +21,11 @@ def available_gib() -> float:
     return int(re.search(r"MemAvailable:\s+(\d+)", meminfo.read_text())[1]) * 1024 / GIB
 
 
+needs_memory = pytest.mark.skipif(available_gib() < 14, reason="needs 14 GiB of available memory")
+
+
 @pytest.mark.long
-@pytest.mark.skipif(available_gib() < 14, reason="needs 14 GiB of available memory")
+@needs_memory
 def test_more_than_2_to_the_31_elements(backend: Backend) -> None:
     if backend.name == "reference":
         pytest.skip("plain PyTorch in float32 needs 40 GiB")
@@ -39,3 +42,22 @@ def test_more_than_2_to_the_31_elements(backend: Backend) -> None:
     assert (grad[-(1 << 20) : -4] == -0.5).all()
     ends = -torch.sigmoid(-fake[-4:].float()).to(grad.dtype)
     torch.testing.assert_close(grad[-4:], ends)
+
+
+@pytest.mark.long
+@needs_memory
+def test_reconstructions_of_more_than_2_to_the_31_elements(backend: Backend) -> None:
+    if backend.name == "reference":
+        pytest.skip("plain PyTorch in float32 needs 40 GiB")
+    torch.set_num_threads(2)
+    size = 2**31 + 8
+    input = torch.ones((), dtype=torch.bfloat16, device=backend.device).expand(size).contiguous()
+    input[-2:] = torch.tensor([0.0, -1.0])
+    reconstruction = torch.zeros_like(input)
+    loss, _, grad = reconstruction_loss_value_and_grad(
+        input, reconstruction, reduction="sum", with_input_grad=False
+    )
+    assert loss.item() == pytest.approx(size - 1, rel=4e-3)
+    assert (grad[: 1 << 20] == -1).all()
+    assert (grad[-(1 << 20) : -2] == -1).all()
+    assert grad[-2:].tolist() == [0, 1]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from backends import BACKENDS, Backend
 from conftest import served_by
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracle import DTYPES, VIEWS, assert_as_exact, eager_discriminator_loss, evaluate
 from torch import Tensor
 
 import fastgan
-from fastgan.ops import bias_leaky_relu_reference, discriminator_loss_reference
+from fastgan.ops import (
+    bias_leaky_relu_reference,
+    discriminator_loss_reference,
+    reconstruction_loss_reference,
+)
 
 LIGHT = settings(max_examples=120, deadline=None, derandomize=True)
 backends = st.sampled_from([b for b in BACKENDS if b.why_not is None])
@@ -48,6 +52,30 @@ def test_discriminator_loss(
     exact = evaluate(
         lambda r, f: discriminator_loss_reference(r, f, **options), double, [c.double() for c in cotangents]
     )
+    for each in zip(ours, eager, exact, strict=True):
+        assert_as_exact(*each)
+
+
+@LIGHT
+@given(st.data(), backends, dtypes, st.sampled_from(["mean", "none"]))
+def test_reconstruction_loss(
+    data: st.DataObject, backend: Backend, dtype: torch.dtype, reduction: str
+) -> None:
+    input = data.draw(tensors(dtype, backend.device))
+    reconstruction = torch.tensor(data.draw(values), dtype=torch.float64).to(input) * input
+    inputs, double = [input, reconstruction], [input.double(), reconstruction.double()]
+    assume(reconstruction.isfinite().all())
+    cotangents = [torch.ones_like(input.sum() if reduction == "mean" else input)]
+
+    def reference(x: Tensor, y: Tensor) -> Tensor:
+        return reconstruction_loss_reference(x, y, reduction)
+
+    with served_by(backend):
+        ours = evaluate(
+            lambda x, y: fastgan.reconstruction_loss(x, y, reduction=reduction), inputs, cotangents
+        )
+    eager = evaluate(reference, inputs, cotangents)
+    exact = evaluate(reference, double, [c.double() for c in cotangents])
     for each in zip(ours, eager, exact, strict=True):
         assert_as_exact(*each)
 

@@ -54,6 +54,29 @@ def test_opcheck_logit_loss_backward(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dtype", "mean"), [*[(dtype, True) for dtype in DTYPES], (torch.float32, False)], ids=str
+)
+def test_opcheck_reconstruction_loss(backend: Backend, dtype: torch.dtype, mean: bool) -> None:
+    input, output = (sample(6, 4, backend=backend, dtype=dtype) for _ in range(2))
+    torch.library.opcheck(ops.reconstruction_loss.default, (input, output, mean, dtype))
+    torch.library.opcheck(ops.reconstruction_terms.default, (input, output))
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_opcheck_reconstruction_loss_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    input = view(torch.randn(6, 4, device=backend.device)).requires_grad_()
+    output = sample(6, 4, backend=backend)
+    torch.library.opcheck(ops.reconstruction_loss.default, (input, output, True, torch.float32))
+    torch.library.opcheck(ops.reconstruction_terms.default, (input, output))
+    call = input.detach(), output.detach()
+    for grad in (torch.ones((), device=backend.device), torch.ones_like(call[1])):
+        for needs in ((True, True), (False, True)):
+            torch.library.opcheck(
+                ops.reconstruction_loss_backward.default, (grad, *call, not grad.dim(), *needs)
+            )
+
+
+@pytest.mark.parametrize(
     ("dtype", "shape", "dim"),
     [
         *[(dtype, (2, 3, 4, 5), 1) for dtype in DTYPES],
@@ -101,7 +124,8 @@ def step(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, 
         real_logits, discriminator(fake), real_label=0.9, return_stats=True
     )
     terms = fastgan.generator_loss(real_logits, reduction="none")
-    return loss + terms.sum(), stats
+    distances = fastgan.reconstruction_loss(real, fake + real_logits, reduction="none")
+    return loss + terms.sum() + distances.sum() + fastgan.reconstruction_loss(real_logits, terms), stats
 
 
 def results(function: Callable[..., tuple[Tensor, ...]], discriminator: nn.Module, rows: int) -> list[Tensor]:

@@ -12,7 +12,7 @@ from oracle import DTYPES
 from torch import Tensor
 
 import fastgan
-from fastgan.ops import discriminator_loss_value_and_grad
+from fastgan.ops import discriminator_loss_value_and_grad, reconstruction_loss_value_and_grad
 
 SIZE = 3 * 16384 + 1  # four chunks: enough for threads to share
 
@@ -23,6 +23,15 @@ def losses(x: Tensor) -> list[Tensor]:
     terms = fastgan.generator_loss(leaf, reduction="none")
     grads = torch.autograd.grad([loss, terms.sum()], leaf)
     return [loss, stats, terms, *grads, *discriminator_loss_value_and_grad(x, x[::3])]
+
+
+def reconstructions(x: Tensor) -> list[Tensor]:
+    leaf, other = x.detach().requires_grad_(), x.detach().flip(0).requires_grad_()
+    loss = fastgan.reconstruction_loss(leaf, other)
+    terms = fastgan.reconstruction_loss(leaf, other, reduction="none")
+    grads = torch.autograd.grad([loss, terms.sum()], [leaf, other])
+    value, *at_once = reconstruction_loss_value_and_grad(x, x.flip(0))
+    return [loss, terms, *grads, value, *at_once]
 
 
 def rows(x: Tensor) -> list[Tensor]:
@@ -40,7 +49,7 @@ def layer(x: Tensor, dim: int) -> list[Tensor]:
     return [output, *torch.autograd.grad(output.square().sum(), [leaf, bias])]
 
 
-operations = pytest.mark.parametrize("operation", [losses, rows, planes])
+operations = pytest.mark.parametrize("operation", [losses, reconstructions, rows, planes])
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 

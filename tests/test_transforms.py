@@ -15,7 +15,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastgan
-from fastgan.ops import bias_leaky_relu_reference, linear_leaky_relu_reference, mlp_reference
+from fastgan.ops import (
+    bias_leaky_relu_reference,
+    linear_leaky_relu_reference,
+    mlp_reference,
+    reconstruction_loss_reference,
+)
 
 Function = Callable[..., Tensor]
 
@@ -33,6 +38,10 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
     "generator_loss": (
         lambda f, _: fastgan.generator_loss(f, reduction="none"),
         lambda f, _: eager_generator_loss(f, reduction="none"),
+    ),
+    "reconstruction_loss": (
+        lambda x, w: fastgan.reconstruction_loss(x, w, reduction="none"),
+        lambda x, w: reconstruction_loss_reference(x, w, reduction="none"),
     ),
     "bias_leaky_relu": (
         lambda x, w: fastgan.bias_leaky_relu(x, w[0]),
@@ -202,6 +211,7 @@ def test_negative_bit(backend: Backend, ours: Function, plain: Function) -> None
     [
         "discriminator_loss(zeros, zeros)",
         "generator_loss(zeros)",
+        "reconstruction_loss(zeros, zeros)",
         "bias_leaky_relu(zeros, zeros[0])",
         "linear_leaky_relu(zeros, zeros)",
         "mlp(zeros, [zeros, zeros], [None, None])",

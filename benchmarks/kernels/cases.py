@@ -120,6 +120,35 @@ CASES = [
         "loss terms backward",
         lambda d: backend.loss_terms_backward(_logits(d), _logits(d), 1.0, 1.0),
     ),
+    Case(
+        "reconstruction loss",
+        lambda d: backend.reconstruction_loss(_logits(d), _logits(d), True, d),
+    ),
+    Case(
+        "reconstruction loss, one block",
+        lambda d: backend.reconstruction_loss(_few(d), _few(d), True, d),
+    ),
+    Case(
+        "reconstruction loss and gradient",
+        lambda d: backend.reconstruction_loss_and_grad(_logits(d), _logits(d), True, None, d, (False, True)),
+    ),
+    Case(
+        "reconstruction loss and both gradients",
+        lambda d: backend.reconstruction_loss_and_grad(_logits(d), _logits(d), True, None, d, (True, True)),
+    ),
+    Case("reconstruction terms", lambda d: backend.reconstruction_terms(_logits(d), _logits(d))),
+    Case(
+        "reconstruction loss backward",
+        lambda d: backend.reconstruction_loss_backward(
+            _scalar(d), _logits(d), _logits(d), True, (True, True)
+        ),
+    ),
+    Case(
+        "reconstruction terms backward",
+        lambda d: backend.reconstruction_loss_backward(
+            _logits(d), _logits(d), _logits(d), False, (True, True)
+        ),
+    ),
     Case("bias + leaky ReLU, rows", lambda d: backend.bias_leaky_relu(_matrix(d), _empty(512)(d), 0.2, 1)),
     Case("bias + leaky ReLU, planes", lambda d: backend.bias_leaky_relu(_images(d), _empty(128)(d), 0.2, 1)),
     Case(

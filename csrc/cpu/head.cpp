@@ -70,7 +70,7 @@ void head_loss(const HeadCall& call, const void* scale, DType scale_dtype, void*
   const int64_t all = first + (call.tensors[1].rows + rows - 1) / rows;
   std::vector<LossSums> partials(static_cast<size_t>(all));
   std::vector<double> partial_sums(sums == nullptr ? 0 : static_cast<size_t>(all * size));
-  for_each_chunk(call, scale == nullptr ? 1.0 : load_element(scale, scale_dtype), [&](int64_t index, HeadChunk chunk) {
+  for_each_chunk(call, load_scale(scale, scale_dtype), [&](int64_t index, HeadChunk chunk) {
     if (sums != nullptr) chunk.sums = advance(partial_sums.data(), index * size, compute);
     partials[static_cast<size_t>(index)] = kernel(chunk);
   });

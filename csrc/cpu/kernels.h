@@ -26,6 +26,15 @@ struct LossChunk {
   void* output;          // terms or gradients, where the function writes any
 };
 
+// Samples x and their reconstructions y.
+struct ReconstructionChunk {
+  const void *x, *y;
+  int64_t size;
+  double scale;          // of gradients: 1/N, the incoming gradient
+  const void* incoming;  // an incoming gradient for each element, or null
+  void *dx, *dy;         // gradients, or null
+};
+
 // Rows of features, and the linear layer of one output that makes their logits.
 struct HeadChunk {
   const void* features;  // [rows, width]
@@ -64,6 +73,11 @@ struct KernelTable {
   void (*loss_grad[4])(const LossChunk&);
   LossSums (*loss_sum_and_grad[4])(const LossChunk&);  // with statistics
 
+  double (*reconstruction_sum[4])(const ReconstructionChunk&);  // of |x - y|
+  void (*reconstruction_terms[4])(const ReconstructionChunk&, void* terms);
+  void (*reconstruction_grad[4])(const ReconstructionChunk&);
+  double (*reconstruction_sum_and_grad[4])(const ReconstructionChunk&);
+
   LossSums (*head_rows[4])(const HeadChunk&);       // slopes and grad only where there are sums
   void (*head_grad_rows[4])(const HeadChunk&);      // grad = scale * slopes * weight
 
@@ -83,6 +97,9 @@ struct KernelTable {
 
 // Elements in a chunk: 64 KiB of floats, which stay in L2 while every function runs over them.
 constexpr int64_t kChunk = 16384;
+FASTGAN_HD int64_t chunks_of(int64_t size) { return (size + kChunk - 1) / kChunk; }
+// Sums that a chunk keeps side by side: the loop over them is the one that vectorizes.
+constexpr int64_t kLanes = 64;
 // Blocks of a product: a panel of B [kDepthBlock, up to kProductPanel] in L1, A [kRowBlock, kDepthBlock] in L2.
 constexpr int64_t kProductPanel = 32;
 constexpr int64_t kDepthBlock = 256;

@@ -9,7 +9,6 @@
 namespace fastgan {
 namespace {
 
-constexpr int64_t kLanes = 64;
 constexpr int64_t kRows = 16;  // (1 + e) <= 2, so the product stays under 2^16
 
 template <class A>

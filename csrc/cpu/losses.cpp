@@ -11,8 +11,6 @@
 namespace fastgan {
 namespace {
 
-int64_t chunks_of(int64_t size) { return (size + kChunk - 1) / kChunk; }
-
 // Calls visit(index, chunk) for every chunk of every tensor; indices run through both.
 template <class Visit>
 void for_each_chunk(const LossCall& call, double scalar, const Visit& visit) {
@@ -48,8 +46,6 @@ void reduce(const LossCall& call, double scalar, LossSums (*kernel)(const LossCh
              loss_dtype, stats);
 }
 
-double scalar_or_one(const void* scalar, DType dtype) { return scalar == nullptr ? 1.0 : load_element(scalar, dtype); }
-
 }  // namespace
 
 void write_loss(const LossSums* partials, int64_t first, int64_t all, int64_t size_first, int64_t size_second, int count,
@@ -83,13 +79,13 @@ void loss_terms(const LossCall& call) {
 
 void loss_backward(const LossCall& call, const void* incoming, DType incoming_dtype) {
   const auto kernel = kernels().loss_grad[static_cast<int>(call.dtype)];
-  for_each_chunk(call, scalar_or_one(incoming, incoming_dtype),
+  for_each_chunk(call, load_scale(incoming, incoming_dtype),
                  [kernel](int64_t, const LossChunk& chunk) { kernel(chunk); });
 }
 
 void loss_forward_backward(const LossCall& call, const void* incoming, DType incoming_dtype, void* loss,
                            DType loss_dtype, float* stats) {
-  reduce(call, scalar_or_one(incoming, incoming_dtype), kernels().loss_sum_and_grad[static_cast<int>(call.dtype)], loss,
+  reduce(call, load_scale(incoming, incoming_dtype), kernels().loss_sum_and_grad[static_cast<int>(call.dtype)], loss,
          loss_dtype, stats);
 }
 

@@ -9,6 +9,7 @@
 #include "device.h"
 #include "head.h"
 #include "losses.h"
+#include "reconstruction.h"
 
 namespace py = pybind11;
 
@@ -64,6 +65,26 @@ PYBIND11_MODULE(_cuda, module) {
     const LossCall call{static_cast<DType>(dtype), {{pointer(logits), size, label, pointer(incoming), pointer(result)}, {}},
                         1, sign, false, stream(on)};
     check(incoming == 0 ? loss_terms(call) : loss_backward(call, nullptr, DType::f32));
+  });
+
+  module.def("reconstruction_loss", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy, bool mean,
+                                       Address scale, int scale_dtype, Address loss, int loss_dtype, Address partials,
+                                       Address counter, Address on) {
+    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, pointer(dx), pointer(dy), mean,
+                                  stream(on)};
+    check(reconstruction_loss(call, {pointer(partials), counters(counter)}, pointer(scale),
+                              static_cast<DType>(scale_dtype), pointer(loss), static_cast<DType>(loss_dtype)));
+  });
+  module.def("reconstruction_terms", [](int dtype, Address x, Address y, int64_t size, Address terms, Address on) {
+    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, nullptr, nullptr, false,
+                                  stream(on)};
+    check(reconstruction_terms(call, pointer(terms)));
+  });
+  module.def("reconstruction_backward", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy, bool mean,
+                                           Address incoming, Address scale, int scale_dtype, Address on) {
+    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, pointer(dx), pointer(dy), mean,
+                                  stream(on)};
+    check(reconstruction_backward(call, pointer(incoming), pointer(scale), static_cast<DType>(scale_dtype)));
   });
 
   module.def("head_workspace", [](int dtype, int64_t rows_a, int64_t rows_b, int64_t width) {

@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) 
   const int64_t start = (blockIdx.x - (is_first ? 0 : a.tensors[0].blocks)) * a.span;
   const int64_t stop = start + a.span < tensor.rows ? start + a.span : tensor.rows;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const double scale = a.scale == nullptr ? a.sign : a.sign * load_element(a.scale, a.scale_dtype);
+  const double scale = a.sign * load_scale(a.scale, a.scale_dtype);
   const A factor = static_cast<A>(a.mean ? scale / static_cast<double>(tensor.rows) : scale);
   const A label = static_cast<A>(tensor.label), bias = a.bias == nullptr ? A(0) : load(*a.bias);
   A loss = 0, sigmoids = 0, saturations = 0, slope_sum = 0;  // of the rows of this warp, in its first lane

@@ -109,7 +109,7 @@ struct LossArgs {
 // What multiplies the terms or gradients of a tensor.
 template <class T>
 __device__ compute_t<T> factor(const LossArgs<T>& a, int64_t size) {
-  const double scale = a.scale == nullptr ? a.sign : a.sign * load_element(a.scale, a.scale_dtype);
+  const double scale = a.sign * load_scale(a.scale, a.scale_dtype);
   return static_cast<compute_t<T>>(a.mean ? scale / static_cast<double>(size) : scale);
 }
 

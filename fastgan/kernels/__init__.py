@@ -72,6 +72,30 @@ class Backend(Protocol):
 
     def loss_terms_backward(self, grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor: ...
 
+    def reconstruction_loss(
+        self, input: Tensor, reconstruction: Tensor, mean: bool, loss_dtype: torch.dtype
+    ) -> Tensor:
+        """Sum or mean of ``|input - reconstruction|``, of one shape: a scalar of ``loss_dtype``."""
+
+    def reconstruction_loss_backward(
+        self, grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, needs: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Both gradients, each where needed; ``grad`` is a scalar, or of each of the terms."""
+
+    def reconstruction_loss_and_grad(
+        self,
+        input: Tensor,
+        reconstruction: Tensor,
+        mean: bool,
+        scale: Tensor | None,
+        loss_dtype: torch.dtype,
+        needs: tuple[bool, bool],
+    ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
+        """Loss and ``scale`` times its gradients, each where needed, in one pass."""
+
+    def reconstruction_terms(self, input: Tensor, reconstruction: Tensor) -> Tensor:
+        """``|input - reconstruction|``, unreduced."""
+
     def head_loss(
         self,
         features: tuple[Tensor, ...],

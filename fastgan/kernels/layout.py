@@ -1,8 +1,26 @@
-"""How a tensor with a channel dimension lies in memory."""
+"""How tensors lie in memory."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+
+def same_size(tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor, which a kernel reads beside another, element by element."""
+    if tensor.numel() != like.numel():
+        raise ValueError(f"a tensor has {tensor.numel()} elements where {like.numel()} belong")
+    return tensor
+
+
+def room_for(like: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Tensor | None]:
+    """Two gradients as large as a tensor, each where it is needed."""
+    return torch.empty_like(like) if needs[0] else None, torch.empty_like(like) if needs[1] else None
+
+
+def address_or_null(tensor: Tensor | None) -> int:
+    """Of an output that was allocated for this call, if it was."""
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 def channel_layout(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, int], bool]:

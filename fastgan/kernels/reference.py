@@ -87,6 +87,40 @@ def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float)
     return (_computed(grad) * _slope(logits, label, sign)).to(logits.dtype)
 
 
+def _difference(input: Tensor, reconstruction: Tensor) -> Tensor:
+    return _computed(input) - _computed(reconstruction)
+
+
+def reconstruction_loss(input: Tensor, reconstruction: Tensor, mean: bool, loss_dtype: torch.dtype) -> Tensor:
+    terms = _difference(input, reconstruction).abs()
+    return (terms.mean() if mean else terms.sum()).to(loss_dtype)
+
+
+def reconstruction_loss_backward(
+    grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, needs: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    scale = 1 / input.numel() if mean and input.numel() else 1.0
+    slope = _computed(grad) * scale * torch.sign(_difference(input, reconstruction))
+    return slope.to(input.dtype) if needs[0] else None, (-slope).to(input.dtype) if needs[1] else None
+
+
+def reconstruction_loss_and_grad(
+    input: Tensor,
+    reconstruction: Tensor,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+    needs: tuple[bool, bool],
+) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
+    loss = reconstruction_loss(input, reconstruction, mean, loss_dtype)
+    grad = input.new_ones((), dtype=torch.float32) if scale is None else scale
+    return loss, reconstruction_loss_backward(grad, input, reconstruction, mean, needs)
+
+
+def reconstruction_terms(input: Tensor, reconstruction: Tensor) -> Tensor:
+    return _difference(input, reconstruction).abs().to(input.dtype)
+
+
 def _along(bias: Tensor, dim: int, like: Tensor) -> Tensor:
     return bias.view([-1 if i == dim else 1 for i in range(like.dim())])
 

@@ -20,6 +20,11 @@ from fastgan.ops.generator_loss import (
 from fastgan.ops.linear_leaky_relu import linear_leaky_relu, linear_leaky_relu_reference
 from fastgan.ops.mlp import mlp, mlp_reference
 from fastgan.ops.mlp_for_two import MLPForTwo
+from fastgan.ops.reconstruction_loss import (
+    reconstruction_loss,
+    reconstruction_loss_reference,
+    reconstruction_loss_value_and_grad,
+)
 
 __all__ = [
     "MLPForTwo",
@@ -38,4 +43,7 @@ __all__ = [
     "linear_leaky_relu_reference",
     "mlp",
     "mlp_reference",
+    "reconstruction_loss",
+    "reconstruction_loss_reference",
+    "reconstruction_loss_value_and_grad",
 ]

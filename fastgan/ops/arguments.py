@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+HALVES = (torch.float16, torch.bfloat16)
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -39,6 +40,15 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', but is {reduction!r}")
 
 
+def check_reduced(reduction: str) -> None:
+    """For operations that give the loss with its gradient."""
+    check_reduction(reduction)
+    if reduction == "none":
+        raise ValueError(
+            "reduction must be 'mean' or 'sum' where value and gradient come together, but is 'none'"
+        )
+
+
 def check_negative_slope(negative_slope: float) -> None:
     """The kernels read the slope from the sign of the output, which a negative slope would lose."""
     if not 0.0 <= negative_slope < float("inf"):
@@ -52,7 +62,9 @@ def check_scale(scale: Tensor | None, like: Tensor) -> None:
     if scale.numel() != 1:
         raise ValueError(f"scale must be a scalar tensor, but has shape {tuple(scale.shape)}")
     if scale.device != like.device:
-        raise ValueError(f"scale is on {scale.device} but the logits on {like.device}; move it with .to(...)")
+        raise ValueError(
+            f"scale is on {scale.device} but the other arguments on {like.device}; move it with .to(...)"
+        )
 
 
 def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bias") -> None:

@@ -91,7 +91,6 @@ def generator_loss_value_and_grad(
         ``(loss, grad_fake, stats)``; the gradient has the shape and dtype of the logits.
     """
     check_tensor(fake_logits, "fake_logits")
-    check_reduction(reduction)
     label, sign = _SATURATING if saturating else _NON_SATURATING
     loss, (grad,), stats = loss_and_grad((fake_logits,), (label,), sign, reduction, scale)
     return loss, grad, stats

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import Backend, Labels, Logits, choose, reference
-from fastgan.ops.arguments import check_scale
+from fastgan.ops.arguments import HALVES, check_reduced, check_scale
 from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
-
-_HALF = (torch.float16, torch.bfloat16)
 
 
 def reduced_loss(
@@ -50,10 +48,7 @@ def loss_and_grad(
     logits: Logits, labels: Labels, sign: float, reduction: str, scale: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
     """Loss, ``scale`` times its gradients, and statistics, outside autograd."""
-    if reduction == "none":
-        raise ValueError(
-            "reduction must be 'mean' or 'sum' where value and gradient come together, but is 'none'"
-        )
+    check_reduced(reduction)
     check_scale(scale, logits[0])
     path = route(*logits, scale)
     scale = None if scale is None else scale.reshape(())
@@ -67,7 +62,7 @@ def loss_and_grad(
 def dtype_of_loss(logits: Tensor) -> torch.dtype:
     """Under autocast a loss is float32, as BCE-with-logits is."""
     dtype = logits.dtype
-    if dtype in _HALF and autocast_dtype(logits) is not None:
+    if dtype in HALVES and autocast_dtype(logits) is not None:
         return torch.float32
     return dtype
 

@@ -24,6 +24,10 @@ _SCHEMAS = (
     "logit_loss_backward(Tensor grad, Tensor[] logits, float[] labels, float sign, bool mean) -> Tensor[]",
     "logit_loss_terms(Tensor logits, float label, float sign) -> Tensor",
     "logit_loss_terms_backward(Tensor grad, Tensor logits, float label, float sign) -> Tensor",
+    "reconstruction_loss(Tensor input, Tensor reconstruction, bool mean, ScalarType loss_dtype) -> Tensor",
+    "reconstruction_loss_backward(Tensor grad, Tensor input, Tensor reconstruction, bool mean, "
+    "bool with_input, bool with_reconstruction) -> (Tensor, Tensor)",
+    "reconstruction_terms(Tensor input, Tensor reconstruction) -> Tensor",
     "bias_leaky_relu(Tensor input, Tensor? bias, float negative_slope, int dim) -> Tensor",
     "bias_leaky_relu_backward(Tensor grad, Tensor output, float negative_slope, int dim, bool with_bias) "
     "-> (Tensor, Tensor)",
@@ -136,6 +140,66 @@ def _terms_grad(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 _differentiate("logit_loss", _loss_grad, _save_loss)
 _differentiate("logit_loss_terms", _terms_grad, _save_terms)
+
+
+def _reconstruction_loss(
+    input: Tensor, reconstruction: Tensor, mean: bool, loss_dtype: torch.dtype
+) -> Tensor:
+    return choose(input).reconstruction_loss(input, reconstruction, mean, loss_dtype)
+
+
+def _reconstruction_loss_fake(
+    input: Tensor, reconstruction: Tensor, mean: bool, loss_dtype: torch.dtype
+) -> Tensor:
+    return input.new_empty((), dtype=loss_dtype)
+
+
+def _reconstruction_loss_backward(
+    grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, *needs: bool
+) -> tuple[Tensor, ...]:
+    grads = choose(input).reconstruction_loss_backward(
+        grad, input, reconstruction, mean, (needs[0], needs[1])
+    )
+    return tuple(input.new_empty(0) if each is None else each.contiguous() for each in grads)
+
+
+def _reconstruction_loss_backward_fake(
+    grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, *needs: bool
+) -> tuple[Tensor, ...]:
+    return tuple(input.new_empty(input.shape if needed else 0) for needed in needs)
+
+
+def _reconstruction_terms(input: Tensor, reconstruction: Tensor) -> Tensor:
+    return choose(input).reconstruction_terms(input, reconstruction).contiguous()
+
+
+_register("reconstruction_loss", _reconstruction_loss, _reconstruction_loss_fake)
+_register("reconstruction_loss_backward", _reconstruction_loss_backward, _reconstruction_loss_backward_fake)
+_register("reconstruction_terms", _reconstruction_terms, lambda input, _: _contiguous_like(input))
+
+
+def _save_reconstruction(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    input, reconstruction, *reduced = inputs
+    ctx.mean = bool(reduced) and reduced[0]
+    ctx.save_for_backward(input, reconstruction)
+
+
+def _reconstruction_grads(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    input, reconstruction = ctx.saved_tensors
+    call = grad, input, reconstruction, ctx.mean
+    needs = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+    if torch.is_grad_enabled():
+        return reference.reconstruction_loss_backward(*call, needs)
+    grads = _ops.reconstruction_loss_backward(*call, *needs)
+    return grads[0] if needs[0] else None, grads[1] if needs[1] else None
+
+
+_differentiate(
+    "reconstruction_loss",
+    lambda ctx, grad: (*_reconstruction_grads(ctx, grad), None, None),
+    _save_reconstruction,
+)
+_differentiate("reconstruction_terms", _reconstruction_grads, _save_reconstruction)
 
 
 # --- layers

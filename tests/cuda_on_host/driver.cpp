@@ -7,6 +7,7 @@
 #include "../../csrc/cuda/bias_leaky_relu.h"
 #include "../../csrc/cuda/head.h"
 #include "../../csrc/cuda/losses.h"
+#include "../../csrc/cuda/reconstruction.h"
 
 using namespace fastgan;
 using namespace fastgan::cuda;
@@ -89,6 +90,34 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
     near(terms.get(i), label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i)), dtype, "its terms");
 }
 
+void reconstruction(DType dtype, int64_t n) {
+  Array x(dtype, n, 10), y(dtype, n, 11), dx(dtype, n), dy(dtype, n), terms(dtype, n), incoming(dtype, n, 12);
+  Array loss(computed(dtype), 1), partials(DType::f64, kWorkspaceBytes / 8), counter(DType::f32, 1);
+  const Workspace workspace{partials.data, static_cast<unsigned*>(counter.data)};
+  const auto call = [&](void* of_x, void* of_y, bool mean) {
+    return ReconstructionCall{dtype, x.data, y.data, n, of_x, of_y, mean, nullptr};
+  };
+  double exact = 0;
+  for (int64_t i = 0; i < n; ++i) exact += fabs(x.get(i) - y.get(i)) / static_cast<double>(n);
+  for (const auto& each : {call(nullptr, nullptr, true), call(nullptr, dy.data, true), call(dx.data, dy.data, true)}) {
+    launched(reconstruction_loss(each, workspace, nullptr, DType::f32, loss.data, loss.dtype));
+    launched(cudaDeviceSynchronize());
+    near(loss.get(0), exact, dtype, "reconstruction loss");
+  }
+  const auto slope = [&](int64_t i) { return x.get(i) > y.get(i) ? 1.0 : x.get(i) < y.get(i) ? -1.0 : 0.0; };
+  for (int64_t i = 0; i < n; ++i) {
+    near(dx.get(i) * static_cast<double>(n), slope(i), dtype, "its gradient");
+    near(dy.get(i), -dx.get(i), dtype, "its gradient for the reconstruction");
+  }
+  launched(reconstruction_terms(call(nullptr, nullptr, false), terms.data));
+  launched(reconstruction_backward(call(dx.data, nullptr, false), incoming.data, loss.data, loss.dtype));
+  launched(cudaDeviceSynchronize());
+  for (int64_t i = 0; i < n; ++i) {
+    near(terms.get(i), fabs(x.get(i) - y.get(i)), dtype, "its terms");
+    near(dx.get(i), loss.get(0) * incoming.get(i) * slope(i), dtype, "its backward pass");
+  }
+}
+
 void layer(DType dtype, int64_t outer, int64_t channels, int64_t inner) {
   const LayerShape shape{dtype, outer, channels, inner, 0.2, nullptr};
   const int64_t size = outer * channels * inner;
@@ -162,6 +191,8 @@ int main() {
   for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16}) {
     losses(dtype, 1, 3, 1.0);
     losses(dtype, 9001, 4003, 0.9);
+    reconstruction(dtype, 3);
+    reconstruction(dtype, 9001);
     layer(dtype, 70, 24, 1);
     layer(dtype, 33, 5, 1);
     layer(dtype, 6, 5, 48);

@@ -13,6 +13,12 @@ from fastgan.kernels.cuda.layers import (
 )
 from fastgan.kernels.cuda.losses import loss, loss_and_grad, loss_backward, loss_terms, loss_terms_backward
 from fastgan.kernels.cuda.pointers import why_not
+from fastgan.kernels.cuda.reconstruction import (
+    reconstruction_loss,
+    reconstruction_loss_and_grad,
+    reconstruction_loss_backward,
+    reconstruction_terms,
+)
 
 __all__ = [
     "bias_leaky_relu",
@@ -30,6 +36,10 @@ __all__ = [
     "loss_backward",
     "loss_terms",
     "loss_terms_backward",
+    "reconstruction_loss",
+    "reconstruction_loss_and_grad",
+    "reconstruction_loss_backward",
+    "reconstruction_terms",
     "wgrad",
     "why_not",
 ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, scalar, stream
+from fastgan.kernels.layout import same_size
 
 Logits = tuple[Tensor, ...]
 
@@ -100,9 +101,7 @@ def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
 
 @guarded
 def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
-    if grad.numel() != logits.numel():
-        raise ValueError(f"a gradient has {grad.numel()} elements where {logits.numel()} belong")
-    return _terms(logits.contiguous(), label, sign, grad.contiguous())
+    return _terms(logits.contiguous(), label, sign, same_size(grad, logits).contiguous())
 
 
 def _terms(logits: Tensor, label: float, sign: float, incoming: Tensor | None) -> Tensor:

@@ -19,6 +19,12 @@ from fastgan.kernels.extension.losses import (
     loss_terms_backward,
 )
 from fastgan.kernels.extension.pointers import _C, instruction_set, why_not
+from fastgan.kernels.extension.reconstruction import (
+    reconstruction_loss,
+    reconstruction_loss_and_grad,
+    reconstruction_loss_backward,
+    reconstruction_terms,
+)
 
 __all__ = [
     "_C",
@@ -38,6 +44,10 @@ __all__ = [
     "loss_backward",
     "loss_terms",
     "loss_terms_backward",
+    "reconstruction_loss",
+    "reconstruction_loss_and_grad",
+    "reconstruction_loss_backward",
+    "reconstruction_terms",
     "wgrad",
     "why_not",
 ]

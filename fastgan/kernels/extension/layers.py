@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.extension import products
-from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, same_size
+from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address
 from fastgan.kernels.extension.products import Product
-from fastgan.kernels.layout import channel_layout
+from fastgan.kernels.layout import channel_layout, same_size
 
 
 def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, same_size, scalar
+from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
+from fastgan.kernels.layout import same_size
 
 _NO_TENSOR = (0, 0, 0.0)  # address, size, label of an absent second tensor; then its gradient
 _NO_TENSOR_GRAD = (0, 0, 0.0, 0)

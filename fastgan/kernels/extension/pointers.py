@@ -22,7 +22,7 @@ except ImportError as error:
         "and run `pip install --force-reinstall --no-deps fastgan`"
     )
 
-__all__ = ["CPU", "DTYPES", "_C", "address", "instruction_set", "same_size", "scalar", "why_not"]
+__all__ = ["CPU", "DTYPES", "_C", "address", "instruction_set", "scalar", "why_not"]
 
 DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}  # csrc/cpu/types.h
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -52,12 +52,6 @@ def address(tensor: Tensor, dtype: torch.dtype) -> int:
             f"{tensor.dtype} on {tensor.device} with strides {tuple(tensor.stride())}"
         )
     return tensor.data_ptr()
-
-
-def same_size(tensor: Tensor, like: Tensor) -> Tensor:
-    if tensor.numel() != like.numel():
-        raise ValueError(f"a gradient has {tensor.numel()} elements where {like.numel()} belong")
-    return tensor
 
 
 def scalar(scalar: Tensor) -> tuple[int, int]:

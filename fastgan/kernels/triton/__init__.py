@@ -15,6 +15,12 @@ from fastgan.kernels.triton.layers import (
     wgrad,
 )
 from fastgan.kernels.triton.losses import loss, loss_and_grad, loss_backward, loss_terms, loss_terms_backward
+from fastgan.kernels.triton.reconstruction import (
+    reconstruction_loss,
+    reconstruction_loss_and_grad,
+    reconstruction_loss_backward,
+    reconstruction_terms,
+)
 
 __all__ = [
     "bias_leaky_relu",
@@ -32,6 +38,10 @@ __all__ = [
     "loss_backward",
     "loss_terms",
     "loss_terms_backward",
+    "reconstruction_loss",
+    "reconstruction_loss_and_grad",
+    "reconstruction_loss_backward",
+    "reconstruction_terms",
     "wgrad",
     "why_not",
 ]

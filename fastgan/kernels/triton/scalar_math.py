@@ -135,6 +135,12 @@ def saturated(t):
 
 
 @triton.jit
+def sign(d):
+    """The slope of |d|; zero at zero, and for nan, as PyTorch has it."""
+    return tl.where(d > 0, 1.0, tl.where(d < 0, -1.0, 0.0))
+
+
+@triton.jit
 def leaky_relu(z, negative_slope):
     return tl.where(z > 0, z, negative_slope * z)
 

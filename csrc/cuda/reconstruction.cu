@@ -1,0 +1,167 @@
+// Ranges, tiles and the order of sums: as in losses.cu, a block sums one range, and the block that arrives last adds
+// the ranges up. Both inputs are read once, and each gradient that is wanted is written in the same pass.
+#include "reconstruction.h"
+
+#include "reduce.cuh"
+
+namespace fastgan::cuda {
+namespace {
+
+constexpr int kRows = 4;  // of a tile: eight loads of 16 bytes at a time
+
+template <class T>
+constexpr int64_t kTile = int64_t{kRows} * kThreads * kVector<T>;
+
+template <class T>
+struct ReconstructionArgs {
+  const T *x, *y, *incoming;
+  T *dx, *dy, *terms;
+  int64_t size, span;  // elements, of all and of a block
+  bool aligned, mean;
+  const void* scale;
+  DType scale_dtype;
+  void* loss;
+  DType loss_dtype;
+  compute_t<T>* partials;  // [blocks]
+  unsigned* counter;
+};
+
+template <class T>
+__device__ compute_t<T> factor(const ReconstructionArgs<T>& a) {
+  const double scale = load_scale(a.scale, a.scale_dtype);
+  return static_cast<compute_t<T>>(a.mean ? scale / static_cast<double>(a.size) : scale);
+}
+
+// kWidth elements from `at` on: the sum of |x - y|; terms, or gradients times scale, where there is room for them.
+template <class T, int kWidth, bool kGrad>
+__device__ compute_t<T> visit(const ReconstructionArgs<T>& a, int64_t at, compute_t<T> scale) {
+  using A = compute_t<T>;
+  const auto x = load_vector<T, kWidth>(a.x + at, a.aligned), y = load_vector<T, kWidth>(a.y + at, a.aligned);
+  Vector<T, kWidth> incoming, dx, dy;
+  if (kGrad && a.incoming != nullptr) incoming = load_vector<T, kWidth>(a.incoming + at, a.aligned);
+  A sum = 0;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) {
+    const A d = load(x.at[i]) - load(y.at[i]);
+    sum += absolute(d);
+    if (kGrad) {
+      const A slope = (a.incoming != nullptr ? scale * load(incoming.at[i]) : scale) * sign(d);
+      store(&dx.at[i], slope);
+      store(&dy.at[i], -slope);
+    } else if (a.terms != nullptr) {
+      store(&dx.at[i], absolute(d));
+    }
+  }
+  if (kGrad && a.dx != nullptr) store_vector<T, kWidth>(a.dx + at, dx, a.aligned);
+  if (kGrad && a.dy != nullptr) store_vector<T, kWidth>(a.dy + at, dy, a.aligned);
+  if (!kGrad && a.terms != nullptr) store_vector<T, kWidth>(a.terms + at, dx, a.aligned);
+  return sum;
+}
+
+template <class T, bool kGrad>
+__device__ compute_t<T> visit_range(const ReconstructionArgs<T>& a) {
+  constexpr int V = kVector<T>;
+  const compute_t<T> scale = kGrad ? factor(a) : compute_t<T>(1);
+  const int64_t start = static_cast<int64_t>(blockIdx.x) * a.span;
+  const int64_t stop = start + a.span < a.size ? start + a.span : a.size;
+  compute_t<T> sum = 0;
+  int64_t tile = start;
+  for (; tile + kTile<T> <= stop; tile += kTile<T>)
+#pragma unroll
+    for (int row = 0; row < kRows; ++row)
+      sum += visit<T, V, kGrad>(a, tile + (row * kThreads + static_cast<int>(threadIdx.x)) * V, scale);
+#pragma unroll 1
+  for (int64_t at = tile + threadIdx.x; at < stop; at += kThreads) sum += visit<T, 1, kGrad>(a, at, scale);
+  return sum;
+}
+
+template <class T>
+__device__ void finish(const ReconstructionArgs<T>& a) {
+  using A = compute_t<T>;
+  const A total = sum_in_order(a.partials, static_cast<int64_t>(gridDim.x));
+  // the mean of nothing is nan, as in PyTorch
+  if (threadIdx.x == 0)
+    store_element(a.loss, a.loss_dtype, static_cast<double>(a.mean ? total / static_cast<A>(a.size) : total));
+}
+
+template <class T, bool kGrad>
+__global__ void __launch_bounds__(kThreads) reconstruction_kernel(const ReconstructionArgs<T> a) {
+  const auto sum = block_sum(visit_range<T, kGrad>(a));
+  if (threadIdx.x == 0) a.partials[blockIdx.x] = sum;
+  if (is_last_of(gridDim.x, a.counter)) finish(a);
+}
+
+template <class T, bool kGrad>
+__global__ void __launch_bounds__(kThreads) reconstruction_each_kernel(const ReconstructionArgs<T> a) {
+  visit_range<T, kGrad>(a);
+}
+
+template <class T>
+ReconstructionArgs<T> arguments(const ReconstructionCall& call, const void* incoming, void* terms, int64_t most_ranges) {
+  ReconstructionArgs<T> a{};
+  a.x = static_cast<const T*>(call.x);
+  a.y = static_cast<const T*>(call.y);
+  a.incoming = static_cast<const T*>(incoming);
+  a.dx = static_cast<T*>(call.dx);
+  a.dy = static_cast<T*>(call.dy);
+  a.terms = static_cast<T*>(terms);
+  a.size = call.size;
+  a.span = ceil_div(ceil_div(call.size, most_ranges), kTile<T>) * kTile<T>;
+  a.mean = call.mean;
+  a.aligned = true;
+  for (const void* each : {call.x, call.y, incoming, static_cast<const void*>(call.dx), static_cast<const void*>(call.dy),
+                           static_cast<const void*>(terms)})
+    a.aligned = a.aligned && is_aligned(each);
+  return a;
+}
+
+template <class T>
+cudaError_t loss_of(const ReconstructionCall& call, Workspace workspace, const void* scale, DType scale_dtype, void* loss,
+                    DType loss_dtype) {
+  ReconstructionArgs<T> a = arguments<T>(call, nullptr, nullptr, kMaxRanges);
+  a.scale = scale;
+  a.scale_dtype = scale_dtype;
+  a.loss = loss;
+  a.loss_dtype = loss_dtype;
+  a.partials = static_cast<compute_t<T>*>(workspace.partials);
+  a.counter = workspace.counters;
+  const int64_t blocks = call.size == 0 ? 1 : ceil_div(call.size, a.span);  // an empty input has a loss too
+  if (call.dx != nullptr || call.dy != nullptr)
+    FASTGAN_LAUNCH((reconstruction_kernel<T, true>), blocks, call.stream, a);
+  else
+    FASTGAN_LAUNCH((reconstruction_kernel<T, false>), blocks, call.stream, a);
+  return cudaGetLastError();
+}
+
+template <class T, bool kGrad>
+cudaError_t each(const ReconstructionCall& call, const void* incoming, void* terms, const void* scale,
+                 DType scale_dtype) {
+  ReconstructionArgs<T> a = arguments<T>(call, incoming, terms, int64_t{1} << 30);
+  a.scale = scale;
+  a.scale_dtype = scale_dtype;
+  if (call.size == 0) return cudaSuccess;
+  FASTGAN_LAUNCH((reconstruction_each_kernel<T, kGrad>), ceil_div(call.size, a.span), call.stream, a);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+cudaError_t reconstruction_loss(const ReconstructionCall& call, Workspace workspace, const void* scale,
+                                DType scale_dtype, void* loss, DType loss_dtype) {
+  return with_type(call.dtype, [&](auto zero) {
+    return loss_of<decltype(zero)>(call, workspace, scale, scale_dtype, loss, loss_dtype);
+  });
+}
+
+cudaError_t reconstruction_terms(const ReconstructionCall& call, void* terms) {
+  return with_type(call.dtype,
+                   [&](auto zero) { return each<decltype(zero), false>(call, nullptr, terms, nullptr, DType::f32); });
+}
+
+cudaError_t reconstruction_backward(const ReconstructionCall& call, const void* incoming, const void* scale,
+                                    DType scale_dtype) {
+  return with_type(call.dtype,
+                   [&](auto zero) { return each<decltype(zero), true>(call, incoming, nullptr, scale, scale_dtype); });
+}
+
+}  // namespace fastgan::cuda

@@ -1,0 +1,167 @@
+"""The L1 reconstruction loss of an autoencoder, such as BEGAN's discriminator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels import Backend, choose, reference
+from fastgan.ops.arguments import (
+    HALVES,
+    check_like,
+    check_reduced,
+    check_reduction,
+    check_scale,
+    check_tensor,
+)
+from fastgan.ops.logit_loss import dtype_of_loss
+from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
+
+
+def reconstruction_loss(input: Tensor, reconstruction: Tensor, *, reduction: str = "mean") -> Tensor:
+    r"""The L1 distance of samples v from what an autoencoder makes of them, :math:`|v - D(v)|`.
+
+    The gradient of each element is the sign of v - D(v), and its negative for D(v); zero at a tie, as that
+    of PyTorch's ``abs``. Both are written in one pass, each only where it is needed. (Berthelot et al. 2017,
+    section 3.1 with eta = 1; arXiv:1703.10717. Theirs is a norm a sample; the mean is over all elements.)
+
+    Args:
+        input: v, any shape and strides, float64, float32, float16 or bfloat16.
+        reconstruction: D(v), of the same shape, dtype and device; under autocast a half type may meet
+            float32, and is taken to it.
+        reduction: "mean" or "sum" over all elements, or "none".
+
+    Returns:
+        A scalar of the inputs' dtype (float32 under autocast), or the terms for "none".
+
+    Raises:
+        TypeError: an argument is not a float tensor, or the dtypes differ outside autocast.
+        ValueError: shapes or devices differ, or ``reduction`` is not among the values above.
+
+    >>> reconstruction_loss(torch.zeros(4, 2), torch.ones(4, 2))
+    tensor(1.)
+    """
+    check_tensor(input, "input")
+    check_tensor(reconstruction, "reconstruction")
+    check_reduction(reduction)
+    loss_dtype = dtype_of_loss(input)
+    if autocast_dtype(input) is not None and (reduction == "none" or input.dtype is not reconstruction.dtype):
+        input, reconstruction = _single(input), _single(reconstruction)
+    _check_alike(input, reconstruction)
+    path = route(input, reconstruction)
+    if path is Route.REFERENCE:
+        return reconstruction_loss_reference(input.to(loss_dtype), reconstruction.to(loss_dtype), reduction)
+    if path is Route.REGISTERED:
+        return _registered(input, reconstruction, reduction, loss_dtype)
+    backend = choose(input)
+    if torch.is_grad_enabled() and (input.requires_grad or reconstruction.requires_grad):
+        loss: Tensor = apply(ReconstructionLoss, backend, reduction, loss_dtype, input, reconstruction)
+        return loss
+    return _computed(backend, input, reconstruction, reduction, loss_dtype)
+
+
+def reconstruction_loss_reference(input: Tensor, reconstruction: Tensor, reduction: str = "mean") -> Tensor:
+    """What :func:`reconstruction_loss` computes, in plain PyTorch."""
+    terms = (input - reconstruction).abs()
+    if reduction == "none":
+        return terms
+    return terms.mean() if reduction == "mean" else terms.sum()
+
+
+def reconstruction_loss_value_and_grad(
+    input: Tensor,
+    reconstruction: Tensor,
+    *,
+    reduction: str = "mean",
+    scale: Tensor | None = None,
+    with_input_grad: bool = True,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Loss and gradients in one pass over both tensors, outside autograd: for a training step.
+
+    Args:
+        input, reconstruction: as for :func:`reconstruction_loss`; autocast does not reach them.
+        reduction: "mean" or "sum".
+        scale: a scalar tensor on the same device that multiplies the gradients, not the loss: with
+            BEGAN's -k the generated samples' term of D's loss needs no pass of its own.
+        with_input_grad: whether the gradient of ``input`` is wanted; for real samples it is not.
+
+    Returns:
+        ``(loss, grad_input, grad_reconstruction)``; the gradients have the shape and dtype of the inputs,
+        and ``grad_input`` is None where it is not wanted.
+    """
+    check_tensor(input, "input")
+    check_reduced(reduction)
+    _check_alike(input, reconstruction)
+    check_scale(scale, input)
+    path = route(input, reconstruction, scale)
+    backend = choose(input) if path is Route.DIRECT else reference
+    with torch.no_grad():
+        loss, (grad_input, grad) = backend.reconstruction_loss_and_grad(
+            input,
+            reconstruction,
+            reduction == "mean",
+            None if scale is None else scale.reshape(()),
+            dtype_of_loss(input),
+            (with_input_grad, True),
+        )
+    assert grad is not None
+    return loss, grad_input, grad
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in HALVES else tensor
+
+
+def _check_alike(input: Tensor, reconstruction: Tensor) -> None:
+    check_like(reconstruction, "reconstruction", input, "input")
+    if input.shape != reconstruction.shape:
+        raise ValueError(
+            f"reconstruction has shape {tuple(reconstruction.shape)} but input {tuple(input.shape)}; "
+            "they must be the same"
+        )
+
+
+def _computed(
+    backend: Backend, input: Tensor, reconstruction: Tensor, reduction: str, loss_dtype: torch.dtype
+) -> Tensor:
+    if reduction == "none":
+        return backend.reconstruction_terms(input, reconstruction)
+    return backend.reconstruction_loss(input, reconstruction, reduction == "mean", loss_dtype)
+
+
+def _registered(input: Tensor, reconstruction: Tensor, reduction: str, loss_dtype: torch.dtype) -> Tensor:
+    ops = torch.ops.fastgan
+    loss: Tensor
+    if reduction == "none":
+        loss = ops.reconstruction_terms(input, reconstruction)
+    else:
+        loss = ops.reconstruction_loss(input, reconstruction, reduction == "mean", loss_dtype)
+    return loss
+
+
+class ReconstructionLoss(torch.autograd.Function):
+    """(input, reconstruction) -> loss, or for "none" its terms."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        backend: Backend,
+        reduction: str,
+        loss_dtype: torch.dtype,
+        input: Tensor,
+        reconstruction: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(input, reconstruction)
+        ctx.call = backend, reduction == "mean"
+        return _computed(backend, input, reconstruction, reduction, loss_dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        backend, mean = ctx.call
+        input, reconstruction = ctx.saved_tensors
+        grads = serving(backend, grad).reconstruction_loss_backward(
+            grad, input, reconstruction, mean, ctx.needs_input_grad[3:]
+        )
+        return (None, None, None, *grads)

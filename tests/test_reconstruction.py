@@ -1,0 +1,156 @@
+"""Values and gradients of the reconstruction loss, in every form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from backends import Backend
+from oracle import DTYPES, REDUCTIONS, VIEWS, assert_as_exact, check, evaluate
+from torch import Tensor
+
+import fastgan
+from fastgan.ops import reconstruction_loss_reference, reconstruction_loss_value_and_grad
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+reductions = pytest.mark.parametrize("reduction", REDUCTIONS)
+# Around a lane row (64), a chunk (16384), the size from which threads share (32768); several tiles on a GPU's
+# kernels, one and none.
+SHAPES = [
+    (),
+    (0,),
+    (1,),
+    (65,),
+    (1025,),
+    (4, 1, 7, 7),
+    (0, 3),
+    (16, 2, 50),
+    *[pytest.param(shape, marks=pytest.mark.long) for shape in ((16383,), (16385,), (200, 200))],
+]
+shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
+
+
+def pair(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> list[Tensor]:
+    """Samples and reconstructions, a few of which are exact."""
+    input, reconstruction = torch.randn(shape), torch.randn(shape)
+    exact = torch.rand(shape) < 0.1
+    return [t.to(device, dtype) for t in (input, torch.where(exact, input, reconstruction))]
+
+
+def eager(input: Tensor, reconstruction: Tensor, reduction: str = "mean") -> Tensor:
+    return F.l1_loss(input, reconstruction, reduction=reduction)
+
+
+@dtypes
+@reductions
+@shapes
+def test_reconstruction_loss(
+    variant: Backend, dtype: torch.dtype, reduction: str, shape: tuple[int, ...]
+) -> None:
+    check(
+        lambda x, y: fastgan.reconstruction_loss(x, y, reduction=reduction),
+        lambda x, y: eager(x, y, reduction),
+        lambda x, y: reconstruction_loss_reference(x, y, reduction),
+        pair(shape, dtype, variant.device),
+    )
+
+
+@dtypes
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@shapes
+def test_value_and_grad(variant: Backend, dtype: torch.dtype, reduction: str, shape: tuple[int, ...]) -> None:
+    inputs = pair(shape, dtype, variant.device)
+    scale = torch.tensor(-0.75, dtype=dtype, device=variant.device)
+    ours = reconstruction_loss_value_and_grad(*inputs, reduction=reduction, scale=scale)
+    pytorch = evaluate(lambda x, y: eager(x, y, reduction), inputs, [scale])
+    exact = evaluate(
+        lambda x, y: reconstruction_loss_reference(x, y, reduction),
+        [t.double() for t in inputs],
+        [scale.double()],
+    )
+    for each in zip(ours, pytorch, exact, strict=True):
+        assert_as_exact(*each)
+    loss, none, grad = reconstruction_loss_value_and_grad(
+        *inputs, reduction=reduction, scale=scale, with_input_grad=False
+    )
+    assert none is None
+    torch.testing.assert_close(loss, ours[0], rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(grad, ours[2])
+
+
+@pytest.mark.parametrize("scale_dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("scale_shape", [(), (1,), (1, 1)], ids=str)
+@dtypes
+def test_scale_of_another_dtype_or_shape(
+    backend: Backend, dtype: torch.dtype, scale_dtype: torch.dtype, scale_shape: tuple[int, ...]
+) -> None:
+    inputs = pair((15,), dtype, backend.device)
+    scale = torch.full(scale_shape, 4.0, dtype=scale_dtype, device=backend.device)
+    loss, *grads = reconstruction_loss_value_and_grad(*inputs, scale=scale)
+    plain_loss, *plain_grads = reconstruction_loss_value_and_grad(*inputs)
+    assert torch.equal(loss, plain_loss)
+    torch.testing.assert_close(grads, [grad * 4 for grad in plain_grads])
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("argument", [0, 1])
+def test_strides(
+    backend: Backend,
+    dtype: torch.dtype,
+    reduction: str,
+    view: Callable[[Tensor], Tensor],
+    argument: int,
+) -> None:
+    inputs = pair((33, 31), dtype, backend.device)
+    inputs[argument] = view(inputs[argument])
+    check(
+        lambda x, y: fastgan.reconstruction_loss(x, y, reduction=reduction),
+        lambda x, y: eager(x, y, reduction),
+        lambda x, y: reconstruction_loss_reference(x, y, reduction),
+        inputs,
+    )
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_incoming_gradient_of_any_kind(backend: Backend, reduction: str) -> None:
+    """A loss that is scaled, expanded and summed passes zero-stride gradients back."""
+    x, y = (t.requires_grad_() for t in pair((65,), torch.float32, backend.device))
+
+    def gradients(loss: Callable[..., Tensor]) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(loss(x, y, reduction=reduction).expand(3, *x.shape).sum() * 2, [x, y])
+
+    torch.testing.assert_close(gradients(fastgan.reconstruction_loss), gradients(eager))
+
+
+@dtypes
+def test_ties_have_no_slope_and_nan_stays(variant: Backend, dtype: torch.dtype) -> None:
+    """As PyTorch's abs: a slope of 0 at a tie, and beside a nan, which the value keeps."""
+    x, y = torch.tensor([[1.0, math.nan, math.inf, math.inf, -0.0], [1.0, 0.0, math.inf, 1.0, 0.0]])
+    x, y = (t.to(variant.device, dtype).requires_grad_() for t in (x, y))
+    terms = fastgan.reconstruction_loss(x, y, reduction="none")
+    torch.testing.assert_close(terms.tolist(), [0.0, math.nan, math.nan, math.inf, 0.0], equal_nan=True)
+    loss, dx, dy = reconstruction_loss_value_and_grad(x.detach(), y.detach())
+    assert loss.isnan()
+    assert (dx * 5).round().tolist() == (dy * -5).round().tolist() == [0, 0, 0, 1, 0]
+    assert [g.tolist() for g in torch.autograd.grad(terms.sum(), [x, y])] == [
+        [0, 0, 0, 1, 0],
+        [0, 0, 0, -1, 0],
+    ]
+
+
+@dtypes
+def test_the_smallest_difference_has_a_slope(variant: Backend, dtype: torch.dtype) -> None:
+    """Neighbouring numbers, and denormal ones."""
+    info = torch.finfo(dtype)
+    x = torch.tensor([1.0, info.smallest_normal], dtype=dtype, device=variant.device)
+    y = torch.tensor(
+        [1.0 + info.eps, info.smallest_normal * (1 + info.eps)], dtype=dtype, device=variant.device
+    )
+    _, dx, dy = reconstruction_loss_value_and_grad(x, y, reduction="sum")
+    assert dx.tolist() == [-1, -1]
+    assert dy.tolist() == [1, 1]
