@@ -27,7 +27,7 @@ try:
     from fastgan.training.export import SUFFIXES, ExportError
     from fastgan.training.export import export as export_generator
     from fastgan.training.progress import ProgressBar
-    from fastgan.training.recipes import recipe_for
+    from fastgan.training.recipes import published_recipe, recipe_for
     from fastgan.training.run import RunConfig, RunError, load_generator, read_config
     from fastgan.training.sampling import interpolation
     from fastgan.training.sampling import sample as draw_samples
@@ -64,10 +64,15 @@ def train(
     data: Annotated[
         str | None, typer.Argument(help="ring (the default), grid, digits, mnist, or a path: see below.")
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="pacgan or goodfellow2014, not the data set's own.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a batch, of all processes.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="Size of G's input.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's, of both players.")] = None,
+    latent: Annotated[str | None, typer.Option(help="normal or uniform.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of both players.")] = None,
     objective: Annotated[str | None, typer.Option(help="gan or relativistic.")] = None,
     real_label: Annotated[float | None, typer.Option(help="Below 1: one-sided label smoothing.")] = None,
     generator_loss: Annotated[str | None, typer.Option(help="non-saturating or saturating.")] = None,
@@ -102,6 +107,8 @@ def train(
         "steps": steps,
         "batch_size": batch_size,
         "latent_dim": latent_dim,
+        "latent": latent,
+        "optimizer": optimizer,
         "learning_rate": learning_rate,
         "objective": objective,
         "real_label": real_label,
@@ -123,15 +130,16 @@ def train(
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     before = None if resume is None else read_config(resume, device)
-    if before is not None and (out is not None or data not in (None, before.data)):
+    if before is not None and (out or recipe or data not in (None, before.data)):
         _fail(
-            f"{resume}: was trained on {before.data} and goes on in its own folder; leave DATA and --out away"
+            f"{resume}: was trained on {before.data} and goes on in its own folder; "
+            "leave DATA, --recipe and --out away"
         )
     source = data or ("ring" if before is None else before.data)
     dataset, feed = open_stream(source) if stream else (load(source, data_dir), None)
     if before is None:
-        recipe = recipe_for(dataset)
-        config = RunConfig.of(source, dataset, replace(recipe, config=replace(recipe.config, **changes)))
+        chosen = published_recipe(recipe, dataset) if recipe else recipe_for(dataset)
+        config = RunConfig.of(source, dataset, replace(chosen, config=replace(chosen.config, **changes)))
     else:
         config = replace(before, training=replace(before.training, **changes))
     with joined(torch.device(config.training.device)) as world:
@@ -160,7 +168,8 @@ def sample(
     """Draw samples from a trained generator."""
     _check_picture(out)
     config, generator = load_generator(run)
-    samples = draw_samples(generator, count, config.training.latent_dim, seed)
+    training = config.training
+    samples = draw_samples(generator, count, training.latent_dim, seed, training.latent)
     save_samples(out, samples, config.scale, f"{config.data}, {count:,} samples")
     _console.print(f"{count} samples of {run} are in {out}", soft_wrap=True)
 
@@ -192,7 +201,8 @@ def interpolate(
     """Draw what lies between samples, a row a pair."""
     _check_picture(out)
     config, generator = load_generator(run)
-    samples = interpolation(generator, rows, config.training.latent_dim, seed)
+    training = config.training
+    samples = interpolation(generator, rows, training.latent_dim, seed, training.latent)
     save_samples(out, samples, config.scale, f"{config.data}, {rows} interpolations")
     _console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
 

@@ -37,6 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "two turns of D": {"discriminator_steps": 2},
     "clipped": {"gradient_clip": 0.1},
     "bf16": {"precision": "bf16"},
+    "SGD": {"optimizer": "sgd", "latent": "uniform", "momentum_steps": 8},
     "lazy R1": {"r1_gamma": 1.0, "r1_interval": 3},
     "relativistic with R1 and R2": {"objective": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0},
 }

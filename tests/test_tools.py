@@ -116,3 +116,22 @@ def test_tensorboard_has_scalars_and_pictures(digits: Path) -> None:
     assert {"loss_D", "loss_G", "D(x)", "D(G(z))"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Images("samples")] == [30]
     assert sample(load_generator(digits)[1], 2, 32, seed=0).shape == (2, 1, 8, 8)
+
+
+def test_every_tool_understands_remedies_and_published_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "pacgan"
+    remedies = ["--objective", "relativistic", "--pack", 2, "--r1-gamma", 0.1, "--r2-gamma", 0.1]
+    settings = ["--recipe", "pacgan", "--steps", 4, "--batch-size", 8, "--latent", "uniform", *remedies]
+    assert run(monkeypatch, "train", "ring", *settings, "--instance-noise", 0.1, "--out", out) == 0
+    assert run(monkeypatch, "train", "--resume", out) == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "evaluate", out, "--count", 101) == 0
+    assert "D(x, G(z))" in capsys.readouterr().out
+    assert run(monkeypatch, "sample", out, "--out", tmp_path / "s.png") == 0
+    assert run(monkeypatch, "export", out, "--format", "torch-export", "--out", tmp_path / "g.pt2") == 0
+    assert run(monkeypatch, "train", "--resume", out, "--recipe", "pacgan") == 2
+    assert "leave DATA, --recipe and --out away" in one_line(capsys)
+    assert run(monkeypatch, "train", "digits", "--recipe", "pacgan") == 2
+    assert "recipe is 'pacgan', which is for points in the plane" in one_line(capsys)

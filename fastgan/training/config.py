@@ -12,6 +12,8 @@ import torch
 ObjectiveName = Literal["gan", "relativistic"]
 GeneratorLoss = Literal["non-saturating", "saturating"]
 Update = Literal["alternating", "simultaneous"]
+Optimizer = Literal["adam", "sgd"]
+Latent = Literal["normal", "uniform"]
 Precision = Literal["fp32", "tf32", "bf16"]
 _MOST = 2**31 - 1
 
@@ -27,11 +29,18 @@ class TrainConfig:
     Attributes:
         steps: how many steps to train for.
         batch_size: real samples, and generated samples, in each turn, of all processes together.
-        latent_dim: size of the generator's input, drawn from a standard normal.
-        learning_rate: of both players' Adam, before its decay.
+        latent_dim: size of the generator's input.
+        latent: what it is drawn from: ``"normal"``, or ``"uniform"`` between -√3 and √3, both of
+            variance 1.
+        optimizer: of both players: ``"adam"``, or ``"sgd"`` with momentum.
+        learning_rate: of both players, before its decay.
         learning_rate_decay: share of the run, at its end, over which the learning rate falls
             linearly to zero; 0 keeps it constant, 1 lets it fall from the first step.
-        betas: of both players' Adam.
+        learning_rate_half_life: steps in which the learning rate halves, from the first step on,
+            beside that; None for never.
+        betas: of Adam.
+        momentum: of SGD, in the first step and from step ``momentum_steps`` on; it rises linearly.
+        momentum_steps: how long it rises.
         ema_decay: decay, each step, of the exponential moving average of the generator's
             weights, from which samples are drawn; 0 follows the weights themselves.
         instance_noise: standard deviation of the Gaussian noise added to all samples that D sees
@@ -79,9 +88,14 @@ class TrainConfig:
     steps: int = 12_000
     batch_size: int = 256
     latent_dim: int = 64
+    latent: Latent = "normal"
+    optimizer: Optimizer = "adam"
     learning_rate: float = 1e-3
     learning_rate_decay: float = 1.0
+    learning_rate_half_life: int | None = None
     betas: tuple[float, float] = (0.5, 0.999)
+    momentum: tuple[float, float] = (0.5, 0.7)
+    momentum_steps: int = 125_000
     ema_decay: float = 0.999
     instance_noise: float = 0.0
     objective: ObjectiveName = "gan"
@@ -110,6 +124,7 @@ class TrainConfig:
             "steps",
             "batch_size",
             "latent_dim",
+            "momentum_steps",
             "discriminator_steps",
             "pack",
             "r1_interval",
@@ -120,14 +135,16 @@ class TrainConfig:
             "checkpoint_interval",
         ):
             self._check_whole(name, 1, _MOST)
-        if self.threads is not None:
-            self._check_whole("threads", 1, _MOST)
+        for name in ("threads", "learning_rate_half_life"):
+            if getattr(self, name) is not None:
+                self._check_whole(name, 1, _MOST)
         self._check_whole("seed", 0, 2**63 - 1)
         self._check_real("learning_rate", lambda rate: 0 < rate < math.inf, "above 0 and finite")
         self._check_real("learning_rate_decay", lambda share: 0 <= share <= 1, "from 0 to 1")
         self._check_real("ema_decay", lambda decay: 0 <= decay < 1, "from 0 to below 1")
         self._check_real("instance_noise", lambda sigma: 0 <= sigma < math.inf, "at least 0 and finite")
-        self._check("betas", _are_betas(self.betas), "two numbers from 0 to below 1")
+        for name in ("betas", "momentum"):
+            self._check(name, _are_decays(getattr(self, name)), "two numbers from 0 to below 1")
         for name in ("r1_gamma", "r2_gamma"):
             self._check_real(name, lambda gamma: 0 <= gamma < math.inf, "at least 0 and finite")
         self._check_real("real_label", lambda label: 0 < label <= 1, "above 0, up to 1")
@@ -136,6 +153,8 @@ class TrainConfig:
         for name, choices in (
             ("objective", ObjectiveName),
             ("generator_loss", GeneratorLoss),
+            ("optimizer", Optimizer),
+            ("latent", Latent),
             ("update", Update),
             ("precision", Precision),
         ):
@@ -158,10 +177,17 @@ class TrainConfig:
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of the given step, counted from 0."""
-        if self.learning_rate_decay == 0:
-            return self.learning_rate
-        remaining = (self.steps - step) / (self.learning_rate_decay * self.steps)
-        return self.learning_rate * min(1.0, remaining)
+        rate = self.learning_rate
+        if self.learning_rate_half_life is not None:
+            rate *= 0.5 ** (step / self.learning_rate_half_life)
+        if self.learning_rate_decay > 0:
+            rate *= min(1.0, (self.steps - step) / (self.learning_rate_decay * self.steps))
+        return rate
+
+    def momentum_at(self, step: int) -> float:
+        """SGD's momentum of the given step, counted from 0."""
+        first, last = self.momentum
+        return first + (last - first) * min(1.0, step / self.momentum_steps)
 
     def noise_at(self, step: int) -> float:
         """Standard deviation of the instance noise of the given step, counted from 0."""
@@ -209,9 +235,9 @@ def is_real(value: object) -> bool:
     return is_whole(value) or isinstance(value, float)
 
 
-def _are_betas(value: object) -> bool:
+def _are_decays(value: object) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == 2
-        and all(is_real(beta) and 0 <= beta < 1 for beta in value)
+        and all(is_real(decay) and 0 <= decay < 1 for decay in value)
     )

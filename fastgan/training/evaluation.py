@@ -42,14 +42,14 @@ def evaluate(folder: Path, config: RunConfig, data: Dataset, count: int, seed: i
         RunError: if the run has no checkpoint.
         CheckpointError: if it is damaged.
     """
+    training = config.training
     saved = read_checkpoint(folder)
     generator, discriminator = config.build_generator().eval(), config.build_discriminator().eval()
     saved.load_module("average", generator)
     saved.load_module("discriminator", discriminator)
-    fake = sample(generator, count, config.training.latent_dim, seed)
+    fake = sample(generator, count, training.latent_dim, seed, training.latent)
     rows = torch.randint(len(data.samples), (count,), generator=torch.Generator().manual_seed(seed))
     real = data.samples[rows]
-    training = config.training
     objective = OBJECTIVES[training.objective](training, torch.device("cpu"))
     if count < training.pack:
         raise ConfigError(f"count is {count}, expected at least {training.pack}: D sees that many at once")

@@ -42,7 +42,7 @@ class PlainGenerator(nn.Module):
         return values.reshape(-1, *self.generator.sample_shape)
 
 
-def export(generator: MLPGenerator, latent_dim: int, path: Path, kind: str) -> None:
+def export(generator: nn.Module, latent_dim: int, path: Path, kind: str) -> None:
     """Write a generator that takes ``latent`` ``[N, latent_dim]`` for any N, and run the file once.
 
     Args:
@@ -62,7 +62,8 @@ def export(generator: MLPGenerator, latent_dim: int, path: Path, kind: str) -> N
         expected = generator(latent)
 
     def write_checked(temporary: Path) -> None:
-        write(PlainGenerator(generator).eval(), latent[:2], temporary)
+        plain = PlainGenerator(generator) if isinstance(generator, MLPGenerator) else generator
+        write(plain.eval(), latent[:2], temporary)
         error = (run(temporary, latent) - expected).abs().max().item()
         if not error <= _TOLERANCE:
             raise ExportError(f"{path}: the exported generator differs by {error:.1e}; report this")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_image
-from fastgan.training.config import TrainConfig
+from fastgan.training.config import ConfigError, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,13 @@ class Recipe:
         generator: widths of the generator's hidden layers.
         discriminator: widths of the discriminator's hidden layers.
         config: settings of the run.
+        model: the networks' family, a key of ``fastgan.models.FAMILIES``.
     """
 
     generator: tuple[int, ...]
     discriminator: tuple[int, ...]
     config: TrainConfig
+    model: str = "mlp"
 
 
 RECIPES: dict[str, Recipe] = {
@@ -54,6 +56,63 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
 }
+
+
+# as published; pacgan for points, goodfellow2014 for images
+PUBLISHED: dict[str, Recipe] = {
+    "pacgan": Recipe(
+        generator=(400, 400, 400, 400),
+        discriminator=(200, 200, 200),
+        config=TrainConfig(
+            steps=400_000,
+            batch_size=100,
+            latent_dim=2,
+            learning_rate=1e-4,
+            learning_rate_decay=0.0,
+            betas=(0.8, 0.999),
+            ema_decay=0.0,
+            update="simultaneous",
+            threads=1,
+        ),
+        model="pacgan",
+    ),
+    "goodfellow2014": Recipe(
+        generator=(1200, 1200),
+        discriminator=(240, 240),
+        config=TrainConfig(
+            steps=125_000,
+            batch_size=100,
+            latent_dim=100,
+            latent="uniform",
+            optimizer="sgd",
+            learning_rate=0.1,
+            learning_rate_decay=0.0,
+            learning_rate_half_life=173_287,  # a factor of 1.000004 a step
+            momentum=(0.5, 0.7),
+            momentum_steps=125_000,  # 250 epochs of 50,000 images
+            ema_decay=0.0,
+            update="simultaneous",
+        ),
+        model="goodfellow",
+    ),
+}
+
+
+def published_recipe(name: str, data: Dataset) -> Recipe:
+    """A recipe from a paper.
+
+    Raises:
+        ConfigError: if there is none of that name, or it is for other data.
+    """
+    if name not in PUBLISHED:
+        raise ConfigError(f"recipe is {name!r}, expected {' or '.join(PUBLISHED)}")
+    images = name == "goodfellow2014"
+    if is_image(data.shape) != images:
+        wanted = "images" if images else "points in the plane"
+        raise ConfigError(
+            f"recipe is {name!r}, which is for {wanted}, and {data.name} has samples of another kind"
+        )
+    return PUBLISHED[name]
 
 
 def recipe_for(data: Dataset) -> Recipe:

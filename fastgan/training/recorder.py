@@ -122,7 +122,8 @@ class Recorder(Callback):
     def _sample(self, state: TrainingState, points: int) -> Tensor:
         """That many points, or as many images as a picture holds."""
         count = points if is_points(self.data.shape) else _PICTURE_IMAGES
-        return sample(state.average, count, state.config.latent_dim, _PICTURE_SEED)
+        config = state.config
+        return sample(state.average, count, config.latent_dim, _PICTURE_SEED, config.latent)
 
 
 def _rows_until(metrics: Path, step: int) -> list[dict[str, float]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import nn
 
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_image, is_points
 from fastgan.files import WriteError, naming, write_text
-from fastgan.models import MLPDiscriminator, MLPGenerator
+from fastgan.models import FAMILIES
 from fastgan.training import checkpoint
 from fastgan.training.config import ConfigError, TrainConfig, is_real, is_whole
 from fastgan.training.recipes import Recipe
@@ -49,6 +50,7 @@ class RunConfig:
         generator: widths of the generator's hidden layers.
         discriminator: widths of the discriminator's hidden layers.
         training: settings of the run.
+        model: the networks' family, a key of ``fastgan.models.FAMILIES``.
 
     Raises:
         ConfigError: if a value is of another type or out of its range.
@@ -60,6 +62,7 @@ class RunConfig:
     generator: tuple[int, ...]
     discriminator: tuple[int, ...]
     training: TrainConfig
+    model: str = "mlp"
 
     def __post_init__(self) -> None:
         valid = {
@@ -69,6 +72,7 @@ class RunConfig:
             "scale": is_real(self.scale) and 0 < self.scale < math.inf,
             "generator": _are_widths(self.generator),
             "discriminator": _are_widths(self.discriminator),
+            "model": isinstance(self.model, str) and self.model in FAMILIES,
         }
         for name, is_valid in valid.items():
             if not is_valid:
@@ -77,18 +81,18 @@ class RunConfig:
     @classmethod
     def of(cls, source: str, data: Dataset, recipe: Recipe) -> RunConfig:
         """The configuration of a run of this recipe on this data."""
-        return cls(source, data.shape, data.scale, recipe.generator, recipe.discriminator, recipe.config)
+        networks = recipe.generator, recipe.discriminator
+        return cls(source, data.shape, data.scale, *networks, recipe.config, recipe.model)
 
-    def build_generator(self) -> MLPGenerator:
-        """An untrained generator; for images it ends in a tanh."""
-        bounded = is_image(self.sample_shape)
-        latent_dim = self.training.latent_dim
-        return MLPGenerator(latent_dim, self.sample_shape, self.generator, bounded=bounded)
+    def build_generator(self) -> nn.Module:
+        """An untrained generator; that of images is bounded."""
+        return FAMILIES[self.model].generator(self.training.latent_dim, self.sample_shape, self.generator)
 
-    def build_discriminator(self) -> MLPDiscriminator:
+    def build_discriminator(self) -> nn.Module:
         """An untrained discriminator, of packs of samples."""
         first, *rest = self.sample_shape
-        return MLPDiscriminator((self.training.pack * first, *rest), self.discriminator)
+        pack = self.training.pack * first, *rest
+        return FAMILIES[self.model].discriminator(pack, self.discriminator)
 
 
 def create_default(name: str, config: RunConfig) -> Path:
@@ -152,7 +156,7 @@ def read_config(folder: Path, device: str | None) -> RunConfig:
         raise RunError(f"{path}: damaged ({reason}); restore it") from error
 
 
-def load_generator(folder: Path) -> tuple[RunConfig, MLPGenerator]:
+def load_generator(folder: Path) -> tuple[RunConfig, nn.Module]:
     """The averaged generator of a run, ready to sample from, on the CPU.
 
     Raises:

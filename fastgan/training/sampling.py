@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastgan.training.config import Latent
+from fastgan.training.latent import draw_latent
+
 _BATCH = 1_000
 
 
 @torch.no_grad()
-def sample(generator: nn.Module, count: int, latent_dim: int, seed: int) -> Tensor:
+def sample(generator: nn.Module, count: int, latent_dim: int, seed: int, latent: Latent = "normal") -> Tensor:
     """Generate samples that the seed alone decides.
 
     Args:
@@ -17,28 +20,37 @@ def sample(generator: nn.Module, count: int, latent_dim: int, seed: int) -> Tens
         count: how many.
         latent_dim: size of a latent vector.
         seed: of the latent vectors, which are drawn on the CPU whatever the device.
+        latent: what they are drawn from.
 
     Returns:
         ``[count, ...]`` on the CPU.
     """
-    return _generate(generator, torch.randn(count, latent_dim, generator=torch.Generator().manual_seed(seed)))
+    rng = torch.Generator().manual_seed(seed)
+    return _generate(generator, draw_latent((count, latent_dim), latent, rng))
 
 
 @torch.no_grad()
-def interpolation(generator: nn.Module, rows: int, latent_dim: int, seed: int) -> Tensor:
-    """Generate ``rows`` samples from each of ``rows`` latent vectors to another, on the great circle.
+def interpolation(
+    generator: nn.Module, rows: int, latent_dim: int, seed: int, latent: Latent = "normal"
+) -> Tensor:
+    """Generate ``rows`` samples from each of ``rows`` latent vectors to another.
 
-    A straight line would leave the shell on which vectors of a normal distribution lie (White, 2016).
+    Normal ones on the great circle: a straight line would leave the shell on which they lie (White, 2016).
+    Uniform ones on that line, which stays in their cube as the circle would not.
 
     Returns:
         ``[rows * rows, ...]`` on the CPU, row by row.
     """
     rng = torch.Generator().manual_seed(seed)
-    begin, end = torch.randn(2, rows, 1, latent_dim, generator=rng)
-    cosine = torch.cosine_similarity(begin, end, dim=-1).clamp(-0.9999, 0.9999).unsqueeze(-1)
-    angle, t = cosine.acos(), torch.linspace(0, 1, rows).view(1, rows, 1)
-    latent = (((1 - t) * angle).sin() * begin + (t * angle).sin() * end) / angle.sin()
-    return _generate(generator, latent.flatten(0, 1))
+    begin, end = draw_latent((2, rows, 1, latent_dim), latent, rng)
+    t = torch.linspace(0, 1, rows).view(1, rows, 1)
+    if latent == "uniform":
+        between = torch.lerp(begin, end, t)
+    else:
+        cosine = torch.cosine_similarity(begin, end, dim=-1).clamp(-0.9999, 0.9999).unsqueeze(-1)
+        angle = cosine.acos()
+        between = (((1 - t) * angle).sin() * begin + (t * angle).sin() * end) / angle.sin()
+    return _generate(generator, between.flatten(0, 1))
 
 
 def _generate(generator: nn.Module, latent: Tensor) -> Tensor:

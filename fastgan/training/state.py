@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from fastgan.training.adam import Adam
 from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.distributed import World
+from fastgan.training.latent import draw_latent
 from fastgan.training.objectives import OBJECTIVES
+from fastgan.training.sgd import SGD
 
 
 class DivergenceError(RuntimeError):
@@ -35,9 +37,9 @@ class TrainingState:
         objective: what the two minimize.
         average: the generator with the exponential moving average of its weights.
         rng: draws batches and latent vectors, on the device; alike in all processes.
-        settings: float32 ``[3]`` on the device: learning rate, standard deviation of the instance
-            noise and weight in the average, of the step that runs. A captured step would freeze
-            numbers of the host.
+        settings: float32 ``[4]`` on the device: learning rate, standard deviation of the instance
+            noise, weight in the average and momentum, of the step that runs. A captured step would
+            freeze numbers of the host.
         step: how many steps are done.
 
     Raises:
@@ -63,16 +65,22 @@ class TrainingState:
         # looked up once: walking through the modules takes longer than moving a small network's average
         self._averaged = list(zip(self.average.parameters(), self.generator.parameters(), strict=True))
         self._copied = list(zip(self.average.buffers(), self.generator.buffers(), strict=True))
-        self.settings = torch.zeros(3, device=self.device)
-        learning_rate, self._noise, self._average_weight = self.settings.unbind()
-        self.generator_optimizer = Adam(list(generator.parameters()), learning_rate, config.betas)
-        self.discriminator_optimizer = Adam(list(discriminator.parameters()), learning_rate, config.betas)
+        self.settings = torch.zeros(4, device=self.device)
+        self._learning_rate, self._noise, self._average_weight, self._momentum = self.settings.unbind()
+        self.generator_optimizer = self._optimizer(generator)
+        self.discriminator_optimizer = self._optimizer(discriminator)
         self.rng = torch.Generator(self.device).manual_seed(config.seed)
         self.step = 0
 
+    def _optimizer(self, player: nn.Module) -> Adam | SGD:
+        parameters = list(player.parameters())
+        if self.config.optimizer == "sgd":
+            return SGD(parameters, self._learning_rate, self._momentum)
+        return Adam(parameters, self._learning_rate, self.config.betas)
+
     def latent(self, count: int) -> Tensor:
-        """Draw ``[count, latent_dim]`` from the standard normal."""
-        return torch.randn(count, self.config.latent_dim, generator=self.rng, device=self.device)
+        """Draw ``[count, latent_dim]``."""
+        return draw_latent((count, self.config.latent_dim), self.config.latent, self.rng)
 
     def show(self, samples: Tensor) -> Tensor:
         """This process's samples as D sees them: with the instance noise of this step, and packed."""

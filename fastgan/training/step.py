@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fastgan.training.adam import Adam
 from fastgan.training.objectives.penalty import penalty_turn
+from fastgan.training.sgd import SGD
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
 from fastgan.training.window import Window
@@ -85,7 +86,7 @@ def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) 
             penalty_turn(state.discriminator, samples, gamma * state.config.r1_interval)
 
 
-def _move(state: TrainingState, player: nn.Module, optimizer: Adam) -> None:
+def _move(state: TrainingState, player: nn.Module, optimizer: Adam | SGD) -> None:
     state.world.average_gradients(optimizer.parameters)
     if state.config.gradient_clip is not None:
         torch.nn.utils.clip_grad_norm_(player.parameters(), state.config.gradient_clip)

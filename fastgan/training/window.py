@@ -33,7 +33,12 @@ class Window:
         self._opened = self._state.step
         steps = range(self._opened, self._opened + len(self._settings))
         table = [
-            (config.learning_rate_at(step), config.noise_at(step), config.average_weight_at(step))
+            (
+                config.learning_rate_at(step),
+                config.noise_at(step),
+                config.average_weight_at(step),
+                config.momentum_at(step),
+            )
             for step in steps
         ]
         self._settings.copy_(torch.tensor(table))

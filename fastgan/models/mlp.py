@@ -1,4 +1,4 @@
-"""Ready generators and discriminators."""
+"""Fully connected networks on fused layers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,47 @@
+"""Ready generators and discriminators, one file a family, and the table from which recipes name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from fastgan.models.goodfellow import GoodfellowDiscriminator, GoodfellowGenerator
+from fastgan.models.maxout import Maxout
+from fastgan.models.mlp import MLPDiscriminator, MLPGenerator
+from fastgan.models.pacgan import PacGANDiscriminator, PacGANGenerator
+
+Shape = Sequence[int]
+Widths = Sequence[int]
+
+
+class Family(NamedTuple):
+    """A generator of (latent size, sample shape, widths), a discriminator of (sample shape, widths)."""
+
+    generator: Callable[[int, Shape, Widths], nn.Module]
+    discriminator: Callable[[Shape, Widths], nn.Module]
+
+
+def _mlp_generator(latent_dim: int, sample_shape: Shape, hidden: Widths) -> MLPGenerator:
+    is_image = len(sample_shape) == 3
+    return MLPGenerator(latent_dim, sample_shape, hidden, bounded=is_image)
+
+
+FAMILIES = {
+    "mlp": Family(_mlp_generator, MLPDiscriminator),
+    "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
+    "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
+}
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "GoodfellowDiscriminator",
+    "GoodfellowGenerator",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "Maxout",
+    "PacGANDiscriminator",
+    "PacGANGenerator",
+]

@@ -1,0 +1,118 @@
+"""Families of networks, and what feeds and moves them in the papers that they are from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from fastgan.data import Dataset, load
+from fastgan.models import FAMILIES, GoodfellowDiscriminator, Maxout, PacGANGenerator
+from fastgan.training import ConfigError, TrainConfig, Trainer
+from fastgan.training.latent import draw_latent
+from fastgan.training.recipes import PUBLISHED, published_recipe
+from fastgan.training.run import RunConfig
+from fastgan.training.sampling import interpolation
+from fastgan.training.sgd import SGD
+
+IMAGES = Dataset("mnist", torch.rand(40, 1, 6, 6) * 2 - 1)
+POINTS = {"pacgan": load("ring"), "goodfellow2014": IMAGES}
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 6, 6)], ids=["points", "images"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_networks_of_a_family_fit_each_other(name: str, shape: tuple[int, ...]) -> None:
+    family = FAMILIES[name]
+    fake = family.generator(5, shape, [8, 7])(torch.randn(4, 5))
+    assert fake.shape == (4, *shape)
+    assert family.discriminator(shape, [9, 7])(fake).shape == (4, 1)
+
+
+def test_maxout_is_the_largest_of_its_pieces() -> None:
+    layer = Maxout(3, 4, pieces=5).double()
+    input = torch.randn(6, 3, dtype=torch.float64)
+    weight, bias = layer.linear.weight.view(4, 5, 3), layer.linear.bias.view(4, 5)
+    for unit in range(4):
+        pieces = input @ weight[unit].t() + bias[unit]
+        torch.testing.assert_close(layer(input)[:, unit], pieces.max(dim=1).values)
+
+
+def test_a_published_generator_normalizes_its_batch() -> None:
+    generator = PacGANGenerator(2, (2,), [16, 16])
+    assert sum(isinstance(layer, nn.BatchNorm1d) for layer in generator) == 2
+    assert generator[0].bias is None
+    assert generator[-2].bias is not None
+
+
+def test_dropout_of_the_discriminator_is_drawn_anew() -> None:
+    discriminator = GoodfellowDiscriminator((1, 6, 6), [12, 12])
+    images = torch.rand(4, 1, 6, 6)
+    assert not torch.equal(discriminator(images), discriminator(images))
+    discriminator.eval()
+    assert torch.equal(discriminator(images), discriminator(images))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes_train(name: str) -> None:
+    recipe = published_recipe(name, POINTS[name])
+    config = replace(recipe.config, steps=3, batch_size=8, log_interval=1)
+    small = replace(recipe, generator=(16, 16), discriminator=(8, 8), config=config)
+    run = RunConfig.of("data", POINTS[name], small)
+    before = run.build_generator()
+    trainer = Trainer(run.build_generator(), run.build_discriminator(), run.training)
+    trainer.state.generator.load_state_dict(before.state_dict())
+    state = trainer.fit(POINTS[name])
+    for ours, theirs in zip(state.generator.parameters(), before.parameters(), strict=True):
+        assert not torch.equal(ours, theirs)
+    with pytest.raises(ConfigError, match="samples of another kind"):
+        published_recipe(name, IMAGES if name == "pacgan" else POINTS["pacgan"])
+
+
+def test_an_unknown_recipe_is_named() -> None:
+    with pytest.raises(ConfigError, match="recipe is 'dcgan', expected pacgan or goodfellow2014"):
+        published_recipe("dcgan", IMAGES)
+
+
+def test_sgd_is_classical_momentum() -> None:
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    learning_rate, momentum = torch.tensor(0.1), torch.tensor(0.5)
+    optimizer = SGD([weight], learning_rate, momentum)
+    expected, velocity = weight.detach().clone(), torch.zeros(2)
+    for step in range(4):
+        learning_rate.fill_(0.1 / (step + 1))
+        momentum.fill_(0.5 + 0.1 * step)
+        grad = torch.tensor([3.0, -1.0]) * (step + 1)
+        weight.grad = grad.clone()
+        optimizer.step()
+        velocity = momentum * velocity - learning_rate * grad
+        expected += velocity
+    torch.testing.assert_close(weight.detach(), expected)
+    torch.testing.assert_close(optimizer.tensors()["velocity.0"], velocity)
+    assert weight.grad is None
+
+
+def test_momentum_rises_and_the_learning_rate_halves() -> None:
+    config = TrainConfig(
+        steps=400, learning_rate=1.0, learning_rate_decay=0.0, learning_rate_half_life=100, momentum_steps=200
+    )
+    assert [config.momentum_at(step) for step in (0, 100, 200, 399)] == pytest.approx([0.5, 0.6, 0.7, 0.7])
+    assert [config.learning_rate_at(step) for step in (0, 100, 200)] == pytest.approx([1, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("latent", ["normal", "uniform"])
+def test_latent_vectors_have_unit_variance(latent: str) -> None:
+    drawn = draw_latent((50_000, 2), latent, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    assert abs(drawn.mean()) < 0.02
+    assert drawn.std() == pytest.approx(1, abs=0.02)
+    assert (drawn.abs().max() <= math.sqrt(3)) == (latent == "uniform")
+
+
+def test_uniform_vectors_are_joined_by_lines_within_their_cube() -> None:
+    identity = nn.Linear(3, 3, bias=False)
+    nn.init.eye_(identity.weight)
+    found = interpolation(identity, 4, 3, 0, "uniform").view(4, 4, 3)
+    torch.testing.assert_close(found[:, 1], torch.lerp(found[:, 0], found[:, -1], 1 / 3))
+    assert found.abs().max() <= math.sqrt(3)
