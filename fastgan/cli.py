@@ -62,7 +62,7 @@ _console = Console()
 @app.command()
 def train(
     data: Annotated[
-        str | None, typer.Argument(help="ring (the default), grid, digits, mnist, or a path: see below.")
+        str | None, typer.Argument(help="ring (the default), grid, digits, mnist, stacked, or a path.")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="pacgan or goodfellow2014, not the data set's own.")
@@ -179,6 +179,9 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     count: Annotated[int, typer.Option(min=2, help="How many samples.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+    classifier_dir: Annotated[
+        Path | None, typer.Option(help="Keeps what images are compared by; else trained each time.")
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(envvar="FASTGAN_DATA", help="Where downloaded data lies.")
     ] = None,
@@ -186,7 +189,8 @@ def evaluate(
     """Measure a trained generator against its data."""
     config = read_config(run, device="cpu")
     table = Table("", "", show_header=False, box=None)
-    for name, value in evaluate_run(run, config, load(config.data, data_dir), count, seed).items():
+    data = load(config.data, data_dir)
+    for name, value in evaluate_run(run, config, data, count, seed, classifier_dir).items():
         table.add_row(name, f"{value:,.0f}" if name in _COUNTS else f"{value:.4f}")
     _console.print(table)
 

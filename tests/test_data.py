@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import fastgan.data.stacked as stacked
 from fastgan.data import DataError, load
 from fastgan.data.idx import read_idx
 
@@ -56,6 +57,44 @@ def test_mnist_comes_from_the_data_folder(tmp_path: Path, pixels: np.ndarray, na
 def test_mnist_missing_names_folder_and_option(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"{tmp_path}.*--data-dir"):
         load("mnist", tmp_path)
+
+
+def test_mnist_has_labels_where_they_are(tmp_path: Path, pixels: np.ndarray) -> None:
+    write_idx(tmp_path / "train-images-idx3-ubyte", pixels)
+    assert load("mnist", tmp_path).labelled is None
+    labels = tmp_path / "train-labels-idx1-ubyte.gz"
+    write_idx(labels, np.array([5, 0, 4, 1, 9]))
+    labelled = load("mnist", tmp_path).labelled
+    assert labelled is not None
+    assert labelled.labels.tolist() == [5, 0, 4, 1, 9]
+    write_idx(labels, np.array([5, 0, 4]))
+    with pytest.raises(DataError, match="5 images, but 3 labels"):
+        load("mnist", tmp_path)
+    write_idx(labels, np.array([5, 0, 4, 1, 10]))
+    with pytest.raises(DataError, match=rf"{labels}.*up to 10, expected"):
+        load("mnist", tmp_path)
+
+
+def test_stacked_digits_are_of_mnist_where_it_is(
+    tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacked, "SAMPLES", 200)
+    write_idx(tmp_path / "train-images-idx3-ubyte", pixels)
+    write_idx(tmp_path / "train-labels-idx1-ubyte", np.arange(5))
+    data = load("stacked", tmp_path)
+    assert data.shape == (3, 28, 28)
+    singles = {image.numpy().tobytes() for image in load("mnist", tmp_path).samples}
+    drawn = [[channel.numpy().tobytes() for channel in sample] for sample in data.samples]
+    assert {channel for sample in drawn for channel in sample} == singles
+    assert len({tuple(sample) for sample in drawn}) > 80  # of 125, in 200 draws
+
+
+def test_stacked_digits_of_scikit_learn_come_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=rf"{tmp_path} holds no MNIST with labels; stacks scikit-learn's"):
+        data = load("stacked", tmp_path)
+    assert data.samples.shape == (50_000, 3, 8, 8)
+    assert data.labelled is not None
+    assert (data.labelled.name, len(data.labelled.labels)) == ("digits", 1797)
 
 
 def test_idx_path(tmp_path: Path, pixels: np.ndarray) -> None:

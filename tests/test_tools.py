@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fastgan.data import load
+from fastgan.metrics import classifier
 from fastgan.models import MLPGenerator
 from fastgan.training import export as export_module
 from fastgan.training.run import load_generator
@@ -54,6 +56,30 @@ def test_evaluate_sees_a_collapse(
     config, _ = load_generator(out)
     monkeypatch.setattr(evaluation, "sample", lambda *_: torch.ones(500, 2) + 1e-3 * torch.randn(500, 2))
     assert evaluation.evaluate(out, config, load("ring"), 500, 0)["diversity"] < 0.01
+
+
+def test_evaluate_compares_images_by_a_classifier(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(classifier, "_STEPS", 20)
+    options = ("--count", 500, "--classifier-dir", tmp_path)
+    assert run(monkeypatch, "evaluate", digits, *options) == 0
+    printed = capsys.readouterr().out
+    for name in ("classifier accuracy", "modes covered", "reverse KL", "JSD", "Fréchet distance", "recall"):
+        assert name in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["classifier-digits.safetensors"]
+
+
+def test_other_data_than_the_run_began_with(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(digits, out)
+    config = out / "config.yaml"
+    config.write_text(config.read_text().replace("data: digits", "data: ring"))
+    for arguments in (("evaluate", out), ("train", "--resume", out)):
+        assert run(monkeypatch, *arguments) == 2
+        assert "trained on samples of shape [1, 8, 8], those of ring are [2]" in one_line(capsys)
 
 
 def test_interpolate_draws_a_row_a_pair(

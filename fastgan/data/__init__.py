@@ -1,7 +1,7 @@
 """Data sets: what a GAN is trained on, as one tensor of samples and what is known about it."""
 
-from fastgan.data.dataset import DataError, Dataset, Modes
+from fastgan.data.dataset import DataError, Dataset, Labelled, Modes
 from fastgan.data.load import BUILT_IN, load
 from fastgan.data.streaming import Streaming, stream
 
-__all__ = ["BUILT_IN", "DataError", "Dataset", "Modes", "Streaming", "load", "stream"]
+__all__ = ["BUILT_IN", "DataError", "Dataset", "Labelled", "Modes", "Streaming", "load", "stream"]

@@ -26,6 +26,28 @@ class Modes:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """Images that a classifier can learn from.
+
+    Attributes:
+        name: what the images are called.
+        images: float32 ``[M, C, H, W]`` in [-1, 1].
+        labels: int64 ``[M]``, classes counted from 0.
+
+    Raises:
+        DataError: if there are more of the one than of the other.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{self.name}: {len(self.images)} images, but {len(self.labels)} labels")
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Samples to train on.
 
@@ -36,6 +58,8 @@ class Dataset:
         scale: data units per unit of ``samples``; points are divided by it to suit the
             networks, and metrics and pictures multiply it back.
         modes: the mixture that synthetic points were drawn from.
+        labelled: of images with classes, the labelled images: the samples themselves, or single
+            ones that are stacked as their channels.
 
     Raises:
         DataError: if the samples have another shape or dtype, or one of them is not finite.
@@ -45,6 +69,7 @@ class Dataset:
     samples: Tensor
     scale: float = 1.0
     modes: Modes | None = None
+    labelled: Labelled | None = None
 
     def __post_init__(self) -> None:
         if self.samples.dtype != torch.float32:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from sklearn.datasets import load_digits
 
 from fastgan.data.arrays import from_array
-from fastgan.data.dataset import Dataset
+from fastgan.data.dataset import Dataset, Labelled
 
 
 def digits() -> Dataset:
     """Read the images that scikit-learn brings."""
-    sixteenths = load_digits().images.astype(np.float32)  # 0 to 16
-    return from_array("digits", sixteenths / 16)
+    bunch = load_digits()
+    samples = from_array("digits", bunch.images.astype(np.float32) / 16).samples
+    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    return Dataset("digits", samples, labelled=Labelled("digits", samples, labels))

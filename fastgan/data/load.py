@@ -10,15 +10,15 @@ from fastgan.data.folder import read_folder
 from fastgan.data.idx import is_idx, read_idx
 from fastgan.data.synthetic import grid, ring
 
-BUILT_IN = ("ring", "grid", "digits", "mnist")
+BUILT_IN = ("ring", "grid", "digits", "mnist", "stacked")
 
 
 def load(source: str, data_dir: Path | None = None) -> Dataset:
     """Load a data set.
 
     Args:
-        source: ``ring``, ``grid``, ``digits``, ``mnist``, or the path of a folder of images,
-            an .npy or .npz array, or an IDX file of images.
+        source: ``ring``, ``grid``, ``digits``, ``mnist``, ``stacked``, or the path of a folder of
+            images, an .npy or .npz array, or an IDX file of images.
         data_dir: where downloaded sets lie; None to fetch them.
 
     Raises:
@@ -38,6 +38,10 @@ def load(source: str, data_dir: Path | None = None) -> Dataset:
         from fastgan.data.mnist import mnist
 
         return mnist(data_dir)
+    if source == "stacked":
+        from fastgan.data.stacked import stacked
+
+        return stacked(data_dir)
     path = Path(source)
     # ./ring is not the built-in data set, and must not get its name
     return _read(path.absolute() if str(path) in BUILT_IN else path)

@@ -7,14 +7,20 @@ from pathlib import Path
 import numpy as np
 import pooch
 import requests
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fastgan.data.arrays import from_array
-from fastgan.data.dataset import DataError, Dataset
+from fastgan.data.dataset import DataError, Dataset, Labelled
 from fastgan.data.idx import read_idx
 
-_FILE = "train-images-idx3-ubyte"
-_ARCHIVE_SHA256 = "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+_IMAGES = "train-images-idx3-ubyte"
+_LABELS = "train-labels-idx1-ubyte"
+_ARCHIVE_SHA256 = {
+    _IMAGES: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    _LABELS: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+}
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -26,41 +32,66 @@ def mnist(data_dir: Path | None) -> Dataset:
 
     Args:
         data_dir: folder with ``train-images-idx3-ubyte`` or that with ``.gz``, in it or in
-            its ``mnist`` folder; None to fetch.
+            its ``mnist`` folder, and their labels, ``train-labels-idx1-ubyte``, if metrics are
+            to use them; None to fetch both.
 
     Raises:
-        DataError: if the file is not there or damaged, or cannot be fetched.
+        DataError: if the images are not there, a file is damaged, or cannot be fetched.
     """
-    path = _fetch() if data_dir is None else _find(data_dir)
-    images: NDArray[np.uint8] = read_idx(path)
+    if data_dir is None:
+        return _read(_fetch(_IMAGES), _fetch(_LABELS))
+    path = _find(data_dir, _IMAGES)
+    if path is None:
+        raise DataError(f"{data_dir}: holds no {_IMAGES}[.gz]; give the folder that does as --data-dir")
+    return _read(path, _find(data_dir, _LABELS))
+
+
+def is_at_hand(data_dir: Path | None) -> bool:
+    """Whether images and labels lie in the folder, or, for None, have been fetched before."""
+    folder = Path(pooch.os_cache("fastgan")) if data_dir is None else data_dir
+    return all(_find(folder, name) for name in (_IMAGES, _LABELS))
+
+
+def _read(images_path: Path, labels_path: Path | None) -> Dataset:
+    images: NDArray[np.uint8] = read_idx(images_path)
     if images.ndim != 3 or images.shape[1:] != (28, 28):
-        raise DataError(f"{path}: shape {images.shape}, expected (N, 28, 28); is it MNIST?")
-    return Dataset("mnist", from_array(str(path), images).samples)
+        raise DataError(f"{images_path}: shape {images.shape}, expected (N, 28, 28); is it MNIST?")
+    samples = from_array(str(images_path), images).samples
+    if labels_path is None:
+        return Dataset("mnist", samples)
+    return Dataset("mnist", samples, labelled=Labelled("mnist", samples, _read_labels(labels_path)))
 
 
-def _find(data_dir: Path) -> Path:
+def _read_labels(path: Path) -> Tensor:
+    labels: NDArray[np.uint8] = read_idx(path)
+    if labels.ndim != 1 or labels.max() > 9:
+        raise DataError(f"{path}: shape {labels.shape}, up to {labels.max()}, expected (N,) from 0 to 9")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _find(data_dir: Path, name: str) -> Path | None:
     for folder in (data_dir, data_dir / "mnist"):
-        for name in (_FILE, f"{_FILE}.gz"):
-            if (folder / name).is_file():
-                return folder / name
-    raise DataError(f"{data_dir}: holds no {_FILE}[.gz]; give the folder that does as --data-dir")
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return path
+    return None
 
 
-def _fetch() -> Path:
+def _fetch(name: str) -> Path:
     failures = []
     for mirror in _MIRRORS:
         try:
             return Path(
                 pooch.retrieve(
-                    f"{mirror}{_FILE}.gz",
-                    known_hash=f"sha256:{_ARCHIVE_SHA256}",
-                    fname=f"{_FILE}.gz",
+                    f"{mirror}{name}.gz",
+                    known_hash=f"sha256:{_ARCHIVE_SHA256[name]}",
+                    fname=f"{name}.gz",
                     path=pooch.os_cache("fastgan"),
                 )
             )
         except (requests.RequestException, ValueError) as error:
             failures.append(f"{mirror} ({type(error).__name__})")
     raise DataError(
-        f"mnist: cannot be fetched from {' or '.join(failures)}; put {_FILE}.gz in a folder "
+        f"mnist: cannot be fetched from {' or '.join(failures)}; put {name}.gz in a folder "
         "and give it as --data-dir or FASTGAN_DATA"
     )

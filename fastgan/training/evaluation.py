@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from fastgan.data import Dataset
-from fastgan.metrics import mode_coverage
+from fastgan.metrics.suite import compare
 from fastgan.training.config import ConfigError
 from fastgan.training.objectives import OBJECTIVES
-from fastgan.training.run import RunConfig, read_checkpoint
+from fastgan.training.run import RunConfig, check_data, read_checkpoint
 from fastgan.training.sampling import sample
 from fastgan.training.state import packed
 
@@ -20,7 +20,9 @@ _PAIRS = 2_000
 
 
 @torch.no_grad()
-def evaluate(folder: Path, config: RunConfig, data: Dataset, count: int, seed: int) -> dict[str, float]:
+def evaluate(
+    folder: Path, config: RunConfig, data: Dataset, count: int, seed: int, classifiers: Path | None = None
+) -> dict[str, float]:
     """Compare samples of the averaged generator with as many of the data.
 
     Args:
@@ -29,19 +31,21 @@ def evaluate(folder: Path, config: RunConfig, data: Dataset, count: int, seed: i
         data: what it was trained on.
         count: how many samples.
         seed: of latent vectors and of the choice of real samples.
+        classifiers: folder that keeps the classifiers that images are compared by; None to keep none.
 
     Returns:
         By name: what the objective says of the pair; for "gan" the value function V(D, G) = E log D(x) +
         E log(1 - D(G(z))) (Goodfellow et al., 2014, equation 1; -log 4 where D cannot tell), mean D(x) and
         D(G(z)), and the share of saturated logits. Then the mean distance between two samples over that
-        between two of the data (near 0 where the generator has collapsed), and, for a mixture of
-        Gaussians, modes covered and high quality.
+        between two of the data (near 0 where the generator has collapsed), and what
+        :func:`fastgan.metrics.suite.compare` finds.
 
     Raises:
         ConfigError: if there are fewer samples than D sees at once.
-        RunError: if the run has no checkpoint.
+        RunError: if the run has no checkpoint, or the data are not those of the run.
         CheckpointError: if it is damaged.
     """
+    check_data(folder, config, data)
     training = config.training
     saved = read_checkpoint(folder)
     generator, discriminator = config.build_generator().eval(), config.build_discriminator().eval()
@@ -55,19 +59,12 @@ def evaluate(folder: Path, config: RunConfig, data: Dataset, count: int, seed: i
         raise ConfigError(f"count is {count}, expected at least {training.pack}: D sees that many at once")
     whole = count - count % training.pack
     shown = [packed(samples[:whole], training.pack) for samples in (real, fake)]
-    result = {
+    return {
         "step": float(saved.step),
         **objective.evaluate(discriminator, *shown),
         "diversity": _spread(fake) / _spread(real) if count > 1 else math.nan,
+        **compare(data, fake, seed, classifiers),
     }
-    if data.modes:
-        coverage = mode_coverage(fake * data.scale, data.modes)
-        result |= {
-            "modes covered": float(coverage.covered),
-            "modes": float(coverage.modes),
-            "high quality": coverage.high_quality,
-        }
-    return result
 
 
 def _spread(samples: Tensor) -> float:

@@ -182,6 +182,19 @@ def read_checkpoint(folder: Path) -> checkpoint.Checkpoint:
     return checkpoint.read(folder)
 
 
+def check_data(folder: Path, config: RunConfig, data: Dataset) -> None:
+    """Refuse data that the run's networks do not take.
+
+    Raises:
+        RunError: naming both shapes.
+    """
+    if data.shape != config.sample_shape:
+        raise RunError(
+            f"{folder}: was trained on samples of shape {list(config.sample_shape)}, those of {data.name} "
+            f"are {list(data.shape)}; give the --data-dir that it began with"
+        )
+
+
 def check_unchanged(folder: Path, kept: TrainConfig, wanted: TrainConfig) -> None:
     """Refuse to go on with other settings: the run would be neither the one nor the other.
 

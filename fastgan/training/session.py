@@ -17,7 +17,15 @@ from fastgan.training import checkpoint
 from fastgan.training.config import TrainConfig
 from fastgan.training.distributed import LostRankError, World
 from fastgan.training.recorder import Recorder
-from fastgan.training.run import RunConfig, check_unchanged, create, create_default, read_checkpoint, tuples
+from fastgan.training.run import (
+    RunConfig,
+    check_data,
+    check_unchanged,
+    create,
+    create_default,
+    read_checkpoint,
+    tuples,
+)
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.trainer import Callback, Trainer
 
@@ -91,10 +99,11 @@ def resume_run(
     Args and outcome are those of :func:`train_run`.
 
     Raises:
-        RunError: if there is no checkpoint, or it was trained with other settings.
+        RunError: if there is no checkpoint, or it was trained with other settings or data.
         CheckpointError: if the checkpoint is damaged.
         DivergenceError: if training turns to nan; the last good checkpoint is kept.
     """
+    check_data(folder, config, data)
     saved = read_checkpoint(folder)
     check_unchanged(folder, TrainConfig(**tuples(saved.settings)), config.training)
     trainer = _trainer(config, world)
