@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 
+from experiments import mode_collapse
 from experiments.record import run_seeds, write_result
 
 
@@ -40,3 +44,32 @@ def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     assert stored["command"].startswith("python -m experiments.equilibrium")
     assert {"torch", "fastgan", "commit"} < stored.keys()
     assert stored["modes"] == 8
+
+
+def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(mode_collapse._RECIPE, generator=(16,), discriminator=(8,))
+    config = replace(small.config, batch_size=10)
+    monkeypatch.setattr(mode_collapse, "_RECIPE", replace(small, config=config))
+    monkeypatch.setattr(
+        sys, "argv", ["mode_collapse", "--steps", "4", "--seeds", "0", "--out", str(tmp_path)]
+    )
+    mode_collapse.main()
+    table = (tmp_path / "table.md").read_text()
+    assert table.count("PacGAN's protocol with 4 of its 400,000 steps") == 2
+    assert "| plain | 1 |" in table
+    stored = json.loads((tmp_path / "result.json").read_text())["results"]
+    assert [list(stored[name]) for name in ("ring", "grid")] == [list(mode_collapse.REMEDIES)] * 2
+    assert matplotlib.image.imread(tmp_path / "samples.png").std() > 0.05
+
+
+def test_a_summary_is_a_mean_and_its_standard_error() -> None:
+    seeds = [
+        {"modes": 6, "high_quality": 0.9, "reverse_kl": 0.5},
+        {"modes": 8, "high_quality": 0.7, "reverse_kl": None},
+    ]
+    found = mode_collapse.summary(seeds)
+    assert found["modes"] == pytest.approx([7, 1])
+    assert found["high_quality"] == pytest.approx([0.8, 0.1])
+    assert found["reverse_kl"] == [0.5, None]

@@ -13,23 +13,26 @@ SAMPLES = 50_000
 _DATA_SEED = 0  # the data set is the same in every run; a run's own seed starts the training
 
 
-def ring() -> Dataset:
-    """Eight Gaussians of standard deviation 0.02, evenly spaced on the unit circle."""
+def ring(sigma: float = 0.02, samples: int = SAMPLES) -> Dataset:
+    """Eight Gaussians, evenly spaced on the unit circle."""
     angles = torch.arange(8) * (2 * math.pi / 8)
     centers = torch.stack([angles.cos(), angles.sin()], dim=1)
-    return _mixture("ring", Modes(centers, sigma=0.02), scale=1.0)
+    return _mixture("ring", Modes(centers, sigma), 1.0, samples)
 
 
-def grid() -> Dataset:
-    """Twenty-five Gaussians of standard deviation 0.05, at coordinates -4, -2, 0, 2 and 4."""
+def grid(scale: float = 0.5, samples: int = SAMPLES) -> Dataset:
+    """Twenty-five Gaussians of standard deviation 0.05, at coordinates -4, -2, 0, 2 and 4.
+
+    Magnified for the networks, by a scale below 1: with modes further apart D tells them apart, and G finds
+    more of them.
+    """
     coordinates = torch.linspace(-4, 4, 5)
     centers = torch.cartesian_prod(coordinates, coordinates)
-    # magnified for the networks: with modes further apart D tells them apart, and G finds more of them
-    return _mixture("grid", Modes(centers, sigma=0.05), scale=0.5)
+    return _mixture("grid", Modes(centers, sigma=0.05), scale, samples)
 
 
-def _mixture(name: str, modes: Modes, scale: float) -> Dataset:
+def _mixture(name: str, modes: Modes, scale: float, samples: int) -> Dataset:
     rng = torch.Generator().manual_seed(_DATA_SEED)
-    mode = torch.randint(len(modes.centers), (SAMPLES,), generator=rng)
-    noise: Tensor = modes.sigma * torch.randn(SAMPLES, 2, generator=rng)
+    mode = torch.randint(len(modes.centers), (samples,), generator=rng)
+    noise: Tensor = modes.sigma * torch.randn(samples, 2, generator=rng)
     return Dataset(name, (modes.centers[mode] + noise) / scale, scale, modes)
