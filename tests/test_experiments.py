@@ -9,9 +9,12 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
+import torch
 
-from experiments import mode_collapse
+from experiments import goodfellow2014, mode_collapse
 from experiments.record import run_seeds, write_result
+from fastgan.data import Dataset
+from fastgan.metrics import parzen_window
 
 
 def test_a_stopped_experiment_goes_on_with_the_seeds_that_are_left(tmp_path: Path) -> None:
@@ -73,3 +76,26 @@ def test_a_summary_is_a_mean_and_its_standard_error() -> None:
     assert found["modes"] == pytest.approx([7, 1])
     assert found["high_quality"] == pytest.approx([0.8, 0.1])
     assert found["reverse_kl"] == [0.5, None]
+
+
+def test_goodfellow_2014_goes_on_where_it_was_stopped_and_measures_in_unit_intensities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = goodfellow2014.PUBLISHED[goodfellow2014.NAME]
+    small = replace(recipe, generator=(16,), discriminator=(8,), config=replace(recipe.config, batch_size=10))
+    monkeypatch.setitem(goodfellow2014.PUBLISHED, goodfellow2014.NAME, small)
+    for name, value in {"_TRAINED_ON": 40, "_VALIDATED_ON": 20, "_SAMPLES": 40}.items():
+        monkeypatch.setattr(goodfellow2014, name, value)
+    images = torch.rand(100, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    monkeypatch.setattr(goodfellow2014, "mnist", lambda folder: Dataset("mnist", images[:60]))
+    monkeypatch.setattr(goodfellow2014, "mnist_test_images", lambda folder: images[60:])
+    folders = ["--out", str(tmp_path / "out"), "--run", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["goodfellow2014", "--epochs", "2", *folders])
+    goodfellow2014.main()
+    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    goodfellow2014.main()
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == stored
+    points = (images.flatten(1) + 1) / 2
+    real = parzen_window(points[:40], points[40:60], points[60:])
+    assert stored["training images"]["nats"] == pytest.approx(real.mean)
+    assert stored["published"] == "225 ± 2"

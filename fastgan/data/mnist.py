@@ -17,9 +17,11 @@ from fastgan.data.idx import read_idx
 
 _IMAGES = "train-images-idx3-ubyte"
 _LABELS = "train-labels-idx1-ubyte"
+_TEST_IMAGES = "t10k-images-idx3-ubyte"
 _ARCHIVE_SHA256 = {
     _IMAGES: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     _LABELS: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    _TEST_IMAGES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
 }
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -40,10 +42,12 @@ def mnist(data_dir: Path | None) -> Dataset:
     """
     if data_dir is None:
         return _read(_fetch(_IMAGES), _fetch(_LABELS))
-    path = _find(data_dir, _IMAGES)
-    if path is None:
-        raise DataError(f"{data_dir}: holds no {_IMAGES}[.gz]; give the folder that does as --data-dir")
-    return _read(path, _find(data_dir, _LABELS))
+    return _read(_need(data_dir, _IMAGES), _find(data_dir, _LABELS))
+
+
+def mnist_test_images(data_dir: Path | None) -> Tensor:
+    """The 10,000 images that nothing trains on, ``[10000, 1, 28, 28]`` in [-1, 1]; errors are ``mnist``'s."""
+    return _read_images(_fetch(_TEST_IMAGES) if data_dir is None else _need(data_dir, _TEST_IMAGES))
 
 
 def is_at_hand(data_dir: Path | None) -> bool:
@@ -53,13 +57,17 @@ def is_at_hand(data_dir: Path | None) -> bool:
 
 
 def _read(images_path: Path, labels_path: Path | None) -> Dataset:
-    images: NDArray[np.uint8] = read_idx(images_path)
-    if images.ndim != 3 or images.shape[1:] != (28, 28):
-        raise DataError(f"{images_path}: shape {images.shape}, expected (N, 28, 28); is it MNIST?")
-    samples = from_array(str(images_path), images).samples
+    samples = _read_images(images_path)
     if labels_path is None:
         return Dataset("mnist", samples)
     return Dataset("mnist", samples, labelled=Labelled("mnist", samples, _read_labels(labels_path)))
+
+
+def _read_images(path: Path) -> Tensor:
+    images: NDArray[np.uint8] = read_idx(path)
+    if images.ndim != 3 or images.shape[1:] != (28, 28):
+        raise DataError(f"{path}: shape {images.shape}, expected (N, 28, 28); is it MNIST?")
+    return from_array(str(path), images).samples
 
 
 def _read_labels(path: Path) -> Tensor:
@@ -75,6 +83,13 @@ def _find(data_dir: Path, name: str) -> Path | None:
             if path.is_file():
                 return path
     return None
+
+
+def _need(data_dir: Path, name: str) -> Path:
+    path = _find(data_dir, name)
+    if path is None:
+        raise DataError(f"{data_dir}: holds no {name}[.gz]; give the folder that does as --data-dir")
+    return path
 
 
 def _fetch(name: str) -> Path:

@@ -1,0 +1,92 @@
+"""Goodfellow et al., 2014, on MNIST: their networks and training, and their Parzen-window log-likelihood.
+
+python -m experiments.goodfellow2014 --epochs 250
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from experiments.record import arguments, write_result
+from fastgan.data import Dataset
+from fastgan.data.mnist import mnist, mnist_test_images
+from fastgan.metrics import ParzenWindow, parzen_window
+from fastgan.plots import save_samples
+from fastgan.training.recipes import PUBLISHED
+from fastgan.training.run import CONFIG, RunConfig, load_generator
+from fastgan.training.sampling import sample
+from fastgan.training.session import Outcome, resume_run, train_run
+
+NAME = "goodfellow2014"
+PUBLISHED_NATS = "225 ± 2"
+_TRAINED_ON = 50_000  # of the 60,000 training images; the others choose the bandwidth
+_VALIDATED_ON = 1_000  # of those, as in the authors' code
+_SAMPLES = 10_000
+
+
+def main() -> None:
+    parser = arguments(NAME, __doc__)
+    parser.add_argument("--epochs", type=int, default=250, help="of 50,000 images")
+    parser.add_argument(
+        "--run", type=Path, default=Path("runs") / NAME, help="folder of the run, to go on with"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, default=os.environ.get("FASTGAN_DATA"), help="where MNIST lies"
+    )
+    options = parser.parse_args()
+    data, test = mnist(options.data_dir), mnist_test_images(options.data_dir)
+    outcome = train(options.run, data, options.epochs, options.seeds[0])
+    if outcome.interrupted:
+        print(f"{options.run}: stopped at step {outcome.summary['steps']:,}; the same command goes on")
+        return
+    _, generator = load_generator(options.run)
+    config = PUBLISHED[NAME].config
+    fake = sample(generator, _SAMPLES, config.latent_dim, options.seeds[0], config.latent)
+    result = {"epochs": options.epochs, "seed": options.seeds[0], **measure(fake, data.samples, test)}
+    options.out.mkdir(parents=True, exist_ok=True)
+    save_samples(options.out / "samples.png", fake[:100], 1.0, f"Generated after {options.epochs} epochs")
+    write_result(options.out, NAME, result)
+    print(result)
+
+
+def train(folder: Path, data: Dataset, epochs: int, seed: int) -> Outcome:
+    """Train for so many epochs, or go on with a run that was stopped."""
+    recipe = PUBLISHED[NAME]
+    epoch = _TRAINED_ON // recipe.config.batch_size
+    config = replace(
+        recipe.config,
+        steps=epochs * epoch,
+        seed=seed,
+        sample_interval=10 * epoch,
+        checkpoint_interval=epoch,
+    )
+    first = Dataset(data.name, data.samples[:_TRAINED_ON])
+    run = RunConfig.of(data.name, first, replace(recipe, config=config))
+    return (resume_run if (folder / CONFIG).exists() else train_run)(folder, first, run)
+
+
+def measure(fake: Tensor, train: Tensor, test: Tensor) -> dict[str, Any]:
+    """Log-likelihood of the test images under Gaussians about samples, and about as many training images."""
+    held_out = _intensities(train[_TRAINED_ON : _TRAINED_ON + _VALIDATED_ON])
+    test = _intensities(test)
+    ours = parzen_window(_intensities(fake), held_out, test)
+    real = parzen_window(_intensities(train[: len(fake)]), held_out, test)
+    return {"generated": _row(ours), "training images": _row(real), "published": PUBLISHED_NATS}
+
+
+def _row(window: ParzenWindow) -> dict[str, float]:
+    return {"nats": window.mean, "standard_error": window.standard_error, "sigma": window.sigma}
+
+
+def _intensities(images: Tensor) -> Tensor:
+    """From [-1, 1] to the [0, 1] of the paper: a likelihood depends on the unit."""
+    return (images.flatten(1) + 1) / 2
+
+
+if __name__ == "__main__":
+    main()
