@@ -16,6 +16,7 @@ from benchmarks.step.in_fastgan import Fastgan
 from benchmarks.step.in_pytorch import Eager
 from benchmarks.step.problem import Contender, Problem
 from fastgan.training import Callback, Trainer
+from fastgan.training.diagnostics import Diagnostics
 from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import LogRow
@@ -73,7 +74,7 @@ def test_loop_overhead(benchmark: Any) -> None:
 
     def loop() -> None:
         trainer._stopping = False
-        trainer._run(source)
+        trainer._run(source, Diagnostics(trainer.state, source))
 
     result = contest({"bare": steps, "loop": loop}, ROUNDS)
     low, middle, high = result.ratio("loop", "bare")

@@ -21,6 +21,7 @@ try:
     from fastgan.data import stream as open_stream
     from fastgan.plots import save_objectives, save_samples
     from fastgan.training import checkpoint
+    from fastgan.training.alarms import Alarm
     from fastgan.training.config import ConfigError
     from fastgan.training.distributed import LostRankError, joined
     from fastgan.training.evaluation import evaluate as evaluate_run
@@ -309,6 +310,8 @@ def _print_outcome(folder: Path, outcome: Outcome) -> None:
             f"modes covered {summary['modes_covered']} of {summary['modes']}, "
             f"{summary['high_quality']:.1%} of samples within 3 sigma of one"
         )
+    for alarm in summary["alarms"]:
+        lines.append(f"alarm       {Alarm(**alarm)}")
     lines += [
         f"picture     {folder / 'dashboard.png'}",
         f"everything  {folder} (samples-*.png, metrics.jsonl, checkpoint, config.yaml)",

@@ -68,6 +68,8 @@ def test_train_leaves_everything(ring: Path) -> None:
     rows = [json.loads(line) for line in (ring / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 50
     assert {"loss_D", "loss_G", "D(x)", "D(G(z))", "saturated", "steps_per_second"} < rows[-1].keys()
+    assert {"gradient", "gradient_share", "diversity", "modes_covered", "high_quality"} < rows[-1].keys()
+    assert rows[-1]["alarms"] == {}
     summary = json.loads((ring / "summary.json").read_text())
     assert summary["modes"] == 8
     assert 0 <= summary["high_quality"] <= 1

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fastgan.data import load
 from fastgan.training import Callback, TrainConfig, Trainer, checkpoint
+from fastgan.training.alarms import Rule, Watch
 from fastgan.training.state import TrainingState
 from tests.test_cli import one_line, run
 
@@ -110,6 +111,15 @@ def test_keep_says_how_many_checkpoints_stay(tmp_path: Path) -> None:
     assert checkpoint.read(tmp_path).step == 2
 
 
+EARLY = Rule(
+    name="early",
+    needs=("loss_D",),
+    begins=lambda row: row["loss_D"] > 0,
+    ends=lambda row: False,
+    patience=20,
+    says=lambda row: "the loss is above 0",
+    remedy="wait",
+)
 TRAIN = ("train", "ring", "--steps", 60, "--checkpoint-every", 20, "--batch-size", 32)
 
 
@@ -131,6 +141,7 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 def test_the_command_line_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("fastgan.training.trainer.Watch", lambda: Watch([EARLY]))
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert run(monkeypatch, *TRAIN, "--out", whole) == 0
     with monkeypatch.context() as patch:
@@ -146,7 +157,10 @@ def test_the_command_line_resumes(
     assert checkpoint.read(stopped).step == 20
     assert run(monkeypatch, "train", "--resume", stopped) == 0
     assert_same_run(stopped, whole)
-    assert json.loads((stopped / "summary.json").read_text())["steps"] == 60
+    summary = json.loads((stopped / "summary.json").read_text())
+    assert summary["steps"] == 60
+    assert [(alarm["since"], alarm["raised"]) for alarm in summary["alarms"]] == [(20, 40)]
+    assert "alarm       the loss is above 0; wait (since step 20)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -154,7 +168,7 @@ def test_the_command_line_resumes(
     [
         (["--learning-rate", 0.5, "--seed", 3], "learning_rate 0.001 became 0.5, seed 0 became 3"),
         (["mnist"], "was trained on ring"),
-        (["--out", "elsewhere"], "leave DATA and --out away"),
+        (["--out", "elsewhere"], "leave DATA, --recipe and --out away"),
     ],
     ids=str,
 )

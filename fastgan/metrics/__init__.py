@@ -1,5 +1,6 @@
 """Measures of how well a generator covers its data. One file each, with the paper that it comes from."""
 
+from fastgan.metrics.diversity import mean_distance
 from fastgan.metrics.frechet import frechet_distance, gaussian_frechet_distance
 from fastgan.metrics.histogram import jensen_shannon, reverse_kl
 from fastgan.metrics.modes import ModeCoverage, mode_coverage
@@ -13,6 +14,7 @@ __all__ = [
     "frechet_distance",
     "gaussian_frechet_distance",
     "jensen_shannon",
+    "mean_distance",
     "mode_coverage",
     "neighbourhood",
     "parzen_log_likelihood",

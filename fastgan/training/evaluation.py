@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from fastgan.data import Dataset
+from fastgan.metrics import mean_distance
 from fastgan.metrics.suite import compare
 from fastgan.training.config import ConfigError
 from fastgan.training.objectives import OBJECTIVES
@@ -62,12 +61,6 @@ def evaluate(
     return {
         "step": float(saved.step),
         **objective.evaluate(discriminator, *shown),
-        "diversity": _spread(fake) / _spread(real) if count > 1 else math.nan,
+        "diversity": float(mean_distance(fake[:_PAIRS]) / mean_distance(real[:_PAIRS])),
         **compare(data, fake, seed, classifiers),
     }
-
-
-def _spread(samples: Tensor) -> float:
-    """Mean Euclidean distance between neighbours of the list, which are independent draws."""
-    flat = samples[:_PAIRS].flatten(1)
-    return float((flat[1:] - flat[:-1]).norm(dim=1).mean())

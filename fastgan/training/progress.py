@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
-_SHOWN = 4  # statistics: all of it fits into 80 columns
+_LINES = ("loss_D", "loss_G", "gradient"), ("D(x)", "D(G(z))", "D(x, G(z))", "diversity", "modes_covered")
 
 
 class ProgressBar(Callback):
-    """Shows progress, steps a second and the objective's first statistics; a context manager.
+    """Shows progress, steps a second, losses, diagnostics and alarms; a context manager.
 
     Args:
         console: where to show them.
@@ -23,7 +23,7 @@ class ProgressBar(Callback):
 
     def __init__(self, console: Console, steps: int) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=6),
+            BarColumn(bar_width=6),  # all of it fits into 80 columns, in two lines
             TaskProgressColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.description}"),
@@ -44,8 +44,16 @@ class ProgressBar(Callback):
             self._progress.stop()
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Move the bar and show the row."""
-        values = " ".join(f"{name} {value:.3g}" for name, value in list(row.values.items())[:_SHOWN])
-        text = f"{row.steps_per_second:,.0f} steps/s {values}"
+        """Move the bar, show the row, and print the alarms that begin or end above it."""
+        first, second = (
+            " ".join(f"{name} {row.values[name]:.3g}" for name in names if name in row.values)
+            for names in _LINES
+        )
+        text = f"{row.steps_per_second:,.0f} steps/s {first}\n{second}"
         self._progress.start()  # not before: a run that is refused shows no bar
         self._progress.update(self._task, completed=row.step, description=text)
+        for alarm in row.alarms:
+            if row.step in (alarm.raised, alarm.ended):
+                console = self._progress.console
+                whole = not console.is_terminal  # a line of a file stays one
+                console.print(f"step {row.step:,}: {alarm}", highlight=False, soft_wrap=whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from fastgan.files import naming, write_text
 from fastgan.metrics import mode_coverage
 from fastgan.plots import save_dashboard, save_samples
 from fastgan.training import checkpoint
+from fastgan.training.alarms import Alarm
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
@@ -31,6 +33,7 @@ _PICTURE_SEED = 0  # the same latent vectors in every picture, so that pictures 
 _PICTURE_IMAGES = 64
 _PICTURE_POINTS = 2_500
 _EVALUATED = 10_000
+_OF_A_ROW = ("step", "steps_per_second", "alarms")  # what a summary does not repeat
 
 
 class Recorder(Callback):
@@ -39,20 +42,20 @@ class Recorder(Callback):
     Args:
         folder: of the run, made already.
         data: what it trains on.
-        statistics: names of what is logged.
         step: where a resumed run goes on; what was logged beyond is dropped, as it comes again.
+
+    Attributes:
+        rows: of metrics.jsonl.
+        saved_step: that of the last checkpoint.
     """
 
-    def __init__(self, folder: Path, data: Dataset, statistics: Sequence[str], step: int = 0) -> None:
+    def __init__(self, folder: Path, data: Dataset, step: int = 0) -> None:
         self.folder = folder
         self.data = data
         self.saved_step = step  # a run begins with a checkpoint
         self._step = step
         self._begun = time.perf_counter()
-        rows = _rows_until(folder / METRICS, step)
-        self._history: dict[str, list[float]] = {
-            name: [row[name] for row in rows] for name in ("step", *statistics)
-        }
+        self.rows = _rows_until(folder / METRICS, step)
 
     def __enter__(self) -> Recorder:
         with naming(self.folder):
@@ -70,15 +73,24 @@ class Recorder(Callback):
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Append the row to metrics.jsonl and to TensorBoard's events."""
-        record = {"step": row.step, "steps_per_second": round(row.steps_per_second, 1)}
+        lasting = {alarm.name: alarm.message for alarm in row.alarms if alarm.ended is None}
+        record = {
+            "step": row.step,
+            "steps_per_second": round(row.steps_per_second, 1),
+            **row.values,
+            "alarms": lasting,
+        }
         metrics = self.folder / METRICS
         with naming(metrics), metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**record, **row.values}) + "\n")
-        self._history["step"].append(row.step)
-        for name, value in row.values.items():
-            with naming(self.folder):
+            file.write(json.dumps(record) + "\n")
+        self.rows.append(record)
+        with naming(self.folder):
+            for name, value in row.values.items():
                 self._events.add_scalar(name, value, row.step)
-            self._history[name].append(value)
+            self._events.add_scalar("alarms", len(lasting), row.step)
+            for alarm in row.alarms:
+                if row.step in (alarm.raised, alarm.ended):
+                    self._events.add_text("alarms", str(alarm), row.step)
 
     def on_sample(self, state: TrainingState) -> None:
         """Write samples-STEP.png."""
@@ -95,19 +107,30 @@ class Recorder(Callback):
         checkpoint.save(self.folder, state)
         self.saved_step = state.step
 
-    def finish(self, state: TrainingState) -> dict[str, Any]:
+    def finish(self, state: TrainingState, alarms: Sequence[Alarm]) -> dict[str, Any]:
         """Write dashboard.png and summary.json.
 
+        Args:
+            state: of the end of the run.
+            alarms: that there were.
+
         Returns:
-            The summary: steps, seconds, the last statistics and, for a mixture of Gaussians,
-            modes, modes covered, and share and counts a mode of high-quality samples.
+            The summary: steps, seconds, the last statistics, all alarms and, for a mixture of
+            Gaussians, modes, modes covered, and share and counts a mode of high-quality samples.
         """
         samples = self._sample(state, _EVALUATED)
-        save_dashboard(self.folder / DASHBOARD, self._history, self.data, samples)
+        columns = set[str]().union(*self.rows)
+        history = {
+            name: [row[name] for row in self.rows]
+            for name in columns
+            if all(name in row for row in self.rows)
+        }
+        save_dashboard(self.folder / DASHBOARD, history, self.data, samples)
         summary: dict[str, Any] = {
             "steps": state.step,
             "seconds": round(time.perf_counter() - self._begun, 1),
-            **{name: values[-1] for name, values in self._history.items() if name != "step"},
+            **{name: value for name, value in self.rows[-1].items() if name not in _OF_A_ROW},
+            "alarms": [asdict(alarm) for alarm in alarms],
         }
         if self.data.modes:
             coverage = mode_coverage(samples * self.data.scale, self.data.modes)
@@ -126,7 +149,13 @@ class Recorder(Callback):
         return sample(state.average, count, config.latent_dim, _PICTURE_SEED, config.latent)
 
 
-def _rows_until(metrics: Path, step: int) -> list[dict[str, float]]:
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """What every row has, by name."""
+    names = set(rows[-1]).intersection(*rows)
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _rows_until(metrics: Path, step: int) -> list[dict[str, Any]]:
     """The rows of a log up to a step, to which the file is cut."""
     if step == 0 or not metrics.exists():
         rows = []

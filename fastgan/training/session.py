@@ -126,11 +126,17 @@ def _record(
     callbacks: Sequence[Callback],
 ) -> Outcome:
     state = trainer.state
-    with Recorder(folder, data, state.objective.statistics, state.step) as recorder:
+    with Recorder(folder, data, state.step) as recorder:
         trainer.callbacks = [recorder, *callbacks]
+        for row in recorder.rows:
+            trainer.watch.update(int(row["step"]), row)
         with _signals_stop(trainer):
             state = _fit(trainer, samples, workers, recorder)
-        return Outcome(folder, recorder.finish(state), interrupted=state.step < trainer.config.steps)
+        return Outcome(
+            folder,
+            recorder.finish(state, trainer.watch.alarms),
+            interrupted=state.step < trainer.config.steps,
+        )
 
 
 def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Outcome:

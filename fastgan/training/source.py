@@ -32,6 +32,9 @@ class Source(Protocol):
     def batch(self, state: TrainingState, turn: int) -> Tensor:
         """This process's share of the batch of D's given turn in this step."""
 
+    def look(self, count: int, rng: torch.Generator) -> Tensor:
+        """About that many samples, of which training sees no trace."""
+
 
 class Resident:
     """Samples that lie on the device; batches are drawn there, with replacement.
@@ -51,6 +54,10 @@ class Resident:
             len(self._samples), (state.config.batch_size,), generator=state.rng, device=state.device
         )
         return self._samples.index_select(0, state.world.rows(rows))
+
+    def look(self, count: int, rng: torch.Generator) -> Tensor:
+        rows = torch.randint(len(self._samples), (count,), generator=rng, device=self._samples.device)
+        return self._samples.index_select(0, rows)
 
 
 class Streamed:
@@ -89,6 +96,9 @@ class Streamed:
 
     def batch(self, state: TrainingState, turn: int) -> Tensor:
         return self._turns[turn]
+
+    def look(self, count: int, rng: torch.Generator) -> Tensor:
+        return torch.cat(self._turns)  # reading others from the disk would take time
 
     def _read(self) -> Tensor:
         read: Tensor | str = next(self._batches)

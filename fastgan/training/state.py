@@ -6,6 +6,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fastgan.training.adam import Adam
 from fastgan.training.config import ConfigError, TrainConfig
@@ -78,9 +79,23 @@ class TrainingState:
             return SGD(parameters, self._learning_rate, self._momentum)
         return Adam(parameters, self._learning_rate, self.config.betas)
 
-    def latent(self, count: int) -> Tensor:
-        """Draw ``[count, latent_dim]``."""
-        return draw_latent((count, self.config.latent_dim), self.config.latent, self.rng)
+    def latent(self, count: int, rng: torch.Generator | None = None) -> Tensor:
+        """Draw ``[count, latent_dim]``, by training's stream or another."""
+        return draw_latent((count, self.config.latent_dim), self.config.latent, rng or self.rng)
+
+    @torch.no_grad()
+    def look(self, latent: Tensor, *, live: bool = False) -> Tensor:
+        """Samples of the average, or of the generator as it is, in evaluation mode.
+
+        Training sees no trace of it: random draws of the network are undone.
+        """
+        weights: dict[str, Tensor] = {}
+        if live:
+            weights |= self.generator.named_parameters()
+            weights |= {name: buffer.clone() for name, buffer in self.generator.named_buffers()}
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            samples: Tensor = functional_call(self.average, weights, (latent,))
+        return samples
 
     def show(self, samples: Tensor) -> Tensor:
         """This process's samples as D sees them: with the instance noise of this step, and packed."""

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.data import Dataset
+from fastgan.training.alarms import Alarm, Watch
 from fastgan.training.capture import steps_of
 from fastgan.training.config import ConfigError, TrainConfig
+from fastgan.training.diagnostics import Diagnostics
 from fastgan.training.distributed import World
 from fastgan.training.source import MapStyle, Resident, Source, Streamed, sample_of
 from fastgan.training.state import DivergenceError, TrainingState
@@ -21,17 +23,20 @@ from fastgan.training.window import Window
 
 @dataclass(frozen=True)
 class LogRow:
-    """Means over the steps since the last row.
+    """What the log says of the steps since the last row.
 
     Attributes:
         step: the last of these steps, counted from 1.
         steps_per_second: their rate.
-        values: mean of each of the objective's ``statistics``.
+        values: mean of each of the window's columns, and what
+            :class:`fastgan.training.diagnostics.Diagnostics` measured after the last of these steps.
+        alarms: those that last, and those that end with this row.
     """
 
     step: int
     steps_per_second: float
     values: dict[str, float]
+    alarms: tuple[Alarm, ...] = ()
 
 
 class Callback:
@@ -60,6 +65,10 @@ class Trainer:
         callbacks: called in this order, in the first process alone.
         world: the processes that share the run.
 
+    Attributes:
+        state: what is trained.
+        watch: the alarms that there were, in the first process.
+
     Example:
         >>> trainer = Trainer(generator, discriminator, TrainConfig(latent_dim=16))
         >>> state = trainer.fit(samples)
@@ -77,6 +86,7 @@ class Trainer:
         self.config = config or TrainConfig()
         self.state = TrainingState(generator, discriminator, self.config, world)
         self.callbacks = callbacks
+        self.watch = Watch()
         self._last_log = time.perf_counter()
         self._stopping = False
 
@@ -102,7 +112,8 @@ class Trainer:
         state.discriminator.train()
         try:
             with _threads(self.config.threads), _matmul_precision(self.config.precision):
-                self._run(self._source(data, workers))
+                source = self._source(data, workers)
+                self._run(source, Diagnostics(state, source, data if isinstance(data, Dataset) else None))
         finally:
             self._stopping = False
         return state
@@ -137,19 +148,16 @@ class Trainer:
     def _check_generator(self, real: Tensor) -> None:
         """Generate one sample: its shape must be that of a real one."""
         device, latent_dim = self.state.device, self.config.latent_dim
-        latent = torch.zeros(1, latent_dim, device=device)
-        # on the average, in evaluation mode, and with its random draws undone: training sees no trace
-        with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            try:
-                shape = self.state.average(latent).shape[1:]
-            except RuntimeError as error:
-                raise ValueError(f"generator does not take latent_dim={latent_dim}: {error}") from error
+        try:
+            shape = self.state.look(torch.zeros(1, latent_dim, device=device)).shape[1:]
+        except RuntimeError as error:
+            raise ValueError(f"generator does not take latent_dim={latent_dim}: {error}") from error
         if shape != real.shape:
             raise ValueError(
                 f"generator makes samples of shape {list(shape)}, expected {list(real.shape)} as in data"
             )
 
-    def _run(self, source: Source) -> None:
+    def _run(self, source: Source, diagnostics: Diagnostics) -> None:
         state, window = self.state, Window(self.state)
         steps = steps_of(state, source, window)
         self._last_log = time.perf_counter()
@@ -157,7 +165,7 @@ class Trainer:
         while not done:
             steps.advance(self._until_event())
             done = state.step >= self.config.steps or self._must_stop()
-            self._notify(window, done)
+            self._notify(window, diagnostics, done)
 
     def _until_event(self) -> int:
         """How many steps until the host has something to do."""
@@ -171,27 +179,29 @@ class Trainer:
             return False
         return self.state.world.any(self._stopping, self.state.device)
 
-    def _notify(self, window: Window, done: bool) -> None:
+    def _notify(self, window: Window, diagnostics: Diagnostics, done: bool) -> None:
         step, config = self.state.step, self.config
         checkpoint = done or step % config.checkpoint_interval == 0
         if checkpoint or step % config.log_interval == 0:
-            self._log(window)
+            self._log(window, diagnostics)
         for callback in self.callbacks if self.state.world.rank == 0 else ():
             if checkpoint:
                 callback.on_checkpoint(self.state)
             if done or step % config.sample_interval == 0:
                 callback.on_sample(self.state)
 
-    def _log(self, window: Window) -> None:
+    def _log(self, window: Window, diagnostics: Diagnostics) -> None:
         rows = window.close()
         window.open()
         self._check_finite(rows)
         now = time.perf_counter()
         rate = len(rows) / (now - self._last_log)
         self._last_log = now
-        means = rows.mean(dim=0).tolist()
-        row = LogRow(self.state.step, rate, dict(zip(self.state.objective.statistics, means, strict=True)))
-        for callback in self.callbacks if self.state.world.rank == 0 else ():
+        if self.state.world.rank:
+            return
+        values = dict(zip(window.names, rows.mean(dim=0).tolist(), strict=True)) | diagnostics.measure()
+        row = LogRow(self.state.step, rate, values, self.watch.update(self.state.step, values))
+        for callback in self.callbacks:
             callback.on_log(self.state, row)
 
     def _check_finite(self, rows: Tensor) -> None:

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from fastgan.training.state import TrainingState
 
+GRADIENT = "gradient"
+"""Root mean square over generated samples x of |dl/dx|, l the generator's loss of one: what D sends to G."""
+
 
 class Window:
     """The steps from one log point to the next: their settings on the way in, statistics on the way out.
@@ -16,13 +19,17 @@ class Window:
 
     Args:
         state: what is trained.
+
+    Attributes:
+        names: of the columns: the objective's statistics and ``GRADIENT``.
     """
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state
+        self.names = (*state.objective.statistics, GRADIENT)
         capacity = state.config.log_interval
         self._settings = torch.zeros(capacity, len(state.settings), device=state.device)
-        self._statistics = torch.zeros(capacity, len(state.objective.statistics), device=state.device)
+        self._statistics = torch.zeros(capacity, len(self.names), device=state.device)
         self._row = torch.zeros(1, dtype=torch.int64, device=state.device)
         self._opened = state.step
         self.open()
@@ -49,8 +56,8 @@ class Window:
         torch.index_select(self._settings, 0, self._row, out=self._state.settings.view(1, -1))
 
     def end_step(self, statistics: dict[str, Tensor]) -> None:
-        """Write down this step's scalars, a column each in the order of the objective's ``statistics``."""
-        row = torch.stack([statistics[name].float() for name in self._state.objective.statistics])
+        """Write down this step's scalars, a column each in the order of ``names``."""
+        row = torch.stack([statistics[name].float() for name in self.names])
         self._statistics.index_copy_(0, self._row, row.unsqueeze(0))
         self._row += 1
 

@@ -11,20 +11,21 @@ from fastgan.ops import (
     discriminator_loss_value_and_grad,
     generator_loss_value_and_grad,
 )
-from fastgan.training.objectives.logits import LogitObjective
+from fastgan.training.objectives.logits import SHARE, LogitObjective
 
 
 class GAN(LogitObjective):
     """Binary cross-entropy for D; -log D(G(z)), or log(1 - D(G(z))), for G.
 
-    Statistics: both losses, mean D(x), mean D(G(z)) and the share of saturated logits in D's turn.
+    Statistics: both losses, mean D(x), mean D(G(z)), the share of saturated logits in D's turn,
+    and ``SHARE``.
 
     Args:
         saturating: whether G's loss is the second.
         real_label: label of real samples; below 1 it is one-sided label smoothing (Salimans et al., 2016).
     """
 
-    statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "D(x)", "D(G(z))", "saturated")
+    statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "D(x)", "D(G(z))", "saturated", SHARE)
     paired: ClassVar[bool] = False
 
     def __init__(self, *, saturating: bool = False, real_label: float = 1.0) -> None:

@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from fastgan.ops import MLPForTwo
 from fastgan.training.objectives.passes import frozen, logits_of, one_logit_mlp
 
+SHARE = "gradient_share"
+"""Mean |dl/df| over generated samples, l the generator's loss of one and f its logit.
+
+That of the non-saturating loss tends to 1 where D wins, f to -∞, and that of the saturating one to 0.
+"""
 _BATCH = 1_000
 
 
@@ -59,7 +64,7 @@ class LogitObjective(ABC):
             logits: Tensor = discriminator(fake)
         grad, statistics = self.generator_loss(real_logits, logits.detach())
         torch.autograd.backward(logits, grad)
-        return statistics
+        return statistics | {SHARE: _share(grad)}
 
     def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         shown = fake.detach()
@@ -83,7 +88,7 @@ class LogitObjective(ABC):
         else:
             reaching_fake = chain.backward(torch.cat(grads), grad).view_as(fake)
         torch.autograd.backward(fake, reaching_fake)
-        return statistics | of_generator
+        return statistics | of_generator | {SHARE: _share(grad)}
 
     @torch.no_grad()
     def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
@@ -94,3 +99,9 @@ class LogitObjective(ABC):
 
     def tensors(self) -> dict[str, Tensor]:
         return {}
+
+
+def _share(grad: Tensor) -> Tensor:
+    """``SHARE``, from the gradient of the mean of the losses."""
+    share: Tensor = torch.linalg.vector_norm(grad, 1)
+    return share

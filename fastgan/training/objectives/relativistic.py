@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastgan.ops import generator_loss_value_and_grad
-from fastgan.training.objectives.logits import LogitObjective
+from fastgan.training.objectives.logits import SHARE, LogitObjective
 
 
 class Relativistic(LogitObjective):
@@ -18,10 +18,11 @@ class Relativistic(LogitObjective):
     R3GAN (Huang et al., 2024). Both are the non-saturating loss of a difference of logits, so its kernel
     serves. As a shift of all logits changes nothing, D(x) by itself means nothing either.
 
-    Statistics: both losses, the mean of D(x, G(z)) = σ(r - f) and the share of saturated pairs in D's turn.
+    Statistics: both losses, the mean of D(x, G(z)) = σ(r - f), the share of saturated pairs in D's turn,
+    and ``SHARE``.
     """
 
-    statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "D(x, G(z))", "saturated")
+    statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "D(x, G(z))", "saturated", SHARE)
     paired: ClassVar[bool] = True
 
     def discriminator_loss(

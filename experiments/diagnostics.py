@@ -1,0 +1,153 @@
+"""The recipes, and runs made to fail: what their logs show, and which alarms are raised.
+
+python -m experiments.diagnostics                      # goes on where it was stopped
+python -m experiments.diagnostics --runs ring "dead D" # these alone
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from experiments.record import arguments, run_seeds, write_result
+from fastgan.data import load
+from fastgan.training import Callback, Trainer
+from fastgan.training.recipes import recipe_for
+from fastgan.training.run import RunConfig
+from fastgan.training.state import TrainingState
+from fastgan.training.trainer import LogRow
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe, and what is done to it.
+
+    Attributes:
+        data: the recipe's data set.
+        settings: in place of the recipe's.
+        discriminator: widths of D's hidden layers in place of the recipe's.
+        frozen: for how many steps the generator gets no gradient.
+    """
+
+    data: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    discriminator: tuple[int, ...] | None = None
+    frozen: int = 0
+
+
+_BARE = {"instance_noise": 0.0}
+RUNS = {
+    # healthy
+    "ring": Run("ring"),
+    "ring, a tenth of the steps": Run("ring", {"steps": 2_000}),
+    "grid": Run("grid"),
+    "digits": Run("digits"),
+    "mnist": Run("mnist"),
+    # made to fail
+    "ring, learning rate 0.01": Run("ring", {**_BARE, "steps": 4_000, "learning_rate": 1e-2}),
+    "ring, D of two units": Run("ring", {**_BARE, "steps": 4_000}, discriminator=(2,)),
+    "ring, saturating, 5 turns of D": Run(
+        "ring", {**_BARE, "steps": 4_000, "generator_loss": "saturating", "discriminator_steps": 5}
+    ),
+    "ring, G frozen": Run("ring", {**_BARE, "steps": 4_000}, frozen=4_000),
+    "digits, β₁ 0.9, learning rate 0.005": Run(
+        "digits", {**_BARE, "steps": 3_000, "learning_rate": 5e-3, "betas": (0.9, 0.999)}
+    ),
+    "digits, D of two units": Run("digits", {**_BARE, "steps": 3_000}, discriminator=(2,)),
+    "digits, saturating, G frozen for 600 steps": Run(
+        "digits", {**_BARE, "steps": 2_000, "generator_loss": "saturating"}, frozen=600
+    ),
+    "mnist, learning rate 0.01": Run("mnist", {**_BARE, "steps": 2_000, "learning_rate": 1e-2}),
+}
+COLUMNS = ("gradient_share", "D(G(z))", "diversity", "modes_covered")
+
+
+class _Log(Callback):
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_log(self, state: TrainingState, row: LogRow) -> None:
+        self.rows.append({"step": row.step, **row.values})
+
+
+def watch(run: Run, seed: int = 0) -> dict[str, Any]:
+    """Train, and return the log's rows and the alarms."""
+    data = load(run.data, Path(os.environ["FASTGAN_DATA"]) if "FASTGAN_DATA" in os.environ else None)
+    recipe = recipe_for(data)
+    recipe = replace(
+        recipe,
+        discriminator=run.discriminator or recipe.discriminator,
+        config=replace(recipe.config, threads=1, seed=seed, **run.settings),
+    )
+    config = RunConfig.of(run.data, data, recipe)
+    torch.manual_seed(seed)
+    log = _Log()
+    trainer = Trainer(config.build_generator(), config.build_discriminator(), config.training, [log])
+    if run.frozen:
+        _freeze(trainer.state.generator, lambda: trainer.state.step < run.frozen)
+    trainer.fit(data)
+    return {"rows": log.rows, "alarms": [asdict(alarm) for alarm in trainer.watch.alarms]}
+
+
+def _freeze(generator: nn.Module, frozen: Callable[[], bool]) -> None:
+    def hook(grad: Tensor) -> Tensor:
+        return torch.zeros_like(grad) if frozen() else grad
+
+    for p in generator.parameters():
+        p.register_hook(hook)
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Alarms, and smallest and largest value of what their rules read."""
+    rows: list[dict[str, float]] = result["rows"]
+    spans = {
+        name: [min(values), max(values)]
+        for name in COLUMNS
+        if (values := [row[name] for row in rows if name in row])
+    }
+    return {"steps": rows[-1]["step"], "spans": spans, "alarms": result["alarms"]}
+
+
+def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """In Markdown, a line a run."""
+    lines = [
+        "| run | steps | " + " | ".join(f"`{name}`" for name in COLUMNS) + " | alarms |",
+        "|---" * (len(COLUMNS) + 3) + "|",
+    ]
+    for name, of_run in summaries.items():
+        cells = [name, f"{of_run['steps']:,}"]
+        for column in COLUMNS:
+            span = of_run["spans"].get(column)
+            cells.append("" if span is None else f"{span[0]:.2g} – {span[1]:.2g}")
+        cells.append("; ".join(map(_when, of_run["alarms"])) or "none")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _when(alarm: Mapping[str, Any]) -> str:
+    over = "" if alarm["ended"] is None else f" to {alarm['ended']:,}"
+    return f"{alarm['name']} {alarm['raised']:,}{over}"
+
+
+def main() -> None:
+    parser = arguments("diagnostics", __doc__)
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), metavar="RUN")
+    given = parser.parse_args()
+    summaries = {}
+    for name in given.runs:
+        folder = given.out / name.replace(", ", "-").replace(" ", "_")
+        (result,) = run_seeds(folder, asdict(RUNS[name]), given.seeds[:1], partial(watch, RUNS[name]))
+        summaries[name] = summary(result)
+    write_result(given.out, "diagnostics", {"runs": summaries})
+    print(table(summaries))
+
+
+if __name__ == "__main__":
+    main()

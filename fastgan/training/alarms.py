@@ -1,0 +1,183 @@
+"""Alarms: what the log of a run that fails shows, in plain words.
+
+docs/diagnostics.md has the runs from which the thresholds come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+Values = Mapping[str, float]
+"""A row of the log: statistics by name."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When an alarm begins and ends, and what it says.
+
+    Attributes:
+        name: of the alarm.
+        needs: the columns that it reads; where a row lacks one of them, the rule has no say.
+        begins: whether a row looks like the failure.
+        ends: whether a row looks well again. Between the two thresholds nothing changes.
+        patience: for how many steps rows must look so before the alarm begins, or ends.
+        says: the failure, with the row's numbers.
+        remedy: what to try.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    begins: Callable[[Values], bool]
+    ends: Callable[[Values], bool]
+    patience: int
+    says: Callable[[Values], str]
+    remedy: str
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        name="vanishing gradient",
+        needs=("gradient_share",),
+        begins=lambda row: row["gradient_share"] < 0.03,
+        ends=lambda row: row["gradient_share"] > 0.1,
+        patience=300,
+        says=lambda row: (
+            "the discriminator has won: the generator's gradient is "
+            f"{row['gradient_share']:.1g} of the non-saturating limit"
+        ),
+        remedy="try the non-saturating loss",
+    ),
+    Rule(
+        name="discriminator won",
+        needs=("D(x)", "D(G(z))", "gradient_share"),
+        # of the saturating loss, the rule above tells
+        begins=lambda row: row["D(G(z))"] < 0.015 and row["D(x)"] > 0.8 and row["gradient_share"] > 0.5,
+        ends=lambda row: row["D(G(z))"] > 0.05,
+        patience=300,
+        says=lambda row: (
+            f"the discriminator has won: D(x) is {row['D(x)']:.2f} and D(G(z)) {row['D(G(z))']:.1g}"
+        ),
+        remedy="try instance noise, R1, or a lower learning rate",
+    ),
+    Rule(
+        name="discriminator won all pairs",
+        needs=("D(x, G(z))",),
+        begins=lambda row: row["D(x, G(z))"] > 0.985,
+        ends=lambda row: row["D(x, G(z))"] < 0.95,
+        patience=300,
+        says=lambda row: f"the discriminator has won: D(x, G(z)) is {row['D(x, G(z))']:.3f}",
+        remedy="try instance noise, R1 with R2, or a lower learning rate",
+    ),
+    Rule(
+        name="collapse",
+        needs=("diversity",),
+        begins=lambda row: row["diversity"] < 0.3,
+        ends=lambda row: row["diversity"] > 0.5,
+        patience=500,
+        says=lambda row: f"{_less_diverse(row['diversity'])}: the generator has collapsed",
+        remedy="try instance noise, a lower learning rate, or packing",
+    ),
+    Rule(
+        name="missing modes",
+        needs=("modes_covered", "modes", "high_quality"),
+        # while samples are blurred, few lie near any mode
+        begins=lambda row: row["modes_covered"] < 0.9 * row["modes"] and row["high_quality"] > 0.5,
+        ends=lambda row: row["modes_covered"] >= 0.9 * row["modes"],
+        patience=500,
+        says=lambda row: f"samples cover {row['modes_covered']:.0f} of {row['modes']:.0f} modes",
+        remedy="try instance noise, a lower learning rate, or packing",
+    ),
+    Rule(
+        name="escape",
+        needs=("diversity",),
+        begins=lambda row: row["diversity"] > 3,
+        ends=lambda row: row["diversity"] < 2,
+        patience=500,
+        says=lambda row: (
+            f"samples are {row['diversity']:.2g} times more diverse than the data: "
+            "the discriminator does not hold the generator"
+        ),
+        remedy="try a larger discriminator or a lower learning rate",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A failure that the log has shown.
+
+    Attributes:
+        name: of its rule.
+        since: the step of the first row that looked so.
+        raised: the step at which it had looked so for long enough.
+        message: what it is, with the numbers of the last row that looked so, and what to try.
+        ended: the step at which it was over; None while it lasts.
+    """
+
+    name: str
+    since: int
+    raised: int
+    message: str
+    ended: int | None = None
+
+    def __str__(self) -> str:
+        over = "" if self.ended is None else f"over at step {self.ended:,}: "
+        return f"{over}{self.message} (since step {self.since:,})"
+
+
+class Watch:
+    """Reads a run's log row by row.
+
+    Args:
+        rules: what to look for.
+
+    Attributes:
+        alarms: all that there were, in the order in which they were raised.
+    """
+
+    def __init__(self, rules: Sequence[Rule] = RULES) -> None:
+        self.alarms: list[Alarm] = []
+        self._rules = rules
+        self._lasting: dict[str, int] = {}  # by a rule's name: where its alarm is in the list
+        self._changing: dict[str, int] = {}  # and the first of the rows in turn that speak for a change
+
+    def update(self, step: int, values: Values) -> tuple[Alarm, ...]:
+        """Read the next row.
+
+        Returns:
+            The alarms that last, and those that end here.
+        """
+        before = list(self._lasting.values())
+        for rule in self._rules:
+            if all(name in values for name in rule.needs):
+                self._apply(rule, step, values)
+        return tuple(self.alarms[place] for place in dict.fromkeys([*before, *self._lasting.values()]))
+
+    def _apply(self, rule: Rule, step: int, values: Values) -> None:
+        place = self._lasting.get(rule.name)
+        if place is not None and rule.begins(values):
+            self.alarms[place] = replace(self.alarms[place], message=_message(rule, values))
+        if not (rule.begins if place is None else rule.ends)(values):
+            self._changing.pop(rule.name, None)
+            return
+        since = self._changing.setdefault(rule.name, step)
+        if step - since < rule.patience:
+            return
+        del self._changing[rule.name]
+        if place is None:
+            self._lasting[rule.name] = len(self.alarms)
+            self.alarms.append(Alarm(rule.name, since, step, _message(rule, values)))
+        else:
+            del self._lasting[rule.name]
+            self.alarms[place] = replace(self.alarms[place], ended=step)
+
+
+def _message(rule: Rule, values: Values) -> str:
+    return f"{rule.says(values)}; {rule.remedy}"
+
+
+def _less_diverse(diversity: float) -> str:
+    if diversity < 1e-3:
+        return "samples are all alike"
+    return f"samples are {1 / diversity:.0f} times less diverse than the data"
