@@ -1,6 +1,6 @@
 # make demo    train the default GAN and draw what it makes
 # make test    the tests
-# make bench   the benchmarks, against eager PyTorch and torch.compile
+# make bench   the benchmarks, against eager PyTorch, torch.compile and JAX: benchmarks/results, docs/benchmarks.md
 # make kernels compile every Triton kernel for four GPUs, and write docs/kernels.md
 # make gpu-check  on a machine with a GPU, torch, triton, nvcc and pytest: build, test and measure; OUT=folder
 # make lint    ruff and mypy
@@ -20,8 +20,11 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-bench: $(VENV)/installed
-	$(BIN)/pytest benchmarks
+# Half an hour, with the machine to itself. Nothing is stored of a run that did not end.
+bench: $(VENV)/installed-bench
+	result=benchmarks/results/$$($(BIN)/python -m benchmarks.machine).json && \
+	$(BIN)/pytest benchmarks --benchmark-quiet --benchmark-json=$(VENV)/result.json && \
+	mv $(VENV)/result.json $$result && $(BIN)/python -m benchmarks.report
 
 kernels: $(VENV)/installed
 	$(BIN)/python -m benchmarks.kernels
@@ -43,6 +46,10 @@ format: $(VENV)/installed
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(SOURCES)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,test]'
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
 clean:

@@ -5,17 +5,17 @@ Without one the launch itself is left out of both: Triton compiles for a pretend
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
-from benchmarks.contest import contest
+from benchmarks.conftest import Record
+from benchmarks.contest import contest, timed
+from benchmarks.replay import replayed
 
-ROUNDS = 40
+pytestmark = pytest.mark.benchmark(timer=replayed)
 
 
-def test_launch(benchmark: Any) -> None:
+def test_launch(record: Record) -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
     if not torch.cuda.is_available():
         from benchmarks.kernels.driver import pretend
@@ -36,12 +36,5 @@ def test_launch(benchmark: Any) -> None:
             *tensors, *numbers, *constants, num_warps=4, num_stages=3, enable_fp_fusion=True
         )
 
-    result = contest({"fastgan": ours, "triton": plain}, ROUNDS)
-    low, middle, high = result.ratio("triton")
-    benchmark.extra_info["seconds"] = result.seconds
-    benchmark.extra_info["triton / fastgan"] = middle
-    print(
-        f"\nlaunch: {result.median('fastgan') * 1e6:.2f} us, Triton's launcher "
-        f"{result.median('triton') * 1e6:.2f} us, {middle:.2f} times as long ({low:.2f}-{high:.2f})"
-    )
-    benchmark.pedantic(ours, rounds=5, iterations=100, warmup_rounds=1)
+    result = contest({"fastgan": timed(ours), "Triton's launcher": timed(plain)})
+    record("launch", "bias_leaky_relu, 128 × 256", result)

@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.conftest import ROUNDS, report
-from benchmarks.contest import contest
+from benchmarks.conftest import Record
+from benchmarks.contest import IS_QUICK, Result, contest, timed
+from benchmarks.machine import DEVICE
+from benchmarks.replay import replayed
 from benchmarks.step.agreement import check_agreement
+from benchmarks.step.contenders import contenders
 from benchmarks.step.in_fastgan import Fastgan
-from benchmarks.step.in_pytorch import Eager
-from benchmarks.step.problem import Contender, Problem
+from benchmarks.step.problem import Problem
 from fastgan.training import Callback, Trainer
 from fastgan.training.diagnostics import Diagnostics
 from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import LogRow
 
-SIZES = {(128, 256): ROUNDS, (1024, 1024): max(4, ROUNDS // 5)}
+pytestmark = pytest.mark.benchmark(timer=replayed)
+SIZES = ((128, 256),) if IS_QUICK else ((128, 256), (1024, 1024))
+PROBLEMS = [
+    Problem(*size, simultaneous, r1_gamma)
+    for size in SIZES
+    for simultaneous, r1_gamma in ((False, 0.0), (True, 0.0), (False, 10.0))
+]
 
 
-def contenders(problem: Problem) -> dict[str, Contender]:
-    made: dict[str, Contender] = {
-        "fastgan": Fastgan(problem),
-        "eager": Eager(problem),
-        "torch.compile": Eager(problem, compiled="default"),
-    }
-    if importlib.util.find_spec("jax"):
-        from benchmarks.step.in_jax import Jax
-
-        made["JAX jit"] = Jax(problem)
-    return made
-
-
-@pytest.mark.parametrize("simultaneous", [False, True], ids=["alternating", "simultaneous"])
-@pytest.mark.parametrize(("batch", "width"), SIZES)
-def test_step(
-    benchmark: Any, request: pytest.FixtureRequest, batch: int, width: int, simultaneous: bool
-) -> None:
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_step(record: Record, problem: Problem) -> None:
     torch.compiler.reset()
-    problem = Problem(batch, width, simultaneous)
-    made = contenders(problem)
-    check_agreement(problem, made)
-
-    def finish() -> None:
-        for contender in made.values():
-            contender.finish()
-
-    # long samples: a library's threads spin for a while after its last call, at the next one's expense
-    runs = {name: contender.run for name, contender in made.items()}
-    result = contest(runs, SIZES[batch, width], finish, min_seconds=0.1)
-    report(benchmark, request.node.name, result)
-    benchmark.pedantic(runs["fastgan"], rounds=3, iterations=1)
+    made = {name: make() for name, make in contenders(problem, DEVICE)}
+    check_agreement(problem, made, DEVICE)
+    result = contest({name: timed(each.run, each.finish) for name, each in made.items()})
+    steps = {name: [s / made[name].steps_a_run for s in each] for name, each in result.seconds.items()}
+    record("step", str(problem), Result(steps), dtype="fp32", size=problem.flops(), flops=problem.flops())
 
 
-def test_loop_overhead(benchmark: Any) -> None:
+def test_loop_overhead(record: Record) -> None:
     """The trainer's loop, with a log row every hundredth step, against its bare steps."""
     problem = Problem(128, 256, simultaneous=False)
     bare = Fastgan(problem)
@@ -76,11 +58,8 @@ def test_loop_overhead(benchmark: Any) -> None:
         trainer._stopping = False
         trainer._run(source, Diagnostics(trainer.state, source))
 
-    result = contest({"bare": steps, "loop": loop}, ROUNDS)
-    low, middle, high = result.ratio("loop", "bare")
-    benchmark.extra_info["loop / bare"] = middle
-    print(f"\nloop: {middle:.3f} times as long as its bare steps ({low:.3f}-{high:.3f})")
-    benchmark.pedantic(loop, rounds=1, iterations=1)
+    result = contest({"fastgan": timed(loop), "its bare steps": timed(steps)})
+    record("loop of 100 steps", str(problem), result)
 
 
 class StopsAtEachRow(Callback):

@@ -1,79 +1,64 @@
-"""Runs each case's contenders against each other and prints their ratios at the end."""
+"""What every benchmark leaves behind: a line when it is done, and its rounds in pytest-benchmark's JSON."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import torch
-from torch import Tensor
 
 import fastgan
-from benchmarks.contest import Result, Run, check_agreement, contest
+from benchmarks.contest import Result
+from benchmarks.machine import DEVICE, device_name, rates
+from benchmarks.operations.contenders import jax_runs_on
+from benchmarks.replay import replay
 
-ROUNDS = int(os.environ.get("FASTGAN_BENCH_ROUNDS", "40"))
-_rows: list[tuple[str, ...]] = []
 
-Forward = Callable[..., Tensor]
+class Record(Protocol):
+    def __call__(self, suite: str, case: str, result: Result, **what: Any) -> None:
+        """Keep a contest: in which suite, of which case, and what else report.py should know of it."""
 
 
 @pytest.fixture
-def compete(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
-    """compete(forwards, inputs): forward + backward of each function over the same leaf tensors."""
+def record(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> Record:
+    rates(DEVICE)  # once, before the first of them: on the same machine, and in the same state
 
-    def run(forwards: dict[str, Forward], inputs: Sequence[Tensor], grad: Tensor | None = None) -> None:
-        torch.compiler.reset()
-        runs = {name: _forward_backward(forward, inputs, grad) for name, forward in forwards.items()}
-        check_agreement({name: _results(forward, inputs, grad) for name, forward in forwards.items()})
-        del runs["reference"]
-        report(benchmark, request.node.name, contest(runs, ROUNDS))
-        benchmark.pedantic(runs["fastgan"], rounds=5, iterations=1, warmup_rounds=1)
+    def keep(suite: str, case: str, result: Result, **what: Any) -> None:
+        rounded = {name: [float(f"{s:.4g}") for s in each] for name, each in result.seconds.items()}
+        benchmark.group = suite
+        benchmark.extra_info.update(suite=suite, case=case, seconds=rounded, **what)
+        replay(benchmark, result.seconds["fastgan"])
+        named = ", ".join([suite, case, *(what[key] for key in ("dtype", "direction") if key in what)])
+        cells = [f"{name} {_ratio(result, name)}" for name in result.seconds if name != "fastgan"]
+        with capsys.disabled():
+            print(f"\n{named}: {result.median('fastgan') * 1e6:.1f} us; {'; '.join(cells)}", end="")
 
-    return run
+    return keep
 
 
-def report(benchmark: Any, case: str, result: Result) -> None:
-    """Keep a contest's times, and print its ratios at the end."""
-    benchmark.extra_info["seconds"] = result.seconds
-    row = [case, f"{result.median('fastgan') * 1e6:.1f}"]
-    for name in result.seconds:
-        if name != "fastgan":
-            low, middle, high = result.ratio(name)
-            benchmark.extra_info[f"{name} / fastgan"] = middle
-            row.append(f"{name} {middle:.2f} ({low:.2f}-{high:.2f})")
-    _rows.append(tuple(row))
+def _ratio(result: Result, name: str) -> str:
+    low, middle, high = result.ratio(name)
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     del machine_info["node"]  # a host's name says nothing about its speed
+    measured = rates(DEVICE)
+    machine_info["device"] = device_name(DEVICE)
     machine_info["torch"] = torch.__version__
+    machine_info["jax"] = _jax_version()
     machine_info["threads"] = torch.get_num_threads()
     machine_info["fastgan"] = {
         "version": fastgan.__version__,
-        "backends": fastgan.available_backends(),
+        "backends": fastgan.available_backends(DEVICE),
         "instruction set": fastgan.kernels.extension.instruction_set(),
     }
+    machine_info["rates"] = {"copy seconds": measured.copy_seconds, "flops": measured.flops}
 
 
-def _forward_backward(forward: Forward, inputs: Sequence[Tensor], grad: Tensor | None) -> Run:
-    def run() -> None:
-        forward(*inputs).backward(grad)
-        for t in inputs:
-            t.grad = None
+def _jax_version() -> str | None:
+    if not jax_runs_on(DEVICE):
+        return None
+    import jax
 
-    return run
-
-
-def _results(forward: Forward, inputs: Sequence[Tensor], grad: Tensor | None) -> list[Tensor]:
-    output = forward(*inputs)
-    return [output.detach(), *torch.autograd.grad(output, inputs, grad)]
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if not _rows:
-        return
-    terminalreporter.section("how many times longer than fastgan: median (quartiles) of interleaved rounds")
-    for row in [("forward + backward, or one step", "fastgan us"), *_rows]:
-        terminalreporter.write_line(f"{row[0]:44}{row[1]:>12}" + "".join(f"{cell:>36}" for cell in row[2:]))
+    return str(jax.__version__)

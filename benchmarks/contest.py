@@ -7,6 +7,7 @@ rotates, and ratios are taken within a round.
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -15,8 +16,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Run = Callable[[], None]
+Run = Callable[[], object]
+Sample = Callable[[int], float]  # the seconds that so many calls take
 MIN_SAMPLE_SECONDS = 2e-3  # many calls a sample where one is short, so that the clock does not show
+_LONG = 20e-3  # a call of that length needs no other before it, to wake threads and fill caches
+
+
+@dataclass(frozen=True)
+class Effort:
+    """``rounds``, or what ``seconds`` have room for, but ``least``."""
+
+    rounds: int
+    least: int
+    seconds: float
+
+
+IS_QUICK = os.environ.get("FASTGAN_BENCH") == "quick"
+QUICK = Effort(7, 5, 0.3)
+EFFORT = QUICK if IS_QUICK else Effort(40, 7, 2.0)
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,9 @@ class Result:
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
 
+    def fastest(self, name: str) -> float:
+        return min(self.seconds[name])
+
     def ratio(self, name: str, ours: str = "fastgan") -> tuple[float, float, float]:
         """How many times longer ``name`` takes than ours: lower quartile, median, upper quartile."""
         ratios = [theirs / own for theirs, own in zip(self.seconds[name], self.seconds[ours], strict=True)]
@@ -35,49 +55,66 @@ class Result:
         return low, middle, high
 
 
+def timed(run: Run, finish: Run = lambda: None) -> Sample:
+    """``finish`` ends a sample: on a GPU it waits for it."""
+
+    def sample(calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            run()
+        finish()
+        return time.perf_counter() - start
+
+    return sample
+
+
 def contest(
-    contenders: dict[str, Run],
-    rounds: int,
-    finish: Run = lambda: None,
-    min_seconds: float = MIN_SAMPLE_SECONDS,
+    contenders: dict[str, Sample], effort: Effort = EFFORT, min_seconds: float = MIN_SAMPLE_SECONDS
 ) -> Result:
-    """``finish`` ends a sample: on a GPU it waits for it. A sample takes ``min_seconds`` or one call."""
-    calls = {name: _calls(run, finish, min_seconds) for name, run in contenders.items()}
+    """A sample takes ``min_seconds`` or one call, once the threads of the one before have gone to sleep."""
+    once = {name: _seconds_of_one(sample) for name, sample in contenders.items()}
+    calls = {name: max(1, int(min_seconds / seconds)) for name, seconds in once.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
+    rounds, start = 0, time.perf_counter()
     gc.collect()
     gc.disable()
     try:
-        for index in range(rounds):
-            turn = index % len(names)
+        while rounds < effort.least or (
+            rounds < effort.rounds and time.perf_counter() - start < effort.seconds
+        ):
+            turn = rounds % len(names)
             for name in names[turn:] + names[:turn]:
-                seconds[name].append(_time(contenders[name], calls[name], finish))
+                settle()
+                if once[name] < _LONG:
+                    contenders[name](1)
+                seconds[name].append(contenders[name](calls[name]) / calls[name])
+            rounds += 1
     finally:
         gc.enable()
     return Result(seconds)
 
 
-def check_agreement(outputs: dict[str, list[Tensor]], rtol: float = 1e-4) -> None:
-    """Every contender's results against the reference's, in the relative 2-norm."""
-    expected = outputs["reference"]
+def settle() -> None:
+    """Wait for threads that spin after their work, as libgomp's do for 9 ms: at the next one's expense."""
+    deadline = time.perf_counter() + 0.05
+    while time.perf_counter() < deadline:
+        start, busy = time.perf_counter(), time.process_time()
+        time.sleep(1e-3)
+        if time.process_time() - busy < 0.1 * (time.perf_counter() - start):
+            return
+
+
+def check_agreement(outputs: dict[str, list[Tensor]], expected: list[Tensor], rtol: float) -> None:
+    """Every contender's results against those expected, in the relative 2-norm."""
     for name, found in outputs.items():
         for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-            error = torch.linalg.vector_norm(ours.double() - theirs.double())
-            norm = torch.linalg.vector_norm(theirs.double())
+            error = torch.linalg.vector_norm(ours.double() - theirs)
+            norm = torch.linalg.vector_norm(theirs)
             assert error <= rtol * norm, f"{name}: result {i} is off by {error / norm:.2e}"
 
 
-def _calls(run: Run, finish: Run, min_seconds: float) -> int:
-    for _ in range(3):
-        run()
-    finish()
-    once = min(_time(run, 1, finish) for _ in range(3))
-    return max(1, int(min_seconds / once))
-
-
-def _time(run: Run, calls: int, finish: Run) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        run()
-    finish()
-    return (time.perf_counter() - start) / calls
+def _seconds_of_one(sample: Sample) -> float:
+    sample(1)
+    once = sample(1)
+    return once if once > _LONG else min(once, *(sample(1) for _ in range(4)))

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from benchmarks.contest import Result, contest
+from benchmarks.contest import EFFORT, QUICK, Effort, Result, contest, timed
 from benchmarks.machine import about, finish_of, matrix_rate
 from benchmarks.step.agreement import check_agreement
-from benchmarks.step.in_fastgan import Fastgan
-from benchmarks.step.in_pytorch import Eager, Graphed
-from benchmarks.step.problem import Contender, Problem
-
-Make = Callable[[], Contender]
+from benchmarks.step.contenders import Make, contenders
+from benchmarks.step.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -34,23 +29,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        kind = "simultaneous" if self.problem.simultaneous else "alternating"
-        return f"batch {self.problem.batch}, {self.problem.width} wide, {kind}, {self.precision}"
-
-    def contenders(self, device: str) -> Iterator[tuple[str, Make]]:
-        problem, precision = self.problem, self.precision
-        yield "fastgan", partial(Fastgan, problem, device, precision=precision)
-        yield "eager", partial(Eager, problem, device, precision=precision)
-        for mode in ("default", "reduce-overhead"):
-            yield f"torch.compile, {mode}", partial(Eager, problem, device, mode, precision)
-        if device == "cuda":
-            yield "fastgan, 10 steps a graph", partial(Fastgan, problem, device, 10, precision)
-            yield "eager in a CUDA graph", partial(Graphed, problem, device, precision)
-        if precision == "fp32" and _jax_runs_on(device):
-            from benchmarks.step.in_jax import Jax
-
-            yield "JAX jit", partial(Jax, problem)
-            yield "JAX jit, scan of 10", partial(Jax, problem, 10)
+        return f"{self.problem}, {self.precision}"
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -59,10 +38,12 @@ def cases(quick: bool) -> Iterator[Case]:
         yield Case(Problem(*((32, 64) if quick else (8192, 4096)), simultaneous), "bf16")
 
 
-def measure(case: Case, device: str, rounds: int) -> Result:
-    made = {name: make() for name, make in case.contenders(device) if _works(name, make, device)}
+def measure(case: Case, device: str, effort: Effort) -> Result:
+    makes = contenders(case.problem, device, case.precision, modes=("reduce-overhead",))
+    made = {name: make() for name, make in makes if _works(name, make, device)}
     check_agreement(case.problem, made, device, slack=0.5 if case.precision == "bf16" else 0.05)
-    result = contest({name: c.run for name, c in made.items()}, rounds, finish_of(device), 0.02)
+    samples = {name: timed(contender.run, finish_of(device)) for name, contender in made.items()}
+    result = contest(samples, effort, 0.02)
     return Result({n: [s / made[n].steps_a_run for s in seconds] for n, seconds in result.seconds.items()})
 
 
@@ -79,14 +60,6 @@ def _works(name: str, make: Make, device: str) -> bool:
     finally:
         gc.collect()
     return True
-
-
-def _jax_runs_on(device: str) -> bool:
-    if not importlib.util.find_spec("jax"):
-        return False
-    import jax
-
-    return jax.default_backend() == {"cuda": "gpu"}.get(device, device)
 
 
 def row(case: Case, result: Result, rate: float) -> dict[str, object]:
@@ -112,21 +85,20 @@ def table(case: Case, result: Result, rate: float) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_step", description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--quick", action="store_true", help="small sizes, on the CPU where there is no GPU")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and not options.quick:
         parser.error("there is no GPU here; --quick tries the benchmark itself on the CPU")
     options.out.mkdir(parents=True, exist_ok=True)
-    rate = matrix_rate(device)
+    rate = matrix_rate(device, torch.bfloat16)
     told = about(device) | {"bf16 matrix rate": f"{rate / 1e12:.2f} TFLOP/s"}
     rows: list[dict[str, object]] = []
     lines = [f"- {key}: {value}" for key, value in told.items()]
     lines += ["", "In brackets: share of the matrix rate; quartiles of the ratio.", ""]
     for case in cases(options.quick):
         torch.compiler.reset()
-        result = measure(case, device, options.rounds)
+        result = measure(case, device, QUICK if options.quick else EFFORT)
         rows.append(row(case, result, rate))
         lines += table(case, result, rate)
     (options.out / "gpu-step.json").write_text(json.dumps({"about": told, "rows": rows}, indent=1))

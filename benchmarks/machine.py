@@ -1,23 +1,33 @@
-"""What was measured on what: device, versions, and the device's own rates of copies and products."""
+"""What was measured on what: device, versions, and the device's own rates of copies and products.
+
+``python -m benchmarks.machine`` prints the name that this device's results are stored under.
+"""
 
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
-import triton
 
 import fastgan
-from benchmarks.contest import Run, contest
+from benchmarks.contest import Effort, Run, contest, timed
+from fastgan.kernels.extension.products import HAS_ONEDNN
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+_EFFORT = Effort(20, 10, 0.5)
 
 
 def about(device: str) -> dict[str, object]:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or "CPU",
+        "device": device_name(device),
         "torch": torch.__version__,
-        "triton": triton.__version__,
         "fastgan": fastgan.__version__,
         "commit": commit.stdout.strip() or "unknown",
     }
@@ -28,17 +38,100 @@ def finish_of(device: str) -> Run:
     return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
+def device_name(device: str) -> str:
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    count = torch.get_num_threads()
+    return f"{_cpu()}, {count} core{'s' if count > 1 else ''}"
+
+
+def slug(device: str) -> str:
+    """``cpu-zen3-2-cores``, ``nvidia-h100-80gb-hbm3``."""
+    name = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((R|TM)\)", "", device_name(device)).lower()).strip("-")
+    return name if device == "cuda" else f"cpu-{name}"
+
+
+def _cpu() -> str:
+    """AMD's generation, which its server parts do not always name; what the system says of others."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    found = {key: re.search(rf"^{key}\s*: (.+)$", text, re.MULTILINE) for key in _KEYS}
+    vendor, family, model, name = (match.group(1) if match else "" for match in found.values())
+    if vendor == "AuthenticAMD" and (generation := _amd_generation(int(family), int(model))):
+        return generation
+    return name or platform.processor() or platform.machine()
+
+
+_KEYS = ("vendor_id", "cpu family", "model", "model name")
+
+
+def _amd_generation(family: int, model: int) -> str | None:
+    """As Linux tells them apart (arch/x86/kernel/cpu/amd.c)."""
+    if family == 25:
+        is_zen4 = 0x10 <= model <= 0x1F or 0x60 <= model <= 0x7F or 0xA0 <= model <= 0xAF
+        return "Zen4" if is_zen4 else "Zen3"
+    return {26: "Zen5"}.get(family)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What nothing is faster than: seconds of copies that read and write so many bytes; flops a second."""
+
+    copy_seconds: dict[int, float]
+    flops: dict[str, float]
+
+    def floor(self, bytes_moved: int, flops: int, dtype: str) -> float:
+        """Seconds of a copy that moves as many bytes, or of the operations, whichever is longer."""
+        return max(self._copy(bytes_moved), flops / self.flops[dtype] if flops else 0.0)
+
+    def _copy(self, bytes_moved: int) -> float:
+        """Between two measured sizes in proportion; beyond the largest at its bandwidth."""
+        sizes = sorted(self.copy_seconds)
+        i = bisect_left(sizes, bytes_moved)
+        if i == len(sizes):
+            return self.copy_seconds[sizes[-1]] * bytes_moved / sizes[-1]
+        if i == 0:
+            return self.copy_seconds[sizes[0]] if bytes_moved else 0.0
+        low, high = sizes[i - 1 : i + 1]
+        share = (bytes_moved - low) / (high - low)
+        return self.copy_seconds[low] * (1 - share) + self.copy_seconds[high] * share
+
+
+@cache
+def rates(device: str) -> Rates:
+    """Measured once a process: the fastest of many, as other work on the machine only slows them."""
+    powers = range(12, 33 if device == "cuda" else 30, 2)
+    return Rates(
+        {2**power: _copy_seconds(device, 2**power) for power in powers},
+        {"fp32": matrix_rate(device, torch.float32)}
+        | ({"bf16": matrix_rate(device, torch.bfloat16)} if device == "cuda" else {}),
+    )
+
+
 def copy_bandwidth(device: str) -> float:
     """Bytes a second, read and written, of a large copy."""
-    source = torch.empty(2**30 if device == "cuda" else 2**24, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    seconds = contest({"copy": lambda: target.copy_(source)}, 20, finish_of(device)).median("copy")
-    return 2 * source.numel() / seconds
+    size = 2**31 if device == "cuda" else 2**25
+    return size / _copy_seconds(device, size)
 
 
-def matrix_rate(device: str) -> float:
-    """Flops a second of a large bf16 product."""
-    size = 8192 if device == "cuda" else 256
-    a, b, out = (torch.randn(size, size, device=device).bfloat16() for _ in range(3))
-    seconds = contest({"mm": lambda: torch.mm(a, b, out=out)}, 20, finish_of(device)).median("mm")
-    return 2 * size**3 / seconds
+def _copy_seconds(device: str, bytes_moved: int) -> float:
+    source = torch.zeros(bytes_moved // 8, device=device)
+    target = torch.zeros_like(source)
+    copy = timed(lambda: target.copy_(source), finish_of(device))
+    return contest({"copy": copy}, _EFFORT).fastest("copy")
+
+
+def matrix_rate(device: str, dtype: torch.dtype) -> float:
+    """Flops a second of a large product, by the best of torch's two ways to it on a CPU."""
+    size = 8192 if device == "cuda" else 1024
+    a, b, out = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
+    ways = {"mm": timed(lambda: torch.mm(a, b, out=out), finish_of(device))}
+    if device == "cpu" and dtype is torch.float32 and HAS_ONEDNN:
+        linear = torch.ops.mkldnn._linear_pointwise
+        ways["oneDNN"] = timed(lambda: linear(a, b, None, "none", [], ""))
+    result = contest(ways, _EFFORT)
+    return 2 * size**3 / min(map(result.fastest, ways))
+
+
+if __name__ == "__main__":
+    print(slug(DEVICE))

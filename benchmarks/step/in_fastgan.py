@@ -45,6 +45,8 @@ class Fastgan:
             device=device,
             steps_per_replay=replay,
             precision=precision,  # type: ignore[arg-type]
+            r1_gamma=problem.r1_gamma,
+            r1_interval=1,
         )
         widths = [problem.width] * 2
         generator = MLPGenerator(LATENT_DIM, (SAMPLE_DIM,), widths, bounded=True)
@@ -60,7 +62,7 @@ class Fastgan:
     def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
         latents = iter((first, second))
         self.state.latent = lambda count: next(latents)  # type: ignore[method-assign]
-        train_step(self.state, Given(real), self.window)
+        train_step(self.state, Given(real), self.window, penalize=self.state.config.penalizes_at(0))
         del self.state.latent  # type: ignore[method-assign]
         self.window.open()
 

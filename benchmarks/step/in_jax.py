@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.step.problem import BETAS, EPS, LATENT_DIM, LEARNING_RATE, SLOPE, Problem
 
+jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32, as in PyTorch
 Layers = list[tuple[jax.Array, jax.Array]]
 
 
@@ -26,7 +28,8 @@ class Jax:
         self.state: Any = (g, zeros(g), zeros(g), d, zeros(d), zeros(d), jnp.zeros(()))
         self.key = jax.random.key(0)
         self.data = jnp.asarray(problem.data("cpu").numpy())
-        update = _simultaneous if problem.simultaneous else _alternating
+        alternating = partial(_alternating, problem.r1_gamma)
+        update = _simultaneous if problem.simultaneous else alternating
         batch = problem.batch
 
         def drawn(carry: Any, data: jax.Array) -> Any:
@@ -86,13 +89,17 @@ def _sigmoid(t: jax.Array) -> jax.Array:
     return jnp.exp(-jax.nn.softplus(-t))
 
 
-def _alternating(state: Any, real: jax.Array, first: jax.Array, second: jax.Array) -> Any:
+def _alternating(r1_gamma: float, state: Any, real: jax.Array, first: jax.Array, second: jax.Array) -> Any:
     g, mg, vg, d, md, vd, count = state
     fake = _generate(g, first)
 
     def loss_of_d(d: Layers) -> jax.Array:
         of_real, of_fake = jnp.split(_mlp(d, jnp.concatenate([real, fake])), 2)
-        return jax.nn.softplus(-of_real).mean() + jax.nn.softplus(of_fake).mean()
+        loss = jax.nn.softplus(-of_real).mean() + jax.nn.softplus(of_fake).mean()
+        if r1_gamma:
+            slope = jax.grad(lambda x: _mlp(d, x).sum())(real)
+            loss += r1_gamma / 2 * jnp.square(slope).sum(1).mean()
+        return loss
 
     def loss_of_g(g: Layers) -> jax.Array:
         return jax.nn.softplus(-_mlp(d, _generate(g, second))).mean()

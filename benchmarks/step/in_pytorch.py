@@ -79,10 +79,16 @@ class Eager:
         return [p.detach().cpu() for m in (self.generator, self.discriminator) for p in m.parameters()]
 
     def _loss_of_d(self, real: Tensor, latent: Tensor) -> Tensor:
+        if self.problem.r1_gamma:
+            real = real.detach().requires_grad_()
         real_logits = self.discriminator(real)
         fake_logits = self.discriminator(self.generator(latent).detach())
         loss: Tensor = self.loss(real_logits, torch.ones_like(real_logits))
-        return loss + self.loss(fake_logits, torch.zeros_like(fake_logits))
+        loss = loss + self.loss(fake_logits, torch.zeros_like(fake_logits))
+        if self.problem.r1_gamma:
+            (slope,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+            loss = loss + self.problem.r1_gamma / 2 * slope.square().sum(1).mean()
+        return loss
 
     def _loss_of_g(self, latent: Tensor) -> Tensor:
         logits = self.discriminator(self.generator(latent))

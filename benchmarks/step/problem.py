@@ -18,11 +18,16 @@ Weights = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Problem:
-    """Sizes of one contest, in one kind of update."""
+    """Sizes of one contest, in one kind of update, with an R1 penalty in every one or without."""
 
     batch: int
     width: int
     simultaneous: bool
+    r1_gamma: float = 0.0
+
+    def __str__(self) -> str:
+        kind = "simultaneous" if self.simultaneous else "alternating"
+        return f"{kind}{', R1' if self.r1_gamma else ''}, batch {self.batch:,}, {self.width:,} wide"
 
     @property
     def generator(self) -> list[int]:
@@ -50,7 +55,8 @@ class Problem:
         of_g = passes_of_g * sum(g) + sum(g) + sum(g[1:])
         of_d = 2 * (sum(d) + sum(d) + sum(d[1:]))
         to_g = d[0] if self.simultaneous else 2 * sum(d)
-        return 2 * self.batch * (of_g + of_d + to_g)
+        of_r1 = 2 * sum(d) + sum(d[:-1]) if self.r1_gamma else 0  # D's slope, and back through it
+        return 2 * self.batch * (of_g + of_d + to_g + of_r1)
 
     def data(self, device: str) -> Tensor:
         """Samples of another generator of the same kind: neither player wins while it is timed."""

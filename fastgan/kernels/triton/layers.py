@@ -1,7 +1,8 @@
 """Linear layers: our product with its epilogue, or the library's and a pass over its result.
 
-Which one serves is decided here. Not measured on a GPU yet: small products are bound by launches and by
-passes over memory, which the epilogue saves; large ones by the matrix units, where the libraries are best.
+Which one serves is decided here, by two thresholds. Both are guesses, as no GPU has measured them yet: small
+products are bound by launches and by passes over memory, which the epilogue saves; large ones by the matrix
+units, where the libraries are best. ``pytest benchmarks/bench_choices.py`` on a GPU measures them.
 ``FASTGAN_PRODUCTS=fused`` or ``library`` decides for all that either can do.
 """
 

@@ -4,6 +4,10 @@ The first candidate is the fixed choice: with ``FASTGAN_AUTOTUNE=0``, while a gr
 interpreter. Otherwise the first product of a class times them, once a process, in a second or two. The
 choice never shows in the result: within a class every candidate sums in the same order, so depth is the
 same for all, and where columns are summed too, all but the number of stages.
+
+No GPU has measured any of this yet: classes and candidates are guesses from what is known of each GPU's
+matrix units and shared memory, held to what compiles without spills (docs/kernels.md). ``pytest
+benchmarks/bench_choices.py`` on a GPU times every candidate.
 """
 
 from __future__ import annotations

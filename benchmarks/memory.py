@@ -1,0 +1,123 @@
+"""Memory of forward + backward: what is saved for backward, and the peak above what was there before.
+
+``python -m benchmarks.memory CASE`` measures one case and prints it as JSON. In a process of its own, whose
+allocator hands freed memory back, so that the peak is of what is measured and not of what was there before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.contest import Sample
+from benchmarks.machine import DEVICE
+from benchmarks.operations import table
+from benchmarks.operations.contenders import contenders, samples_of
+from benchmarks.operations.in_pytorch import InPyTorch
+from benchmarks.operations.operation import Case, Direction
+
+CASES = [
+    table.loss(table.DISCRIMINATOR_LOSS, 2**20, "fp32"),
+    table.head(16384, 1024, "fp32"),
+    table.bias_leaky_relu((8192, 1024), "fp32"),
+    table.linear_leaky_relu(1024, 1024, 1024, "fp32"),
+    table.mlp(1024, (784, 1024, 1024, 1), "fp32"),
+    table.loss(table.DISCRIMINATOR_LOSS, 2**24, "fp32"),
+]
+REPEATS = 5  # an odd number, for the median is one of them
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+# glibc's malloc: larger blocks are mapped, and unmapped when they are freed
+_HANDS_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 16)}
+
+
+def why_not() -> str | None:
+    """Why it cannot be measured here."""
+    known = DEVICE == "cuda" or _CLEAR.exists()
+    return None if known else "resident memory is read from /proc, which only Linux has"
+
+
+def measure_alone(case: Case) -> dict[str, Any]:
+    """What :func:`measure` finds in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.memory", str(CASES.index(case))]
+    environment = os.environ | _HANDS_BACK | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """Bytes of each contender, of the inputs, and fastgan's seconds."""
+    found: dict[str, dict[str, int]] = {}
+    peak = _peak_on_gpu if DEVICE == "cuda" else _resident_peak
+    made = contenders(case, DEVICE)
+    samples = samples_of(made, Direction.BOTH)
+    for name, sample in samples.items():
+        contender = made[name]
+        if isinstance(contender, InPyTorch):
+            found[name] = {"saved": saved_bytes(contender), "peak": peak(sample)}
+        elif DEVICE == "cpu":  # on a GPU others' memory is not torch's to count
+            found[name] = {"peak": peak(sample)}
+    inputs = sum(t.numel() * t.itemsize for t in case.inputs("cpu"))
+    seconds = [samples["fastgan"](1) for _ in range(REPEATS)]
+    return {"memory": found, "inputs": inputs, "seconds": seconds}
+
+
+def saved_bytes(contender: InPyTorch) -> int:
+    """Of all that the graph keeps for backward and did not get as an input, each storage once."""
+    given = {t.untyped_storage().data_ptr() for t in contender.inputs}
+    saved: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in given:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    with contender.context(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        output = contender.forward(*contender.inputs)
+    total = sum(saved.values())
+    del output
+    return total
+
+
+def _resident_peak(sample: Sample) -> int:
+    """All of a process counts: libraries' scratch, too, that torch's allocator does not know of."""
+    found = []
+    for _ in range(REPEATS):
+        sample(1)
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _CLEAR.write_text("5")  # the high-water mark begins anew
+        before = _status("VmRSS")
+        sample(1)
+        found.append(_status("VmHWM") - before)
+    return int(statistics.median(found))
+
+
+def _status(key: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024
+
+
+def _peak_on_gpu(sample: Sample) -> int:
+    sample(1)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    sample(1)
+    return torch.cuda.max_memory_allocated() - before
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(CASES[int(sys.argv[1])])))

@@ -1,0 +1,111 @@
+"""The operations under jax.jit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.contest import Sample, timed
+from benchmarks.operations.operation import Direction
+from benchmarks.operations.table import SLOPE
+
+jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32, as in PyTorch
+
+
+def _discriminator_loss(real: jax.Array, fake: jax.Array) -> jax.Array:
+    return jax.nn.softplus(-real).mean() + jax.nn.softplus(fake).mean()
+
+
+def _generator_loss(fake: jax.Array) -> jax.Array:
+    return jax.nn.softplus(-fake).mean()
+
+
+def _reconstruction_loss(input: jax.Array, reconstruction: jax.Array) -> jax.Array:
+    return jnp.abs(input - reconstruction).mean()
+
+
+def _head(real: jax.Array, fake: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+    return _discriminator_loss(real @ weight.T + bias, fake @ weight.T + bias)
+
+
+def _bias_leaky_relu(input: jax.Array, bias: jax.Array) -> jax.Array:
+    return jax.nn.leaky_relu(input + bias.reshape(-1, *[1] * (input.ndim - 2)), SLOPE)
+
+
+def _linear_leaky_relu(input: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+    return jax.nn.leaky_relu(input @ weight.T + bias, SLOPE)
+
+
+def _mlp(input: jax.Array, *parameters: jax.Array) -> jax.Array:
+    depth = len(parameters) // 2
+    weights, biases = parameters[:depth], parameters[depth:]
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        input = _linear_leaky_relu(input, weight, bias)
+    return input @ weights[-1].T + biases[-1]
+
+
+FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
+    "discriminator_loss": _discriminator_loss,
+    "generator_loss": _generator_loss,
+    "reconstruction_loss": _reconstruction_loss,
+    "discriminator_head_loss": _head,
+    "bias_leaky_relu": _bias_leaky_relu,
+    "linear_leaky_relu": _linear_leaky_relu,
+    "mlp": _mlp,
+}
+
+
+class InJax:
+    def __init__(self, name: str, inputs: list[Tensor], grad: Tensor) -> None:
+        function = FUNCTIONS[name]
+
+        def both(grad: jax.Array, *inputs: jax.Array) -> Any:
+            output, back = jax.vjp(function, *inputs)
+            return output, back(grad)
+
+        self.inputs, self.grad = [_to_jax(t) for t in inputs], _to_jax(grad)
+        self.call = jax.jit(function)
+        self.forward = jax.jit(lambda *inputs: jax.vjp(function, *inputs))
+        self.backward = jax.jit(lambda back, grad: back(grad))
+        self.both = jax.jit(both)
+
+    def results(self) -> list[Tensor]:
+        output, gradients = self.both(self.grad, *self.inputs)
+        return [torch.from_numpy(np.array(a, np.float32)) for a in (output, *gradients)]
+
+    def sample(self, direction: Direction) -> Sample:
+        if direction is Direction.BACKWARD:
+            return self._backward
+        runs = {
+            Direction.FORWARD: lambda: self.forward(*self.inputs),
+            Direction.BOTH: lambda: self.both(self.grad, *self.inputs),
+            Direction.CALL: lambda: self.call(*self.inputs),
+        }
+        run = runs[direction]
+        last: list[Any] = []
+
+        def keep() -> None:
+            last[:] = [run()]
+
+        return timed(keep, lambda: jax.block_until_ready(last.pop()))
+
+    def _backward(self, calls: int) -> float:
+        kept = jax.block_until_ready([self.forward(*self.inputs)[1] for _ in range(calls)])
+        last = None
+        start = time.perf_counter()
+        while kept:
+            last = self.backward(kept.pop(), self.grad)
+        jax.block_until_ready(last)
+        return time.perf_counter() - start
+
+
+def _to_jax(t: Tensor) -> jax.Array:
+    dtype = jnp.bfloat16 if t.dtype is torch.bfloat16 else jnp.float32
+    return jnp.asarray(t.detach().float().cpu().numpy()).astype(dtype)

@@ -1,0 +1,248 @@
+"""Every case: which operations, at which sizes.
+
+Layers are in bf16 on a GPU alone: few CPUs have instructions for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import fastgan
+from benchmarks.operations.operation import DTYPES, Case, Operation, Work
+from fastgan.ops import (
+    bias_leaky_relu_reference,
+    discriminator_head_loss_reference,
+    discriminator_loss_reference,
+    generator_loss_reference,
+    linear_leaky_relu_reference,
+    mlp_reference,
+    reconstruction_loss_reference,
+)
+
+SLOPE = 0.2
+_bce = nn.BCEWithLogitsLoss()
+
+
+def discriminator_bce(real: Tensor, fake: Tensor) -> Tensor:
+    loss: Tensor = _bce(real, torch.ones_like(real)) + _bce(fake, torch.zeros_like(fake))
+    return loss
+
+
+def discriminator_softplus(real: Tensor, fake: Tensor) -> Tensor:
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_bce(fake: Tensor) -> Tensor:
+    loss: Tensor = _bce(fake, torch.ones_like(fake))
+    return loss
+
+
+def generator_softplus(fake: Tensor) -> Tensor:
+    return F.softplus(-fake).mean()
+
+
+def head_bce(real: Tensor, fake: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return discriminator_bce(F.linear(real, weight, bias), F.linear(fake, weight, bias))
+
+
+def eager_bias(input: Tensor, bias: Tensor) -> Tensor:
+    return F.leaky_relu(input + bias.view(-1, *[1] * (input.dim() - 2)), SLOPE)
+
+
+def eager_linear(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.leaky_relu(F.linear(input, weight, bias), SLOPE)
+
+
+def eager_mlp(input: Tensor, *parameters: Tensor) -> Tensor:
+    weights, biases = _halves(parameters)
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        input = eager_linear(input, weight, bias)
+    return F.linear(input, weights[-1], biases[-1])
+
+
+def _mlp_reference(input: Tensor, *parameters: Tensor) -> Tensor:
+    return mlp_reference(input, *_halves(parameters))
+
+
+def _mlp(input: Tensor, *parameters: Tensor) -> Tensor:
+    return fastgan.mlp(input, *_halves(parameters))
+
+
+def _halves(parameters: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    depth = len(parameters) // 2
+    return parameters[:depth], parameters[depth:]
+
+
+DISCRIMINATOR_LOSS = Operation(
+    "discriminator_loss",
+    discriminator_loss_reference,
+    {"eager": discriminator_bce, "eager, softplus": discriminator_softplus},
+    fastgan.discriminator_loss,
+    "logits",
+    has_products=False,
+)
+GENERATOR_LOSS = Operation(
+    "generator_loss",
+    generator_loss_reference,
+    {"eager": generator_bce, "eager, softplus": generator_softplus},
+    fastgan.generator_loss,
+    "logits",
+    has_products=False,
+)
+RECONSTRUCTION_LOSS = Operation(
+    "reconstruction_loss",
+    reconstruction_loss_reference,
+    {"eager": F.l1_loss},
+    fastgan.reconstruction_loss,
+    "elements",
+    has_products=False,
+)
+HEAD = Operation(
+    "discriminator_head_loss",
+    discriminator_head_loss_reference,
+    {"eager": head_bce},
+    fastgan.discriminator_head_loss,
+    "features",
+    has_products=True,
+)
+BIAS_LEAKY_RELU = Operation(
+    "bias_leaky_relu",
+    bias_leaky_relu_reference,
+    {"eager": eager_bias},
+    fastgan.bias_leaky_relu,
+    "elements",
+    has_products=False,
+)
+LINEAR_LEAKY_RELU = Operation(
+    "linear_leaky_relu",
+    linear_leaky_relu_reference,
+    {"eager": eager_linear},
+    fastgan.linear_leaky_relu,
+    "multiply-adds",
+    has_products=True,
+)
+MLP = Operation("mlp", _mlp_reference, {"eager": eager_mlp}, _mlp, "multiply-adds", has_products=True)
+
+
+def loss(operation: Operation, size: int, dtype: str) -> Case:
+    """Forward reads its tensors; backward reads them and writes gradients."""
+    tensors = 1 if operation is GENERATOR_LOSS else 2
+    label = f"2 × {size:,}" if tensors == 2 else f"{size:,}"
+    each = tensors * size * DTYPES[dtype].itemsize
+    return Case(operation, label, ((size, 1),) * tensors, dtype, tensors * size, Work(each), Work(2 * each))
+
+
+def head(rows: int, width: int, dtype: str) -> Case:
+    """Forward reads the features, and can find all but their gradient meanwhile; backward writes that."""
+    shapes = ((rows, width), (rows, width), (1, width), (1,))
+    each = 2 * rows * width * DTYPES[dtype].itemsize
+    label = f"2 × {rows:,} × {width:,}"
+    return Case(HEAD, label, shapes, dtype, 2 * rows * width, Work(each), Work(each))
+
+
+def bias_leaky_relu(shape: tuple[int, ...], dtype: str) -> Case:
+    """Forward reads and writes; backward reads gradient and output and writes."""
+    elements = torch.Size(shape).numel()
+    each = elements * DTYPES[dtype].itemsize
+    label = " × ".join(f"{n:,}" for n in shape)
+    return Case(BIAS_LEAKY_RELU, label, (shape, shape[1:2]), dtype, elements, Work(2 * each), Work(3 * each))
+
+
+def linear_leaky_relu(n: int, k: int, m: int, dtype: str) -> Case:
+    shapes = ((n, k), (m, k), (m,))
+    forward, backward = _layer_work(n, k, m, dtype)
+    return Case(LINEAR_LEAKY_RELU, f"{n:,} × {k:,} → {m:,}", shapes, dtype, n * k * m, forward, backward)
+
+
+def mlp(n: int, features: tuple[int, ...], dtype: str) -> Case:
+    layers = list(pairwise(features))
+    shapes = ((n, features[0]), *((m, k) for k, m in layers), *((m,) for _, m in layers))
+    work = [_layer_work(n, k, m, dtype) for k, m in layers]
+    forward, backward = (sum(each, Work(0)) for each in zip(*work, strict=True))
+    label = f"{n:,} × ({', '.join(map(str, features))})"
+    return Case(MLP, label, shapes, dtype, sum(n * k * m for k, m in layers), forward, backward)
+
+
+def _layer_work(n: int, k: int, m: int, dtype: str) -> tuple[Work, Work]:
+    """Of one layer: input, weight and output; backward, the gradients of all three too."""
+    touched = (n * k + k * m + n * m) * DTYPES[dtype].itemsize
+    return Work(touched, 2 * n * k * m), Work(2 * touched, 4 * n * k * m)
+
+
+class Sizes(NamedTuple):
+    loss_dtypes: tuple[str, ...]
+    loss_powers: tuple[int, ...]  # of two: how many logits
+    layer_dtypes: tuple[str, ...]
+    heads: tuple[tuple[int, int], ...]  # rows, width
+    biases: tuple[tuple[int, ...], ...]
+    linears: tuple[tuple[int, int, int], ...]  # rows, input and output features
+    mlps: tuple[tuple[int, tuple[int, ...]], ...]  # rows, features of each layer
+
+
+def _images(*hidden: int) -> tuple[int, ...]:
+    return (784, *hidden, 1)
+
+
+QUICK = Sizes(
+    loss_dtypes=("fp32",),
+    loss_powers=(7, 12, 20),
+    layer_dtypes=("fp32",),
+    heads=((128, 256), (1024, 1024)),
+    biases=((128, 256), (64, 64, 16, 16)),
+    linears=((64, 2, 128), (128, 784, 256)),
+    mlps=((64, _images(64, 64)), (256, _images(256, 256))),
+)
+CPU = Sizes(
+    loss_dtypes=("fp32", "bf16"),
+    loss_powers=(7, 12, 16, 20, 24),
+    layer_dtypes=("fp32",),
+    heads=((128, 256), (1024, 1024), (16384, 1024)),
+    biases=((128, 256), (64, 64, 16, 16), (8192, 1024)),
+    linears=((64, 2, 128), (256, 256, 256), (128, 784, 256), (8192, 256, 256), (1024, 1024, 1024)),
+    mlps=(
+        (64, _images(64, 64)),
+        (256, (2, 128, 128, 1)),
+        (256, _images(256, 256)),
+        (64, _images(1024, 1024)),
+        (8192, _images(64, 64)),
+        (64, _images(4096, 4096)),
+        (8192, _images(256, 256)),
+        (1024, _images(1024, 1024)),
+    ),
+)
+GPU = CPU._replace(
+    loss_powers=(*CPU.loss_powers, 26),
+    layer_dtypes=("fp32", "bf16"),
+    linears=(*CPU.linears, (8192, 4096, 4096)),
+    mlps=(*CPU.mlps, (8192, _images(1024, 1024)), (8192, _images(4096, 4096))),
+)
+
+
+def cases(sizes: Sizes) -> Iterator[Case]:
+    for operation in (DISCRIMINATOR_LOSS, GENERATOR_LOSS, RECONSTRUCTION_LOSS):
+        for dtype in sizes.loss_dtypes:
+            yield from (loss(operation, 2**power, dtype) for power in sizes.loss_powers)
+    for dtype in sizes.layer_dtypes:
+        yield from (head(rows, width, dtype) for rows, width in sizes.heads)
+        yield from (bias_leaky_relu(shape, dtype) for shape in sizes.biases)
+        yield from (linear_leaky_relu(n, k, m, dtype) for n, k, m in sizes.linears)
+        yield from (mlp(rows, features, dtype) for rows, features in sizes.mlps)
+
+
+def tiny() -> list[Case]:
+    """Where all that counts is what a call costs before it computes anything."""
+    return [
+        loss(DISCRIMINATOR_LOSS, 16, "fp32"),
+        loss(GENERATOR_LOSS, 16, "fp32"),
+        loss(RECONSTRUCTION_LOSS, 16, "fp32"),
+        head(8, 16, "fp32"),
+        bias_leaky_relu((8, 16), "fp32"),
+        linear_leaky_relu(8, 16, 16, "fp32"),
+        mlp(8, (16, 16, 16, 1), "fp32"),
+    ]

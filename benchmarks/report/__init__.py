@@ -1,0 +1,1 @@
+"""docs/benchmarks.md out of what ``make bench`` stored: ``python -m benchmarks.report [RESULT.json ...]``."""

@@ -1,0 +1,90 @@
+"""What a stored run holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import Result
+from benchmarks.machine import Rates
+
+
+@dataclass(frozen=True)
+class Case:
+    """One contest.
+
+    Attributes:
+        size: what ``axis`` counts; 0 where cases are of one size.
+        floor: seconds that nothing can be faster than, if the machine's rates are known.
+        memory: of each contender the bytes saved for backward and at the peak; no contest then.
+    """
+
+    suite: str
+    name: str
+    dtype: str
+    direction: str
+    size: int
+    axis: str
+    floor: float | None
+    result: Result
+    memory: dict[str, dict[str, int]]
+    inputs: int
+
+    @property
+    def others(self) -> list[str]:
+        return [name for name in self.result.seconds if name != "fastgan"]
+
+    def loses_to(self, other: str) -> bool:
+        return self.result.ratio(other)[1] < 1
+
+
+@dataclass(frozen=True)
+class Run:
+    path: Path
+    machine_info: dict[str, Any]
+    commit_info: dict[str, Any]
+    date: str
+    cases: list[Case]
+
+    @property
+    def device(self) -> str:
+        device: str = self.machine_info["device"]
+        is_cpu = "core" in device
+        return f"{device}, {self.machine_info['fastgan']['instruction set']}" if is_cpu else device
+
+    @property
+    def rates(self) -> Rates | None:
+        return _rates(self.machine_info)
+
+
+def read(path: Path) -> Run:
+    stored = json.loads(path.read_text())
+    rates = _rates(stored["machine_info"])
+    cases = [_case(each["extra_info"], rates) for each in stored["benchmarks"]]
+    return Run(path, stored["machine_info"], stored["commit_info"], stored["datetime"][:10], cases)
+
+
+def _rates(machine_info: dict[str, Any]) -> Rates | None:
+    found = machine_info.get("rates")
+    if found is None:  # of a run before they were measured
+        return None
+    return Rates({int(size): s for size, s in found["copy seconds"].items()}, found["flops"])
+
+
+def _case(what: dict[str, Any], rates: Rates | None) -> Case:
+    moved, flops, dtype = what.get("bytes", 0), what.get("flops", 0), what.get("dtype", "")
+    floor = rates.floor(moved, flops, dtype) if rates is not None and moved + flops else None
+    return Case(
+        what["suite"],
+        what["case"],
+        dtype,
+        what.get("direction", ""),
+        what.get("size", 0),
+        what.get("axis", ""),
+        floor,
+        Result(what.get("seconds", {})),
+        what.get("memory", {}),
+        what.get("inputs", 0),
+    )

@@ -1,0 +1,174 @@
+"""The benchmarks themselves: what they check, how they count, and what becomes of a stored run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import machine, replay
+from benchmarks.contest import Effort, check_agreement, contest, timed
+from benchmarks.machine import Rates
+from benchmarks.operations import table
+from benchmarks.operations.contenders import samples_of
+from benchmarks.operations.in_pytorch import InPyTorch
+from benchmarks.operations.operation import Case, Direction
+from benchmarks.report import __main__ as report
+
+TINY = table.tiny()
+BRIEF = Effort(rounds=3, least=2, seconds=0.0)
+
+
+@pytest.mark.parametrize("case", TINY, ids=str)
+def test_contenders_agree_and_run_every_direction(case: Case) -> None:
+    inputs = case.inputs("cpu")
+    expected, grad = case.expected(inputs)
+    forwards = {"fastgan": case.operation.ours, **case.operation.eager}
+    made = {name: InPyTorch(forward, inputs, grad, "cpu") for name, forward in forwards.items()}
+    check_agreement({name: each.results() for name, each in made.items()}, expected, 1e-5)
+    for direction in Direction:
+        result = contest(samples_of(made, direction), BRIEF, min_seconds=0.0)
+        assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in result.seconds.values())
+    assert all(t.grad is None for t in inputs)
+
+
+@pytest.mark.parametrize("case", TINY, ids=str)
+def test_jax_agrees(case: Case) -> None:
+    pytest.importorskip("jax", reason="JAX is not installed")
+    from benchmarks.operations.in_jax import InJax
+
+    inputs = case.inputs("cpu")
+    expected, grad = case.expected(inputs)
+    made = InJax(case.operation.name, inputs, grad)
+    check_agreement({"JAX": made.results()}, expected, 1e-5)
+    assert all(made.sample(direction)(2) > 0 for direction in Direction)
+
+
+def test_a_wrong_result_is_not_timed() -> None:
+    right = [torch.tensor(1.0), torch.ones(3)]
+    with pytest.raises(AssertionError, match=r"halved: result 1 is off by 5\.00e-01"):
+        check_agreement({"halved": [right[0], right[1] / 2]}, right, 1e-4)
+
+
+def test_ratios_are_of_one_round_each() -> None:
+    slow, fast = iter([4.0, 6.0, 8.0] * 9), iter([1.0, 3.0, 2.0] * 9)
+    result = contest({"slow": lambda _: next(slow), "fastgan": lambda _: next(fast)}, Effort(3, 3, 0.0))
+    # before the rounds: two calls of each, and long ones are not warmed up
+    pairs = zip(result.seconds["slow"], result.seconds["fastgan"], strict=True)
+    assert result.ratio("slow")[1] == sorted(a / b for a, b in pairs)[1]
+
+
+def test_a_sample_counts_its_calls() -> None:
+    calls: list[None] = []
+    ends: list[None] = []
+    timed(lambda: calls.append(None), lambda: ends.append(None))(7)
+    assert (len(calls), len(ends)) == (7, 1)
+
+
+def test_floor_is_the_longer_of_copy_and_products() -> None:
+    rates = Rates({100: 1.0, 200: 3.0}, {"fp32": 10.0})
+    assert [rates.floor(moved, 0, "fp32") for moved in (0, 50, 100, 150, 200, 400)] == [0, 1, 1, 2, 3, 6]
+    assert rates.floor(150, 1_000, "fp32") == 100
+    assert rates.floor(150, 10, "fp32") == 2
+
+
+@pytest.mark.parametrize(
+    ("family", "model", "expected"), [(25, 1, "Zen3"), (25, 17, "Zen4"), (26, 2, "Zen5"), (23, 49, None)]
+)
+def test_amd_generations(family: int, model: int, expected: str | None) -> None:
+    assert machine._amd_generation(family, model) == expected
+
+
+def test_results_are_named_after_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_cpu", lambda: "Zen5")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert machine.slug("cpu") == "cpu-zen5-2-cores"
+
+
+def test_pytest_benchmark_gets_the_rounds() -> None:
+    taken: list[float] = []
+
+    class Benchmark:
+        def pedantic(self, target: Any, rounds: int) -> None:
+            for _ in range(rounds):
+                start = replay.replayed()
+                target()
+                taken.append(replay.replayed() - start)
+
+    replay.replay(Benchmark(), [0.5, 0.25, 2.0])
+    assert taken == [0.5, 0.25, 2.0]
+
+
+def stored(tmp_path: Path, *cases: dict[str, Any]) -> Path:
+    path = tmp_path / "run.json"
+    info = {
+        "device": "Zen5, 2 cores",
+        "torch": "2.13.0",
+        "jax": None,
+        "python_version": "3.11.7",
+        "fastgan": {"version": "1", "instruction set": "avx512"},
+        "rates": {"copy seconds": {"1024": 1e-6, "4194304": 1e-3}, "flops": {"fp32": 1e11}},
+    }
+    path.write_text(
+        json.dumps(
+            {
+                "machine_info": info,
+                "commit_info": {"id": "0" * 40, "dirty": False},
+                "datetime": "2026-01-02T03:04:05",
+                "benchmarks": [{"extra_info": case} for case in cases],
+            }
+        )
+    )
+    return path
+
+
+def case_of(name: str, direction: str, ours: float, theirs: float, size: int) -> dict[str, Any]:
+    return {
+        "suite": "discriminator_loss",
+        "case": name,
+        "dtype": "fp32",
+        "direction": direction,
+        "axis": "logits",
+        "size": size,
+        "bytes": 1024,
+        "seconds": {"fastgan": [ours] * 3, "eager": [theirs] * 3},
+    }
+
+
+def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(
+        tmp_path,
+        case_of("small", "forward + backward", 4e-6, 2e-6, 10),
+        case_of("large", "forward + backward", 2e-6, 8e-6, 100),
+        case_of("large", "forward", 2e-6, 8e-6, 100),
+        {
+            "suite": "memory",
+            "case": "a loss",
+            "inputs": 2**20,
+            "memory": {"fastgan": {"saved": 0, "peak": 2**21}, "JAX jit": {"peak": 2**20}},
+        },
+    )
+    monkeypatch.setattr(report, "DOCUMENT", tmp_path / "benchmarks.md")
+    monkeypatch.setattr(report, "PICTURES", tmp_path / "pictures")
+    monkeypatch.setattr("sys.argv", ["report", str(path)])
+    report.main()
+    document = (tmp_path / "benchmarks.md").read_text()
+    assert "| small | 4 µs | 25% | **0.50** (0.50–0.50) |" in document
+    assert "| large | 2 µs | 50% | 4.00 (4.00–4.00) |" in document
+    assert "eager is faster in 1 of 2; at worst it takes 0.50 of the time (small, fp32)" in document
+    assert "<details><summary>forward</summary>" in document
+    assert "| a loss | 1.0 | 0.0, 2.0 | 1.0 |" in document
+    pictures = re.findall(r"images/benchmarks/(\S+\.png)", document)
+    assert sorted(pictures) == sorted(p.name for p in (tmp_path / "pictures").iterdir())
+    assert len(pictures) == 2
+
+
+def test_stored_results_can_be_read() -> None:
+    paths = sorted((report.ROOT / "benchmarks/results").glob("*.json"))
+    assert paths
+    for path in paths:
+        assert all(case.result.seconds or case.memory for case in report.read(path).cases)
