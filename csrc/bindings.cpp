@@ -7,6 +7,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/head.h"
 #include "cpu/losses.h"
+#include "cpu/mlp.h"
 #include "cpu/parallel.h"
 #include "cpu/products.h"
 #include "cpu/reconstruction.h"
@@ -20,6 +21,11 @@ using Address = uintptr_t;
 
 void* pointer(Address address) { return reinterpret_cast<void*>(address); }
 float* floats(Address address) { return reinterpret_cast<float*>(address); }
+std::vector<float*> floats(const std::vector<Address>& addresses) {
+  std::vector<float*> pointers;
+  for (const Address each : addresses) pointers.push_back(floats(each));
+  return pointers;
+}
 
 // Releasing the GIL costs more than a small kernel.
 template <class Work>
@@ -157,6 +163,26 @@ PYBIND11_MODULE(_C, module) {
                                    Address dy, Address y, Address dx, Address dw, Address db, int threads) {
     const Linear layer{n, k, m, negative_slope, floats(x), floats(w), threads};
     run(n * m, [&] { linear_backward(layer, floats(dy), floats(y), floats(dx), floats(dw), floats(db)); });
+  });
+
+  using Addresses = std::vector<Address>;
+  module.def("mlp_forward", [](int64_t rows, const std::vector<int64_t>& features, float negative_slope, Address x,
+                               const Addresses& weights, const Addresses& biases, const Addresses& outputs,
+                               int threads) {
+    const auto w = floats(weights), b = floats(biases), y = floats(outputs);
+    const MLP mlp{rows, static_cast<int64_t>(w.size()), features.data(), negative_slope, w.data(), threads};
+    run(rows * features.front(), [&] { mlp_forward(mlp, floats(x), b.data(), y.data()); });
+  });
+  module.def("mlp_backward", [](int64_t rows, const std::vector<int64_t>& features, float negative_slope,
+                                const Addresses& weights, Address grad, Address x, const Addresses& outputs,
+                                Address scale, int64_t first_row, Address dx, const Addresses& dw, const Addresses& db,
+                                Address scratch, int threads) {
+    const auto w = floats(weights), y = floats(outputs), grad_w = floats(dw), grad_b = floats(db);
+    const MLP mlp{rows, static_cast<int64_t>(w.size()), features.data(), negative_slope, w.data(), threads};
+    run(rows * features.front(), [&] {
+      mlp_backward(mlp, {floats(grad), floats(x), y.data(), floats(scale), first_row, floats(dx), grad_w.data(),
+                         grad_b.data(), floats(scratch)});
+    });
   });
 }
 

@@ -18,6 +18,7 @@ FILES = [
     "test_head.py",
     "test_reconstruction.py",
     "test_layers.py",
+    "test_simultaneous.py",
     "test_extremes.py",
     "test_repeatability.py",
 ]

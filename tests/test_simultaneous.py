@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from backends import Backend
+from oracle import assert_as_exact, off_the_kink
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from fastgan.models import MLPDiscriminator
 from fastgan.nn import MLP
-from fastgan.ops import MLPForTwo
+from fastgan.ops import MLPPass, mlp_reference
 from fastgan.training import ConfigError, TrainConfig
 from fastgan.training.objectives.gan import GAN
 
@@ -60,6 +62,33 @@ def test_gradients_are_those_of_two_passes(make: object, saturating: bool) -> No
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("features", [(6, 1), (6, 33, 1), (6, 70, 1, 17, 1)], ids=str)
+def test_one_way_back_on_every_backend(variant: Backend, features: tuple[int, ...]) -> None:
+    """In float32, where a backend may take the whole chain at once; wider and narrower than its panels."""
+    samples, *parameters = off_the_kink((270,), features, torch.float32, variant.device)
+    of_d, of_g = (torch.rand(rows, 1, device=variant.device) + 0.5 for rows in (270, 67))
+
+    def by_autograd(dtype: torch.dtype) -> Gradients:
+        leaves = [t.to(dtype).requires_grad_() for t in (samples, *parameters)]
+        depth = len(features) - 1
+        logits = mlp_reference(leaves[0], leaves[1 : 1 + depth], leaves[1 + depth :])
+        (at_samples,) = torch.autograd.grad(logits[203:], leaves[0], of_g.to(dtype), retain_graph=True)
+        return [*torch.autograd.grad(logits, leaves[1:], of_d.to(dtype)), at_samples[203:]]
+
+    discriminator = MLP(features).to(variant.device)
+    layers = list(discriminator.layers)
+    own = [layer.weight for layer in layers] + [layer.bias for layer in layers]
+    with torch.no_grad():
+        for p, value in zip(own, parameters, strict=True):
+            p.copy_(value)
+    seen = MLPPass.of(samples.split([203, 67]), layers, 0.2)
+    assert seen is not None
+    reaching = seen.reach_both(of_d.split([203, 67]), of_g)
+    found = [*(p.grad for p in own), reaching]
+    for each in zip(found, by_autograd(torch.float32), by_autograd(torch.float64), strict=True):
+        assert_as_exact(*each)
+
+
 @pytest.mark.parametrize("logit", [-1e4, -200.0, -88.0, 88.0, 1e4])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_either_player_may_have_won(dtype: torch.dtype, logit: float) -> None:
@@ -81,9 +110,13 @@ def test_either_player_may_have_won(dtype: torch.dtype, logit: float) -> None:
 
 def test_one_pass_serves_both(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    make = MLPForTwo.of.__func__  # type: ignore[attr-defined]
+    make = MLPPass.of.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(
-        MLPForTwo, "of", classmethod(lambda cls, x, *rest: calls.append(len(x)) or make(cls, x, *rest))
+        MLPPass,
+        "of",
+        classmethod(
+            lambda cls, batches, *rest: calls.append(sum(map(len, batches))) or make(cls, batches, *rest)
+        ),
     )
     latent = torch.randn(4, 6, requires_grad=True)
     GAN().both_turns(MLPDiscriminator((6,), [9]), torch.randn(5, 6), latent.tanh())

@@ -62,6 +62,7 @@ struct Product {
   const float* output = nullptr;  // as c
   float* sums = nullptr;          // [columns], added to
   float negative_slope = 1;
+  const float* a_scale = nullptr;  // [depth], times the columns of a, whose rows are then one apart
 };
 
 struct KernelTable {
@@ -103,7 +104,7 @@ constexpr int64_t kLanes = 64;
 // Blocks of a product: a panel of B [kDepthBlock, up to kProductPanel] in L1, A [kRowBlock, kDepthBlock] in L2.
 constexpr int64_t kProductPanel = 32;
 constexpr int64_t kDepthBlock = 256;
-constexpr int64_t kRowBlock = 192;
+constexpr int64_t kRowBlock = 264;
 const KernelTable& kernels();
 
 }  // namespace fastgan

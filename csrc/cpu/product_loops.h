@@ -98,6 +98,8 @@ void pack_rows(const Product& p, const Block& block, float* packed) {
       } else {
         for (int64_t r = 0; r < kTileRows; ++r) packed[r] = r < rows ? a[r] : 0.0f;
       }
+      if (p.a_scale != nullptr)
+        for (int64_t r = 0; r < kTileRows; ++r) packed[r] *= p.a_scale[block.first + k];
     }
   }
 }
@@ -160,6 +162,9 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
   for (int64_t row = 0; row < block.rows; row += kTileRows) {
     const float* rows[kTileRows];
     Row tile[kTileRows];
+    // where the results go is fetched while they are computed: otherwise stores wait for lines of another cache
+    for (int64_t r = 0; r < kTileRows && row + r < block.rows; ++r)
+      __builtin_prefetch(p.c + (block.first_row + row + r) * p.c_row + column, 1);
     if (packed != nullptr) {
       for (int r = 0; r < kTileRows; ++r) rows[r] = packed + row * block.depth + r;
       multiply_tile<kTileRows>(rows, block.depth, panel, tile);
@@ -194,7 +199,8 @@ void multiply(const Product& p, int64_t first_column, int64_t columns, float* sc
   const int64_t blocks = p.depth <= kDepthBlock ? 1 : (p.depth + kDepthBlock - 1) / kDepthBlock;
   const int64_t depth = (p.depth + blocks - 1) / blocks;
   float* const panel = scratch;
-  float* const packed = p.a_column == 1 ? nullptr : scratch + kProductPanel * kDepthBlock;
+  const bool in_place = p.a_column == 1 && p.a_scale == nullptr;
+  float* const packed = in_place ? nullptr : scratch + kProductPanel * kDepthBlock;
   for (int64_t index = 0; index < blocks; ++index) {
     for (int64_t row = 0; row < p.rows; row += kRowBlock) {
       Block block{row, p.rows - row, first_column, columns, index * depth, depth, index == 0, index == blocks - 1};

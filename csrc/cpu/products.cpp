@@ -25,11 +25,16 @@ float* grown(std::vector<float>& buffer, int64_t size) {
 void multiply(const Product& p, int threads) {
   if (p.sums != nullptr) std::fill_n(p.sums, p.columns, 0.0f);
   const int64_t panels = (p.columns + kProductPanel - 1) / kProductPanel;
-  const int64_t pieces = std::min<int64_t>(threads == 1 ? 1 : kPiecesAThread * threads, panels);
+  // each piece packs all of an A that it cannot read in place
+  const int64_t pieces_a_thread = p.a_column == 1 && p.a_scale == nullptr ? kPiecesAThread : 1;
+  const int64_t pieces = std::min<int64_t>(threads == 1 ? 1 : pieces_a_thread * threads, panels);
   for_each_piece(pieces, p.rows * p.columns * p.depth / kProductsInALogit, threads, [&](int64_t piece) {
     thread_local std::vector<float> buffer;
-    const int64_t first = panels * piece / pieces * kProductPanel;
-    const int64_t end = std::min(panels * (piece + 1) / pieces * kProductPanel, p.columns);
+    // larger pieces first: the last to be taken then holds up least
+    const int64_t before = panels / pieces * piece + std::min(piece, panels % pieces);
+    const int64_t count = panels / pieces + (piece < panels % pieces ? 1 : 0);
+    const int64_t first = before * kProductPanel;
+    const int64_t end = std::min((before + count) * kProductPanel, p.columns);
     kernels().multiply(p, first, end - first, grown(buffer, kScratch));
   });
 }

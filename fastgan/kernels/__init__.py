@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from functools import cache
 from typing import Protocol
@@ -174,6 +174,27 @@ class Backend(Protocol):
 
     def wgrad(self, grad: Tensor, input: Tensor) -> Tensor:
         """``grad.T @ input``, [M, K]."""
+
+    def mlp(
+        self, input: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], negative_slope: float
+    ) -> list[Tensor] | None:
+        """The output of every layer of a chain whose last layer is linear; None: go layer by layer."""
+
+    def mlp_backward(
+        self,
+        grad: Tensor,
+        input: Tensor,
+        weights: Sequence[Tensor],
+        hidden: Sequence[Tensor],
+        negative_slope: float,
+        needs: Sequence[bool],
+        scale: Tensor | None = None,
+        first_row: int = 0,
+    ) -> list[Tensor | None] | None:
+        """Its gradients (dx, dW_1 ... dW_L, db_1 ... db_L), each where needed; None: go layer by layer.
+
+        Rows count in dW and db as ``scale`` [N, 1] says, if given; dx has the rows from ``first_row`` on.
+        """
 
 
 BACKENDS: tuple[str, ...] = ("cpp", "cuda", "triton", "reference")

@@ -7,6 +7,10 @@ from torch import Tensor
 
 
 def same_size(tensor: Tensor, like: Tensor) -> Tensor:
+    return of_size(tensor, like.numel())
+
+
+def of_size(tensor: Tensor, size: int) -> Tensor:
     """The tensor, which a kernel reads beside another, element by element."""
     if tensor.numel() != like.numel():
         raise ValueError(f"a tensor has {tensor.numel()} elements where {like.numel()} belong")

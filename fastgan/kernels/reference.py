@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan.kernels.one_by_one import mlp as mlp
+from fastgan.kernels.one_by_one import mlp_backward as mlp_backward
+
 SATURATED_LOGIT = 6.906754778648554  # log(999): sigmoid within 0.1 % of 0 or 1
 
 

@@ -19,7 +19,7 @@ from fastgan.ops.generator_loss import (
 )
 from fastgan.ops.linear_leaky_relu import linear_leaky_relu, linear_leaky_relu_reference
 from fastgan.ops.mlp import mlp, mlp_reference
-from fastgan.ops.mlp_for_two import MLPForTwo
+from fastgan.ops.mlp_pass import MLPPass
 from fastgan.ops.reconstruction_loss import (
     reconstruction_loss,
     reconstruction_loss_reference,
@@ -27,7 +27,7 @@ from fastgan.ops.reconstruction_loss import (
 )
 
 __all__ = [
-    "MLPForTwo",
+    "MLPPass",
     "bias_leaky_relu",
     "bias_leaky_relu_reference",
     "discriminator_head_loss",

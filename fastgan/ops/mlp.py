@@ -99,6 +99,9 @@ def chain_of_activations(
     biases: Sequence[Tensor | None],
 ) -> list[Tensor]:
     """The output of every layer."""
+    whole = backend.mlp(input, weights, biases, negative_slope)
+    if whole is not None:
+        return whole
     outputs: list[Tensor] = []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         input = backend.linear_leaky_relu(input, weight, bias, negative_slope)
@@ -124,10 +127,14 @@ class MLP(torch.autograd.Function):
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        settings = (ctx.negative_slope, ctx.needs_input_grad[2:], ctx.depth)
+        slope, needs = ctx.negative_slope, ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
-            return (None, None, *apply(MLPGrad, ctx.backend, *settings, grad, *ctx.saved_tensors))
-        _, grads = _masked_chain(serving(ctx.backend, grad), *settings, grad, *ctx.saved_tensors)
+            grads = apply(MLPGrad, ctx.backend, slope, needs, ctx.depth, grad, *ctx.saved_tensors)
+        else:
+            input, *saved = ctx.saved_tensors
+            grads = chain_backward(
+                serving(ctx.backend, grad), slope, needs, grad, input, *_split(ctx.depth, saved)
+            )
         return (None, None, *grads)
 
 
@@ -136,20 +143,36 @@ def _split(depth: int, saved: Sequence[Tensor]) -> tuple[Sequence[Tensor], Seque
     return saved[:depth], saved[2 * depth : 3 * depth - 1]
 
 
+def chain_backward(
+    backend: Backend,
+    negative_slope: float,
+    needs: Sequence[bool],
+    grad: Tensor,
+    input: Tensor,
+    weights: Sequence[Tensor],
+    hidden: Sequence[Tensor],
+) -> list[Tensor | None]:
+    """The backward pass: (dx, dW_1 ... dW_L, db_1 ... db_L) where needed."""
+    whole = backend.mlp_backward(grad, input, weights, hidden, negative_slope, needs)
+    if whole is not None:
+        return whole
+    return _masked_chain(backend, negative_slope, needs, grad, input, weights, hidden)[1]
+
+
 def _masked_chain(
     backend: Backend,
     negative_slope: float,
     needs: Sequence[bool],
-    depth: int,
     grad: Tensor,
     input: Tensor,
-    *saved: Tensor,
+    weights: Sequence[Tensor],
+    hidden: Sequence[Tensor],
 ) -> tuple[list[Tensor], list[Tensor | None]]:
-    """The backward pass: dz_1 ... dz_L, and (dx, dW_1 ... dW_L, db_1 ... db_L) where needed.
+    """dz_1 ... dz_L too, layer by layer.
 
     Stops at the lowest layer that anything is needed of.
     """
-    weights, hidden = _split(depth, saved)
+    depth = len(weights)
     needs_weight, needs_bias = needs[1 : depth + 1], needs[depth + 1 :]
     below = [input, *hidden]
     dz: list[Tensor] = [grad] * depth
@@ -197,7 +220,7 @@ class MLPGrad(torch.autograd.Function):
         *saved: Tensor,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        dz, grads = _masked_chain(backend, negative_slope, needs, depth, grad, input, *saved)
+        dz, grads = _masked_chain(backend, negative_slope, needs, grad, input, *_split(depth, saved))
         ctx.save_for_backward(grad, input, *saved, *dz)
         ctx.backend, ctx.negative_slope, ctx.depth, ctx.needs = backend, negative_slope, depth, needs
         return tuple(grads)
@@ -214,9 +237,7 @@ class MLPGrad(torch.autograd.Function):
         if torch.is_grad_enabled():  # a third derivative follows: activations and dz with their graphs
             biases = saved[depth : 2 * depth]
             hidden = chain_of_activations(backend, ctx.negative_slope, input, weights, biases)[:-1]
-            dz, _ = _masked_chain(
-                backend, ctx.negative_slope, ctx.needs, depth, grad, input, *weights, *biases, *hidden
-            )
+            dz, _ = _masked_chain(backend, ctx.negative_slope, ctx.needs, grad, input, weights, hidden)
         below = [input, *hidden]
 
         d_weight: list[Tensor | None] = [None] * depth

@@ -64,7 +64,8 @@ class TrainingState:
         self.objective = OBJECTIVES[config.objective](config, self.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         # looked up once: walking through the modules takes longer than moving a small network's average
-        self._averaged = list(zip(self.average.parameters(), self.generator.parameters(), strict=True))
+        self._means: list[Tensor] = list(self.average.parameters())
+        self._live: list[Tensor] = list(self.generator.parameters())
         self._copied = list(zip(self.average.buffers(), self.generator.buffers(), strict=True))
         self.settings = torch.zeros(4, device=self.device)
         self._learning_rate, self._noise, self._average_weight, self._momentum = self.settings.unbind()
@@ -111,8 +112,8 @@ class TrainingState:
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the average towards the generator; buffers are copied."""
-        for mean, live in self._averaged:
-            mean.lerp_(live, self._average_weight.to(mean.dtype))
+        weights = [self._average_weight.to(mean.dtype) for mean in self._means]
+        torch._foreach_lerp_(self._means, self._live, weights)
         for kept, current in self._copied:
             kept.copy_(current)
 

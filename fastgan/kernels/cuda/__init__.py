@@ -19,6 +19,7 @@ from fastgan.kernels.cuda.reconstruction import (
     reconstruction_loss_backward,
     reconstruction_terms,
 )
+from fastgan.kernels.one_by_one import mlp, mlp_backward
 
 __all__ = [
     "bias_leaky_relu",
@@ -36,6 +37,8 @@ __all__ = [
     "loss_backward",
     "loss_terms",
     "loss_terms_backward",
+    "mlp",
+    "mlp_backward",
     "reconstruction_loss",
     "reconstruction_loss_and_grad",
     "reconstruction_loss_backward",

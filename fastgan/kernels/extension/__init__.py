@@ -18,6 +18,7 @@ from fastgan.kernels.extension.losses import (
     loss_terms,
     loss_terms_backward,
 )
+from fastgan.kernels.extension.mlp import mlp, mlp_backward
 from fastgan.kernels.extension.pointers import _C, instruction_set, why_not
 from fastgan.kernels.extension.reconstruction import (
     reconstruction_loss,
@@ -44,6 +45,8 @@ __all__ = [
     "loss_backward",
     "loss_terms",
     "loss_terms_backward",
+    "mlp",
+    "mlp_backward",
     "reconstruction_loss",
     "reconstruction_loss_and_grad",
     "reconstruction_loss_backward",

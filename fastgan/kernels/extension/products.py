@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import platform
 from enum import Enum
+from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -36,7 +38,7 @@ _ONEDNN_FROM = {
     "dgrad": {torch.float32: 1 << 22 if _HAS_AVX512 else _NEVER, torch.bfloat16: _NEVER},
     "wgrad": {torch.float32: 1 << 23 if _HAS_AVX512 else _NEVER, torch.bfloat16: _NEVER},
 }
-_OWN_UP_TO = 1 << 24
+_OWN_UP_TO = 1 << (24 if _HAS_AVX512 else 27)
 _OWN_PANEL = 32
 _NARROW = 16  # with so few output features it is a matrix-vector product, and torch.mm's
 
@@ -52,13 +54,23 @@ def choose(kind: str, dtype: torch.dtype, n: int, k: int, m: int) -> Product:
     """For "forward", "dgrad" or "wgrad" of a layer of n rows, k input and m output features."""
     if m < _NARROW:
         return Product.BLAS
-    padded = -(-m // _OWN_PANEL) * -(-k // _OWN_PANEL) * _OWN_PANEL**2
-    if dtype is torch.float32 and n * padded <= _OWN_UP_TO:
+    if dtype is torch.float32 and n * _padded(k, m) <= _OWN_UP_TO:
         return Product.OWN
     has_onednn = _HAS_ONEDNN_BF16 if dtype is torch.bfloat16 else HAS_ONEDNN
     if has_onednn and n * k * m >= _ONEDNN_FROM[kind].get(dtype, _NEVER) and torch.backends.mkldnn.enabled:
         return Product.ONEDNN
     return Product.BLAS
+
+
+@cache
+def serves_whole(dtype: torch.dtype, n: int, features: tuple[int, ...]) -> bool:
+    """Whether OWN is the choice for a whole chain of layers, narrow ones in a chain included."""
+    return dtype is torch.float32 and all(n * _padded(k, m) <= _OWN_UP_TO for k, m in pairwise(features))
+
+
+def _padded(k: int, m: int) -> int:
+    """Elements of a weight [m, k] in whole panels, whichever side is cut into panels."""
+    return -(-m // _OWN_PANEL) * -(-k // _OWN_PANEL) * _OWN_PANEL**2
 
 
 def onednn(a: Tensor, b: Tensor, bias: Tensor | None = None, negative_slope: float | None = None) -> Tensor:

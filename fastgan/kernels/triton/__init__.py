@@ -3,6 +3,7 @@
 Importing this package imports Triton; fastgan/kernels/__init__.py does so where a tensor asks for it.
 """
 
+from fastgan.kernels.one_by_one import mlp, mlp_backward
 from fastgan.kernels.triton.availability import why_not
 from fastgan.kernels.triton.bias_leaky_relu import bias_leaky_relu, bias_leaky_relu_backward
 from fastgan.kernels.triton.head import head_loss, head_loss_and_grad, head_loss_backward
@@ -38,6 +39,8 @@ __all__ = [
     "loss_backward",
     "loss_terms",
     "loss_terms_backward",
+    "mlp",
+    "mlp_backward",
     "reconstruction_loss",
     "reconstruction_loss_and_grad",
     "reconstruction_loss_backward",

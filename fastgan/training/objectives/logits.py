@@ -12,8 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fastgan.ops import MLPForTwo
-from fastgan.training.objectives.passes import frozen, logits_of, one_logit_mlp
+from fastgan.training.objectives.passes import through
 
 SHARE = "gradient_share"
 """Mean |dl/df| over generated samples, l the generator's loss of one and f its logit.
@@ -50,44 +49,26 @@ class LogitObjective(ABC):
         """What the logits of a trained discriminator say."""
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        real_logits, fake_logits = logits_of(discriminator, real, fake)
-        *grads, statistics = self.discriminator_loss(real_logits.detach(), fake_logits.detach())
-        torch.autograd.backward([real_logits, fake_logits], grads)
+        seen = through(discriminator, real, fake, of_parameters=True)
+        *grads, statistics = self.discriminator_loss(*seen.logits)
+        seen.reach_parameters(grads)
         return statistics
 
     def generator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        with frozen(discriminator):
-            real_logits: Tensor | None = None
-            if self.paired:
-                with torch.no_grad():
-                    real_logits = discriminator(real)
-            logits: Tensor = discriminator(fake)
-        grad, statistics = self.generator_loss(real_logits, logits.detach())
-        torch.autograd.backward(logits, grad)
+        real_logits: Tensor | None = None
+        if self.paired:
+            with torch.no_grad():
+                real_logits = discriminator(real)
+        seen = through(discriminator, fake, of_samples=True)
+        grad, statistics = self.generator_loss(real_logits, *seen.logits)
+        torch.autograd.backward(fake, seen.reach_samples(grad).view_as(fake))
         return statistics | {SHARE: _share(grad)}
 
     def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        shown = fake.detach()
-        mlp = one_logit_mlp(discriminator)
-        chain = (
-            None
-            if mlp is None
-            else MLPForTwo.of(torch.cat([real, shown]).flatten(1), mlp.layers, mlp.negative_slope)
-        )
-        if chain is None:
-            real_logits, fake_logits = logits_of(discriminator, real, shown.requires_grad_())
-        else:
-            real_logits, fake_logits = chain.logits.split([len(real), len(fake)])
-        logits = real_logits.detach(), fake_logits.detach()
-        *grads, statistics = self.discriminator_loss(*logits)
-        grad, of_generator = self.generator_loss(*logits)
-        if chain is None:
-            parameters = [p for p in discriminator.parameters() if p.requires_grad]
-            (reaching_fake,) = torch.autograd.grad(fake_logits, shown, grad, retain_graph=True)
-            torch.autograd.backward([real_logits, fake_logits], grads, inputs=parameters)
-        else:
-            reaching_fake = chain.backward(torch.cat(grads), grad).view_as(fake)
-        torch.autograd.backward(fake, reaching_fake)
+        seen = through(discriminator, real, fake, of_parameters=True, of_samples=True)
+        *grads, statistics = self.discriminator_loss(*seen.logits)
+        grad, of_generator = self.generator_loss(*seen.logits)
+        torch.autograd.backward(fake, seen.reach_both(grads, grad).view_as(fake))
         return statistics | of_generator | {SHARE: _share(grad)}
 
     @torch.no_grad()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from fastgan.fusion import has_hooks
 from fastgan.models import MLPDiscriminator
 from fastgan.nn import MLP, LinearLeakyReLU
+from fastgan.ops import MLPPass
 
 _SAMPLEWISE = frozenset(
     {
@@ -39,21 +41,75 @@ _SAMPLEWISE = frozenset(
 )
 
 
-def one_logit_mlp(discriminator: nn.Module) -> MLP | None:
-    """The MLP that the discriminator is nothing but, if it has one logit a sample."""
-    if not _treats_samples_alone(discriminator):
-        return None
+class Pass(Protocol):
+    """Batches that have gone through D, and the gradients that a turn asks of it.
+
+    Attributes:
+        logits: those of each batch, without a graph.
+    """
+
+    logits: list[Tensor]
+
+    def reach_parameters(self, grads: Sequence[Tensor]) -> None:
+        """Add to the gradients of D's parameters; ``grads`` are those of the logits."""
+
+    def reach_samples(self, grad: Tensor) -> Tensor:
+        """The gradient that arrives at the samples, where ``grad`` is that of the only batch's logits."""
+
+    def reach_both(self, grads: Sequence[Tensor], grad: Tensor) -> Tensor:
+        """The first for D's ``grads``; the second for the last batch and G's ``grad``."""
+
+
+class AutogradPass:
+    """Through any discriminator, in one pass where that changes nothing.
+
+    Args:
+        discriminator: D, from samples to logits of any shape.
+        batches: ``[N, ...]`` each.
+        of_parameters: whether gradients of D's parameters will be asked for.
+        of_samples: whether those of the last batch will.
+    """
+
+    def __init__(
+        self, discriminator: nn.Module, batches: Sequence[Tensor], *, of_parameters: bool, of_samples: bool
+    ) -> None:
+        self._shown = batches[-1].detach().requires_grad_(of_samples)
+        shown = [*batches[:-1], self._shown]
+        self._parameters = [p for p in discriminator.parameters() if p.requires_grad]
+        with contextlib.nullcontext() if of_parameters else frozen(discriminator):
+            if len(shown) > 1 and _treats_samples_alone(discriminator):
+                logits: Tensor = discriminator(torch.cat(shown))
+                self._logits = list(logits.split([len(batch) for batch in shown]))
+            else:
+                self._logits = [discriminator(batch) for batch in shown]
+        self.logits = [t.detach() for t in self._logits]
+
+    def reach_parameters(self, grads: Sequence[Tensor]) -> None:
+        torch.autograd.backward(self._logits, list(grads))
+
+    def reach_samples(self, grad: Tensor) -> Tensor:
+        return torch.autograd.grad(self._logits[-1], self._shown, grad)[0]
+
+    def reach_both(self, grads: Sequence[Tensor], grad: Tensor) -> Tensor:
+        (reaching,) = torch.autograd.grad(self._logits[-1], self._shown, grad, retain_graph=True)
+        torch.autograd.backward(self._logits, list(grads), inputs=self._parameters)
+        return reaching
+
+
+def through(
+    discriminator: nn.Module, *batches: Tensor, of_parameters: bool = False, of_samples: bool = False
+) -> Pass:
+    """Show batches ``[N, ...]`` to D, without autograd where D is an MLP of one logit and nothing else.
+
+    The other arguments are those of :class:`AutogradPass`.
+    """
     mlp = discriminator.mlp if type(discriminator) is MLPDiscriminator else discriminator
-    return mlp if isinstance(mlp, MLP) and mlp.layers[-1].out_features == 1 else None
-
-
-def logits_of(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Real and generated samples through D, in one pass where that changes nothing."""
-    if not _treats_samples_alone(discriminator):
-        return discriminator(real), discriminator(fake)
-    logits: Tensor = discriminator(torch.cat([real, fake]))
-    real_logits, fake_logits = logits.split([len(real), len(fake)])
-    return real_logits, fake_logits
+    if type(mlp) is MLP and mlp.layers[-1].out_features == 1 and _treats_samples_alone(discriminator):
+        flat = [batch.detach().flatten(1) for batch in batches]
+        direct = MLPPass.of(flat, list(mlp.layers), mlp.negative_slope)
+        if direct is not None:
+            return direct
+    return AutogradPass(discriminator, batches, of_parameters=of_parameters, of_samples=of_samples)
 
 
 def _treats_samples_alone(module: nn.Module) -> bool:
@@ -66,7 +122,7 @@ def _treats_samples_alone(module: nn.Module) -> bool:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Record no gradient for the module's parameters in what runs inside."""
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]

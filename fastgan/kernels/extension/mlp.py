@@ -1,0 +1,82 @@
+"""A chain of float32 layers by one call of C++, where our own product serves each of them (products.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.extension import products
+from fastgan.kernels.extension.pointers import _C, CPU, address
+from fastgan.kernels.layout import of_size
+
+_FLOAT = torch.float32
+
+
+def mlp(
+    input: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], negative_slope: float
+) -> list[Tensor] | None:
+    rows, features = len(input), _features(weights)
+    if not products.serves_whole(input.dtype, rows, features):
+        return None
+    x, w = input.contiguous(), [each.contiguous() for each in weights]
+    b = [each if each is None else each.contiguous() for each in biases]
+    outputs = [torch.empty(rows, m, dtype=_FLOAT, device=CPU) for m in features[1:]]
+    _C.mlp_forward(
+        rows,
+        features,
+        negative_slope,
+        address(x, _FLOAT),
+        [address(each, _FLOAT) for each in w],
+        [0 if each is None else address(each, _FLOAT) for each in b],
+        [each.data_ptr() for each in outputs],
+        torch.get_num_threads(),
+    )
+    return outputs
+
+
+def mlp_backward(
+    grad: Tensor,
+    input: Tensor,
+    weights: Sequence[Tensor],
+    hidden: Sequence[Tensor],
+    negative_slope: float,
+    needs: Sequence[bool],
+    scale: Tensor | None = None,
+    first_row: int = 0,
+) -> list[Tensor | None] | None:
+    rows, features, depth = len(input), _features(weights), len(weights)
+    if not products.serves_whole(input.dtype, rows, features):
+        return None
+    dy, x, w = grad.contiguous(), input.contiguous(), [each.contiguous() for each in weights]
+    h = [each.contiguous() for each in hidden]
+    s = None if scale is None else scale.contiguous()
+    dx = torch.empty(rows - first_row, features[0], dtype=_FLOAT, device=CPU) if needs[0] else None
+    dw = [torch.empty_like(each) if need else None for each, need in zip(w, needs[1:], strict=False)]
+    db = [
+        torch.empty(m, dtype=_FLOAT, device=CPU) if need else None
+        for m, need in zip(features[1:], needs[1 + depth :], strict=True)
+    ]
+    scratch = torch.empty(2 * rows * max(features[1:-1], default=0), dtype=_FLOAT, device=CPU)
+    _C.mlp_backward(
+        rows,
+        features,
+        negative_slope,
+        [address(each, _FLOAT) for each in w],
+        address(of_size(dy, rows * features[-1]), _FLOAT),
+        address(x, _FLOAT),
+        [address(of_size(each, rows * m), _FLOAT) for each, m in zip(h, features[1:], strict=False)],
+        0 if s is None else address(of_size(s, rows), _FLOAT),
+        first_row,
+        0 if dx is None else dx.data_ptr(),
+        [0 if each is None else each.data_ptr() for each in dw],
+        [0 if each is None else each.data_ptr() for each in db],
+        scratch.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return [dx, *dw, *db]
+
+
+def _features(weights: Sequence[Tensor]) -> tuple[int, ...]:
+    return (weights[0].shape[1], *(each.shape[0] for each in weights))
