@@ -7,13 +7,14 @@ from torch import Tensor
 
 
 def same_size(tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor, which a kernel reads beside another, element by element."""
     return of_size(tensor, like.numel())
 
 
 def of_size(tensor: Tensor, size: int) -> Tensor:
-    """The tensor, which a kernel reads beside another, element by element."""
-    if tensor.numel() != like.numel():
-        raise ValueError(f"a tensor has {tensor.numel()} elements where {like.numel()} belong")
+    """The tensor, if a kernel may read so many elements of it."""
+    if tensor.numel() != size:
+        raise ValueError(f"a tensor has {tensor.numel()} elements where {size} belong")
     return tensor
 
 
