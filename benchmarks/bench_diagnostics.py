@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -13,8 +12,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.bench_step import StopsAtEachRow
-from benchmarks.conftest import ROUNDS
-from benchmarks.contest import Run, contest
+from benchmarks.conftest import Record
+from benchmarks.contest import EFFORT, Run, contest, timed
+from benchmarks.replay import replayed
 from benchmarks.step.in_fastgan import Fastgan
 from benchmarks.step.problem import Problem
 from fastgan.data import Dataset, load
@@ -26,6 +26,7 @@ from fastgan.training.recipes import RECIPES
 from fastgan.training.run import RunConfig
 from fastgan.training.source import Resident
 
+pytestmark = pytest.mark.benchmark(timer=replayed)
 _UNDISTURBED = dict.fromkeys(("steps", "sample_interval", "checkpoint_interval"), 2**31 - 1)
 
 
@@ -48,13 +49,10 @@ def wide() -> Run:
 
 
 @pytest.mark.parametrize("case", [ring, wide])
-def test_diagnostics(benchmark: Any, case: Callable[[], Run]) -> None:
-    loops = {"with": case(), "bare": _without(case())}
-    result = contest(loops, ROUNDS)
-    low, middle, high = result.ratio("with", "bare")
-    benchmark.extra_info["with / bare"] = middle
-    print(f"\n{case.__name__}: {middle:.4f} times as long with diagnostics ({low:.4f}-{high:.4f})")
-    benchmark.pedantic(loops["with"], rounds=1, iterations=1)
+def test_diagnostics(record: Record, case: Callable[[], Run]) -> None:
+    loops = {"fastgan": timed(case()), "without diagnostics": timed(_without(case()))}
+    result = contest(loops, replace(EFFORT, seconds=10 * EFFORT.seconds))
+    record("loop of 100 steps, with diagnostics", case.__name__, result)
 
 
 def _loop(trainer: Trainer, samples: Tensor, data: Dataset | None = None) -> Run:

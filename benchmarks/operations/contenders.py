@@ -27,8 +27,8 @@ class Contender(Protocol):
         """None where it cannot run this direction by itself."""
 
 
-def contenders(case: Case, device: str) -> dict[str, Contender]:
-    """Each of them compiled, and its results checked."""
+def contenders(case: Case, device: str, *, tuned: bool = True) -> dict[str, Contender]:
+    """Each of them compiled, and its results checked; ``tuned``: max-autotune, too, which takes its time."""
     torch.compiler.reset()
     gc.collect()
     inputs = case.inputs(device)
@@ -45,9 +45,9 @@ def contenders(case: Case, device: str) -> dict[str, Contender]:
     if device == "cuda":
         made["eager in a CUDA graph"] = Graphed(usual, inputs, grad, device)
     made["torch.compile"] = make(torch.compile(usual, dynamic=False))
-    if operation.has_products or device == "cuda":
-        tuned = torch.compile(usual, dynamic=False, mode="max-autotune-no-cudagraphs")
-        made["torch.compile, max-autotune"] = make(tuned)
+    if tuned and (operation.has_products or device == "cuda"):
+        function = torch.compile(usual, dynamic=False, mode="max-autotune-no-cudagraphs")
+        made["torch.compile, max-autotune"] = make(function)
     if jax_runs_on(device):
         from benchmarks.operations.in_jax import InJax
 
@@ -67,6 +67,7 @@ def jax_runs_on(device: str) -> bool:
     """Whether JAX is there, on this device, and on a CPU with as many threads as PyTorch: it takes all."""
     if not importlib.util.find_spec("jax"):
         return False
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # it takes most of a GPU otherwise
     import jax
 
     if device == "cpu" and torch.get_num_threads() != len(os.sched_getaffinity(0)):

@@ -18,7 +18,7 @@ from benchmarks.report.results import Case, Run, read
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/benchmarks.md"
 PICTURES = ROOT / "docs/images/benchmarks"
-BOTH = "forward + backward"
+_LOOPS = ("loop of 100 steps", "loop of 100 steps, with diagnostics")
 INTRODUCTION = """# Benchmarks
 
 Times of fastgan, and how many times as long others take for the same: medians of interleaved rounds,
@@ -99,7 +99,7 @@ def _rank(case: Case) -> int:
     """Operations by size, then the step, then what is beside them, and last the choices."""
     if case.axis and case.suite != "call":
         return 0
-    last = ("step", "call", "memory", "loop of 100 steps", "streaming", "launch")
+    last = ("step", "call", "memory", *_LOOPS, "streaming", "launch")
     return 1 + last.index(case.suite) if case.suite in last else 1 + len(last)
 
 
