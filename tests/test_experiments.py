@@ -11,7 +11,7 @@ import matplotlib.image
 import pytest
 import torch
 
-from experiments import goodfellow2014, mode_collapse
+from experiments import default_recipes, goodfellow2014, mode_collapse
 from experiments.record import run_seeds, write_result
 from fastgan.data import Dataset
 from fastgan.metrics import parzen_window
@@ -99,3 +99,19 @@ def test_goodfellow_2014_goes_on_where_it_was_stopped_and_measures_in_unit_inten
     real = parzen_window(points[:40], points[40:60], points[60:])
     assert stored["training images"]["nats"] == pytest.approx(real.mean)
     assert stored["published"] == "225 ± 2"
+
+
+def test_default_recipes_are_measured_seed_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ring", "grid"):
+        recipe = default_recipes.RECIPES[name]
+        short = replace(recipe, config=replace(recipe.config, steps=5))
+        monkeypatch.setitem(default_recipes.RECIPES, name, short)
+    monkeypatch.setattr(sys, "argv", ["default_recipes", "--seeds", "0", "1", "--out", str(tmp_path)])
+    default_recipes.main()
+    table = (tmp_path / "table.md").read_text()
+    assert table.count("\n| 0 | ") == table.count("\n| 1 | ") == 2
+    assert " of 8 | " in table
+    assert " of 25 | " in table
+    first = json.loads((tmp_path / "ring" / "seed-0.json").read_text())
+    assert first["settings"]["config"]["steps"] == 5
+    assert len(first["result"]["counts"]) == 8
