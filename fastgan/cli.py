@@ -74,9 +74,11 @@ def train(
     latent: Annotated[str | None, typer.Option(help="normal or uniform.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of both players.")] = None,
-    objective: Annotated[str | None, typer.Option(help="gan or relativistic.")] = None,
+    objective: Annotated[str | None, typer.Option(help="gan, relativistic or began.")] = None,
     real_label: Annotated[float | None, typer.Option(help="Below 1: one-sided label smoothing.")] = None,
     generator_loss: Annotated[str | None, typer.Option(help="non-saturating or saturating.")] = None,
+    diversity_ratio: Annotated[float | None, typer.Option(help="Gamma of began.")] = None,
+    balance_rate: Annotated[float | None, typer.Option(help="Lambda of began.")] = None,
     discriminator_steps: Annotated[int | None, typer.Option(help="Turns of D for each turn of G.")] = None,
     update: Annotated[str | None, typer.Option(help="alternating or simultaneous.")] = None,
     pack: Annotated[int | None, typer.Option(help="Samples that D sees at once.")] = None,
@@ -114,6 +116,8 @@ def train(
         "objective": objective,
         "real_label": real_label,
         "generator_loss": generator_loss,
+        "diversity_ratio": diversity_ratio,
+        "balance_rate": balance_rate,
         "discriminator_steps": discriminator_steps,
         "update": update,
         "pack": pack,
@@ -139,7 +143,7 @@ def train(
     source = data or ("ring" if before is None else before.data)
     dataset, feed = open_stream(source) if stream else (load(source, data_dir), None)
     if before is None:
-        chosen = published_recipe(recipe, dataset) if recipe else recipe_for(dataset)
+        chosen = published_recipe(recipe, dataset) if recipe else recipe_for(dataset, objective)
         config = RunConfig.of(source, dataset, replace(chosen, config=replace(chosen.config, **changes)))
     else:
         config = replace(before, training=replace(before.training, **changes))

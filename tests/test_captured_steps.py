@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastgan.training import TrainConfig, Trainer
 from fastgan.training.capture import CapturedSteps, EagerSteps
@@ -39,6 +39,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "SGD": {"optimizer": "sgd", "latent": "uniform", "momentum_steps": 8},
     "lazy R1": {"r1_gamma": 1.0, "r1_interval": 3},
+    "began": {"objective": "began", "instance_noise": 0.0, "diversity_ratio": 1.0, "balance_rate": 0.5},
+    "began, simultaneous": {
+        "objective": "began",
+        "instance_noise": 0.0,
+        "update": "simultaneous",
+        "diversity_ratio": 1.0,
+        "balance_rate": 0.5,
+    },
     "relativistic with R1 and R2": {"objective": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0},
 }
 settings = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
@@ -48,9 +56,13 @@ on_a_gpu = [
 ]
 
 
-def state_of(config: TrainConfig) -> tuple[TrainingState, Resident, Window]:
+def networks_of(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
     # dropout has no second derivative worth a name here: batch statistics instead, where there is R1
-    state = TrainingState(*networks(dropout=config.r1_gamma == 0), config)
+    return networks(dropout=config.r1_gamma == 0, reconstructs=config.objective == "began")
+
+
+def state_of(config: TrainConfig) -> tuple[TrainingState, Resident, Window]:
+    state = TrainingState(*networks_of(config), config)
     return state, Resident(data().to(config.device)), Window(state)
 
 
@@ -120,9 +132,9 @@ def test_the_host_comes_back_in_time() -> None:
 @pytest.mark.parametrize("marked", [pytest.param(None, marks=on_a_gpu)], ids=["cuda"])
 def test_captured_is_eager(settings: dict[str, Any], steps_per_replay: int, marked: None) -> None:
     config = replace(CONFIG, **settings, device="cuda", steps_per_replay=steps_per_replay)
-    found = Trainer(*networks(dropout=config.r1_gamma == 0), config).fit(data())
+    found = Trainer(*networks_of(config), config).fit(data())
     eager = replace(config, capture=False)
-    expected = Trainer(*networks(dropout=config.r1_gamma == 0), eager).fit(data())
+    expected = Trainer(*networks_of(config), eager).fit(data())
     assert differing(found.tensors(), expected.tensors()) == []
 
 

@@ -97,6 +97,22 @@ def test_train_on_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert picture(tmp_path / "s.png").ndim == 3
 
 
+def test_began_logs_its_balance_and_can_be_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "began"
+    assert run(monkeypatch, "train", "digits", "--objective", "began", "--steps", 120, "--out", out) == 0
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss_D", "loss_G", "k", "M", "L(x)", "steps_per_second"} == rows[-1].keys() - {"step"}
+    assert rows[1]["M"] < rows[0]["M"]
+    assert yaml.safe_load((out / "config.yaml").read_text())["model"] == "autoencoder"
+    assert picture(out / "dashboard.png").std() > 0.05
+    monkeypatch.setattr("fastgan.training.evaluation.compare", lambda *_: {})
+    capsys.readouterr()
+    assert run(monkeypatch, "evaluate", out, "--count", 100) == 0
+    assert "L(G(z))" in capsys.readouterr().out
+
+
 def test_sample_depends_on_the_seed_alone(
     ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +168,9 @@ def test_plot_objectives(
         (("sample", "broken"), "broken/config.yaml"),
         (("plot", "objectives", "--out", "o.mp3"), "o.mp3"),
         (("plot", "nonsense"), "nonsense"),
+        (("train", "ring", "--objective", "began"), "objective is 'began', whose recipes are for images"),
+        (("train", "digits", "--objective", "began", "--r1-gamma", "1"), "r1_gamma is 1.0, expected 0"),
+        (("train", "digits", "--objective", "began", "--recipe", "goodfellow2014"), "model is 'goodfellow'"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -33,17 +33,21 @@ from tests.test_resume import networks
 from tests.test_training import data
 
 with joined(torch.device("cpu")) as world:
-    torch.manual_seed(0)
-    generator, discriminator = networks(dropout=True)
-    discriminator[1] = generator[1] = torch.nn.Identity()  # the batch's statistics are each process's own
-    config = TrainConfig(batch_size=16, latent_dim=3, device="cpu")
-    state = TrainingState(generator.double(), discriminator.double(), config, world)
-    real = Resident(data().double()).batch(state, 0)
-    fake = generator(world.rows(state.latent(16)).double())
-    state.objective.both_turns(discriminator, real, fake)
-    parameters = [*generator.parameters(), *discriminator.parameters()]
-    world.average_gradients(parameters)
-    torch.save([p.grad for p in parameters], f"{sys.argv[1]}/{world.size}-{world.rank}.pt")
+    results = []
+    for objective in ("gan", "began"):
+        generator, discriminator = networks(dropout=True, reconstructs=objective == "began")
+        discriminator[1] = generator[1] = torch.nn.Identity()  # the batch's statistics are each process's own
+        config = TrainConfig(batch_size=16, latent_dim=3, objective=objective, diversity_ratio=1.0)
+        state = TrainingState(generator.double(), discriminator.double(), config, world)
+        real = Resident(data().double()).batch(state, 0)
+        fake = generator(world.rows(state.latent(16)).double())
+        state.objective.both_turns(discriminator, real, fake)
+        parameters = [*generator.parameters(), *discriminator.parameters()]
+        world.average_gradients(parameters)
+        results += [p.grad for p in parameters]
+    results.append(state.objective.k)
+    assert 0 < state.objective.k
+    torch.save(results, f"{sys.argv[1]}/{world.size}-{world.rank}.pt")
 """
 
 

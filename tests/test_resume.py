@@ -38,11 +38,14 @@ DEVICES = [
 ]
 
 
-def networks(dropout: bool) -> tuple[nn.Module, nn.Module]:
+def networks(dropout: bool, *, reconstructs: bool = False) -> tuple[nn.Module, nn.Module]:
+    """A generator of points, and a discriminator with a logit, or as many outputs as inputs."""
     torch.manual_seed(0)
     between = nn.Dropout(0.5) if dropout else nn.BatchNorm1d(8)
     generator = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.LeakyReLU(0.2), nn.Linear(8, 2))
-    return generator, nn.Sequential(nn.Linear(2, 8), between, nn.LeakyReLU(0.2), nn.Linear(8, 1))
+    return generator, nn.Sequential(
+        nn.Linear(2, 8), between, nn.LeakyReLU(0.2), nn.Linear(8, 2 if reconstructs else 1)
+    )
 
 
 class SavesAtTen(Callback):
@@ -77,6 +80,8 @@ class Items:
         {"discriminator_steps": 2, "r1_gamma": 1.0, "r1_interval": 3},
         {"precision": "bf16", "gradient_clip": 0.5},
         {"capture": False},
+        {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5},
+        {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5, "update": "simultaneous"},
     ],
     ids=str,
 )
@@ -86,12 +91,15 @@ def test_two_halves_are_the_whole(
     config = replace(CONFIG, **settings, device=device)
     samples = load("ring").samples[:100]
     data = Items(samples) if streamed else samples
-    networks_of = lambda: networks(dropout=config.r1_gamma == 0)  # noqa: E731
+    began = config.objective == "began"
+    networks_of = lambda: networks(dropout=config.r1_gamma == 0, reconstructs=began)  # noqa: E731
     whole = Trainer(*networks_of(), config, [SavesAtTen(tmp_path)]).fit(data, workers=0)
     half = Trainer(*networks_of(), config)
     torch.manual_seed(99)  # whatever this process did before
     checkpoint.restore(checkpoint.read(tmp_path), half.state)
     assert half.state.step == 10
+    if began:
+        assert 0 < half.state.objective.tensors()["k"] < 1
     half.fit(data, workers=0)
     ours, theirs = half.state.tensors(), whole.tensors()
     assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []

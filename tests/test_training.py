@@ -23,7 +23,7 @@ from fastgan.plots import save_samples
 from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig, Trainer, checkpoint
 from fastgan.training.capture import EagerSteps
 from fastgan.training.objectives.gan import GAN
-from fastgan.training.recipes import RECIPES, recipe_for
+from fastgan.training.recipes import BEGAN_RECIPES, RECIPES, recipe_for
 from fastgan.training.run import RunConfig
 from fastgan.training.sampling import sample
 from fastgan.training.source import Resident
@@ -392,6 +392,9 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
         ("learning_rate_half_life", 0),
         ("pack", 3),
         ("r2_gamma", -1.0),
+        ("diversity_ratio", 0.0),
+        ("diversity_ratio", 1.1),
+        ("balance_rate", -0.1),
         ("threads", 0),
         ("seed", -1),
         ("device", "toaster"),
@@ -412,6 +415,17 @@ def test_learning_rate_falls_over_the_last_share_of_the_run() -> None:
 def test_instance_noise_falls_to_zero_over_the_first_half() -> None:
     config = TrainConfig(steps=100, instance_noise=0.4)
     assert [config.noise_at(step) for step in (0, 25, 50, 99)] == pytest.approx([0.4, 0.2, 0, 0])
+
+
+@pytest.mark.parametrize("name", BEGAN_RECIPES)
+def test_recipe_of_began_builds_an_autoencoder(name: str) -> None:
+    shape = {"digits": (1, 8, 8), "mnist": (1, 28, 28)}[name]
+    data = Dataset(name, torch.zeros(1, *shape))
+    config = RunConfig.of(name, data, recipe_for(data, "began"))
+    fake = sample(config.build_generator(), 4, config.training.latent_dim, seed=0)
+    assert config.build_discriminator()(fake).shape == fake.shape == (4, *shape)
+    with pytest.raises(ConfigError, match="model is 'autoencoder', which the gan objective cannot train"):
+        replace(config, training=replace(config.training, objective="gan"))
 
 
 @pytest.mark.parametrize("name", RECIPES)

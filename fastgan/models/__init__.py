@@ -9,7 +9,7 @@ from torch import nn
 
 from fastgan.models.goodfellow import GoodfellowDiscriminator, GoodfellowGenerator
 from fastgan.models.maxout import Maxout
-from fastgan.models.mlp import MLPDiscriminator, MLPGenerator
+from fastgan.models.mlp import MLPAutoencoder, MLPDiscriminator, MLPGenerator
 from fastgan.models.pacgan import PacGANDiscriminator, PacGANGenerator
 
 Shape = Sequence[int]
@@ -30,6 +30,7 @@ def _mlp_generator(latent_dim: int, sample_shape: Shape, hidden: Widths) -> MLPG
 
 FAMILIES = {
     "mlp": Family(_mlp_generator, MLPDiscriminator),
+    "autoencoder": Family(_mlp_generator, MLPAutoencoder),
     "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
     "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
 }
@@ -39,6 +40,7 @@ __all__ = [
     "Family",
     "GoodfellowDiscriminator",
     "GoodfellowGenerator",
+    "MLPAutoencoder",
     "MLPDiscriminator",
     "MLPGenerator",
     "Maxout",

@@ -54,6 +54,26 @@ class MLPDiscriminator(nn.Module):
         return logits
 
 
+class MLPAutoencoder(nn.Module):
+    """Fully connected layers from a sample to a short code and back: BEGAN's discriminator.
+
+    Args:
+        sample_shape: shape of one sample, ``(2,)`` or ``(C, H, W)``.
+        hidden: widths of the encoder's layers, of which the last is the code, without an activation
+            (Berthelot et al., 2017, section 3.5); the decoder has them the other way round.
+    """
+
+    def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+        super().__init__()
+        features = [math.prod(sample_shape), *hidden]
+        self.encoder, self.decoder = _mlp(features), _mlp(features[::-1])
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Reconstructions ``[N, *sample_shape]`` of samples ``[N, *sample_shape]``."""
+        flat: Tensor = self.decoder(self.encoder(samples.flatten(1)))
+        return flat.view_as(samples)
+
+
 def _mlp(features: Sequence[int]) -> MLP:
     """An MLP whose initial outputs are about as large as its inputs (He et al., 2015).
 

@@ -19,7 +19,7 @@ class MLPPass:
     """One pass of batches through an MLP of one logit a sample, and the gradients that a step asks of it.
 
     Attributes:
-        logits: ``[N, 1]`` of each batch, without a graph.
+        outputs: logits ``[N, 1]`` of each batch, without a graph.
     """
 
     backend: Backend
@@ -28,7 +28,7 @@ class MLPPass:
     weights: list[Tensor]
     samples: Tensor
     hidden: list[Tensor]
-    logits: list[Tensor]
+    outputs: list[Tensor]
 
     @classmethod
     @torch.no_grad()
@@ -94,7 +94,7 @@ class MLPPass:
 
     def _joined(self, grads: Sequence[Tensor]) -> Tensor:
         joined = torch.cat(list(grads)) if len(grads) > 1 else grads[0]
-        return joined.to(self.logits[0].dtype)
+        return joined.to(self.outputs[0].dtype)
 
     def _chain_backward(self, grad: Tensor, needs: Sequence[bool]) -> list[Tensor | None]:
         return chain_backward(

@@ -49,7 +49,10 @@ def save_dashboard(path: Path, history: History, data: Dataset, generated: Tenso
     (losses, outputs), (real, fake) = figure.subplots(2, 2, height_ratios=(0.72, 1))
     figure.suptitle(f"GAN trained on {data.name}", fontsize=14, fontweight="bold")
     _plot_losses(losses, history)
-    _plot_outputs(outputs, history)
+    if "k" in history:
+        _plot_balance(outputs, history)
+    else:
+        _plot_outputs(outputs, history)
     if is_points(data.shape):
         draw_points(real, data.samples[:_DASHBOARD_POINTS] * data.scale, REAL, "Real samples")
         draw_points(fake, generated[:_DASHBOARD_POINTS] * data.scale, GENERATED, "Generated samples")
@@ -67,7 +70,11 @@ def _plot_losses(axes: Axes, history: History) -> None:
         _guide(axes, 2 * math.log(2), "2 log 2")
     if "D(x, G(z))" in history:
         _guide(axes, math.log(2), "log 2")
-    _style(axes, "Losses", "loss (nats)")
+    if "L(x)" in history:
+        axes.plot(history["step"], history["L(x)"], color=REAL, linestyle=":", label="L(x), real samples")
+        _style(axes, "Losses", "L1 distance to the reconstruction")
+    else:
+        _style(axes, "Losses", "loss (nats)")
 
 
 def _plot_outputs(axes: Axes, history: History) -> None:
@@ -77,6 +84,18 @@ def _plot_outputs(axes: Axes, history: History) -> None:
     _guide(axes, 0.5, "1/2")
     axes.set_ylim(0, 1)
     _style(axes, "Discriminator's mean output", "probability of being real")
+
+
+def _plot_balance(axes: Axes, history: History) -> None:
+    """BEGAN's k and M, each with a scale of its own."""
+    (convergence,) = axes.plot(history["step"], history["M"], color=DISCRIMINATOR, label="M, convergence")
+    axes.set_ylim(bottom=0)
+    of_k = axes.twinx()
+    (balance,) = of_k.plot(history["step"], history["k"], color=GENERATOR, label="k, balance")
+    of_k.set(ylim=(0, None), ylabel="k")
+    of_k.spines["top"].set_visible(False)
+    _style(axes, "Balance of the players", "M")
+    axes.legend(handles=[convergence, balance], frameon=False, fontsize=9)
 
 
 def _guide(axes: Axes, level: float, name: str) -> None:

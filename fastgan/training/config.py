@@ -9,13 +9,25 @@ from typing import Literal, get_args
 
 import torch
 
-ObjectiveName = Literal["gan", "relativistic"]
+ObjectiveName = Literal["gan", "relativistic", "began"]
 GeneratorLoss = Literal["non-saturating", "saturating"]
 Update = Literal["alternating", "simultaneous"]
 Optimizer = Literal["adam", "sgd"]
 Latent = Literal["normal", "uniform"]
 Precision = Literal["fp32", "tf32", "bf16"]
 _MOST = 2**31 - 1
+# settings that mean nothing to an objective, with the value that leaves them out
+_NOT_OF: dict[str, dict[str, float | str]] = {
+    "relativistic": {"real_label": 1, "generator_loss": "non-saturating"},
+    "began": {
+        "real_label": 1,
+        "generator_loss": "non-saturating",
+        "instance_noise": 0,
+        "pack": 1,
+        "r1_gamma": 0,
+        "r2_gamma": 0,
+    },
+}
 
 
 class ConfigError(ValueError):
@@ -47,13 +59,17 @@ class TrainConfig:
             at first; it falls linearly to zero over the first half of the run. While it blurs
             the modes of the data into each other, the generator can even out how often it
             visits each (Sønderby et al., 2017; Arjovsky and Bottou, 2017).
-        objective: what the players minimize: ``"gan"`` (Goodfellow et al., 2014) or
+        objective: what the players minimize: ``"gan"`` (Goodfellow et al., 2014),
             ``"relativistic"``, softplus of the difference of a pair's logits (Jolicoeur-Martineau,
-            2018).
+            2018), or ``"began"``, the reconstruction loss of a D that is an autoencoder (Berthelot
+            et al., 2017).
         real_label: label of real samples in D's loss; below 1 it is one-sided label smoothing
             (Salimans et al., 2016). Of ``"gan"`` alone, as is the next.
         generator_loss: ``"non-saturating"``, -log D(G(z)), or ``"saturating"``,
             log(1 - D(G(z))).
+        diversity_ratio: γ in (0, 1], the ratio L(G(z)) / L(x) that ``"began"`` holds; the lower,
+            the more D cares for the real samples. Of ``"began"`` alone, as is the next.
+        balance_rate: λ, by which its k moves in a step, times how far the losses are off that ratio.
         discriminator_steps: turns of D for each turn of G.
         update: ``"alternating"``: G's turn begins when D has moved. ``"simultaneous"``: both
             gradients are taken at the same weights and of the same generated samples, in one
@@ -101,6 +117,8 @@ class TrainConfig:
     objective: ObjectiveName = "gan"
     real_label: float = 1.0
     generator_loss: GeneratorLoss = "non-saturating"
+    diversity_ratio: float = 0.5
+    balance_rate: float = 1e-3
     discriminator_steps: int = 1
     update: Update = "alternating"
     pack: int = 1
@@ -148,6 +166,8 @@ class TrainConfig:
         for name in ("r1_gamma", "r2_gamma"):
             self._check_real(name, lambda gamma: 0 <= gamma < math.inf, "at least 0 and finite")
         self._check_real("real_label", lambda label: 0 < label <= 1, "above 0, up to 1")
+        self._check_real("diversity_ratio", lambda ratio: 0 < ratio <= 1, "above 0, up to 1")
+        self._check_real("balance_rate", lambda rate: 0 <= rate < math.inf, "at least 0 and finite")
         if self.gradient_clip is not None:
             self._check_real("gradient_clip", lambda norm: 0 < norm < math.inf, "above 0 and finite")
         for name, choices in (
@@ -160,15 +180,8 @@ class TrainConfig:
         ):
             self._check(name, getattr(self, name) in get_args(choices), " or ".join(get_args(choices)))
         self._check("capture", isinstance(self.capture, bool), "True or False")
-        if self.objective == "relativistic":
-            self._check(
-                "real_label", self.real_label == 1, "1 for the relativistic objective: it has no labels"
-            )
-            self._check(
-                "generator_loss",
-                self.generator_loss == "non-saturating",
-                "non-saturating for the relativistic objective",
-            )
+        for name, only in _NOT_OF.get(self.objective, {}).items():
+            self._check(name, getattr(self, name) == only, f"{only} for the {self.objective} objective")
         self._check("pack", self.batch_size % self.pack == 0, f"a divisor of batch_size, {self.batch_size}")
         if self.update == "simultaneous":
             self._check("discriminator_steps", self.discriminator_steps == 1, "1 in simultaneous updates")

@@ -10,6 +10,7 @@ from fastgan.data import Dataset
 from fastgan.metrics import mean_distance
 from fastgan.metrics.suite import compare
 from fastgan.training.config import ConfigError
+from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
 from fastgan.training.run import RunConfig, check_data, read_checkpoint
 from fastgan.training.sampling import sample
@@ -53,7 +54,7 @@ def evaluate(
     fake = sample(generator, count, training.latent_dim, seed, training.latent)
     rows = torch.randint(len(data.samples), (count,), generator=torch.Generator().manual_seed(seed))
     real = data.samples[rows]
-    objective = OBJECTIVES[training.objective](training, torch.device("cpu"))
+    objective = OBJECTIVES[training.objective](training, torch.device("cpu"), World())
     if count < training.pack:
         raise ConfigError(f"count is {count}, expected at least {training.pack}: D sees that many at once")
     whole = count - count % training.pack

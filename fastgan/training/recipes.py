@@ -58,6 +58,40 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+BEGAN_RECIPES: dict[str, Recipe] = {
+    "digits": Recipe(
+        generator=(64, 256),
+        discriminator=(256, 64),
+        config=TrainConfig(
+            steps=10_000,
+            batch_size=128,
+            latent_dim=64,
+            learning_rate=1e-3,
+            objective="began",
+            diversity_ratio=0.9,
+            balance_rate=0.1,
+            threads=1,
+        ),
+        model="autoencoder",
+    ),
+    "mnist": Recipe(
+        generator=(64, 256),
+        discriminator=(256, 64),
+        config=TrainConfig(
+            steps=10_000,
+            batch_size=128,
+            latent_dim=64,
+            learning_rate=1e-3,
+            objective="began",
+            diversity_ratio=0.9,
+            balance_rate=0.1,
+            threads=1,
+        ),
+        model="autoencoder",
+    ),
+}
+
+
 # as published; pacgan for points, goodfellow2014 for images
 PUBLISHED: dict[str, Recipe] = {
     "pacgan": Recipe(
@@ -115,7 +149,17 @@ def published_recipe(name: str, data: Dataset) -> Recipe:
     return PUBLISHED[name]
 
 
-def recipe_for(data: Dataset) -> Recipe:
-    """The recipe of a data set; other images get that of mnist, other points that of ring."""
+def recipe_for(data: Dataset, objective: str | None = None) -> Recipe:
+    """The recipe of a data set; other images get that of mnist, other points that of ring.
+
+    Raises:
+        ConfigError: if the objective has none for points.
+    """
+    if objective == "began":
+        if not is_image(data.shape):
+            raise ConfigError(
+                f"objective is 'began', whose recipes are for images, and {data.name} has points"
+            )
+        return BEGAN_RECIPES.get(data.name, BEGAN_RECIPES["mnist"])
     kind = "mnist" if is_image(data.shape) else "ring"
     return RECIPES.get(data.name, RECIPES[kind])

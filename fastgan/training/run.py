@@ -77,6 +77,12 @@ class RunConfig:
         for name, is_valid in valid.items():
             if not is_valid:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}")
+        objective = self.training.objective
+        if (objective == "began") != (self.model == "autoencoder"):
+            raise ConfigError(
+                f"model is {self.model!r}, which the {objective} objective cannot train: "
+                "began takes an autoencoder, and no other does"
+            )
 
     @classmethod
     def of(cls, source: str, data: Dataset, recipe: Recipe) -> RunConfig:

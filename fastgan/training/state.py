@@ -61,7 +61,7 @@ class TrainingState:
         self.device = torch.device(config.device)
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
-        self.objective = OBJECTIVES[config.objective](config, self.device)
+        self.objective = OBJECTIVES[config.objective](config, self.device, self.world)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         # looked up once: walking through the modules takes longer than moving a small network's average
         self._means: list[Tensor] = list(self.average.parameters())

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.training.config import TrainConfig
+from fastgan.training.distributed import World
+from fastgan.training.objectives.began import BEGAN
 from fastgan.training.objectives.gan import GAN
 from fastgan.training.objectives.relativistic import Relativistic
 
@@ -42,9 +44,15 @@ class Objective(Protocol):
         """What its turns change from step to step, by name: a part of each checkpoint."""
 
 
-OBJECTIVES: dict[str, Callable[[TrainConfig, torch.device], Objective]] = {
-    "gan": lambda config, device: GAN(
+OBJECTIVES: dict[str, Callable[[TrainConfig, torch.device, World], Objective]] = {
+    "gan": lambda config, device, world: GAN(
         saturating=config.generator_loss == "saturating", real_label=config.real_label
     ),
-    "relativistic": lambda config, device: Relativistic(),
+    "relativistic": lambda config, device, world: Relativistic(),
+    "began": lambda config, device, world: BEGAN(
+        diversity_ratio=config.diversity_ratio,
+        balance_rate=config.balance_rate,
+        device=device,
+        world=world,
+    ),
 }

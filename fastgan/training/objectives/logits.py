@@ -50,7 +50,7 @@ class LogitObjective(ABC):
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, real, fake, of_parameters=True)
-        *grads, statistics = self.discriminator_loss(*seen.logits)
+        *grads, statistics = self.discriminator_loss(*seen.outputs)
         seen.reach_parameters(grads)
         return statistics
 
@@ -60,14 +60,14 @@ class LogitObjective(ABC):
             with torch.no_grad():
                 real_logits = discriminator(real)
         seen = through(discriminator, fake, of_samples=True)
-        grad, statistics = self.generator_loss(real_logits, *seen.logits)
+        grad, statistics = self.generator_loss(real_logits, *seen.outputs)
         torch.autograd.backward(fake, seen.reach_samples(grad).view_as(fake))
         return statistics | {SHARE: _share(grad)}
 
     def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, real, fake, of_parameters=True, of_samples=True)
-        *grads, statistics = self.discriminator_loss(*seen.logits)
-        grad, of_generator = self.generator_loss(*seen.logits)
+        *grads, statistics = self.discriminator_loss(*seen.outputs)
+        grad, of_generator = self.generator_loss(*seen.outputs)
         torch.autograd.backward(fake, seen.reach_both(grads, grad).view_as(fake))
         return statistics | of_generator | {SHARE: _share(grad)}
 

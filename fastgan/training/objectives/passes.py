@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.fusion import has_hooks
-from fastgan.models import MLPDiscriminator
+from fastgan.models import MLPAutoencoder, MLPDiscriminator
 from fastgan.nn import MLP, LinearLeakyReLU
 from fastgan.ops import MLPPass
 
@@ -36,6 +36,7 @@ _SAMPLEWISE = frozenset(
         nn.Tanh,
         LinearLeakyReLU,
         MLP,
+        MLPAutoencoder,
         MLPDiscriminator,
     }
 )
@@ -45,16 +46,16 @@ class Pass(Protocol):
     """Batches that have gone through D, and the gradients that a turn asks of it.
 
     Attributes:
-        logits: those of each batch, without a graph.
+        outputs: D's of each batch, without a graph.
     """
 
-    logits: list[Tensor]
+    outputs: list[Tensor]
 
     def reach_parameters(self, grads: Sequence[Tensor]) -> None:
-        """Add to the gradients of D's parameters; ``grads`` are those of the logits."""
+        """Add to the gradients of D's parameters; ``grads`` are those of the outputs."""
 
     def reach_samples(self, grad: Tensor) -> Tensor:
-        """The gradient that arrives at the samples, where ``grad`` is that of the only batch's logits."""
+        """The gradient that arrives at the samples, where ``grad`` is that of the only batch's outputs."""
 
     def reach_both(self, grads: Sequence[Tensor], grad: Tensor) -> Tensor:
         """The first for D's ``grads``; the second for the last batch and G's ``grad``."""
@@ -64,7 +65,7 @@ class AutogradPass:
     """Through any discriminator, in one pass where that changes nothing.
 
     Args:
-        discriminator: D, from samples to logits of any shape.
+        discriminator: D, from samples to outputs of any shape.
         batches: ``[N, ...]`` each.
         of_parameters: whether gradients of D's parameters will be asked for.
         of_samples: whether those of the last batch will.
@@ -78,21 +79,21 @@ class AutogradPass:
         self._parameters = [p for p in discriminator.parameters() if p.requires_grad]
         with contextlib.nullcontext() if of_parameters else frozen(discriminator):
             if len(shown) > 1 and _treats_samples_alone(discriminator):
-                logits: Tensor = discriminator(torch.cat(shown))
-                self._logits = list(logits.split([len(batch) for batch in shown]))
+                outputs: Tensor = discriminator(torch.cat(shown))
+                self._outputs = list(outputs.split([len(batch) for batch in shown]))
             else:
-                self._logits = [discriminator(batch) for batch in shown]
-        self.logits = [t.detach() for t in self._logits]
+                self._outputs = [discriminator(batch) for batch in shown]
+        self.outputs = [t.detach() for t in self._outputs]
 
     def reach_parameters(self, grads: Sequence[Tensor]) -> None:
-        torch.autograd.backward(self._logits, list(grads))
+        torch.autograd.backward(self._outputs, list(grads))
 
     def reach_samples(self, grad: Tensor) -> Tensor:
-        return torch.autograd.grad(self._logits[-1], self._shown, grad)[0]
+        return torch.autograd.grad(self._outputs[-1], self._shown, grad)[0]
 
     def reach_both(self, grads: Sequence[Tensor], grad: Tensor) -> Tensor:
-        (reaching,) = torch.autograd.grad(self._logits[-1], self._shown, grad, retain_graph=True)
-        torch.autograd.backward(self._logits, list(grads), inputs=self._parameters)
+        (reaching,) = torch.autograd.grad(self._outputs[-1], self._shown, grad, retain_graph=True)
+        torch.autograd.backward(self._outputs, list(grads), inputs=self._parameters)
         return reaching
 
 

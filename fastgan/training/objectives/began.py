@@ -1,0 +1,97 @@
+"""Boundary equilibrium GAN: D is an autoencoder, and k keeps the two players in balance."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fastgan.ops import reconstruction_loss, reconstruction_loss_value_and_grad
+from fastgan.training.distributed import World
+from fastgan.training.objectives.passes import through
+
+_BATCH = 1_000
+
+
+class BEGAN:
+    """With L(v) = mean |v - D(v)|, D minimizes L(x) - k L(G(z)) and G minimizes L(G(z)).
+
+    k, from 0 on, moves by λ (γ L(x) - L(G(z))) in each of D's turns and stays within [0, 1]: it drives
+    L(G(z)) / L(x) towards γ. M = L(x) + |γ L(x) - L(G(z))| says how far training has come (Berthelot et al.,
+    2017, sections 3.3 and 3.4).
+
+    Statistics: both losses, k after D's turn, M and L(x) in it.
+
+    Args:
+        diversity_ratio: γ.
+        balance_rate: λ.
+        device: where k lies.
+        world: the processes that share the run, and k.
+    """
+
+    statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "k", "M", "L(x)")
+
+    def __init__(
+        self, *, diversity_ratio: float, balance_rate: float, device: torch.device, world: World
+    ) -> None:
+        self.diversity_ratio, self.balance_rate = diversity_ratio, balance_rate
+        self.world = world
+        self.k = torch.zeros((), device=device)
+
+    def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        seen = through(discriminator, real, fake, of_parameters=True)
+        of_real, of_fake = seen.outputs
+        real_loss, _, grad_real = _l1(real, of_real)
+        fake_loss, _, grad_fake = _l1(fake, of_fake, scale=-self.k)
+        seen.reach_parameters([grad_real, grad_fake])
+        return self._balance(real_loss, fake_loss)
+
+    def generator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        seen = through(discriminator, fake, of_samples=True)
+        loss, grad_fake, grad = _l1(fake.detach(), seen.outputs[0], with_input_grad=True)
+        # G reaches its loss on two ways: as what is reconstructed, and through D
+        torch.autograd.backward(fake, grad_fake + seen.reach_samples(grad))
+        return {"loss_G": loss}
+
+    def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        seen = through(discriminator, real, fake, of_parameters=True, of_samples=True)
+        of_real, of_fake = seen.outputs
+        real_loss, _, grad_real = _l1(real, of_real)
+        fake_loss, grad_fake, grad = _l1(fake.detach(), of_fake, with_input_grad=True)
+        reaching_fake = seen.reach_both([grad_real, -self.k.to(grad.dtype) * grad], grad)
+        torch.autograd.backward(fake, grad_fake + reaching_fake)
+        return self._balance(real_loss, fake_loss) | {"loss_G": fake_loss}
+
+    @torch.no_grad()
+    def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
+        """L(x), L(G(z)) and M."""
+        real_loss, fake_loss = (
+            sum(len(part) * float(reconstruction_loss(part, discriminator(part))) for part in v.split(_BATCH))
+            / len(v)
+            for v in (real, fake)
+        )
+        lead = self.diversity_ratio * real_loss - fake_loss
+        return {"L(x)": real_loss, "L(G(z))": fake_loss, "M": real_loss + abs(lead)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"k": self.k}
+
+    def _balance(self, real_loss: Tensor, fake_loss: Tensor) -> dict[str, Tensor]:
+        """Statistics of D's turn, after which k moves."""
+        loss = real_loss - self.k * fake_loss
+        # k is one number, so it moves by the losses of the whole batch
+        real_loss, fake_loss = self.world.mean(torch.stack([real_loss, fake_loss])).unbind()
+        lead = self.diversity_ratio * real_loss - fake_loss
+        self.k.add_(lead, alpha=self.balance_rate).clamp_(0, 1)
+        return {"loss_D": loss, "k": self.k.clone(), "M": real_loss + lead.abs(), "L(x)": real_loss}
+
+
+def _l1(
+    samples: Tensor, outputs: Tensor, *, scale: Tensor | None = None, with_input_grad: bool = False
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Loss and both gradients; autocast may have left the samples' dtype on the way through D."""
+    loss, grad_samples, grad = reconstruction_loss_value_and_grad(
+        samples, outputs.to(samples.dtype), scale=scale, with_input_grad=with_input_grad
+    )
+    return loss, grad_samples, grad.to(outputs.dtype)
