@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -102,8 +103,9 @@ def test_began_logs_its_balance_and_can_be_evaluated(
 ) -> None:
     out = tmp_path / "began"
     assert run(monkeypatch, "train", "digits", "--objective", "began", "--steps", 120, "--out", out) == 0
+    assert {" k ", " M "} == set(re.findall(" [kM] ", capsys.readouterr().out))
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert {"loss_D", "loss_G", "k", "M", "L(x)", "steps_per_second"} == rows[-1].keys() - {"step"}
+    assert {"loss_D", "loss_G", "k", "M", "L(x)", "gradient", "diversity"} < rows[-1].keys()
     assert rows[1]["M"] < rows[0]["M"]
     assert yaml.safe_load((out / "config.yaml").read_text())["model"] == "autoencoder"
     assert picture(out / "dashboard.png").std() > 0.05

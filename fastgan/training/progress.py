@@ -10,7 +10,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
-_LINES = ("loss_D", "loss_G", "gradient"), ("D(x)", "D(G(z))", "D(x, G(z))", "diversity", "modes_covered")
+_LINES = (
+    ("loss_D", "loss_G", "gradient"),
+    ("D(x)", "D(G(z))", "D(x, G(z))", "k", "M", "diversity", "modes_covered"),
+)
 
 
 class ProgressBar(Callback):
