@@ -90,12 +90,13 @@ class TrainingState:
 
         Training sees no trace of it: random draws of the network are undone.
         """
-        weights: dict[str, Tensor] = {}
-        if live:
-            weights |= self.generator.named_parameters()
-            weights |= {name: buffer.clone() for name, buffer in self.generator.named_buffers()}
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            samples: Tensor = functional_call(self.average, weights, (latent,))
+            if live:
+                buffers = {name: buffer.clone() for name, buffer in self.generator.named_buffers()}
+                weights = {**dict(self.generator.named_parameters()), **buffers}
+                samples: Tensor = functional_call(self.average, weights, (latent,))
+            else:
+                samples = self.average(latent)
         return samples
 
     def show(self, samples: Tensor) -> Tensor:
