@@ -42,14 +42,14 @@ class BEGAN:
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, real, fake, of_parameters=True)
         of_real, of_fake = seen.outputs
-        real_loss, _, grad_real = _l1(real, of_real)
-        fake_loss, _, grad_fake = _l1(fake, of_fake, scale=-self.k)
+        real_loss, grad_real = _l1(real, of_real)
+        fake_loss, grad_fake = _l1(fake, of_fake, -self.k)
         seen.reach_parameters([grad_real, grad_fake])
         return self._balance(real_loss, fake_loss)
 
     def generator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, fake, of_samples=True)
-        loss, grad_fake, grad = _l1(fake.detach(), seen.outputs[0], with_input_grad=True)
+        loss, grad_fake, grad = _l1_of_both(fake.detach(), seen.outputs[0])
         # G reaches its loss on two ways: as what is reconstructed, and through D
         torch.autograd.backward(fake, grad_fake + seen.reach_samples(grad))
         return {"loss_G": loss}
@@ -57,8 +57,8 @@ class BEGAN:
     def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, real, fake, of_parameters=True, of_samples=True)
         of_real, of_fake = seen.outputs
-        real_loss, _, grad_real = _l1(real, of_real)
-        fake_loss, grad_fake, grad = _l1(fake.detach(), of_fake, with_input_grad=True)
+        real_loss, grad_real = _l1(real, of_real)
+        fake_loss, grad_fake, grad = _l1_of_both(fake.detach(), of_fake)
         reaching_fake = seen.reach_both([grad_real, -self.k.to(grad.dtype) * grad], grad)
         torch.autograd.backward(fake, grad_fake + reaching_fake)
         return self._balance(real_loss, fake_loss) | {"loss_G": fake_loss}
@@ -87,11 +87,16 @@ class BEGAN:
         return {"loss_D": loss, "k": self.k.clone(), "M": real_loss + lead.abs(), "L(x)": real_loss}
 
 
-def _l1(
-    samples: Tensor, outputs: Tensor, *, scale: Tensor | None = None, with_input_grad: bool = False
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Loss and both gradients; autocast may have left the samples' dtype on the way through D."""
-    loss, grad_samples, grad = reconstruction_loss_value_and_grad(
-        samples, outputs.to(samples.dtype), scale=scale, with_input_grad=with_input_grad
+def _l1(samples: Tensor, outputs: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Loss, and ``scale`` times its gradient by D's outputs, whose dtype is autocast's."""
+    loss, _, grad = reconstruction_loss_value_and_grad(
+        samples, outputs.to(samples.dtype), scale=scale, with_input_grad=False
     )
+    return loss, grad.to(outputs.dtype)
+
+
+def _l1_of_both(samples: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, and its gradients by the samples and by D's outputs."""
+    loss, grad_samples, grad = reconstruction_loss_value_and_grad(samples, outputs.to(samples.dtype))
+    assert grad_samples is not None
     return loss, grad_samples, grad.to(outputs.dtype)
