@@ -6,7 +6,6 @@ one measurement; the ratio is that of each round.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.conftest import ROUNDS
-from benchmarks.contest import Run, contest
+from benchmarks.conftest import Record
+from benchmarks.contest import IS_QUICK, QUICK, Effort, Result, Run, contest, timed
+from benchmarks.replay import replayed
 from benchmarks.step.in_fastgan import Fastgan
 from benchmarks.step.problem import Problem
 from fastgan.data import Dataset, load
@@ -31,6 +31,8 @@ from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState
 from fastgan.training.window import Window
 
+pytestmark = pytest.mark.benchmark(timer=replayed)
+EFFORT = QUICK if IS_QUICK else Effort(2_000, 200, 60.0)  # it looks for hundredths
 INTERVAL = 100
 Case = tuple[TrainingState, Tensor, Dataset | None]
 
@@ -50,7 +52,7 @@ def wide() -> Case:
 
 
 @pytest.mark.parametrize("case", [ring, wide])
-def test_diagnostics(benchmark: Any, case: Callable[[], Case]) -> None:
+def test_diagnostics(record: Record, case: Callable[[], Case]) -> None:
     state, samples, data = case()
     diagnostics, watch = Diagnostics(state, Resident(samples), data), Watch()
 
@@ -58,17 +60,11 @@ def test_diagnostics(benchmark: Any, case: Callable[[], Case]) -> None:
         watch.update(state.step, diagnostics.measure())
 
     steps = _steps(state, samples)  # the same for both: where memory lies makes a percent of difference
-    runs = {"with": steps, "without": _bare(steps), "row": measure}
-    times = contest(runs, 25 * ROUNDS, min_seconds=0).seconds
-    ratios = [
-        (ours + row / INTERVAL) / bare
-        for ours, bare, row in zip(times["with"], times["without"], times["row"], strict=True)
-    ]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    benchmark.extra_info["with / without"] = middle
-    print(f"\n{case.__name__}: {middle:.4f} times as long with diagnostics ({low:.4f}-{high:.4f})")
-    print({name: f"{1e6 * statistics.median(seconds):.0f} us" for name, seconds in times.items()})
-    benchmark.pedantic(runs["with"], rounds=3, iterations=1)
+    samplers = {"step": timed(steps), "without diagnostics": timed(_bare(steps)), "row": timed(measure)}
+    found = contest(samplers, EFFORT, min_seconds=0).seconds
+    whole = [own + row / INTERVAL for own, row in zip(found["step"], found["row"], strict=True)]
+    bare = {"without diagnostics": found["without diagnostics"]}
+    record("step with diagnostics", case.__name__, Result({"fastgan": whole, **bare}))
 
 
 def _steps(state: TrainingState, samples: Tensor) -> Run:
