@@ -207,5 +207,5 @@ def test_a_vanishing_gradient_is_told_and_so_is_its_end() -> None:
     alarm = alarms_of(Run("digits", settings, frozen=600))["vanishing gradient"]
     assert alarm.raised <= 600
     assert alarm.message.startswith("the discriminator has won: the generator's gradient is 0.000")
-    assert alarm.message.endswith("of the non-saturating limit; try the non-saturating loss")
+    assert alarm.message.endswith("of the non-saturating limit; try --generator-loss non-saturating")
     assert alarm.ended is not None

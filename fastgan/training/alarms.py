@@ -46,7 +46,7 @@ RULES: tuple[Rule, ...] = (
             "the discriminator has won: the generator's gradient is "
             f"{row['gradient_share']:.1g} of the non-saturating limit"
         ),
-        remedy="try the non-saturating loss",
+        remedy="try --generator-loss non-saturating",
     ),
     Rule(
         name="discriminator won",
@@ -58,7 +58,7 @@ RULES: tuple[Rule, ...] = (
         says=lambda row: (
             f"the discriminator has won: D(x) is {row['D(x)']:.2f} and D(G(z)) {row['D(G(z))']:.1g}"
         ),
-        remedy="try instance noise, R1, or a lower learning rate",
+        remedy="try --instance-noise, --r1-gamma, or a lower --learning-rate",
     ),
     Rule(
         name="discriminator won all pairs",
@@ -67,7 +67,7 @@ RULES: tuple[Rule, ...] = (
         ends=lambda row: row["D(x, G(z))"] < 0.95,
         patience=300,
         says=lambda row: f"the discriminator has won: D(x, G(z)) is {row['D(x, G(z))']:.3f}",
-        remedy="try instance noise, R1 with R2, or a lower learning rate",
+        remedy="try --r1-gamma with --r2-gamma, --instance-noise, or a lower --learning-rate",
     ),
     Rule(
         name="collapse",
@@ -76,7 +76,7 @@ RULES: tuple[Rule, ...] = (
         ends=lambda row: row["diversity"] > 0.5,
         patience=500,
         says=lambda row: f"{_less_diverse(row['diversity'])}: the generator has collapsed",
-        remedy="try instance noise, a lower learning rate, or packing",
+        remedy="try --instance-noise, --pack 2, or a lower --learning-rate",
     ),
     Rule(
         name="missing modes",
@@ -86,7 +86,7 @@ RULES: tuple[Rule, ...] = (
         ends=lambda row: row["modes_covered"] >= 0.9 * row["modes"],
         patience=500,
         says=lambda row: f"samples cover {row['modes_covered']:.0f} of {row['modes']:.0f} modes",
-        remedy="try instance noise, a lower learning rate, or packing",
+        remedy="try --instance-noise, --pack 2, or a lower --learning-rate",
     ),
     Rule(
         name="escape",
@@ -98,7 +98,7 @@ RULES: tuple[Rule, ...] = (
             f"samples are {row['diversity']:.2g} times more diverse than the data: "
             "the discriminator does not hold the generator"
         ),
-        remedy="try a larger discriminator or a lower learning rate",
+        remedy="try a larger discriminator, or a lower --learning-rate",
     ),
 )
 
