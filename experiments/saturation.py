@@ -1,0 +1,175 @@
+"""Saturating against non-saturating loss, from a discriminator that had a head start.
+
+The same GAN on ring from the same weights: a fresh generator, a small blob in the ring's middle, and a
+discriminator that trained alone against it. How large is the gradient that D sends to G under each loss, and
+how many steps does each need to recover? Goodfellow et al., 2014, section 3, says why the second loss exists.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from experiments.record import arguments, run_seeds, write_result
+from experiments.saturation_report import save_picture, summary, table
+from fastgan.data import Dataset, load
+from fastgan.metrics import mode_coverage
+from fastgan.models import MLPDiscriminator
+from fastgan.nn import MLP
+from fastgan.ops import generator_loss
+from fastgan.training import TrainConfig
+from fastgan.training.source import Resident
+from fastgan.training.state import TrainingState
+from fastgan.training.step import train_step
+from fastgan.training.window import GRADIENT, Window
+
+LOSSES = ("saturating", "non-saturating")
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "adam": {"optimizer": "adam", "learning_rate": 1e-3, "betas": (0.5, 0.999)},
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.02, "momentum": (0.0, 0.0)},
+}
+_WIDTHS = (64, 64, 64, 64)
+_LATENT = 2
+_MEASURED = 1_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one experiment.
+
+    Attributes:
+        head_starts: for how many steps D trains alone, each from where the one before ended.
+        limit: steps that a run has to recover.
+        checked_every: steps between two looks at it.
+        batch_size: of every turn.
+    """
+
+    head_starts: tuple[int, ...] = (0, 100, 500, 2_000)
+    limit: int = 2_000
+    checked_every: int = 10
+    batch_size: int = 256
+
+
+def run(settings: Settings, seed: int) -> dict[str, Any]:
+    """One seed: for each head start D's certainty, both gradients, and how each pair of choices goes on."""
+    data = load("ring")
+    torch.manual_seed(seed)
+    networks = MLP([_LATENT, *_WIDTHS, 2]), MLPDiscriminator((2,), _WIDTHS)
+    alone = TrainingState(*networks, _config(settings, seed, "adam", "non-saturating"))
+    result = {}
+    for before, head_start in zip((0, *settings.head_starts), settings.head_starts, strict=False):
+        _train_discriminator(alone, data, head_start - before)
+        result[str(head_start)] = {
+            **_certainty(alone),
+            "runs": {
+                f"{optimizer}, {loss}": _recover(settings, networks, data, seed, optimizer, loss)
+                for optimizer, loss in product(OPTIMIZERS, LOSSES)
+            },
+        }
+    return result
+
+
+def _config(settings: Settings, seed: int, optimizer: str, loss: Any) -> TrainConfig:
+    return TrainConfig(
+        steps=settings.limit,
+        batch_size=settings.batch_size,
+        latent_dim=_LATENT,
+        learning_rate_decay=0.0,
+        generator_loss=loss,
+        seed=seed,
+        log_interval=settings.checked_every,
+        **OPTIMIZERS[optimizer],
+    )
+
+
+def _train_discriminator(state: TrainingState, data: Dataset, steps: int) -> None:
+    """D's turns alone; the generator stays as it is."""
+    source = Resident(data.samples)
+    Window(state).begin_step()  # the learning rate, which is constant
+    for _ in range(steps):
+        real = source.batch(state, 0)
+        with torch.no_grad():
+            fake = state.generator(state.latent(state.config.batch_size))
+        state.objective.discriminator_turn(state.discriminator, real, fake)
+        state.discriminator_optimizer.step()
+
+
+def _certainty(state: TrainingState) -> dict[str, Any]:
+    """What D says of generated samples, and sends back under each loss: RMS of |dl/dx|, as ``GRADIENT``."""
+    fake = state.look(_latents(), live=True)
+    gradients = {}
+    for loss in LOSSES:
+        shown = fake.clone().requires_grad_()
+        logits: Tensor = state.discriminator(shown)
+        total = generator_loss(logits, saturating=loss == "saturating", reduction="sum")
+        assert isinstance(total, Tensor)
+        (slope,) = torch.autograd.grad(total, shown)
+        gradients[loss] = float(slope.square().sum(dim=1).mean().sqrt())
+    return {
+        "median logit": logits.median().item(),
+        "D(G(z))": logits.double().sigmoid().mean().item(),
+        "gradient": gradients,
+    }
+
+
+def _recover(
+    settings: Settings,
+    networks: tuple[nn.Module, nn.Module],
+    data: Dataset,
+    seed: int,
+    optimizer: str,
+    loss: str,
+) -> dict[str, Any]:
+    """Train on until the generator has recovered, or the limit.
+
+    It has when, in the steps since the last look, mean D(G(z)) was at least 0.1, and one of 1,000 samples
+    lies within 3σ of a mode.
+
+    Returns:
+        The step at which it has, or None, and at each look the means of D(G(z)) and of the gradient.
+    """
+    state = TrainingState(*copy.deepcopy(networks), _config(settings, seed, optimizer, loss))
+    source, window = Resident(data.samples), Window(state)
+    trace: dict[str, list[float]] = {"D(G(z))": [], GRADIENT: []}
+    recovered = None
+    while recovered is None and state.step < settings.limit:
+        for _ in range(settings.checked_every):
+            train_step(state, source, window)
+            state.step += 1
+        means = dict(zip(window.names, window.close().mean(dim=0).tolist(), strict=True))
+        window.open()
+        for name, values in trace.items():
+            values.append(float(f"{means[name]:.4g}"))
+        if means["D(G(z))"] >= 0.1 and _covers_a_mode(state, data):
+            recovered = state.step
+    return {"recovered": recovered, "trace": trace}
+
+
+def _covers_a_mode(state: TrainingState, data: Dataset) -> bool:
+    assert data.modes is not None
+    return mode_coverage(state.look(_latents(), live=True) * data.scale, data.modes).covered > 0
+
+
+def _latents() -> Tensor:
+    return torch.randn(_MEASURED, _LATENT, generator=torch.Generator().manual_seed(0))
+
+
+def main() -> None:
+    options = arguments("saturation", __doc__, seeds=10).parse_args()
+    torch.set_num_threads(1)  # the networks are too small to share out
+    settings = Settings()
+    kept = {**vars(settings), "optimizers": OPTIMIZERS}
+    results = run_seeds(options.out, kept, options.seeds, lambda seed: run(settings, seed))
+    of = summary(results)
+    write_result(options.out, "saturation", {"seeds": options.seeds, "head starts": of})
+    save_picture(options.out / "saturation.png", results, settings.limit, settings.checked_every)
+    print(table(of))
+
+
+if __name__ == "__main__":
+    main()

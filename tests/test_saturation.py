@@ -1,0 +1,48 @@
+"""The experiment on saturation, in short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pytest
+
+from experiments.saturation import Settings, run
+from experiments.saturation_report import save_picture, summary, table
+
+SETTINGS = Settings(head_starts=(0, 500), limit=300)
+
+
+@pytest.fixture(scope="module")
+def results() -> list[dict[str, Any]]:
+    return [run(SETTINGS, seed) for seed in (0, 1)]
+
+
+def test_the_saturating_gradient_vanishes_with_a_head_start(results: list[dict[str, Any]]) -> None:
+    for result in results:
+        even, late = (result[head_start] for head_start in ("0", "500"))
+        assert 0.4 < even["D(G(z))"] < 0.6
+        assert late["D(G(z))"] < 1e-3
+        ratios = [of["gradient"]["saturating"] / of["gradient"]["non-saturating"] for of in (even, late)]
+        assert 0.5 < ratios[0] < 2
+        # sigma(f) over 1 - sigma(f), for the logit of nearly all samples
+        assert ratios[1] == pytest.approx(late["D(G(z))"], rel=0.5)
+
+
+def test_only_the_saturating_loss_without_adam_does_not_recover(results: list[dict[str, Any]]) -> None:
+    recovered = summary(results)["500"]["recovered"]
+    assert recovered["sgd, saturating"] == [None, None]
+    assert None not in recovered["sgd, non-saturating"] + recovered["adam, saturating"]
+    trace = results[0]["500"]["runs"]["sgd, saturating"]["trace"]
+    assert len(trace["gradient"]) == 30
+    assert max(trace["gradient"]) < 0.1
+
+
+def test_table_and_picture(results: list[dict[str, Any]], tmp_path: Path) -> None:
+    header, _, even, late = table(summary(results)).splitlines()
+    assert "sgd, non-saturating" in header
+    assert even.startswith("| 0 | 0.4")
+    assert "none of 2" in late
+    save_picture(tmp_path / "s.png", results, SETTINGS.limit, SETTINGS.checked_every)
+    assert matplotlib.image.imread(tmp_path / "s.png")[..., :3].std() > 0.05
