@@ -84,7 +84,7 @@ def _draw_gradients(axes: Axes, results: Results) -> None:
         for place, values in enumerate(columns):
             axes.plot([place] * len(values), values, ".", color=color, alpha=0.5)
         axes.plot(middles, color=color, linewidth=1.8)
-        axes.text(len(columns) - 1, 3 * middles[-1], loss, color=color, ha="right")
+        axes.text(len(columns) - 2, 3 * middles[-2], loss, color=color)
     axes.set(title="The better D is, the less the saturating loss sends.", ylim=(3e-5, 3e2))
     axes.set(ylabel="gradient that reaches G, RMS of |dl/dx|")
 
@@ -104,7 +104,11 @@ def _draw_recovery(axes: Axes, results: Results, limit: int) -> None:
             axes.plot(across, heights, marker, color=_COLORS[loss], alpha=0.7, label=label, markersize=5)
     axes.axhline(never, color=GUIDE, linestyle="--", linewidth=1)
     axes.text(-0.4, 1.1 * never, f"not within {limit:,} steps", color=GUIDE)
-    axes.set(title="Without Adam it recovers late or never.", ylabel="steps to recover", ylim=(8, 2 * never))
+    axes.set(
+        title="Without Adam, saturating recovers late or never.",
+        ylabel="steps to recover",
+        ylim=(8, 2 * never),
+    )
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, 0.86))
 
 
@@ -116,7 +120,7 @@ def _draw_traces(axes: Axes, results: Results, head_start: str, checked_every: i
             steps = [checked_every * (i + 1) for i in range(len(values))]
             style = "-" if optimizer == "sgd" else ":"
             axes.plot(steps, values, style, color=_COLORS[loss], alpha=0.7, linewidth=1.1)
-    axes.set(title=f"{len(results)} seeds after {int(head_start):,} steps of D alone, until recovery.")
+    axes.set(title=f"After {int(head_start):,} steps of D alone, until recovery.")
     axes.set(xlabel="training step", ylabel="gradient that reaches G", xscale="log", yscale="log")
     axes.set(ylim=(3e-5, 3e2))
-    axes.text(0.03, 0.03, "—  sgd      ···  adam", transform=axes.transAxes)
+    axes.text(0.04, 0.45, "—  sgd      ···  adam", transform=axes.transAxes)
