@@ -80,7 +80,7 @@ class _Log(Callback):
 def watch(run: Run, seed: int = 0) -> dict[str, Any]:
     """Train, and return the log's rows and the alarms."""
     data = load(run.data, Path(os.environ["FASTGAN_DATA"]) if "FASTGAN_DATA" in os.environ else None)
-    recipe = recipe_for(data)
+    recipe = recipe_for(data, run.settings.get("objective"))
     recipe = replace(
         recipe,
         discriminator=run.discriminator or recipe.discriminator,

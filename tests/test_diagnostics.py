@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -200,6 +201,14 @@ def test_a_collapsed_generator_is_told() -> None:
     alarms = alarms_of(Run("digits", {**settings, "learning_rate": 5e-3, "betas": (0.9, 0.999)}))
     assert alarms["collapse"].message.startswith("samples are all alike: the generator has collapsed; try")
     assert alarms["discriminator won"].message.startswith("the discriminator has won: D(x) is 1.00")
+
+
+def test_an_idle_balance_of_began_is_told() -> None:
+    """L(G(z)) cannot fall to a twentieth of L(x)."""
+    settings = {"objective": "began", "steps": 1_200, "batch_size": 32, "diversity_ratio": 0.05}
+    alarm = alarms_of(Run("digits", settings, discriminator=(32, 16)))["idle balance"]
+    assert re.match(r"k stays at 0, as L\(G\(z\)\) is 0\.\d\d of L\(x\) and above the", alarm.message)
+    assert alarm.ended is None
 
 
 def test_a_vanishing_gradient_is_told_and_so_is_its_end() -> None:

@@ -11,7 +11,7 @@ import matplotlib.image
 import pytest
 import torch
 
-from experiments import default_recipes, goodfellow2014, mode_collapse
+from experiments import began, default_recipes, goodfellow2014, mode_collapse
 from experiments.record import run_seeds, write_result
 from fastgan.data import Dataset
 from fastgan.metrics import parzen_window
@@ -115,3 +115,28 @@ def test_default_recipes_are_measured_seed_by_seed(tmp_path: Path, monkeypatch: 
     first = json.loads((tmp_path / "ring" / "seed-0.json").read_text())
     assert first["settings"]["config"]["steps"] == 5
     assert len(first["result"]["counts"]) == 8
+
+
+def test_began_says_how_long_k_stayed_at_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {name: replace(setting, encoder=(16, 4)) for name, setting in began.SETTINGS.items()}
+    monkeypatch.setattr(began, "SETTINGS", small)
+    monkeypatch.setattr(began, "_EVALUATED", 64)
+    monkeypatch.setattr(began, "compare", lambda *_: {"modes covered": 3.0})
+    names = ["paper", "pixels in [0, 1]", "λ 0.1, γ 0.9"]
+    arguments = ["--data", "digits", "--steps", "20", "--out", str(tmp_path), "--settings", *names]
+    monkeypatch.setattr(sys, "argv", ["began", *arguments])
+    began.main()
+    found = json.loads((tmp_path / "digits" / "result.json").read_text())["settings"]
+    assert list(found) == names
+    assert all(0 <= seeds[0]["k at 0"] <= 1 and seeds[0]["modes covered"] == 3 for seeds in found.values())
+    assert found["λ 0.1, γ 0.9"][0]["k at 0"] == 0
+    assert (tmp_path / "digits" / "table.md").read_text().count("\n") == 5
+    for name in ("balance-digits.png", "samples-digits.png"):
+        assert matplotlib.image.imread(tmp_path / name).std() > 0.05
+
+
+def test_k_is_at_0_only_where_all_steps_of_a_row_had_it_there() -> None:
+    rows = [{"k": k, "M": 1.0, "L(x)": 2.0, "loss_G": 1.0, "diversity": 0.5} for k in (0, 0, 0, 1e-9, 0.2)]
+    found = began.summary({"rows": rows})
+    assert found["k at 0"] == pytest.approx(3 / 5)
+    assert (found["k"], found["ratio"]) == (0.2, 0.5)

@@ -70,13 +70,25 @@ RULES: tuple[Rule, ...] = (
         remedy="try --r1-gamma with --r2-gamma, --instance-noise, or a lower --learning-rate",
     ),
     Rule(
+        name="idle balance",
+        needs=("k", "loss_G", "L(x)"),
+        begins=lambda row: row["k"] < 1e-6,
+        ends=lambda row: row["k"] > 1e-4,
+        patience=1000,
+        says=lambda row: (
+            f"k stays at 0, as L(G(z)) is {row['loss_G'] / row['L(x)']:.2f} of L(x) and above the diversity "
+            "ratio: the discriminator does not look at generated samples"
+        ),
+        remedy="try a higher --diversity-ratio",
+    ),
+    Rule(
         name="collapse",
         needs=("diversity",),
         begins=lambda row: row["diversity"] < 0.3,
         ends=lambda row: row["diversity"] > 0.5,
         patience=500,
         says=lambda row: f"{_less_diverse(row['diversity'])}: the generator has collapsed",
-        remedy="try --instance-noise, --pack 2, or a lower --learning-rate",
+        remedy="try --instance-noise, --pack 2, or a lower --learning-rate; for BEGAN a higher --diversity-ratio",
     ),
     Rule(
         name="missing modes",
