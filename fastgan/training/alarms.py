@@ -88,7 +88,7 @@ RULES: tuple[Rule, ...] = (
         ends=lambda row: row["diversity"] > 0.5,
         patience=500,
         says=lambda row: f"{_less_diverse(row['diversity'])}: the generator has collapsed",
-        remedy="try --instance-noise, --pack 2, or a lower --learning-rate; for BEGAN a higher --diversity-ratio",
+        remedy="try --instance-noise, --pack 2, or a lower --learning-rate; of BEGAN --diversity-ratio 0.9",
     ),
     Rule(
         name="missing modes",
