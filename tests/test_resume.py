@@ -196,6 +196,23 @@ def test_another_configuration_is_refused(
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
+def test_a_damaged_log_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run(monkeypatch, *TRAIN, "--out", out) == 0
+    log = out / "metrics.jsonl"
+    log.write_text("[]\n" + log.read_text())
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    capsys.readouterr()
+    assert run(monkeypatch, "train", "--resume", out) == 2
+    assert f"{log}: line 1 is damaged; repair or remove it" in one_line(capsys)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    log.unlink()
+    assert run(monkeypatch, "train", "--resume", out) == 0
+    assert json.loads((out / "summary.json").read_text())["steps"] == 60
+
+
 def test_a_config_edited_by_hand_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

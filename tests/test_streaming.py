@@ -123,7 +123,9 @@ def test_an_unreadable_image_ends_the_run_by_name(
     out = tmp_path / "run"
     steps = ("--steps", 500, "--batch-size", 2, "--checkpoint-every", 1)
     assert run(monkeypatch, "train", folder, "--stream", "--workers", workers, *steps, "--out", out) == 2
-    assert "080.png: not a readable image; replace or remove it" in one_line(capsys)
+    line = one_line(capsys)
+    assert "080.png: not a readable image; replace or remove it; kept the checkpoint of step " in line
+    assert str(out) in line
     assert (out / "checkpoint.json").is_file()
 
 

@@ -22,6 +22,7 @@ from fastgan.metrics import mode_coverage
 from fastgan.plots import save_dashboard, save_samples
 from fastgan.training import checkpoint
 from fastgan.training.alarms import Alarm
+from fastgan.training.run import RunError
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
@@ -119,17 +120,14 @@ class Recorder(Callback):
             Gaussians, modes, modes covered, and share and counts a mode of high-quality samples.
         """
         samples = self._sample(state, _EVALUATED)
-        columns = set[str]().union(*self.rows)
-        history = {
-            name: [row[name] for row in self.rows]
-            for name in columns
-            if all(name in row for row in self.rows)
-        }
-        save_dashboard(self.folder / DASHBOARD, history, self.data, samples)
+        last: dict[str, Any] = {}
+        if self.rows:  # there are none where a finished run's log was removed
+            last = self.rows[-1]
+            save_dashboard(self.folder / DASHBOARD, _columns(self.rows), self.data, samples)
         summary: dict[str, Any] = {
             "steps": state.step,
             "seconds": round(time.perf_counter() - self._begun, 1),
-            **{name: value for name, value in self.rows[-1].items() if name not in _OF_A_ROW},
+            **{name: value for name, value in last.items() if name not in _OF_A_ROW},
             "alarms": [asdict(alarm) for alarm in alarms],
         }
         if self.data.modes:
@@ -150,19 +148,29 @@ class Recorder(Callback):
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """What every row has, by name."""
-    names = set(rows[-1]).intersection(*rows)
+    """The numbers that every row has, by name."""
+    names = set(rows[-1]).intersection(*rows) - {"alarms"}
     return {name: [row[name] for row in rows] for name in names}
 
 
 def _rows_until(metrics: Path, step: int) -> list[dict[str, Any]]:
-    """The rows of a log up to a step, to which the file is cut."""
-    if step == 0 or not metrics.exists():
-        rows = []
-    else:
-        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        # a process that was killed may have left half a line
-        rows = [row for line in lines if line.endswith("\n") and (row := json.loads(line))["step"] <= step]
-    if metrics.exists():
-        write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
+    """The rows of a log up to a step, to which the file is cut.
+
+    Raises:
+        RunError: if a line is not a row; the file is left as it is.
+    """
+    if not metrics.exists():
+        return []
+    lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if step else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n"):
+            break  # a process that was killed may have left half a line
+        try:
+            row = json.loads(line)
+            if row["step"] <= step:
+                rows.append(row)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{metrics}: line {number} is damaged; repair or remove it") from error
+    write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
     return rows

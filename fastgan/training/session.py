@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from fastgan.data import Dataset, Streaming
+from fastgan.data import DataError, Dataset, Streaming
 from fastgan.training import checkpoint
 from fastgan.training.config import TrainConfig
 from fastgan.training.distributed import LostRankError, World
@@ -149,9 +149,10 @@ def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Out
 def _fit(trainer: Trainer, samples: Dataset | Streaming, workers: int, recorder: Recorder) -> TrainingState:
     try:
         return trainer.fit(samples, workers=workers)
-    except DivergenceError as error:
-        kept = f"kept the checkpoint of step {recorder.saved_step}"
-        raise DivergenceError(f"{error}; {kept} in {recorder.folder}; try a lower learning rate") from error
+    except (DivergenceError, DataError) as error:
+        remedy = "; try a lower learning rate" if isinstance(error, DivergenceError) else ""
+        kept = f"kept the checkpoint of step {recorder.saved_step} in {recorder.folder}"
+        raise type(error)(f"{error}; {kept}{remedy}") from error
 
 
 @contextmanager
