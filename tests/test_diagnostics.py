@@ -114,7 +114,7 @@ def test_diagnostics_leave_no_trace(
 
 def test_diagnostics_know_samples_that_are_the_data() -> None:
     ring = load("ring")
-    state = TrainingState(nn.Identity(), nn.Linear(2, 1), replace(CONFIG, batch_size=250, latent_dim=2))
+    state = TrainingState(nn.Linear(2, 2), nn.Linear(2, 1), replace(CONFIG, batch_size=250, latent_dim=2))
     state.look = lambda latent, live=False: ring.samples[: len(latent)]  # type: ignore[method-assign]
     values = Diagnostics(state, Resident(ring.samples), ring).measure()
     assert values["diversity"] == pytest.approx(1, abs=0.05)

@@ -191,6 +191,14 @@ def test_bad_data_is_named(samples: Any, kind: type[Exception], message: str) ->
         Trainer(*networks(), CONFIG).fit(samples)
 
 
+@pytest.mark.parametrize("player", [0, 1], ids=["generator", "discriminator"])
+def test_a_player_without_anything_to_train_is_named(player: int) -> None:
+    pair = networks()
+    pair[player].requires_grad_(False)
+    with pytest.raises(ValueError, match=f"{('generator', 'discriminator')[player]} has no parameter"):
+        Trainer(*pair, CONFIG)
+
+
 def test_generator_of_another_latent_dim_is_named() -> None:
     with pytest.raises(ValueError, match="latent_dim=7"):
         Trainer(*networks(), replace(CONFIG, latent_dim=7)).fit(data())

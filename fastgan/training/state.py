@@ -45,6 +45,7 @@ class TrainingState:
 
     Raises:
         ConfigError: if the batch cannot be shared out among the processes.
+        ValueError: if a player has nothing to train.
     """
 
     def __init__(
@@ -69,13 +70,15 @@ class TrainingState:
         self._copied = list(zip(self.average.buffers(), self.generator.buffers(), strict=True))
         self.settings = torch.zeros(4, device=self.device)
         self._learning_rate, self._noise, self._average_weight, self._momentum = self.settings.unbind()
-        self.generator_optimizer = self._optimizer(generator)
-        self.discriminator_optimizer = self._optimizer(discriminator)
+        self.generator_optimizer = self._optimizer("generator", generator)
+        self.discriminator_optimizer = self._optimizer("discriminator", discriminator)
         self.rng = torch.Generator(self.device).manual_seed(config.seed)
         self.step = 0
 
-    def _optimizer(self, player: nn.Module) -> Adam | SGD:
+    def _optimizer(self, name: str, player: nn.Module) -> Adam | SGD:
         parameters = list(player.parameters())
+        if not any(p.requires_grad for p in parameters):
+            raise ValueError(f"{name} has no parameter that requires a gradient, expected at least one")
         if self.config.optimizer == "sgd":
             return SGD(parameters, self._learning_rate, self._momentum)
         return Adam(parameters, self._learning_rate, self.config.betas)
