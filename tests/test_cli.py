@@ -170,7 +170,7 @@ def test_plot_objectives(
         (("sample", "broken"), "broken/config.yaml"),
         (("plot", "objectives", "--out", "o.mp3"), "o.mp3"),
         (("plot", "nonsense"), "nonsense"),
-        (("train", "ring", "--objective", "began"), "objective is 'began', whose recipes are for images"),
+        (("train", "ring", "--objective", "began"), "objective is 'began', whose recipe is for images"),
         (("train", "digits", "--objective", "began", "--r1-gamma", "1"), "r1_gamma is 1.0, expected 0"),
         (("train", "digits", "--objective", "began", "--recipe", "goodfellow2014"), "model is 'goodfellow'"),
     ],

@@ -23,7 +23,7 @@ from fastgan.plots import save_samples
 from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig, Trainer, checkpoint
 from fastgan.training.capture import EagerSteps
 from fastgan.training.objectives.gan import GAN
-from fastgan.training.recipes import BEGAN_RECIPES, RECIPES, recipe_for
+from fastgan.training.recipes import RECIPES, recipe_for
 from fastgan.training.run import RunConfig
 from fastgan.training.sampling import sample
 from fastgan.training.source import Resident
@@ -425,7 +425,7 @@ def test_instance_noise_falls_to_zero_over_the_first_half() -> None:
     assert [config.noise_at(step) for step in (0, 25, 50, 99)] == pytest.approx([0.4, 0.2, 0, 0])
 
 
-@pytest.mark.parametrize("name", BEGAN_RECIPES)
+@pytest.mark.parametrize("name", ["digits", "mnist"])
 def test_recipe_of_began_builds_an_autoencoder(name: str) -> None:
     shape = {"digits": (1, 8, 8), "mnist": (1, 28, 28)}[name]
     data = Dataset(name, torch.zeros(1, *shape))
