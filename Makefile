@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# Half an hour, with the machine to itself. A case that fails is left out, and told; nothing is stored of a run
+# Wants the machine to itself. A case that fails is left out, and told; nothing is stored of a run
 # that did not end.
 bench: $(VENV)/installed-bench
 	$(BIN)/pytest benchmarks --ignore=benchmarks/test_guard.py --benchmark-quiet \
