@@ -9,9 +9,13 @@ from itertools import pairwise
 import pytest
 import torch
 from backends import Backend
+from oracle import assert_as_exact, off_the_kink
 from torch import Tensor, nn
 
 import fastgan
+from fastgan.kernels import reference
+from fastgan.ops import MLPPass, mlp_reference
+from fastgan.training.objectives.passes import through
 
 FEATURES = (12, 16, 24, 16, 8, 1)
 
@@ -87,3 +91,48 @@ def test_r1(
             torch.testing.assert_close(
                 ours.grad, theirs.grad, rtol=1e-12 if dtype.itemsize == 8 else 1e-4, atol=1e-7
             )
+
+
+@pytest.mark.parametrize("features", [(6, 1), (6, 33, 1), (6, 70, 5, 17, 1)], ids=str)
+def test_the_trainers_penalty_on_every_backend(variant: Backend, features: tuple[int, ...]) -> None:
+    """Without autograd: the slope, and what a gradient that arrives at it gives the weights."""
+    samples, *parameters = off_the_kink((270,), features, torch.float32, variant.device)
+    depth = len(features) - 1
+    arriving = torch.randn(270, features[0], device=variant.device)
+
+    def by_autograd(dtype: torch.dtype) -> list[Tensor]:
+        leaves = [t.to(dtype).requires_grad_() for t in (samples, *parameters)]
+        logits = mlp_reference(leaves[0], leaves[1 : 1 + depth], leaves[1 + depth :])
+        (slope,) = torch.autograd.grad(logits.sum(), leaves[0], create_graph=True)
+        return [slope, *torch.autograd.grad(slope, leaves[1 : 1 + depth], arriving.to(dtype))]
+
+    discriminator = fastgan.nn.MLP(features).to(variant.device)
+    layers = list(discriminator.layers)
+    with torch.no_grad():
+        for layer, weight, bias in zip(layers, parameters[:depth], parameters[depth:], strict=True):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+    seen = through(discriminator, samples, of_parameters=True, of_samples=True)
+    assert isinstance(seen, MLPPass)
+    slope = seen.slope()
+    seen.reach_parameters_by_slope(arriving)
+    assert all(layer.bias.grad is None for layer in layers)
+    found = [slope, *(layer.weight.grad for layer in layers)]
+    for each in zip(found, by_autograd(torch.float32), by_autograd(torch.float64), strict=True):
+        assert_as_exact(*each)
+
+
+@pytest.mark.parametrize("build", [sequential, mlp])
+def test_a_slope_costs_nothing_for_the_weights(
+    monkeypatch: pytest.MonkeyPatch, build: Callable[[nn.Sequential], nn.Module]
+) -> None:
+    """Though they require gradients: ours look what a backward pass was asked for, as PyTorch's do."""
+    served: list[tuple[int, ...]] = []
+    wgrad = reference.wgrad
+    monkeypatch.setattr(reference, "wgrad", lambda dz, x: served.append(dz.shape) or wgrad(dz, x))
+    module, x = build(plain_discriminator()), torch.randn(8, FEATURES[0], requires_grad=True)
+    with fastgan.use_backend("reference"):
+        (slope,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
+        assert not served
+        slope.square().sum().backward()
+    assert len(served) >= len(FEATURES) - 2

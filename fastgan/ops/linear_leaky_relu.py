@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.arguments import check_bias, check_like, check_negative_slope, check_tensor
-from fastgan.ops.routing import Route, apply, autocast_dtype, outside_autocast, route, serving
+from fastgan.ops.routing import Route, apply, asked_for, autocast_dtype, outside_autocast, route, serving
 
 
 def linear_leaky_relu(
@@ -112,8 +112,10 @@ class LinearLeakyReLU(torch.autograd.Function):
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        arguments = (grad, *ctx.saved_tensors, ctx.negative_slope, ctx.needs_input_grad[1:4])
-        if torch.is_grad_enabled():
+        differentiable = torch.is_grad_enabled()
+        needs = (asked_for(ctx) if differentiable else ctx.needs_input_grad)[1:4]
+        arguments = (grad, *ctx.saved_tensors, ctx.negative_slope, needs)
+        if differentiable:
             grads = apply(LinearLeakyReLUGrad, ctx.backend, *arguments)
         else:
             grads = serving(ctx.backend, grad).linear_leaky_relu_backward(*arguments)

@@ -17,7 +17,7 @@ from fastgan.ops.linear_leaky_relu import (
     cotangent_of_dz,
     linear_leaky_relu_reference,
 )
-from fastgan.ops.routing import Route, apply, outside_autocast, route, serving
+from fastgan.ops.routing import Route, apply, asked_for, outside_autocast, route, serving
 
 
 def mlp(
@@ -127,10 +127,12 @@ class MLP(torch.autograd.Function):
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        slope, needs = ctx.negative_slope, ctx.needs_input_grad[2:]
+        slope = ctx.negative_slope
         if torch.is_grad_enabled():
+            needs = asked_for(ctx)[2:]
             grads = apply(MLPGrad, ctx.backend, slope, needs, ctx.depth, grad, *ctx.saved_tensors)
         else:
+            needs = ctx.needs_input_grad[2:]
             input, *saved = ctx.saved_tensors
             grads = chain_backward(
                 serving(ctx.backend, grad), slope, needs, grad, input, *_split(ctx.depth, saved)
@@ -156,10 +158,10 @@ def chain_backward(
     whole = backend.mlp_backward(grad, input, weights, hidden, negative_slope, needs)
     if whole is not None:
         return whole
-    return _masked_chain(backend, negative_slope, needs, grad, input, weights, hidden)[1]
+    return masked_chain(backend, negative_slope, needs, grad, input, weights, hidden)[1]
 
 
-def _masked_chain(
+def masked_chain(
     backend: Backend,
     negative_slope: float,
     needs: Sequence[bool],
@@ -220,7 +222,7 @@ class MLPGrad(torch.autograd.Function):
         *saved: Tensor,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        dz, grads = _masked_chain(backend, negative_slope, needs, grad, input, *_split(depth, saved))
+        dz, grads = masked_chain(backend, negative_slope, needs, grad, input, *_split(depth, saved))
         ctx.save_for_backward(grad, input, *saved, *dz)
         ctx.backend, ctx.negative_slope, ctx.depth, ctx.needs = backend, negative_slope, depth, needs
         return tuple(grads)
@@ -237,7 +239,7 @@ class MLPGrad(torch.autograd.Function):
         if torch.is_grad_enabled():  # a third derivative follows: activations and dz with their graphs
             biases = saved[depth : 2 * depth]
             hidden = chain_of_activations(backend, ctx.negative_slope, input, weights, biases)[:-1]
-            dz, _ = _masked_chain(backend, ctx.negative_slope, ctx.needs, grad, input, weights, hidden)
+            dz, _ = masked_chain(backend, ctx.negative_slope, ctx.needs, grad, input, weights, hidden)
         below = [input, *hidden]
 
         d_weight: list[Tensor | None] = [None] * depth

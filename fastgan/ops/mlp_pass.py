@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.linear_leaky_relu import autocast_like_linear
-from fastgan.ops.mlp import chain_backward, chain_of_activations
+from fastgan.ops.mlp import chain_backward, chain_of_activations, masked_chain
 from fastgan.ops.routing import Route, route
 
 
@@ -91,6 +91,33 @@ class MLPPass:
         assert reaching is not None
         self._add(of_layers)
         return reaching.mul_(second)
+
+    @torch.no_grad()
+    def slope(self) -> Tensor:
+        """The gradient of each logit by the sample it is of, ``[N, features[0]]``, of the only batch."""
+        needs = [True] + [False] * 2 * len(self.layers)
+        ones = torch.ones_like(self.outputs[0])
+        self.reached, (slope, *_) = masked_chain(
+            self.backend, self.negative_slope, needs, ones, self.samples, self.weights, self.hidden
+        )
+        assert slope is not None
+        return slope
+
+    @torch.no_grad()
+    def reach_parameters_by_slope(self, grad: Tensor) -> None:
+        """Add to the gradients of the layers; ``grad`` is that of :meth:`slope`, which was called before.
+
+        The slope is u_0 with u_L = 1, u_{i-1} = mask_{i-1} * (u_i W_i), and the masks are constants, so its
+        derivative climbs the chain once, with no way back down:
+
+            a_0 = grad,   a_i = mask_i * (a_{i-1} W_iᵀ),   dW_i = u_iᵀ a_{i-1},   db_i = 0.
+        """
+        dw: list[Tensor | None] = [self.backend.wgrad(self.reached[0], grad)]
+        for u, weight, output in zip(self.reached[1:], self.weights, self.hidden, strict=False):
+            climbed = self.backend.linear(grad, weight, None)
+            grad, _ = self.backend.bias_leaky_relu_backward(climbed, output, self.negative_slope, 1, False)
+            dw.append(self.backend.wgrad(u, grad))
+        self._add([*dw, *[None] * len(dw)])
 
     def _joined(self, grads: Sequence[Tensor]) -> Tensor:
         joined = torch.cat(list(grads)) if len(grads) > 1 else grads[0]

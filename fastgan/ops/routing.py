@@ -78,6 +78,23 @@ def serving(backend: Backend, *grads: Tensor | None) -> Backend:
     return backend
 
 
+def asked_for(ctx: Any) -> tuple[bool, ...]:
+    """``ctx.needs_input_grad`` without what this backward pass will not use.
+
+    A gradient penalty's ``torch.autograd.grad(D(x).sum(), x, create_graph=True)`` wants nothing of D's
+    weights, which ctx does not know: it would take a third of the products more.
+    """
+    nodes = (node for node, _ in ctx.next_functions if node is not None)  # one an input that needs a gradient
+    return tuple(need and _will_run(next(nodes)) for need in ctx.needs_input_grad)
+
+
+def _will_run(node: torch.autograd.graph.Node) -> bool:
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except RuntimeError:  # it cannot tell for a leaf that autograd.grad was asked for
+        return True
+
+
 def outside_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
     """A backward pass that autocast does not reach: its dtypes are those of the forward pass."""
 

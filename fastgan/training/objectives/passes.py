@@ -60,6 +60,12 @@ class Pass(Protocol):
     def reach_both(self, grads: Sequence[Tensor], grad: Tensor) -> Tensor:
         """The first for D's ``grads``; the second for the last batch and G's ``grad``."""
 
+    def slope(self) -> Tensor:
+        """grad_x D(x) of each sample of the only batch, of D's outputs' sum."""
+
+    def reach_parameters_by_slope(self, grad: Tensor) -> None:
+        """Add to the gradients of D's parameters; ``grad`` is that of :meth:`slope`, called before."""
+
 
 class AutogradPass:
     """Through any discriminator, in one pass where that changes nothing.
@@ -95,6 +101,13 @@ class AutogradPass:
         (reaching,) = torch.autograd.grad(self._outputs[-1], self._shown, grad, retain_graph=True)
         torch.autograd.backward(self._outputs, list(grads), inputs=self._parameters)
         return reaching
+
+    def slope(self) -> Tensor:
+        (self._slope,) = torch.autograd.grad(self._outputs[-1].sum(), self._shown, create_graph=True)
+        return self._slope.detach()
+
+    def reach_parameters_by_slope(self, grad: Tensor) -> None:
+        torch.autograd.backward(self._slope, grad)
 
 
 def through(

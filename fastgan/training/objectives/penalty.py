@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+
+from fastgan.training.objectives.passes import through
 
 
 def penalty_turn(discriminator: nn.Module, samples: Tensor, weight: float) -> None:
@@ -14,7 +15,5 @@ def penalty_turn(discriminator: nn.Module, samples: Tensor, weight: float) -> No
         samples: ``[N, ...]``; real ones for R1, generated ones for R2.
         weight: gamma of Mescheder et al., 2018, equations 9 and 10.
     """
-    samples = samples.detach().requires_grad_()
-    logits = discriminator(samples)
-    (slope,) = torch.autograd.grad(logits.sum(), samples, create_graph=True)
-    (weight / 2 * slope.square().sum() / len(samples)).backward()
+    seen = through(discriminator, samples, of_parameters=True, of_samples=True)
+    seen.reach_parameters_by_slope(weight / len(samples) * seen.slope())
