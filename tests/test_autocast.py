@@ -128,3 +128,30 @@ def test_integers_are_refused_under_autocast_too(backend: Backend) -> None:
     input = torch.ones(2, 2, dtype=torch.int64, device=backend.device)
     with torch.autocast(backend.device, torch.bfloat16), pytest.raises(TypeError, match=r"input .*int64"):
         fastgan.linear_leaky_relu(input, torch.ones(2, 2, device=backend.device))
+
+
+def test_gradient_scaler(backend: Backend) -> None:
+    """Scaled float16 gradients are unscaled exactly; a step whose gradients overflow is left out."""
+
+    def train(loss_of: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], list[float]]:
+        torch.manual_seed(0)
+        discriminator = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1)).to(backend.device)
+        scaler = torch.amp.GradScaler(backend.device, init_scale=2.0**40)  # beyond float16
+        optimizer = torch.optim.SGD(discriminator.parameters(), 0.1)
+        scales = []
+        for _ in range(40):
+            optimizer.zero_grad()
+            with torch.autocast(backend.device, torch.float16):
+                loss = loss_of(discriminator(torch.randn(16, 6, device=backend.device)))
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            scales.append(scaler.get_scale())
+        return list(discriminator.parameters()), scales
+
+    ours, scales = train(fastgan.generator_loss)
+    theirs, expected = train(lambda f: F.binary_cross_entropy_with_logits(f, torch.ones_like(f)))
+    assert scales == expected
+    assert scales[0] == 2.0**39  # the first step overflowed
+    assert scales[-1] == scales[-2]  # the last ones did not
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)

@@ -51,6 +51,56 @@ with joined(torch.device("cpu")) as world:
 """
 
 
+# each of two processes has half the batch; their averaged gradients are those of the whole one
+WRAPPED = """
+import copy, os, sys, torch, fastgan
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+child = os.fork()  # the imports take most of the time
+rank = 0 if child else 1
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/meet", rank=rank, world_size=2)
+
+def chain():
+    return fastgan.nn.MLP([6, 8, 8, 1])
+
+def sequential():
+    return fastgan.fuse(nn.Sequential(nn.Linear(6, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1)))
+
+def each_layer(module):
+    for layer in [m for m in module.modules() if isinstance(m, nn.Linear)]:
+        fully_shard(layer)
+    return fully_shard(module)
+
+def gradients(module, half):
+    fastgan.generator_loss(module(half)).backward()
+    return [p.grad.full_tensor() if isinstance(p.grad, DTensor) else p.grad for p in module.parameters()]
+
+batch = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+for build, wrap in [
+    (chain, nn.parallel.DistributedDataParallel),
+    (sequential, nn.parallel.DistributedDataParallel),
+    (chain, fully_shard),
+    (sequential, fully_shard),
+    (sequential, each_layer),
+]:
+    torch.manual_seed(0)
+    module = build()
+    whole = gradients(copy.deepcopy(module), batch)
+    torch.testing.assert_close(gradients(wrap(module), batch.chunk(2)[rank]), whole)
+
+try:
+    each_layer(chain())(batch)  # its layers' own forwards are never called, so nothing makes them whole
+except TypeError as error:
+    print(error)
+dist.destroy_process_group()
+if child:
+    sys.exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
 def torchrun(processes: int, *arguments: str) -> list[str]:
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
@@ -69,6 +119,19 @@ def test_half_batches_give_the_whole_batchs_gradients(tmp_path: Path) -> None:
     for rank in (0, 1):
         for ours, theirs in zip(torch.load(tmp_path / f"2-{rank}.pt"), expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_ddp_and_fsdp(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WRAPPED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("weight 0 is a DTensor") == 2
+    assert "apply fully_shard to the module in whose forward they are called" in done.stdout
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -174,3 +175,39 @@ def test_compiled_value_and_grad(backend: Backend) -> None:
     fake = torch.randn(65, device=backend.device)
     compiled = torch.compile(fastgan.ops.generator_loss_value_and_grad, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(fake), fastgan.ops.generator_loss_value_and_grad(fake))
+
+
+class Discriminator(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 3, bias=False)
+        self.bias = nn.Parameter(torch.ones(4))
+        self.head = fastgan.nn.MLP([16, 8, 1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = fastgan.bias_leaky_relu(self.convolution(images), self.bias)
+        return self.head(features.flatten(1))
+
+
+class Objective(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.discriminator = Discriminator()
+
+    def forward(self, real: Tensor, fake: Tensor) -> Tensor:
+        return fastgan.discriminator_loss(self.discriminator(real), self.discriminator(fake))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of torch's own calls
+def test_export(tmp_path: Path) -> None:
+    """The operators stand in the exported program, which takes any batch and survives the disk."""
+    objective = Objective()
+    real, fake = torch.randn(2, 3, 1, 4, 4)
+    batch = {0: torch.export.Dim("N")}
+    program = torch.export.export(objective, (real, fake), dynamic_shapes=(batch, batch))
+    names = {str(node.target) for node in program.graph.nodes if str(node.target).startswith("fastgan.")}
+    assert names == {f"fastgan.{op}.default" for op in ("bias_leaky_relu", "linear_leaky_relu", "logit_loss")}
+    torch.export.save(program, tmp_path / "objective.pt2")
+    restored = torch.export.load(tmp_path / "objective.pt2").module()
+    real, fake = torch.randn(2, 5, 1, 4, 4)
+    torch.testing.assert_close(restored(real, fake), objective(real, fake))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,12 @@ REDUCTIONS = ("mean", "sum", "none")
 def check_tensor(tensor: Tensor, name: str) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, but is {type(tensor).__name__}")
+    if type(tensor) is not Tensor and _is_sharded(tensor):
+        raise TypeError(
+            f"{name} is a DTensor, which may lie on other processes too, and fastgan's operations are not "
+            "distributed: apply fully_shard to the module in whose forward they are called, which then sees "
+            "whole parameters, or pass .to_local() or .full_tensor()"
+        )
     if tensor.dtype not in DTYPES:
         raise TypeError(
             f"{name} must be float32, bfloat16, float16 or float64, but is {tensor.dtype}; "
@@ -20,6 +28,12 @@ def check_tensor(tensor: Tensor, name: str) -> None:
         )
     if tensor.layout is not torch.strided:
         raise TypeError(f"{name} must be a dense tensor, but is {tensor.layout}; convert it with .to_dense()")
+
+
+def _is_sharded(tensor: Tensor) -> bool:
+    # there is none unless somebody has imported this; fastgan does not
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
 
 
 def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
