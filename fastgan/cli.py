@@ -219,15 +219,22 @@ def interpolate(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    format: Annotated[str, typer.Option(help="onnx or torch-export.")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="File to write; else generator.onnx or .pt2.")] = None,
+    format: Annotated[str, typer.Option(help="onnx, torch-export or safetensors.")] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write, of safetensors a folder; else generator.onnx or the like."),
+    ] = None,
 ) -> None:
-    """Write the generator as a file that needs no fastgan, and check it by running it."""
+    """Write the generator for other programs, and check it by running it.
+
+    As a file that needs no fastgan, or as a folder with model.safetensors and config.json, which
+    fastgan.models.pretrained.load reads.
+    """
     if format not in SUFFIXES:
         _fail(f"--format {format}: unknown, expected {' or '.join(SUFFIXES)}")
     config, generator = load_generator(run)
     path = out or Path(f"generator{SUFFIXES[format]}")
-    export_generator(generator, config.training.latent_dim, path, format)
+    export_generator(generator, config, path, format)
     latent_dim = config.training.latent_dim
     _console.print(f"{path}: from latent [N, {latent_dim}] to samples, checked", soft_wrap=True)
 

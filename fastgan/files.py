@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,33 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             _sync(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Fill a new folder under a temporary name, and rename it into place.
+
+    Args:
+        folder: must be new or empty.
+        fill: writes into the folder that it is given.
+
+    Raises:
+        WriteError: if it cannot be written, or holds something already.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise WriteError(f"{folder}: is there already; give another --out, or remove it")
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    try:
+        with naming(folder):
+            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+            temporary.mkdir()
+            fill(temporary)
+            for file in (*temporary.iterdir(), temporary):
+                _sync(file)
+            temporary.replace(folder)
+            _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 import torch
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fastgan.data import load
 from fastgan.metrics import classifier
-from fastgan.models import MLPGenerator
+from fastgan.models import pretrained
 from fastgan.training import export as export_module
 from fastgan.training.run import load_generator
 from fastgan.training.sampling import interpolation, sample
@@ -104,7 +106,7 @@ def test_interpolation_begins_and_ends_at_draws_of_the_seed() -> None:
     assert (lengths.min(dim=1).values > 0.5 * ends).all()  # a straight line passes near 0
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torch-export"])
+@pytest.mark.parametrize("kind", export_module.SUFFIXES)
 def test_exported_generators_give_the_same_samples(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -112,18 +114,43 @@ def test_exported_generators_give_the_same_samples(
     assert run(monkeypatch, "export", digits, "--format", kind, "--out", out) == 0
     config, generator = load_generator(digits)
     latent = torch.randn(11, config.training.latent_dim)
-    runs = {"onnx": export_module._run_onnx, "torch-export": export_module._run_torch}
     with torch.no_grad():
-        torch.testing.assert_close(runs[kind](out, latent), generator(latent), rtol=1e-5, atol=1e-5)
+        found, expected = export_module._RUN[kind](out, latent), generator(latent)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["generator"]
 
 
-def test_an_export_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = MLPGenerator(3, (2,), [4], bounded=False)
-    monkeypatch.setattr(export_module, "_run_torch", lambda path, latent: torch.zeros(len(latent), 2))
+@pytest.mark.parametrize("kind", ["torch-export", "safetensors"])
+def test_an_export_that_differs_is_not_written(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    config, generator = load_generator(digits)
+    monkeypatch.setitem(export_module._RUN, kind, lambda _, latent: torch.zeros(len(latent), 1, 8, 8))
     with pytest.raises(export_module.ExportError, match="the exported generator differs by"):
-        export_module.export(generator, 3, tmp_path / "g.pt2", "torch-export")
+        export_module.export(generator, config, tmp_path / "g", kind)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_exported_weights_have_the_hubs_names(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "generator"
+    arguments = "export", digits, "--format", "safetensors", "--out", out
+    assert run(monkeypatch, *arguments) == 0
+    assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors"}
+    config, generator = load_generator(digits)
+    torch.testing.assert_close(load_file(out / "model.safetensors"), generator.state_dict())
+    told = json.loads((out / "config.json").read_text())
+    assert told["architectures"] == ["MLPGenerator"]
+    assert told["latent_dim"] == config.training.latent_dim
+    capsys.readouterr()
+    assert run(monkeypatch, *arguments) == 2
+    assert "is there already; give another --out" in one_line(capsys)
+    (out / "config.json").write_text("{}")
+    with pytest.raises(
+        ValueError, match=r"generator: config\.json or model\.safetensors is damaged \('model'\)"
+    ):
+        pretrained.load(out)
 
 
 def test_what_export_needs_is_named(
@@ -133,7 +160,7 @@ def test_what_export_needs_is_named(
     assert run(monkeypatch, "export", digits, "--out", tmp_path / "g.onnx") == 1
     assert "ONNX needs onnxruntime: pip install 'fastgan[onnx]'" in one_line(capsys)
     assert run(monkeypatch, "export", digits, "--format", "tflite") == 2
-    assert "--format tflite: unknown, expected onnx or torch-export" in one_line(capsys)
+    assert "--format tflite: unknown, expected onnx or torch-export or safetensors" in one_line(capsys)
 
 
 def test_tensorboard_has_scalars_and_pictures(digits: Path) -> None:

@@ -1,4 +1,4 @@
-"""A trained generator as a file for other programs, in plain PyTorch operations."""
+"""A trained generator for other programs: a file of plain PyTorch operations, or its weights in a folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from fastgan.files import write_whole
-from fastgan.models import MLPGenerator
+from fastgan.files import write_folder, write_whole
+from fastgan.models import MLPGenerator, pretrained
 from fastgan.ops import mlp_reference
+from fastgan.training.run import RunConfig
 
-SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
+SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ""}
 _CHECKED = 7  # a batch of another size than that of the trace
 _TOLERANCE = 1e-5
 
@@ -42,33 +43,56 @@ class PlainGenerator(nn.Module):
         return values.reshape(-1, *self.generator.sample_shape)
 
 
-def export(generator: nn.Module, latent_dim: int, path: Path, kind: str) -> None:
-    """Write a generator that takes ``latent`` ``[N, latent_dim]`` for any N, and run the file once.
+def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> None:
+    """Write a generator that takes ``latent`` ``[N, latent_dim]`` for any N, and run what was written once.
 
     Args:
-        generator: on the CPU.
-        latent_dim: of its input.
-        path: of the file.
+        generator: of a run, on the CPU.
+        config: of that run.
+        path: of the file; for ``"safetensors"`` of a folder, new or empty.
         kind: one of ``SUFFIXES``.
 
     Raises:
         ExportError: if a package is missing, or the file's samples differ from the generator's.
         WriteError: if it cannot be written.
     """
-    write = {"onnx": _write_onnx, "torch-export": _write_torch}[kind]
-    run = {"onnx": _run_onnx, "torch-export": _run_torch}[kind]
+    latent_dim = config.training.latent_dim
     latent = torch.randn(_CHECKED, latent_dim, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = generator(latent)
 
     def write_checked(temporary: Path) -> None:
-        plain = PlainGenerator(generator) if isinstance(generator, MLPGenerator) else generator
-        write(plain.eval(), latent[:2], temporary)
-        error = (run(temporary, latent) - expected).abs().max().item()
+        if kind == "safetensors":
+            _write_folder(generator, config, temporary)
+        else:
+            plain = PlainGenerator(generator) if isinstance(generator, MLPGenerator) else generator
+            _WRITE[kind](plain.eval(), latent[:2], temporary)
+        error = (_RUN[kind](temporary, latent) - expected).abs().max().item()
         if not error <= _TOLERANCE:
             raise ExportError(f"{path}: the exported generator differs by {error:.1e}; report this")
 
-    write_whole(path, write_checked)
+    write = write_folder if kind == "safetensors" else write_whole
+    write(path, write_checked)
+
+
+def _write_folder(generator: nn.Module, config: RunConfig, folder: Path) -> None:
+    pretrained.save(
+        folder,
+        generator,
+        model=config.model,
+        latent_dim=config.training.latent_dim,
+        sample_shape=config.sample_shape,
+        hidden=config.generator,
+        latent=config.training.latent,
+        data=config.data,
+        scale=config.scale,
+    )
+
+
+def _run_folder(folder: Path, latent: Tensor) -> Tensor:
+    with torch.no_grad():
+        samples: Tensor = pretrained.load(folder)(latent)
+        return samples
 
 
 def _write_onnx(module: nn.Module, latent: Tensor, path: Path) -> None:
@@ -119,3 +143,7 @@ def _need(package: str) -> Any:
         return importlib.import_module(package)
     except ModuleNotFoundError as missing:
         raise ExportError(f"ONNX needs {missing.name}: pip install 'fastgan[onnx]'") from None
+
+
+_WRITE = {"onnx": _write_onnx, "torch-export": _write_torch}
+_RUN = {"onnx": _run_onnx, "torch-export": _run_torch, "safetensors": _run_folder}

@@ -1,0 +1,80 @@
+"""A trained generator as a folder of the names that Hugging Face's hub knows.
+
+``model.safetensors`` has the module's state_dict under its own keys; ``config.json`` says which of
+``fastgan.models`` it is, so that :func:`load` needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from fastgan import __version__
+from fastgan.files import WriteError, cannot_write
+from fastgan.models import FAMILIES
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+def save(
+    folder: Path,
+    generator: nn.Module,
+    *,
+    model: str,
+    latent_dim: int,
+    sample_shape: tuple[int, ...],
+    hidden: tuple[int, ...],
+    **more: object,
+) -> None:
+    """Write both files into a folder that is there.
+
+    Args:
+        folder: to write into.
+        generator: what is saved.
+        model: its family, a key of ``fastgan.models.FAMILIES``.
+        latent_dim, sample_shape, hidden: what the family builds it of.
+        more: what else config.json tells of it.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    config = {
+        "architectures": [type(generator).__name__],
+        "model": model,
+        "latent_dim": latent_dim,
+        "sample_shape": sample_shape,
+        "hidden": hidden,
+        **more,
+        "fastgan_version": __version__,
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in generator.state_dict().items()}
+    try:
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk, which safetensors does not report as an OSError
+        raise WriteError(cannot_write(folder / WEIGHTS, error)) from error
+
+
+def load(folder: str | Path) -> nn.Module:
+    """The generator of a folder that ``fastgan export --format safetensors`` wrote, on the CPU.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if one is damaged, or they do not belong together.
+    """
+    folder = Path(folder)
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        family = FAMILIES[config["model"]]
+        generator = family.generator(config["latent_dim"], tuple(config["sample_shape"]), config["hidden"])
+        generator.load_state_dict(load_file(folder / WEIGHTS))
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{folder}: {CONFIG} or {WEIGHTS} is damaged ({reason}); export again") from error
+    return generator.eval()
