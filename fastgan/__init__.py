@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from fastgan import nn, ops
-from fastgan.fusion import fuse
+from fastgan.fusion import fuse, unfuse
 from fastgan.kernels import available_backends, use_backend
 from fastgan.ops import (
     bias_leaky_relu,
@@ -39,6 +39,7 @@ __all__ = [
     "nn",
     "ops",
     "reconstruction_loss",
+    "unfuse",
     "use_backend",
 ]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from fastgan import ops
 from fastgan.ops.arguments import check_negative_slope
@@ -36,6 +39,72 @@ class LinearLeakyReLU(nn.Linear):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
+
+
+class _ConvLeakyReLU(_ConvNd):
+    """A convolution without its bias, then :func:`fastgan.bias_leaky_relu` over the channels."""
+
+    def __init__(self, *args: Any, negative_slope: float = 0.2, **kwargs: Any) -> None:
+        check_negative_slope(negative_slope)
+        super().__init__(*args, **kwargs)
+        self.negative_slope = negative_slope
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._activate(self._conv_forward(input, self.weight, None))
+
+    def _activate(self, product: Tensor) -> Tensor:
+        channels = -1 - len(self.kernel_size)  # without a batch too
+        return ops.bias_leaky_relu(product, self.bias, self.negative_slope, dim=channels)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
+
+
+class Conv1dLeakyReLU(_ConvLeakyReLU, nn.Conv1d):
+    """``nn.Conv1d`` followed by ``nn.LeakyReLU``; the arguments of the first, and ``negative_slope``."""
+
+
+class Conv2dLeakyReLU(_ConvLeakyReLU, nn.Conv2d):
+    """``nn.Conv2d`` followed by ``nn.LeakyReLU``; the arguments of the first, and ``negative_slope``."""
+
+
+class Conv3dLeakyReLU(_ConvLeakyReLU, nn.Conv3d):
+    """``nn.Conv3d`` followed by ``nn.LeakyReLU``; the arguments of the first, and ``negative_slope``."""
+
+
+_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class _ConvTransposeLeakyReLU(_ConvLeakyReLU, _ConvTransposeNd):
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        n = len(self.kernel_size)
+        sizes: tuple[Any, Any, Any] = self.stride, self.padding, self.kernel_size  # the stubs want lists
+        dilation: Any = self.dilation
+        output_padding = self._output_padding(input, output_size, *sizes, n, dilation)
+        geometry: Any = self.stride, self.padding, output_padding, self.groups, dilation
+        return self._activate(_CONV_TRANSPOSE[n](input, self.weight, None, *geometry))
+
+
+class ConvTranspose1dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose1d):
+    """``nn.ConvTranspose1d`` followed by ``nn.LeakyReLU``; its arguments, and ``negative_slope``."""
+
+
+class ConvTranspose2dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose2d):
+    """``nn.ConvTranspose2d`` followed by ``nn.LeakyReLU``; its arguments, and ``negative_slope``."""
+
+
+class ConvTranspose3dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose3d):
+    """``nn.ConvTranspose3d`` followed by ``nn.LeakyReLU``; its arguments, and ``negative_slope``."""
+
+
+class AppliedLeakyReLU(nn.LeakyReLU):
+    """A LeakyReLU that the layer before it has applied: what :func:`fastgan.fuse` leaves in its place."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, applied by the layer before"
 
 
 class MLP(nn.Module):

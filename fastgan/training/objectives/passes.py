@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from fastgan.fusion import has_hooks
 from fastgan.models import MLPAutoencoder, MLPDiscriminator
-from fastgan.nn import MLP, LinearLeakyReLU
+from fastgan.nn import (
+    MLP,
+    AppliedLeakyReLU,
+    Conv1dLeakyReLU,
+    Conv2dLeakyReLU,
+    Conv3dLeakyReLU,
+    LinearLeakyReLU,
+)
 from fastgan.ops import MLPPass
 
 _SAMPLEWISE = frozenset(
@@ -34,6 +41,10 @@ _SAMPLEWISE = frozenset(
         nn.Sigmoid,
         nn.Softplus,
         nn.Tanh,
+        AppliedLeakyReLU,
+        Conv1dLeakyReLU,
+        Conv2dLeakyReLU,
+        Conv3dLeakyReLU,
         LinearLeakyReLU,
         MLP,
         MLPAutoencoder,

@@ -1,0 +1,123 @@
+"""What a module's forward does with its layers, as torch.fx graphs.
+
+A graph's ``call_module`` nodes carry the module that they call in ``node.meta["module"]``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import operator
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrize import type_before_parametrizations
+
+
+class Untraceable(Exception):  # noqa: N818, what it says of the module
+    """Why torch.fx cannot follow a forward."""
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is called as a whole: everything of torch, and whatever extends a layer of it."""
+    if _is_sequential(module):
+        return False
+    home = type_before_parametrizations(module).__module__
+    return home.startswith("torch.") or home == "fastgan.nn" or isinstance(module, (nn.Linear, _ConvNd))
+
+
+def trace(module: nn.Module) -> list[fx.Graph]:
+    """Every way through ``module.forward`` that fx can be shown.
+
+    In training and in evaluation mode, with arguments that have defaults given and left out. Modules of
+    the user's own are followed into, or, where one of them cannot be, called as a whole. Nothing of the
+    module is changed, and no tensor of it is touched.
+
+    Raises:
+        Untraceable: fx cannot follow it.
+    """
+    if "forward" in vars(module):
+        raise Untraceable("forward was replaced on the instance")
+    defaults = {
+        name: p.default
+        for name, p in inspect.signature(type(module).forward).parameters.items()
+        if p.default is not p.empty
+    }
+    calls: list[dict[str, Any] | None] = [None, defaults] if defaults else [None]
+    try:
+        return _graphs(module, calls, into_modules=True)
+    except Untraceable:
+        return _graphs(module, calls, into_modules=False)
+
+
+def _graphs(module: nn.Module, calls: list[dict[str, Any] | None], *, into_modules: bool) -> list[fx.Graph]:
+    followed = [each for each in module.modules() if not is_layer(each)]
+    try:
+        with _undone(followed), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")  # of defaults that fx cannot assert in its graph
+            graphs = []
+            for training, arguments in product((True, False), calls):
+                for each in followed:
+                    each.training = training
+                graphs.append(_Tracer(into_modules).trace(module, arguments))
+            return graphs
+    except Exception as error:  # whatever a forward raises when it is shown what is not a tensor
+        message = str(error).partition("\n")[0]
+        raise Untraceable(f"{type(error).__name__}: {message}") from error
+
+
+@contextlib.contextmanager
+def _undone(modules: list[nn.Module]) -> Iterator[None]:
+    """What a forward assigns to attributes (a counter, a cached feature) is taken back."""
+    before = [(each, dict(vars(each))) for each in modules]
+    try:
+        yield
+    finally:
+        for each, attributes in before:
+            vars(each).clear()
+            vars(each).update(attributes)
+
+
+class _Proxy(fx.Proxy):
+    """``x += y`` is recorded as what it is, where fx alone would write ``x = x + y``."""
+
+
+def _recording(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    def record(self: Any, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return record
+
+
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor"):
+    setattr(_Proxy, f"__{_name}__", _recording(getattr(operator, _name)))
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, into_modules: bool) -> None:
+        super().__init__()
+        self.into_modules = into_modules
+        self.proxy_buffer_attributes = True  # or a forward that updates a buffer would do so now
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return is_layer(m) or not (self.into_modules or _is_sequential(m))
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        result = super().call_module(m, forward, args, kwargs)
+        if self.is_leaf_module(m, ""):
+            result.node.meta["module"] = m
+        return result
+
+
+def _is_sequential(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
