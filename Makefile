@@ -2,6 +2,7 @@
 # make test    the tests
 # make bench   the benchmarks, against eager PyTorch, torch.compile and JAX: benchmarks/results, docs/benchmarks.md
 # make kernels compile every Triton kernel for four GPUs, and write docs/kernels.md
+# make docs    the documentation site, in build/site
 # make gpu-check  on a machine with a GPU, torch, triton, nvcc and pytest: build, test and measure; OUT=folder
 # make lint    ruff and mypy
 # Each sets up everything it needs in .venv; PYTHON and VENV choose others.
@@ -12,7 +13,7 @@ OUT ?= gpu-check
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f)
 
-.PHONY: demo test bench kernels gpu-check lint format clean
+.PHONY: demo test bench kernels docs gpu-check lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
@@ -30,6 +31,9 @@ bench: $(VENV)/installed-bench
 
 kernels: $(VENV)/installed
 	$(BIN)/python -m benchmarks.kernels
+
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # With the machine's own Python and what is installed there: nothing is downloaded.
 gpu-check:
@@ -52,6 +56,10 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt $(SOURCES)
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 clean:

@@ -1,0 +1,294 @@
+"""Every block of code in README and docs is run, or at least understood; every link leads somewhere.
+
+Python blocks of a page run one after another in one namespace, which has the few names that the text
+presumes: D, G, x, z and images, as :func:`presumed` makes them. Lines of shell blocks go to the parser of the
+program that they name, and those in RUN are run. Blocks of text are what the Python above them prints, or what
+fastgan says elsewhere. Anything else fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+import typer.main
+from torch import nn
+
+from fastgan.cli import app
+from fastgan.models import MLPGenerator, pretrained
+from tests.test_cli import run
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="needs the sources")
+
+# What stands in a block, and what the test has in its place: the same with fewer steps.
+SHORTER = {"steps=5_000": "steps=3", "steps=200": "steps=3", "range(100)": "range(3)"}
+RUN = {"fastgan info", "fastgan plot objectives"}
+# What is parsed and not run, and why.
+NOT_RUN = {
+    "fastgan evaluate": "takes a run; tests/test_tools.py has one",
+    "fastgan export": "takes a run; tests/test_tools.py has one",
+    "fastgan interpolate": "takes a run; tests/test_tools.py has one",
+    "fastgan sample": "takes a run; tests/test_cli.py has one",
+    "fastgan train": "trains for minutes, perhaps on data to be downloaded; tests/test_cli.py takes seconds",
+    "make": "installs, or measures for half an hour",
+    "pip": "installs",
+    "pytest": "measures",
+    "pytest-benchmark": "compares two files of the reader's",
+    "python": "trains for hours, or takes the reader's files",
+    "torchrun": "wants four GPUs; tests/test_distributed.py has two processes",
+}
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def last_line(self) -> int:
+        return self.line + self.text.count("\n") + 2
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    lines = iter(enumerate(page.read_text(encoding="utf-8").splitlines(), 1))
+    for number, line in lines:
+        if line.lstrip().startswith("```"):
+            indent = line[: line.index("```")]
+            inside = [text.removeprefix(indent) for _, text in iter_until_fence(lines)]
+            yield Block(page, number, line.strip().removeprefix("```"), "\n".join(inside))
+
+
+def iter_until_fence(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    for number, line in lines:
+        if line.strip() == "```":
+            return
+        yield number, line
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+LANGUAGES = {"python", "text", ""}  # "" is a shell's
+
+
+def test_there_is_a_rule_for_every_block() -> None:
+    assert len(BLOCKS) > 20
+    strangers = [f"{block}: {block.language}" for block in BLOCKS if block.language not in LANGUAGES]
+    assert not strangers, f"blocks in a language that no test here reads: {strangers}"
+
+
+def presumed(folder: Path) -> dict[str, object]:
+    """The names that the text presumes, and a generator where ``fastgan export`` would have left one."""
+    exported = MLPGenerator(64, (2,), [8], bounded=False)
+    (folder / "generator").mkdir()
+    pretrained.save(
+        folder / "generator", exported, model="mlp", latent_dim=64, sample_shape=(2,), hidden=(8,)
+    )
+    return {
+        "torch": torch,
+        "nn": nn,
+        "D": nn.Sequential(nn.Linear(784, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1)),
+        "G": nn.Sequential(nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Linear(8, 784)),
+        "x": torch.randn(16, 784),
+        "z": torch.randn(16, 64),
+        "images": torch.rand(64, 784),
+    }
+
+
+PYTHON = sorted({block.page for block in BLOCKS if block.language == "python"})
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
+def test_python(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace = presumed(tmp_path)
+    for block, following in pairwise([*blocks_of(page), Block(page, 0, "", "")]):
+        if block.language == "python":
+            text = block.text
+            for long, short in SHORTER.items():
+                text = text.replace(long, short)
+            capsys.readouterr()
+            # its line numbers are those of the page
+            exec(compile("\n" * block.line + text, str(page), "exec"), namespace)
+            if following.language == "text" and following.line == block.last_line + 2:
+                assert following.text in capsys.readouterr().out
+
+
+def test_what_is_shortened_is_there() -> None:
+    code = "".join(block.text for block in BLOCKS if block.language == "python")
+    assert not [long for long in SHORTER if long not in code]
+
+
+def commands() -> Iterator[tuple[Block, list[str]]]:
+    for block in BLOCKS:
+        if block.language == "":
+            for line in block.text.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words:
+                    yield block, words
+
+
+COMMANDS = list(commands())
+
+
+@pytest.mark.parametrize(
+    ("block", "words"), COMMANDS, ids=[f"{block}-{shlex.join(words)}" for block, words in COMMANDS]
+)
+def test_command(block: Block, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+        words = words[1:]
+    program, *arguments = words
+    assert program in PARSERS, f"{block}: no rule for {program}"
+    PARSERS[program](arguments)
+    if any(shlex.join(words).startswith(command) for command in RUN):
+        monkeypatch.chdir(tmp_path)
+        assert run(monkeypatch, *arguments) == 0
+    else:
+        name = f"{program} {arguments[0]}" if program == "fastgan" else program
+        assert name in NOT_RUN, f"{block}: neither run nor with a reason why not"
+
+
+def parse_fastgan(arguments: list[str]) -> None:
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        name, *arguments = arguments
+        command = command.commands[name]
+    command.make_context(name, arguments)  # raises UsageError
+
+
+def parse_module(arguments: list[str]) -> None:
+    """python -m MODULE ..."""
+    flag, module, *rest = arguments
+    assert flag == "-m"
+    if module == "fastgan":
+        parse_fastgan(rest)
+    elif module.startswith("experiments."):
+        parse_argparse(importlib.import_module(module).main, rest)
+    else:
+        assert (ROOT / module.replace(".", "/")).is_dir()  # a package with a __main__
+        for path in rest:
+            assert "/" not in path or (ROOT / path).exists()
+
+
+class ParsedError(Exception):
+    """Ends a main() that has parsed its arguments."""
+
+
+def parse_argparse(main: Callable[[], None], arguments: list[str]) -> None:
+    def parse(parser: argparse.ArgumentParser, *_: object) -> None:
+        original(parser, arguments)
+        raise ParsedError
+
+    original = argparse.ArgumentParser.parse_args
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+        with pytest.raises(ParsedError):
+            main()
+
+
+def parse_torchrun(arguments: list[str]) -> None:
+    own = [word for word in arguments if word.startswith("--nproc-per-node=")]
+    assert arguments[: len(own)] == own
+    parse_module(arguments[len(own) :])
+
+
+def parse_make(arguments: list[str]) -> None:
+    targets = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
+    assert next(word for word in arguments if "=" not in word) in targets
+
+
+def parse_pip(arguments: list[str]) -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    assert arguments[0] == "install"
+    for word in arguments[1:]:
+        assert word.startswith("-") or re.sub(r"\[(\w+)\]$", "", word) in (".", "fastgan")
+        assert all(f"\n{extra} = [" in project for extra in re.findall(r"\[(\w+)\]", word))
+
+
+def parse_pytest(arguments: list[str]) -> None:
+    assert all((ROOT / word).exists() for word in arguments if not word.startswith("-"))
+
+
+PARSERS = {
+    "fastgan": parse_fastgan,
+    "python": parse_module,
+    "torchrun": parse_torchrun,
+    "make": parse_make,
+    "pip": parse_pip,
+    "pytest": parse_pytest,
+    "pytest-benchmark": lambda _: None,
+}
+
+
+# --- what fastgan is said to print
+
+
+def sayings() -> set[str]:
+    """Every string of the sources, with an ellipsis for what is formatted into it."""
+    found = set()
+    for path in [ROOT / "setup.py", *(ROOT / "fastgan").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [p.value if isinstance(p, ast.Constant) else "…" for p in node.values]
+                found.add(" ".join("".join(parts).split()))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return found
+
+
+def test_messages_are_those_of_the_sources() -> None:
+    messages = [
+        " ".join(block.text.split())
+        for block in blocks_of(ROOT / "docs" / "troubleshooting.md")
+        if block.language == "text"
+    ]
+    assert len(messages) > 20
+    patterns = {message: ".*".join(map(re.escape, message.split("…"))) for message in messages}
+    known = sayings()
+    unknown = [m for m in messages if not any(re.fullmatch(patterns[m], saying) for saying in known)]
+    assert not unknown, f"fastgan says no such thing: {unknown}"
+
+
+# --- links
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def without_code(page: Path) -> str:
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`]*`", "code", text)
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w -]", "", heading.replace("`", "").lower()).replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in _LINK.findall(without_code(page)):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}, which is not there"
+        assert target.is_relative_to(ROOT), f"{page.name} links to {link}, outside the repository"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name} links to {link}, but there is no such heading"
