@@ -2,8 +2,8 @@
 
 Python blocks of a page run one after another in one namespace, which has the few names that the text
 presumes: D, G, x, z and images, as :func:`presumed` makes them. Lines of shell blocks go to the parser of the
-program that they name, and those in RUN are run. Blocks of text are what the Python above them prints, or what
-fastgan says elsewhere. Anything else fails.
+program that they name, and those in RUN are run. Blocks of text are what the Python above them prints, or
+what fastgan says elsewhere. Anything else fails.
 """
 
 from __future__ import annotations
