@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from backends import INSTRUCTION_SETS, Backend
 from oracle import (
     DTYPES,
@@ -27,6 +28,8 @@ from fastgan.ops import (
     discriminator_loss_value_and_grad,
     generator_loss_reference,
     generator_loss_value_and_grad,
+    labelled_loss,
+    labelled_loss_reference,
 )
 
 Shape = tuple[int, ...]
@@ -223,3 +226,15 @@ def test_saturated_means_the_same_everywhere() -> None:
     assert math.log(999) == pytest.approx(reference.SATURATED_LOGIT, rel=1e-15)
     if INSTRUCTION_SETS:
         assert extension._C.SATURATED_LOGIT == reference.SATURATED_LOGIT
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("label", [1.0, 0.3, 0.0])
+def test_labelled_loss(backend: Backend, dtype: torch.dtype, reduction: str, label: float) -> None:
+    check(
+        lambda t: labelled_loss(t, label, reduction=reduction),
+        lambda t: F.binary_cross_entropy_with_logits(t, torch.full_like(t, label), reduction=reduction),
+        lambda t: labelled_loss_reference(t, label, reduction),
+        [logits((1025,), dtype, backend.device)],
+    )

@@ -17,6 +17,7 @@ from fastgan.ops.generator_loss import (
     generator_loss_reference,
     generator_loss_value_and_grad,
 )
+from fastgan.ops.labelled_loss import labelled_loss, labelled_loss_reference
 from fastgan.ops.linear_leaky_relu import linear_leaky_relu, linear_leaky_relu_reference
 from fastgan.ops.mlp import mlp, mlp_reference
 from fastgan.ops.mlp_pass import MLPPass
@@ -39,6 +40,8 @@ __all__ = [
     "generator_loss",
     "generator_loss_reference",
     "generator_loss_value_and_grad",
+    "labelled_loss",
+    "labelled_loss_reference",
     "linear_leaky_relu",
     "linear_leaky_relu_reference",
     "mlp",

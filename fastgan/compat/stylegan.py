@@ -1,0 +1,27 @@
+"""StyleGAN's logistic losses: as functions, and as the softplus that NVIDIA's training code writes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastgan.compat.one_tensor import discriminator_loss, generator_loss
+from fastgan.ops import labelled_loss
+
+
+def d_logistic_loss(real_pred: Tensor, fake_pred: Tensor) -> Tensor:
+    """``d_logistic_loss`` of rosinality/stylegan2-pytorch, ``train.py``."""
+    return discriminator_loss(real_pred, fake_pred)
+
+
+def g_nonsaturating_loss(fake_pred: Tensor) -> Tensor:
+    """``g_nonsaturating_loss`` of rosinality/stylegan2-pytorch, ``train.py``."""
+    return generator_loss(fake_pred)
+
+
+def softplus(input: Tensor) -> Tensor:
+    """``torch.nn.functional.softplus`` in NVlabs/stylegan2-ada-pytorch and stylegan3, ``training/loss.py``.
+
+    There each term stands alone: ``softplus(-gen_logits)`` of G, ``softplus(gen_logits)`` and
+    ``softplus(-real_logits)`` of D, each with its own backward pass.
+    """
+    return labelled_loss(input, 0.0, reduction="none")

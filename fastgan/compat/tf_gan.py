@@ -1,0 +1,40 @@
+"""TF-GAN 2.1.0, ``tensorflow_gan/python/losses/losses_impl.py``, with every weight 1.
+
+Weights, scopes, collections and summaries are TensorFlow's and not here; the reduction is TF-GAN's default,
+which for weights of 1 is the mean.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from fastgan.compat.one_tensor import discriminator_loss, generator_loss
+from fastgan.ops import labelled_loss
+
+
+def minimax_discriminator_loss(
+    discriminator_real_outputs: Tensor, discriminator_gen_outputs: Tensor, label_smoothing: float = 0.25
+) -> Tensor:
+    """``minimax_discriminator_loss``. TensorFlow smooths a label y to (1 - s) y + s / 2: 0.875 by default."""
+    return discriminator_loss(
+        discriminator_real_outputs, discriminator_gen_outputs, real_label=1 - label_smoothing / 2
+    )
+
+
+modified_discriminator_loss = minimax_discriminator_loss
+
+
+def minimax_generator_loss(discriminator_gen_outputs: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """``minimax_generator_loss``: the saturating loss less softplus(-1) + s / 2.
+
+    There it is minus the discriminator's loss with *logits* of 1 for the real samples, and their term stays.
+    """
+    of_real_ones = math.log1p(math.exp(-1)) + label_smoothing / 2
+    return generator_loss(discriminator_gen_outputs, saturating=True) - of_real_ones
+
+
+def modified_generator_loss(discriminator_gen_outputs: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """``modified_generator_loss``: non-saturating, its label smoothed as the discriminator's."""
+    return labelled_loss(discriminator_gen_outputs, 1 - label_smoothing / 2)
