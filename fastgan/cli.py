@@ -68,6 +68,7 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(help="pacgan or goodfellow2014, not the data set's own.")
     ] = None,
+    model: Annotated[str | None, typer.Option(help="mlp, or dcgan for images.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a batch, of all processes.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="Size of G's input.")] = None,
@@ -135,15 +136,19 @@ def train(
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     before = None if resume is None else read_config(resume, device)
-    if before is not None and (out or recipe or data not in (None, before.data)):
+    if before is not None and (out or recipe or model or data not in (None, before.data)):
         _fail(
             f"{resume}: was trained on {before.data} and goes on in its own folder; "
-            "leave DATA, --recipe and --out away"
+            "leave DATA, --model, --recipe and --out away"
         )
+    if recipe and model:
+        _fail(f"--recipe {recipe} has networks of its own; leave --model away")
     source = data or ("ring" if before is None else before.data)
     dataset, feed = open_stream(source) if stream else (load(source, data_dir), None)
     if before is None:
-        chosen = published_recipe(recipe, dataset) if recipe else recipe_for(dataset, objective)
+        chosen = (
+            published_recipe(recipe, dataset) if recipe else recipe_for(dataset, objective, model or "mlp")
+        )
         config = RunConfig.of(source, dataset, replace(chosen, config=replace(chosen.config, **changes)))
     else:
         config = replace(before, training=replace(before.training, **changes))

@@ -173,6 +173,13 @@ def test_plot_objectives(
         (("train", "ring", "--objective", "began"), "objective is 'began', whose recipe is for images"),
         (("train", "digits", "--objective", "began", "--r1-gamma", "1"), "r1_gamma is 1.0, expected 0"),
         (("train", "digits", "--objective", "began", "--recipe", "goodfellow2014"), "model is 'goodfellow'"),
+        (("train", "ring", "--model", "dcgan"), "model is 'dcgan', which is for images, and ring has points"),
+        (("train", "digits", "--model", "gan"), "model is 'gan', expected mlp or dcgan"),
+        (("train", "digits", "--model", "dcgan", "--recipe", "pacgan"), "leave --model away"),
+        (
+            ("train", "digits", "--model", "dcgan", "--objective", "began"),
+            "model is 'dcgan', which the began",
+        ),
     ],
 )
 def test_bad_input_is_one_line(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
+from fastgan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from fastgan.models.goodfellow import GoodfellowDiscriminator, GoodfellowGenerator
 from fastgan.models.maxout import Maxout
 from fastgan.models.mlp import MLPAutoencoder, MLPDiscriminator, MLPGenerator
@@ -31,12 +32,15 @@ def _mlp_generator(latent_dim: int, sample_shape: Shape, hidden: Widths) -> MLPG
 FAMILIES = {
     "mlp": Family(_mlp_generator, MLPDiscriminator),
     "autoencoder": Family(_mlp_generator, MLPAutoencoder),
+    "dcgan": Family(DCGANGenerator, DCGANDiscriminator),
     "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
     "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
 }
 
 __all__ = [
     "FAMILIES",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "Family",
     "GoodfellowDiscriminator",
     "GoodfellowGenerator",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import logging
 import warnings
@@ -66,7 +67,9 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
             _write_folder(generator, config, temporary)
         else:
             plain = PlainGenerator(generator) if isinstance(generator, MLPGenerator) else generator
-            _WRITE[kind](plain.eval(), latent[:2], temporary)
+            # other programs want weights in the usual order, not channels last
+            usual = copy.deepcopy(plain).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            _WRITE[kind](usual.eval(), latent[:2], temporary)
         error = (_RUN[kind](temporary, latent) - expected).abs().max().item()
         if not error <= _TOLERANCE:
             raise ExportError(f"{path}: the exported generator differs by {error:.1e}; report this")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -91,14 +93,27 @@ class RunConfig:
         return cls(source, data.shape, data.scale, *networks, recipe.config, recipe.model)
 
     def build_generator(self) -> nn.Module:
-        """An untrained generator; that of images is bounded."""
-        return FAMILIES[self.model].generator(self.training.latent_dim, self.sample_shape, self.generator)
+        """An untrained generator; that of images is bounded.
+
+        Raises:
+            ConfigError: if the model has none of such widths for such samples, as below.
+        """
+        with self._naming_model():
+            return FAMILIES[self.model].generator(self.training.latent_dim, self.sample_shape, self.generator)
 
     def build_discriminator(self) -> nn.Module:
         """An untrained discriminator, of packs of samples."""
         first, *rest = self.sample_shape
         pack = self.training.pack * first, *rest
-        return FAMILIES[self.model].discriminator(pack, self.discriminator)
+        with self._naming_model():
+            return FAMILIES[self.model].discriminator(pack, self.discriminator)
+
+    @contextmanager
+    def _naming_model(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise ConfigError(f"model is {self.model!r}: {error}") from error
 
 
 def create_default(name: str, config: RunConfig) -> Path:

@@ -1,0 +1,142 @@
+"""Deep convolutional networks (Radford et al., 2016), for images that can be halved down to 3 to 7 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from fastgan import ops
+from fastgan.nn import Conv2dLeakyReLU
+
+_SIGMA = 0.02  # of all initial weights, around 0, or 1 where they scale; biases begin at zero
+_SMALLEST, _LARGEST = 3, 7  # the shorter side of the smallest map
+_KERNEL, _STRIDE, _PADDING = 4, 2, 1  # of every convolution that halves or doubles
+
+
+class DCGANGenerator(nn.Module):
+    """A projection to the smallest map, then transposed convolutions, each of which doubles it.
+
+    Batch normalization and ReLU follow all but the last, and that a tanh. Maps and weights are in
+    channels_last order.
+
+    Args:
+        latent_dim: size of the latent vector.
+        sample_shape: shape of one sample, ``(C, H, W)``.
+        hidden: channels of the maps, from the smallest to that of half the image's size.
+
+    Raises:
+        ValueError: if the image cannot be halved once for each of ``hidden``.
+    """
+
+    def __init__(self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.smallest = (*smallest_map(sample_shape, hidden), hidden[0])
+        height, width, channels = self.smallest
+        self.project = nn.Linear(latent_dim, height * width * channels, bias=False)
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels), nn.ReLU()]
+        for n_in, n_out in pairwise(hidden):
+            # batch normalization has a bias of its own
+            double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, bias=False)
+            layers += [double, nn.BatchNorm2d(n_out), nn.ReLU()]
+        last = nn.ConvTranspose2d(hidden[-1], sample_shape[0], _KERNEL, _STRIDE, _PADDING)
+        self.layers = nn.Sequential(*layers, last, nn.Tanh())
+        _initialize(self)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Generate ``[N, *sample_shape]`` in [-1, 1] from ``[N, latent_dim]``."""
+        # channels last already in what the product writes: no copy makes it so
+        smallest = self.project(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2)
+        samples: Tensor = self.layers(smallest)
+        return samples
+
+
+class DCGANDiscriminator(nn.Module):
+    """Convolutions, each of which halves the map, with leaky ReLU; batch normalization in all but the first.
+
+    The last map becomes one logit. As the batch is normalized, real and generated samples must not be in
+    the same one.
+
+    Args:
+        sample_shape: shape of one sample, ``(C, H, W)``.
+        hidden: channels of the maps, from that of half the image's size to the smallest.
+
+    Raises:
+        ValueError: if the image cannot be halved once for each of ``hidden``.
+    """
+
+    def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+        super().__init__()
+        smallest = smallest_map(sample_shape, hidden)
+        first, *others = pairwise([sample_shape[0], *hidden])
+        self.first = Conv2dLeakyReLU(*first, _KERNEL, _STRIDE, _PADDING)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(*channels, _KERNEL, _STRIDE, _PADDING, bias=False) for channels in others
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(n_out) for _, n_out in others)
+        self.last = nn.Conv2d(hidden[-1], 1, smallest)
+        _initialize(self)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
+        map: Tensor = self.first(samples)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            map = ops.bias_leaky_relu(norm(convolution(map)))
+        logits: Tensor = self.last(map)
+        return logits.flatten(1)
+
+
+def dcgan_widths(sample_shape: Sequence[int], first: int = 64) -> tuple[int, ...]:
+    """Channels of D's maps for an image ``(C, H, W)``; as published, 64, 128, 256, 512 for 64 pixels a side.
+
+    Args:
+        sample_shape: shape of one image, ``(C, H, W)``.
+        first: channels at half its size; there are twice as many at each smaller one.
+
+    Raises:
+        ValueError: if the image cannot be halved down to a shorter side of 3 to 7 pixels.
+    """
+    halvings, shorter = 0, min(sample_shape[1:])
+    while shorter > _SMALLEST + 1 and all(side % 2 ** (halvings + 1) == 0 for side in sample_shape[1:]):
+        halvings, shorter = halvings + 1, shorter // 2
+    if halvings == 0 or not _SMALLEST <= shorter <= _LARGEST:
+        raise ValueError(
+            f"images of {_size(sample_shape)} cannot be halved down to {_SMALLEST} to {_LARGEST} pixels a "
+            "side; resize them to 28, 32, 48, 64, 96 or 128"
+        )
+    return tuple(first * 2**i for i in range(halvings))
+
+
+def smallest_map(sample_shape: Sequence[int], hidden: Sequence[int]) -> tuple[int, int]:
+    """Height and width of an image ``(C, H, W)`` that was halved once for each of ``hidden``.
+
+    Raises:
+        ValueError: if it cannot be halved so often, or there is nothing in ``hidden``.
+    """
+    if not hidden:
+        raise ValueError("hidden is empty, expected the channels of at least one map")
+    _, height, width = sample_shape
+    divisor = 2 ** len(hidden)
+    if height % divisor or width % divisor:
+        raise ValueError(
+            f"images of {_size(sample_shape)} cannot be halved {len(hidden)} times, once for each of the "
+            f"maps {list(hidden)}; resize them to multiples of {divisor}, or give fewer maps"
+        )
+    return height // divisor, width // divisor
+
+
+def _size(sample_shape: Sequence[int]) -> str:
+    return f"{sample_shape[1]} x {sample_shape[2]} pixels"
+
+
+def _initialize(network: nn.Module) -> None:
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, _SIGMA)
+        elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, std=_SIGMA)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
