@@ -79,6 +79,11 @@ FASTGAN_HD float log1p_nonnegative(float p) {
 
 FASTGAN_HD double log1p_nonnegative(double p) { return log1p(p); }
 
+// The builtin is one instruction; written as a comparison it becomes branches, and those masked stores, at forty
+// cycles each on AMD's AVX2.
+FASTGAN_HD float absolute(float x) { return fabsf(x); }
+FASTGAN_HD double absolute(double x) { return fabs(x); }
+
 // Products of many (1 + e) replace sums of many log1p(e): with p = prod(1 + e) - 1, one more factor is
 //   p <- p + e + p e
 // exact to rounding even where every e is tiny, and log1p(p) is the sum so far.
@@ -92,13 +97,12 @@ FASTGAN_HD A product_minus_one(A p, A e) {
 template <class A>
 FASTGAN_HD A linear_part(A t, A label) {
   const A weight = t > A(0) ? A(1) - label : label;
-  const A magnitude = t > A(0) ? t : -t;
-  return weight == A(0) ? A(0) : weight * magnitude;
+  return weight == A(0) ? A(0) : weight * absolute(t);
 }
 
 template <class A>
 FASTGAN_HD A exp_minus_abs(A t) {
-  return exp_nonpositive(t > A(0) ? -t : t);
+  return exp_nonpositive(-absolute(t));
 }
 
 // 1 / x for 1 <= x <= 2, within an ulp. On a GPU the full division guards against sizes that cannot occur.
@@ -116,20 +120,15 @@ FASTGAN_HD double reciprocal(double x) { return 1.0 / x; }
 
 template <class A>
 FASTGAN_HD A sigmoid(A t, A e) {
-  const A larger = reciprocal(A(1) + e);
-  return t > A(0) ? larger : e * larger;
+  return (t > A(0) ? A(1) : e) * reciprocal(A(1) + e);
 }
 
 // d/dt of the labelled softplus: sigmoid(t) - label, written (1 - label) sigmoid(t) - label sigmoid(-t)
 // so that neither end cancels.
 template <class A>
 FASTGAN_HD A loss_slope(A t, A e, A label) {
-  return (A(1) - label) * sigmoid(t, e) - label * sigmoid(-t, e);
-}
-
-template <class A>
-FASTGAN_HD A absolute(A d) {
-  return d < A(0) ? -d : d;
+  const bool positive = t > A(0);
+  return ((A(1) - label) * (positive ? A(1) : e) - label * (positive ? e : A(1))) * reciprocal(A(1) + e);
 }
 
 // The slope of |d|; zero at zero, and for nan, as PyTorch has it.

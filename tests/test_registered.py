@@ -78,16 +78,17 @@ def test_opcheck_reconstruction_loss_strides(backend: Backend, view: Callable[[T
 
 
 @pytest.mark.parametrize(
-    ("dtype", "shape", "dim"),
+    ("dtype", "shape", "dim", "channels_last"),
     [
-        *[(dtype, (2, 3, 4, 5), 1) for dtype in DTYPES],
-        (torch.float32, (6, 4), 1),
-        (torch.float32, (5,), 0),
-        (torch.float32, (2, 1, 4, 5), 1),
+        *[(dtype, (2, 3, 4, 5), 1, False) for dtype in DTYPES],
+        (torch.float32, (2, 3, 4, 5), 1, True),
+        (torch.float32, (6, 4), 1, False),
+        (torch.float32, (6, 4), 1, True),
+        (torch.float32, (5,), 0, False),
+        (torch.float32, (2, 1, 4, 5), 1, True),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("channels_last", [False, True])
 def test_opcheck_bias_leaky_relu(
     backend: Backend, dtype: torch.dtype, shape: tuple[int, ...], dim: int, channels_last: bool
 ) -> None:

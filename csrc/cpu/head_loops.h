@@ -30,7 +30,7 @@ LossSums head_rows(const HeadChunk& c) {
     const A e = exp_minus_abs(t);
     total.loss += static_cast<double>(linear_part(t, label) + log1p_nonnegative(e));
     total.sigmoid += static_cast<double>(sigmoid(t, e));
-    total.saturated += (t > A(0) ? t : -t) > A(kSaturatedLogit) ? 1.0 : 0.0;
+    total.saturated += absolute(t) > A(kSaturatedLogit) ? 1.0 : 0.0;
     if (sums == nullptr) continue;
     const A slope = scale * loss_slope(t, e, label);
     if (slopes != nullptr) slopes[row] = slope;

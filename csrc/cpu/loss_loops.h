@@ -33,7 +33,7 @@ FASTGAN_HD void sum_tile(const T* __restrict logits, T* __restrict grad, int64_t
       sums.loss[lane] += linear_part(t, label);
       if (kStats) {
         sums.sigmoid[lane] += sigmoid(t, e);
-        sums.saturated[lane] += (t > A(0) ? t : -t) > A(kSaturatedLogit) ? A(1) : A(0);
+        sums.saturated[lane] += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
       }
       if (kGrad) slope[lane] = loss_slope(t, e, label);
     }

@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) 
       if (lane == 0) {
         loss += linear_part(t, label) + log1p_nonnegative(e);
         sigmoids += sigmoid(t, e);
-        saturations += (t > A(0) ? t : -t) > A(kSaturatedLogit) ? A(1) : A(0);
+        saturations += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
         slope_sum += slope;
         slopes[row] = slope;
         if (tensor.slopes != nullptr) tensor.slopes[base + row] = slope;

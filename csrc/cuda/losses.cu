@@ -37,7 +37,7 @@ __device__ void add_logit(T logit, T* grad, compute_t<T> label, compute_t<T> sca
   sums.loss += linear_part_of<kLabel>(t, label);
   if (kStats) {
     sums.sigmoid += sigmoid(t, e);
-    sums.saturated += (t > A(0) ? t : -t) > A(kSaturatedLogit) ? A(1) : A(0);
+    sums.saturated += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
   }
   if (kGrad) store(grad, scale * loss_slope_of<kLabel>(t, e, label));
 }
