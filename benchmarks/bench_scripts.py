@@ -1,0 +1,43 @@
+"""Scripts as people write them, examples/NAME_plain.py, against the same with fastgan, NAME_fastgan.py.
+
+Their own clock around their loops is what counts. tests/test_parity.py shows that they compute the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.conftest import Record
+from benchmarks.contest import IS_QUICK, QUICK, Effort, Result, Sample, contest
+from benchmarks.replay import replayed
+
+pytestmark = pytest.mark.benchmark(timer=replayed)
+EXAMPLES = Path(__file__).parents[1] / "examples"
+EFFORT = QUICK if IS_QUICK else Effort(60, 10, 25.0)
+# the argument that counts steps, and how many make a sample: of the sizes that the scripts have by default
+STEPS = {"mlp": ("--n_steps", 40), "dcgan": ("--niter", 5), "hinge": ("--steps", 3)}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_script(record: Record, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    argument, steps = STEPS[name]
+
+    def sample_of(kind: str) -> Sample:
+        path = str(EXAMPLES / f"{name}_{kind}.py")
+
+        def sample(calls: int) -> float:
+            monkeypatch.setattr(sys, "argv", [path, argument, str(calls * steps)])
+            with contextlib.redirect_stdout(io.StringIO()):
+                return float(runpy.run_path(path, run_name="__main__")["seconds"])
+
+        return sample
+
+    found = contest({"fastgan": sample_of("fastgan"), "eager": sample_of("plain")}, EFFORT)
+    of_one = {kind: [seconds / steps for seconds in each] for kind, each in found.seconds.items()}
+    record("script", f"{name}, as in examples/{name}_plain.py", Result(of_one), dtype="fp32")
