@@ -491,6 +491,7 @@ LEFT: dict[str, tuple[Build, str]] = {
         lambda: Forward(assigned_to),
         r"act: torch.fx cannot trace the forward of Forward: TypeError: .* item assignment",
     ),
+    "never called": (lambda: Forward(lambda m, x: m.linear(x)), r"act: no traced forward calls it"),
     "evaluation mode": (WithMode, r"act: the output of Linear 'linear' also goes to the output"),
     "argument left out": (WithLabel, r"act: the output of Linear 'linear' also goes to the output"),
     "another module's layer": (

@@ -132,7 +132,7 @@ def _why_never_called(activation: nn.Module, calls: Calls) -> str:
         path = calls.names[module]
         if name.startswith(f"{path}." if path else ""):
             return f"torch.fx cannot trace the forward of {type(module).__name__}: {reason}"
-    return "no forward calls it"
+    return "no traced forward calls it"
 
 
 def _why_not_here(
