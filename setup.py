@@ -92,13 +92,15 @@ def cuda_architectures() -> list[str]:
 
 class NinjaBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
-        compiler = find_compiler()
-        if compiler is None or os.name != "posix":
-            print(
-                "fastgan: no C++ compiler found: installing without compiled kernels; plain PyTorch will "
-                "serve. Install g++ or clang++ and reinstall to have them.",
-                file=sys.stderr,
+        compiler = find_compiler() if os.name == "posix" else None
+        if compiler is None:
+            no_compiler = (
+                "no C++ compiler found; install g++ or clang++ and reinstall to have compiled kernels"
             )
+            reason = (
+                no_compiler if os.name == "posix" else "compiled kernels are built on Linux and macOS alone"
+            )
+            print(f"fastgan: {reason}. Installing without: plain PyTorch will serve.", file=sys.stderr)
             ext.optional = True  # its file may be missing
             return
         target = Path(self.get_ext_fullpath(ext.name)).resolve()

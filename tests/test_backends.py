@@ -124,6 +124,15 @@ def test_import_is_light(python: Python) -> None:
     assert result.stdout.strip() == "[]", result.stderr
 
 
+def test_import_adds_no_module_but_its_own(python: Python) -> None:
+    """What ``import torch`` has not imported already is fastgan's: importing it takes little longer."""
+    result = python(
+        "import sys, torch; before = set(sys.modules); import fastgan\n"
+        "print(sorted(name for name in set(sys.modules) - before if name.split('.')[0] != 'fastgan'))"
+    )
+    assert result.stdout.strip() == "[]", result.stderr
+
+
 def test_bfloat16_on_a_machine_without_avx512(python: Python) -> None:
     """There oneDNN has no bfloat16 products."""
     result = python(
