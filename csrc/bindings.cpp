@@ -48,28 +48,29 @@ PYBIND11_MODULE(_C, module) {
   module.def("instruction_set", [] { return kernels().name; });
   module.attr("SATURATED_LOGIT") = kSaturatedLogit;
 
-  module.def("loss", [](int dtype, Address a, int64_t size_a, double label_a, Address b, int64_t size_b, double label_b,
-                        int count, double sign, bool mean, Address loss, int loss_dtype, Address stats, int threads) {
-    const LossCall call{static_cast<DType>(dtype),
+  module.def("loss", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address b, int64_t size_b,
+                        double label_b, int count, double sign, bool mean, Address loss, int loss_dtype, Address stats,
+                        int threads) {
+    const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
                         {loss_tensor(a, size_a, label_a), loss_tensor(b, size_b, label_b)},
                         count, sign, mean, threads};
     run(call.elements(), [&] {
       loss_forward(call, pointer(loss), static_cast<DType>(loss_dtype), static_cast<float*>(pointer(stats)));
     });
   });
-  module.def("loss_backward", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
-                                 int64_t size_b, double label_b, Address grad_b, double sign, bool mean,
+  module.def("loss_backward", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a,
+                                 Address b, int64_t size_b, double label_b, Address grad_b, double sign, bool mean,
                                  Address incoming, int incoming_dtype, int threads) {
-    const LossCall call{static_cast<DType>(dtype),
+    const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
                         {loss_tensor(a, size_a, label_a, grad_a), loss_tensor(b, size_b, label_b, grad_b)},
                         2, sign, mean, threads};
     run(call.elements(), [&] { loss_backward(call, pointer(incoming), static_cast<DType>(incoming_dtype)); });
   });
-  module.def("loss_and_grad", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
-                                 int64_t size_b, double label_b, Address grad_b, int count, double sign, bool mean,
-                                 Address incoming, int incoming_dtype, Address loss, int loss_dtype, Address stats,
-                                 int threads) {
-    const LossCall call{static_cast<DType>(dtype),
+  module.def("loss_and_grad", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a,
+                                 Address b, int64_t size_b, double label_b, Address grad_b, int count, double sign,
+                                 bool mean, Address incoming, int incoming_dtype, Address loss, int loss_dtype,
+                                 Address stats, int threads) {
+    const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
                         {loss_tensor(a, size_a, label_a, grad_a), loss_tensor(b, size_b, label_b, grad_b)},
                         count, sign, mean, threads};
     run(call.elements(), [&] {
@@ -77,15 +78,16 @@ PYBIND11_MODULE(_C, module) {
                             static_cast<DType>(loss_dtype), static_cast<float*>(pointer(stats)));
     });
   });
-  module.def("loss_terms", [](int dtype, Address logits, int64_t size, double label, double sign, Address terms,
-                              int threads) {
-    const LossCall call{static_cast<DType>(dtype), {loss_tensor(logits, size, label, terms), {}}, 1, sign, false, threads};
+  module.def("loss_terms", [](int of, int dtype, Address logits, int64_t size, double label, double sign,
+                              Address terms, int threads) {
+    const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
+                        {loss_tensor(logits, size, label, terms), {}}, 1, sign, false, threads};
     run(size, [&] { loss_terms(call); });
   });
-  module.def("loss_terms_backward", [](int dtype, Address logits, int64_t size, double label, double sign,
+  module.def("loss_terms_backward", [](int of, int dtype, Address logits, int64_t size, double label, double sign,
                                        Address incoming, Address grad, int threads) {
-    const LossCall call{static_cast<DType>(dtype), {loss_tensor(logits, size, label, grad, incoming), {}}, 1, sign, false,
-                        threads};
+    const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
+                        {loss_tensor(logits, size, label, grad, incoming), {}}, 1, sign, false, threads};
     run(size, [&] { loss_backward(call, nullptr, DType::f32); });
   });
 

@@ -143,22 +143,28 @@ class MLP(nn.Module):
 class DiscriminatorLoss(nn.Module):
     """:func:`fastgan.discriminator_loss` as a module: (real_logits, fake_logits) to the loss."""
 
-    def __init__(self, *, real_label: float = 1.0, reduction: str = "mean") -> None:
+    def __init__(self, *, loss: str = "bce", real_label: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()
-        self.real_label, self.reduction = real_label, reduction
+        self.loss, self.real_label, self.reduction = loss, real_label, reduction
 
     def forward(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor | tuple[Tensor, ...]:
         return ops.discriminator_loss(
-            real_logits, fake_logits, real_label=self.real_label, reduction=self.reduction
+            real_logits,
+            fake_logits,
+            loss=self.loss,
+            real_label=self.real_label,
+            reduction=self.reduction,
         )
 
 
 class GeneratorLoss(nn.Module):
     """:func:`fastgan.generator_loss` as a module: fake_logits to the loss."""
 
-    def __init__(self, *, saturating: bool = False, reduction: str = "mean") -> None:
+    def __init__(self, *, loss: str = "bce", saturating: bool = False, reduction: str = "mean") -> None:
         super().__init__()
-        self.saturating, self.reduction = saturating, reduction
+        self.loss, self.saturating, self.reduction = loss, saturating, reduction
 
     def forward(self, fake_logits: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return ops.generator_loss(fake_logits, saturating=self.saturating, reduction=self.reduction)
+        return ops.generator_loss(
+            fake_logits, loss=self.loss, saturating=self.saturating, reduction=self.reduction
+        )

@@ -67,19 +67,38 @@ def assert_as_exact(ours: Tensor, pytorch: Tensor, exact: Tensor) -> None:
 
 
 def eager_discriminator_loss(
-    real: Tensor, fake: Tensor, real_label: float = 1.0, reduction: str = "mean"
+    real: Tensor, fake: Tensor, real_label: float = 1.0, reduction: str = "mean", loss: str = "bce"
 ) -> Tensor | tuple[Tensor, Tensor]:
     """As it is usually written."""
+    if loss != "bce":
+        on_real, on_fake = _TERMS[loss](real, fake)
+        if reduction == "none":
+            return on_real, on_fake
+        return on_real.mean() + on_fake.mean() if reduction == "mean" else on_real.sum() + on_fake.sum()
     on_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, real_label), reduction=reduction)
     on_fake = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake), reduction=reduction)
     return (on_real, on_fake) if reduction == "none" else on_real + on_fake
 
 
-def eager_generator_loss(fake: Tensor, saturating: bool = False, reduction: str = "mean") -> Tensor:
+def eager_generator_loss(
+    fake: Tensor, saturating: bool = False, reduction: str = "mean", loss: str = "bce"
+) -> Tensor:
     """As it is usually written."""
+    if loss != "bce":
+        terms = 0.5 * (fake - 1) ** 2 if loss == "least-squares" else -fake
+        return {"mean": torch.mean, "sum": torch.sum, "none": lambda t: t}[reduction](terms)
     if saturating:
         return -F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake), reduction=reduction)
     return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake), reduction=reduction)
+
+
+# Of real and of generated logits, where it is not cross-entropy.
+_TERMS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "hinge": lambda real, fake: (F.relu(1.0 - real), F.relu(1.0 + fake)),
+    "least-squares": lambda real, fake: (0.5 * (real - 1) ** 2, 0.5 * fake**2),
+    "wasserstein": lambda real, fake: (-real, fake.clone()),
+}
+OTHER_LOSSES = tuple(_TERMS)
 
 
 # Views that hold the values of a contiguous tensor (or, expanded, its first row) in an awkward way.

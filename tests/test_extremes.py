@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from backends import Backend
-from oracle import DTYPES, eager_discriminator_loss
+from oracle import DTYPES, OTHER_LOSSES, eager_discriminator_loss
 from torch import Tensor
 
 import fastgan
@@ -73,6 +73,40 @@ def test_limits(variant: Backend, dtype: torch.dtype, size: float) -> None:
         "non-saturating": (0, 0),
         "saturating": (-size, -1),
     }
+
+
+@dtypes
+@pytest.mark.parametrize("size", [100.0, INF])
+def test_limits_of_other_losses(variant: Backend, dtype: torch.dtype, size: float) -> None:
+    """Values, then gradients, at logits of both signs, for real samples and for generated ones."""
+    expected = {
+        "hinge": ([size + 1, 0, 0, size + 1], [-1, 0, 0, 1]),
+        "least-squares": ([(size + 1) ** 2 / 2, (size - 1) ** 2 / 2, size**2 / 2, size**2 / 2], None),
+        "wasserstein": ([size, -size, -size, size], [-1, -1, 1, 1]),
+    }
+    for loss, (values, slopes) in expected.items():
+        t = torch.tensor([-size, size], dtype=dtype, device=variant.device)
+        leaves = [t.clone().requires_grad_(), t.clone().requires_grad_()]
+        terms = torch.cat(fastgan.discriminator_loss(*leaves, loss=loss, reduction="none"))
+        assert torch.equal(terms.cpu(), torch.tensor(values).to(dtype)), loss
+        grads = torch.cat(torch.autograd.grad(terms.sum(), leaves))
+        assert torch.equal(grads.cpu(), torch.tensor(slopes or [-size - 1, size - 1, -size, size]).to(dtype))
+
+
+@dtypes
+@pytest.mark.parametrize("size", [3, 1100])
+def test_nan_in_other_losses(variant: Backend, dtype: torch.dtype, size: int) -> None:
+    """Its term alone is nan; its slope is what PyTorch makes of it."""
+    real = torch.zeros(size, dtype=dtype, device=variant.device)
+    real[size // 2] = NAN
+    for loss in OTHER_LOSSES:
+        value, on_real, on_fake, _ = discriminator_loss_value_and_grad(real, real, loss=loss)
+        assert value.isnan()
+        for terms in fastgan.discriminator_loss(real, real, loss=loss, reduction="none"):
+            assert torch.equal(terms.isnan(), real.isnan())
+        leaves = [real.clone().requires_grad_(), real.clone().requires_grad_()]
+        usual = torch.autograd.grad(eager_discriminator_loss(*leaves, loss=loss), leaves)
+        torch.testing.assert_close((on_real, on_fake), usual, equal_nan=True)
 
 
 @dtypes

@@ -8,7 +8,7 @@ from itertools import pairwise, product
 import pytest
 import torch
 from backends import Backend
-from oracle import as_tuple
+from oracle import OTHER_LOSSES, as_tuple
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -46,6 +46,15 @@ OPERATIONS: dict[str, Operation] = {
             [(2, 2)],
         )
         for reduction, saturating in product(("mean", "sum", "none"), (False, True))
+    },
+    **{
+        f"{loss}-{reduction}": (
+            lambda r, f, loss=loss, reduction=reduction: fastgan.discriminator_loss(
+                r, f, loss=loss, reduction=reduction
+            ),
+            [(2, 2), (3,)],
+        )
+        for loss, reduction in product(OTHER_LOSSES, ("mean", "none"))
     },
     **{
         f"reconstruction_loss-{reduction}": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from backends import INSTRUCTION_SETS, Backend
 from oracle import (
     DTYPES,
+    OTHER_LOSSES,
     REDUCTIONS,
     VIEWS,
     assert_as_exact,
@@ -22,7 +24,7 @@ from oracle import (
 from torch import Tensor
 
 import fastgan
-from fastgan.kernels import extension, reference
+from fastgan.kernels import extension, logit_losses
 from fastgan.ops import (
     discriminator_loss_reference,
     discriminator_loss_value_and_grad,
@@ -154,6 +156,69 @@ def test_generator_loss_value_and_grad(
     torch.testing.assert_close(stats, sigmoid_stats(fake), equal_nan=True)
 
 
+@dtypes
+@pytest.mark.parametrize("loss", OTHER_LOSSES)
+@pytest.mark.parametrize("shapes", [((1025,), (4, 1)), ((), (0,))], ids=str)
+def test_other_losses(variant: Backend, dtype: torch.dtype, loss: str, shapes: tuple[Shape, Shape]) -> None:
+    """Each row of the table in every form; in float64 PyTorch's own arithmetic is the oracle."""
+    inputs = [logits(shape, dtype, variant.device) for shape in shapes]
+    for reduction in REDUCTIONS:
+        eager = partial(eager_discriminator_loss, reduction=reduction, loss=loss)
+        check(partial(fastgan.discriminator_loss, reduction=reduction, loss=loss), eager, eager, inputs)
+        eager = partial(eager_generator_loss, reduction=reduction, loss=loss)
+        check(partial(fastgan.generator_loss, reduction=reduction, loss=loss), eager, eager, inputs[:1])
+    scale = torch.tensor(0.75, dtype=dtype, device=variant.device)
+    for reduction in ("mean", "sum"):
+        eager = partial(eager_discriminator_loss, reduction=reduction, loss=loss)
+        *ours, stats = discriminator_loss_value_and_grad(*inputs, loss=loss, reduction=reduction, scale=scale)
+        usual, exact = (
+            evaluate(eager, [t.to(wide) for t in inputs], [scale.to(wide)]) for wide in (dtype, torch.float64)
+        )
+        for each in zip(ours, usual, exact, strict=True):
+            assert_as_exact(*each)
+        torch.testing.assert_close(stats, logit_stats(loss, *inputs), equal_nan=True)
+    *_, stats = fastgan.discriminator_loss(*inputs, loss=loss, reduction="none", return_stats=True)
+    torch.testing.assert_close(stats, logit_stats(loss, *inputs), equal_nan=True)
+
+
+def logit_stats(loss: str, real: Tensor, fake: Tensor) -> Tensor:
+    """Mean logits, and the share of those beyond the hinge's margin."""
+    real, fake = real.double(), fake.double()
+    beyond = torch.cat([(real >= 1).flatten(), (fake <= -1).flatten()]).double().mean()
+    return torch.stack([real.mean(), fake.mean(), beyond * (loss == "hinge")]).float()
+
+
+@dtypes
+def test_targets_of_least_squares(backend: Backend, dtype: torch.dtype) -> None:
+    real, fake = (logits((65,), dtype, backend.device) for _ in range(2))
+
+    def eager(real: Tensor, fake: Tensor) -> Tensor:
+        return 0.5 * ((real - 0.875) ** 2).mean() + 0.5 * (fake**2).mean()
+
+    check(
+        partial(fastgan.discriminator_loss, loss="least-squares", real_label=0.875),
+        eager,
+        eager,
+        [real, fake],
+    )
+
+
+def test_the_compiled_losses_are_those_of_the_table() -> None:
+    """Number by number: a term at t = 0.25, under either label, says which loss it is."""
+    expected = {
+        "bce": (0.5759, 0.8259),
+        "hinge": (0.75, 1.25),
+        "least-squares": (0.28125, 0.03125),
+        "wasserstein": (-0.25, 0.25),
+    }
+    assert list(expected) == list(logit_losses.LOSSES)
+    t = torch.tensor(0.25)
+    with fastgan.use_backend("cpp" if INSTRUCTION_SETS else "reference"):
+        for loss, values in expected.items():
+            terms = fastgan.discriminator_loss(t, t, loss=loss, reduction="none")
+            assert [term.item() for term in terms] == pytest.approx(values, abs=1e-4)
+
+
 @pytest.mark.parametrize("scale_dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("scale_shape", [(), (1,), (1, 1)], ids=str)
 @dtypes
@@ -223,9 +288,9 @@ def test_one_term_of_the_pair_unused(backend: Backend) -> None:
 
 
 def test_saturated_means_the_same_everywhere() -> None:
-    assert math.log(999) == pytest.approx(reference.SATURATED_LOGIT, rel=1e-15)
+    assert math.log(999) == pytest.approx(logit_losses.SATURATED_LOGIT, rel=1e-15)
     if INSTRUCTION_SETS:
-        assert extension._C.SATURATED_LOGIT == reference.SATURATED_LOGIT
+        assert extension._C.SATURATED_LOGIT == logit_losses.SATURATED_LOGIT
 
 
 @dtypes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from backends import Backend
-from oracle import DTYPES, VIEWS, as_tuple
+from oracle import DTYPES, OTHER_LOSSES, VIEWS, as_tuple
 from torch import Tensor, nn
 
 import fastgan
@@ -37,6 +37,14 @@ def test_opcheck_logit_loss(backend: Backend, dtype: torch.dtype, mean: bool, wi
     logits = [sample(6, 4, backend=backend, dtype=dtype), sample(5, backend=backend, dtype=dtype)]
     torch.library.opcheck(ops.logit_loss.default, (logits, [0.9, 0.0], 1.0, mean, dtype, with_stats))
     torch.library.opcheck(ops.logit_loss_terms.default, (logits[0], 0.9, -1.0))
+
+
+@pytest.mark.parametrize("loss", OTHER_LOSSES)
+def test_opcheck_other_losses(backend: Backend, loss: str) -> None:
+    logits = [sample(6, 4, backend=backend), sample(5, backend=backend)]
+    call = [1.0, 0.0], 1.0, True
+    torch.library.opcheck(ops.logit_loss.default, (logits, *call, torch.float32, True, loss))
+    torch.library.opcheck(ops.logit_loss_terms.default, (logits[0], 0.0, -1.0, loss))
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
@@ -126,6 +134,7 @@ def step(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, 
         real_logits, discriminator(fake), real_label=0.9, return_stats=True
     )
     terms = fastgan.generator_loss(real_logits, reduction="none")
+    loss = loss + fastgan.discriminator_loss(real_logits, terms, loss="hinge")
     distances = fastgan.reconstruction_loss(real, fake + real_logits, reduction="none")
     return loss + terms.sum() + distances.sum() + fastgan.reconstruction_loss(real_logits, terms), stats
 

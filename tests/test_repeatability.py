@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from backends import Backend
-from oracle import DTYPES
+from oracle import DTYPES, OTHER_LOSSES
 from torch import Tensor
 
 import fastgan
@@ -23,6 +23,10 @@ def losses(x: Tensor) -> list[Tensor]:
     terms = fastgan.generator_loss(leaf, reduction="none")
     grads = torch.autograd.grad([loss, terms.sum()], leaf)
     return [loss, stats, terms, *grads, *discriminator_loss_value_and_grad(x, x[::3])]
+
+
+def other_losses(x: Tensor) -> list[Tensor]:
+    return [t for loss in OTHER_LOSSES for t in discriminator_loss_value_and_grad(x, x[::3], loss=loss)]
 
 
 def reconstructions(x: Tensor) -> list[Tensor]:
@@ -49,7 +53,7 @@ def layer(x: Tensor, dim: int) -> list[Tensor]:
     return [output, *torch.autograd.grad(output.square().sum(), [leaf, bias])]
 
 
-operations = pytest.mark.parametrize("operation", [losses, reconstructions, rows, planes])
+operations = pytest.mark.parametrize("operation", [losses, other_losses, reconstructions, rows, planes])
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 

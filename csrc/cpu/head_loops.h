@@ -29,7 +29,7 @@ LossSums head_rows(const HeadChunk& c) {
     const A t = dot(h, weight, c.width) + bias;
     const A e = exp_minus_abs(t);
     total.loss += static_cast<double>(linear_part(t, label) + log1p_nonnegative(e));
-    total.sigmoid += static_cast<double>(sigmoid(t, e));
+    total.output += static_cast<double>(sigmoid(t, e));
     total.saturated += absolute(t) > A(kSaturatedLogit) ? 1.0 : 0.0;
     if (sums == nullptr) continue;
     const A slope = scale * loss_slope(t, e, label);

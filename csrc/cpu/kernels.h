@@ -5,6 +5,7 @@
 // order of sums belong to losses.cpp and bias_leaky_relu.cpp.
 #pragma once
 
+#include "../logit_losses.h"
 #include "../types.h"
 
 namespace fastgan {
@@ -12,12 +13,13 @@ namespace fastgan {
 // Sums over one chunk of logits.
 struct LossSums {
   double loss = 0;
-  double sigmoid = 0;
+  double output = 0;
   double saturated = 0;
 };
 
-// What to do with one chunk of logits t. Loss terms are label softplus(-t) + (1 - label) softplus(t).
+// What to do with one chunk of logits.
 struct LossChunk {
+  Loss loss;
   const void* logits;
   int64_t size;
   double label;

@@ -14,11 +14,18 @@ constexpr int64_t kRows = 16;  // (1 + e) <= 2, so the product stays under 2^16
 template <class A>
 struct LaneSums {  // a chunk is sixteen tiles: few enough to add up in float
   A loss[kLanes] = {};
-  A sigmoid[kLanes] = {};
+  A output[kLanes] = {};
   A saturated[kLanes] = {};
 };
 
-template <class T, bool kStats, bool kGrad>
+// exp(-|t|) where the loss has a logarithm.
+template <class L, class A>
+FASTGAN_HD A exponential_for(A t) {
+  if constexpr (L::kLogarithm) return exp_minus_abs(t);
+  return A(0);
+}
+
+template <class L, class T, bool kStats, bool kGrad>
 FASTGAN_HD void sum_tile(const T* __restrict logits, T* __restrict grad, int64_t rows, int64_t lanes,
                          compute_t<T> label, compute_t<T> scale, LaneSums<compute_t<T>>& sums) {
   using A = compute_t<T>;
@@ -28,24 +35,26 @@ FASTGAN_HD void sum_tile(const T* __restrict logits, T* __restrict grad, int64_t
 #pragma omp simd
     for (int64_t lane = 0; lane < lanes; ++lane) {
       const A t = load(logits[lane]);
-      const A e = exp_minus_abs(t);
-      product[lane] = product_minus_one(product[lane], e);
-      sums.loss[lane] += linear_part(t, label);
+      const A e = exponential_for<L>(t);
+      const AtLogit<A> here = L::at(t, e, label);
+      if (L::kLogarithm) product[lane] = product_minus_one(product[lane], e);
+      sums.loss[lane] += here.term;
       if (kStats) {
-        sums.sigmoid[lane] += sigmoid(t, e);
-        sums.saturated[lane] += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
+        sums.output[lane] += here.output;
+        sums.saturated[lane] += here.saturated;
       }
-      if (kGrad) slope[lane] = loss_slope(t, e, label);
+      if (kGrad) slope[lane] = here.slope;
     }
     if (!kGrad) continue;
 #pragma omp simd
     for (int64_t lane = 0; lane < lanes; ++lane) store(&grad[lane], scale * slope[lane]);
   }
+  if (!L::kLogarithm) return;
 #pragma omp simd
   for (int64_t lane = 0; lane < lanes; ++lane) sums.loss[lane] += log1p_nonnegative(product[lane]);
 }
 
-template <class T, bool kStats, bool kGrad>
+template <class L, class T, bool kStats, bool kGrad>
 LossSums sum_chunk(const LossChunk& c) {
   const T* logits = static_cast<const T*>(c.logits);
   T* grad = static_cast<T*>(c.output);
@@ -53,7 +62,7 @@ LossSums sum_chunk(const LossChunk& c) {
   LaneSums<compute_t<T>> sums;
   int64_t at = 0;
   const auto tile = [&](int64_t rows, int64_t lanes) {
-    sum_tile<T, kStats, kGrad>(logits + at, kGrad ? grad + at : nullptr, rows, lanes, label, scale, sums);
+    sum_tile<L, T, kStats, kGrad>(logits + at, kGrad ? grad + at : nullptr, rows, lanes, label, scale, sums);
     at += rows * lanes;
   };
   while (at + kRows * kLanes <= c.size) tile(kRows, kLanes);
@@ -63,7 +72,7 @@ LossSums sum_chunk(const LossChunk& c) {
   LossSums total;
   for (int64_t lane = 0; lane < kLanes; ++lane) {
     total.loss += static_cast<double>(sums.loss[lane]);
-    total.sigmoid += static_cast<double>(sums.sigmoid[lane]);
+    total.output += static_cast<double>(sums.output[lane]);
     total.saturated += static_cast<double>(sums.saturated[lane]);
   }
   return total;
@@ -71,21 +80,21 @@ LossSums sum_chunk(const LossChunk& c) {
 
 template <class T>
 LossSums loss_sum(const LossChunk& c) {
-  return sum_chunk<T, false, false>(c);
+  return with_loss(c.loss, [&](auto loss) { return sum_chunk<decltype(loss), T, false, false>(c); });
 }
 
 template <class T>
 LossSums loss_sum_with_stats(const LossChunk& c) {
-  return sum_chunk<T, true, false>(c);
+  return with_loss(c.loss, [&](auto loss) { return sum_chunk<decltype(loss), T, true, false>(c); });
 }
 
 template <class T>
 LossSums loss_sum_and_grad(const LossChunk& c) {
-  return sum_chunk<T, true, true>(c);
+  return with_loss(c.loss, [&](auto loss) { return sum_chunk<decltype(loss), T, true, true>(c); });
 }
 
-template <class T>
-void loss_terms(const LossChunk& c) {
+template <class L, class T>
+void terms_of_chunk(const LossChunk& c) {
   using A = compute_t<T>;
   const T* __restrict logits = static_cast<const T*>(c.logits);
   T* __restrict output = static_cast<T*>(c.output);
@@ -93,12 +102,14 @@ void loss_terms(const LossChunk& c) {
 #pragma omp simd
   for (int64_t i = 0; i < c.size; ++i) {
     const A t = load(logits[i]);
-    store(&output[i], scale * (linear_part(t, label) + log1p_nonnegative(exp_minus_abs(t))));
+    const A e = exponential_for<L>(t);
+    const A logarithm = L::kLogarithm ? log1p_nonnegative(e) : A(0);
+    store(&output[i], scale * (L::at(t, e, label).term + logarithm));
   }
 }
 
-template <class T>
-void loss_grad(const LossChunk& c) {
+template <class L, class T>
+void slopes_of_chunk(const LossChunk& c) {
   using A = compute_t<T>;
   const T* __restrict logits = static_cast<const T*>(c.logits);
   const T* __restrict incoming = static_cast<const T*>(c.incoming);
@@ -108,15 +119,25 @@ void loss_grad(const LossChunk& c) {
 #pragma omp simd
     for (int64_t i = 0; i < c.size; ++i) {
       const A t = load(logits[i]);
-      store(&output[i], scale * loss_slope(t, exp_minus_abs(t), label));
+      store(&output[i], scale * L::at(t, exponential_for<L>(t), label).slope);
     }
   } else {
 #pragma omp simd
     for (int64_t i = 0; i < c.size; ++i) {
       const A t = load(logits[i]);
-      store(&output[i], scale * load(incoming[i]) * loss_slope(t, exp_minus_abs(t), label));
+      store(&output[i], scale * load(incoming[i]) * L::at(t, exponential_for<L>(t), label).slope);
     }
   }
+}
+
+template <class T>
+void loss_terms(const LossChunk& c) {
+  with_loss(c.loss, [&](auto loss) { terms_of_chunk<decltype(loss), T>(c); });
+}
+
+template <class T>
+void loss_grad(const LossChunk& c) {
+  with_loss(c.loss, [&](auto loss) { slopes_of_chunk<decltype(loss), T>(c); });
 }
 
 }  // namespace

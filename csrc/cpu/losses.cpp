@@ -23,7 +23,7 @@ void for_each_chunk(const LossCall& call, double scalar, const Visit& visit) {
     const int64_t start = (index < first ? index : index - first) * kChunk;
     const int64_t size = tensor.size - start < kChunk ? tensor.size - start : kChunk;
     const double scale = call.sign * scalar / (call.mean ? static_cast<double>(tensor.size) : 1.0);
-    visit(index, LossChunk{advance(tensor.logits, start, call.dtype), size, tensor.label, scale,
+    visit(index, LossChunk{call.loss, advance(tensor.logits, start, call.dtype), size, tensor.label, scale,
                            advance(tensor.incoming, start, call.dtype), advance(tensor.output, start, call.dtype)});
   });
 }
@@ -56,12 +56,12 @@ void write_loss(const LossSums* partials, int64_t first, int64_t all, int64_t si
     LossSums sums;
     for (int64_t index = which == 0 ? 0 : first; index < (which == 0 ? first : all); ++index) {
       sums.loss += partials[index].loss;
-      sums.sigmoid += partials[index].sigmoid;
+      sums.output += partials[index].output;
       sums.saturated += partials[index].saturated;
     }
     total += mean ? sums.loss / size : sums.loss;  // the mean of nothing is nan, as in PyTorch
     saturated += sums.saturated;
-    if (stats != nullptr) stats[which] = static_cast<float>(sums.sigmoid / size);
+    if (stats != nullptr) stats[which] = static_cast<float>(sums.output / size);
   }
   store_element(loss, loss_dtype, sign * total);
   if (stats != nullptr) stats[count] = static_cast<float>(saturated / static_cast<double>(size_first + size_second));

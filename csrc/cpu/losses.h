@@ -15,6 +15,7 @@ struct LossTensor {
 };
 
 struct LossCall {
+  Loss loss;
   DType dtype;
   LossTensor tensors[2];  // an absent second one has size 0
   int count;
@@ -25,7 +26,7 @@ struct LossCall {
   int64_t elements() const { return tensors[0].size + tensors[1].size; }
 };
 
-// The reduced loss into `loss` (of loss_dtype); statistics, unless null, as count means of sigmoid and
+// The reduced loss into `loss` (of loss_dtype); statistics, unless null, as count means of D's output and
 // the share of saturated logits.
 void loss_forward(const LossCall& call, void* loss, DType loss_dtype, float* stats);
 void loss_terms(const LossCall& call);

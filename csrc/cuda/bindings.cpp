@@ -41,28 +41,30 @@ PYBIND11_MODULE(_cuda, module) {
     return error == cudaSuccess ? py::object(py::none()) : py::str(cudaGetErrorString(error));
   });
 
-  module.def("loss", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b, int64_t size_b,
-                        Address grad_b, int count, double sign, bool mean, Address scale, int scale_dtype, Address loss,
-                        int loss_dtype, Address stats, Address partials, Address counter, Address on) {
-    const LossCall call{static_cast<DType>(dtype),
+  module.def("loss", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
+                        int64_t size_b, Address grad_b, int count, double sign, bool mean, Address scale,
+                        int scale_dtype, Address loss, int loss_dtype, Address stats, Address partials, Address counter,
+                        Address on) {
+    const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
                         {{pointer(a), size_a, label_a, nullptr, pointer(grad_a)},
                          {pointer(b), size_b, 0.0, nullptr, pointer(grad_b)}},
                         count, sign, mean, stream(on)};
     check(loss_forward(call, {pointer(partials), counters(counter)}, pointer(scale), static_cast<DType>(scale_dtype),
                        pointer(loss), static_cast<DType>(loss_dtype), floats(stats)));
   });
-  module.def("loss_backward", [](int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
-                                 int64_t size_b, Address grad_b, double sign, bool mean, Address scale,
+  module.def("loss_backward", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a,
+                                 Address b, int64_t size_b, Address grad_b, double sign, bool mean, Address scale,
                                  int scale_dtype, Address on) {
-    const LossCall call{static_cast<DType>(dtype),
+    const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
                         {{pointer(a), size_a, label_a, nullptr, pointer(grad_a)},
                          {pointer(b), size_b, 0.0, nullptr, pointer(grad_b)}},
                         2, sign, mean, stream(on)};
     check(loss_backward(call, pointer(scale), static_cast<DType>(scale_dtype)));
   });
-  module.def("loss_terms", [](int dtype, Address logits, int64_t size, double label, double sign, Address incoming,
-                              Address result, Address on) {
-    const LossCall call{static_cast<DType>(dtype), {{pointer(logits), size, label, pointer(incoming), pointer(result)}, {}},
+  module.def("loss_terms", [](int of, int dtype, Address logits, int64_t size, double label, double sign,
+                              Address incoming, Address result, Address on) {
+    const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
+                        {{pointer(logits), size, label, pointer(incoming), pointer(result)}, {}},
                         1, sign, false, stream(on)};
     check(incoming == 0 ? loss_terms(call) : loss_backward(call, nullptr, DType::f32));
   });

@@ -1,6 +1,7 @@
 // The losses on logits, on a GPU: as csrc/cpu/losses.h, over device memory and on a stream.
 #pragma once
 
+#include "../logit_losses.h"
 #include "platform.h"
 
 namespace fastgan::cuda {
@@ -14,6 +15,7 @@ struct LossTensor {
 };
 
 struct LossCall {
+  Loss loss;
   DType dtype;
   LossTensor tensors[2];  // an absent second one has size 0
   int count;

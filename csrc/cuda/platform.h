@@ -53,25 +53,6 @@ FASTGAN_HD compute_t<T> exp_minus_abs_of(compute_t<T> t) {
   }
 }
 
-// A label at either end leaves one softplus out: less to compute, and no 0 * inf.
-enum class Label { zero, one, between };
-
-inline Label label_kind(double label) { return label == 0 ? Label::zero : label == 1 ? Label::one : Label::between; }
-
-template <Label kLabel, class A>
-FASTGAN_HD A linear_part_of(A t, A label) {
-  if (kLabel == Label::zero) return t > A(0) ? t : A(0);
-  if (kLabel == Label::one) return t > A(0) ? A(0) : -t;
-  return (t > A(0) ? A(1) - label : -label) * t;
-}
-
-template <Label kLabel, class A>
-FASTGAN_HD A loss_slope_of(A t, A e, A label) {
-  if (kLabel == Label::zero) return sigmoid(t, e);
-  if (kLabel == Label::one) return -sigmoid(-t, e);
-  return loss_slope(t, e, label);
-}
-
 // As many elements as one access of 16 bytes moves.
 template <class T>
 constexpr int kVector = 16 / static_cast<int>(sizeof(T));

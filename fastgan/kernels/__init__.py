@@ -28,13 +28,14 @@ Labels = tuple[float, ...]
 class Backend(Protocol):
     """What every backend module offers.
 
-    A *loss* is one or two tensors of logits t, of any shape, each with its BCE label, and a sign::
+    A *loss* is one or two tensors of logits t, of any shape, each with its label, a sign, and a kind, the
+    name of a row of :data:`fastgan.kernels.logit_losses.LOSSES`::
 
-        terms_i = sign * (label_i * softplus(-t_i) + (1 - label_i) * softplus(t_i))
+        terms_i = sign * LOSSES[kind].term(t_i, label_i)
 
-    summed over each tensor by itself, over its size for a mean, and then added. Statistics are float32:
-    the mean of sigmoid for each tensor, then the share of saturated logits. Layers take matrices:
-    ``input [N, K]``, ``weight [M, K]``, ``grad`` and ``output [N, M]``.
+    summed over each tensor by itself, over its size for a mean, and then added. The second tensor's label is
+    0. Statistics are float32: the mean of D's output for each tensor, then the share of saturated logits.
+    Layers take matrices: ``input [N, K]``, ``weight [M, K]``, ``grad`` and ``output [N, M]``.
     """
 
     def why_not(self, device: torch.device) -> str | None:
@@ -48,11 +49,18 @@ class Backend(Protocol):
         mean: bool,
         loss_dtype: torch.dtype,
         with_stats: bool,
+        kind: str = "bce",
     ) -> tuple[Tensor, Tensor | None]:
         """The loss, a scalar of ``loss_dtype``, and statistics if asked for."""
 
     def loss_backward(
-        self, grad: Tensor, logits: Logits, labels: Labels, sign: float, mean: bool
+        self,
+        grad: Tensor,
+        logits: Logits,
+        labels: Labels,
+        sign: float,
+        mean: bool,
+        kind: str = "bce",
     ) -> tuple[Tensor, ...]:
         """The gradient of each tensor of logits; ``grad`` is a scalar."""
 
@@ -64,13 +72,16 @@ class Backend(Protocol):
         mean: bool,
         scale: Tensor | None,
         loss_dtype: torch.dtype,
+        kind: str = "bce",
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         """Loss, ``scale`` times its gradients, and statistics, in one pass."""
 
-    def loss_terms(self, logits: Tensor, label: float, sign: float) -> Tensor:
+    def loss_terms(self, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
         """The terms of one tensor, unreduced."""
 
-    def loss_terms_backward(self, grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor: ...
+    def loss_terms_backward(
+        self, grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce"
+    ) -> Tensor: ...
 
     def reconstruction_loss(
         self, input: Tensor, reconstruction: Tensor, mean: bool, loss_dtype: torch.dtype

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan.kernels.logit_losses import LOSSES
 from fastgan.kernels.one_by_one import mlp as mlp
 from fastgan.kernels.one_by_one import mlp_backward as mlp_backward
-
-SATURATED_LOGIT = 6.906754778648554  # log(999): sigmoid within 0.1 % of 0 or 1
 
 
 def why_not(device: torch.device) -> str | None:
@@ -24,26 +23,18 @@ def _computed(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    t = _computed(logits)
-    zero = t.new_zeros(())
-    # A weight of zero leaves its softplus out: 0 * inf would be nan.
-    terms = torch.logaddexp(t, zero) * (1 - label) if label != 1 else zero
-    if label != 0:
-        terms = terms + torch.logaddexp(-t, zero) * label
-    return sign * terms
+def _slope(logits: Tensor, label: float, factor: float, kind: str) -> Tensor:
+    return factor * LOSSES[kind].slope(_computed(logits), label)
 
 
-def _slope(logits: Tensor, label: float, sign: float) -> Tensor:
-    t = _computed(logits)
-    # sigmoid(t) - label, written so that neither end cancels
-    return sign * ((1 - label) * torch.sigmoid(t) - label * torch.sigmoid(-t))
-
-
-def loss_stats(logits: tuple[Tensor, ...]) -> Tensor:
+def loss_stats(logits: tuple[Tensor, ...], labels: tuple[float, ...], kind: str = "bce") -> Tensor:
+    of = LOSSES[kind]
     with torch.no_grad():
-        means = [torch.sigmoid(_computed(t)).mean().float() for t in logits]
-        saturated = torch.cat([(t.abs() > SATURATED_LOGIT).flatten() for t in logits])
+        computed = [_computed(t) for t in logits]
+        means = [of.output(t).mean().float() for t in computed]
+        saturated = torch.cat(
+            [of.saturated(t, label).flatten() for t, label in zip(computed, labels, strict=True)]
+        )
         return torch.stack([*means, saturated.float().mean()])
 
 
@@ -54,17 +45,25 @@ def loss(
     mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, Tensor | None]:
-    terms = [_terms(t, label, sign) for t, label in zip(logits, labels, strict=True)]
-    total = torch.stack([each.mean() if mean else each.sum() for each in terms]).sum()
-    return total.to(loss_dtype), loss_stats(logits) if with_stats else None
+    terms = [LOSSES[kind].term(_computed(t), label) for t, label in zip(logits, labels, strict=True)]
+    total = sign * torch.stack([each.mean() if mean else each.sum() for each in terms]).sum()
+    return total.to(loss_dtype), loss_stats(logits, labels, kind) if with_stats else None
 
 
 def loss_backward(
-    grad: Tensor, logits: tuple[Tensor, ...], labels: tuple[float, ...], sign: float, mean: bool
+    grad: Tensor,
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, ...]:
     return tuple(
-        (_computed(grad) * _slope(t, label, sign / t.numel() if mean and t.numel() else sign)).to(t.dtype)
+        (_computed(grad) * _slope(t, label, sign / t.numel() if mean and t.numel() else sign, kind)).to(
+            t.dtype
+        )
         for t, label in zip(logits, labels, strict=True)
     )
 
@@ -76,18 +75,20 @@ def loss_and_grad(
     mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
+    kind: str = "bce",
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-    value, _ = loss(logits, labels, sign, mean, loss_dtype, False)
+    value, _ = loss(logits, labels, sign, mean, loss_dtype, False, kind)
     grad = logits[0].new_ones((), dtype=torch.float32) if scale is None else scale
-    return value, loss_backward(grad, logits, labels, sign, mean), loss_stats(logits)
+    grads = loss_backward(grad, logits, labels, sign, mean, kind)
+    return value, grads, loss_stats(logits, labels, kind)
 
 
-def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    return _terms(logits, label, sign).to(logits.dtype)
+def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
+    return (sign * LOSSES[kind].term(_computed(logits), label)).to(logits.dtype)
 
 
-def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
-    return (_computed(grad) * _slope(logits, label, sign)).to(logits.dtype)
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
+    return (_computed(grad) * _slope(logits, label, sign, kind)).to(logits.dtype)
 
 
 def _difference(input: Tensor, reconstruction: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ def head_loss(
     if not with_grads:
         return value, stats, (), None, None
     slopes = tuple(
-        _slope(t, label, sign / t.numel() if mean and t.numel() else sign)
+        _slope(t, label, sign / t.numel() if mean and t.numel() else sign, "bce")
         for t, label in zip(logits, labels, strict=True)
     )
     dw = torch.stack([s @ _computed(h) for s, h in zip(slopes, features, strict=True)]).sum(0)

@@ -7,6 +7,8 @@ import sys
 import torch
 from torch import Tensor
 
+from fastgan.kernels.logit_losses import LOSSES
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 HALVES = (torch.float16, torch.bfloat16)
 REDUCTIONS = ("mean", "sum", "none")
@@ -52,6 +54,11 @@ def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> Non
 def check_reduction(reduction: str) -> None:
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', but is {reduction!r}")
+
+
+def check_loss(loss: str) -> None:
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}, but is {loss!r}")
 
 
 def check_reduced(reduction: str) -> None:

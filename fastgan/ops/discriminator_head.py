@@ -159,7 +159,7 @@ def _unfused(
     real, fake = (t.to(dtype_of_loss(t)) for t in logits)
     result = discriminator_loss_reference(real, fake, labels[0], reduction)
     assert isinstance(result, Tensor)
-    return (result, reference.loss_stats(logits)) if return_stats else result
+    return (result, reference.loss_stats(logits, labels)) if return_stats else result
 
 
 def _check(

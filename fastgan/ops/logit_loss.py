@@ -1,7 +1,7 @@
 """The gradient wiring that the losses on logits share.
 
-Each of them is binary cross-entropy against constant labels, as :class:`fastgan.kernels.Backend` defines
-a loss, so value, gradient and second derivative are written once.
+Each of them is a sum of terms under constant labels, as :class:`fastgan.kernels.Backend` defines a loss, so
+value, gradient and second derivative are written once.
 """
 
 from __future__ import annotations
@@ -17,35 +17,46 @@ from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
 
 
 def reduced_loss(
-    path: Route, logits: Logits, labels: Labels, sign: float, mean: bool, with_stats: bool
+    path: Route,
+    logits: Logits,
+    labels: Labels,
+    sign: float,
+    mean: bool,
+    with_stats: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, Tensor | None]:
     """Loss and statistics (None unless asked for)."""
     loss_dtype = dtype_of_loss(logits[0])
     if path is Route.REGISTERED:
-        loss, stats = torch.ops.fastgan.logit_loss(logits, labels, sign, mean, loss_dtype, with_stats)
+        loss, stats = torch.ops.fastgan.logit_loss(logits, labels, sign, mean, loss_dtype, with_stats, kind)
         return loss, stats.detach() if with_stats else None
     backend = choose(logits[0])
     if torch.is_grad_enabled() and (logits[0].requires_grad or logits[-1].requires_grad):
-        result = apply(LogitLoss, backend, labels, sign, mean, loss_dtype, with_stats, *logits)
+        result = apply(LogitLoss, backend, labels, sign, mean, loss_dtype, with_stats, kind, *logits)
         return result if with_stats else (result, None)
-    return backend.loss(logits, labels, sign, mean, loss_dtype, with_stats)
+    return backend.loss(logits, labels, sign, mean, loss_dtype, with_stats, kind)
 
 
-def loss_terms(path: Route, logits: Tensor, label: float, sign: float) -> Tensor:
+def loss_terms(path: Route, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
     """The terms of one tensor, unreduced."""
     logits = logits.to(dtype_of_loss(logits))
     if path is Route.REGISTERED:
-        terms: Tensor = torch.ops.fastgan.logit_loss_terms(logits, label, sign)
+        terms: Tensor = torch.ops.fastgan.logit_loss_terms(logits, label, sign, kind)
         return terms
     backend = choose(logits)
     if torch.is_grad_enabled() and logits.requires_grad:
-        terms = apply(LogitLossTerms, backend, logits, label, sign)
+        terms = apply(LogitLossTerms, backend, logits, label, sign, kind)
         return terms
-    return backend.loss_terms(logits, label, sign)
+    return backend.loss_terms(logits, label, sign, kind)
 
 
 def loss_and_grad(
-    logits: Logits, labels: Labels, sign: float, reduction: str, scale: Tensor | None
+    logits: Logits,
+    labels: Labels,
+    sign: float,
+    reduction: str,
+    scale: Tensor | None,
+    kind: str = "bce",
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
     """Loss, ``scale`` times its gradients, and statistics, outside autograd."""
     check_reduced(reduction)
@@ -55,7 +66,7 @@ def loss_and_grad(
     backend = choose(logits[0]) if path is Route.DIRECT else reference
     with torch.no_grad():
         return backend.loss_and_grad(
-            logits, labels, sign, reduction == "mean", scale, dtype_of_loss(logits[0])
+            logits, labels, sign, reduction == "mean", scale, dtype_of_loss(logits[0]), kind
         )
 
 
@@ -79,12 +90,13 @@ class LogitLoss(torch.autograd.Function):
         mean: bool,
         loss_dtype: torch.dtype,
         with_stats: bool,
+        kind: str,
         *logits: Tensor,
     ) -> Tensor | tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)  # zeros for the statistics would cost an allocation
         ctx.save_for_backward(*logits)
-        ctx.call = backend, labels, sign, mean
-        loss, stats = backend.loss(logits, labels, sign, mean, loss_dtype, with_stats)
+        ctx.call = backend, labels, sign, mean, kind
+        loss, stats = backend.loss(logits, labels, sign, mean, loss_dtype, with_stats, kind)
         if stats is None:
             return loss
         ctx.mark_non_differentiable(stats)
@@ -94,21 +106,21 @@ class LogitLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor | None, _: None = None) -> tuple[Tensor | None, ...]:
         logits = ctx.saved_tensors
         if grad is None:
-            return (None,) * (6 + len(logits))
-        backend, labels, sign, mean = ctx.call
-        grads = serving(backend, grad).loss_backward(grad, logits, labels, sign, mean)
-        return (None, None, None, None, None, None, *grads)
+            return (None,) * (7 + len(logits))
+        backend, *call = ctx.call
+        grads = serving(backend, grad).loss_backward(grad, logits, *call)
+        return (None, None, None, None, None, None, None, *grads)
 
 
 class LogitLossTerms(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, backend: Backend, logits: Tensor, label: float, sign: float) -> Tensor:
+    def forward(ctx: Any, backend: Backend, logits: Tensor, label: float, sign: float, kind: str) -> Tensor:
         ctx.save_for_backward(logits)
-        ctx.call = backend, label, sign
-        return backend.loss_terms(logits, label, sign)
+        ctx.call = backend, label, sign, kind
+        return backend.loss_terms(logits, label, sign, kind)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (logits,) = ctx.saved_tensors
-        backend, label, sign = ctx.call
-        return None, serving(backend, grad).loss_terms_backward(grad, logits, label, sign), None, None
+        backend, *call = ctx.call
+        return None, serving(backend, grad).loss_terms_backward(grad, logits, *call), None, None, None

@@ -20,10 +20,12 @@ _ops = torch.ops.fastgan
 
 _SCHEMAS = (
     "logit_loss(Tensor[] logits, float[] labels, float sign, bool mean, ScalarType loss_dtype, "
-    "bool with_stats) -> (Tensor, Tensor)",
-    "logit_loss_backward(Tensor grad, Tensor[] logits, float[] labels, float sign, bool mean) -> Tensor[]",
-    "logit_loss_terms(Tensor logits, float label, float sign) -> Tensor",
-    "logit_loss_terms_backward(Tensor grad, Tensor logits, float label, float sign) -> Tensor",
+    "bool with_stats, str kind='bce') -> (Tensor, Tensor)",
+    "logit_loss_backward(Tensor grad, Tensor[] logits, float[] labels, float sign, bool mean, "
+    "str kind='bce') -> Tensor[]",
+    "logit_loss_terms(Tensor logits, float label, float sign, str kind='bce') -> Tensor",
+    "logit_loss_terms_backward(Tensor grad, Tensor logits, float label, float sign, str kind='bce') "
+    "-> Tensor",
     "reconstruction_loss(Tensor input, Tensor reconstruction, bool mean, ScalarType loss_dtype) -> Tensor",
     "reconstruction_loss_backward(Tensor grad, Tensor input, Tensor reconstruction, bool mean, "
     "bool with_input, bool with_reconstruction) -> (Tensor, Tensor)",
@@ -64,8 +66,10 @@ def _logit_loss(
     mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, Tensor]:
-    loss, stats = choose(logits[0]).loss(tuple(logits), tuple(labels), sign, mean, loss_dtype, with_stats)
+    call = tuple(logits), tuple(labels), sign, mean, loss_dtype, with_stats, kind
+    loss, stats = choose(logits[0]).loss(*call)
     return loss, logits[0].new_empty(0, dtype=torch.float32) if stats is None else stats
 
 
@@ -76,6 +80,7 @@ def _logit_loss_fake(
     mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, Tensor]:
     like = logits[0]
     stats = like.new_empty(len(logits) + 1 if with_stats else 0, dtype=torch.float32)
@@ -83,9 +88,14 @@ def _logit_loss_fake(
 
 
 def _logit_loss_backward(
-    grad: Tensor, logits: list[Tensor], labels: list[float], sign: float, mean: bool
+    grad: Tensor,
+    logits: list[Tensor],
+    labels: list[float],
+    sign: float,
+    mean: bool,
+    kind: str = "bce",
 ) -> list[Tensor]:
-    grads = choose(grad).loss_backward(grad, tuple(logits), tuple(labels), sign, mean)
+    grads = choose(grad).loss_backward(grad, tuple(logits), tuple(labels), sign, mean, kind)
     return [each.contiguous() for each in grads]
 
 
@@ -93,12 +103,14 @@ def _logit_loss_backward_fake(grad: Tensor, logits: list[Tensor], *_: Any) -> li
     return [_contiguous_like(t) for t in logits]
 
 
-def _logit_loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    return choose(logits).loss_terms(logits, label, sign).contiguous()
+def _logit_loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
+    return choose(logits).loss_terms(logits, label, sign, kind).contiguous()
 
 
-def _logit_loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
-    return choose(logits).loss_terms_backward(grad, logits, label, sign).contiguous()
+def _logit_loss_terms_backward(
+    grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce"
+) -> Tensor:
+    return choose(logits).loss_terms_backward(grad, logits, label, sign, kind).contiguous()
 
 
 def _contiguous_like(tensor: Tensor) -> Tensor:
@@ -114,28 +126,29 @@ _register(
 
 
 def _save_loss(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    logits, ctx.labels, ctx.sign, ctx.mean, *_ = inputs
+    logits, labels, sign, mean, _, _, kind = inputs
+    ctx.call = labels, sign, mean, kind
     ctx.save_for_backward(*logits)
     ctx.mark_non_differentiable(output[1])
 
 
 def _loss_grad(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:
-    call = grad, ctx.saved_tensors, ctx.labels, ctx.sign, ctx.mean
+    call = grad, ctx.saved_tensors, *ctx.call
     grads = reference.loss_backward(*call) if torch.is_grad_enabled() else _ops.logit_loss_backward(*call)
-    return list(grads), None, None, None, None, None
+    return list(grads), None, None, None, None, None, None
 
 
 def _save_terms(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    logits, ctx.label, ctx.sign = inputs
+    logits, *ctx.call = inputs
     ctx.save_for_backward(logits)
 
 
 def _terms_grad(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (logits,) = ctx.saved_tensors
-    call = grad, logits, ctx.label, ctx.sign
+    call = grad, logits, *ctx.call
     if torch.is_grad_enabled():
-        return reference.loss_terms_backward(*call), None, None
-    return _ops.logit_loss_terms_backward(*call), None, None
+        return reference.loss_terms_backward(*call), None, None, None
+    return _ops.logit_loss_terms_backward(*call), None, None, None
 
 
 _differentiate("logit_loss", _loss_grad, _save_loss)

@@ -66,7 +66,7 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
     exact += (label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i))) / static_cast<double>(n);
   for (int64_t i = 0; i < m; ++i) exact += softplus(fake.get(i)) / static_cast<double>(m);
   for (const bool with_grad : {false, true}) {
-    const LossCall call{dtype,
+    const LossCall call{Loss::cross_entropy, dtype,
                         {{real.data, n, label, nullptr, with_grad ? grad_real.data : nullptr},
                          {fake.data, m, 0.0, nullptr, with_grad ? grad_fake.data : nullptr}},
                         2, 1.0, true, nullptr};
@@ -77,11 +77,11 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
   }
   for (int64_t i = 0; i < n; ++i)
     near(grad_real.get(i) * static_cast<double>(n), logistic(real.get(i)) - label, dtype, "its gradient");
-  const LossCall backward{dtype,
+  const LossCall backward{Loss::cross_entropy, dtype,
                           {{real.data, n, label, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
                           2, 1.0, true, nullptr};
   launched(loss_backward(backward, loss.data, loss.dtype));
-  const LossCall each{dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false, nullptr};
+  const LossCall each{Loss::cross_entropy, dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false, nullptr};
   launched(loss_terms(each));
   launched(cudaDeviceSynchronize());
   for (int64_t i = 0; i < m; ++i)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, scalar, stream
 from fastgan.kernels.layout import same_size
+from fastgan.kernels.logit_losses import NUMBERS
 
 Logits = tuple[Tensor, ...]
 
@@ -19,8 +20,9 @@ def loss(
     mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, Tensor | None]:
-    return _forward(logits, (), labels, sign, mean, None, loss_dtype, with_stats)
+    return _forward(logits, (), labels, sign, mean, None, loss_dtype, with_stats, kind)
 
 
 @guarded
@@ -31,9 +33,10 @@ def loss_and_grad(
     mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
+    kind: str = "bce",
 ) -> tuple[Tensor, Logits, Tensor]:
     grads = tuple(t.new_empty(t.shape) for t in logits)
-    value, stats = _forward(logits, grads, labels, sign, mean, scale, loss_dtype, True)
+    value, stats = _forward(logits, grads, labels, sign, mean, scale, loss_dtype, True, kind)
     assert stats is not None
     return value, grads, stats
 
@@ -47,6 +50,7 @@ def _forward(
     scale: Tensor | None,
     loss_dtype: torch.dtype,
     with_stats: bool,
+    kind: str,
 ) -> tuple[Tensor, Tensor | None]:
     first = logits[0]
     dense = [t.contiguous() for t in logits]
@@ -55,6 +59,7 @@ def _forward(
     partials = first.new_empty(_cuda.LOSS_WORKSPACE_BYTES, dtype=torch.uint8)
     arrived = counters(first)
     _cuda.loss(
+        NUMBERS[kind],
         DTYPES[first.dtype],
         *_pair(dense, grads, labels),
         len(logits),
@@ -84,30 +89,44 @@ def _pair(logits: list[Tensor], grads: Logits, labels: tuple[float, ...]) -> tup
 
 
 @guarded
-def loss_backward(grad: Tensor, logits: Logits, labels: tuple[float, ...], sign: float, mean: bool) -> Logits:
+def loss_backward(
+    grad: Tensor,
+    logits: Logits,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str = "bce",
+) -> Logits:
     grads = tuple(t.new_empty(t.shape) for t in logits)
     dense = [t.contiguous() for t in logits]
     grad = grad.contiguous()
     _cuda.loss_backward(
-        DTYPES[dense[0].dtype], *_pair(dense, grads, labels), sign, mean, *scalar(grad), stream(grad)
+        NUMBERS[kind],
+        DTYPES[dense[0].dtype],
+        *_pair(dense, grads, labels),
+        sign,
+        mean,
+        *scalar(grad),
+        stream(grad),
     )
     return grads
 
 
 @guarded
-def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    return _terms(logits.contiguous(), label, sign, None)
+def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
+    return _terms(logits.contiguous(), label, sign, None, kind)
 
 
 @guarded
-def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
-    return _terms(logits.contiguous(), label, sign, same_size(grad, logits).contiguous())
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
+    return _terms(logits.contiguous(), label, sign, same_size(grad, logits).contiguous(), kind)
 
 
-def _terms(logits: Tensor, label: float, sign: float, incoming: Tensor | None) -> Tensor:
+def _terms(logits: Tensor, label: float, sign: float, incoming: Tensor | None, kind: str) -> Tensor:
     result = torch.empty_like(logits)
     dtype = logits.dtype
     _cuda.loss_terms(
+        NUMBERS[kind],
         DTYPES[dtype],
         address(logits, dtype),
         logits.numel(),

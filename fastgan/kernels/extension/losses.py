@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
 from fastgan.kernels.layout import same_size
+from fastgan.kernels.logit_losses import NUMBERS
 
 _NO_TENSOR = (0, 0, 0.0)  # address, size, label of an absent second tensor; then its gradient
 _NO_TENSOR_GRAD = (0, 0, 0.0, 0)
@@ -20,6 +21,7 @@ def loss(
     mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, Tensor | None]:
     count = len(logits)
     first = logits[0].contiguous()
@@ -28,6 +30,7 @@ def loss(
     value = first.new_empty(()) if dtype is loss_dtype else first.new_empty((), dtype=loss_dtype)
     stats = torch.empty(count + 1, dtype=torch.float32, device=CPU) if with_stats else None
     _C.loss(
+        NUMBERS[kind],
         DTYPES[dtype],
         address(first, dtype),
         first.numel(),
@@ -45,7 +48,12 @@ def loss(
 
 
 def loss_backward(
-    grad: Tensor, logits: tuple[Tensor, ...], labels: tuple[float, ...], sign: float, mean: bool
+    grad: Tensor,
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, ...]:
     grad, first = grad.contiguous(), logits[0].contiguous()
     dtype = first.dtype
@@ -56,6 +64,7 @@ def loss_backward(
         grads = (grads[0], torch.empty_like(second))
         other = (address(second, dtype), second.numel(), labels[1], grads[1].data_ptr())
     _C.loss_backward(
+        NUMBERS[kind],
         DTYPES[dtype],
         address(first, dtype),
         first.numel(),
@@ -77,6 +86,7 @@ def loss_and_grad(
     mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
+    kind: str = "bce",
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
     count = len(logits)
     dense = [t.contiguous() for t in logits]
@@ -90,6 +100,7 @@ def loss_and_grad(
         return address(dense[i], dtype), dense[i].numel(), labels[i], grads[i].data_ptr()
 
     _C.loss_and_grad(
+        NUMBERS[kind],
         DTYPES[dtype],
         *part(0),
         *(part(1) if count == 2 else _NO_TENSOR_GRAD),
@@ -105,11 +116,12 @@ def loss_and_grad(
     return value, grads, stats
 
 
-def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
+def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
     dense = logits.contiguous()
     terms = torch.empty_like(dense)
     dtype = dense.dtype
     _C.loss_terms(
+        NUMBERS[kind],
         DTYPES[dtype],
         address(dense, dtype),
         dense.numel(),
@@ -121,11 +133,12 @@ def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
     return terms
 
 
-def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
     dense, grad = logits.contiguous(), grad.contiguous()
     result = torch.empty_like(dense)
     dtype = dense.dtype
     _C.loss_terms_backward(
+        NUMBERS[kind],
         DTYPES[dtype],
         address(dense, dtype),
         dense.numel(),

@@ -14,18 +14,15 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, arrivals, on_amd, threads
+from fastgan.kernels.triton.logit_losses import kind_of, slope, statistics, term
 from fastgan.kernels.triton.reduction import FINISH, add_up, slope_scale, write_loss
 from fastgan.kernels.triton.scalar_math import (
+    LABEL_BETWEEN,
     compute_dtype,
     exp_minus_abs,
-    label_kind,
-    linear_part,
     log1p_nonnegative,
-    loss_slope,
     number,
     product_minus_one,
-    saturated,
-    sigmoid,
 )
 
 
@@ -44,7 +41,7 @@ _MAX_RANGES = 2048  # a tensor: enough to fill any GPU, few enough for one progr
 @triton.jit
 def _tile(
     x, grad, base, left, label, slope_scale, product, linear, mean, saturation,
-    LABEL: tl.constexpr, BLOCK: tl.constexpr, STATS: tl.constexpr, GRAD: tl.constexpr,
+    KIND: tl.constexpr, BLOCK: tl.constexpr, STATS: tl.constexpr, GRAD: tl.constexpr,
     MASKED: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
     """One block of a tile. Without a mask loads stay 16 bytes wide."""
@@ -53,22 +50,27 @@ def _tile(
         t = tl.load(x + base + lane, mask=lane < left, other=0.0).to(C)
     else:
         t = tl.load(x + base + lane).to(C)
-    e = exp_minus_abs(t, EXACT)
+    e = exp_minus_abs(t, EXACT) if KIND <= LABEL_BETWEEN else t
     if GRAD:
-        slope = (slope_scale * loss_slope(t, e, label, LABEL)).to(x.dtype.element_ty)
+        derivative = (slope_scale * slope(t, e, label, KIND)).to(x.dtype.element_ty)
         if MASKED:
-            tl.store(grad + base + lane, slope, mask=lane < left)
+            tl.store(grad + base + lane, derivative, mask=lane < left)
         else:
-            tl.store(grad + base + lane, slope)
+            tl.store(grad + base + lane, derivative)
     if STATS:
-        probability = sigmoid(t, e)
+        output, saturated = statistics(t, e, label, KIND)
         if MASKED:
-            probability = tl.where(lane < left, probability, 0.0)
-        mean += probability
-        saturation += saturated(t)
-    if MASKED:
-        e = tl.where(lane < left, e, 0.0)
-    return product_minus_one(product, e), linear + linear_part(t, label, LABEL), mean, saturation
+            output = tl.where(lane < left, output, 0.0)
+        mean += output
+        saturation += saturated
+    value = term(t, label, KIND)
+    if KIND <= LABEL_BETWEEN:
+        if MASKED:
+            e = tl.where(lane < left, e, 0.0)
+        product = product_minus_one(product, e)
+    elif MASKED:
+        value = tl.where(lane < left, value, 0.0)
+    return product, linear + value, mean, saturation
 
 
 @triton.jit
@@ -84,10 +86,10 @@ def _log_of_lanes(product, BLOCK: tl.constexpr, LANES: tl.constexpr):
 @triton.jit
 def _sum_range(
     x, grad, start, stop, label, slope_scale,
-    LABEL: tl.constexpr, BLOCK: tl.constexpr, LANES: tl.constexpr, STEPS: tl.constexpr,
+    KIND: tl.constexpr, BLOCK: tl.constexpr, LANES: tl.constexpr, STEPS: tl.constexpr,
     STATS: tl.constexpr, GRAD: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
-    """Sums over x[start:stop] of the loss, of sigmoid, and of saturated logits."""
+    """Sums over x[start:stop] of the loss, of D's output, and of saturated logits."""
     TILE: tl.constexpr = BLOCK * STEPS
     zero = tl.zeros([BLOCK], C)
     linear = zero
@@ -100,18 +102,20 @@ def _sum_range(
         for step in tl.static_range(STEPS):
             product, linear, mean, saturation = _tile(
                 x, grad, start + tile * TILE + step * BLOCK, 0, label, slope_scale, product, linear, mean,
-                saturation, LABEL, BLOCK, STATS, GRAD, False, C, EXACT,
+                saturation, KIND, BLOCK, STATS, GRAD, False, C, EXACT,
             )  # fmt: skip
-        logs += _log_of_lanes(product, BLOCK, LANES)
+        if KIND <= LABEL_BETWEEN:
+            logs += _log_of_lanes(product, BLOCK, LANES)
     rest = start + full * TILE
     if rest < stop:
         product = zero
         for base in range(rest, stop, BLOCK):
             product, linear, mean, saturation = _tile(
                 x, grad, base, stop - base, label, slope_scale, product, linear, mean, saturation,
-                LABEL, BLOCK, STATS, GRAD, True, C, EXACT,
+                KIND, BLOCK, STATS, GRAD, True, C, EXACT,
             )  # fmt: skip
-        logs += _log_of_lanes(product, BLOCK, LANES)
+        if KIND <= LABEL_BETWEEN:
+            logs += _log_of_lanes(product, BLOCK, LANES)
     return tl.sum(linear) + tl.sum(logs), tl.sum(mean), tl.sum(saturation)
 
 
@@ -120,7 +124,7 @@ def loss_kernel(
     first, second, grad_first, grad_second, scale, loss, stats, partials, arrived,
     n_first: tl.int64, n_second: tl.int64, span: tl.int64, ranges_first: tl.int64, ranges_second: tl.int64,
     label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
-    LABEL_FIRST: tl.constexpr, LABEL_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
+    KIND_FIRST: tl.constexpr, KIND_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
     STATS: tl.constexpr, GRAD: tl.constexpr, SCALED: tl.constexpr, ALONE: tl.constexpr,
     BLOCK: tl.constexpr, LANES: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
@@ -139,13 +143,13 @@ def loss_kernel(
     if ALONE:
         sum_first, mean_first, saturated_first = _sum_range(
             first, grad_first, 0, n_first, label_first, scale_first,
-            LABEL_FIRST, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+            KIND_FIRST, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
         )  # fmt: skip
         sum_second, mean_second, saturated_second = sum_first, mean_first, saturated_first
         if TWO:
             sum_second, mean_second, saturated_second = _sum_range(
                 second, grad_second, 0, n_second, label_second, scale_second,
-                LABEL_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+                KIND_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
             )  # fmt: skip
         write_loss(
             loss, stats, sign, sum_first, mean_first, saturated_first, n_first, sum_second, mean_second,
@@ -157,13 +161,13 @@ def loss_kernel(
             start = program * span
             total, mean, saturation = _sum_range(
                 first, grad_first, start, tl.minimum(start + span, n_first), label_first, scale_first,
-                LABEL_FIRST, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+                KIND_FIRST, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
             )  # fmt: skip
         else:
             start = (program - ranges_first) * span
             total, mean, saturation = _sum_range(
                 second, grad_second, start, tl.minimum(start + span, n_second), label_second, scale_second,
-                LABEL_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+                KIND_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
             )  # fmt: skip
         tl.store(partials + program, total)
         if STATS:
@@ -189,17 +193,19 @@ def loss_kernel(
 
 
 @triton.jit
-def _term_or_slope(t, label, scale, LABEL: tl.constexpr, GRAD: tl.constexpr, EXACT: tl.constexpr):
-    e = exp_minus_abs(t, EXACT)
+def _term_or_slope(t, label, scale, KIND: tl.constexpr, GRAD: tl.constexpr, EXACT: tl.constexpr):
+    e = exp_minus_abs(t, EXACT) if KIND <= LABEL_BETWEEN else t
     if GRAD:
-        return scale * loss_slope(t, e, label, LABEL)
+        return scale * slope(t, e, label, KIND)
+    elif KIND <= LABEL_BETWEEN:
+        return scale * (term(t, label, KIND) + log1p_nonnegative(e))
     else:
-        return scale * (linear_part(t, label, LABEL) + log1p_nonnegative(e))
+        return scale * term(t, label, KIND)
 
 
 @triton.jit
 def _each(
-    x, result, incoming, start, n, label, scale, LABEL: tl.constexpr, BLOCK: tl.constexpr,
+    x, result, incoming, start, n, label, scale, KIND: tl.constexpr, BLOCK: tl.constexpr,
     STEPS: tl.constexpr, GRAD: tl.constexpr, TIMES: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
     """Terms or slopes of STEPS blocks of x, where TIMES each times its incoming gradient."""
@@ -208,14 +214,14 @@ def _each(
         base = start + step * BLOCK
         if base + BLOCK <= n:  # without a mask loads stay 16 bytes wide
             t = tl.load(x + base + lane).to(C)
-            value = _term_or_slope(t, label, scale, LABEL, GRAD, EXACT)
+            value = _term_or_slope(t, label, scale, KIND, GRAD, EXACT)
             if TIMES:
                 value *= tl.load(incoming + base + lane).to(C)
             tl.store(result + base + lane, value.to(result.dtype.element_ty))
         else:
             inside = lane < n - base
             t = tl.load(x + base + lane, mask=inside, other=0.0).to(C)
-            value = _term_or_slope(t, label, scale, LABEL, GRAD, EXACT)
+            value = _term_or_slope(t, label, scale, KIND, GRAD, EXACT)
             if TIMES:
                 value *= tl.load(incoming + base + lane, mask=inside, other=0.0).to(C)
             tl.store(result + base + lane, value.to(result.dtype.element_ty), mask=inside)
@@ -226,7 +232,7 @@ def loss_backward_kernel(
     first, second, grad_first, grad_second, grad,
     n_first: tl.int64, n_second: tl.int64, blocks_first: tl.int64,
     label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
-    LABEL_FIRST: tl.constexpr, LABEL_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
+    KIND_FIRST: tl.constexpr, KIND_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
     BLOCK: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     """grad [] times the slopes of first and second [n]."""
@@ -238,27 +244,27 @@ def loss_backward_kernel(
         scale = slope_scale(grad, sign, n_first, True, MEAN, C)
         _each(
             first, grad_first, first, program * (BLOCK * STEPS), n_first, number(label_first, C), scale,
-            LABEL_FIRST, BLOCK, STEPS, True, False, C, EXACT,
+            KIND_FIRST, BLOCK, STEPS, True, False, C, EXACT,
         )  # fmt: skip
     elif TWO:
         scale = slope_scale(grad, sign, n_second, True, MEAN, C)
         _each(
             second, grad_second, second, (program - blocks_first) * (BLOCK * STEPS), n_second,
-            number(label_second, C), scale, LABEL_SECOND, BLOCK, STEPS, True, False, C, EXACT,
+            number(label_second, C), scale, KIND_SECOND, BLOCK, STEPS, True, False, C, EXACT,
         )  # fmt: skip
 
 
 @Kernel
 def loss_terms_kernel(
     x, incoming, result, n: tl.int64, label: tl.float64, sign: tl.float64,
-    LABEL: tl.constexpr, GRAD: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
+    KIND: tl.constexpr, GRAD: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     """The terms of x or, where GRAD, incoming times their slopes; all [n]."""
     C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
     _each(
         x, result, incoming, tl.program_id(0).to(tl.int64) * (BLOCK * STEPS), n, number(label, C),
-        number(sign, C), LABEL, BLOCK, STEPS, GRAD, GRAD, C, EXACT,
+        number(sign, C), KIND, BLOCK, STEPS, GRAD, GRAD, C, EXACT,
     )  # fmt: skip
 
 
@@ -271,6 +277,7 @@ def _forward(
     with_stats: bool,
     grads: tuple[Tensor | None, ...],
     scale: Tensor | None,
+    kind: str,
 ) -> tuple[Tensor, Tensor | None]:
     first, second = logits[0], logits[-1]
     two = len(logits) == 2
@@ -289,8 +296,8 @@ def _forward(
     if not alone:
         partials = torch.empty(3 * programs, dtype=compute_dtype(first.dtype), device=first.device)
     constants = (
-        label_kind(labels[0]),
-        label_kind(labels[-1]),
+        kind_of(kind, labels[0]),
+        kind_of(kind, labels[-1]),
         two,
         mean,
         with_stats,
@@ -317,9 +324,10 @@ def loss(
     mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, Tensor | None]:
     dense = tuple(t.contiguous() for t in logits)
-    return _forward(dense, labels, sign, mean, loss_dtype, with_stats, (None, None), None)
+    return _forward(dense, labels, sign, mean, loss_dtype, with_stats, (None, None), None, kind)
 
 
 def loss_and_grad(
@@ -329,10 +337,12 @@ def loss_and_grad(
     mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
+    kind: str = "bce",
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
     dense = tuple(t.contiguous() for t in logits)
     grads = tuple(map(torch.empty_like, dense))
-    value, stats = _forward(dense, labels, sign, mean, loss_dtype, True, (grads[0], grads[-1]), scale)
+    outputs = grads[0], grads[-1]
+    value, stats = _forward(dense, labels, sign, mean, loss_dtype, True, outputs, scale, kind)
     assert stats is not None
     return value, grads, stats
 
@@ -341,7 +351,12 @@ _POINTWISE_STEPS = 1 if INTERPRETING else 4
 
 
 def loss_backward(
-    grad: Tensor, logits: tuple[Tensor, ...], labels: tuple[float, ...], sign: float, mean: bool
+    grad: Tensor,
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str = "bce",
 ) -> tuple[Tensor, ...]:
     dense = tuple(t.contiguous() for t in logits)
     grads = tuple(map(torch.empty_like, dense))
@@ -351,7 +366,14 @@ def loss_backward(
             sum(programs),
             (dense[0], dense[-1], grads[0], grads[-1], grad),
             (dense[0].numel(), dense[-1].numel(), programs[0], labels[0], labels[-1], sign),
-            (label_kind(labels[0]), label_kind(labels[-1]), len(dense) == 2, mean, block, _POINTWISE_STEPS),
+            (
+                kind_of(kind, labels[0]),
+                kind_of(kind, labels[-1]),
+                len(dense) == 2,
+                mean,
+                block,
+                _POINTWISE_STEPS,
+            ),
         )
     return grads
 
@@ -362,15 +384,15 @@ def _blocks(tensors: tuple[Tensor, ...]) -> tuple[int, list[int]]:
     return block, [triton.cdiv(t.numel(), block * _POINTWISE_STEPS) for t in tensors]
 
 
-def loss_terms(logits: Tensor, label: float, sign: float) -> Tensor:
-    return _terms(logits.contiguous(), None, label, sign)
+def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
+    return _terms(logits.contiguous(), None, label, sign, kind)
 
 
-def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float) -> Tensor:
-    return _terms(logits.contiguous(), grad.contiguous(), label, sign)
+def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
+    return _terms(logits.contiguous(), grad.contiguous(), label, sign, kind)
 
 
-def _terms(logits: Tensor, incoming: Tensor | None, label: float, sign: float) -> Tensor:
+def _terms(logits: Tensor, incoming: Tensor | None, label: float, sign: float, kind: str) -> Tensor:
     result = torch.empty_like(logits)
     block, (programs,) = _blocks((result,))
     if programs:
@@ -378,6 +400,6 @@ def _terms(logits: Tensor, incoming: Tensor | None, label: float, sign: float) -
             programs,
             (logits, incoming, result),
             (result.numel(), label, sign),
-            (label_kind(label), incoming is not None, block, _POINTWISE_STEPS),
+            (kind_of(kind, label), incoming is not None, block, _POINTWISE_STEPS),
         )
     return result

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
-from fastgan.kernels.reference import SATURATED_LOGIT
+from fastgan.kernels.logit_losses import SATURATED_LOGIT
 from fastgan.kernels.triton.launch import INTERPRETING
 
 _INTERPRETING = tl.constexpr(INTERPRETING)
