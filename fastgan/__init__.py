@@ -15,6 +15,7 @@ from fastgan.ops import (
     linear_leaky_relu,
     mlp,
     reconstruction_loss,
+    relativistic_loss,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "nn",
     "ops",
     "reconstruction_loss",
+    "relativistic_loss",
     "unfuse",
     "use_backend",
 ]

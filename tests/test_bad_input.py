@@ -55,6 +55,26 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         r"real_label .*nan",
     ),
+    "unknown loss": (
+        lambda: fastgan.discriminator_loss(ONES, ONES, loss="lsgan"),
+        ValueError,
+        r"loss must be one of 'bce', 'hinge', .*, but is 'lsgan'",
+    ),
+    "a label that the loss has not": (
+        lambda: fastgan.discriminator_loss(ONES, ONES, loss="hinge", real_label=0.9),
+        ValueError,
+        r"real_label must be 1 for the hinge loss, but is 0.9",
+    ),
+    "a saturating loss that is not": (
+        lambda: fastgan.generator_loss(ONES, loss="wasserstein", saturating=True),
+        ValueError,
+        r"saturating must be False for the wasserstein loss",
+    ),
+    "logits without a pair": (
+        lambda: fastgan.relativistic_loss(ONES, ONES[:1]),
+        ValueError,
+        r"other_logits must have the shape of logits",
+    ),
     "logits dtypes": (
         lambda: fastgan.discriminator_loss(ONES, DOUBLE),
         TypeError,

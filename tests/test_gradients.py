@@ -56,6 +56,11 @@ OPERATIONS: dict[str, Operation] = {
         )
         for loss, reduction in product(OTHER_LOSSES, ("mean", "none"))
     },
+    "relativistic_loss": (fastgan.relativistic_loss, [(2, 2), (2, 2)]),
+    "relativistic_loss-average": (
+        lambda a, b: fastgan.relativistic_loss(a, b, average=True),
+        [(2, 2), (3,)],
+    ),
     **{
         f"reconstruction_loss-{reduction}": (
             lambda v, d, reduction=reduction: fastgan.reconstruction_loss(v, d, reduction=reduction),

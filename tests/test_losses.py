@@ -32,6 +32,8 @@ from fastgan.ops import (
     generator_loss_value_and_grad,
     labelled_loss,
     labelled_loss_reference,
+    relativistic_loss_reference,
+    relativistic_loss_value_and_grad,
 )
 
 Shape = tuple[int, ...]
@@ -186,6 +188,34 @@ def logit_stats(loss: str, real: Tensor, fake: Tensor) -> Tensor:
     real, fake = real.double(), fake.double()
     beyond = torch.cat([(real >= 1).flatten(), (fake <= -1).flatten()]).double().mean()
     return torch.stack([real.mean(), fake.mean(), beyond * (loss == "hinge")]).float()
+
+
+@dtypes
+@pytest.mark.parametrize("average", [False, True], ids=["paired", "average"])
+@pytest.mark.parametrize("shapes", [((130,), (130,)), ((), ()), ((0,), (0,)), ((257,), (3, 5))], ids=str)
+def test_relativistic_loss(
+    backend: Backend, dtype: torch.dtype, average: bool, shapes: tuple[Shape, Shape]
+) -> None:
+    if not average and shapes[0] != shapes[1]:
+        return
+    inputs = [logits(shape, dtype, backend.device) for shape in shapes]
+    for reduction in REDUCTIONS:
+        plain = partial(relativistic_loss_reference, average=average, reduction=reduction)
+        check(partial(fastgan.relativistic_loss, average=average, reduction=reduction), plain, plain, inputs)
+    scale = torch.tensor(0.75, dtype=dtype, device=backend.device)
+    for reduction in ("mean", "sum"):
+        plain = partial(relativistic_loss_reference, average=average, reduction=reduction)
+        *ours, stats = relativistic_loss_value_and_grad(
+            *inputs, average=average, reduction=reduction, scale=scale
+        )
+        usual, exact = (
+            evaluate(plain, [t.to(wide) for t in inputs], [scale.to(wide)]) for wide in (dtype, torch.float64)
+        )
+        for each in zip(ours, usual, exact, strict=True):
+            assert_as_exact(*each)
+    a, b = (t.double() for t in inputs)
+    expected = sigmoid_stats(a - b.mean(), b - a.mean()) if average else sigmoid_stats(a - b)
+    torch.testing.assert_close(stats, expected, equal_nan=True, rtol=1e-4, atol=1e-5)
 
 
 @dtypes

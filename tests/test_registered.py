@@ -35,8 +35,8 @@ def sample(*shape: int, backend: Backend, dtype: torch.dtype = torch.float32) ->
 )
 def test_opcheck_logit_loss(backend: Backend, dtype: torch.dtype, mean: bool, with_stats: bool) -> None:
     logits = [sample(6, 4, backend=backend, dtype=dtype), sample(5, backend=backend, dtype=dtype)]
-    torch.library.opcheck(ops.logit_loss.default, (logits, [0.9, 0.0], 1.0, mean, dtype, with_stats))
-    torch.library.opcheck(ops.logit_loss_terms.default, (logits[0], 0.9, -1.0))
+    torch.library.opcheck(ops.logit_loss.default, (logits, [0.9, 0.0], 1.0, mean, dtype, with_stats, "bce"))
+    torch.library.opcheck(ops.logit_loss_terms.default, (logits[0], 0.9, -1.0, "bce"))
 
 
 @pytest.mark.parametrize("loss", OTHER_LOSSES)
@@ -50,16 +50,16 @@ def test_opcheck_other_losses(backend: Backend, loss: str) -> None:
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_opcheck_logit_loss_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
     logits = view(torch.randn(6, 4, device=backend.device)).requires_grad_()
-    torch.library.opcheck(ops.logit_loss.default, ([logits], [1.0], 1.0, True, torch.float32, False))
-    torch.library.opcheck(ops.logit_loss_terms.default, (logits, 1.0, 1.0))
+    torch.library.opcheck(ops.logit_loss.default, ([logits], [1.0], 1.0, True, torch.float32, False, "bce"))
+    torch.library.opcheck(ops.logit_loss_terms.default, (logits, 1.0, 1.0, "bce"))
     grad = torch.ones_like(logits).detach()
-    torch.library.opcheck(ops.logit_loss_terms_backward.default, (grad, logits.detach(), 1.0, 1.0))
+    torch.library.opcheck(ops.logit_loss_terms_backward.default, (grad, logits.detach(), 1.0, 1.0, "bce"))
 
 
 def test_opcheck_logit_loss_backward(backend: Backend) -> None:
     logits = [torch.randn(6, 4, device=backend.device), torch.randn(4, 6, device=backend.device).t()]
     grad = torch.ones((), device=backend.device)
-    torch.library.opcheck(ops.logit_loss_backward.default, (grad, logits, [0.9, 0.0], 1.0, True))
+    torch.library.opcheck(ops.logit_loss_backward.default, (grad, logits, [0.9, 0.0], 1.0, True, "bce"))
 
 
 @pytest.mark.parametrize(

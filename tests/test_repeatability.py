@@ -12,7 +12,11 @@ from oracle import DTYPES, OTHER_LOSSES
 from torch import Tensor
 
 import fastgan
-from fastgan.ops import discriminator_loss_value_and_grad, reconstruction_loss_value_and_grad
+from fastgan.ops import (
+    discriminator_loss_value_and_grad,
+    reconstruction_loss_value_and_grad,
+    relativistic_loss_value_and_grad,
+)
 
 SIZE = 3 * 16384 + 1  # four chunks: enough for threads to share
 
@@ -26,7 +30,13 @@ def losses(x: Tensor) -> list[Tensor]:
 
 
 def other_losses(x: Tensor) -> list[Tensor]:
-    return [t for loss in OTHER_LOSSES for t in discriminator_loss_value_and_grad(x, x[::3], loss=loss)]
+    leaf = x.detach().requires_grad_()
+    average = fastgan.relativistic_loss(leaf, leaf[::3] * 2, average=True)
+    results = [average, *torch.autograd.grad(average, leaf)]
+    results += relativistic_loss_value_and_grad(x, x[::3] * 2, average=True)
+    for loss in OTHER_LOSSES:
+        results += discriminator_loss_value_and_grad(x, x[::3], loss=loss)
+    return results
 
 
 def reconstructions(x: Tensor) -> list[Tensor]:

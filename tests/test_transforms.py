@@ -20,6 +20,7 @@ from fastgan.ops import (
     linear_leaky_relu_reference,
     mlp_reference,
     reconstruction_loss_reference,
+    relativistic_loss_reference,
 )
 
 Function = Callable[..., Tensor]
@@ -38,6 +39,14 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
     "generator_loss": (
         lambda f, _: fastgan.generator_loss(f, reduction="none"),
         lambda f, _: eager_generator_loss(f, reduction="none"),
+    ),
+    "hinge": (
+        lambda r, f: fastgan.discriminator_loss(r, f, loss="hinge"),
+        lambda r, f: torch.relu(1 - r).mean() + torch.relu(1 + f).mean(),
+    ),
+    "relativistic_loss": (
+        lambda a, b: fastgan.relativistic_loss(a, b, average=True),
+        lambda a, b: relativistic_loss_reference(a, b, average=True),
     ),
     "reconstruction_loss": (
         lambda x, w: fastgan.reconstruction_loss(x, w, reduction="none"),

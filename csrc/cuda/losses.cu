@@ -15,7 +15,7 @@ constexpr int64_t kTile = int64_t{kRows} * kThreads * kVector<T>;
 
 // Cross-entropy is compiled for each kind of label: one at either end leaves one softplus out, which is less to
 // compute, and no 0 * inf. Any other loss is a few instructions an element and is chosen at run time, by a branch that
-// all threads take alike: compiled one by one they would double the time that nvcc takes.
+// all threads take alike: compiled one by one, they would double the time that nvcc takes.
 enum class Kind { label_zero, label_one, label_between, any_loss };
 
 template <Kind kKind>
@@ -33,6 +33,10 @@ void with_kind(const LossCall& call, const Work& work) {
   else
     work(KindOf<Kind::label_between>{});
 }
+
+// Rows of a tile that are unrolled. A loss that is chosen at run time stands there in all its forms.
+template <Kind kKind>
+constexpr int kUnrolled = kKind == Kind::any_loss ? 1 : kRows;
 
 // A loss and a label, and the arithmetic for logits that are stored as T.
 template <class T, Kind kKind>
@@ -111,7 +115,7 @@ __device__ Sums<compute_t<T>> sum_range(const Range<T, kKind>& r) {
   int64_t tile = r.start;
   for (; tile + kTile<T> <= r.stop; tile += kTile<T>) {
     A product[V] = {};
-#pragma unroll
+#pragma unroll(kUnrolled<kKind>)
     for (int row = 0; row < kRows; ++row) {
       const int64_t at = tile + (row * kThreads + static_cast<int>(threadIdx.x)) * V;
       const auto logits = load_vector<T, V>(r.logits + at, r.aligned);
@@ -285,12 +289,13 @@ LossArgs<T> arguments(const LossCall& call, int64_t least_span, int64_t most_ran
 
 template <class T, Kind kFirst>
 void launch_loss(const LossArgs<T>& a, int64_t blocks, bool with_grad, cudaStream_t stream) {
+  constexpr bool kAlwaysStats = kFirst == Kind::any_loss;  // two additions an element, and a kernel less to compile
   if (with_grad)
     FASTGAN_LAUNCH((loss_kernel<T, kFirst, true, true>), blocks, stream, a);
-  else if (a.stats != nullptr)
+  else if (a.stats != nullptr || kAlwaysStats)
     FASTGAN_LAUNCH((loss_kernel<T, kFirst, true, false>), blocks, stream, a);
   else
-    FASTGAN_LAUNCH((loss_kernel<T, kFirst, false, false>), blocks, stream, a);
+    FASTGAN_LAUNCH((loss_kernel<T, kFirst, kAlwaysStats, false>), blocks, stream, a);
 }
 
 template <class T>

@@ -26,6 +26,11 @@ from fastgan.ops.reconstruction_loss import (
     reconstruction_loss_reference,
     reconstruction_loss_value_and_grad,
 )
+from fastgan.ops.relativistic_loss import (
+    relativistic_loss,
+    relativistic_loss_reference,
+    relativistic_loss_value_and_grad,
+)
 
 __all__ = [
     "MLPPass",
@@ -49,4 +54,7 @@ __all__ = [
     "reconstruction_loss",
     "reconstruction_loss_reference",
     "reconstruction_loss_value_and_grad",
+    "relativistic_loss",
+    "relativistic_loss_reference",
+    "relativistic_loss_value_and_grad",
 ]

@@ -20,12 +20,11 @@ _ops = torch.ops.fastgan
 
 _SCHEMAS = (
     "logit_loss(Tensor[] logits, float[] labels, float sign, bool mean, ScalarType loss_dtype, "
-    "bool with_stats, str kind='bce') -> (Tensor, Tensor)",
+    "bool with_stats, str kind) -> (Tensor, Tensor)",
     "logit_loss_backward(Tensor grad, Tensor[] logits, float[] labels, float sign, bool mean, "
-    "str kind='bce') -> Tensor[]",
-    "logit_loss_terms(Tensor logits, float label, float sign, str kind='bce') -> Tensor",
-    "logit_loss_terms_backward(Tensor grad, Tensor logits, float label, float sign, str kind='bce') "
-    "-> Tensor",
+    "str kind) -> Tensor[]",
+    "logit_loss_terms(Tensor logits, float label, float sign, str kind) -> Tensor",
+    "logit_loss_terms_backward(Tensor grad, Tensor logits, float label, float sign, str kind) -> Tensor",
     "reconstruction_loss(Tensor input, Tensor reconstruction, bool mean, ScalarType loss_dtype) -> Tensor",
     "reconstruction_loss_backward(Tensor grad, Tensor input, Tensor reconstruction, bool mean, "
     "bool with_input, bool with_reconstruction) -> (Tensor, Tensor)",
@@ -66,7 +65,7 @@ def _logit_loss(
     mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
-    kind: str = "bce",
+    kind: str,
 ) -> tuple[Tensor, Tensor]:
     call = tuple(logits), tuple(labels), sign, mean, loss_dtype, with_stats, kind
     loss, stats = choose(logits[0]).loss(*call)
@@ -80,7 +79,7 @@ def _logit_loss_fake(
     mean: bool,
     loss_dtype: torch.dtype,
     with_stats: bool,
-    kind: str = "bce",
+    kind: str,
 ) -> tuple[Tensor, Tensor]:
     like = logits[0]
     stats = like.new_empty(len(logits) + 1 if with_stats else 0, dtype=torch.float32)
@@ -93,7 +92,7 @@ def _logit_loss_backward(
     labels: list[float],
     sign: float,
     mean: bool,
-    kind: str = "bce",
+    kind: str,
 ) -> list[Tensor]:
     grads = choose(grad).loss_backward(grad, tuple(logits), tuple(labels), sign, mean, kind)
     return [each.contiguous() for each in grads]
@@ -103,13 +102,11 @@ def _logit_loss_backward_fake(grad: Tensor, logits: list[Tensor], *_: Any) -> li
     return [_contiguous_like(t) for t in logits]
 
 
-def _logit_loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
+def _logit_loss_terms(logits: Tensor, label: float, sign: float, kind: str) -> Tensor:
     return choose(logits).loss_terms(logits, label, sign, kind).contiguous()
 
 
-def _logit_loss_terms_backward(
-    grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce"
-) -> Tensor:
+def _logit_loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str) -> Tensor:
     return choose(logits).loss_terms_backward(grad, logits, label, sign, kind).contiguous()
 
 
