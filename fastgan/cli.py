@@ -75,7 +75,12 @@ def train(
     latent: Annotated[str | None, typer.Option(help="normal or uniform.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of both players.")] = None,
-    objective: Annotated[str | None, typer.Option(help="gan, relativistic or began.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="gan, hinge, least-squares, wasserstein, relativistic, relativistic-average, began."
+        ),
+    ] = None,
     real_label: Annotated[float | None, typer.Option(help="Below 1: one-sided label smoothing.")] = None,
     generator_loss: Annotated[str | None, typer.Option(help="non-saturating or saturating.")] = None,
     diversity_ratio: Annotated[float | None, typer.Option(help="Gamma of began.")] = None,
@@ -86,6 +91,8 @@ def train(
     instance_noise: Annotated[float | None, typer.Option(help="On all that D sees, at first.")] = None,
     r1_gamma: Annotated[float | None, typer.Option(help="Weight of the R1 penalty.")] = None,
     r2_gamma: Annotated[float | None, typer.Option(help="The same, on generated samples.")] = None,
+    gp_weight: Annotated[float | None, typer.Option(help="Weight of WGAN-GP's penalty, there 10.")] = None,
+    dragan_weight: Annotated[float | None, typer.Option(help="Weight of DRAGAN's penalty.")] = None,
     r1_interval: Annotated[int | None, typer.Option(help="Steps between two penalties.")] = None,
     gradient_clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
@@ -125,6 +132,8 @@ def train(
         "instance_noise": instance_noise,
         "r1_gamma": r1_gamma,
         "r2_gamma": r2_gamma,
+        "gp_weight": gp_weight,
+        "dragan_weight": dragan_weight,
         "r1_interval": r1_interval,
         "gradient_clip": gradient_clip,
         "precision": precision,

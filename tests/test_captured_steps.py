@@ -47,6 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "diversity_ratio": 1.0,
         "balance_rate": 0.5,
     },
+    "WGAN-GP and DRAGAN": {"objective": "wasserstein", "gp_weight": 10.0, "dragan_weight": 1.0},
     "relativistic with R1 and R2": {"objective": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0},
 }
 settings = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
@@ -58,7 +59,7 @@ on_a_gpu = [
 
 def networks_of(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
     # dropout has no second derivative worth a name here: batch statistics instead, where there is R1
-    return networks(dropout=config.r1_gamma == 0, reconstructs=config.objective == "began")
+    return networks(dropout=config.r1_gamma + config.gp_weight == 0, reconstructs=config.objective == "began")
 
 
 def state_of(config: TrainConfig) -> tuple[TrainingState, Resident, Window]:

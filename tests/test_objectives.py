@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fastgan.data import load
 from fastgan.models import MLPAutoencoder, MLPDiscriminator
 from fastgan.nn import MLP
 from fastgan.training import ConfigError, TrainConfig, Trainer
@@ -18,7 +19,7 @@ from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
 from fastgan.training.objectives.began import BEGAN
 from fastgan.training.objectives.gan import GAN
-from fastgan.training.objectives.penalty import penalty_turn
+from fastgan.training.objectives.penalty import around, between, lipschitz_penalty_turn, penalty_turn
 from fastgan.training.objectives.relativistic import Relativistic
 from fastgan.training.state import TrainingState, packed
 
@@ -70,9 +71,50 @@ def test_relativistic_pairs(make: Any, together: bool) -> None:
         torch.testing.assert_close(parameter.grad, grad.expand_as(parameter), rtol=1e-12, atol=1e-14)
 
 
+def losses_of(name: str, r: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
+    """D's and G's, as their papers have them."""
+    return {
+        "hinge": ((1 - r).relu().mean() + (1 + f).relu().mean(), -f.mean()),
+        "least-squares": ((r - 1).square().mean() / 2 + f.square().mean() / 2, (f - 1).square().mean() / 2),
+        "wasserstein": (f.mean() - r.mean(), -f.mean()),
+        "relativistic-average": (
+            softplus(f.mean() - r).mean() + softplus(f - r.mean()).mean(),
+            softplus(r.mean() - f).mean() + softplus(r - f.mean()).mean(),
+        ),
+    }[name]
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alternating", "simultaneous"])
+@pytest.mark.parametrize("name", ["hinge", "least-squares", "wasserstein", "relativistic-average"])
+@pytest.mark.parametrize("make", [DISCRIMINATORS["MLP"], DISCRIMINATORS["batch norm"]])
+def test_losses_by_name(make: Any, name: str, together: bool) -> None:
+    torch.manual_seed(0)
+    discriminator = make().double()
+    reference = copy.deepcopy(discriminator)
+    real = torch.randn(5, 6, dtype=torch.float64)
+    latent = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
+    loss_d, loss_g = losses_of(name, reference(real), reference(latent.tanh()))
+    weights = list(reference.parameters())
+    of_d = torch.autograd.grad(loss_d, weights, retain_graph=True, allow_unused=True)
+    (of_g,) = torch.autograd.grad(loss_g, latent)
+    objective = OBJECTIVES[name](replace(CONFIG, objective=name), CPU, World())  # type: ignore[arg-type]
+    if together:
+        statistics = objective.both_turns(discriminator, real, latent.tanh())
+    else:
+        statistics = objective.discriminator_turn(discriminator, real, latent.tanh().detach())
+        statistics |= objective.generator_turn(discriminator, real, latent.tanh())
+    torch.testing.assert_close(statistics["loss_D"], loss_d.detach())
+    torch.testing.assert_close(statistics["loss_G"], loss_g.detach())
+    torch.testing.assert_close(latent.grad, of_g, rtol=1e-12, atol=1e-14)
+    for parameter, grad in zip(discriminator.parameters(), of_d, strict=True):
+        expected = torch.zeros_like(parameter) if grad is None else grad
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-12, atol=1e-14)
+
+
 def test_a_difference_of_large_half_precision_logits_is_exact() -> None:
     real, fake = (torch.full((4, 1), value, dtype=torch.bfloat16) for value in (300.0, 302.0))
-    grad_real, grad_fake, statistics = Relativistic().discriminator_loss(real, fake)
+    with torch.autocast("cpu", torch.bfloat16):
+        grad_real, grad_fake, statistics = Relativistic().discriminator_loss(real, fake)
     assert grad_real.dtype is grad_fake.dtype is torch.bfloat16
     torch.testing.assert_close(statistics["loss_D"], softplus(torch.tensor(2.0)))
 
@@ -223,9 +265,65 @@ def test_r2_is_the_penalty_on_generated_samples() -> None:
         torch.testing.assert_close(parameter.grad, grad)
 
 
+@pytest.mark.parametrize("make", DISCRIMINATORS.values(), ids=DISCRIMINATORS)
+@pytest.mark.parametrize("where", ["between", "around"])
+def test_lipschitz_penalties(make: Any, where: str) -> None:
+    """WGAN-GP's and DRAGAN's against autograd."""
+    torch.manual_seed(0)
+    discriminator = make().double()
+    reference = copy.deepcopy(discriminator)
+    real, fake, noise = (torch.rand(5, 6, dtype=torch.float64) for _ in range(3))
+    share = torch.rand(5, 1, dtype=torch.float64)
+    if where == "between":
+        points, expected = between(real, fake, share), share * real + (1 - share) * fake
+    else:
+        points, expected = around(real, share, noise), real + share * 0.5 * real.std() * noise
+    torch.testing.assert_close(points, expected)
+    lipschitz_penalty_turn(discriminator, points, 3.0)
+    points = points.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(reference(points).sum(), points, create_graph=True)
+    weights = list(reference.parameters())
+    penalty = 3 * (slope.norm(dim=1) - 1).square().mean()
+    for parameter, grad in zip(
+        discriminator.parameters(), torch.autograd.grad(penalty, weights, allow_unused=True), strict=True
+    ):
+        ours = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(ours, torch.zeros_like(ours) if grad is None else grad)
+
+
+def test_a_flat_discriminator_has_a_finite_penalty() -> None:
+    discriminator = MLP([2, 8, 1])
+    torch.nn.init.zeros_(discriminator.layers[-1].weight)
+    lipschitz_penalty_turn(discriminator, torch.randn(5, 2), 10.0)
+    assert all(p.grad is None or not p.grad.any() for p in discriminator.parameters())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": "hinge", "dragan_weight": 1.0},
+        {"objective": "wasserstein", "gp_weight": 10.0, "r1_interval": 1},
+        {"objective": "least-squares", "update": "simultaneous"},
+        {"objective": "relativistic-average", "r1_gamma": 1.0, "r2_gamma": 1.0},
+    ],
+    ids=str,
+)
+def test_a_ring_stays_finite(settings: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    config = replace(CONFIG, steps=200, batch_size=64, log_interval=100, **settings)
+    state = Trainer(MLP([3, 32, 2]), MLP([2, 32, 32, 1]), config).fit(load("ring").samples)
+    assert all(t.isfinite().all() for t in state.tensors().values())
+    samples = state.average(state.latent(500))
+    assert 0.3 < samples.norm(dim=1).mean() / load("ring").samples.norm(dim=1).mean() < 2
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
+        ({"objective": "hinge", "real_label": 0.9}, "real_label is 0.9, expected 1 for the hinge"),
+        ({"objective": "wasserstein", "generator_loss": "saturating"}, "generator_loss is 'saturating'"),
+        ({"objective": "began", "gp_weight": 1.0}, "gp_weight is 1.0, expected 0 for the began"),
+        ({"dragan_weight": -1.0}, "dragan_weight is -1.0, expected a number at least 0"),
         (
             {"objective": "relativistic", "real_label": 0.9},
             "real_label is 0.9, expected 1 for the relativistic",

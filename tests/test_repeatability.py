@@ -63,7 +63,9 @@ def layer(x: Tensor, dim: int) -> list[Tensor]:
     return [output, *torch.autograd.grad(output.square().sum(), [leaf, bias])]
 
 
-operations = pytest.mark.parametrize("operation", [losses, other_losses, reconstructions, rows, planes])
+operations = pytest.mark.parametrize(
+    "operation", [losses, pytest.param(other_losses, marks=pytest.mark.long), reconstructions, rows, planes]
+)
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 

@@ -79,6 +79,7 @@ class Items:
         {"update": "simultaneous"},
         {"discriminator_steps": 2, "r1_gamma": 1.0, "r1_interval": 3},
         {"precision": "bf16", "gradient_clip": 0.5},
+        {"objective": "wasserstein", "gp_weight": 10.0, "dragan_weight": 1.0, "r1_interval": 2},
         {"capture": False},
         {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5},
         {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5, "update": "simultaneous"},
@@ -92,7 +93,8 @@ def test_two_halves_are_the_whole(
     samples = load("ring").samples[:100]
     data = Items(samples) if streamed else samples
     began = config.objective == "began"
-    networks_of = lambda: networks(dropout=config.r1_gamma == 0, reconstructs=began)  # noqa: E731
+    penalized = config.r1_gamma + config.gp_weight > 0
+    networks_of = lambda: networks(dropout=not penalized, reconstructs=began)  # noqa: E731
     whole = Trainer(*networks_of(), config, [SavesAtTen(tmp_path)]).fit(data, workers=0)
     half = Trainer(*networks_of(), config)
     torch.manual_seed(99)  # whatever this process did before

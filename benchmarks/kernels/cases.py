@@ -100,6 +100,20 @@ CASES = [
         lambda d: backend.loss_and_grad((_logits(d), _logits(d)), _LABELS, 1.0, True, None, d),
     ),
     Case(
+        "hinge loss, with statistics",
+        lambda d: backend.loss((_logits(d), _logits(d)), _LABELS, 1.0, True, d, True, "hinge"),
+    ),
+    Case(
+        "least-squares loss and gradient",
+        lambda d: backend.loss_and_grad(
+            (_logits(d), _logits(d)), _LABELS, 1.0, True, None, d, "least-squares"
+        ),
+    ),
+    Case(
+        "hinge loss backward",
+        lambda d: backend.loss_backward(_scalar(d), (_logits(d), _logits(d)), _LABELS, 1.0, True, "hinge"),
+    ),
+    Case(
         "discriminator head",
         _head(512),
     ),

@@ -29,6 +29,10 @@ _DASHBOARD_POINTS = 2_500
 _OUTPUTS = {
     "D(x)": (REAL, "D(x), real"),
     "D(G(z))": (GENERATED, "D(G(z)), generated"),
+    "D~(x)": (REAL, "real, against the mean of generated"),
+    "D~(G(z))": (GENERATED, "generated, against the mean of real"),
+    "logit(x)": (REAL, "real"),
+    "logit(G(z))": (GENERATED, "generated"),
     "D(x, G(z))": (DISCRIMINATOR, "D(x, G(z)), the real one of a pair"),
 }
 
@@ -66,7 +70,7 @@ def save_dashboard(path: Path, history: History, data: Dataset, generated: Tenso
 def _plot_losses(axes: Axes, history: History) -> None:
     axes.plot(history["step"], history["loss_D"], color=DISCRIMINATOR, label="discriminator")
     axes.plot(history["step"], history["loss_G"], color=GENERATOR, label="generator")
-    if "D(x)" in history:
+    if "D(x)" in history or "D~(x)" in history:
         _guide(axes, 2 * math.log(2), "2 log 2")
     if "D(x, G(z))" in history:
         _guide(axes, math.log(2), "log 2")
@@ -74,13 +78,16 @@ def _plot_losses(axes: Axes, history: History) -> None:
         axes.plot(history["step"], history["L(x)"], color=REAL, linestyle=":", label="L(x), real samples")
         _style(axes, "Losses", "L1 distance to the reconstruction")
     else:
-        _style(axes, "Losses", "loss (nats)")
+        _style(axes, "Losses", "loss" if "logit(x)" in history else "loss (nats)")
 
 
 def _plot_outputs(axes: Axes, history: History) -> None:
     for name, (color, label) in _OUTPUTS.items():
         if name in history:
             axes.plot(history["step"], history[name], color=color, label=label)
+    if "logit(x)" in history:
+        _style(axes, "Discriminator's mean output", "logit")
+        return
     _guide(axes, 0.5, "1/2")
     axes.set_ylim(0, 1)
     _style(axes, "Discriminator's mean output", "probability of being real")

@@ -9,23 +9,33 @@ from typing import Literal, get_args
 
 import torch
 
-ObjectiveName = Literal["gan", "relativistic", "began"]
+ObjectiveName = Literal[
+    "gan", "hinge", "least-squares", "wasserstein", "relativistic", "relativistic-average", "began"
+]
 GeneratorLoss = Literal["non-saturating", "saturating"]
 Update = Literal["alternating", "simultaneous"]
 Optimizer = Literal["adam", "sgd"]
 Latent = Literal["normal", "uniform"]
 Precision = Literal["fp32", "tf32", "bf16"]
+PENALTIES = ("r1_gamma", "r2_gamma", "gp_weight", "dragan_weight")
+"""Settings that are weights of gradient penalties on D."""
 _MOST = 2**31 - 1
 # settings that mean nothing to an objective, with the value that leaves them out
+_OF_GAN: dict[str, float | str] = {"real_label": 1, "generator_loss": "non-saturating"}
 _NOT_OF: dict[str, dict[str, float | str]] = {
-    "relativistic": {"real_label": 1, "generator_loss": "non-saturating"},
+    "hinge": _OF_GAN,
+    "least-squares": {"generator_loss": "non-saturating"},
+    "wasserstein": _OF_GAN,
+    "relativistic": _OF_GAN,
+    "relativistic-average": _OF_GAN,
     "began": {
-        "real_label": 1,
-        "generator_loss": "non-saturating",
+        **_OF_GAN,
         "instance_noise": 0,
         "pack": 1,
         "r1_gamma": 0,
         "r2_gamma": 0,
+        "gp_weight": 0,
+        "dragan_weight": 0,
     },
 }
 
@@ -59,14 +69,17 @@ class TrainConfig:
             at first; it falls linearly to zero over the first half of the run. While it blurs
             the modes of the data into each other, the generator can even out how often it
             visits each (Sønderby et al., 2017; Arjovsky and Bottou, 2017).
-        objective: what the players minimize: ``"gan"`` (Goodfellow et al., 2014),
-            ``"relativistic"``, softplus of the difference of a pair's logits (Jolicoeur-Martineau,
-            2018), or ``"began"``, the reconstruction loss of a D that is an autoencoder (Berthelot
-            et al., 2017).
+        objective: what the players minimize: ``"gan"`` (Goodfellow et al., 2014), ``"hinge"``,
+            ``"least-squares"`` or ``"wasserstein"``, the losses of these names
+            (:func:`fastgan.discriminator_loss`; the last wants ``gp_weight``, or a D that is
+            Lipschitz by itself), ``"relativistic"``, softplus of the difference of a pair's logits
+            (Jolicoeur-Martineau, 2018), ``"relativistic-average"``, which compares with the mean of
+            the other side, or ``"began"``, the reconstruction loss of a D that is an autoencoder
+            (Berthelot et al., 2017).
         real_label: label of real samples in D's loss; below 1 it is one-sided label smoothing
-            (Salimans et al., 2016). Of ``"gan"`` alone, as is the next.
+            (Salimans et al., 2016), and the target of ``"least-squares"``. Of these two alone.
         generator_loss: ``"non-saturating"``, -log D(G(z)), or ``"saturating"``,
-            log(1 - D(G(z))).
+            log(1 - D(G(z))). Of ``"gan"`` alone.
         diversity_ratio: γ in (0, 1], the ratio L(G(z)) / L(x) that ``"began"`` holds; the lower,
             the more D cares for the real samples. Of ``"began"`` alone, as is the next.
         balance_rate: λ, by which its k moves in a step, times how far the losses are off that ratio.
@@ -79,8 +92,11 @@ class TrainConfig:
         r1_gamma: weight of the R1 penalty, gamma/2 E |grad_x D(x)|^2 on real samples (Mescheder
             et al., 2018, equation 9); 0 for none.
         r2_gamma: that of R2, the same on generated samples (equation 10).
-        r1_interval: steps between two penalties, each of which then counts that many times
-            ("lazy" regularization: Karras et al., 2020, appendix B).
+        gp_weight: weight of WGAN-GP's penalty, lambda E (|grad D| - 1)^2 on lines between real
+            and generated samples (Gulrajani et al., 2017, equation 3, where it is 10); 0 for none.
+        dragan_weight: that of DRAGAN's, the same near real samples (Kodali et al., 2017).
+        r1_interval: steps between two penalties of any kind, each of which then counts that many
+            times ("lazy" regularization: Karras et al., 2020, appendix B). WGAN-GP was made for 1.
         gradient_clip: largest norm of each player's gradient; None for no limit.
         precision: ``"fp32"``, ``"tf32"``: products in TensorFloat-32 where the GPU has it, or
             ``"bf16"``: both networks under bfloat16 autocast. Weights, Adam and average stay
@@ -124,6 +140,8 @@ class TrainConfig:
     pack: int = 1
     r1_gamma: float = 0.0
     r2_gamma: float = 0.0
+    gp_weight: float = 0.0
+    dragan_weight: float = 0.0
     r1_interval: int = 16
     gradient_clip: float | None = None
     precision: Precision = "fp32"
@@ -163,8 +181,8 @@ class TrainConfig:
         self._check_real("instance_noise", lambda sigma: 0 <= sigma < math.inf, "at least 0 and finite")
         for name in ("betas", "momentum"):
             self._check(name, _are_decays(getattr(self, name)), "two numbers from 0 to below 1")
-        for name in ("r1_gamma", "r2_gamma"):
-            self._check_real(name, lambda gamma: 0 <= gamma < math.inf, "at least 0 and finite")
+        for name in PENALTIES:
+            self._check_real(name, lambda weight: 0 <= weight < math.inf, "at least 0 and finite")
         self._check_real("real_label", lambda label: 0 < label <= 1, "above 0, up to 1")
         self._check_real("diversity_ratio", lambda ratio: 0 < ratio <= 1, "above 0, up to 1")
         self._check_real("balance_rate", lambda rate: 0 <= rate < math.inf, "at least 0 and finite")
@@ -215,7 +233,7 @@ class TrainConfig:
 
     def penalizes_at(self, step: int) -> bool:
         """Whether the given step, counted from 0, has the gradient penalties."""
-        return self.r1_gamma + self.r2_gamma > 0 and step % self.r1_interval == 0
+        return any(getattr(self, name) > 0 for name in PENALTIES) and step % self.r1_interval == 0
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:

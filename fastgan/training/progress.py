@@ -12,7 +12,11 @@ from fastgan.training.trainer import Callback, LogRow
 
 _LINES = (
     ("loss_D", "loss_G", "gradient"),
-    ("D(x)", "D(G(z))", "D(x, G(z))", "k", "M", "diversity", "modes_covered"),
+    # what each objective says of D's outputs, and then of the samples
+    (
+        *("D(x)", "D(G(z))", "logit(x)", "logit(G(z))", "D(x, G(z))", "D~(x)", "D~(G(z))", "k", "M"),
+        *("diversity", "modes_covered"),
+    ),
 )
 
 

@@ -113,6 +113,11 @@ class TrainingState:
         noise = torch.randn(shape, generator=self.rng, device=self.device, dtype=samples.dtype)
         return samples + self._noise * self.world.rows(noise)
 
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw numbers from [0, 1) for this process's samples, ``shape[0]`` of them, by training's stream."""
+        whole = torch.rand((shape[0] * self.world.size, *shape[1:]), generator=self.rng, device=self.device)
+        return self.world.rows(whole)
+
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the average towards the generator; buffers are copied."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.training.adam import Adam
-from fastgan.training.objectives.penalty import penalty_turn
+from fastgan.training.objectives.penalty import around, between, lipschitz_penalty_turn, penalty_turn
 from fastgan.training.sgd import SGD
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
@@ -90,9 +90,18 @@ def _gradient(fake: Tensor) -> Tensor:
 def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) -> None:
     if not penalize:
         return
-    for samples, gamma in ((real, state.config.r1_gamma), (fake, state.config.r2_gamma)):
+    config, discriminator = state.config, state.discriminator
+    real, fake = real.detach(), fake.detach()
+    for samples, gamma in ((real, config.r1_gamma), (fake, config.r2_gamma)):
         if gamma > 0:
-            penalty_turn(state.discriminator, samples, gamma * state.config.r1_interval)
+            penalty_turn(discriminator, samples, gamma * config.r1_interval)
+    one_each = len(real), *[1] * (real.dim() - 1)
+    if config.gp_weight > 0:
+        samples = between(real, fake, state.uniform(*one_each))
+        lipschitz_penalty_turn(discriminator, samples, config.gp_weight * config.r1_interval)
+    if config.dragan_weight > 0:
+        samples = around(real, state.uniform(*one_each), state.uniform(*real.shape))
+        lipschitz_penalty_turn(discriminator, samples, config.dragan_weight * config.r1_interval)
 
 
 def _move(state: TrainingState, player: nn.Module, optimizer: Adam | SGD) -> None:

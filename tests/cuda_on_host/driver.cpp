@@ -81,13 +81,51 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
                           {{real.data, n, label, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
                           2, 1.0, true, nullptr};
   launched(loss_backward(backward, loss.data, loss.dtype));
-  const LossCall each{Loss::cross_entropy, dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false, nullptr};
+  const LossCall each{Loss::cross_entropy, dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false,
+                      nullptr};
   launched(loss_terms(each));
   launched(cudaDeviceSynchronize());
   for (int64_t i = 0; i < m; ++i)
     near(grad_fake.get(i) * static_cast<double>(m), loss.get(0) * logistic(fake.get(i)), dtype, "its backward pass");
   for (int64_t i = 0; i < n; ++i)
     near(terms.get(i), label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i)), dtype, "its terms");
+}
+
+// The losses that are chosen at run time: value and gradients in one pass, and the terms.
+void losses_without_logarithm(DType dtype, int64_t n, int64_t m) {
+  const auto term = [](Loss loss, double t, double label) {
+    const double side = 1 - 2 * label;
+    if (loss == Loss::hinge) return fmax(0.0, 1 + side * t);
+    return loss == Loss::least_squares ? (t - label) * (t - label) / 2 : side * t;
+  };
+  const auto slope = [](Loss loss, double t, double label) {
+    const double side = 1 - 2 * label;
+    if (loss == Loss::hinge) return 1 + side * t > 0 ? side : 0.0;
+    return loss == Loss::least_squares ? t - label : side;
+  };
+  Array real(dtype, n, 20), fake(dtype, m, 21), grad_real(dtype, n), grad_fake(dtype, m), terms(dtype, n);
+  Array loss(computed(dtype), 1), stats(DType::f32, 3);
+  Array partials(DType::f64, kWorkspaceBytes / 8), counter(DType::f32, 1);
+  for (const Loss of : {Loss::hinge, Loss::least_squares, Loss::wasserstein}) {
+    const LossCall call{of, dtype,
+                        {{real.data, n, 1.0, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
+                        2, 1.0, true, nullptr};
+    launched(loss_forward(call, {partials.data, static_cast<unsigned*>(counter.data)}, nullptr, DType::f32, loss.data,
+                          loss.dtype, static_cast<float*>(stats.data)));
+    const LossCall each{of, dtype, {{real.data, n, 1.0, nullptr, terms.data}, {}}, 1, 1.0, false, nullptr};
+    launched(loss_terms(each));
+    launched(cudaDeviceSynchronize());
+    double exact = 0;
+    for (int64_t i = 0; i < n; ++i) exact += term(of, real.get(i), 1) / static_cast<double>(n);
+    for (int64_t i = 0; i < m; ++i) exact += term(of, fake.get(i), 0) / static_cast<double>(m);
+    near(loss.get(0), exact, dtype, "a loss without a logarithm");
+    for (int64_t i = 0; i < n; ++i) {
+      near(terms.get(i), term(of, real.get(i), 1), dtype, "its terms");
+      near(grad_real.get(i) * static_cast<double>(n), slope(of, real.get(i), 1), dtype, "its gradient");
+    }
+    for (int64_t i = 0; i < m; ++i)
+      near(grad_fake.get(i) * static_cast<double>(m), slope(of, fake.get(i), 0), dtype, "its gradient");
+  }
 }
 
 void reconstruction(DType dtype, int64_t n) {
@@ -191,6 +229,7 @@ int main() {
   for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16}) {
     losses(dtype, 1, 3, 1.0);
     losses(dtype, 9001, 4003, 0.9);
+    losses_without_logarithm(dtype, 4003, 70);
     reconstruction(dtype, 3);
     reconstruction(dtype, 9001);
     layer(dtype, 70, 24, 1);

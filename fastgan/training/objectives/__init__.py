@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from fastgan.training.config import TrainConfig
 from fastgan.training.distributed import World
 from fastgan.training.objectives.began import BEGAN
+from fastgan.training.objectives.critic import Critic
 from fastgan.training.objectives.gan import GAN
-from fastgan.training.objectives.relativistic import Relativistic
+from fastgan.training.objectives.relativistic import Relativistic, RelativisticAverage
 
 
 class Objective(Protocol):
@@ -48,7 +49,11 @@ OBJECTIVES: dict[str, Callable[[TrainConfig, torch.device, World], Objective]] =
     "gan": lambda config, device, world: GAN(
         saturating=config.generator_loss == "saturating", real_label=config.real_label
     ),
+    "hinge": lambda config, device, world: Critic("hinge"),
+    "least-squares": lambda config, device, world: Critic("least-squares", real_label=config.real_label),
+    "wasserstein": lambda config, device, world: Critic("wasserstein"),
     "relativistic": lambda config, device, world: Relativistic(),
+    "relativistic-average": lambda config, device, world: RelativisticAverage(),
     "began": lambda config, device, world: BEGAN(
         diversity_ratio=config.diversity_ratio,
         balance_rate=config.balance_rate,

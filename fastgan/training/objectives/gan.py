@@ -11,7 +11,7 @@ from fastgan.ops import (
     discriminator_loss_value_and_grad,
     generator_loss_value_and_grad,
 )
-from fastgan.training.objectives.logits import SHARE, LogitObjective
+from fastgan.training.objectives.logits import SHARE, LogitObjective, gradient_share
 
 
 class GAN(LogitObjective):
@@ -53,7 +53,7 @@ class GAN(LogitObjective):
         self, real_logits: Tensor | None, fake_logits: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         loss, grad, _ = generator_loss_value_and_grad(fake_logits, saturating=self.saturating)
-        return grad, {"loss_G": loss}
+        return grad, {"loss_G": loss, SHARE: gradient_share(grad)}
 
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
         """The value function V(D, G), mean D(x) and D(G(z)), and the share of saturated logits."""

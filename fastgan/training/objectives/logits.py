@@ -62,14 +62,14 @@ class LogitObjective(ABC):
         seen = through(discriminator, fake, of_samples=True)
         grad, statistics = self.generator_loss(real_logits, *seen.outputs)
         torch.autograd.backward(fake, seen.reach_samples(grad).view_as(fake))
-        return statistics | {SHARE: _share(grad)}
+        return statistics
 
     def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, real, fake, of_parameters=True, of_samples=True)
         *grads, statistics = self.discriminator_loss(*seen.outputs)
         grad, of_generator = self.generator_loss(*seen.outputs)
         torch.autograd.backward(fake, seen.reach_both(grads, grad).view_as(fake))
-        return statistics | of_generator | {SHARE: _share(grad)}
+        return statistics | of_generator
 
     @torch.no_grad()
     def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
@@ -82,7 +82,7 @@ class LogitObjective(ABC):
         return {}
 
 
-def _share(grad: Tensor) -> Tensor:
+def gradient_share(grad: Tensor) -> Tensor:
     """``SHARE``, from the gradient of the mean of the losses."""
     share: Tensor = torch.linalg.vector_norm(grad, 1)
     return share

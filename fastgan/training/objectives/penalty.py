@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from fastgan.training.objectives.passes import through
@@ -17,3 +18,40 @@ def penalty_turn(discriminator: nn.Module, samples: Tensor, weight: float) -> No
     """
     seen = through(discriminator, samples, of_parameters=True, of_samples=True)
     seen.reach_parameters_by_slope(weight / len(samples) * seen.slope())
+
+
+def lipschitz_penalty_turn(discriminator: nn.Module, samples: Tensor, weight: float) -> None:
+    """Add the gradient of ``weight`` E (|grad_x D(x)| - 1)^2 to D's parameters.
+
+    Args:
+        discriminator: D, from samples to logits.
+        samples: ``[N, ...]``; of :func:`between` for WGAN-GP, of :func:`around` for DRAGAN.
+        weight: lambda of Gulrajani et al., 2017, equation 3, and of Kodali et al., 2017, section 2.3.
+    """
+    seen = through(discriminator, samples, of_parameters=True, of_samples=True)
+    slope = seen.slope()
+    norm = torch.linalg.vector_norm(slope.flatten(1), dim=1).view(-1, *[1] * (slope.dim() - 1))
+    # at a slope of zero the norm has no direction, and PyTorch's derivative of it is zero
+    factor = torch.where(norm > 0, 1 - 1 / norm, 0.0)
+    seen.reach_parameters_by_slope(2 * weight / len(samples) * factor * slope)
+
+
+def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """Points on the lines from each generated sample to a real one (Gulrajani et al., 2017, algorithm 1).
+
+    Args:
+        real, fake: ``[N, ...]``.
+        share: ``[N, 1, ...]``, uniform in [0, 1): how far along.
+    """
+    return torch.lerp(fake, real, share)
+
+
+def around(real: Tensor, share: Tensor, noise: Tensor) -> Tensor:
+    """Points near the real samples: x + share * std(x) / 2 * noise, as Kodali et al.'s code has it.
+
+    Args:
+        real: ``[N, ...]``.
+        share: ``[N, 1, ...]``, uniform in [0, 1).
+        noise: ``[N, ...]``, uniform in [0, 1). In the paper the noise is normal.
+    """
+    return real + share * (real.std() / 2) * noise
