@@ -29,14 +29,12 @@ def discriminator_loss(
 
     The others have the same form, and D's output is r and f itself:
 
-    ================ ============== ============== ===================================================
-    loss             of each r      of each f
-    ================ ============== ============== ===================================================
-    "bce"            softplus(-r)   softplus(f)    Goodfellow et al. 2014, eq. 1
-    "hinge"          max(0, 1 - r)  max(0, 1 + f)  Lim & Ye 2017; Miyato et al. 2018, eq. 16
-    "least-squares"  (r - 1)^2 / 2  f^2 / 2        Mao et al. 2017, eq. 9: with the half
-    "wasserstein"    -r             f              Arjovsky et al. 2017, eq. 2; keep D Lipschitz
-    ================ ============== ============== ===================================================
+    | loss | of each r | of each f | |
+    |---|---|---|---|
+    | "bce" | softplus(-r) | softplus(f) | Goodfellow et al. 2014, eq. 1 |
+    | "hinge" | max(0, 1 - r) | max(0, 1 + f) | Lim & Ye 2017; Miyato et al. 2018, eq. 16 |
+    | "least-squares" | (r - 1)^2 / 2 | f^2 / 2 | Mao et al. 2017, eq. 9: with the half |
+    | "wasserstein" | -r | f | Arjovsky et al. 2017, eq. 2; D must be kept Lipschitz |
 
     Args:
         real_logits: D(x) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16.

@@ -29,13 +29,11 @@ def generator_loss(
 
     Against a discriminator with another :func:`discriminator_loss` the generator's is that of the same name:
 
-    ================= ================== =========================================
-    loss              of each f
-    ================= ================== =========================================
-    "hinge"           -f                 Lim & Ye 2017; Miyato et al. 2018, eq. 17
-    "least-squares"   (f - 1)^2 / 2      Mao et al. 2017, eq. 9
-    "wasserstein"     -f                 Arjovsky et al. 2017, eq. 3
-    ================= ================== =========================================
+    | loss | of each f | |
+    |---|---|---|
+    | "hinge" | -f | Lim & Ye 2017; Miyato et al. 2018, eq. 17 |
+    | "least-squares" | (f - 1)^2 / 2 | Mao et al. 2017, eq. 9 |
+    | "wasserstein" | -f | Arjovsky et al. 2017, eq. 3 |
 
     Args:
         fake_logits: D(G(z)) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16.

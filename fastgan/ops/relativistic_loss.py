@@ -26,17 +26,17 @@ def relativistic_loss(
     r"""The loss of the player who wants ``logits`` above ``other_logits``.
 
     D's is ``relativistic_loss(D(x), D(G(z)))``, and G's ``relativistic_loss(D(G(z)), D(x))``. Of a pair with
-    logits a and b (Jolicoeur-Martineau 2018, equations 6 and 7 with a logistic loss; arXiv:1807.00734):
+    logits a and b, where s is softplus (Jolicoeur-Martineau 2018, equations 6 and 7 with a logistic loss;
+    arXiv:1807.00734):
 
-    .. math:: L = \frac1N \sum_i \mathrm{softplus}(-(a_i - b_i))
+    .. math:: L = \frac1N \sum_i s(b_i - a_i)
 
     With ``average`` each logit meets the mean of the other side's (RaSGAN in that paper), in two passes:
 
-    .. math:: L = \frac1N \sum_i \mathrm{softplus}(\bar b - a_i)
-        + \frac1M \sum_j \mathrm{softplus}(b_j - \bar a)
+    .. math:: L = \frac1N \sum_i s(\bar b - a_i) + \frac1M \sum_j s(b_j - \bar a)
 
-    The gradient goes through the means too: with :math:`s_i, t_j` the derivatives of L by the differences of
-    :math:`a_i, b_j`, it is :math:`s_i - \frac1N \sum_j t_j` and :math:`t_j - \frac1M \sum_i s_i`. Means and
+    The gradient goes through the means too: with :math:`u_i, v_j` the derivatives of L by the differences of
+    :math:`a_i, b_j`, it is :math:`u_i - \frac1N \sum_j v_j` and :math:`v_j - \frac1M \sum_i u_i`. Means and
     those sums are our kernels', so they are the same bits for any number of threads. A shift of all logits
     changes nothing, and differences of half-precision logits are taken in float32.
 
