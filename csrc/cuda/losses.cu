@@ -34,10 +34,6 @@ void with_kind(const LossCall& call, const Work& work) {
     work(KindOf<Kind::label_between>{});
 }
 
-// Rows of a tile that are unrolled. A loss that is chosen at run time stands there in all its forms.
-template <Kind kKind>
-constexpr int kUnrolled = kKind == Kind::any_loss ? 1 : kRows;
-
 // A loss and a label, and the arithmetic for logits that are stored as T.
 template <class T, Kind kKind>
 struct Terms {
@@ -115,7 +111,7 @@ __device__ Sums<compute_t<T>> sum_range(const Range<T, kKind>& r) {
   int64_t tile = r.start;
   for (; tile + kTile<T> <= r.stop; tile += kTile<T>) {
     A product[V] = {};
-#pragma unroll(kUnrolled<kKind>)
+#pragma unroll
     for (int row = 0; row < kRows; ++row) {
       const int64_t at = tile + (row * kThreads + static_cast<int>(threadIdx.x)) * V;
       const auto logits = load_vector<T, V>(r.logits + at, r.aligned);
