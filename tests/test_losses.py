@@ -323,13 +323,28 @@ def test_saturated_means_the_same_everywhere() -> None:
         assert extension._C.SATURATED_LOGIT == logit_losses.SATURATED_LOGIT
 
 
+def eager_labelled_loss(t: Tensor, label: float, loss: str, reduction: str) -> Tensor:
+    """As it is usually written."""
+    if loss == "bce":
+        return F.binary_cross_entropy_with_logits(t, torch.full_like(t, label), reduction=reduction)
+    terms = {
+        "hinge": lambda: F.relu(1 + t if label == 0 else 1 - t),
+        "least-squares": lambda: 0.5 * (t - label) ** 2,
+        "wasserstein": lambda: t if label == 0 else -t,
+    }[loss]()
+    return terms if reduction == "none" else getattr(terms, reduction)()
+
+
 @dtypes
 @reductions
-@pytest.mark.parametrize("label", [1.0, 0.3, 0.0])
-def test_labelled_loss(backend: Backend, dtype: torch.dtype, reduction: str, label: float) -> None:
+@pytest.mark.parametrize(
+    ("loss", "label"),
+    [("bce", 1.0), ("bce", 0.3), ("bce", 0.0), ("hinge", 0.0), ("least-squares", -1.5), ("wasserstein", 1.0)],
+)
+def test_labelled_loss(backend: Backend, dtype: torch.dtype, reduction: str, loss: str, label: float) -> None:
     check(
-        lambda t: labelled_loss(t, label, reduction=reduction),
-        lambda t: F.binary_cross_entropy_with_logits(t, torch.full_like(t, label), reduction=reduction),
-        lambda t: labelled_loss_reference(t, label, reduction),
+        lambda t: labelled_loss(t, label, loss=loss, reduction=reduction),
+        lambda t: eager_labelled_loss(t, label, loss, reduction),
+        lambda t: labelled_loss_reference(t, label, reduction, loss),
         [logits((1025,), dtype, backend.device)],
     )

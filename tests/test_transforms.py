@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from backends import Backend
 from conftest import Python
 from oracle import eager_generator_loss
@@ -17,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fastgan
 from fastgan.ops import (
     bias_leaky_relu_reference,
+    labelled_loss,
     linear_leaky_relu_reference,
     mlp_reference,
     reconstruction_loss_reference,
@@ -39,6 +41,10 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
     "generator_loss": (
         lambda f, _: fastgan.generator_loss(f, reduction="none"),
         lambda f, _: eager_generator_loss(f, reduction="none"),
+    ),
+    "labelled_loss": (
+        lambda t, _: labelled_loss(t, 0.3),
+        lambda t, _: F.binary_cross_entropy_with_logits(t, torch.full_like(t, 0.3)),
     ),
     "hinge": (
         lambda r, f: fastgan.discriminator_loss(r, f, loss="hinge"),

@@ -1,4 +1,4 @@
-"""torch-mimicry 0.1.16, ``torch_mimicry/modules/losses.py``: logits of generated samples come first."""
+"""torch-mimicry 0.1.16, ``torch_mimicry/modules/losses.py``: in most the generated samples come first."""
 
 from __future__ import annotations
 
@@ -21,12 +21,35 @@ def minimax_loss_dis(
     reduction: str = "mean",
 ) -> Tensor:
     """``minimax_loss_dis``."""
-    if fake_label_val == 0:
-        return discriminator_loss(output_real, output_fake, real_label=real_label_val, reduction=reduction)
-    on_fake = labelled_loss(output_fake, fake_label_val, reduction=reduction)
-    return labelled_loss(output_real, real_label_val, reduction=reduction) + on_fake
+    return discriminator_loss(
+        output_real,
+        output_fake,
+        real_label=real_label_val,
+        fake_label=fake_label_val,
+        reduction=reduction,
+    )
 
 
 def ns_loss_gen(output_fake: Tensor) -> Tensor:
     """``ns_loss_gen`` without its epsilon: there -log(sigmoid(f) + 1e-8), whose gradient fades at f = -18."""
     return generator_loss(output_fake)
+
+
+def hinge_loss_dis(output_fake: Tensor, output_real: Tensor) -> Tensor:
+    """``hinge_loss_dis``."""
+    return discriminator_loss(output_real, output_fake, loss="hinge")
+
+
+def hinge_loss_gen(output_fake: Tensor) -> Tensor:
+    """``hinge_loss_gen``."""
+    return generator_loss(output_fake, loss="hinge")
+
+
+def wasserstein_loss_dis(output_real: Tensor, output_fake: Tensor) -> Tensor:
+    """``wasserstein_loss_dis``: here, and here alone, the real samples come first."""
+    return discriminator_loss(output_real, output_fake, loss="wasserstein")
+
+
+def wasserstein_loss_gen(output_fake: Tensor) -> Tensor:
+    """``wasserstein_loss_gen``."""
+    return generator_loss(output_fake, loss="wasserstein")

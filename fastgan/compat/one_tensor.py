@@ -9,10 +9,26 @@ from torch import Tensor
 from fastgan import ops
 
 
-def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, **options: Any) -> Tensor:
-    """:func:`fastgan.discriminator_loss`; for "none" the sum of the pair, which must fit each other."""
-    loss = ops.discriminator_loss(real_logits, fake_logits, **options)
-    return loss if isinstance(loss, Tensor) else loss[0] + loss[1]
+def discriminator_loss(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    loss: str = "bce",
+    real_label: float = 1.0,
+    fake_label: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """:func:`fastgan.discriminator_loss`, in one pass wherever the labels are of its kind.
+
+    For "none" the sum of both sides' terms, which must fit each other.
+    """
+    if fake_label == 0.0 and 0.0 <= real_label <= 1.0:
+        terms = ops.discriminator_loss(
+            real_logits, fake_logits, loss=loss, real_label=real_label, reduction=reduction
+        )
+        return terms if isinstance(terms, Tensor) else terms[0] + terms[1]
+    on_fake = ops.labelled_loss(fake_logits, fake_label, loss=loss, reduction=reduction)
+    return ops.labelled_loss(real_logits, real_label, loss=loss, reduction=reduction) + on_fake
 
 
 def generator_loss(fake_logits: Tensor, **options: Any) -> Tensor:

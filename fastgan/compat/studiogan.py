@@ -23,3 +23,31 @@ def g_vanilla(d_logit_fake: Tensor, DDP: object = None) -> Tensor:  # noqa: N803
 
 d_logistic = d_vanilla  # there the mean of the sums, here the sum of the means: the same for equal shapes
 g_logistic = g_vanilla
+
+
+def d_hinge(d_logit_real: Tensor, d_logit_fake: Tensor, DDP: object = None) -> Tensor:  # noqa: N803
+    """``d_hinge``."""
+    return discriminator_loss(d_logit_real, d_logit_fake, loss="hinge")
+
+
+def g_hinge(d_logit_fake: Tensor, DDP: object = None) -> Tensor:  # noqa: N803
+    """``g_hinge``."""
+    return generator_loss(d_logit_fake, loss="hinge")
+
+
+def d_wasserstein(d_logit_real: Tensor, d_logit_fake: Tensor, DDP: object = None) -> Tensor:  # noqa: N803
+    """``d_wasserstein``."""
+    return discriminator_loss(d_logit_real, d_logit_fake, loss="wasserstein")
+
+
+g_wasserstein = g_hinge
+
+
+def d_ls(d_logit_real: Tensor, d_logit_fake: Tensor, DDP: object = None) -> Tensor:  # noqa: N803
+    """``d_ls``, with the half."""
+    return discriminator_loss(d_logit_real, d_logit_fake, loss="least-squares")
+
+
+def g_ls(d_logit_fake: Tensor, DDP: object = None) -> Tensor:  # noqa: N803
+    """``g_ls``, with the half."""
+    return generator_loss(d_logit_fake, loss="least-squares")

@@ -1,7 +1,7 @@
 """TF-GAN 2.1.0, ``tensorflow_gan/python/losses/losses_impl.py``, with every weight 1.
 
 Weights, scopes, collections and summaries are TensorFlow's and not here; the reduction is TF-GAN's default,
-which for weights of 1 is the mean.
+which for weights of 1 is the mean. The margins of the hinge are its default, 1.
 """
 
 from __future__ import annotations
@@ -38,3 +38,46 @@ def minimax_generator_loss(discriminator_gen_outputs: Tensor, label_smoothing: f
 def modified_generator_loss(discriminator_gen_outputs: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """``modified_generator_loss``: non-saturating, its label smoothed as the discriminator's."""
     return labelled_loss(discriminator_gen_outputs, 1 - label_smoothing / 2)
+
+
+def wasserstein_discriminator_loss(
+    discriminator_real_outputs: Tensor, discriminator_gen_outputs: Tensor
+) -> Tensor:
+    """``wasserstein_discriminator_loss``."""
+    return discriminator_loss(discriminator_real_outputs, discriminator_gen_outputs, loss="wasserstein")
+
+
+def wasserstein_generator_loss(discriminator_gen_outputs: Tensor) -> Tensor:
+    """``wasserstein_generator_loss``."""
+    return generator_loss(discriminator_gen_outputs, loss="wasserstein")
+
+
+def wasserstein_hinge_discriminator_loss(
+    discriminator_real_outputs: Tensor, discriminator_gen_outputs: Tensor
+) -> Tensor:
+    """``wasserstein_hinge_discriminator_loss``."""
+    return discriminator_loss(discriminator_real_outputs, discriminator_gen_outputs, loss="hinge")
+
+
+wasserstein_hinge_generator_loss = wasserstein_generator_loss
+
+
+def least_squares_discriminator_loss(
+    discriminator_real_outputs: Tensor,
+    discriminator_gen_outputs: Tensor,
+    real_label: float = 1.0,
+    fake_label: float = 0.0,
+) -> Tensor:
+    """``least_squares_discriminator_loss``, with the half."""
+    return discriminator_loss(
+        discriminator_real_outputs,
+        discriminator_gen_outputs,
+        loss="least-squares",
+        real_label=real_label,
+        fake_label=fake_label,
+    )
+
+
+def least_squares_generator_loss(discriminator_gen_outputs: Tensor, real_label: float = 1.0) -> Tensor:
+    """``least_squares_generator_loss``, with the half."""
+    return labelled_loss(discriminator_gen_outputs, real_label, loss="least-squares")

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastgan.ops.arguments import check_reduction, check_tensor
-from fastgan.ops.discriminator_loss import discriminator_loss_reference
+from fastgan.kernels.logit_losses import LOSSES
+from fastgan.ops.arguments import check_loss, check_reduction, check_tensor
 from fastgan.ops.logit_loss import dtype_of_loss, loss_terms, reduced_loss
 from fastgan.ops.routing import Route, route
 
 
-def labelled_loss(logits: Tensor, label: float, *, reduction: str = "mean") -> Tensor:
-    r"""Binary cross-entropy with logits against one label for all.
+def labelled_loss(logits: Tensor, label: float, *, loss: str = "bce", reduction: str = "mean") -> Tensor:
+    r"""A loss of logits t that all have one label y; by default binary cross-entropy.
 
     .. math:: L = \frac1N \sum_i y\,\mathrm{softplus}(-t_i) + (1 - y)\,\mathrm{softplus}(t_i)
 
     What ``F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))`` is, without the
-    tensor of labels.
+    tensor of labels. Of another loss it is what :func:`fastgan.discriminator_loss` has of real samples for
+    label 1, and of generated ones for label 0.
 
     Args:
         logits: any shape and strides, float64, float32, float16 or bfloat16.
-        label: y, in [0, 1].
+        label: y, in [0, 1]; any number for "least-squares"; 0 or 1 for "hinge" and "wasserstein".
+        loss: a name of the table there.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -28,24 +30,33 @@ def labelled_loss(logits: Tensor, label: float, *, reduction: str = "mean") -> T
 
     Raises:
         TypeError: ``logits`` is not a float tensor.
-        ValueError: ``label`` or ``reduction`` is not among the values above.
+        ValueError: ``label``, ``loss`` or ``reduction`` is not among the values above.
 
     >>> labelled_loss(torch.zeros(4, 1), 0.9)
     tensor(0.6931)
     """
     check_tensor(logits, "logits")
+    check_loss(loss)
     check_reduction(reduction)
-    if not 0.0 <= label <= 1.0:
-        raise ValueError(f"label must lie in [0, 1], but is {label}")
+    _check_label(label, loss)
     path = route(logits)
     if path is Route.REFERENCE:
-        return labelled_loss_reference(logits.to(dtype_of_loss(logits)), label, reduction)
+        return labelled_loss_reference(logits.to(dtype_of_loss(logits)), label, reduction, loss)
     if reduction == "none":
-        return loss_terms(path, logits, label, 1.0)
-    return reduced_loss(path, (logits,), (label,), 1.0, reduction == "mean", False)[0]
+        return loss_terms(path, logits, label, 1.0, loss)
+    return reduced_loss(path, (logits,), (label,), 1.0, reduction == "mean", False, loss)[0]
 
 
-def labelled_loss_reference(logits: Tensor, label: float, reduction: str = "mean") -> Tensor:
+def labelled_loss_reference(
+    logits: Tensor, label: float, reduction: str = "mean", loss: str = "bce"
+) -> Tensor:
     """What :func:`labelled_loss` computes, in plain PyTorch."""
-    terms, _ = discriminator_loss_reference(logits, logits, label, "none")
+    terms = LOSSES[loss].term(logits, label)
     return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()
+
+
+def _check_label(label: float, loss: str) -> None:
+    if loss == "bce" and not 0.0 <= label <= 1.0:
+        raise ValueError(f"label must lie in [0, 1], but is {label}")
+    if not LOSSES[loss].labels and label not in (0.0, 1.0):
+        raise ValueError(f"label must be 0 or 1 for the {loss} loss, but is {label}")
