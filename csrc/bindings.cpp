@@ -60,11 +60,12 @@ PYBIND11_MODULE(_C, module) {
   });
   module.def("loss_backward", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a,
                                  Address b, int64_t size_b, double label_b, Address grad_b, double sign, bool mean,
-                                 Address incoming, int incoming_dtype, int threads) {
+                                 Address incoming, int incoming_dtype, bool are_for_one, int threads) {
     const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
                         {loss_tensor(a, size_a, label_a, grad_a), loss_tensor(b, size_b, label_b, grad_b)},
                         2, sign, mean, threads};
-    run(call.elements(), [&] { loss_backward(call, pointer(incoming), static_cast<DType>(incoming_dtype)); });
+    run(call.elements(),
+        [&] { loss_backward(call, pointer(incoming), static_cast<DType>(incoming_dtype), are_for_one); });
   });
   module.def("loss_and_grad", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a,
                                  Address b, int64_t size_b, double label_b, Address grad_b, int count, double sign,

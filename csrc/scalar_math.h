@@ -124,11 +124,14 @@ FASTGAN_HD A sigmoid(A t, A e) {
 }
 
 // d/dt of the labelled softplus: sigmoid(t) - label, written (1 - label) sigmoid(t) - label sigmoid(-t)
-// so that neither end cancels.
+// so that neither end cancels. One product and one sum, which compilers can fuse in one way only: whichever
+// kernel computes it, forward or backward, the bits are the same.
 template <class A>
 FASTGAN_HD A loss_slope(A t, A e, A label) {
   const bool positive = t > A(0);
-  return ((A(1) - label) * (positive ? A(1) : e) - label * (positive ? e : A(1))) * reciprocal(A(1) + e);
+  const A of_e = positive ? -label : A(1) - label;
+  const A constant = positive ? A(1) - label : -label;
+  return (of_e * e + constant) * reciprocal(A(1) + e);
 }
 
 // The slope of |d|; zero at zero, and for nan, as PyTorch has it.

@@ -23,6 +23,7 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(loss_terms),
     FASTGAN_EACH_DTYPE(loss_grad),
     FASTGAN_EACH_DTYPE(loss_sum_and_grad),
+    FASTGAN_EACH_DTYPE(loss_sum_and_grad_with_stats),
     FASTGAN_EACH_DTYPE(reconstruction_sum),
     FASTGAN_EACH_DTYPE(reconstruction_terms),
     FASTGAN_EACH_DTYPE(reconstruction_grad),

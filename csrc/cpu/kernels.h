@@ -74,7 +74,8 @@ struct KernelTable {
   LossSums (*loss_sum_with_stats[4])(const LossChunk&);
   void (*loss_terms[4])(const LossChunk&);
   void (*loss_grad[4])(const LossChunk&);
-  LossSums (*loss_sum_and_grad[4])(const LossChunk&);  // with statistics
+  LossSums (*loss_sum_and_grad[4])(const LossChunk&);
+  LossSums (*loss_sum_and_grad_with_stats[4])(const LossChunk&);
 
   double (*reconstruction_sum[4])(const ReconstructionChunk&);  // of |x - y|
   void (*reconstruction_terms[4])(const ReconstructionChunk&, void* terms);

@@ -90,6 +90,11 @@ LossSums loss_sum_with_stats(const LossChunk& c) {
 
 template <class T>
 LossSums loss_sum_and_grad(const LossChunk& c) {
+  return with_loss(c.loss, [&](auto loss) { return sum_chunk<decltype(loss), T, false, true>(c); });
+}
+
+template <class T>
+LossSums loss_sum_and_grad_with_stats(const LossChunk& c) {
   return with_loss(c.loss, [&](auto loss) { return sum_chunk<decltype(loss), T, true, true>(c); });
 }
 

@@ -77,16 +77,17 @@ void loss_terms(const LossCall& call) {
   for_each_chunk(call, 1.0, [kernel](int64_t, const LossChunk& chunk) { kernel(chunk); });
 }
 
-void loss_backward(const LossCall& call, const void* incoming, DType incoming_dtype) {
+void loss_backward(const LossCall& call, const void* incoming, DType incoming_dtype, bool are_for_one) {
+  const double scalar = load_scale(incoming, incoming_dtype);
+  if (are_for_one && scalar == 1.0) return;
   const auto kernel = kernels().loss_grad[static_cast<int>(call.dtype)];
-  for_each_chunk(call, load_scale(incoming, incoming_dtype),
-                 [kernel](int64_t, const LossChunk& chunk) { kernel(chunk); });
+  for_each_chunk(call, scalar, [kernel](int64_t, const LossChunk& chunk) { kernel(chunk); });
 }
 
 void loss_forward_backward(const LossCall& call, const void* incoming, DType incoming_dtype, void* loss,
                            DType loss_dtype, float* stats) {
-  reduce(call, load_scale(incoming, incoming_dtype), kernels().loss_sum_and_grad[static_cast<int>(call.dtype)], loss,
-         loss_dtype, stats);
+  const auto& table = stats == nullptr ? kernels().loss_sum_and_grad : kernels().loss_sum_and_grad_with_stats;
+  reduce(call, load_scale(incoming, incoming_dtype), table[static_cast<int>(call.dtype)], loss, loss_dtype, stats);
 }
 
 }  // namespace fastgan

@@ -30,8 +30,9 @@ struct LossCall {
 // the share of saturated logits.
 void loss_forward(const LossCall& call, void* loss, DType loss_dtype, float* stats);
 void loss_terms(const LossCall& call);
-// Gradients for a scalar `incoming` of incoming_dtype (null: 1) times each tensor's own incoming terms.
-void loss_backward(const LossCall& call, const void* incoming, DType incoming_dtype);
+// Gradients for a scalar `incoming` of incoming_dtype (null: 1) times each tensor's own incoming terms. Nothing is to
+// be done where the outputs hold the gradients for an incoming 1 already, and 1 it is.
+void loss_backward(const LossCall& call, const void* incoming, DType incoming_dtype, bool are_for_one = false);
 void loss_forward_backward(const LossCall& call, const void* incoming, DType incoming_dtype, void* loss,
                            DType loss_dtype, float* stats);
 

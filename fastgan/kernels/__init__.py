@@ -64,6 +64,34 @@ class Backend(Protocol):
     ) -> tuple[Tensor, ...]:
         """The gradient of each tensor of logits; ``grad`` is a scalar."""
 
+    def loss_keeping_grads(
+        self,
+        logits: Logits,
+        labels: Labels,
+        sign: float,
+        mean: bool,
+        loss_dtype: torch.dtype,
+        with_stats: bool,
+        kind: str = "bce",
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]] | None:
+        """Loss and statistics, and in the same pass the gradients that an incoming 1 would have.
+
+        None from a backend that would have to multiply them by the incoming gradient in a further pass: on a
+        host that number can be looked at.
+        """
+
+    def loss_backward_from(
+        self,
+        kept: tuple[Tensor, ...],
+        grad: Tensor,
+        logits: Logits,
+        labels: Labels,
+        sign: float,
+        mean: bool,
+        kind: str = "bce",
+    ) -> tuple[Tensor, ...] | None:
+        """``loss_backward`` into the gradients that were kept, which are right already if ``grad`` is 1."""
+
     def loss_and_grad(
         self,
         logits: Logits,

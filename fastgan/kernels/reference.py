@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.kernels.logit_losses import LOSSES
-from fastgan.kernels.one_by_one import mlp as mlp
-from fastgan.kernels.one_by_one import mlp_backward as mlp_backward
+from fastgan.kernels.optional import loss_backward_from as loss_backward_from
+from fastgan.kernels.optional import loss_keeping_grads as loss_keeping_grads
+from fastgan.kernels.optional import mlp as mlp
+from fastgan.kernels.optional import mlp_backward as mlp_backward
 
 
 def why_not(device: torch.device) -> str | None:

@@ -96,7 +96,8 @@ class LogitLoss(torch.autograd.Function):
         ctx.set_materialize_grads(False)  # zeros for the statistics would cost an allocation
         ctx.save_for_backward(*logits)
         ctx.call = backend, labels, sign, mean, kind
-        loss, stats = backend.loss(logits, labels, sign, mean, loss_dtype, with_stats, kind)
+        call = logits, labels, sign, mean, loss_dtype, with_stats, kind
+        loss, stats, ctx.kept = backend.loss_keeping_grads(*call) or (*backend.loss(*call), None)
         if stats is None:
             return loss
         ctx.mark_non_differentiable(stats)
@@ -108,7 +109,13 @@ class LogitLoss(torch.autograd.Function):
         if grad is None:
             return (None,) * (7 + len(logits))
         backend, *call = ctx.call
-        grads = serving(backend, grad).loss_backward(grad, logits, *call)
+        now = serving(backend, grad)
+        kept, ctx.kept = ctx.kept, None  # given away; a second backward pass has gradients of its own
+        if kept is not None and now is backend:
+            grads = now.loss_backward_from(kept, grad, logits, *call)
+        else:
+            grads = now.loss_backward(grad, logits, *call)
+        assert grads is not None
         return (None, None, None, None, None, None, None, *grads)
 
 

@@ -19,7 +19,7 @@ from fastgan.kernels.cuda.reconstruction import (
     reconstruction_loss_backward,
     reconstruction_terms,
 )
-from fastgan.kernels.one_by_one import mlp, mlp_backward
+from fastgan.kernels.optional import loss_backward_from, loss_keeping_grads, mlp, mlp_backward
 
 __all__ = [
     "bias_leaky_relu",
@@ -35,6 +35,8 @@ __all__ = [
     "loss",
     "loss_and_grad",
     "loss_backward",
+    "loss_backward_from",
+    "loss_keeping_grads",
     "loss_terms",
     "loss_terms_backward",
     "mlp",

@@ -15,6 +15,8 @@ from fastgan.kernels.extension.losses import (
     loss,
     loss_and_grad,
     loss_backward,
+    loss_backward_from,
+    loss_keeping_grads,
     loss_terms,
     loss_terms_backward,
 )
@@ -43,6 +45,8 @@ __all__ = [
     "loss",
     "loss_and_grad",
     "loss_backward",
+    "loss_backward_from",
+    "loss_keeping_grads",
     "loss_terms",
     "loss_terms_backward",
     "mlp",

@@ -55,13 +55,37 @@ def loss_backward(
     mean: bool,
     kind: str = "bce",
 ) -> tuple[Tensor, ...]:
+    grads = tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in logits)
+    return _backward(grads, False, grad, logits, labels, sign, mean, kind)
+
+
+def loss_backward_from(
+    kept: tuple[Tensor, ...],
+    grad: Tensor,
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str = "bce",
+) -> tuple[Tensor, ...]:
+    return _backward(kept, True, grad, logits, labels, sign, mean, kind)
+
+
+def _backward(
+    grads: tuple[Tensor, ...],
+    are_for_one: bool,
+    grad: Tensor,
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str,
+) -> tuple[Tensor, ...]:
     grad, first = grad.contiguous(), logits[0].contiguous()
     dtype = first.dtype
-    grads: tuple[Tensor, ...] = (torch.empty_like(first),)
     other: tuple[float, ...] = _NO_TENSOR_GRAD
     if len(logits) == 2:
         second = logits[1].contiguous()
-        grads = (grads[0], torch.empty_like(second))
         other = (address(second, dtype), second.numel(), labels[1], grads[1].data_ptr())
     _C.loss_backward(
         NUMBERS[kind],
@@ -74,9 +98,24 @@ def loss_backward(
         sign,
         mean,
         *scalar(grad),
+        are_for_one,
         torch.get_num_threads(),
     )
     return grads
+
+
+def loss_keeping_grads(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+    kind: str = "bce",
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+    stats = torch.empty(len(logits) + 1, dtype=torch.float32, device=CPU) if with_stats else None
+    value, grads = _loss_and_grad(logits, labels, sign, mean, None, loss_dtype, stats, kind)
+    return value, stats, grads
 
 
 def loss_and_grad(
@@ -88,12 +127,26 @@ def loss_and_grad(
     loss_dtype: torch.dtype,
     kind: str = "bce",
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    stats = torch.empty(len(logits) + 1, dtype=torch.float32, device=CPU)
+    value, grads = _loss_and_grad(logits, labels, sign, mean, scale, loss_dtype, stats, kind)
+    return value, grads, stats
+
+
+def _loss_and_grad(
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    scale: Tensor | None,
+    loss_dtype: torch.dtype,
+    stats: Tensor | None,
+    kind: str,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     count = len(logits)
     dense = [t.contiguous() for t in logits]
     grads = tuple(map(torch.empty_like, dense))
     dtype = dense[0].dtype
     value = torch.empty((), dtype=loss_dtype, device=CPU)
-    stats = torch.empty(count + 1, dtype=torch.float32, device=CPU)
     scale = None if scale is None else scale.contiguous()
 
     def part(i: int) -> tuple[float, ...]:
@@ -110,10 +163,10 @@ def loss_and_grad(
         *(_SCALE_ONE if scale is None else scalar(scale)),
         value.data_ptr(),
         DTYPES[loss_dtype],
-        stats.data_ptr(),
+        0 if stats is None else stats.data_ptr(),
         torch.get_num_threads(),
     )
-    return value, grads, stats
+    return value, grads
 
 
 def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
