@@ -75,6 +75,7 @@ def train(
     latent: Annotated[str | None, typer.Option(help="normal or uniform.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of both players.")] = None,
+    discriminator_learning_rate: Annotated[float | None, typer.Option(help="Of D, where it differs.")] = None,
     objective: Annotated[
         str | None,
         typer.Option(
@@ -121,6 +122,7 @@ def train(
         "latent": latent,
         "optimizer": optimizer,
         "learning_rate": learning_rate,
+        "discriminator_learning_rate": discriminator_learning_rate,
         "objective": objective,
         "real_label": real_label,
         "generator_loss": generator_loss,

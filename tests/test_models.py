@@ -103,7 +103,7 @@ def test_momentum_rises_and_the_learning_rate_halves() -> None:
         steps=400, learning_rate=1.0, learning_rate_decay=0.0, learning_rate_half_life=100, momentum_steps=200
     )
     assert [config.momentum_at(step) for step in (0, 100, 200, 399)] == pytest.approx([0.5, 0.6, 0.7, 0.7])
-    assert [config.learning_rate_at(step) for step in (0, 100, 200)] == pytest.approx([1, 0.5, 0.25])
+    assert [config.learning_rates_at(step)[0] for step in (0, 100, 200)] == pytest.approx([1, 0.5, 0.25])
 
 
 @pytest.mark.parametrize("latent", ["normal", "uniform"])

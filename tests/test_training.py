@@ -385,6 +385,7 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
         ("latent_dim", 0),
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
+        ("discriminator_learning_rate", 0.0),
         ("learning_rate_decay", 1.5),
         ("betas", (0.5, 1.0)),
         ("instance_noise", -0.1),
@@ -415,9 +416,31 @@ def test_bad_setting_is_named(field: str, value: Any) -> None:
 
 def test_learning_rate_falls_over_the_last_share_of_the_run() -> None:
     config = TrainConfig(steps=100, learning_rate=1.0, learning_rate_decay=0.5)
-    rates = [config.learning_rate_at(step) for step in (0, 50, 75, 99)]
+    rates = [config.learning_rates_at(step)[0] for step in (0, 50, 75, 99)]
     assert rates == pytest.approx([1, 1, 0.5, 0.02])
-    assert replace(config, learning_rate_decay=0.0).learning_rate_at(99) == 1
+    assert replace(config, learning_rate_decay=0.0).learning_rates_at(99) == (1, 1)
+
+
+def test_discriminator_has_a_learning_rate_of_its_own() -> None:
+    moves = []
+    for rate in (None, 0.05):
+        config = replace(
+            CONFIG,
+            **{"optimizer": "sgd", "update": "simultaneous", "steps": 1, "learning_rate": 0.1},
+            discriminator_learning_rate=rate,
+        )
+        players = networks()
+        before = [[p.detach().clone() for p in player.parameters()] for player in players]
+        Trainer(*players, config).fit(data())
+        moves.append(
+            [
+                [p.detach() - q for p, q in zip(player.parameters(), old, strict=True)]
+                for player, old in zip(players, before, strict=True)
+            ]
+        )
+    (g, d), (g_again, d_slower) = moves
+    torch.testing.assert_close(g_again, g, rtol=0, atol=0)
+    torch.testing.assert_close(d_slower, [move / 2 for move in d])
 
 
 def test_instance_noise_falls_to_zero_over_the_first_half() -> None:

@@ -56,6 +56,8 @@ class TrainConfig:
             variance 1.
         optimizer: of both players: ``"adam"``, or ``"sgd"`` with momentum.
         learning_rate: of both players, before its decay.
+        discriminator_learning_rate: of D where it differs (two time-scales: Heusel et al., 2017); it
+            decays alike. None for the same.
         learning_rate_decay: share of the run, at its end, over which the learning rate falls
             linearly to zero; 0 keeps it constant, 1 lets it fall from the first step.
         learning_rate_half_life: steps in which the learning rate halves, from the first step on,
@@ -123,6 +125,7 @@ class TrainConfig:
     latent: Latent = "normal"
     optimizer: Optimizer = "adam"
     learning_rate: float = 1e-3
+    discriminator_learning_rate: float | None = None
     learning_rate_decay: float = 1.0
     learning_rate_half_life: int | None = None
     betas: tuple[float, float] = (0.5, 0.999)
@@ -175,7 +178,9 @@ class TrainConfig:
             if getattr(self, name) is not None:
                 self._check_whole(name, 1, _MOST)
         self._check_whole("seed", 0, 2**63 - 1)
-        self._check_real("learning_rate", lambda rate: 0 < rate < math.inf, "above 0 and finite")
+        self._check_real("learning_rate", _is_above_zero, "above 0 and finite")
+        if self.discriminator_learning_rate is not None:
+            self._check_real("discriminator_learning_rate", _is_above_zero, "above 0 and finite")
         self._check_real("learning_rate_decay", lambda share: 0 <= share <= 1, "from 0 to 1")
         self._check_real("ema_decay", lambda decay: 0 <= decay < 1, "from 0 to below 1")
         self._check_real("instance_noise", lambda sigma: 0 <= sigma < math.inf, "at least 0 and finite")
@@ -187,7 +192,7 @@ class TrainConfig:
         self._check_real("diversity_ratio", lambda ratio: 0 < ratio <= 1, "above 0, up to 1")
         self._check_real("balance_rate", lambda rate: 0 <= rate < math.inf, "at least 0 and finite")
         if self.gradient_clip is not None:
-            self._check_real("gradient_clip", lambda norm: 0 < norm < math.inf, "above 0 and finite")
+            self._check_real("gradient_clip", _is_above_zero, "above 0 and finite")
         for name, choices in (
             ("objective", ObjectiveName),
             ("generator_loss", GeneratorLoss),
@@ -206,14 +211,14 @@ class TrainConfig:
         self._check("device", isinstance(self.device, str), "a name such as cpu or cuda")
         self._check_device()
 
-    def learning_rate_at(self, step: int) -> float:
-        """Learning rate of the given step, counted from 0."""
-        rate = self.learning_rate
+    def learning_rates_at(self, step: int) -> tuple[float, float]:
+        """G's and D's learning rate of the given step, counted from 0."""
+        rate = 1.0
         if self.learning_rate_half_life is not None:
             rate *= 0.5 ** (step / self.learning_rate_half_life)
         if self.learning_rate_decay > 0:
             rate *= min(1.0, (self.steps - step) / (self.learning_rate_decay * self.steps))
-        return rate
+        return rate * self.learning_rate, rate * (self.discriminator_learning_rate or self.learning_rate)
 
     def momentum_at(self, step: int) -> float:
         """SGD's momentum of the given step, counted from 0."""
@@ -264,6 +269,10 @@ def is_whole(value: object) -> bool:
 def is_real(value: object) -> bool:
     """Whether it is an int or a float; True and False are not."""
     return is_whole(value) or isinstance(value, float)
+
+
+def _is_above_zero(value: float) -> bool:
+    return 0 < value < math.inf
 
 
 def _are_decays(value: object) -> bool:

@@ -105,6 +105,7 @@ PUBLISHED: dict[str, Recipe] = {
             latent="uniform",
             optimizer="sgd",
             learning_rate=0.1,
+            discriminator_learning_rate=0.05,  # their D minimizes half the sum of its losses
             learning_rate_decay=0.0,
             learning_rate_half_life=173_287,  # a factor of 1.000004 a step
             momentum=(0.5, 0.7),

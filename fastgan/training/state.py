@@ -38,9 +38,9 @@ class TrainingState:
         objective: what the two minimize.
         average: the generator with the exponential moving average of its weights.
         rng: draws batches and latent vectors, on the device; alike in all processes.
-        settings: float32 ``[4]`` on the device: learning rate, standard deviation of the instance
-            noise, weight in the average and momentum, of the step that runs. A captured step would
-            freeze numbers of the host.
+        settings: float32 ``[5]`` on the device: learning rates of G and D, standard deviation of the
+            instance noise, weight in the average and momentum, of the step that runs. A captured step
+            would freeze numbers of the host.
         step: how many steps are done.
 
     Raises:
@@ -68,20 +68,20 @@ class TrainingState:
         self._means: list[Tensor] = list(self.average.parameters())
         self._live: list[Tensor] = list(self.generator.parameters())
         self._copied = list(zip(self.average.buffers(), self.generator.buffers(), strict=True))
-        self.settings = torch.zeros(4, device=self.device)
-        self._learning_rate, self._noise, self._average_weight, self._momentum = self.settings.unbind()
-        self.generator_optimizer = self._optimizer("generator", generator)
-        self.discriminator_optimizer = self._optimizer("discriminator", discriminator)
+        self.settings = torch.zeros(5, device=self.device)
+        rate_g, rate_d, self._noise, self._average_weight, self._momentum = self.settings.unbind()
+        self.generator_optimizer = self._optimizer("generator", generator, rate_g)
+        self.discriminator_optimizer = self._optimizer("discriminator", discriminator, rate_d)
         self.rng = torch.Generator(self.device).manual_seed(config.seed)
         self.step = 0
 
-    def _optimizer(self, name: str, player: nn.Module) -> Adam | SGD:
+    def _optimizer(self, name: str, player: nn.Module, learning_rate: Tensor) -> Adam | SGD:
         parameters = list(player.parameters())
         if not any(p.requires_grad for p in parameters):
             raise ValueError(f"{name} has no parameter that requires a gradient, expected at least one")
         if self.config.optimizer == "sgd":
-            return SGD(parameters, self._learning_rate, self._momentum)
-        return Adam(parameters, self._learning_rate, self.config.betas)
+            return SGD(parameters, learning_rate, self._momentum)
+        return Adam(parameters, learning_rate, self.config.betas)
 
     def latent(self, count: int, rng: torch.Generator | None = None) -> Tensor:
         """Draw ``[count, latent_dim]``, by training's stream or another."""

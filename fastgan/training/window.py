@@ -41,7 +41,7 @@ class Window:
         steps = range(self._opened, self._opened + len(self._settings))
         table = [
             (
-                config.learning_rate_at(step),
+                *config.learning_rates_at(step),
                 config.noise_at(step),
                 config.average_weight_at(step),
                 config.momentum_at(step),
