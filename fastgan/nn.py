@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +42,11 @@ class LinearLeakyReLU(nn.Linear):
 
 
 class _ConvLeakyReLU(_ConvNd):
-    """A convolution without its bias, then :func:`fastgan.bias_leaky_relu` over the channels."""
+    """A convolution without its bias, then :func:`fastgan.bias_leaky_relu` over the channels.
+
+    On a CPU PyTorch's convolutions add the bias as they write, and find its gradient as they read: there
+    the activation alone is left, and is PyTorch's in place.
+    """
 
     def __init__(self, *args: Any, negative_slope: float = 0.2, **kwargs: Any) -> None:
         check_negative_slope(negative_slope)
@@ -50,11 +54,13 @@ class _ConvLeakyReLU(_ConvNd):
         self.negative_slope = negative_slope
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._activate(self._conv_forward(input, self.weight, None))
+        return self._activated(input, lambda bias: self._conv_forward(input, self.weight, bias))
 
-    def _activate(self, product: Tensor) -> Tensor:
+    def _activated(self, input: Tensor, convolve: Callable[[Tensor | None], Tensor]) -> Tensor:
+        if input.device.type == "cpu":
+            return F.leaky_relu_(convolve(self.bias), self.negative_slope)
         channels = -1 - len(self.kernel_size)  # without a batch too
-        return ops.bias_leaky_relu(product, self.bias, self.negative_slope, dim=channels)
+        return ops.bias_leaky_relu(convolve(None), self.bias, self.negative_slope, dim=channels)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
@@ -82,7 +88,9 @@ class _ConvTransposeLeakyReLU(_ConvLeakyReLU, _ConvTransposeNd):
         dilation: Any = self.dilation
         output_padding = self._output_padding(input, output_size, *sizes, n, dilation)
         geometry: Any = self.stride, self.padding, output_padding, self.groups, dilation
-        return self._activate(_CONV_TRANSPOSE[n](input, self.weight, None, *geometry))
+        return self._activated(
+            input, lambda bias: _CONV_TRANSPOSE[n](input, self.weight, bias, *geometry)
+        )
 
 
 class ConvTranspose1dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose1d):
