@@ -17,7 +17,7 @@ from backends import BACKENDS, INSTRUCTION_SETS, VARIANTS, Backend
 import fastgan
 
 sys.path.append(str(Path(__file__).parents[1]))  # for benchmarks; last, as another fastgan may be under test
-# Where test_sanitizers.py has the package that its run must test, and no other.
+# Where test_cpp_sanitizers.py has the package that its run must test, and no other.
 assert Path(fastgan.__file__).is_relative_to(os.environ.get("FASTGAN_TESTED", "/"))
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
