@@ -178,6 +178,7 @@ def write_cuda(file: TextIO, compiler: list[str], nvcc: Path, target: Path) -> N
     home = cuda_home(nvcc)
     ninja = start(file, compiler)
     options = ["-std=c++17", "-O3", "-ccbin", compiler[0], "-Xcompiler=-fPIC,-fvisibility=hidden"]
+    options.append("--threads=4")  # architectures side by side, or the longest file compiles alone at the end
     command = shlex.join([str(nvcc), *options, *cuda_architectures()])
     ninja.rule("cuda", f"{command} -MD -MF $out.d -c $in -o $out", deps="gcc", depfile="$out.d")
     objects = ["bindings.o"]

@@ -88,9 +88,7 @@ class _ConvTransposeLeakyReLU(_ConvLeakyReLU, _ConvTransposeNd):
         dilation: Any = self.dilation
         output_padding = self._output_padding(input, output_size, *sizes, n, dilation)
         geometry: Any = self.stride, self.padding, output_padding, self.groups, dilation
-        return self._activated(
-            input, lambda bias: _CONV_TRANSPOSE[n](input, self.weight, bias, *geometry)
-        )
+        return self._activated(input, lambda bias: _CONV_TRANSPOSE[n](input, self.weight, bias, *geometry))
 
 
 class ConvTranspose1dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose1d):
