@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-# Before numpy is imported: for the small products of Triton's interpreter a second thread is in the way.
+# Before numpy and torch are imported, and for all processes that tests start: on a machine that is busy with
+# other tests, threads wait for each other. In the small products of Triton's interpreter they do anyway.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from backends import BACKENDS, INSTRUCTION_SETS, VARIANTS, Backend
 
@@ -79,8 +81,7 @@ def variant(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 @pytest.fixture(autouse=True)
 def same_start() -> None:
-    """One seed; and one thread, as waking a second on a busy machine takes longer than most tests.
-    test_repeatability.py shows that more threads give the same bits."""
+    """One seed; and one thread: test_repeatability.py shows that more give the same bits."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
 
