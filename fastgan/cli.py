@@ -57,7 +57,7 @@ app = typer.Typer(
 )
 plot = typer.Typer(help="Draw what needs no run.", rich_markup_mode=None)
 app.add_typer(plot, name="plot")
-_console = Console()
+_console = Console(markup=False)  # else it swallows what stands in brackets, in paths and extras
 
 
 @app.command()

@@ -126,9 +126,12 @@ def test_sample_depends_on_the_seed_alone(
 
 
 def test_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    why_not = [("cpp", None), ("cuda", "pip install 'fastgan[nvcc]'")]
+    monkeypatch.setattr("fastgan.kernels.report", lambda: why_not)
     assert run(monkeypatch, "info") == 0
     printed = capsys.readouterr().out
-    assert "backend reference" in printed
+    assert "available" in printed
+    assert "fastgan[nvcc]" in printed
     assert "torch" in printed
 
 
