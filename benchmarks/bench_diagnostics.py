@@ -24,7 +24,7 @@ from fastgan.training import step
 from fastgan.training.alarms import Watch
 from fastgan.training.capture import EagerSteps
 from fastgan.training.diagnostics import Diagnostics
-from fastgan.training.objectives import logits
+from fastgan.training.objectives import gan
 from fastgan.training.recipes import RECIPES
 from fastgan.training.run import RunConfig
 from fastgan.training.source import Resident
@@ -86,7 +86,7 @@ def _bare(run: Run) -> Run:
     parts: list[tuple[Any, str, Any]] = [
         (Tensor, "retain_grad", lambda fake: None),
         (step, "_gradient", lambda fake: zero),
-        (logits, "_share", lambda grad: zero),
+        (gan, "gradient_share", lambda grad: zero),
     ]
     kept = [getattr(owner, name) for owner, name, _ in parts]
 
