@@ -32,7 +32,13 @@ RECIPES: dict[str, Recipe] = {
         generator=(64, 64, 64, 64),
         discriminator=(64, 64, 64, 64),
         config=TrainConfig(
-            steps=20_000, batch_size=256, latent_dim=2, learning_rate=1e-3, instance_noise=0.4, threads=1
+            steps=20_000,
+            batch_size=256,
+            latent_dim=2,
+            learning_rate=2e-3,
+            instance_noise=0.4,
+            pack=2,
+            threads=1,
         ),
     ),
     "grid": Recipe(
