@@ -42,7 +42,8 @@ class Run:
     frozen: int = 0
 
 
-_BARE = {"instance_noise": 0.0}
+_BARE = {"instance_noise": 0.0, "pack": 1}
+_BARE_RING = {**_BARE, "steps": 4_000, "learning_rate": 1e-3}
 RUNS = {
     # healthy
     "ring": Run("ring"),
@@ -51,12 +52,12 @@ RUNS = {
     "digits": Run("digits"),
     "mnist": Run("mnist"),
     # made to fail
-    "ring, learning rate 0.01": Run("ring", {**_BARE, "steps": 4_000, "learning_rate": 1e-2}),
-    "ring, D of two units": Run("ring", {**_BARE, "steps": 4_000}, discriminator=(2,)),
+    "ring, learning rate 0.01": Run("ring", {**_BARE_RING, "learning_rate": 1e-2}),
+    "ring, D of two units": Run("ring", _BARE_RING, discriminator=(2,)),
     "ring, saturating, 5 turns of D": Run(
-        "ring", {**_BARE, "steps": 4_000, "generator_loss": "saturating", "discriminator_steps": 5}
+        "ring", {**_BARE_RING, "generator_loss": "saturating", "discriminator_steps": 5}
     ),
-    "ring, G frozen": Run("ring", {**_BARE, "steps": 4_000}, frozen=4_000),
+    "ring, G frozen": Run("ring", _BARE_RING, frozen=4_000),
     "digits, β₁ 0.9, learning rate 0.005": Run(
         "digits", {**_BARE, "steps": 3_000, "learning_rate": 5e-3, "betas": (0.9, 0.999)}
     ),

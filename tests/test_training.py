@@ -27,7 +27,7 @@ from fastgan.training.recipes import RECIPES, recipe_for
 from fastgan.training.run import RunConfig
 from fastgan.training.sampling import sample
 from fastgan.training.source import Resident
-from fastgan.training.state import TrainingState
+from fastgan.training.state import TrainingState, packed
 from fastgan.training.window import Window
 
 CONFIG = TrainConfig(
@@ -467,4 +467,5 @@ def test_recipe_builds_networks_that_fit(name: str) -> None:
     config = RunConfig.of(name, Dataset(name, torch.zeros(1, *shape)), recipe)
     fake = sample(config.build_generator(), 4, recipe.config.latent_dim, seed=0)
     assert fake.shape == (4, *shape)
-    assert config.build_discriminator()(fake).shape == (4, 1)
+    pack = recipe.config.pack
+    assert config.build_discriminator()(packed(fake, pack)).shape == (4 // pack, 1)
