@@ -177,8 +177,9 @@ def write_cpu(file: TextIO, compiler: list[str], folder: Path, target: Path) -> 
 def write_cuda(file: TextIO, compiler: list[str], nvcc: Path, target: Path) -> None:
     home = cuda_home(nvcc)
     ninja = start(file, compiler)
-    options = ["-std=c++17", "-O3", "-ccbin", compiler[0], "-Xcompiler=-fPIC,-fvisibility=hidden"]
-    options.append("--threads=4")  # architectures side by side, or the longest file compiles alone at the end
+    # architectures side by side, or the longest file compiles alone at the end
+    threads = f"--threads={os.environ.get('MAX_JOBS') or 4}"
+    options = ["-std=c++17", "-O3", "-ccbin", compiler[0], "-Xcompiler=-fPIC,-fvisibility=hidden", threads]
     command = shlex.join([str(nvcc), *options, *cuda_architectures()])
     ninja.rule("cuda", f"{command} -MD -MF $out.d -c $in -o $out", deps="gcc", depfile="$out.d")
     objects = ["bindings.o"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -41,12 +41,14 @@ class LinearLeakyReLU(nn.Linear):
         return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
 
 
-class _ConvLeakyReLU(_ConvNd):
-    """A convolution without its bias, then :func:`fastgan.bias_leaky_relu` over the channels.
+def _adds_bias(input: Tensor) -> bool:
+    """Whether a convolution is to have its bias: PyTorch's adds it as it writes, on a CPU, and finds its
+    gradient as it reads. That leaves the activation, which in place is nothing to fuse."""
+    return input.is_cpu
 
-    On a CPU PyTorch's convolutions add the bias as they write, and find its gradient as they read: there
-    the activation alone is left, and is PyTorch's in place.
-    """
+
+class _ConvLeakyReLU(_ConvNd):
+    """A convolution, then :func:`fastgan.bias_leaky_relu` over its channels."""
 
     def __init__(self, *args: Any, negative_slope: float = 0.2, **kwargs: Any) -> None:
         check_negative_slope(negative_slope)
@@ -54,13 +56,14 @@ class _ConvLeakyReLU(_ConvNd):
         self.negative_slope = negative_slope
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._activated(input, lambda bias: self._conv_forward(input, self.weight, bias))
+        bias = self.bias if _adds_bias(input) else None
+        return self._activate(input, self._conv_forward(input, self.weight, bias))
 
-    def _activated(self, input: Tensor, convolve: Callable[[Tensor | None], Tensor]) -> Tensor:
-        if input.device.type == "cpu":
-            return F.leaky_relu_(convolve(self.bias), self.negative_slope)
+    def _activate(self, input: Tensor, product: Tensor) -> Tensor:
+        if _adds_bias(input):
+            return F.leaky_relu_(product, self.negative_slope)
         channels = -1 - len(self.kernel_size)  # without a batch too
-        return ops.bias_leaky_relu(convolve(None), self.bias, self.negative_slope, dim=channels)
+        return ops.bias_leaky_relu(product, self.bias, self.negative_slope, dim=channels)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
@@ -88,7 +91,8 @@ class _ConvTransposeLeakyReLU(_ConvLeakyReLU, _ConvTransposeNd):
         dilation: Any = self.dilation
         output_padding = self._output_padding(input, output_size, *sizes, n, dilation)
         geometry: Any = self.stride, self.padding, output_padding, self.groups, dilation
-        return self._activated(input, lambda bias: _CONV_TRANSPOSE[n](input, self.weight, bias, *geometry))
+        bias = self.bias if _adds_bias(input) else None
+        return self._activate(input, _CONV_TRANSPOSE[n](input, self.weight, bias, *geometry))
 
 
 class ConvTranspose1dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose1d):

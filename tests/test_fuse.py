@@ -193,6 +193,13 @@ def anatomy(model: nn.Module) -> list[object]:
     ]
 
 
+@pytest.fixture(params=[True, False], ids=["bias in the convolution", "bias with the activation"])
+def adds_bias(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fused convolutions do on a CPU; and what they do on a GPU, done on the CPU."""
+    monkeypatch.setattr("fastgan.nn._adds_bias", lambda input: request.param)
+
+
+@pytest.mark.usefixtures("adds_bias")
 @pytest.mark.parametrize(("build", "fused", "shape"), MODELS)
 def test_same_model(build: Build, fused: int, shape: tuple[int, ...]) -> None:
     plain, model = twice(build)
@@ -214,6 +221,7 @@ def test_same_model(build: Build, fused: int, shape: tuple[int, ...]) -> None:
     assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
 
 
+@pytest.mark.usefixtures("adds_bias")
 @pytest.mark.parametrize("build", [dcgan, Residual])
 def test_channels_last_is_kept(build: Build) -> None:
     plain, model = (each.to(memory_format=torch.channels_last) for each in twice(build))
@@ -224,6 +232,7 @@ def test_channels_last_is_kept(build: Build) -> None:
     assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
 
 
+@pytest.mark.usefixtures("adds_bias")
 def test_without_a_batch() -> None:
     plain, model = twice(lambda: nn.Sequential(nn.Conv2d(4, 3, 3), nn.LeakyReLU()))
     input = torch.randn(4, 8, 8, dtype=torch.float64)

@@ -255,15 +255,13 @@ class MLPGrad(torch.autograd.Function):
             if a is not None and i + 1 < depth:
                 a, _ = backend.bias_leaky_relu_backward(a, below[i + 1], ctx.negative_slope, 1, False)
 
-        needs_bias = ctx.needs_input_grad[6 + depth :]  # behind settings, grad, x and W_1 ... W_L
         d_bias: list[Tensor | None] = [None] * depth
         for i in reversed(range(1, depth)):
             dh = d_below[i]
             if dh is None:
                 continue
-            needs_bias = ctx.needs_input_grad[
-                5 + depth + i
-            ]  # of b_i, behind settings, grad, x and W_1 ... W_L
+            # of b_i, behind settings, grad, x and W_1 ... W_L
+            needs_bias = ctx.needs_input_grad[5 + depth + i]
             t, d_bias[i - 1] = backend.bias_leaky_relu_backward(
                 dh, below[i], ctx.negative_slope, 1, needs_bias
             )

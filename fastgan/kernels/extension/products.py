@@ -1,6 +1,7 @@
 """Which matrix product serves a float CPU layer: the table, and the figures behind it.
 
-Measured on two Zen 5 cores, torch 2.13, by ``benchmarks/bench_layers.py``; sizes are multiply-adds N * K * M.
+Measured on two Zen 5 cores, torch 2.13, as by ``benchmarks/bench_choices.py``; sizes are multiply-adds
+N * K * M.
 
 - BLAS is ``torch.mm``. MKL keeps to AVX2 on AMD machines: 200 GFLOP/s, and 3 to 8 us a call.
 - ONEDNN reaches 400 by AVX-512, takes transposed views without a copy and applies bias and leaky ReLU on

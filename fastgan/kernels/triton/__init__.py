@@ -15,7 +15,8 @@ from fastgan.kernels.triton.layers import (
     linear_leaky_relu_backward,
     wgrad,
 )
-from fastgan.kernels.triton.losses import loss, loss_and_grad, loss_backward, loss_terms, loss_terms_backward
+from fastgan.kernels.triton.loss_terms import loss_backward, loss_terms, loss_terms_backward
+from fastgan.kernels.triton.losses import loss, loss_and_grad
 from fastgan.kernels.triton.reconstruction import (
     reconstruction_loss,
     reconstruction_loss_and_grad,

@@ -1,4 +1,4 @@
-"""The losses of logits: value and statistics, gradients, or all in one pass.
+"""The losses of logits: value and statistics, and gradients in the same pass.
 
 A tensor of logits is split into ranges, whose number depends on its size alone, and each range into
 tiles of a few blocks. One program sums a range: every lane keeps the product of (1 + e) down its column of
@@ -192,82 +192,6 @@ def loss_kernel(
             )  # fmt: skip
 
 
-@triton.jit
-def _term_or_slope(t, label, scale, KIND: tl.constexpr, GRAD: tl.constexpr, EXACT: tl.constexpr):
-    e = exp_minus_abs(t, EXACT) if KIND <= LABEL_BETWEEN else t
-    if GRAD:
-        return scale * slope(t, e, label, KIND)
-    elif KIND <= LABEL_BETWEEN:
-        return scale * (term(t, label, KIND) + log1p_nonnegative(e))
-    else:
-        return scale * term(t, label, KIND)
-
-
-@triton.jit
-def _each(
-    x, result, incoming, start, n, label, scale, KIND: tl.constexpr, BLOCK: tl.constexpr,
-    STEPS: tl.constexpr, GRAD: tl.constexpr, TIMES: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
-):  # fmt: skip
-    """Terms or slopes of STEPS blocks of x, where TIMES each times its incoming gradient."""
-    lane = tl.arange(0, BLOCK)
-    for step in tl.static_range(STEPS):
-        base = start + step * BLOCK
-        if base + BLOCK <= n:  # without a mask loads stay 16 bytes wide
-            t = tl.load(x + base + lane).to(C)
-            value = _term_or_slope(t, label, scale, KIND, GRAD, EXACT)
-            if TIMES:
-                value *= tl.load(incoming + base + lane).to(C)
-            tl.store(result + base + lane, value.to(result.dtype.element_ty))
-        else:
-            inside = lane < n - base
-            t = tl.load(x + base + lane, mask=inside, other=0.0).to(C)
-            value = _term_or_slope(t, label, scale, KIND, GRAD, EXACT)
-            if TIMES:
-                value *= tl.load(incoming + base + lane, mask=inside, other=0.0).to(C)
-            tl.store(result + base + lane, value.to(result.dtype.element_ty), mask=inside)
-
-
-@Kernel
-def loss_backward_kernel(
-    first, second, grad_first, grad_second, grad,
-    n_first: tl.int64, n_second: tl.int64, blocks_first: tl.int64,
-    label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
-    KIND_FIRST: tl.constexpr, KIND_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
-    BLOCK: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """grad [] times the slopes of first and second [n]."""
-    C: tl.constexpr = tl.float64 if first.dtype.element_ty == tl.float64 else tl.float32
-    EXACT: tl.constexpr = first.dtype.element_ty.primitive_bitwidth > 16
-    program = tl.program_id(0).to(tl.int64)
-    sign = number(sign, C)
-    if program < blocks_first:
-        scale = slope_scale(grad, sign, n_first, True, MEAN, C)
-        _each(
-            first, grad_first, first, program * (BLOCK * STEPS), n_first, number(label_first, C), scale,
-            KIND_FIRST, BLOCK, STEPS, True, False, C, EXACT,
-        )  # fmt: skip
-    elif TWO:
-        scale = slope_scale(grad, sign, n_second, True, MEAN, C)
-        _each(
-            second, grad_second, second, (program - blocks_first) * (BLOCK * STEPS), n_second,
-            number(label_second, C), scale, KIND_SECOND, BLOCK, STEPS, True, False, C, EXACT,
-        )  # fmt: skip
-
-
-@Kernel
-def loss_terms_kernel(
-    x, incoming, result, n: tl.int64, label: tl.float64, sign: tl.float64,
-    KIND: tl.constexpr, GRAD: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """The terms of x or, where GRAD, incoming times their slopes; all [n]."""
-    C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
-    _each(
-        x, result, incoming, tl.program_id(0).to(tl.int64) * (BLOCK * STEPS), n, number(label, C),
-        number(sign, C), KIND, BLOCK, STEPS, GRAD, GRAD, C, EXACT,
-    )  # fmt: skip
-
-
 def _forward(
     logits: tuple[Tensor, ...],
     labels: tuple[float, ...],
@@ -345,61 +269,3 @@ def loss_and_grad(
     value, stats = _forward(dense, labels, sign, mean, loss_dtype, True, outputs, scale, kind)
     assert stats is not None
     return value, grads, stats
-
-
-_POINTWISE_STEPS = 1 if INTERPRETING else 4
-
-
-def loss_backward(
-    grad: Tensor,
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    kind: str = "bce",
-) -> tuple[Tensor, ...]:
-    dense = tuple(t.contiguous() for t in logits)
-    grads = tuple(map(torch.empty_like, dense))
-    block, programs = _blocks(dense)
-    if sum(programs):
-        loss_backward_kernel.launch(
-            sum(programs),
-            (dense[0], dense[-1], grads[0], grads[-1], grad),
-            (dense[0].numel(), dense[-1].numel(), programs[0], labels[0], labels[-1], sign),
-            (
-                kind_of(kind, labels[0]),
-                kind_of(kind, labels[-1]),
-                len(dense) == 2,
-                mean,
-                block,
-                _POINTWISE_STEPS,
-            ),
-        )
-    return grads
-
-
-def _blocks(tensors: tuple[Tensor, ...]) -> tuple[int, list[int]]:
-    """Elements in a block, and programs for each tensor."""
-    block = threads() * 16 // tensors[0].element_size()
-    return block, [triton.cdiv(t.numel(), block * _POINTWISE_STEPS) for t in tensors]
-
-
-def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    return _terms(logits.contiguous(), None, label, sign, kind)
-
-
-def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    return _terms(logits.contiguous(), grad.contiguous(), label, sign, kind)
-
-
-def _terms(logits: Tensor, incoming: Tensor | None, label: float, sign: float, kind: str) -> Tensor:
-    result = torch.empty_like(logits)
-    block, (programs,) = _blocks((result,))
-    if programs:
-        loss_terms_kernel.launch(
-            programs,
-            (logits, incoming, result),
-            (result.numel(), label, sign),
-            (kind_of(kind, label), incoming is not None, block, _POINTWISE_STEPS),
-        )
-    return result
