@@ -38,9 +38,9 @@ def test_networks_of_a_family_fit_each_other(name: str, shape: tuple[int, ...]) 
 def test_maxout_is_the_largest_of_its_pieces() -> None:
     layer = Maxout(3, 4, pieces=5).double()
     input = torch.randn(6, 3, dtype=torch.float64)
-    weight, bias = layer.linear.weight.view(4, 5, 3), layer.linear.bias.view(4, 5)
+    weight, bias = layer.linear.weight.view(5, 4, 3), layer.linear.bias.view(5, 4)
     for unit in range(4):
-        pieces = input @ weight[unit].t() + bias[unit]
+        pieces = input @ weight[:, unit].t() + bias[:, unit]
         torch.testing.assert_close(layer(input)[:, unit], pieces.max(dim=1).values)
 
 

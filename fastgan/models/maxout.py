@@ -18,5 +18,6 @@ class Maxout(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         values: Tensor = self.linear(input)
-        largest: Tensor = values.unflatten(-1, (self.out_features, self.pieces)).amax(dim=-1)
+        # a piece's units lie side by side: a reduction over the last of five would not vectorize
+        largest: Tensor = values.unflatten(-1, (self.pieces, self.out_features)).amax(dim=-2)
         return largest
