@@ -13,8 +13,10 @@ import torch
 
 from experiments import began, default_recipes, goodfellow2014, mode_collapse
 from experiments.record import run_seeds, write_result
+from experiments.remedies import DATA, PROTOCOLS, REMEDIES, settings_of
 from fastgan.data import Dataset
 from fastgan.metrics import parzen_window
+from fastgan.training.recipes import Recipe
 
 
 def test_a_stopped_experiment_goes_on_with_the_seeds_that_are_left(tmp_path: Path) -> None:
@@ -49,22 +51,54 @@ def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     assert stored["modes"] == 8
 
 
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ("pacgan", "PacGAN's protocol with 4 of its 400,000 steps"),
+        ("fastgan", "networks and optimizer of `fastgan train`, 4 steps"),
+    ],
+)
 def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    protocol: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = replace(mode_collapse._RECIPE, generator=(16,), discriminator=(8,))
-    config = replace(small.config, batch_size=10)
-    monkeypatch.setattr(mode_collapse, "_RECIPE", replace(small, config=config))
-    monkeypatch.setattr(
-        sys, "argv", ["mode_collapse", "--steps", "4", "--seeds", "0", "--out", str(tmp_path)]
-    )
+    full = PROTOCOLS[protocol]
+
+    def small(name: str) -> Recipe:
+        recipe = full.recipe(name)
+        config = replace(recipe.config, batch_size=10)
+        return replace(recipe, generator=(16,), discriminator=(8,), config=config)
+
+    monkeypatch.setitem(PROTOCOLS, protocol, replace(full, recipe=small))
+    command = [
+        "mode_collapse",
+        "--protocol",
+        protocol,
+        "--steps",
+        "4",
+        "--seeds",
+        "0",
+        "--out",
+        str(tmp_path),
+    ]
+    monkeypatch.setattr(sys, "argv", command)
     mode_collapse.main()
-    table = (tmp_path / "table.md").read_text()
-    assert table.count("PacGAN's protocol with 4 of its 400,000 steps") == 2
+    table = (tmp_path / protocol / "table.md").read_text()
+    assert table.count(words) == 2
     assert "| plain | 1 |" in table
-    stored = json.loads((tmp_path / "result.json").read_text())["results"]
-    assert [list(stored[name]) for name in ("ring", "grid")] == [list(mode_collapse.REMEDIES)] * 2
-    assert matplotlib.image.imread(tmp_path / "samples.png").std() > 0.05
+    stored = json.loads((tmp_path / protocol / "result.json").read_text())["results"]
+    assert [list(stored[name]) for name in ("ring", "grid")] == [list(REMEDIES)] * 2
+    assert matplotlib.image.imread(tmp_path / protocol / "samples.png").std() > 0.05
+
+
+def test_a_remedy_comes_alone_and_at_the_same_strength_in_both_protocols() -> None:
+    for protocol in PROTOCOLS.values():
+        for name in DATA:
+            data, recipe = protocol.data(name), protocol.recipe(name)
+            assert (recipe.config.pack, recipe.config.instance_noise) == (1, 0)
+            noise = settings_of(recipe, data, "instance noise")["instance_noise"] * data.scale
+            assert noise == {"ring": 0.4, "grid": 0.6}[name]
+            packs = settings_of(recipe, data, "pack 2")
+            assert packs == {"pack": 2, "batch_size": 2 * recipe.config.batch_size}
 
 
 def test_a_summary_is_a_mean_and_its_standard_error() -> None:
