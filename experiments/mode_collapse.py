@@ -1,6 +1,6 @@
-"""Mode collapse and its remedies, over seeds, by PacGAN's protocol (docs/experiments/pacgan.md) or our own.
+"""Mode collapse and its remedies, over seeds, by PacGAN's protocol (docs/experiments/pacgan.md) or a shorter one.
 
-python -m experiments.mode_collapse --protocol fastgan --seeds 0 1 2 3 4
+python -m experiments.mode_collapse --protocol small --seeds 0 1 2
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     ("protocol", "words"),
     [
         ("pacgan", "PacGAN's protocol with 4 of its 400,000 steps"),
-        ("fastgan", "networks and optimizer of `fastgan train`, 4 steps"),
+        ("small", "small networks, 4 steps"),
     ],
 )
 def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
