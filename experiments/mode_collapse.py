@@ -1,4 +1,4 @@
-"""Mode collapse and its remedies, over seeds, by PacGAN's protocol (docs/experiments/pacgan.md) or a shorter one.
+"""Mode collapse and its remedies over seeds, by PacGAN's protocol or by a short one (docs/experiments).
 
 python -m experiments.mode_collapse --protocol small --seeds 0 1 2
 """

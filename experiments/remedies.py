@@ -48,12 +48,8 @@ def settings_of(recipe: Recipe, data: Dataset, remedy: str) -> dict[str, Any]:
     if remedy == "instance noise":
         return {"instance_noise": _NOISE[data.name] / data.scale}
     settings = REMEDIES[remedy]
-    # as many packs as else samples
-    return (
-        {**settings, "batch_size": settings["pack"] * recipe.config.batch_size}
-        if "pack" in settings
-        else settings
-    )
+    packs = settings.get("pack", 1)
+    return {**settings, "batch_size": packs * recipe.config.batch_size}  # as many packs as else samples
 
 
 def _shortened_pacgan(name: str) -> Recipe:
