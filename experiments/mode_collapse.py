@@ -112,7 +112,7 @@ def table(name: str, protocol: Protocol, steps: int, by_remedy: Mapping[str, Any
             str(row["seeds"]),
             _cell(row["modes"], 1, ".1f"),
             _cell(row["high_quality"], 100, ".1f", " %"),
-            _cell(row["reverse_kl"], 1, ".2f"),
+            _cell(row["reverse_kl"], 1, ".3f"),
         ]
         if protocol.published:
             cells.append(protocol.published.get((name, remedy), ""))

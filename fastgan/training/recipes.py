@@ -42,10 +42,19 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "grid": Recipe(
-        generator=(128, 128, 128, 128),
+        generator=(128, 128, 128, 128, 128, 128),
         discriminator=(128, 128, 128, 128),
         config=TrainConfig(
-            steps=20_000, batch_size=256, latent_dim=2, learning_rate=1e-3, instance_noise=1.2, threads=1
+            steps=40_000,
+            batch_size=256,
+            latent_dim=2,
+            learning_rate=1e-3,
+            learning_rate_decay=0.5,
+            betas=(0.0, 0.99),
+            instance_noise=2.0,
+            r1_gamma=0.3,
+            r1_interval=4,
+            threads=1,
         ),
     ),
     "digits": Recipe(
