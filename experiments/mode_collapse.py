@@ -81,7 +81,8 @@ def run(data: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
         "reverse_kl": reverse_kl(coverage.counts) if any(coverage.counts) else None,
         "counts": coverage.counts,
         "cpu_seconds": round(seconds, 1),
-        "samples": [[round(x, 4) for x in point] for point in samples[:_PICTURED].tolist()],
+        # a line for each coordinate: as lists they would be four thousand
+        "samples": [" ".join(f"{x:.4g}" for x in axis) for axis in samples[:_PICTURED].t().tolist()],
     }
 
 
@@ -138,8 +139,8 @@ def draw(path: Path, pictured: Mapping[str, tuple[Dataset, Mapping[str, Seeds]]]
         reach = 1.3 * float(data.modes.centers.abs().max())
         for axes, remedy in zip(row, remedies, strict=True):
             axes.scatter(*data.modes.centers.t().numpy(), marker="+", s=40, linewidths=0.8, color=REAL)
-            points = torch.tensor(by_remedy[remedy][0]["samples"])
-            axes.scatter(*points.t().numpy(), s=4, alpha=0.4, color=GENERATED, linewidths=0)
+            points = ([float(x) for x in axis.split()] for axis in by_remedy[remedy][0]["samples"])
+            axes.scatter(*points, s=4, alpha=0.4, color=GENERATED, linewidths=0)
             axes.set(title=f"{name}, {remedy}", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
             axes.title.set_fontsize(9)
             open_axes(axes)

@@ -69,18 +69,8 @@ def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
         return replace(recipe, generator=(16,), discriminator=(8,), config=config)
 
     monkeypatch.setitem(PROTOCOLS, protocol, replace(full, recipe=small))
-    command = [
-        "mode_collapse",
-        "--protocol",
-        protocol,
-        "--steps",
-        "4",
-        "--seeds",
-        "0",
-        "--out",
-        str(tmp_path),
-    ]
-    monkeypatch.setattr(sys, "argv", command)
+    command = f"mode_collapse --protocol {protocol} --steps 4 --seeds 0 --out".split()
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path)])
     mode_collapse.main()
     table = (tmp_path / protocol / "table.md").read_text()
     assert table.count(words) == 2
