@@ -13,6 +13,8 @@ import sanitizers
 
 pytestmark = pytest.mark.skipif(cuda_on_host.why_not() is not None, reason=str(cuda_on_host.why_not()))
 
+LOSSES = "cuda/losses.cu"
+
 
 def flags_of(sanitizer: str) -> list[str]:
     return [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O0", "-g1"]
@@ -27,8 +29,8 @@ def test_the_table() -> None:
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 
 
-def run_driver(folder: Path, sanitizer: str, sources: Path) -> subprocess.CompletedProcess[str]:
-    """The driver over a copy of the sources that may hold a bug."""
+def run_driver(folder: Path, sanitizer: str, planted: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The driver over the kernels, those of the losses from a copy of the sources that holds a bug."""
     flags = flags_of(sanitizer)
     probe = subprocess.run(
         ["g++", *flags, "-x", "c++", "-", "-o", str(folder / "probe")],
@@ -39,8 +41,13 @@ def run_driver(folder: Path, sanitizer: str, sources: Path) -> subprocess.Comple
     )
     if probe.returncode != 0:
         pytest.skip(f"g++ has no -fsanitize={sanitizer} here")
-    files = [*cuda_on_host.kernels(sources), cuda_on_host.HEADER / "driver.cpp"]
-    objects = cuda_on_host.compile_files(files, flags, sources)
+    files = [*cuda_on_host.kernels(), cuda_on_host.HEADER / "driver.cpp"]
+    objects = []
+    if planted:
+        files.remove(cuda_on_host.SOURCES / LOSSES)
+        # first: of the functions that several files have the linker takes the first
+        objects += cuda_on_host.compile_files([planted / LOSSES], flags, planted)
+    objects += cuda_on_host.compile_files(files, flags)
     program = folder / "driver"
     command = ["g++", *flags, "-pthread", *map(str, objects), "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True, text=True)
@@ -52,7 +59,7 @@ def run_driver(folder: Path, sanitizer: str, sources: Path) -> subprocess.Comple
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_clean(tmp_path: Path, sanitizer: str) -> None:
-    done = run_driver(tmp_path, sanitizer, cuda_on_host.SOURCES)
+    done = run_driver(tmp_path, sanitizer)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert "checks passed" in done.stdout
 

@@ -36,16 +36,13 @@ def read(compiled: Any) -> Code:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
-        return _read_sass(_dump("-sass", file.name), _dump("-res-usage", file.name), shared)
+        command = [CUOBJDUMP, "-sass", "-res-usage", file.name]
+        return _read_sass(subprocess.run(command, check=True, capture_output=True, text=True).stdout, shared)
 
 
-def _dump(what: str, path: str) -> str:
-    return subprocess.run([CUOBJDUMP, what, path], check=True, capture_output=True, text=True).stdout
-
-
-def _read_sass(sass: str, usage: str, shared: int) -> Code:
+def _read_sass(sass: str, shared: int) -> Code:
     names = [name for _, name, _ in _code(sass)]
-    registers = re.search(r"REG:(\d+)", usage)
+    registers = re.search(r"REG:(\d+)", sass)
     assert registers is not None
     return Code(
         registers=int(registers[1]),
