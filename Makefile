@@ -48,18 +48,21 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Kernels changed or dependencies changed: install again. ninja recompiles what changed.
+# Kernels changed or dependencies changed: install again. torch, the largest of them, is unpacked while the
+# kernels compile; that done, nothing that fastgan asks for compiles it once more.
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(SOURCES)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt torch & \
+	$(BIN)/pip install --quiet --no-deps --editable . && wait $$!
+	$(BIN)/pip install --quiet --constraint constraints.txt 'fastgan[train,test]'
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/pip install --quiet --constraint constraints.txt 'fastgan[bench]'
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/pip install --quiet --constraint constraints.txt 'fastgan[docs]'
 	touch $@
 
 clean:
