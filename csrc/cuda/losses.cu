@@ -9,8 +9,8 @@ namespace {
 
 constexpr int kRows = 8;  // with 8 lanes a thread's product of 64 factors stays below 2^64
 
-// Rows of which a thread's loads are in flight at once. A double's exp and log1p are long: a third of the time that nvcc
-// takes, if each were written out eight times, for a dtype that gradients are checked in.
+// Rows of which a thread's loads are in flight at once. A double's exp and log1p are long: a quarter of the time that
+// nvcc takes, if each were written out for eight rows, and for a dtype that only checks gradients.
 template <class T>
 constexpr int kRowsAtOnce = sizeof(T) == 8 ? 2 : kRows;
 
