@@ -13,7 +13,7 @@ OUT ?= gpu-check
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f)
 
-.PHONY: demo test bench kernels docs gpu-check lint format clean
+.PHONY: demo test bench kernels docs gpu-check lint format clean torch compiled
 
 demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
@@ -49,13 +49,18 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 # Kernels changed or dependencies changed: install again. torch, the largest of them, is unpacked while the
-# kernels compile; that done, nothing that fastgan asks for compiles it once more.
+# kernels compile (by make, which ends both on Ctrl-C); after that no install compiles them once more.
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(SOURCES)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch & \
-	$(BIN)/pip install --quiet --no-deps --editable . && wait $$!
+	$(MAKE) --jobs=2 --no-print-directory torch compiled
 	$(BIN)/pip install --quiet --constraint constraints.txt 'fastgan[train,test]'
 	touch $@
+
+torch:
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+
+compiled:
+	$(BIN)/pip install --quiet --no-deps --editable .
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt 'fastgan[bench]'

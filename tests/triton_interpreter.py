@@ -1,4 +1,4 @@
-"""Triton's interpreter, at thrice its speed."""
+"""Triton's interpreter, made faster."""
 
 from __future__ import annotations
 
