@@ -42,12 +42,12 @@ class Run:
     frozen: int = 0
 
 
-_BARE = {"instance_noise": 0.0, "pack": 1}
+_BARE = {"instance_noise": 0.0, "pack": 1, "r1_gamma": 0.0}
 _BARE_RING = {**_BARE, "steps": 4_000, "learning_rate": 1e-3}
 RUNS = {
     # healthy
     "ring": Run("ring"),
-    "ring, a tenth of the steps": Run("ring", {"steps": 2_000}),
+    "ring, 2,000 steps": Run("ring", {"steps": 2_000}),
     "grid": Run("grid"),
     "digits": Run("digits"),
     "mnist": Run("mnist"),

@@ -29,15 +29,17 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "ring": Recipe(
-        generator=(64, 64, 64, 64),
+        generator=(64, 64, 64, 64, 64),
         discriminator=(64, 64, 64, 64),
         config=TrainConfig(
-            steps=20_000,
+            steps=25_000,
             batch_size=256,
             latent_dim=2,
             learning_rate=2e-3,
             instance_noise=0.4,
             pack=2,
+            r1_gamma=0.01,
+            r1_interval=4,
             threads=1,
         ),
     ),
@@ -45,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
         generator=(128, 128, 128, 128, 128, 128),
         discriminator=(128, 128, 128, 128),
         config=TrainConfig(
-            steps=40_000,
+            steps=60_000,
             batch_size=256,
             latent_dim=2,
             learning_rate=1e-3,
