@@ -111,8 +111,7 @@ def test_discriminator_sees_real_and_fake_apart() -> None:
     real, fake = torch.randn(6, *IMAGE), torch.randn(4, *IMAGE)
     GAN().discriminator_turn(discriminator, real, fake)
     assert batches == [6, 4]
-    fake.requires_grad_()
-    GAN().both_turns(discriminator, real, fake * 1)
+    GAN().both_turns(discriminator, real, fake)
     assert batches == [6, 4, 6, 4]
 
 

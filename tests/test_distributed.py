@@ -41,7 +41,8 @@ with joined(torch.device("cpu")) as world:
         state = TrainingState(generator.double(), discriminator.double(), config, world)
         real = Resident(data().double()).batch(state, 0)
         fake = generator(world.rows(state.latent(16)).double())
-        state.objective.both_turns(discriminator, real, fake)
+        grad, _ = state.objective.both_turns(discriminator, real, fake)
+        fake.backward(grad)
         parameters = [*generator.parameters(), *discriminator.parameters()]
         world.average_gradients(parameters)
         results += [p.grad for p in parameters]

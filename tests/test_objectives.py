@@ -55,13 +55,16 @@ def test_relativistic_pairs(make: Any, together: bool) -> None:
     latent = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
     *expected, of_g, lead = expected_gradients(copy.deepcopy(discriminator), real, latent)
     objective = Relativistic()
+    fake = latent.tanh()
     if together:
-        statistics = objective.both_turns(discriminator, real, latent.tanh())
+        grad, statistics = objective.both_turns(discriminator, real, fake)
     else:
-        statistics = objective.discriminator_turn(discriminator, real, latent.tanh().detach())
+        statistics = objective.discriminator_turn(discriminator, real, fake)
         before = [p.grad.clone() for p in discriminator.parameters() if p.grad is not None]
-        statistics |= objective.generator_turn(discriminator, real, latent.tanh())
+        grad, of_generator = objective.generator_turn(discriminator, real, fake)
+        statistics |= of_generator
         assert all(map(torch.equal, before, [p.grad for p in discriminator.parameters()]))
+    fake.backward(grad)
     assert set(statistics) == set(objective.statistics)
     torch.testing.assert_close(statistics["loss_D"], softplus(-lead).mean())
     torch.testing.assert_close(statistics["loss_G"], softplus(lead).mean())
@@ -98,11 +101,14 @@ def test_losses_by_name(make: Any, name: str, together: bool) -> None:
     of_d = torch.autograd.grad(loss_d, weights, retain_graph=True, allow_unused=True)
     (of_g,) = torch.autograd.grad(loss_g, latent)
     objective = OBJECTIVES[name](replace(CONFIG, objective=name), CPU, World())  # type: ignore[arg-type]
+    fake = latent.tanh()
     if together:
-        statistics = objective.both_turns(discriminator, real, latent.tanh())
+        grad, statistics = objective.both_turns(discriminator, real, fake)
     else:
-        statistics = objective.discriminator_turn(discriminator, real, latent.tanh().detach())
-        statistics |= objective.generator_turn(discriminator, real, latent.tanh())
+        statistics = objective.discriminator_turn(discriminator, real, fake)
+        grad, of_generator = objective.generator_turn(discriminator, real, fake)
+        statistics |= of_generator
+    fake.backward(grad)
     torch.testing.assert_close(statistics["loss_D"], loss_d.detach())
     torch.testing.assert_close(statistics["loss_G"], loss_g.detach())
     torch.testing.assert_close(latent.grad, of_g, rtol=1e-12, atol=1e-14)
@@ -149,13 +155,16 @@ def test_began(make: Any, together: bool) -> None:
     weights = list(reference.parameters())
     of_d = torch.autograd.grad(of_real - 0.25 * of_fake, weights, retain_graph=True)
     (of_g,) = torch.autograd.grad(of_fake, latent)
+    fake = latent.tanh()
     if together:
-        statistics = objective.both_turns(discriminator, real, latent.tanh())
+        grad, statistics = objective.both_turns(discriminator, real, fake)
     else:
-        statistics = objective.discriminator_turn(discriminator, real, latent.tanh().detach())
+        statistics = objective.discriminator_turn(discriminator, real, fake)
         before = [p.grad.clone() for p in discriminator.parameters()]
-        statistics |= objective.generator_turn(discriminator, real, latent.tanh())
+        grad, of_generator = objective.generator_turn(discriminator, real, fake)
+        statistics |= of_generator
         assert all(map(torch.equal, before, [p.grad for p in discriminator.parameters()]))
+    fake.backward(grad)
     lead = (0.7 * of_real - of_fake).item()
     expected = {
         "loss_D": (of_real - 0.25 * of_fake).item(),
@@ -194,13 +203,13 @@ def test_all_processes_move_k_by_the_losses_of_all() -> None:
 def test_an_autoencoder_under_autocast() -> None:
     """Its bfloat16 reconstructions meet the float32 samples."""
     discriminator = MLPAutoencoder((6,), [9, 3])
-    fake = torch.randn(4, 6, requires_grad=True)
+    fake = torch.randn(4, 6)
     objective = began()
     with torch.autocast("cpu", torch.bfloat16):
-        objective.discriminator_turn(discriminator, torch.randn(4, 6), fake.detach())
-        objective.generator_turn(discriminator, torch.randn(4, 6), fake)
-        objective.both_turns(discriminator, torch.randn(4, 6), fake)
-    assert fake.grad.isfinite().all()
+        objective.discriminator_turn(discriminator, torch.randn(4, 6), fake)
+        alternating, _ = objective.generator_turn(discriminator, torch.randn(4, 6), fake)
+        together, _ = objective.both_turns(discriminator, torch.randn(4, 6), fake)
+    assert all(grad.dtype is fake.dtype and grad.isfinite().all() for grad in (alternating, together))
     assert all(p.grad.isfinite().all() for p in discriminator.parameters())
 
 
@@ -222,11 +231,12 @@ def test_label_smoothing_reaches_the_loss() -> None:
 
 def test_every_objective_has_a_name_and_says_what_it_logs() -> None:
     assert set(OBJECTIVES) == set(get_args(ObjectiveName))
-    fake = torch.randn(4, 6, requires_grad=True)
+    fake = torch.randn(4, 6)
     for name, make in OBJECTIVES.items():
         objective = make(replace(CONFIG, objective=name), CPU, World())  # type: ignore[arg-type]
         discriminator = MLP([6, 9, 6 if name == "began" else 1])
-        statistics = objective.both_turns(discriminator, torch.randn(4, 6), fake)
+        grad, statistics = objective.both_turns(discriminator, torch.randn(4, 6), fake)
+        assert grad.shape == fake.shape, name
         assert set(statistics) == set(objective.statistics), name
 
 

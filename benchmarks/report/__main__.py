@@ -18,7 +18,7 @@ from benchmarks.report.results import Case, Run, read
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/benchmarks.md"
 PICTURES = ROOT / "docs/images/benchmarks"
-_LOOPS = ("loop of 100 steps", "100 steps with diagnostics")
+_LOOPS = ("loop of 100 steps", "diagnostics in the step", "row of diagnostics")
 INTRODUCTION = """# Benchmarks
 
 Times of fastgan, and how many times as long others take for the same: medians of interleaved rounds,

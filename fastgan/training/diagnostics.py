@@ -16,7 +16,7 @@ from fastgan.metrics import mean_distance, mode_coverage
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
 
-_BATCHES = 4  # of points, to find modes in: one part in 300 of a hundred steps
+_BATCHES = 2  # to find modes in: of 256 samples each they miss one of 1 % once in 170 times
 _SEED = 0  # the same latent vectors each time, so that rows can be compared
 
 

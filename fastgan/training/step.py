@@ -55,10 +55,10 @@ def _update_discriminator(
 def _update_generator(state: TrainingState, real: Tensor) -> Statistics:
     with _autocast(state):
         fake = state.show(_generate(state))
-        fake.retain_grad()
-        statistics = state.objective.generator_turn(state.discriminator, real, fake)
+        grad, statistics = state.objective.generator_turn(state.discriminator, real, fake)
+        torch.autograd.backward(fake, grad)
     _move(state, state.generator, state.generator_optimizer)
-    return statistics | {GRADIENT: _gradient(fake)}
+    return statistics | {GRADIENT: torch.linalg.vector_norm(grad)}
 
 
 def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statistics:
@@ -66,25 +66,18 @@ def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statis
     with _autocast(state):
         fake = _generate(state)
         real, fake = state.show(real), state.show(fake)
-        fake.retain_grad()
-        statistics = state.objective.both_turns(state.discriminator, real, fake)
+        grad, statistics = state.objective.both_turns(state.discriminator, real, fake)
+        torch.autograd.backward(fake, grad)
         _penalize(state, real, fake, penalize)
     _move(state, state.discriminator, state.discriminator_optimizer)
     _move(state, state.generator, state.generator_optimizer)
-    return statistics | {GRADIENT: _gradient(fake)}
+    return statistics | {GRADIENT: torch.linalg.vector_norm(grad)}
 
 
 def _generate(state: TrainingState) -> Tensor:
     """This process's share of a batch, in float32 as the real samples are."""
     fake: Tensor = state.generator(state.world.rows(state.latent(state.config.batch_size)))
     return fake.float() if fake.dtype is torch.bfloat16 else fake
-
-
-def _gradient(fake: Tensor) -> Tensor:
-    """``GRADIENT`` of samples that went through the generator's turn, which had the mean of the losses."""
-    assert fake.grad is not None
-    norm: Tensor = torch.linalg.vector_norm(fake.grad) * len(fake) ** 0.5
-    return norm
 
 
 def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) -> None:

@@ -21,7 +21,8 @@ class Window:
         state: what is trained.
 
     Attributes:
-        names: of the columns: the objective's statistics and ``GRADIENT``.
+        names: of the columns: the objective's statistics and ``GRADIENT``, for which a step writes down the
+            norm of the gradient of G's loss, a mean, by what this process showed to D.
     """
 
     def __init__(self, state: TrainingState) -> None:
@@ -31,6 +32,8 @@ class Window:
         self._settings = torch.zeros(capacity, len(state.settings), device=state.device)
         self._statistics = torch.zeros(capacity, len(self.names), device=state.device)
         self._row = torch.zeros(1, dtype=torch.int64, device=state.device)
+        shown = state.config.batch_size // (state.world.size * state.config.pack)
+        self._root_shown = shown**0.5
         self._opened = state.step
         self.open()
 
@@ -63,8 +66,10 @@ class Window:
 
     def close(self) -> Tensor:
         """Wait for the device: the statistics ``[steps, columns]`` since it was opened, on the CPU."""
-        rows = self._statistics[: self._state.step - self._opened]
-        return self._state.world.mean(rows).to("cpu", copy=True)
+        written = self._statistics[: self._state.step - self._opened]
+        rows = self._state.world.mean(written).to("cpu", copy=True)
+        rows[:, -1] *= self._root_shown  # in each step it would be half a percent of a small one
+        return rows
 
     def tensors(self) -> dict[str, Tensor]:
         """What a step moves here."""

@@ -19,8 +19,10 @@ from fastgan.training.objectives.relativistic import Relativistic, RelativisticA
 class Objective(Protocol):
     """Both players' turns.
 
-    A turn adds its player's gradients to that player's parameters, leaves the other's alone, and returns
-    scalars by name, on the device. Real and generated samples come as D sees them, ``[N, ...]`` each.
+    D's turn adds its gradients to D's parameters. G's leaves D's alone and goes no further back than the
+    generated samples: whoever has their graph sends the gradient on. Real and generated samples come as D
+    sees them, ``[N, ...]`` each, and none has a graph that a turn makes use of. Turns return scalars by name,
+    on the device.
 
     Attributes:
         statistics: names of all that the turns of a step return, as they are logged.
@@ -30,12 +32,16 @@ class Objective(Protocol):
     def statistics(self) -> tuple[str, ...]: ...
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """D's, for generated samples without a graph behind them."""
+        """Gradients of D's loss, for its parameters."""
 
-    def generator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """That of the generator behind ``fake``; the real samples are those of D's last turn."""
+    def generator_turn(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradient of G's loss by ``fake``; the real samples are those of D's last turn."""
 
-    def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def both_turns(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Both players' turns at the same weights and of the same samples."""
 
     def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:

@@ -47,21 +47,23 @@ class BEGAN:
         seen.reach_parameters([grad_real, grad_fake])
         return self._balance(real_loss, fake_loss)
 
-    def generator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def generator_turn(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         seen = through(discriminator, fake, of_samples=True)
         loss, grad_fake, grad = _l1_of_both(fake.detach(), seen.outputs[0])
         # G reaches its loss on two ways: as what is reconstructed, and through D
-        torch.autograd.backward(fake, grad_fake + seen.reach_samples(grad))
-        return {"loss_G": loss}
+        return grad_fake + seen.reach_samples(grad), {"loss_G": loss}
 
-    def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def both_turns(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         seen = through(discriminator, real, fake, of_parameters=True, of_samples=True)
         of_real, of_fake = seen.outputs
         real_loss, grad_real = _l1(real, of_real)
         fake_loss, grad_fake, grad = _l1_of_both(fake.detach(), of_fake)
         reaching_fake = seen.reach_both([grad_real, -self.k.to(grad.dtype) * grad], grad)
-        torch.autograd.backward(fake, grad_fake + reaching_fake)
-        return self._balance(real_loss, fake_loss) | {"loss_G": fake_loss}
+        return grad_fake + reaching_fake, self._balance(real_loss, fake_loss) | {"loss_G": fake_loss}
 
     @torch.no_grad()
     def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:

@@ -54,22 +54,24 @@ class LogitObjective(ABC):
         seen.reach_parameters(grads)
         return statistics
 
-    def generator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def generator_turn(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         real_logits: Tensor | None = None
         if self.paired:
             with torch.no_grad():
                 real_logits = discriminator(real)
         seen = through(discriminator, fake, of_samples=True)
         grad, statistics = self.generator_loss(real_logits, *seen.outputs)
-        torch.autograd.backward(fake, seen.reach_samples(grad).view_as(fake))
-        return statistics
+        return seen.reach_samples(grad).view_as(fake), statistics
 
-    def both_turns(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def both_turns(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         seen = through(discriminator, real, fake, of_parameters=True, of_samples=True)
         *grads, statistics = self.discriminator_loss(*seen.outputs)
         grad, of_generator = self.generator_loss(*seen.outputs)
-        torch.autograd.backward(fake, seen.reach_both(grads, grad).view_as(fake))
-        return statistics | of_generator
+        return seen.reach_both(grads, grad).view_as(fake), statistics | of_generator
 
     @torch.no_grad()
     def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
