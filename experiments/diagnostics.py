@@ -44,6 +44,7 @@ class Run:
 
 _BARE = {"instance_noise": 0.0, "pack": 1, "r1_gamma": 0.0}
 _BARE_RING = {**_BARE, "steps": 4_000, "learning_rate": 1e-3}
+_OBJECTIVES = ("relativistic", "relativistic-average", "hinge")
 RUNS = {
     # healthy
     "ring": Run("ring"),
@@ -51,6 +52,11 @@ RUNS = {
     "grid": Run("grid"),
     "digits": Run("digits"),
     "mnist": Run("mnist"),
+    **{
+        f"{data}, {objective}": Run(data, {"steps": steps, "objective": objective})
+        for data, steps in (("ring", 4_000), ("digits", 2_000))
+        for objective in _OBJECTIVES
+    },
     # made to fail
     "ring, learning rate 0.01": Run("ring", {**_BARE_RING, "learning_rate": 1e-2}),
     "ring, D of two units": Run("ring", _BARE_RING, discriminator=(2,)),
@@ -58,6 +64,7 @@ RUNS = {
         "ring", {**_BARE_RING, "generator_loss": "saturating", "discriminator_steps": 5}
     ),
     "ring, G frozen": Run("ring", _BARE_RING, frozen=4_000),
+    "ring, D hardly learns": Run("ring", {**_BARE_RING, "discriminator_learning_rate": 1e-7}),
     "digits, β₁ 0.9, learning rate 0.005": Run(
         "digits", {**_BARE, "steps": 3_000, "learning_rate": 5e-3, "betas": (0.9, 0.999)}
     ),
@@ -66,8 +73,17 @@ RUNS = {
         "digits", {**_BARE, "steps": 2_000, "generator_loss": "saturating"}, frozen=600
     ),
     "mnist, learning rate 0.01": Run("mnist", {**_BARE, "steps": 2_000, "learning_rate": 1e-2}),
+    **{
+        f"digits, {objective}, G frozen": Run(
+            "digits", {**_BARE, "steps": 1_000, "objective": objective}, frozen=1_000
+        )
+        for objective in _OBJECTIVES
+    },
 }
-COLUMNS = ("gradient_share", "D(G(z))", "diversity", "modes_covered")
+COLUMNS = (
+    *("gradient_share", "D(G(z))", "D(x, G(z))", "D~(G(z))", "saturated"),
+    *("diversity", "modes_covered"),
+)
 
 
 class _Log(Callback):

@@ -20,6 +20,10 @@ from fastgan.training import TrainConfig, Trainer
 from fastgan.training.alarms import Alarm, Rule, Watch
 from fastgan.training.capture import EagerSteps
 from fastgan.training.diagnostics import Diagnostics
+from fastgan.training.objectives.critic import Critic
+from fastgan.training.objectives.gan import GAN
+from fastgan.training.objectives.logits import LogitObjective
+from fastgan.training.objectives.relativistic import Relativistic, RelativisticAverage
 from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState
 from fastgan.training.window import Window
@@ -29,6 +33,7 @@ from tests.test_training import data
 CONFIG = TrainConfig(
     steps=20, batch_size=16, latent_dim=3, log_interval=4, sample_interval=20, checkpoint_interval=10
 )
+BARE = {"instance_noise": 0.0, "pack": 1, "r1_gamma": 0.0}  # a ring without what keeps it healthy
 LOW = Rule(
     name="low",
     needs=("x",),
@@ -176,6 +181,47 @@ def test_the_gradient_that_reaches_the_generator(update: str, saturating: bool) 
     )
 
 
+SURE, UNSURE = 20.0, 0.0
+GAMES: dict[str, tuple[LogitObjective, str, str]] = {
+    "gan": (GAN(), "discriminator won", "generator won"),
+    "saturating": (GAN(saturating=True), "vanishing gradient", "generator won"),
+    "relativistic": (Relativistic(), "discriminator won all pairs", "generator won all pairs"),
+    "relativistic-average": (
+        RelativisticAverage(),
+        "discriminator won on average",
+        "generator won on average",
+    ),
+    "hinge": (Critic("hinge"), "discriminator won beyond the margin", ""),
+}
+
+
+@pytest.mark.parametrize(("objective", "of_d", "of_g"), GAMES.values(), ids=GAMES)
+def test_who_has_won(objective: LogitObjective, of_d: str, of_g: str) -> None:
+    """By the statistics of logits that the objective itself gives."""
+
+    def alarms(of_real: float, of_fake: float) -> list[str]:
+        real, fake = torch.full((8, 1), of_real), torch.full((8, 1), of_fake)
+        *_, statistics = objective.discriminator_loss(real, fake)
+        statistics |= objective.generator_loss(real, fake)[1]
+        watch = Watch()
+        for step in range(100, 1_100, 100):
+            watch.update(step, {name: value.item() for name, value in statistics.items()})
+        return [alarm.name for alarm in watch.alarms]
+
+    assert alarms(SURE, -SURE) == [of_d]
+    assert alarms(-SURE, SURE) == ([of_g] if of_g else [])
+    assert alarms(UNSURE, UNSURE) == []
+
+
+@pytest.mark.parametrize(
+    "objective", [GAN(), Relativistic(), RelativisticAverage()], ids=lambda o: type(o).__name__
+)
+def test_the_share_of_the_gradient_tends_to_1_where_d_wins(objective: LogitObjective) -> None:
+    real, fake = torch.full((8, 1), SURE), torch.full((8, 1), -SURE)
+    _, statistics = objective.generator_loss(real, fake)
+    assert statistics["gradient_share"].item() == pytest.approx(1)
+
+
 def alarms_of(run: Run) -> dict[str, Alarm]:
     return {alarm["name"]: Alarm(**alarm) for alarm in watch(run)["alarms"]}
 
@@ -189,10 +235,25 @@ def test_healthy_digits_raise_no_alarm() -> None:
 
 
 def test_a_ring_that_falls_apart_raises_one() -> None:
-    bare = {"instance_noise": 0.0, "pack": 1, "r1_gamma": 0.0}
-    alarms = alarms_of(Run("ring", {"steps": 1_000, "batch_size": 128, "learning_rate": 1e-2, **bare}))
+    alarms = alarms_of(Run("ring", {"steps": 1_000, "batch_size": 128, "learning_rate": 1e-2, **BARE}))
     assert alarms.keys() & {"collapse", "missing modes"}
     assert all(alarm.ended is None for alarm in alarms.values())
+
+
+def test_a_generator_that_has_won_is_told() -> None:
+    """D hardly learns, and the non-saturating gradient vanishes: not as that of the saturating one does."""
+    settings = {"steps": 1_200, "batch_size": 64, "discriminator_learning_rate": 1e-7, **BARE}
+    alarms = alarms_of(Run("ring", settings))
+    assert "vanishing gradient" not in alarms
+    assert alarms["generator won"].message.startswith("the generator has won: D(x) is ")
+
+
+def test_a_generator_that_runs_away_is_told() -> None:
+    run = Run("ring", {"steps": 800, "batch_size": 128, "learning_rate": 1e-3, **BARE}, discriminator=(2,))
+    message = alarms_of(run)["escape"].message
+    assert re.match(
+        r"samples are \d+ times more diverse than the data: the discriminator does not hold", message
+    )
 
 
 def test_a_collapsed_generator_is_told() -> None:

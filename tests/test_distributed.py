@@ -37,7 +37,8 @@ with joined(torch.device("cpu")) as world:
     for objective in ("gan", "began"):
         generator, discriminator = networks(dropout=True, reconstructs=objective == "began")
         discriminator[1] = generator[1] = torch.nn.Identity()  # the batch's statistics are each process's own
-        config = TrainConfig(batch_size=16, latent_dim=3, objective=objective, diversity_ratio=1.0)
+        settings = {"diversity_ratio": 1.0} if objective == "began" else {}
+        config = TrainConfig(batch_size=16, latent_dim=3, objective=objective, **settings)
         state = TrainingState(generator.double(), discriminator.double(), config, world)
         real = Resident(data().double()).batch(state, 0)
         fake = generator(world.rows(state.latent(16)).double())

@@ -405,7 +405,8 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
         ("r2_gamma", -1.0),
         ("diversity_ratio", 0.0),
         ("diversity_ratio", 1.1),
-        ("balance_rate", -0.1),
+        ("diversity_ratio", 0.9),  # of BEGAN alone
+        ("balance_rate", 0.0),
         ("threads", 0),
         ("seed", -1),
         ("device", "toaster"),
@@ -458,7 +459,10 @@ def test_recipe_of_began_builds_an_autoencoder(name: str) -> None:
     fake = sample(config.build_generator(), 4, config.training.latent_dim, seed=0)
     assert config.build_discriminator()(fake).shape == fake.shape == (4, *shape)
     with pytest.raises(ConfigError, match="model is 'autoencoder', which the gan objective cannot train"):
-        replace(config, training=replace(config.training, objective="gan"))
+        replace(
+            config,
+            training=replace(config.training, objective="gan", diversity_ratio=0.5, balance_rate=1e-3),
+        )
 
 
 @pytest.mark.parametrize("name", RECIPES)

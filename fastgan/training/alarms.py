@@ -23,7 +23,7 @@ class Rule:
         ends: whether a row looks well again. Between the two thresholds nothing changes.
         patience: for how many steps rows must look so before the alarm begins, or ends.
         says: the failure, with the row's numbers.
-        remedy: what to try.
+        remedy: what to try, or what of it for a row's objective.
     """
 
     name: str
@@ -32,14 +32,53 @@ class Rule:
     ends: Callable[[Values], bool]
     patience: int
     says: Callable[[Values], str]
-    remedy: str
+    remedy: str | Callable[[Values], str]
+
+
+def _won(
+    where: str,
+    needs: tuple[str, ...],
+    taken: Callable[[Values], float],
+    remedy: str,
+    *,
+    clearly: Callable[[Values], bool] = lambda row: True,
+) -> tuple[Rule, Rule]:
+    """That D has won, or G, by how real D takes generated samples for, 0 to 1.
+
+    ``clearly`` says whether a row may speak of D's victory.
+    """
+
+    def outputs(row: Values) -> str:
+        return " and ".join(f"{name} {'is ' * (name == needs[0])}{_short(row[name])}" for name in needs)
+
+    return (
+        Rule(
+            name=f"discriminator won{where}",
+            needs=needs,
+            begins=lambda row: taken(row) < 0.015 and clearly(row),
+            ends=lambda row: taken(row) > 0.05,
+            patience=300,
+            says=lambda row: f"the discriminator has won: {outputs(row)}",
+            remedy=remedy,
+        ),
+        Rule(
+            name=f"generator won{where}",
+            needs=needs,
+            begins=lambda row: taken(row) > 0.985,
+            ends=lambda row: taken(row) < 0.95,
+            patience=300,
+            says=lambda row: f"the generator has won: {outputs(row)}",
+            remedy="try a larger discriminator, or a higher --discriminator-learning-rate",
+        ),
+    )
 
 
 RULES: tuple[Rule, ...] = (
     Rule(
         name="vanishing gradient",
-        needs=("gradient_share",),
-        begins=lambda row: row["gradient_share"] < 0.03,
+        needs=("gradient_share", "D(G(z))"),
+        # the non-saturating loss's gradient vanishes as well: where the generator has won
+        begins=lambda row: row["gradient_share"] < 0.03 and row["D(G(z))"] < 0.5,
         ends=lambda row: row["gradient_share"] > 0.1,
         patience=300,
         says=lambda row: (
@@ -48,26 +87,37 @@ RULES: tuple[Rule, ...] = (
         ),
         remedy="try --generator-loss non-saturating",
     ),
-    Rule(
-        name="discriminator won",
-        needs=("D(x)", "D(G(z))", "gradient_share"),
-        # of the saturating loss, the rule above tells
-        begins=lambda row: row["D(G(z))"] < 0.015 and row["D(x)"] > 0.8 and row["gradient_share"] > 0.5,
-        ends=lambda row: row["D(G(z))"] > 0.05,
-        patience=300,
-        says=lambda row: (
-            f"the discriminator has won: D(x) is {row['D(x)']:.2f} and D(G(z)) {row['D(G(z))']:.1g}"
-        ),
+    *_won(
+        "",
+        ("D(x)", "D(G(z))"),
+        taken=lambda row: row["D(G(z))"],
         remedy="try --instance-noise, --r1-gamma, or a lower --learning-rate",
+        # of the saturating loss, the rule above tells
+        clearly=lambda row: row["D(x)"] > 0.8 and row["gradient_share"] > 0.5,
+    ),
+    *_won(
+        " all pairs",
+        ("D(x, G(z))",),
+        taken=lambda row: 1 - row["D(x, G(z))"],
+        remedy="try --r1-gamma with --r2-gamma, --instance-noise, or a lower --learning-rate",
+    ),
+    *_won(
+        " on average",
+        ("D~(x)", "D~(G(z))"),
+        taken=lambda row: row["D~(G(z))"],
+        remedy="try --r1-gamma with --r2-gamma, --instance-noise, or a lower --learning-rate",
     ),
     Rule(
-        name="discriminator won all pairs",
-        needs=("D(x, G(z))",),
-        begins=lambda row: row["D(x, G(z))"] > 0.985,
-        ends=lambda row: row["D(x, G(z))"] < 0.95,
+        name="discriminator won beyond the margin",
+        needs=("logit(x)", "logit(G(z))", "saturated"),  # 0 but for the hinge loss
+        begins=lambda row: row["saturated"] > 0.95,
+        ends=lambda row: row["saturated"] < 0.8,
         patience=300,
-        says=lambda row: f"the discriminator has won: D(x, G(z)) is {row['D(x, G(z))']:.3f}",
-        remedy="try --r1-gamma with --r2-gamma, --instance-noise, or a lower --learning-rate",
+        says=lambda row: (
+            f"the discriminator has won: {row['saturated']:.1%} of its logits lie beyond the hinge's margin, "
+            f"logit(x) is {row['logit(x)']:.2g} and logit(G(z)) {row['logit(G(z))']:.2g}"
+        ),
+        remedy="try --instance-noise, --r1-gamma, or a lower --learning-rate",
     ),
     Rule(
         name="idle balance",
@@ -88,7 +138,11 @@ RULES: tuple[Rule, ...] = (
         ends=lambda row: row["diversity"] > 0.5,
         patience=500,
         says=lambda row: f"{_less_diverse(row['diversity'])}: the generator has collapsed",
-        remedy="try --instance-noise, --pack 2, or a lower --learning-rate; of BEGAN --diversity-ratio 0.9",
+        remedy=lambda row: (
+            "try a higher --diversity-ratio, or a lower --learning-rate"
+            if "k" in row
+            else "try --instance-noise, --pack 2, or a lower --learning-rate"
+        ),
     ),
     Rule(
         name="missing modes",
@@ -186,7 +240,12 @@ class Watch:
 
 
 def _message(rule: Rule, values: Values) -> str:
-    return f"{rule.says(values)}; {rule.remedy}"
+    remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy(values)
+    return f"{rule.says(values)}; {remedy}"
+
+
+def _short(output: float) -> str:
+    return f"{output:.2f}" if output > 0.1 else f"{output:.1g}"
 
 
 def _less_diverse(diversity: float) -> str:

@@ -22,12 +22,14 @@ PENALTIES = ("r1_gamma", "r2_gamma", "gp_weight", "dragan_weight")
 _MOST = 2**31 - 1
 # settings that mean nothing to an objective, with the value that leaves them out
 _OF_GAN: dict[str, float | str] = {"real_label": 1, "generator_loss": "non-saturating"}
+_OF_BEGAN: dict[str, float | str] = {"diversity_ratio": 0.5, "balance_rate": 1e-3}
 _NOT_OF: dict[str, dict[str, float | str]] = {
-    "hinge": _OF_GAN,
-    "least-squares": {"generator_loss": "non-saturating"},
-    "wasserstein": _OF_GAN,
-    "relativistic": _OF_GAN,
-    "relativistic-average": _OF_GAN,
+    "gan": _OF_BEGAN,
+    "hinge": {**_OF_GAN, **_OF_BEGAN},
+    "least-squares": {"generator_loss": "non-saturating", **_OF_BEGAN},
+    "wasserstein": {**_OF_GAN, **_OF_BEGAN},
+    "relativistic": {**_OF_GAN, **_OF_BEGAN},
+    "relativistic-average": {**_OF_GAN, **_OF_BEGAN},
     "began": {
         **_OF_GAN,
         "instance_noise": 0,
@@ -190,7 +192,7 @@ class TrainConfig:
             self._check_real(name, lambda weight: 0 <= weight < math.inf, "at least 0 and finite")
         self._check_real("real_label", lambda label: 0 < label <= 1, "above 0, up to 1")
         self._check_real("diversity_ratio", lambda ratio: 0 < ratio <= 1, "above 0, up to 1")
-        self._check_real("balance_rate", lambda rate: 0 <= rate < math.inf, "at least 0 and finite")
+        self._check_real("balance_rate", _is_above_zero, "above 0 and finite")
         if self.gradient_clip is not None:
             self._check_real("gradient_clip", _is_above_zero, "above 0 and finite")
         for name, choices in (
@@ -203,7 +205,7 @@ class TrainConfig:
         ):
             self._check(name, getattr(self, name) in get_args(choices), " or ".join(get_args(choices)))
         self._check("capture", isinstance(self.capture, bool), "True or False")
-        for name, only in _NOT_OF.get(self.objective, {}).items():
+        for name, only in _NOT_OF[self.objective].items():
             self._check(name, getattr(self, name) == only, f"{only} for the {self.objective} objective")
         self._check("pack", self.batch_size % self.pack == 0, f"a divisor of batch_size, {self.batch_size}")
         if self.update == "simultaneous":

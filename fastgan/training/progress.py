@@ -12,11 +12,9 @@ from fastgan.training.trainer import Callback, LogRow
 
 _LINES = (
     ("loss_D", "loss_G", "gradient"),
-    # what each objective says of D's outputs, and then of the samples
-    (
-        *("D(x)", "D(G(z))", "logit(x)", "logit(G(z))", "D(x, G(z))", "D~(x)", "D~(G(z))", "k", "M"),
-        *("diversity", "modes_covered"),
-    ),
+    # what each objective says of D's outputs
+    ("D(x)", "D(G(z))", "logit(x)", "logit(G(z))", "D(x, G(z))", "D~(x)", "D~(G(z))", "saturated", "k", "M"),
+    ("diversity", "modes_covered", "modes", "high_quality"),
 )
 
 
@@ -30,7 +28,7 @@ class ProgressBar(Callback):
 
     def __init__(self, console: Console, steps: int) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=6),  # all of it fits into 80 columns, in two lines
+            BarColumn(bar_width=6),  # all of it fits into 80 columns, in three lines
             TaskProgressColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.description}"),
@@ -52,11 +50,11 @@ class ProgressBar(Callback):
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Move the bar, show the row, and print the alarms that begin or end above it."""
-        first, second = (
+        lines = (
             " ".join(f"{name} {row.values[name]:.3g}" for name in names if name in row.values)
             for names in _LINES
         )
-        text = f"{row.steps_per_second:,.0f} steps/s {first}\n{second}"
+        text = f"{row.steps_per_second:,.0f} steps/s " + "\n".join(lines)
         self._progress.start()  # not before: a run that is refused shows no bar
         self._progress.update(self._task, completed=row.step, description=text)
         for alarm in row.alarms:

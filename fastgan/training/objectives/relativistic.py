@@ -37,7 +37,8 @@ class Relativistic(LogitObjective):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         assert real_logits is not None
         loss, grad, *_ = relativistic_loss_value_and_grad(fake_logits, real_logits, average=self._average)
-        return grad, {"loss_G": loss, SHARE: gradient_share(grad)}
+        share = gradient_share(grad)
+        return grad, {"loss_G": loss, SHARE: share / 2 if self._average else share}
 
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
         """D's outputs, and the share of saturated differences."""
@@ -54,7 +55,7 @@ class RelativisticAverage(Relativistic):
     A process's means are over its share of the batch.
 
     Statistics: both losses, the means of D~(x) = σ(r - mean f) and D~(G(z)) = σ(f - mean r), the share of
-    saturated differences in D's turn, and ``SHARE``.
+    saturated differences in D's turn, and ``SHARE``, of the mean of the two terms.
     """
 
     statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "D~(x)", "D~(G(z))", "saturated", SHARE)
