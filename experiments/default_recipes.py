@@ -6,13 +6,14 @@ python -m experiments.default_recipes --data ring grid
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import torch
 
-from experiments.record import arguments, run_seeds, write_result
+from experiments.record import arguments, command, run_seeds, stored_seeds, write_result
 from fastgan.data import load
 from fastgan.files import write_text
 from fastgan.metrics import mode_coverage, reverse_kl
@@ -22,22 +23,24 @@ from fastgan.training.run import RunConfig
 from fastgan.training.sampling import sample
 
 NAME = "default_recipes"
+DATA = ("ring", "grid")
 _SAMPLES = 10_000
 
 
+@command
 def main() -> None:
     parser = arguments(NAME, __doc__, seeds=10)
-    parser.add_argument("--data", nargs="+", choices=["ring", "grid"], default=["ring", "grid"])
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA), help="which to run")
     options = parser.parse_args()
-    results = {}
     for name in options.data:
         recipe = RECIPES[name]
-        results[name] = run_seeds(
-            options.out / name, asdict(recipe), options.seeds, partial(run, name, recipe)
-        )
-    write_result(options.out, NAME, {"seeds": options.seeds, "results": results})
-    tables = [table(name, options.seeds, rows) for name, rows in results.items()]
-    write_text(options.out / "table.md", "\n".join(tables))
+        run_seeds(options.out / name, asdict(recipe), options.seeds, partial(run, name, recipe))
+    stored = {name: stored_seeds(options.out / name, asdict(RECIPES[name])) for name in DATA}
+    results = {name: rows for name, rows in stored.items() if rows}
+    write_result(options.out, NAME, {"results": results})
+    tables = "\n".join(table(name, rows) for name, rows in results.items())
+    write_text(options.out / "table.md", tables)
+    print(tables)
 
 
 def run(name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def run(name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
     }
 
 
-def table(name: str, seeds: list[int], rows: list[dict[str, Any]]) -> str:
+def table(name: str, rows: Mapping[int, Mapping[str, Any]]) -> str:
     """Markdown, a seed a line."""
     lines = [
         f"`fastgan train {name}`, {_SAMPLES:,} samples of the averaged generator",
@@ -71,7 +74,7 @@ def table(name: str, seeds: list[int], rows: list[dict[str, Any]]) -> str:
         "| seed | modes | high quality | reverse KL | fewest and most samples in a mode |",
         "|---|---|---|---|---|",
     ]
-    for seed, row in zip(seeds, rows, strict=True):
+    for seed, row in rows.items():
         lines.append(
             f"| {seed} | {row['covered']} of {row['modes']} | {row['high_quality']:.1%} "
             f"| {row['reverse_kl']:.3f} | {min(row['counts'])}, {max(row['counts'])} |"

@@ -1,13 +1,12 @@
 """The recipes, and runs made to fail: what their logs show, and which alarms are raised.
 
-python -m experiments.diagnostics                      # goes on where it was stopped
-python -m experiments.diagnostics --runs ring "dead D" # these alone
+python -m experiments.diagnostics                              # goes on where it was stopped
+python -m experiments.diagnostics --runs ring "ring, G frozen" # these alone
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.record import arguments, run_seeds, write_result
+from experiments.record import arguments, command, data_dir, run_seeds, stored_seeds, write_result
 from fastgan.data import load
 from fastgan.training import Callback, Trainer
+from fastgan.training.alarms import Alarm
 from fastgan.training.recipes import recipe_for
 from fastgan.training.run import RunConfig
 from fastgan.training.state import TrainingState
@@ -94,9 +94,9 @@ class _Log(Callback):
         self.rows.append({"step": row.step, **row.values})
 
 
-def watch(run: Run, seed: int = 0) -> dict[str, Any]:
-    """Train, and return the log's rows and the alarms."""
-    data = load(run.data, Path(os.environ["FASTGAN_DATA"]) if "FASTGAN_DATA" in os.environ else None)
+def watch(run: Run, folder: Path | None = None, seed: int = 0) -> dict[str, Any]:
+    """Train, with MNIST from the folder, and return what came of it."""
+    data = load(run.data, folder)
     recipe = recipe_for(data, run.settings.get("objective"))
     recipe = replace(
         recipe,
@@ -110,7 +110,7 @@ def watch(run: Run, seed: int = 0) -> dict[str, Any]:
     if run.frozen:
         _freeze(trainer.state.generator, lambda: trainer.state.step < run.frozen)
     trainer.fit(data)
-    return {"rows": log.rows, "alarms": [asdict(alarm) for alarm in trainer.watch.alarms]}
+    return summary(log.rows, trainer.watch.alarms)
 
 
 def _freeze(generator: nn.Module, frozen: Callable[[], bool]) -> None:
@@ -121,15 +121,14 @@ def _freeze(generator: nn.Module, frozen: Callable[[], bool]) -> None:
         p.register_hook(hook)
 
 
-def summary(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Alarms, and smallest and largest value of what their rules read."""
-    rows: list[dict[str, float]] = result["rows"]
+def summary(rows: Sequence[Mapping[str, float]], alarms: Iterable[Alarm]) -> dict[str, Any]:
+    """Smallest and largest value of what the alarms' rules read, and the alarms."""
     spans = {
         name: [min(values), max(values)]
         for name in COLUMNS
         if (values := [row[name] for row in rows if name in row])
     }
-    return {"steps": rows[-1]["step"], "spans": spans, "alarms": result["alarms"]}
+    return {"steps": rows[-1]["step"], "spans": spans, "alarms": [asdict(alarm) for alarm in alarms]}
 
 
 def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -153,15 +152,19 @@ def _when(alarm: Mapping[str, Any]) -> str:
     return f"{alarm['name']} {alarm['raised']:,}{over}"
 
 
+@command
 def main() -> None:
-    parser = arguments("diagnostics", __doc__)
-    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), metavar="RUN")
+    parser = arguments("diagnostics", __doc__, seeds=0)
+    parser.add_argument(
+        "--runs", nargs="+", choices=RUNS, default=list(RUNS), metavar="RUN", help="which to run"
+    )
+    data_dir(parser)
     given = parser.parse_args()
-    summaries = {}
+    folders = {name: given.out / name.replace(", ", "-").replace(" ", "_") for name in RUNS}
     for name in given.runs:
-        folder = given.out / name.replace(", ", "-").replace(" ", "_")
-        (result,) = run_seeds(folder, asdict(RUNS[name]), given.seeds[:1], partial(watch, RUNS[name]))
-        summaries[name] = summary(result)
+        run_seeds(folders[name], asdict(RUNS[name]), [0], partial(watch, RUNS[name], given.data_dir))
+    stored = {name: stored_seeds(folder, asdict(RUNS[name])) for name, folder in folders.items()}
+    summaries = {name: seeds[0] for name, seeds in stored.items() if 0 in seeds}
     write_result(given.out, "diagnostics", {"runs": summaries})
     print(table(summaries))
 

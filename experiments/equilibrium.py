@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.record import arguments, write_result
+from experiments.record import arguments, command, write_result
 from fastgan.metrics import jensen_shannon
 from fastgan.nn import MLP
 from fastgan.ops import discriminator_loss
@@ -152,8 +152,9 @@ def save_picture(path: Path, runs: list[tuple[Case, Trained, Trained]]) -> None:
     save_figure(figure, path)
 
 
+@command
 def main() -> None:
-    folder: Path = arguments("equilibrium", __doc__).parse_args().out
+    folder: Path = arguments("equilibrium", __doc__, seeds=0).parse_args().out
     runs = [(case, train_table(case), train_network(case)) for case in map(Case, SHIFTS)]
     results: dict[str, Any] = {}
     for case, table, network in runs:

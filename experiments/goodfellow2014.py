@@ -5,14 +5,13 @@ python -m experiments.goodfellow2014 --epochs 250
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from experiments.record import arguments, write_result
+from experiments.record import arguments, command, data_dir, write_result
 from fastgan.data import Dataset
 from fastgan.data.mnist import mnist, mnist_test_images
 from fastgan.metrics import ParzenWindow, parzen_window
@@ -29,25 +28,27 @@ _VALIDATED_ON = 1_000  # of those, as in the authors' code
 _SAMPLES = 10_000
 
 
+@command
 def main() -> None:
-    parser = arguments(NAME, __doc__)
+    parser = arguments(NAME, __doc__, seeds=0)
     parser.add_argument("--epochs", type=int, default=250, help="of 50,000 images")
     parser.add_argument(
         "--run", type=Path, default=Path("runs") / NAME, help="folder of the run, to go on with"
     )
-    parser.add_argument(
-        "--data-dir", type=Path, default=os.environ.get("FASTGAN_DATA"), help="where MNIST lies"
-    )
+    parser.add_argument("--seed", type=int, default=0)
+    data_dir(parser)
     options = parser.parse_args()
+    if options.epochs < 1:
+        raise ValueError(f"--epochs is {options.epochs}, expected at least 1")
     data, test = mnist(options.data_dir), mnist_test_images(options.data_dir)
-    outcome = train(options.run, data, options.epochs, options.seeds[0])
+    outcome = train(options.run, data, options.epochs, options.seed)
     if outcome.interrupted:
         print(f"{options.run}: stopped at step {outcome.summary['steps']:,}; the same command goes on")
         return
     _, generator = load_generator(options.run)
     config = PUBLISHED[NAME].config
-    fake = sample(generator, _SAMPLES, config.latent_dim, options.seeds[0], config.latent)
-    result = {"epochs": options.epochs, "seed": options.seeds[0], **measure(fake, data.samples, test)}
+    fake = sample(generator, _SAMPLES, config.latent_dim, options.seed, config.latent)
+    result = {"epochs": options.epochs, "seed": options.seed, **measure(fake, data.samples, test)}
     options.out.mkdir(parents=True, exist_ok=True)
     save_samples(options.out / "samples.png", fake[:100], 1.0, f"Generated after {options.epochs} epochs")
     write_result(options.out, NAME, result)

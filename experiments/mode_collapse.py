@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from experiments.record import arguments, run_seeds, write_result
+from experiments.record import arguments, command, run_seeds, stored_seeds, write_result
 from experiments.remedies import DATA, PROTOCOLS, REMEDIES, Protocol, settings_of
 from fastgan.data import Dataset
 from fastgan.files import write_text
@@ -34,35 +35,58 @@ Seeds = list[dict[str, Any]]
 """What :func:`run` returned for each."""
 
 
+@command
 def main() -> None:
     parser = arguments(NAME, __doc__, seeds=3)
     parser.add_argument("--protocol", choices=PROTOCOLS, default="pacgan")
-    parser.add_argument("--steps", type=int, help="of each run, where not the protocol's")
-    parser.add_argument("--remedies", nargs="+", choices=REMEDIES, default=list(REMEDIES))
-    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument(
+        "--steps", type=int, help="of each run, into a folder of their own; else the protocol's"
+    )
+    parser.add_argument(
+        "--remedies", nargs="+", choices=REMEDIES, default=list(REMEDIES), help="which to run"
+    )
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA), help="which to run")
     options = parser.parse_args()
-    protocol, out = PROTOCOLS[options.protocol], options.out / options.protocol
-    lines, stored, pictured = [], {}, {}
-    for name in options.data:
-        data, recipe = protocol.data(name), protocol.recipe(name)
-        if options.steps is not None:
-            recipe = replace(recipe, config=replace(recipe.config, steps=options.steps))
-        results = {
-            remedy: run_remedy(out, data, recipe, remedy, options.seeds) for remedy in options.remedies
+    protocol = PROTOCOLS[options.protocol]
+    length = "" if options.steps is None else f"-{options.steps}-steps"
+    out = options.out / f"{options.protocol}{length}"
+    data = {name: protocol.data(name) for name in DATA}
+    recipes = {
+        (name, remedy): with_remedy(protocol.recipe(name), data[name], remedy, options.steps)
+        for name, remedy in product(DATA, REMEDIES)
+    }
+    for name, remedy in product(options.data, options.remedies):
+        recipe = recipes[name, remedy]
+        run_seeds(
+            folder_of(out, name, remedy), asdict(recipe), options.seeds, partial(run, data[name], recipe)
+        )
+    lines, summaries, pictured = [], {}, {}
+    for name in DATA:
+        stored = {
+            remedy: stored_seeds(folder_of(out, name, remedy), asdict(recipes[name, remedy]))
+            for remedy in REMEDIES
         }
-        stored[name] = {remedy: summary(seeds) for remedy, seeds in results.items()}
-        pictured[name] = data, results
-        lines += [*table(name, protocol, recipe.config.steps, stored[name]), ""]
-    write_result(out, NAME, {"protocol": options.protocol, "seeds": options.seeds, "results": stored})
+        results = {remedy: list(seeds.values()) for remedy, seeds in stored.items() if seeds}
+        if results:
+            summaries[name] = {remedy: summary(seeds) for remedy, seeds in results.items()}
+            pictured[name] = data[name], results
+            lines += [*table(name, protocol, recipes[name, "plain"].config.steps, summaries[name]), ""]
+    write_result(out, NAME, {"protocol": options.protocol, "results": summaries})
     write_text(out / "table.md", "\n".join(lines))
     draw(out / "samples.png", pictured)
+    print("\n".join(lines))
 
 
-def run_remedy(out: Path, data: Dataset, recipe: Recipe, remedy: str, seeds: Sequence[int]) -> Seeds:
-    """Run the seeds of a remedy that have not been run."""
-    recipe = replace(recipe, config=replace(recipe.config, **settings_of(recipe, data, remedy)))
-    folder = out / f"{data.name}-{remedy.replace(',', '').replace(' ', '-')}"
-    return run_seeds(folder, asdict(recipe), seeds, partial(run, data, recipe))
+def with_remedy(recipe: Recipe, data: Dataset, remedy: str, steps: int | None) -> Recipe:
+    """A protocol's recipe with a remedy, and for so many steps if any are given."""
+    settings = settings_of(recipe, data, remedy)
+    if steps is not None:
+        settings["steps"] = steps
+    return replace(recipe, config=replace(recipe.config, **settings))
+
+
+def folder_of(out: Path, name: str, remedy: str) -> Path:
+    return out / f"{name}-{remedy.replace(',', '').replace(' ', '-')}"
 
 
 def run(data: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -130,7 +154,7 @@ def _cell(measure: list[float | None], factor: float, digits: str, unit: str = "
 
 def draw(path: Path, pictured: Mapping[str, tuple[Dataset, Mapping[str, Seeds]]]) -> None:
     """Samples of the first seed of each remedy, on the modes' centres."""
-    remedies = list(next(iter(pictured.values()))[1])
+    remedies = [remedy for remedy in REMEDIES if any(remedy in seeds for _, seeds in pictured.values())]
     figure = new_figure(2.6 * len(remedies), 2.9 * len(pictured))
     figure.suptitle("First seed; crosses: the modes' centres")
     grid_of_axes = figure.subplots(len(pictured), len(remedies), squeeze=False)
@@ -138,6 +162,9 @@ def draw(path: Path, pictured: Mapping[str, tuple[Dataset, Mapping[str, Seeds]]]
         assert data.modes is not None
         reach = 1.3 * float(data.modes.centers.abs().max())
         for axes, remedy in zip(row, remedies, strict=True):
+            if remedy not in by_remedy:
+                axes.set_axis_off()
+                continue
             axes.scatter(*data.modes.centers.t().numpy(), marker="+", s=40, linewidths=0.8, color=REAL)
             points = ([float(x) for x in axis.split()] for axis in by_remedy[remedy][0]["samples"])
             axes.scatter(*points, s=4, alpha=0.4, color=GENERATED, linewidths=0)

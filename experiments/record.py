@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,41 @@ from benchmarks.machine import about
 from fastgan.files import write_text
 
 RESULT = "result.json"
+_COMMIT = about("cpu")["commit"]  # of the code that this process has read, whatever is committed since
 
 
 def arguments(name: str, description: str | None, *, seeds: int = 1) -> argparse.ArgumentParser:
-    """A parser of ``python -m experiments.NAME`` that knows ``--out`` and ``--seeds``."""
-    parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=description)
+    """A parser of ``python -m experiments.NAME`` that knows ``--out``, and ``--seeds`` if there are any."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/experiments") / name, help="folder of results")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)), help="which to run")
+    if seeds:
+        parser.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)), help="which to run")
     return parser
+
+
+def data_dir(parser: argparse.ArgumentParser) -> None:
+    """The option that MNIST's errors name."""
+    parser.add_argument(
+        "--data-dir", type=Path, default=os.environ.get("FASTGAN_DATA"), help="where MNIST lies"
+    )
+
+
+def command(main: Callable[[], None]) -> Callable[[], None]:
+    """A main() whose bad input ends in one line on stderr and exit code 2, as fastgan's does."""
+
+    @wraps(main)
+    def ending_in_words() -> None:
+        try:
+            main()
+        except (ValueError, OSError) as error:  # ConfigError, DataError and RunError are ValueErrors
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+    return ending_in_words
 
 
 def run_seeds(
@@ -32,7 +61,7 @@ def run_seeds(
     An experiment that was stopped goes on where it was, and processes may share the seeds out.
 
     Args:
-        folder: gets ``seed-N.json``, each with its settings.
+        folder: gets ``seed-N.json``, each with its settings and what made it.
         settings: of all these runs, as JSON knows them.
         seeds: which to run.
         run: from a seed to its result.
@@ -44,26 +73,57 @@ def run_seeds(
         ValueError: if a stored seed was run with other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept: dict[str, Any] = json.loads(json.dumps(settings))  # tuples are lists there
     results = []
     for seed in seeds:
         path = folder / f"seed-{seed}.json"
         if not path.exists():
-            write_json(path, {"settings": kept, "result": run(seed)})
+            result = run(seed)
+            write_json(path, {**_made(), "settings": settings, "result": result})
             print(f"{path}: done", flush=True)
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["settings"] != kept:
+        stored = _read(path, settings)
+        if stored is None:
             raise ValueError(f"{path}: was run with other settings; remove it, or give another --out")
-        results.append(stored["result"])
+        results.append(stored)
     return results
 
 
+def stored_seeds(folder: Path, settings: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """The results that lie in a folder, whichever commands ran them, in the order of their seeds.
+
+    Seeds of other settings are left out, and named on stderr.
+    """
+    paths = {int(path.stem.removeprefix("seed-")): path for path in folder.glob("seed-*.json")}
+    found = {seed: _read(paths[seed], settings) for seed in sorted(paths)}
+    others = [str(seed) for seed, result in found.items() if result is None]
+    if others:
+        print(
+            f"{folder}: left out of the summary, as run with other settings: seeds {', '.join(others)}",
+            file=sys.stderr,
+        )
+    return {seed: result for seed, result in found.items() if result is not None}
+
+
+def _read(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A seed's result, or None if it was run with other settings."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    as_stored = json.loads(json.dumps(settings))  # tuples are lists there
+    result: dict[str, Any] = stored["result"]
+    return result if stored["settings"] == as_stored else None
+
+
 def write_result(folder: Path, name: str, result: Mapping[str, Any]) -> None:
-    """Write result.json: the command of the experiment, versions, commit, and the result."""
-    command = shlex.join(["python", "-m", f"experiments.{name}", *sys.argv[1:]])
+    """Write result.json: the command of the experiment, versions, commit, and the result.
+
+    They are those of the summary; the seeds' are in their own files.
+    """
+    line = shlex.join(["python", "-m", f"experiments.{name}", *sys.argv[1:]])
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RESULT, {"command": command, **about("cpu"), **result})
+    write_json(folder / RESULT, {"command": line, **_made(), **result})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _made() -> dict[str, object]:
+    return {**about("cpu"), "commit": _COMMIT}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.record import arguments, run_seeds, write_result
+from experiments.record import arguments, command, run_seeds, stored_seeds, write_result
 from experiments.saturation_report import save_picture, summary, table
 from fastgan.data import Dataset, load
 from fastgan.metrics import mode_coverage
@@ -159,14 +159,17 @@ def _latents() -> Tensor:
     return torch.randn(_MEASURED, _LATENT, generator=torch.Generator().manual_seed(0))
 
 
+@command
 def main() -> None:
     options = arguments("saturation", __doc__, seeds=10).parse_args()
     torch.set_num_threads(1)  # the networks are too small to share out
     settings = Settings()
     kept = {**vars(settings), "optimizers": OPTIMIZERS}
-    results = run_seeds(options.out, kept, options.seeds, lambda seed: run(settings, seed))
+    run_seeds(options.out, kept, options.seeds, lambda seed: run(settings, seed))
+    stored = stored_seeds(options.out, kept)
+    results = list(stored.values())
     of = summary(results)
-    write_result(options.out, "saturation", {"seeds": options.seeds, "head starts": of})
+    write_result(options.out, "saturation", {"seeds": list(stored), "head starts": of})
     save_picture(options.out / "saturation.png", results, settings.limit, settings.checked_every)
     print(table(of))
 

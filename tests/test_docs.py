@@ -3,7 +3,7 @@
 Python blocks of a page run one after another in one namespace, which has the few names that the text
 presumes: D, G, x, z and images, as :func:`presumed` makes them. Lines of shell blocks go to the parser of the
 program that they name, and those in RUN are run. Blocks of text are what the Python above them prints, or
-what fastgan says elsewhere. Anything else fails.
+what fastgan says elsewhere. Anything else fails. Commands in the experiments' docstrings are a shell's too.
 """
 
 from __future__ import annotations
@@ -80,7 +80,14 @@ def iter_until_fence(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, st
         yield number, line
 
 
+def docstring_of(script: Path) -> Block:
+    """Its commands, as a shell's block."""
+    text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    return Block(script, 1, "", "\n".join(re.findall(r"^python -m .*$", text, re.MULTILINE)))
+
+
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+BLOCKS += map(docstring_of, sorted((ROOT / "experiments").glob("*.py")))
 LANGUAGES = {"python", "text", ""}  # "" is a shell's
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import matplotlib.image
 import pytest
 import torch
 
-from experiments import began, default_recipes, goodfellow2014, mode_collapse
-from experiments.record import run_seeds, write_result
+from experiments import began, default_recipes, diagnostics, goodfellow2014, mode_collapse, saturation
+from experiments.record import run_seeds, stored_seeds, write_result
 from experiments.remedies import DATA, PROTOCOLS, REMEDIES, settings_of
 from fastgan.data import Dataset
 from fastgan.metrics import parzen_window
@@ -43,12 +45,62 @@ def test_seeds_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
         run_seeds(tmp_path, {"steps": 4}, [0], lambda seed: {})
 
 
+def test_a_summary_is_of_all_stored_seeds_and_says_which_it_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (10, 2):
+        run_seeds(tmp_path, {"betas": (0.5, 0.9)}, [seed], lambda seed: {"seed": seed})
+    run_seeds(tmp_path, {"betas": (0.0, 0.9)}, [3], lambda seed: {})
+    before = {"settings": {"betas": [0.5, 0.9]}, "result": {}}  # without what made it
+    (tmp_path / "seed-4.json").write_text(json.dumps(before))
+    capsys.readouterr()
+    assert list(stored_seeds(tmp_path, {"betas": (0.5, 0.9)}).items()) == [
+        (2, {"seed": 2}),
+        (4, {}),
+        (10, {"seed": 10}),
+    ]
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"{tmp_path}: left out of the summary, as run with other settings: seeds 3\n")
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "error"),
+    [
+        (mode_collapse.main, "--steps 0", "steps is 0, expected a whole number from 1"),
+        (default_recipes.main, "--seeds -1", "seed is -1, expected a whole number from 0"),
+        (saturation.main, "--seeds -1", "seed is -1, expected a whole number from 0"),
+        (diagnostics.main, "--runs mnist --data-dir nowhere", "nowhere: holds no train-images"),
+        (goodfellow2014.main, "--data-dir nowhere", "nowhere: holds no train-images"),
+        (goodfellow2014.main, "--epochs 0", "--epochs is 0, expected at least 1"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    main: Callable[[], None],
+    words: str,
+    error: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["", "--out", str(tmp_path), *words.split()])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {error}")
+    assert said.count("\n") == 1
+
+
 def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     write_result(tmp_path, "equilibrium", {"modes": 8})
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["command"].startswith("python -m experiments.equilibrium")
-    assert {"torch", "fastgan", "commit"} < stored.keys()
+    made = {"device", "torch", "fastgan", "commit"}
+    assert made < stored.keys()
     assert stored["modes"] == 8
+    run_seeds(tmp_path, {}, [0], lambda seed: {})
+    seed = json.loads((tmp_path / "seed-0.json").read_text())
+    assert {name: seed[name] for name in made} == {name: stored[name] for name in made}
 
 
 @pytest.mark.parametrize(
@@ -69,15 +121,28 @@ def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
         return replace(recipe, generator=(16,), discriminator=(8,), config=config)
 
     monkeypatch.setitem(PROTOCOLS, protocol, replace(full, recipe=small))
-    command = f"mode_collapse --protocol {protocol} --steps 4 --seeds 0 --out".split()
-    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path)])
+    command = f"mode_collapse --protocol {protocol} --steps 4 --out".split()
+    out = tmp_path / f"{protocol}-4-steps"
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path), "--seeds", "0"])
     mode_collapse.main()
-    table = (tmp_path / protocol / "table.md").read_text()
+    table = (out / "table.md").read_text()
     assert table.count(words) == 2
     assert "| plain | 1 |" in table
-    stored = json.loads((tmp_path / protocol / "result.json").read_text())["results"]
+    stored = json.loads((out / "result.json").read_text())["results"]
     assert [list(stored[name]) for name in ("ring", "grid")] == [list(REMEDIES)] * 2
-    assert matplotlib.image.imread(tmp_path / protocol / "samples.png").std() > 0.05
+    assert matplotlib.image.imread(out / "samples.png").std() > 0.05
+    for folder in ("grid-plain", "grid-R1"):
+        (out / folder / "seed-0.json").unlink()
+    part = ["--remedies", "R1", "plain", "--data", "ring", "--seeds", "1"]
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path), *part])
+    mode_collapse.main()
+    ring, grid = (out / "table.md").read_text().split("\ngrid: ")
+    assert re.findall(r"^\| (.+?) \| (\d) \|", ring, re.MULTILINE) == [
+        (name, "2" if name in ("plain", "R1") else "1") for name in REMEDIES
+    ]
+    assert re.findall(r"^\| (.+?) \| (\d) \|", grid, re.MULTILINE) == [
+        (name, "1") for name in REMEDIES if name not in ("plain", "R1")
+    ]
 
 
 def test_a_remedy_comes_alone_and_at_the_same_strength_in_both_protocols() -> None:
@@ -125,7 +190,9 @@ def test_goodfellow_2014_goes_on_where_it_was_stopped_and_measures_in_unit_inten
     assert stored["published"] == "225 ± 2"
 
 
-def test_default_recipes_are_measured_seed_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_recipes_are_measured_seed_by_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("ring", "grid"):
         recipe = default_recipes.RECIPES[name]
         short = replace(recipe, config=replace(recipe.config, steps=5))
@@ -139,6 +206,12 @@ def test_default_recipes_are_measured_seed_by_seed(tmp_path: Path, monkeypatch: 
     first = json.loads((tmp_path / "ring" / "seed-0.json").read_text())
     assert first["settings"]["config"]["steps"] == 5
     assert len(first["result"]["counts"]) == 8
+    part = ["--data", "ring", "--seeds", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["default_recipes", *part])
+    default_recipes.main()
+    longer = (tmp_path / "table.md").read_text()
+    assert [line for line in longer.splitlines() if not line.startswith("| 2 |")] == table.splitlines()
+    assert longer in capsys.readouterr().out
 
 
 def test_began_says_how_long_k_stayed_at_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,8 +225,8 @@ def test_began_says_how_long_k_stayed_at_0(tmp_path: Path, monkeypatch: pytest.M
     began.main()
     found = json.loads((tmp_path / "digits" / "result.json").read_text())["settings"]
     assert list(found) == names
-    assert all(0 <= seeds[0]["k at 0"] <= 1 and seeds[0]["modes covered"] == 3 for seeds in found.values())
-    assert found["λ 0.1, γ 0.9"][0]["k at 0"] == 0
+    assert all(seeds[0]["modes covered"] == 3 for seeds in found.values())
+    assert [seeds[0]["k at 0"] for seeds in found.values()] == [1, 1, 0]
     assert (tmp_path / "digits" / "table.md").read_text().count("\n") == 5
     for name in ("balance-digits.png", "samples-digits.png"):
         assert matplotlib.image.imread(tmp_path / name).std() > 0.05
