@@ -30,6 +30,8 @@ def naming(path: Path) -> Iterator[None]:
 
 def cannot_write(path: Path, reason: object) -> str:
     """What to tell the user about a file that cannot be written."""
+    if not path.parent.exists():
+        return f"{path}: cannot be written ({reason}); make the folder {path.parent} or give another --out"
     return f"{path}: cannot be written ({reason}); free space or give another --out"
 
 

@@ -158,6 +158,17 @@ def test_plot_objectives(
     assert picture(out).std() > 0.05
 
 
+def test_a_folder_that_is_missing_is_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "nofolder" / "o.png"
+    assert run(monkeypatch, "plot", "objectives", "--out", out) == 2
+    said = (
+        f"{out}: cannot be written (No such file or directory); make the folder {out.parent} or give another"
+    )
+    assert said in one_line(capsys)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

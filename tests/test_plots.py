@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import matplotlib.image
@@ -22,6 +23,18 @@ def test_tile_places_images_row_by_row(channels: int, last: tuple[int, ...]) -> 
     cells = [[sheet[row, column].max() for column in (0, 4, 8)] for row in (0, 3)]
     assert cells == [[0, 0.5, 1], [0.5, 1, 0]]
     assert sheet[2].max() == sheet[:, 3].max() == 0
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 8, 8), (3, 2, 8, 8), (3, 8, 8)], ids=str)
+def test_what_is_no_sheet(shape: tuple[int, ...]) -> None:
+    said = f"images have shape {list(shape)}, expected [N, 1, H, W] or [N, 3, H, W] with N at least 1"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        tile(torch.zeros(shape))
+
+
+def test_no_point_makes_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"points have shape \[0, 2\], expected \[N, 2\] with N at least 1"):
+        save_samples(tmp_path / "s.png", torch.zeros(0, 2), 1.0, "none")
 
 
 @pytest.mark.parametrize(

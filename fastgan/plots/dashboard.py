@@ -40,7 +40,7 @@ History = Mapping[str, Sequence[float]]
 """Columns of a run's log: ``step`` and the names of the statistics."""
 
 
-def save_dashboard(path: Path, history: History, data: Dataset, generated: Tensor) -> None:
+def save_dashboard(path: str | Path, history: History, data: Dataset, generated: Tensor) -> None:
     """Write the summary picture of a run: losses, D's outputs, real and generated samples.
 
     Args:

@@ -26,8 +26,9 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
     """Write the figure, whole or not at all; the suffix names the format, as in matplotlib."""
+    path = Path(path)
     # the temporary name's suffix names no format
     kind = path.suffix.removeprefix(".") or "png"
     write_whole(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=DPI))

@@ -67,7 +67,7 @@ def flat_below(limit: float, dtype: torch.dtype) -> float:
     return logits.detach()[slope.abs() <= limit].max().item()
 
 
-def save_objectives(path: Path) -> None:
+def save_objectives(path: str | Path) -> None:
     """Write the figure: values above, derivatives below; against D(G(z)) left, the logit right.
 
     Args:

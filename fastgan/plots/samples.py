@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastgan.data.dataset import is_points
+from fastgan.data.dataset import is_image, is_points
 from fastgan.plots.figure import GENERATED, new_figure, open_axes, save_figure
 
 
-def save_samples(path: Path, samples: Tensor, scale: float, title: str) -> None:
+def save_samples(path: str | Path, samples: Tensor, scale: float, title: str) -> None:
     """Write a picture of samples: a scatter plot of points, or a sheet of images.
 
     Args:
@@ -33,6 +33,8 @@ def save_samples(path: Path, samples: Tensor, scale: float, title: str) -> None:
 
 
 def draw_points(axes: Axes, points: Tensor, color: str, title: str) -> None:
+    if len(points) == 0:
+        raise ValueError(f"points have shape {list(points.shape)}, expected [N, 2] with N at least 1")
     x, y = points.numpy().T
     axes.scatter(x, y, s=max(5, 1_000 / len(points)), alpha=0.4, color=color, linewidths=0)
     axes.set(title=title, xlabel="x (data units)", ylabel="y (data units)")
@@ -54,7 +56,14 @@ def tile(images: Tensor) -> NDArray[np.float32]:
 
     Returns:
         ``[rows * (H + 1) - 1, columns * (W + 1) - 1]`` in [0, 1], with a last axis of 3 for RGB.
+
+    Raises:
+        ValueError: if there is no image, or they have another shape.
     """
+    if len(images) == 0 or not is_image(tuple(images.shape[1:])):
+        raise ValueError(
+            f"images have shape {list(images.shape)}, expected [N, 1, H, W] or [N, 3, H, W] with N at least 1"
+        )
     count, channels, height, width = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
