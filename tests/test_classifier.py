@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,10 @@ def test_points_and_other_images() -> None:
     assert found["high quality"] == pytest.approx(0.989, abs=0.01)
     assert min(found[name] for name in ("precision", "recall", "coverage")) > 0.95
     assert compare(Dataset("photos", torch.zeros(9, 3, 4, 4)), torch.zeros(9, 3, 4, 4), 0) == {}
+
+
+def test_samples_of_another_shape_than_the_data() -> None:
+    for shape in ((10, 1, 28, 28), (1, 1, 8, 8), (10,)):
+        said = f"fake has shape {list(shape)}, expected [N, 1, 8, 8] as in digits, with N at least 2"
+        with pytest.raises(ValueError, match=re.escape(said)):
+            compare(load("digits"), torch.zeros(shape), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 import fastgan.data.stacked as stacked
-from fastgan.data import DataError, load
+from fastgan.data import DataError, Modes, load
 from fastgan.data.idx import read_idx
 
 
@@ -38,6 +39,22 @@ def test_mixture_has_distinct_equally_likely_modes(name: str, count: int, sigma:
     assert distance.square().mean().sqrt() == pytest.approx(sigma * 2**0.5, rel=0.02)
     shares = torch.bincount(mode, minlength=count) / len(mode)
     assert shares == pytest.approx(torch.full((count,), 1 / count), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("centers", "sigma", "said"),
+    [
+        (torch.zeros(3, 2), -1.0, "sigma is -1.0, expected above 0 and finite"),
+        (torch.zeros(3, 2), math.nan, "sigma is nan"),
+        (torch.zeros(3), 1.0, r"centers are torch.float32 of shape \[3\], expected floats \[K, D\]"),
+        (torch.zeros(0, 2), 1.0, r"centers are .* of shape \[0, 2\]"),
+        (torch.zeros(3, 2).long(), 1.0, "centers are torch.int64"),
+        (torch.full((3, 2), math.inf), 1.0, "centers hold nan or infinite"),
+    ],
+)
+def test_modes_of_no_mixture(centers: torch.Tensor, sigma: float, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        Modes(centers, sigma)
 
 
 def test_digits_are_images_from_minus_one_to_one() -> None:

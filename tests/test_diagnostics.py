@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -25,7 +26,7 @@ from fastgan.training.objectives.gan import GAN
 from fastgan.training.objectives.logits import LogitObjective
 from fastgan.training.objectives.relativistic import Relativistic, RelativisticAverage
 from fastgan.training.source import Resident
-from fastgan.training.state import TrainingState
+from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.window import Window
 from tests.test_resume import Items, networks
 from tests.test_training import data
@@ -85,6 +86,8 @@ def test_mean_distance_is_that_of_neighbours() -> None:
     assert mean_distance(torch.zeros(1, 2)).isnan()
     normal = torch.randn(20_000, 8, 8, generator=torch.Generator().manual_seed(0))
     assert mean_distance(normal) == pytest.approx(2**0.5 * 63.5**0.5, rel=0.005)  # of all pairs
+    with pytest.raises(ValueError, match=r"samples have shape \[5\], expected \[N, ...\]"):
+        mean_distance(torch.zeros(5))
 
 
 class Noisy(nn.Module):
@@ -129,6 +132,31 @@ def test_diagnostics_know_samples_that_are_the_data() -> None:
     values = Diagnostics(state, Resident(ring.samples), ring).measure()
     assert values["diversity"] == 0
     assert values["modes_covered"] == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38], ids=str)
+def test_samples_that_are_not_finite_leave_the_coverage_out(value: float) -> None:
+    ring = replace(load("ring"), scale=1e3)
+    state = TrainingState(nn.Linear(2, 2), nn.Linear(2, 1), replace(CONFIG, batch_size=250, latent_dim=2))
+    state.look = lambda latent, live=False: torch.full((len(latent), 2), value)  # type: ignore[method-assign]
+    values = Diagnostics(state, Resident(ring.samples), ring).measure()
+    assert values.keys() <= {"diversity"}
+
+
+class Breaking(nn.Linear):
+    """Gives nan wherever it is looked at, while what it trains on is finite."""
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return super().forward(latent) if self.training else super().forward(latent) * math.nan
+
+
+def test_a_generator_that_makes_nan_ends_training_by_its_losses_or_not_at_all() -> None:
+    ring = load("ring")
+    trainer = Trainer(Breaking(3, 2), nn.Linear(2, 1), CONFIG)
+    assert trainer.fit(ring).step == CONFIG.steps
+    trainer = Trainer(nn.Linear(3, 2), nn.Linear(2, 1), replace(CONFIG, learning_rate=1e30))
+    with pytest.raises(DivergenceError, match="training diverged: nan or infinite at step"):
+        trainer.fit(ring)
 
 
 def test_the_live_generator_is_looked_at_in_evaluation_mode() -> None:

@@ -52,6 +52,17 @@ def test_bad_shape(shape: tuple[int, ...]) -> None:
         mode_coverage(torch.zeros(shape), MODES)
 
 
+def test_samples_that_are_not_finite_are_not_counted_as_bad_ones() -> None:
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="samples holds nan or infinite values, expected finite"):
+            mode_coverage(torch.tensor([[0.0, 0.0], [value, 0.0]]), MODES)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.float64])
+def test_samples_of_any_dtype_are_counted(dtype: torch.dtype) -> None:
+    assert mode_coverage(torch.tensor([[0, 1], [9, 0], [5, 5]], dtype=dtype), MODES).counts == (1, 1, 0)
+
+
 def test_divergences_of_histograms() -> None:
     assert reverse_kl([5, 5, 5, 5]) == jensen_shannon([5, 5, 5, 5]) == 0
     assert reverse_kl([7, 7, 0, 0]) == pytest.approx(math.log(2))
@@ -61,6 +72,7 @@ def test_divergences_of_histograms() -> None:
     assert jensen_shannon([3, 0]) == pytest.approx(expected)
     skewed = torch.tensor([1.0, 3.0])
     assert reverse_kl([25, 75], skewed) == pytest.approx(0)
+    assert reverse_kl([25, 75], [1, 3]) == reverse_kl([25, 75], skewed)
     assert reverse_kl([1, 1], skewed) == pytest.approx(math.log(2) / 2 + math.log(2 / 3) / 2)
     disjoint = torch.tensor([0.0, 1.0])
     assert reverse_kl([1, 0], disjoint) == math.inf
@@ -72,6 +84,24 @@ def test_divergences_of_histograms() -> None:
 def test_histograms_that_do_not_fit(reference: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="reference"):
         reverse_kl([1, 2], reference)
+
+
+@pytest.mark.parametrize(
+    ("counts", "reference", "said"),
+    [
+        ([1, -1], None, r"counts\[1\] is -1, expected finite and at least 0"),
+        ([1, math.nan], None, r"counts\[1\] is nan"),
+        ([math.inf, 1], None, r"counts\[0\] is inf"),
+        ([1, 2], [1, math.nan], r"reference\[1\] is nan"),
+        ([1, 2], [-0.5, 1], r"reference\[0\] is -0.5"),
+        ([1, 2], [0, 0], "reference is 0 everywhere, expected a mode that the data visit"),
+        ([], None, r"counts have shape \[0\] .*expected \[K\] each with K at least 1"),
+    ],
+)
+def test_numbers_that_make_no_histogram(counts: list[int], reference: list[float] | None, said: str) -> None:
+    for divergence in (reverse_kl, jensen_shannon):
+        with pytest.raises(ValueError, match=said):
+            divergence(counts, reference)
 
 
 def clouds(*sizes: int, features: int = 3) -> list[torch.Tensor]:
@@ -150,6 +180,26 @@ def test_frechet_distance_of_samples() -> None:
     assert frechet_distance(one, 2 * two + 1) == pytest.approx(3 + 3, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (0, torch.zeros(2, 1), r"mean has shape \[2, 1\], expected \[2\]"),
+        (1, torch.eye(3), r"covariance has shape \[3, 3\], expected \[2, 2\]"),
+        (2, torch.zeros(3), r"mean2 has shape \[3\], expected \[2\]"),
+        (3, torch.zeros(2), r"covariance2 has shape \[2\], expected \[2, 2\]"),
+        (2, torch.tensor([0.0, math.nan]), "mean2 holds nan"),
+        (1, torch.full((2, 2), math.inf), "covariance holds nan or infinite"),
+        (1, -torch.eye(2), "covariance has an eigenvalue of -1, expected none below 0"),
+        (3, torch.tensor([[1.0, 2.0], [2.0, 1.0]]), "covariance2 has an eigenvalue of -1"),
+    ],
+)
+def test_moments_of_no_gaussian(place: int, value: torch.Tensor, said: str) -> None:
+    moments = [torch.zeros(2), torch.eye(2), torch.zeros(2), torch.eye(2)]
+    moments[place] = value
+    with pytest.raises(ValueError, match=said):
+        gaussian_frechet_distance(*moments)
+
+
 @pytest.mark.usefixtures("_chunked")
 def test_parzen_window_against_a_direct_sum() -> None:
     fake, points = (t.double() for t in clouds(50, 30, features=2))
@@ -179,6 +229,23 @@ def test_parzen_window_chooses_sigma_on_validation_and_measures_on_test() -> Non
     assert found.standard_error == pytest.approx(float(values.std()) / 50)
     # of a standard normal blurred by 0.3: minus its cross-entropy
     assert found.mean == pytest.approx(-0.5 * math.log(2 * math.pi * 1.09) - 1 / 2.18, abs=0.05)
+    assert parzen_window(fake, validation, test, torch.tensor([0.01, 0.3, 3.0], dtype=torch.float64)) == found
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (0, torch.zeros(9), r"fake has shape \[9\], expected \[N, D\] with N at least 1"),
+        (1, torch.zeros(9, 3), r"validation has shape \[9, 3\], expected \[N, 2\] with N at least 1"),
+        (2, torch.full((9, 2), math.nan), "test holds nan"),
+        (2, torch.zeros(1, 2), r"test has shape \[1, 2\], expected \[N, 2\] with N at least 2"),
+    ],
+)
+def test_parzen_window_names_its_own_arguments(place: int, value: torch.Tensor, said: str) -> None:
+    sets = [torch.zeros(9, 2)] * 3
+    sets[place] = value
+    with pytest.raises(ValueError, match=said):
+        parzen_window(*sets)
 
 
 @pytest.mark.parametrize(
@@ -198,5 +265,9 @@ def test_sets_that_cannot_be_compared(real: torch.Tensor, fake: torch.Tensor, na
 def test_bad_bandwidths_and_neighbours() -> None:
     with pytest.raises(ValueError, match="sigmas"):
         parzen_log_likelihood(torch.zeros(2, 2), torch.zeros(2, 2), [0.0])
+    with pytest.raises(ValueError, match=r"sigmas are \[\]"):
+        parzen_log_likelihood(torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(0))
     with pytest.raises(ValueError, match="k is 0"):
         neighbourhood(torch.zeros(9, 2), torch.zeros(9, 2), 0)
+    with pytest.raises(ValueError, match=r"k is 2.5, expected a whole number of at least 1"):
+        neighbourhood(torch.zeros(9, 2), torch.zeros(9, 2), 2.5)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +18,26 @@ class Modes:
     """A mixture of isotropic Gaussians, in data units.
 
     Attributes:
-        centers: ``[K, D]``, the mean of each Gaussian.
+        centers: float ``[K, D]``, the mean of each Gaussian.
         sigma: their common standard deviation.
+
+    Raises:
+        DataError: if there is no centre or one is not finite, or sigma is not above 0 and finite.
     """
 
     centers: Tensor
     sigma: float
+
+    def __post_init__(self) -> None:
+        if self.centers.ndim != 2 or self.centers.numel() == 0 or not self.centers.is_floating_point():
+            raise DataError(
+                f"centers are {self.centers.dtype} of shape {list(self.centers.shape)}, "
+                "expected floats [K, D] with K and D at least 1"
+            )
+        if not torch.isfinite(self.centers).all():
+            raise DataError("centers hold nan or infinite values, expected finite ones")
+        if not 0 < self.sigma < math.inf:
+            raise DataError(f"sigma is {self.sigma}, expected above 0 and finite")
 
 
 @dataclass(frozen=True)

@@ -32,18 +32,3 @@ def squared_distances(rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, Te
         part = rows[begin : begin + size]
         chunk = torch.addmm(squares, part, columns.T, alpha=-2).add_(part.square().sum(dim=1, keepdim=True))
         yield slice(begin, begin + len(part)), chunk.clamp_(min=0)
-
-
-def check_pair(real: Tensor, fake: Tensor, least: int) -> None:
-    """Refuse sets that cannot be compared.
-
-    Raises:
-        ValueError: unless both are ``[N, D]`` with the same D and at least that many finite rows.
-    """
-    for name, samples in (("real", real), ("fake", fake)):
-        if samples.ndim != 2 or len(samples) < least or samples.shape[1] != real.shape[1]:
-            raise ValueError(
-                f"{name} has shape {list(samples.shape)}, expected [N, D] with N at least {least} and D alike"
-            )
-        if not torch.isfinite(samples).all():
-            raise ValueError(f"{name} holds nan or infinite values, expected finite ones")

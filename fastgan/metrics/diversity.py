@@ -14,7 +14,14 @@ def mean_distance(samples: Tensor) -> Tensor:
 
     Returns:
         A scalar on the device of the samples.
+
+    Raises:
+        ValueError: if the samples have no dimension but N.
     """
+    if samples.ndim < 2:
+        raise ValueError(
+            f"samples have shape {list(samples.shape)}, expected [N, ...] of two dimensions or more"
+        )
     flat = samples.flatten(1)
     distances: Tensor = torch.linalg.vector_norm(flat[1:] - flat[:-1], dim=1)
     return distances.mean()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.metrics.distances import check_pair
+from fastgan.metrics.arguments import check_finite, check_samples
+
+_ROUNDING = 1e-4  # what an eigenvalue may lie below zero, of the norm of all
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
@@ -19,7 +21,8 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or a set has fewer than two samples.
     """
-    check_pair(real, fake, least=2)
+    check_samples("real", real, 2)
+    check_samples("fake", fake, 2, like=real)
     return gaussian_frechet_distance(*_moments(real), *_moments(fake))
 
 
@@ -32,9 +35,23 @@ def gaussian_frechet_distance(mean: Tensor, covariance: Tensor, mean2: Tensor, c
     Args:
         mean, mean2: ``[D]``.
         covariance, covariance2: ``[D, D]``, symmetric and positive semidefinite up to rounding.
+
+    Raises:
+        ValueError: if the shapes do not fit, a value is not finite, or a covariance has negative eigenvalues.
     """
+    size = mean.numel()
+    for name, moment, shape in (
+        ("mean", mean, [size]),
+        ("covariance", covariance, [size, size]),
+        ("mean2", mean2, [size]),
+        ("covariance2", covariance2, [size, size]),
+    ):
+        if list(moment.shape) != shape:
+            raise ValueError(f"{name} has shape {list(moment.shape)}, expected {shape}")
+        check_finite(name, moment)
     mean, covariance, mean2, covariance2 = (t.double() for t in (mean, covariance, mean2, covariance2))
-    shared = torch.linalg.svdvals(_root(covariance) @ _root(covariance2)).sum()
+    roots = _root("covariance", covariance), _root("covariance2", covariance2)
+    shared = torch.linalg.svdvals(roots[0] @ roots[1]).sum()
     distance = (mean - mean2).square().sum() + covariance.trace() + covariance2.trace() - 2 * shared
     return max(float(distance), 0.0)
 
@@ -44,8 +61,10 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return features.mean(dim=0), torch.cov(features.T).reshape(features.shape[1], features.shape[1])
 
 
-def _root(matrix: Tensor) -> Tensor:
+def _root(name: str, matrix: Tensor) -> Tensor:
     """The symmetric square root; what rounding left below zero is zero."""
     values, vectors = torch.linalg.eigh(matrix)
+    if (values < -_ROUNDING * values.norm()).any():
+        raise ValueError(f"{name} has an eigenvalue of {values.min():g}, expected none below 0")
     root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
     return root

@@ -14,40 +14,53 @@ import torch
 from torch import Tensor
 
 
-def reverse_kl(counts: Sequence[int] | Tensor, reference: Tensor | None = None) -> float:
+def reverse_kl(counts: Sequence[int] | Tensor, reference: Sequence[float] | Tensor | None = None) -> float:
     """KL(p_g || p_data) over modes.
 
     Args:
         counts: generated samples of each of K modes, such as :attr:`ModeCoverage.counts`.
-        reference: ``[K]``, how often the data visit each mode, in any unit; None if equally often.
+        reference: how often the data visit each mode, in any unit; None if equally often.
 
     Returns:
         0 to infinity, the latter if samples fall on a mode that the data do not have; nan if there is no
         sample. N samples of the data themselves come to (K - 1) / 2N on average.
 
     Raises:
-        ValueError: if the two do not fit, a count is negative, or the reference is zero everywhere.
+        ValueError: if the two do not fit, there is no mode, a number is negative or not finite, or the
+            reference is zero everywhere.
     """
     generated, data = _shares(counts, reference)
     return _kl(generated, data)
 
 
-def jensen_shannon(counts: Sequence[int] | Tensor, reference: Tensor | None = None) -> float:
+def jensen_shannon(
+    counts: Sequence[int] | Tensor, reference: Sequence[float] | Tensor | None = None
+) -> float:
     """JSD(p_g, p_data) over modes: 0 to log 2. Arguments and errors are those of :func:`reverse_kl`."""
     generated, data = _shares(counts, reference)
     middle = (generated + data) / 2
     return (_kl(generated, middle) + _kl(data, middle)) / 2
 
 
-def _shares(counts: Sequence[int] | Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+def _shares(
+    counts: Sequence[int] | Tensor, reference: Sequence[float] | Tensor | None
+) -> tuple[Tensor, Tensor]:
     generated = torch.as_tensor(counts, dtype=torch.float64)
-    data = torch.ones_like(generated) if reference is None else reference.to(torch.float64)
-    if generated.ndim != 1 or generated.shape != data.shape:
+    if reference is None:
+        reference = torch.ones_like(generated)
+    data = torch.as_tensor(reference, dtype=torch.float64, device=generated.device)
+    if generated.ndim != 1 or len(generated) == 0 or generated.shape != data.shape:
         raise ValueError(
-            f"counts have shape {list(generated.shape)} and reference {list(data.shape)}, expected [K] each"
+            f"counts have shape {list(generated.shape)} and reference {list(data.shape)}, expected [K] each "
+            "with K at least 1"
         )
-    if (generated < 0).any() or (data < 0).any() or data.sum() == 0:
-        raise ValueError("counts or reference are negative, or the reference is 0 everywhere")
+    for name, values in (("counts", generated), ("reference", data)):
+        wrong = ~(values.isfinite() & (values >= 0))
+        if wrong.any():
+            first = int(wrong.nonzero()[0])
+            raise ValueError(f"{name}[{first}] is {values[first]:g}, expected finite and at least 0")
+    if data.sum() == 0:
+        raise ValueError("reference is 0 everywhere, expected a mode that the data visit")
     return generated / generated.sum(), data / data.sum()
 
 

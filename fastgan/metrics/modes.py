@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fastgan.data.dataset import Modes
+from fastgan.metrics.arguments import check_samples
 
 RADIUS = 3.0
 """How far from a centre a sample may lie and be of high quality, in standard deviations."""
@@ -56,13 +57,10 @@ def mode_coverage(samples: Tensor, modes: Modes) -> ModeCoverage:
         modes: the K modes, ``[K, D]`` in the same units.
 
     Raises:
-        ValueError: if the shapes do not fit or there is no sample.
+        ValueError: if the shapes do not fit, there is no sample, or one is not finite.
     """
-    if samples.ndim != 2 or len(samples) == 0 or samples.shape[1] != modes.centers.shape[1]:
-        raise ValueError(
-            f"samples have shape {list(samples.shape)}, expected [N, {modes.centers.shape[1]}] "
-            "with N at least 1"
-        )
+    check_samples("samples", samples, 1, like=modes.centers)
+    samples = samples.to(torch.promote_types(samples.dtype, modes.centers.dtype))
     distance, nearest = torch.cdist(samples, modes.centers.to(samples)).min(dim=1)
     good = nearest[distance <= RADIUS * modes.sigma]
     counts = torch.bincount(good, minlength=len(modes.centers))

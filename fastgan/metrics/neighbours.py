@@ -9,11 +9,13 @@ as in the code of the latter, so that the density of a set against itself is 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from fastgan.metrics.distances import check_pair, squared_distances
+from fastgan.metrics.arguments import check_samples
+from fastgan.metrics.distances import squared_distances
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ def neighbourhood(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhood:
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or there are no more than k samples.
     """
-    if k < 1:
-        raise ValueError(f"k is {k}, expected at least 1")
-    check_pair(real, fake, least=k + 1)
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"k is {k}, expected a whole number of at least 1")
+    check_samples("real", real, k + 1)
+    check_samples("fake", fake, k + 1, like=real)
     real_radius, fake_radius = _squared_radii(real, k), _squared_radii(fake, k)
     precise = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
     inside = covered = recalled = 0

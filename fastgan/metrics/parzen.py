@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastgan.metrics.distances import check_pair, squared_distances
+from fastgan.metrics.arguments import check_samples
+from fastgan.metrics.distances import squared_distances
 
 SIGMAS = tuple(10 ** (exponent / 9 - 1) for exponent in range(10))
 """Bandwidths from 0.1 to 1, evenly spaced in their logarithm, for images in [0, 1]."""
@@ -36,7 +37,7 @@ class ParzenWindow:
 
 
 def parzen_window(
-    fake: Tensor, validation: Tensor, test: Tensor, sigmas: Sequence[float] = SIGMAS
+    fake: Tensor, validation: Tensor, test: Tensor, sigmas: Sequence[float] | Tensor = SIGMAS
 ) -> ParzenWindow:
     """Estimate the log-likelihood of test points, with the bandwidth under which others are likeliest.
 
@@ -45,15 +46,21 @@ def parzen_window(
         validation: ``[V, D]`` real points that choose among the bandwidths.
         test: ``[N, D]`` other real points, at least two.
         sigmas: bandwidths, each above 0.
+
+    Raises:
+        ValueError: as :func:`parzen_log_likelihood`.
     """
+    check_samples("fake", fake, 1)
+    check_samples("validation", validation, 1, like=fake)
+    check_samples("test", test, 2, like=fake)
     means = parzen_log_likelihood(fake, validation, sigmas).mean(dim=1)
-    sigma = sigmas[int(means.argmax())]
+    sigma = float(sigmas[int(means.argmax())])
     values = parzen_log_likelihood(fake, test, [sigma])[0]
     return ParzenWindow(float(values.mean()), float(values.std() / math.sqrt(len(values))), sigma)
 
 
 @torch.no_grad()
-def parzen_log_likelihood(fake: Tensor, points: Tensor, sigmas: Sequence[float]) -> Tensor:
+def parzen_log_likelihood(fake: Tensor, points: Tensor, sigmas: Sequence[float] | Tensor) -> Tensor:
     """log of the mean over samples s of N(x; s, σ²), for each σ and each point x.
 
     Args:
@@ -67,9 +74,11 @@ def parzen_log_likelihood(fake: Tensor, points: Tensor, sigmas: Sequence[float])
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or a bandwidth is not above 0.
     """
-    check_pair(points, fake, least=1)
+    check_samples("fake", fake, 1)
+    check_samples("points", points, 1, like=fake)
+    sigmas = [float(sigma) for sigma in sigmas]
     if not sigmas or not all(0 < sigma < math.inf for sigma in sigmas):
-        raise ValueError(f"sigmas are {list(sigmas)}, expected at least one, each above 0 and finite")
+        raise ValueError(f"sigmas are {sigmas}, expected at least one, each above 0 and finite")
     count, dimensions = fake.shape
     result = torch.empty(len(sigmas), len(points), dtype=torch.float64, device=points.device)
     for rows, distances in squared_distances(points, fake):

@@ -33,7 +33,15 @@ def compare(data: Dataset, fake: Tensor, seed: int, classifiers: Path | None = N
         with classes: the classifier's accuracy, modes covered and the divergences by the class that it sees,
         and Fréchet distance, precision, recall, density and coverage of its features. For other images
         nothing. Precision and the like need six samples or more.
+
+    Raises:
+        ValueError: if the samples have another shape than the data's, are fewer than two, or not finite.
     """
+    if fake.shape[1:] != data.shape or len(fake) < 2:
+        expected = ", ".join(map(str, ("N", *data.shape)))
+        raise ValueError(
+            f"fake has shape {list(fake.shape)}, expected [{expected}] as in {data.name}, with N at least 2"
+        )
     rows = torch.randperm(len(data.samples), generator=torch.Generator().manual_seed(seed))
     real = data.samples[rows[: len(fake)]]
     if data.labelled is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fastgan.data import Dataset
-from fastgan.metrics import mean_distance, mode_coverage
+from fastgan.metrics import ModeCoverage, mean_distance, mode_coverage
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
 
@@ -41,7 +41,7 @@ class Diagnostics:
             that between two of the data, where there are two that differ; its average would hide a
             generator that gives one sample now and another later. And, for a mixture of Gaussians,
             ``modes_covered``, ``modes`` and ``high_quality`` of samples of the average, as in
-            :class:`fastgan.metrics.ModeCoverage`.
+            :class:`fastgan.metrics.ModeCoverage`, where they are finite.
         """
         state, batch = self._state, self._state.config.batch_size
         rng = torch.Generator(state.device).manual_seed(_SEED)
@@ -55,10 +55,22 @@ class Diagnostics:
     def _coverage(self, latents: list[Tensor]) -> dict[str, float]:
         if self._data is None or self._data.modes is None:
             return {}
-        fake = torch.cat([self._state.look(latent) for latent in latents])
-        coverage = mode_coverage(fake * self._data.scale, self._data.modes)
+        coverage = coverage_of(torch.cat([self._state.look(latent) for latent in latents]), self._data)
+        if coverage is None:
+            return {}
         return {
             "modes_covered": coverage.covered,
             "modes": coverage.modes,
             "high_quality": coverage.high_quality,
         }
+
+
+def coverage_of(samples: Tensor, data: Dataset) -> ModeCoverage | None:
+    """What samples cover of a mixture; None of other data.
+
+    None too where one is not finite: of a generator that makes such, the losses tell, and end the training.
+    """
+    points = samples * data.scale
+    if data.modes is None or not torch.isfinite(points).all():
+        return None
+    return mode_coverage(points, data.modes)

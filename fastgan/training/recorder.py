@@ -18,10 +18,10 @@ from torch.utils.tensorboard import SummaryWriter
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_points
 from fastgan.files import naming, write_text
-from fastgan.metrics import mode_coverage
 from fastgan.plots import save_dashboard, save_samples
 from fastgan.training import checkpoint
 from fastgan.training.alarms import Alarm
+from fastgan.training.diagnostics import coverage_of
 from fastgan.training.run import RunError
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
@@ -130,8 +130,8 @@ class Recorder(Callback):
             **{name: value for name, value in last.items() if name not in _OF_A_ROW},
             "alarms": [asdict(alarm) for alarm in alarms],
         }
-        if self.data.modes:
-            coverage = mode_coverage(samples * self.data.scale, self.data.modes)
+        coverage = coverage_of(samples, self.data)
+        if coverage is not None:
             summary["modes"] = coverage.modes
             summary["modes_covered"] = coverage.covered
             summary["high_quality"] = coverage.high_quality
