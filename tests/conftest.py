@@ -87,6 +87,16 @@ def same_start() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module")
+def shown() -> Iterator[Callable[[Path], list[list[int]]]]:
+    """What a picture shows: of each artist of each axes, how many points or pixels."""
+    # matplotlib is not there where the operations alone are tested
+    from pictures import watched_pictures
+
+    with watched_pictures() as shown:
+        yield shown
+
+
 @pytest.fixture
 def python() -> Python:
     """Runs code in a fresh process that imports this fastgan."""

@@ -17,6 +17,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import yaml
+from pictures import Shown
 
 from fastgan.cli import main
 from fastgan.training.run import RunConfig
@@ -45,14 +46,14 @@ def picture(path: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ring(tmp_path_factory: pytest.TempPathFactory, shown: Shown) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "ring"
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert run(monkeypatch, "train", "ring", "--steps", 50, "--out", folder) == 0
     return folder
 
 
-def test_train_leaves_everything(ring: Path) -> None:
+def test_train_leaves_everything(ring: Path, shown: Shown) -> None:
     names = {path.name for path in ring.iterdir()}
     assert {
         "config.yaml",
@@ -74,7 +75,10 @@ def test_train_leaves_everything(ring: Path) -> None:
     summary = json.loads((ring / "summary.json").read_text())
     assert summary["modes"] == 8
     assert 0 <= summary["high_quality"] <= 1
-    assert picture(ring / "dashboard.png").std() > 0.05
+    losses, outputs, real, (generated,) = shown(ring / "dashboard.png")
+    assert losses == outputs == [len(rows)] * 2
+    assert real == [2_500]
+    assert generated > 0
 
 
 def test_train_says_where_everything_is(
@@ -99,7 +103,7 @@ def test_train_on_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_began_logs_its_balance_and_can_be_evaluated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shown: Shown
 ) -> None:
     out = tmp_path / "began"
     assert run(monkeypatch, "train", "digits", "--objective", "began", "--steps", 120, "--out", out) == 0
@@ -108,7 +112,10 @@ def test_began_logs_its_balance_and_can_be_evaluated(
     assert {"loss_D", "loss_G", "k", "M", "L(x)", "gradient", "diversity"} < rows[-1].keys()
     assert rows[1]["M"] < rows[0]["M"]
     assert yaml.safe_load((out / "config.yaml").read_text())["model"] == "autoencoder"
-    assert picture(out / "dashboard.png").std() > 0.05
+    losses, convergence, (real,), (generated,), balance = shown(out / "dashboard.png")
+    assert losses == [len(rows)] * 3
+    assert convergence == balance == [len(rows)]
+    assert min(real, generated) > 0
     monkeypatch.setattr("fastgan.training.evaluation.compare", lambda *_: {})
     capsys.readouterr()
     assert run(monkeypatch, "evaluate", out, "--count", 100) == 0
@@ -150,12 +157,13 @@ def test_a_folder_with_a_run_is_refused(
 
 
 def test_plot_objectives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shown: Shown
 ) -> None:
     out = tmp_path / "o.png"
     assert run(monkeypatch, "plot", "objectives", "--out", out) == 0
     assert str(out) in capsys.readouterr().out
-    assert picture(out).std() > 0.05
+    assert [len(curves) for curves in shown(out)] == [2, 2, 2, 3]
+    assert min(map(min, shown(out))) > 0
 
 
 def test_a_folder_that_is_missing_is_to_be_made(

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.image
 import pytest
 import torch
+from pictures import Shown
 
 from experiments import began, default_recipes, diagnostics, goodfellow2014, mode_collapse, saturation
 from experiments.record import run_seeds, stored_seeds, write_result
@@ -111,7 +111,7 @@ def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     ],
 )
 def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
-    protocol: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    protocol: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Shown
 ) -> None:
     full = PROTOCOLS[protocol]
 
@@ -130,7 +130,9 @@ def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
     assert "| plain | 1 |" in table
     stored = json.loads((out / "result.json").read_text())["results"]
     assert [list(stored[name]) for name in ("ring", "grid")] == [list(REMEDIES)] * 2
-    assert matplotlib.image.imread(out / "samples.png").std() > 0.05
+    centres, points = zip(*shown(out / "samples.png"), strict=True)
+    assert centres == (8,) * len(REMEDIES) + (25,) * len(REMEDIES)
+    assert min(points) > 0
     for folder in ("grid-plain", "grid-R1"):
         (out / folder / "seed-0.json").unlink()
     part = ["--remedies", "R1", "plain", "--data", "ring", "--seeds", "1"]
@@ -214,7 +216,9 @@ def test_default_recipes_are_measured_seed_by_seed(
     assert longer in capsys.readouterr().out
 
 
-def test_began_says_how_long_k_stayed_at_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_began_says_how_long_k_stayed_at_0(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Shown
+) -> None:
     small = {name: replace(setting, encoder=(16, 4)) for name, setting in began.SETTINGS.items()}
     monkeypatch.setattr(began, "SETTINGS", small)
     monkeypatch.setattr(began, "_EVALUATED", 64)
@@ -228,8 +232,11 @@ def test_began_says_how_long_k_stayed_at_0(tmp_path: Path, monkeypatch: pytest.M
     assert all(seeds[0]["modes covered"] == 3 for seeds in found.values())
     assert [seeds[0]["k at 0"] for seeds in found.values()] == [1, 1, 0]
     assert (tmp_path / "digits" / "table.md").read_text().count("\n") == 5
-    for name in ("balance-digits.png", "samples-digits.png"):
-        assert matplotlib.image.imread(tmp_path / name).std() > 0.05
+    curves = shown(tmp_path / "balance-digits.png")
+    assert curves == [[20, 20]] * 3 + [[20]] * 3 + [[20, 20]] * 3  # the paper stands in each group
+    sheets = shown(tmp_path / "samples-digits.png")
+    assert [len(sheet) for sheet in sheets] == [1, 1, 1]
+    assert min(map(min, sheets)) > 0
 
 
 def test_k_is_at_0_only_where_all_steps_of_a_row_had_it_there() -> None:

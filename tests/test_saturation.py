@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import pytest
+from pictures import Shown
 
 from experiments.saturation import Settings, run
 from experiments.saturation_report import save_picture, summary, table
@@ -39,10 +39,15 @@ def test_only_the_saturating_loss_without_adam_does_not_recover(results: list[di
     assert max(trace["gradient"]) < 0.1
 
 
-def test_table_and_picture(results: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_table_and_picture(results: list[dict[str, Any]], tmp_path: Path, shown: Shown) -> None:
     header, _, even, late = table(summary(results)).splitlines()
     assert "sgd, non-saturating" in header
     assert even.startswith("| 0 | 0.4")
     assert "none of 2" in late
     save_picture(tmp_path / "s.png", results, SETTINGS.limit, SETTINGS.checked_every)
-    assert matplotlib.image.imread(tmp_path / "s.png")[..., :3].std() > 0.05
+    gradients, recovery, traces = shown(tmp_path / "s.png")
+    assert gradients == [2] * 6  # of both losses: two seeds after either head start, and the medians
+    assert recovery == [2] * 8
+    assert len(traces) == 8
+    assert min(traces) > 0
+    assert max(traces) == 30

@@ -1,0 +1,49 @@
+"""What pictures show, counted: axes, titles and legends without data have dark pixels too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Shown = Callable[[Path], list[list[int]]]
+
+
+@contextmanager
+def watched_pictures() -> Iterator[Shown]:
+    """Gives, for a picture that is written meanwhile, how much each artist of each axes shows."""
+    counts: dict[Path, list[list[int]]] = {}
+    save = Figure.savefig
+
+    def counted(figure: Figure, temporary: Path, **options: Any) -> None:
+        save(figure, temporary, **options)
+        counts[temporary.with_suffix("")] = [_count(axes) for axes in figure.axes]
+
+    def shown(path: Path) -> list[list[int]]:
+        assert matplotlib.image.imread(path).size
+        return counts[path]
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Figure, "savefig", counted)
+        yield shown
+
+
+def _count(axes: Axes) -> list[int]:
+    """Points of lines and clouds that lie within the axes, and numbers of images that are not black.
+
+    Lines across the axes, which mark a level, are none of the data.
+    """
+    points = [line.get_xydata() for line in axes.lines if line.get_transform() is axes.transData]
+    points += [np.asarray(cloud.get_offsets()) for cloud in axes.collections]
+    low, high = np.sort([axes.get_xlim(), axes.get_ylim()]).T
+    return [
+        *(int(((low <= xy) & (xy <= high)).all(axis=1).sum()) for xy in points),
+        *(int(np.count_nonzero(image.get_array())) for image in axes.images),
+    ]
