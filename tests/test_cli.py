@@ -17,10 +17,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 import yaml
-from pictures import Shown
 
 from fastgan.cli import main
 from fastgan.training.run import RunConfig
+from tests.pictures import Shown
 
 pytestmark = pytest.mark.filterwarnings("ignore:fastgan runs on plain PyTorch")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import Shown
 
 from experiments import began, default_recipes, diagnostics, goodfellow2014, mode_collapse, saturation
 from experiments.record import run_seeds, stored_seeds, write_result
@@ -19,6 +18,7 @@ from experiments.remedies import DATA, PROTOCOLS, REMEDIES, settings_of
 from fastgan.data import Dataset
 from fastgan.metrics import parzen_window
 from fastgan.training.recipes import Recipe
+from tests.pictures import Shown
 
 
 def test_a_stopped_experiment_goes_on_with_the_seeds_that_are_left(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import Shown
 
 from fastgan.data import Dataset, load
 from fastgan.plots import save_dashboard, save_objectives, save_samples, tile
 from fastgan.plots.objectives import flat_below, objective_curve
+from tests.pictures import Shown
 
 
 @pytest.mark.parametrize(("channels", "last"), [(1, ()), (3, (3,))])

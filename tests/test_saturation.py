@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pictures import Shown
 
 from experiments.saturation import Settings, run
 from experiments.saturation_report import save_picture, summary, table
+from tests.pictures import Shown
 
 SETTINGS = Settings(head_starts=(0, 500), limit=300)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import Shown
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,6 +18,7 @@ from fastgan.models import pretrained
 from fastgan.training import export as export_module
 from fastgan.training.run import load_generator
 from fastgan.training.sampling import interpolation, sample
+from tests.pictures import Shown
 from tests.test_cli import one_line, run
 
 
