@@ -1,15 +1,17 @@
 """BEGAN's k on MNIST: when it stays at 0, and what the balance it holds is worth.
 
-python -m experiments.began                    # goes on where it was stopped
-python -m experiments.began --settings "γ 0.9" # this alone
+python -m experiments.began                                  # goes on where it was stopped
+python -m experiments.began --settings "γ 0.9"               # runs this alone; tables and pictures have all
+python -m experiments.began --data digits --settings recipe "uniform noise" "untrained generator"
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,11 @@ from experiments.record import arguments, run_seeds, write_result
 from fastgan.data import Dataset, load
 from fastgan.files import write_text
 from fastgan.metrics.suite import compare
-from fastgan.models import MLPAutoencoder, MLPGenerator
 from fastgan.plots.figure import GUIDE, new_figure, open_axes, save_figure
 from fastgan.plots.samples import draw_images
 from fastgan.training import Callback, TrainConfig, Trainer
+from fastgan.training.recipes import BEGAN, Recipe
+from fastgan.training.run import RunConfig
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import LogRow
@@ -34,6 +37,8 @@ NAME = "began"
 _EVALUATED = 5_000
 _PICTURED = 64
 _SETTLED = 0.1  # share of a run that is left out before k is looked at
+_EARLY = 1_000  # steps, drawn apart
+_STEPS = 4_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Setting:
     plain_start: bool = False
 
 
-SETTINGS = {
+SETTINGS: dict[str, Setting | Recipe] = {
     "paper": Setting(),
     "learning rate 0.001": Setting({"learning_rate": 1e-3}),
     "pixels in [0, 1]": Setting(unit=True),
@@ -65,11 +70,29 @@ SETTINGS = {
     "γ 0.9": Setting({"diversity_ratio": 0.9}),
     "λ 0.1": Setting({"balance_rate": 0.1}),
     "λ 0.1, γ 0.9": Setting({"balance_rate": 0.1, "diversity_ratio": 0.9}),
+    "λ 0.1, learning rate 0.001": Setting({"balance_rate": 0.1, "learning_rate": 1e-3}),
     "λ 0.1, γ 0.9, learning rate 0.001": Setting(
         {"balance_rate": 0.1, "diversity_ratio": 0.9, "learning_rate": 1e-3}
     ),
+    "recipe": BEGAN,
 }
 
+
+def _noise(data: Dataset, seed: int) -> Tensor:
+    return 2 * torch.rand(_EVALUATED, *data.shape, generator=torch.Generator().manual_seed(seed)) - 1
+
+
+def _untrained(data: Dataset, seed: int) -> Tensor:
+    torch.manual_seed(seed)
+    generator = RunConfig.of(data.name, data, BEGAN).build_generator()
+    return sample(generator, _EVALUATED, BEGAN.config.latent_dim, seed)
+
+
+FLOORS: dict[str, Callable[[Dataset, int], Tensor]] = {
+    "uniform noise": _noise,
+    "untrained generator": _untrained,
+}
+"""Samples that have learnt nothing, judged as the others are."""
 
 GROUPS = {
     "networks and start": (
@@ -81,7 +104,14 @@ GROUPS = {
         "learning rate 0.001",
     ),
     "balance": ("paper", "γ 0.3", "γ 0.7", "γ 0.9"),
-    "faster balance": ("paper", "λ 0.1", "λ 0.1, γ 0.9", "λ 0.1, γ 0.9, learning rate 0.001"),
+    "faster balance": (
+        "paper",
+        "λ 0.1",
+        "λ 0.1, γ 0.9",
+        "λ 0.1, learning rate 0.001",
+        "λ 0.1, γ 0.9, learning rate 0.001",
+    ),
+    "recipe": ("λ 0.1, γ 0.9, learning rate 0.001", "recipe"),
 }
 """What is drawn into one panel."""
 
@@ -109,44 +139,63 @@ class _Log(Callback):
 _KEPT = ("k", "M", "L(x)", "loss_G", "diversity")
 
 
-def train(setting: Setting, data: Dataset, steps: int, folder: Path, seed: int) -> dict[str, Any]:
+def recipe_of(setting: Setting | Recipe, steps: int = _STEPS) -> Recipe:
+    """Networks and settings; a recipe has its own steps."""
+    if isinstance(setting, Recipe):
+        return setting
+    config = {
+        "steps": steps,
+        "batch_size": 64,
+        "latent_dim": setting.encoder[-1],
+        "learning_rate": 1e-4,
+        "objective": "began",
+        "threads": 1,
+        "log_interval": max(1, steps // 100),
+        **setting.config,
+    }
+    return Recipe(setting.encoder[:-1][::-1], setting.encoder, TrainConfig(**config), "autoencoder")
+
+
+def train(setting: Setting | Recipe, data: Dataset, steps: int, folder: Path, seed: int) -> dict[str, Any]:
     """Train, and return the log's rows and what the samples of the averaged generator are worth."""
+    recipe = recipe_of(setting, steps)
+    networks = RunConfig.of(data.name, data, replace(recipe, config=replace(recipe.config, seed=seed)))
     torch.manual_seed(seed)
-    config = TrainConfig(
-        **{
-            "steps": steps,
-            "batch_size": 64,
-            "latent_dim": setting.encoder[-1],
-            "learning_rate": 1e-4,
-            "objective": "began",
-            "seed": seed,
-            "threads": 1,
-            "log_interval": max(1, steps // 100),
-            **setting.config,
-        }
-    )
-    decoder = setting.encoder[:-1][::-1]
-    generator: nn.Module = MLPGenerator(config.latent_dim, data.shape, decoder, bounded=True)
-    discriminator = MLPAutoencoder(data.shape, setting.encoder)
-    if setting.plain_start:
+    generator, discriminator = networks.build_generator(), networks.build_discriminator()
+    changes = setting if isinstance(setting, Setting) else Setting()
+    if changes.plain_start:
         for layer in (*generator.modules(), *discriminator.modules()):
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
     samples = data.samples
-    if setting.unit:
+    if changes.unit:
         generator, samples = InUnit(generator), (samples + 1) / 2
     log = _Log()
-    state = Trainer(generator, discriminator, config, [log]).fit(samples)
-    fake = sample(state.average, _EVALUATED, config.latent_dim, seed, config.latent)
-    fake = 2 * fake - 1 if setting.unit else fake
-    worth = compare(data, fake, seed, folder.parent)
+    state = Trainer(generator, discriminator, networks.training, [log]).fit(samples)
+    fake = sample(state.average, _EVALUATED, recipe.config.latent_dim, seed, recipe.config.latent)
+    return {"rows": log.rows, **judge(data, 2 * fake - 1 if changes.unit else fake, folder, seed)}
+
+
+def floor(name: str, data: Dataset, folder: Path, seed: int) -> dict[str, Any]:
+    """What samples of one of FLOORS are worth."""
+    return {"rows": [], **judge(data, FLOORS[name](data, seed), folder, seed)}
+
+
+def judge(data: Dataset, fake: Tensor, folder: Path, seed: int) -> dict[str, float]:
+    """What samples are worth; the first of them are kept for the picture."""
     np.save(folder / f"samples-{seed}.npy", ((fake[:_PICTURED] + 1) * 127.5).round().byte().numpy())
-    return {"rows": log.rows, **worth}
+    return compare(data, fake, seed, folder.parent)
+
+
+_WORTH = ("modes covered", "JSD", "Fréchet distance", "recall", "coverage")
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, float]:
     """How long k stayed at 0, where it and the ratio of losses ended, and the worth of the samples."""
+    worth = {name: result[name] for name in _WORTH if name in result}
     rows = result["rows"]
+    if not rows:
+        return worth
     settled = rows[int(_SETTLED * len(rows)) :]
     last = rows[-max(1, len(rows) // 10) :]
     return {
@@ -156,86 +205,109 @@ def summary(result: Mapping[str, Any]) -> dict[str, float]:
         "L(x)": statistics.fmean(row["L(x)"] for row in last),
         "M": statistics.fmean(row["M"] for row in last),
         "diversity": statistics.fmean(row["diversity"] for row in last),
-        **{name: result[name] for name in ("modes covered", "JSD", "Fréchet distance") if name in result},
+        **worth,
     }
 
 
 def table(summaries: Mapping[str, list[dict[str, float]]]) -> str:
     """In Markdown, a line a setting: means over the seeds."""
-    columns = list(next(iter(summaries.values()))[0])
+    columns = list(dict.fromkeys(column for seeds in summaries.values() for column in seeds[0]))
     lines = ["| setting | " + " | ".join(columns) + " |", "|---" + "|--:" * len(columns) + "|"]
     for name, seeds in summaries.items():
-        means = {column: statistics.fmean(each[column] for each in seeds) for column in columns}
-        cells = [f"{mean:.0%}" if column == "k at 0" else f"{mean:.3g}" for column, mean in means.items()]
+        cells = [_cell(column, [each[column] for each in seeds if column in each]) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
+def _cell(column: str, values: list[float]) -> str:
+    if not values:
+        return ""
+    mean = statistics.fmean(values)
+    return f"{mean:.0%}" if column == "k at 0" else f"{mean:.3g}"
+
+
 def draw_balance(path: Path, results: Mapping[str, dict[str, Any]]) -> None:
-    """k, the ratio of the losses and M over the steps, a row of panels a group of settings."""
+    """k, the ratio of the losses with each γ, and M over the steps, a row of panels a group of settings."""
     groups = {title: [name for name in names if name in results] for title, names in GROUPS.items()}
     groups = {title: names for title, names in groups.items() if names}
-    figure = new_figure(12, 3.2 * len(groups))
+    figure = new_figure(17, 3.2 * len(groups))
     for axes, (title, names) in zip(
-        figure.subplots(len(groups), 3, squeeze=False), groups.items(), strict=True
+        figure.subplots(len(groups), 4, squeeze=False), groups.items(), strict=True
     ):
-        for name in names:
+        ratios = [recipe_of(SETTINGS[name]).config.diversity_ratio for name in names]
+        shared = {ratio for ratio in ratios if ratios.count(ratio) > 1}
+        for name, ratio in zip(names, ratios, strict=True):
             rows = results[name]["rows"]
             steps = [row["step"] for row in rows]
-            for panel, values in zip(
-                axes,
-                (
-                    [row["k"] for row in rows],
-                    [row["loss_G"] / row["L(x)"] for row in rows],
-                    [row["M"] for row in rows],
-                ),
-                strict=True,
-            ):
-                panel.plot(steps, values, label=name, linewidth=1.3)
-        axes[1].axhline(0.5, color=GUIDE, linestyle="--", linewidth=1)
-        axes[1].set(ylim=(0, 1.5))
-        for panel, label in zip(axes, ("k", "L(G(z)) / L(x)", "M"), strict=True):
+            k = [row["k"] for row in rows]
+            (line,) = axes[0].plot(steps, k, linewidth=1.3, marker=".", markersize=4)
+            color = line.get_color()
+            axes[1].plot(steps, k, color=color, linewidth=1.3)
+            axes[2].plot(steps, [row["loss_G"] / row["L(x)"] for row in rows], color=color, linewidth=1.3)
+            axes[2].axhline(ratio, color=GUIDE if ratio in shared else color, linestyle="--", linewidth=1)
+            axes[3].plot(steps, [row["M"] for row in rows], color=color, label=name, linewidth=1.3)
+        for panel, label in zip(axes, ("k at first", "k", "L(G(z)) / L(x)", "M"), strict=True):
             panel.set(title=f"{title}: {label}", xlabel="training step")
             panel.set_ylim(bottom=0)
             panel.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
             open_axes(panel)
-        axes[0].legend(frameon=False, fontsize=8)
+        axes[0].set_yscale("symlog", linthresh=1e-3)
+        axes[0].set(xlim=(0, _EARLY), ylim=(-1e-4, 1))
+        axes[2].set(ylim=(0, 1.5))
+        axes[3].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
     save_figure(figure, path)
 
 
-def draw_samples(path: Path, folders: Mapping[str, Path], seed: int) -> None:
+def draw_samples(path: Path, sheets: Mapping[str, Path]) -> None:
     """A sheet of images a setting."""
-    columns = min(4, len(folders))
-    rows = -(-len(folders) // columns)
+    columns = min(4, len(sheets))
+    rows = -(-len(sheets) // columns)
     figure = new_figure(3 * columns, 3.2 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel in panels:
         panel.set_axis_off()
-    for panel, (name, folder) in zip(panels, folders.items(), strict=False):
-        levels = torch.from_numpy(np.load(folder / f"samples-{seed}.npy"))
+    for panel, (name, sheet) in zip(panels, sheets.items(), strict=False):
+        levels = torch.from_numpy(np.load(sheet))
         draw_images(panel, levels.float() / 127.5 - 1, name)
     save_figure(figure, path)
 
 
+def stored(folder: Path) -> dict[int, dict[str, Any]]:
+    """Results by seed."""
+    files = {int(path.stem.removeprefix("seed-")): path for path in folder.glob("seed-*.json")}
+    return {seed: json.loads(files[seed].read_text(encoding="utf-8"))["result"] for seed in sorted(files)}
+
+
 def main() -> None:
+    names = [*SETTINGS, *FLOORS]
     parser = arguments(NAME, __doc__)
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="SETTING")
+    parser.add_argument(
+        "--settings", nargs="+", choices=names, default=names, metavar="SETTING", help="which to run"
+    )
     parser.add_argument("--data", choices=("mnist", "digits"), default="mnist")
-    parser.add_argument("--steps", type=int, default=4_000, help="of each run")
+    parser.add_argument("--steps", type=int, default=_STEPS, help="of each run but the recipe's")
     given = parser.parse_args()
     data = load(given.data, Path(os.environ["FASTGAN_DATA"]) if "FASTGAN_DATA" in os.environ else None)
-    folders = {name: given.out / given.data / _slug(name) for name in given.settings}
-    results = {}
-    for name, folder in folders.items():
+    out = given.out / given.data
+    for name in given.settings:
+        folder = out / _slug(name)
         folder.mkdir(parents=True, exist_ok=True)
-        settings = {**asdict(SETTINGS[name]), "steps": given.steps}
-        run = partial(train, SETTINGS[name], data, given.steps, folder)
-        results[name] = run_seeds(folder, settings, given.seeds, run)
-    summaries = {name: list(map(summary, seeds)) for name, seeds in results.items()}
-    write_result(given.out / given.data, NAME, {"steps": given.steps, "settings": summaries})
-    draw_balance(given.out / f"balance-{given.data}.png", {name: seeds[0] for name, seeds in results.items()})
-    draw_samples(given.out / f"samples-{given.data}.png", folders, given.seeds[0])
-    write_text(given.out / given.data / "table.md", table(summaries))
+        if name in FLOORS:
+            run_seeds(folder, {"samples": _EVALUATED}, given.seeds, partial(floor, name, data, folder))
+            continue
+        setting = SETTINGS[name]
+        own = {"steps": given.steps} if isinstance(setting, Setting) else {}
+        run = partial(train, setting, data, given.steps, folder)
+        run_seeds(folder, {**asdict(setting), **own}, given.seeds, run)
+    results = {name: seeds for name in names if (seeds := stored(out / _slug(name)))}
+    summaries = {name: list(map(summary, seeds.values())) for name, seeds in results.items()}
+    write_result(out, NAME, {"settings": summaries})
+    write_text(out / "table.md", table(summaries))
+    firsts = {name: min(seeds) for name, seeds in results.items()}
+    trained = {name: results[name][seed] for name, seed in firsts.items() if name in SETTINGS}
+    sheets = {name: out / _slug(name) / f"samples-{seed}.npy" for name, seed in firsts.items()}
+    draw_balance(given.out / f"balance-{given.data}.png", trained)
+    draw_samples(given.out / f"samples-{given.data}.png", sheets)
     print(table(summaries))
 
 
