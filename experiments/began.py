@@ -2,7 +2,7 @@
 
 python -m experiments.began                                  # goes on where it was stopped
 python -m experiments.began --settings "γ 0.9"               # runs this alone; tables and pictures have all
-python -m experiments.began --data digits --settings recipe "uniform noise" "untrained generator"
+python -m experiments.began --data digits --settings recipe "recipe, code of 16" "uniform noise"
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ SETTINGS: dict[str, Setting | Recipe] = {
         {"balance_rate": 0.1, "diversity_ratio": 0.9, "learning_rate": 1e-3}
     ),
     "recipe": BEGAN,
+    "recipe, code of 16": replace(BEGAN, discriminator=(256, 16)),
 }
 
 
@@ -111,7 +112,7 @@ GROUPS = {
         "λ 0.1, learning rate 0.001",
         "λ 0.1, γ 0.9, learning rate 0.001",
     ),
-    "recipe": ("λ 0.1, γ 0.9, learning rate 0.001", "recipe"),
+    "recipe": ("λ 0.1, γ 0.9, learning rate 0.001", "recipe", "recipe, code of 16"),
 }
 """What is drawn into one panel."""
 
@@ -219,11 +220,13 @@ def table(summaries: Mapping[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_FORMATS = {"k at 0": ".0%", "Fréchet distance": ",.0f", "recall": ".3f", "coverage": ".3f"}
+
+
 def _cell(column: str, values: list[float]) -> str:
     if not values:
         return ""
-    mean = statistics.fmean(values)
-    return f"{mean:.0%}" if column == "k at 0" else f"{mean:.3g}"
+    return format(statistics.fmean(values), _FORMATS.get(column, ".3g"))
 
 
 def draw_balance(path: Path, results: Mapping[str, dict[str, Any]]) -> None:

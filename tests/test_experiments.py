@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -239,6 +239,17 @@ def test_began_says_how_long_k_stayed_at_0(
     sheets = shown(tmp_path / "samples-digits.png")
     print(sheets)
     assert min(map(min, sheets)) > 0
+
+
+@pytest.mark.parametrize("data", ["digits", "mnist"])
+def test_the_began_that_was_measured_is_what_users_get(data: str) -> None:
+    path = Path(__file__).parents[1] / f"docs/experiments/began/{data}/recipe/seed-0.json"
+    if not path.exists():
+        pytest.skip("needs the sources")
+    measured = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    given = json.loads(json.dumps(asdict(BEGAN)))
+    assert measured.pop("config").items() <= given.pop("config").items()
+    assert measured == given
 
 
 def test_a_floor_has_learnt_nothing_and_is_in_the_range_of_the_samples() -> None:
