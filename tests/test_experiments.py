@@ -232,12 +232,13 @@ def test_began_says_how_long_k_stayed_at_0(
     found = json.loads((tmp_path / "digits" / "result.json").read_text())["settings"]
     assert list(found) == [*settings, "uniform noise"], "what is stored, in one order, whatever was run"
     assert all(seeds[0]["modes covered"] == 3 for seeds in found.values())
-    assert [found[name][0]["k at 0"] for name in settings] == [1, 1, 0]
+    paper_at_0, unit_at_0, recipe_at_0 = (found[name][0]["k at 0"] for name in settings)
+    assert paper_at_0 == unit_at_0 == 1 > recipe_at_0
     assert (tmp_path / "digits" / "table.md").read_text().count("\n") == 6
-    curves = shown(tmp_path / "balance-digits.png")
-    print(curves)
+    curves = shown(tmp_path / "balance-digits.png")  # four panels a group; the paper stands in three
+    assert curves == [[20, 20]] * 4 + [[20]] * 8 + [[4]] * 4
     sheets = shown(tmp_path / "samples-digits.png")
-    print(sheets)
+    assert len(sheets) == 4
     assert min(map(min, sheets)) > 0
 
 
