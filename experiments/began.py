@@ -1,4 +1,4 @@
-"""BEGAN's k on MNIST: when it stays at 0, and what the balance it holds is worth.
+"""BEGAN's k: when it stays at 0, and what the balance it holds is worth.
 
 python -m experiments.began                                  # goes on where it was stopped
 python -m experiments.began --settings "γ 0.9"               # runs this alone; tables and pictures have all
@@ -7,8 +7,6 @@ python -m experiments.began --data digits --settings recipe "recipe, code of 16"
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.record import arguments, run_seeds, write_result
+from experiments.record import arguments, command, data_dir, run_seeds, stored_seeds, write_result
 from fastgan.data import Dataset, load
 from fastgan.files import write_text
 from fastgan.metrics.suite import compare
@@ -275,12 +273,7 @@ def draw_samples(path: Path, sheets: Mapping[str, Path]) -> None:
     save_figure(figure, path)
 
 
-def stored(folder: Path) -> dict[int, dict[str, Any]]:
-    """Results by seed."""
-    files = {int(path.stem.removeprefix("seed-")): path for path in folder.glob("seed-*.json")}
-    return {seed: json.loads(files[seed].read_text(encoding="utf-8"))["result"] for seed in sorted(files)}
-
-
+@command
 def main() -> None:
     names = [*SETTINGS, *FLOORS]
     parser = arguments(NAME, __doc__)
@@ -289,29 +282,37 @@ def main() -> None:
     )
     parser.add_argument("--data", choices=("mnist", "digits"), default="mnist")
     parser.add_argument("--steps", type=int, default=_STEPS, help="of each run but the recipe's")
+    data_dir(parser)
     given = parser.parse_args()
-    data = load(given.data, Path(os.environ["FASTGAN_DATA"]) if "FASTGAN_DATA" in os.environ else None)
-    out = given.out / given.data
+    data, out = load(given.data, given.data_dir), given.out / given.data
+    folders = {name: out / _slug(name) for name in names}
     for name in given.settings:
-        folder = out / _slug(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        if name in FLOORS:
-            run_seeds(folder, {"samples": _EVALUATED}, given.seeds, partial(floor, name, data, folder))
-            continue
-        setting = SETTINGS[name]
-        own = {"steps": given.steps} if isinstance(setting, Setting) else {}
-        run = partial(train, setting, data, given.steps, folder)
-        run_seeds(folder, {**asdict(setting), **own}, given.seeds, run)
-    results = {name: seeds for name in names if (seeds := stored(out / _slug(name)))}
+        folder = folders[name]
+        run = (
+            partial(floor, name, data, folder)
+            if name in FLOORS
+            else partial(train, SETTINGS[name], data, given.steps, folder)
+        )
+        run_seeds(folder, _settings(name, given.steps), given.seeds, run)
+    stored = {name: stored_seeds(folder, _settings(name, given.steps)) for name, folder in folders.items()}
+    results = {name: seeds for name, seeds in stored.items() if seeds}
     summaries = {name: list(map(summary, seeds.values())) for name, seeds in results.items()}
     write_result(out, NAME, {"settings": summaries})
     write_text(out / "table.md", table(summaries))
     firsts = {name: min(seeds) for name, seeds in results.items()}
     trained = {name: results[name][seed] for name, seed in firsts.items() if name in SETTINGS}
-    sheets = {name: out / _slug(name) / f"samples-{seed}.npy" for name, seed in firsts.items()}
+    sheets = {name: folders[name] / f"samples-{seed}.npy" for name, seed in firsts.items()}
     draw_balance(given.out / f"balance-{given.data}.png", trained)
     draw_samples(given.out / f"samples-{given.data}.png", sheets)
     print(table(summaries))
+
+
+def _settings(name: str, steps: int) -> dict[str, Any]:
+    """What a seed's file says that it was run with."""
+    if name in FLOORS:
+        return {"samples": _EVALUATED}
+    setting = SETTINGS[name]
+    return {**asdict(setting), **({"steps": steps} if isinstance(setting, Setting) else {})}
 
 
 def _slug(name: str) -> str:
