@@ -2,7 +2,7 @@
 
 python -m experiments.began                                  # goes on where it was stopped
 python -m experiments.began --settings "γ 0.9"               # runs this alone; tables and pictures have all
-python -m experiments.began --data digits --settings recipe "recipe, code of 16" "uniform noise"
+python -m experiments.began --data digits --settings recipe "recipe of digits" "uniform noise"
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ SETTINGS: dict[str, Setting | Recipe] = {
     "λ 0.1, γ 0.9, learning rate 0.001": Setting(
         {"balance_rate": 0.1, "diversity_ratio": 0.9, "learning_rate": 1e-3}
     ),
-    "recipe": BEGAN,
-    "recipe, code of 16": replace(BEGAN, discriminator=(256, 16)),
+    "recipe": BEGAN["mnist"],
+    "recipe of digits": BEGAN["digits"],
+    "recipe, code of 16": replace(BEGAN["mnist"], discriminator=(256, 16)),
 }
 
 
@@ -83,8 +84,8 @@ def _noise(data: Dataset, seed: int) -> Tensor:
 
 def _untrained(data: Dataset, seed: int) -> Tensor:
     torch.manual_seed(seed)
-    generator = RunConfig.of(data.name, data, BEGAN).build_generator()
-    return sample(generator, _EVALUATED, BEGAN.config.latent_dim, seed)
+    generator = RunConfig.of(data.name, data, BEGAN["mnist"]).build_generator()
+    return sample(generator, _EVALUATED, BEGAN["mnist"].config.latent_dim, seed)
 
 
 FLOORS: dict[str, Callable[[Dataset, int], Tensor]] = {
@@ -110,7 +111,7 @@ GROUPS = {
         "λ 0.1, learning rate 0.001",
         "λ 0.1, γ 0.9, learning rate 0.001",
     ),
-    "recipe": ("λ 0.1, γ 0.9, learning rate 0.001", "recipe", "recipe, code of 16"),
+    "recipe": ("λ 0.1, γ 0.9, learning rate 0.001", "recipe", "recipe of digits", "recipe, code of 16"),
 }
 """What is drawn into one panel."""
 

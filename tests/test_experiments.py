@@ -220,7 +220,7 @@ def test_began_says_how_long_k_stayed_at_0(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Shown
 ) -> None:
     paper, unit = began.Setting(encoder=(16, 4)), began.Setting(encoder=(16, 4), unit=True)
-    recipe = replace(BEGAN, config=replace(BEGAN.config, steps=20, log_interval=5))
+    recipe = replace(BEGAN["mnist"], config=replace(BEGAN["mnist"].config, steps=20, log_interval=5))
     settings = {"paper": paper, "pixels in [0, 1]": unit, "recipe": recipe}
     monkeypatch.setattr(began, "SETTINGS", settings)
     monkeypatch.setattr(began, "_EVALUATED", 64)
@@ -242,13 +242,13 @@ def test_began_says_how_long_k_stayed_at_0(
     assert min(map(min, sheets)) > 0
 
 
-@pytest.mark.parametrize("data", ["digits", "mnist"])
-def test_the_began_that_was_measured_is_what_users_get(data: str) -> None:
-    path = Path(__file__).parents[1] / f"docs/experiments/began/{data}/recipe/seed-0.json"
+@pytest.mark.parametrize(("data", "folder"), [("digits", "recipe_of_digits"), ("mnist", "recipe")])
+def test_the_began_that_was_measured_is_what_users_get(data: str, folder: str) -> None:
+    path = Path(__file__).parents[1] / f"docs/experiments/began/{data}/{folder}/seed-0.json"
     if not path.exists():
         pytest.skip("needs the sources")
     measured = json.loads(path.read_text(encoding="utf-8"))["settings"]
-    given = json.loads(json.dumps(asdict(BEGAN)))
+    given = json.loads(json.dumps(asdict(BEGAN[data])))
     assert measured.pop("config").items() <= given.pop("config").items()
     assert measured == given
 
