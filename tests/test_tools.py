@@ -58,6 +58,10 @@ def test_evaluate_sees_a_collapse(
     config, _ = load_generator(out)
     monkeypatch.setattr(evaluation, "sample", lambda *_: torch.ones(500, 2) + 1e-3 * torch.randn(500, 2))
     assert evaluation.evaluate(out, config, load("ring"), 500, 0)["diversity"] < 0.01
+    monkeypatch.setattr(evaluation, "sample", lambda *_: torch.full((500, 2), torch.nan))
+    capsys.readouterr()
+    assert run(monkeypatch, "evaluate", out) == 2
+    assert "its generator makes nan or infinite samples; try a lower" in one_line(capsys)
 
 
 def test_evaluate_compares_images_by_a_classifier(

@@ -12,7 +12,7 @@ from fastgan.metrics.suite import compare
 from fastgan.training.config import ConfigError
 from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
-from fastgan.training.run import RunConfig, check_data, read_checkpoint
+from fastgan.training.run import RunConfig, RunError, check_data, read_checkpoint
 from fastgan.training.sampling import sample
 from fastgan.training.state import packed
 
@@ -42,7 +42,8 @@ def evaluate(
 
     Raises:
         ConfigError: if there are fewer samples than D sees at once.
-        RunError: if the run has no checkpoint, or the data are not those of the run.
+        RunError: if the run has no checkpoint, its generator makes samples that are not finite, or the data
+            are not those of the run.
         CheckpointError: if it is damaged.
     """
     check_data(folder, config, data)
@@ -52,6 +53,8 @@ def evaluate(
     saved.load_module("average", generator)
     saved.load_module("discriminator", discriminator)
     fake = sample(generator, count, training.latent_dim, seed, training.latent)
+    if not torch.isfinite(fake).all():
+        raise RunError(f"{folder}: its generator makes nan or infinite samples; try a lower learning rate")
     rows = torch.randint(len(data.samples), (count,), generator=torch.Generator().manual_seed(seed))
     real = data.samples[rows]
     objective = OBJECTIVES[training.objective](training, torch.device("cpu"), World())
