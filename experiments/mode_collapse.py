@@ -1,13 +1,11 @@
-"""Mode collapse and its remedies over seeds, by PacGAN's protocol or by a short one (docs/experiments).
+"""Mode collapse and its remedies over seeds, by a published protocol or by a short one (docs/experiments).
 
 python -m experiments.mode_collapse --protocol small --seeds 0 1 2
 """
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
@@ -15,24 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from experiments.record import arguments, command, run_seeds, stored_seeds, write_result
-from experiments.remedies import DATA, PROTOCOLS, REMEDIES, Protocol, settings_of
+from experiments.mode_collapse_report import draw, stored_picture, summary, table
+from experiments.record import arguments, command, data_dir, run_seeds, stored_seeds, write_result
+from experiments.remedies import PROTOCOLS, REMEDIES, SAMPLES, settings_of
 from fastgan.data import Dataset
 from fastgan.files import write_text
 from fastgan.metrics import mode_coverage, reverse_kl
-from fastgan.plots.figure import GENERATED, REAL, new_figure, open_axes, save_figure
+from fastgan.metrics.classifier import mode_shares, train_classifier
 from fastgan.training import Trainer
 from fastgan.training.recipes import Recipe
 from fastgan.training.run import RunConfig
 from fastgan.training.sampling import sample
 
 NAME = "mode_collapse"
-_METRIC_SAMPLES = 2_500
-_PICTURED = 1_000
-
-Seeds = list[dict[str, Any]]
-"""What :func:`run` returned for each."""
 
 
 @command
@@ -45,23 +40,31 @@ def main() -> None:
     parser.add_argument(
         "--remedies", nargs="+", choices=REMEDIES, default=list(REMEDIES), help="which to run"
     )
-    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA), help="which to run")
+    parser.add_argument(
+        "--data", nargs="+", choices=SAMPLES, help="which to run; else all that the protocol has"
+    )
+    data_dir(parser)
     options = parser.parse_args()
     protocol = PROTOCOLS[options.protocol]
+    if unknown := set(options.data or ()) - set(protocol.data):
+        raise ValueError(
+            f"--data is {', '.join(sorted(unknown))}, expected {', '.join(protocol.data)} "
+            f"with --protocol {options.protocol}"
+        )
     length = "" if options.steps is None else f"-{options.steps}-steps"
     out = options.out / f"{options.protocol}{length}"
-    data = {name: protocol.data(name) for name in DATA}
+    data = {name: read(options.data_dir) for name, read in protocol.data.items()}
     recipes = {
         (name, remedy): with_remedy(protocol.recipe(name), data[name], remedy, options.steps)
-        for name, remedy in product(DATA, REMEDIES)
+        for name, remedy in product(data, REMEDIES)
     }
-    for name, remedy in product(options.data, options.remedies):
+    for name, remedy in product(options.data or data, options.remedies):
         recipe = recipes[name, remedy]
         run_seeds(
             folder_of(out, name, remedy), asdict(recipe), options.seeds, partial(run, data[name], recipe)
         )
     lines, summaries, pictured = [], {}, {}
-    for name in DATA:
+    for name in data:
         stored = {
             remedy: stored_seeds(folder_of(out, name, remedy), asdict(recipes[name, remedy]))
             for remedy in REMEDIES
@@ -90,88 +93,47 @@ def folder_of(out: Path, name: str, remedy: str) -> Path:
 
 
 def run(data: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Train one seed and measure 2,500 samples of the generator."""
+    """Train one seed and measure samples of the generator."""
     networks = RunConfig.of(data.name, data, replace(recipe, config=replace(recipe.config, seed=seed)))
     torch.manual_seed(seed)
     begun = time.process_time()
     trainer = Trainer(networks.build_generator(), networks.build_discriminator(), networks.training)
     state = trainer.fit(data)
     seconds = time.process_time() - begun
-    samples = sample(state.average, _METRIC_SAMPLES, recipe.config.latent_dim, seed) * data.scale
-    coverage = mode_coverage(samples, data.modes)  # type: ignore[arg-type]
+    samples = sample(state.average, SAMPLES[data.name], recipe.config.latent_dim, seed) * data.scale
+    return {**measure(data, samples), "cpu_seconds": round(seconds, 1), "samples": stored_picture(samples)}
+
+
+def measure(data: Dataset, samples: Tensor) -> dict[str, Any]:
+    """What a protocol says of samples in the data's units."""
+    return _by_class(data, samples) if data.modes is None else _by_place(data, samples)
+
+
+def _by_place(data: Dataset, samples: Tensor) -> dict[str, Any]:
+    """By the nearest of the modes that the data were drawn from."""
+    assert data.modes is not None
+    coverage = mode_coverage(samples, data.modes)
     return {
         "modes": coverage.covered,
         "high_quality": coverage.high_quality,
         "reverse_kl": reverse_kl(coverage.counts) if any(coverage.counts) else None,
         "counts": coverage.counts,
-        "cpu_seconds": round(seconds, 1),
-        # a line for each coordinate: as lists they would be four thousand
-        "samples": [" ".join(f"{x:.4g}" for x in axis) for axis in samples[:_PICTURED].t().tolist()],
     }
 
 
-def summary(seeds: Seeds) -> dict[str, Any]:
-    """Mean and standard error over seeds of each measure; reverse KL over those where it is defined."""
-    result: dict[str, Any] = {"seeds": len(seeds)}
-    for measure in ("modes", "high_quality", "reverse_kl"):
-        values = [float(seed[measure]) for seed in seeds if seed[measure] is not None]
-        error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
-        result[measure] = [statistics.mean(values) if values else None, error]
-    return result
-
-
-def table(name: str, protocol: Protocol, steps: int, by_remedy: Mapping[str, Any]) -> list[str]:
-    """Markdown: the protocol, then ours and any published figures, a remedy a line."""
-    titles = ["remedy", "seeds", "modes", "high quality", "reverse KL"]
-    if protocol.published:
-        titles.append("published, 400,000 steps")
-    lines = [
-        f"{name}: {protocol.words.format(steps=steps)}; mean ± standard error over seeds, 2,500 samples",
-        "",
-        f"| {' | '.join(titles)} |",
-        "|---" * len(titles) + "|",
-    ]
-    for remedy, row in by_remedy.items():
-        cells = [
-            remedy,
-            str(row["seeds"]),
-            _cell(row["modes"], 1, ".1f"),
-            _cell(row["high_quality"], 100, ".1f", " %"),
-            _cell(row["reverse_kl"], 1, ".3f"),
-        ]
-        if protocol.published:
-            cells.append(protocol.published.get((name, remedy), ""))
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def _cell(measure: list[float | None], factor: float, digits: str, unit: str = "") -> str:
-    mean, error = measure
-    if mean is None:
-        return "no sample in a mode"
-    return f"{mean * factor:{digits}}" + (f" ± {error * factor:{digits}}" if error is not None else "") + unit
-
-
-def draw(path: Path, pictured: Mapping[str, tuple[Dataset, Mapping[str, Seeds]]]) -> None:
-    """Samples of the first seed of each remedy, on the modes' centres."""
-    remedies = [remedy for remedy in REMEDIES if any(remedy in seeds for _, seeds in pictured.values())]
-    figure = new_figure(2.6 * len(remedies), 2.9 * len(pictured))
-    figure.suptitle("First seed; crosses: the modes' centres")
-    grid_of_axes = figure.subplots(len(pictured), len(remedies), squeeze=False)
-    for row, (name, (data, by_remedy)) in zip(grid_of_axes, pictured.items(), strict=True):
-        assert data.modes is not None
-        reach = 1.3 * float(data.modes.centers.abs().max())
-        for axes, remedy in zip(row, remedies, strict=True):
-            if remedy not in by_remedy:
-                axes.set_axis_off()
-                continue
-            axes.scatter(*data.modes.centers.t().numpy(), marker="+", s=40, linewidths=0.8, color=REAL)
-            points = ([float(x) for x in axis.split()] for axis in by_remedy[remedy][0]["samples"])
-            axes.scatter(*points, s=4, alpha=0.4, color=GENERATED, linewidths=0)
-            axes.set(title=f"{name}, {remedy}", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-            axes.title.set_fontsize(9)
-            open_axes(axes)
-    save_figure(figure, path)
+def _by_class(data: Dataset, samples: Tensor) -> dict[str, Any]:
+    """By the number that a classifier reads in stacked digits."""
+    assert data.labelled is not None
+    classifier = train_classifier(data.labelled)
+    stacked = samples.shape[1] // data.labelled.images.shape[1]
+    shares = mode_shares(data.labelled.labels, classifier.classes, stacked)
+    counts = torch.bincount(classifier.modes(samples), minlength=len(shares))
+    return {
+        "modes": int((counts > 0).sum()),
+        "reverse_kl": reverse_kl(counts, shares),
+        "classifier_accuracy": float(classifier.accuracy),
+        "counts": " ".join(map(str, counts.tolist())),
+    }
 
 
 if __name__ == "__main__":

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from fastgan.data import Dataset, load
+from fastgan.data import Dataset
+from fastgan.data.digits import digits
+from fastgan.data.mnist import mnist
+from fastgan.data.stacked import stack
 from fastgan.data.synthetic import grid, ring
 from fastgan.training import TrainConfig
 from fastgan.training.recipes import PUBLISHED, Recipe
 
 _TRAINED_ON = 100_000  # of PacGAN's samples, drawn once
 _PENALTY = {"r1_gamma": 0.1, "r1_interval": 4}
-_NOISE = {"ring": 0.4, "grid": 0.6}  # in the data's units
+_NOISE = {"ring": 0.4, "grid": 0.6, "stacked": 0.5}  # in the data's units
 
-DATA = tuple(_NOISE)
+SAMPLES = {"ring": 2_500, "grid": 2_500, "stacked": 25_600}
+"""How many are measured: what VEEGAN's authors take of points, and Unrolled GAN's of digits."""
+
 REMEDIES: dict[str, dict[str, Any]] = {
     "plain": {},
     "pack 2": {"pack": 2},
@@ -32,15 +38,17 @@ class Protocol:
 
     Attributes:
         words: what a table says of it, with ``{steps}`` for those of a run.
-        data: from "ring" or "grid" to the samples.
-        recipe: from the same to what trains without any remedy.
-        published: by data and remedy: modes, high quality and reverse KL, as published.
+        data: which it has, and how to get them from the folder where MNIST lies, or from None.
+        recipe: from the name of data to what trains without any remedy.
+        published: by data and remedy, as published.
+        published_after: what those had been trained for.
     """
 
     words: str
-    data: Callable[[str], Dataset]
+    data: Mapping[str, Callable[[Path | None], Dataset]]
     recipe: Callable[[str], Recipe]
-    published: dict[tuple[str, str], str]
+    published: Mapping[tuple[str, str], str]
+    published_after: str = ""
 
 
 def settings_of(recipe: Recipe, data: Dataset, remedy: str) -> dict[str, Any]:
@@ -52,32 +60,47 @@ def settings_of(recipe: Recipe, data: Dataset, remedy: str) -> dict[str, Any]:
     return {**settings, "batch_size": packs * recipe.config.batch_size}  # as many packs as else samples
 
 
-def _shortened_pacgan(name: str) -> Recipe:
-    recipe = PUBLISHED["pacgan"]
-    return replace(recipe, config=replace(recipe.config, steps=recipe.config.steps // 10))
+def _shortened(name: str, part: int) -> Recipe:
+    recipe = PUBLISHED[name]
+    return replace(recipe, config=replace(recipe.config, steps=recipe.config.steps // part))
 
 
 def _small(name: str) -> Recipe:
-    width = {"ring": 64, "grid": 128}[name]
     config = TrainConfig(steps=20_000, batch_size=256, latent_dim=2, learning_rate=1e-3, threads=1)
+    if name == "stacked":
+        return Recipe(generator=(128, 256), discriminator=(256, 128), config=replace(config, latent_dim=32))
+    width = {"ring": 64, "grid": 128}[name]
     return Recipe(generator=(width,) * 4, discriminator=(width,) * 4, config=config)
+
+
+def _stacked(single: Dataset) -> Dataset:
+    assert single.labelled is not None
+    return stack(single.labelled)
 
 
 PROTOCOLS = {
     "pacgan": Protocol(
         words="PacGAN's protocol with {steps:,} of its 400,000 steps",
-        data=lambda name: ring(0.01, _TRAINED_ON) if name == "ring" else grid(1.0, _TRAINED_ON),
-        recipe=_shortened_pacgan,
+        data={"ring": lambda _: ring(0.01, _TRAINED_ON), "grid": lambda _: grid(1.0, _TRAINED_ON)},
+        recipe=lambda _: _shortened("pacgan", 10),
         published={
             ("ring", "plain"): "6.3 ± 0.5 modes, 98.2 %, 0.45",
             ("ring", "pack 2"): "7.9 ± 0.1 modes",
             ("grid", "plain"): "17.3 ± 0.8 modes, 94.8 %, 0.70",
             ("grid", "pack 2"): "23.8 ± 0.7 modes",
         },
+        published_after="400,000 steps",
+    ),
+    "unrolled": Protocol(
+        words="Unrolled GAN's protocol with {steps:,} of 500,000 steps, D of a fourth of G's channels",
+        data={"stacked": lambda folder: _stacked(mnist(folder))},
+        recipe=lambda _: _shortened("unrolled", 20),
+        published={("stacked", "plain"): "30.6 ± 20.7 modes, 5.99 ± 0.42"},
+        published_after="standard deviation over runs",
     ),
     "small": Protocol(
         words="small networks, {steps:,} steps, learning rate falling to 0, averaged generator",
-        data=load,
+        data={"ring": lambda _: ring(), "grid": lambda _: grid(), "stacked": lambda _: _stacked(digits())},
         recipe=_small,
         published={},
     ),

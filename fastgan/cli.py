@@ -66,7 +66,7 @@ def train(
         str | None, typer.Argument(help="ring (the default), grid, digits, mnist, stacked, or a path.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="pacgan or goodfellow2014, not the data set's own.")
+        str | None, typer.Option(help="pacgan, goodfellow2014 or unrolled, not the data set's own.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="mlp, or dcgan for images.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,

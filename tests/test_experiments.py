@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -12,11 +13,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import began, default_recipes, diagnostics, goodfellow2014, mode_collapse, saturation
+from experiments import (
+    began,
+    default_recipes,
+    diagnostics,
+    goodfellow2014,
+    mode_collapse,
+    mode_collapse_report,
+    saturation,
+)
 from experiments.record import run_seeds, stored_seeds, write_result
-from experiments.remedies import DATA, PROTOCOLS, REMEDIES, settings_of
+from experiments.remedies import PROTOCOLS, REMEDIES, SAMPLES, Protocol, settings_of
 from fastgan.data import Dataset
-from fastgan.metrics import parzen_window
+from fastgan.metrics import classifier, parzen_window
 from fastgan.training.recipes import BEGAN, Recipe
 from tests.pictures import Shown
 
@@ -67,6 +76,12 @@ def test_a_summary_is_of_all_stored_seeds_and_says_which_it_leaves_out(
     ("main", "words", "error"),
     [
         (mode_collapse.main, "--steps 0", "steps is 0, expected a whole number from 1"),
+        (
+            mode_collapse.main,
+            "--data ring stacked",
+            "--data is stacked, expected ring, grid with --protocol pacgan",
+        ),
+        (mode_collapse.main, "--protocol unrolled --data-dir nowhere", "nowhere: holds no train-images"),
         (default_recipes.main, "--seeds -1", "seed is -1, expected a whole number from 0"),
         (saturation.main, "--seeds -1", "seed is -1, expected a whole number from 0"),
         (diagnostics.main, "--runs mnist --data-dir nowhere", "nowhere: holds no train-images"),
@@ -107,12 +122,52 @@ def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     ("protocol", "words"),
     [
         ("pacgan", "PacGAN's protocol with 4 of its 400,000 steps"),
+        ("unrolled", "Unrolled GAN's protocol with 4 of 500,000 steps"),
         ("small", "small networks, 4 steps"),
     ],
 )
 def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
     protocol: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Shown
 ) -> None:
+    full = shorten(monkeypatch, protocol)
+    out = tmp_path / f"{protocol}-4-steps"
+    command = f"mode_collapse --protocol {protocol} --steps 4 --seeds 0 --out".split()
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path)])
+    mode_collapse.main()
+    table = (out / "table.md").read_text()
+    assert table.count(words) == len(full.data)
+    assert table.count("| plain | 1 |") == len(full.data)
+    assert ("high quality" in table) == ("ring" in full.data)
+    stored = json.loads((out / "result.json").read_text())["results"]
+    assert list(stored) == list(full.data)
+    assert all(list(by_remedy) == list(REMEDIES) for by_remedy in stored.values())
+    cells = iter(shown(out / "samples.png"))
+    for name in full.data:
+        for _ in REMEDIES:
+            *centres, samples = next(cells)
+            assert centres == {"ring": [8], "grid": [25], "stacked": []}[name]
+            assert samples > 0
+
+
+def test_a_part_of_mode_collapse_is_shown_with_what_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten(monkeypatch, "pacgan")
+    command = f"mode_collapse --steps 4 --out {tmp_path}".split()
+    for part in (
+        ["plain", "R1", "--seeds", "0", "--data", "ring"],
+        ["label smoothing", "--seeds", "0"],
+        ["R1", "plain", "--seeds", "1", "--data", "ring"],
+    ):
+        monkeypatch.setattr(sys, "argv", [*command, "--remedies", *part])
+        mode_collapse.main()
+    ring, grid = (tmp_path / "pacgan-4-steps" / "table.md").read_text().split("\ngrid: ")
+    rows = [re.findall(r"^\| (.+?) \| (\d) \|", table, re.MULTILINE) for table in (ring, grid)]
+    assert rows == [[("plain", "2"), ("R1", "2"), ("label smoothing", "1")], [("label smoothing", "1")]]
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch, protocol: str) -> Protocol:
+    """Make a protocol's networks small, its samples few, and its stacked digits those that are at hand."""
     full = PROTOCOLS[protocol]
 
     def small(name: str) -> Recipe:
@@ -120,40 +175,41 @@ def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
         config = replace(recipe.config, batch_size=10)
         return replace(recipe, generator=(16,), discriminator=(8,), config=config)
 
-    monkeypatch.setitem(PROTOCOLS, protocol, replace(full, recipe=small))
-    command = f"mode_collapse --protocol {protocol} --steps 4 --out".split()
-    out = tmp_path / f"{protocol}-4-steps"
-    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path), "--seeds", "0"])
-    mode_collapse.main()
-    table = (out / "table.md").read_text()
-    assert table.count(words) == 2
-    assert "| plain | 1 |" in table
-    stored = json.loads((out / "result.json").read_text())["results"]
-    assert [list(stored[name]) for name in ("ring", "grid")] == [list(REMEDIES)] * 2
-    centres, points = zip(*shown(out / "samples.png"), strict=True)
-    assert centres == (8,) * len(REMEDIES) + (25,) * len(REMEDIES)
-    assert min(points) > 0
-    for folder in ("grid-plain", "grid-R1"):
-        (out / folder / "seed-0.json").unlink()
-    part = ["--remedies", "R1", "plain", "--data", "ring", "--seeds", "1"]
-    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path), *part])
-    mode_collapse.main()
-    ring, grid = (out / "table.md").read_text().split("\ngrid: ")
-    assert re.findall(r"^\| (.+?) \| (\d) \|", ring, re.MULTILINE) == [
-        (name, "2" if name in ("plain", "R1") else "1") for name in REMEDIES
-    ]
-    assert re.findall(r"^\| (.+?) \| (\d) \|", grid, re.MULTILINE) == [
-        (name, "1") for name in REMEDIES if name not in ("plain", "R1")
-    ]
+    data = {**full.data, "stacked": PROTOCOLS["small"].data["stacked"]}
+    short = replace(full, recipe=small, data={name: data[name] for name in full.data})
+    monkeypatch.setitem(PROTOCOLS, protocol, short)
+    monkeypatch.setattr(classifier, "_STEPS", 5)
+    for name in SAMPLES:
+        monkeypatch.setitem(SAMPLES, name, 500)
+    return full
 
 
-def test_a_remedy_comes_alone_and_at_the_same_strength_in_both_protocols() -> None:
+def test_stacked_digits_are_counted_by_the_number_that_they_spell() -> None:
+    data = PROTOCOLS["small"].data["stacked"](None)
+    found = mode_collapse.measure(data, data.samples[:5_000])
+    counts = torch.tensor([int(count) for count in found["counts"].split()])
+    assert (len(counts), int(counts.sum())) == (1_000, 5_000)
+    assert found["modes"] == int((counts > 0).sum()) > 950
+    assert found["reverse_kl"] == pytest.approx(999 / 2 / 5_000, rel=0.2)
+    one = mode_collapse.measure(data, data.samples[:1].expand(100, -1, -1, -1))
+    assert one["modes"] == 1
+    assert one["reverse_kl"] == pytest.approx(math.log(1_000), rel=0.05)
+
+
+def test_pictured_images_come_back_from_what_is_stored() -> None:
+    images = torch.rand(20, 3, 4, 5) * 2 - 1
+    back = mode_collapse_report.images_of(mode_collapse_report.stored_picture(images), (3, 4, 5))
+    torch.testing.assert_close(back, images[: len(back)], rtol=0, atol=0.5 / 127.5 + 1e-6)
+
+
+def test_a_remedy_comes_alone_and_at_the_same_strength_in_every_protocol() -> None:
     for protocol in PROTOCOLS.values():
-        for name in DATA:
-            data, recipe = protocol.data(name), protocol.recipe(name)
+        for name in protocol.data:
+            data = PROTOCOLS["small"].data[name](None)
+            recipe = protocol.recipe(name)
             assert (recipe.config.pack, recipe.config.instance_noise) == (1, 0)
             noise = settings_of(recipe, data, "instance noise")["instance_noise"] * data.scale
-            assert noise == {"ring": 0.4, "grid": 0.6}[name]
+            assert noise == {"ring": 0.4, "grid": 0.6, "stacked": 0.5}[name]
             packs = settings_of(recipe, data, "pack 2")
             assert packs == {"pack": 2, "batch_size": 2 * recipe.config.batch_size}
 
@@ -163,7 +219,7 @@ def test_a_summary_is_a_mean_and_its_standard_error() -> None:
         {"modes": 6, "high_quality": 0.9, "reverse_kl": 0.5},
         {"modes": 8, "high_quality": 0.7, "reverse_kl": None},
     ]
-    found = mode_collapse.summary(seeds)
+    found = mode_collapse_report.summary(seeds)
     assert found["modes"] == pytest.approx([7, 1])
     assert found["high_quality"] == pytest.approx([0.8, 0.1])
     assert found["reverse_kl"] == [0.5, None]

@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from fastgan.data import Dataset, load
-from fastgan.models import FAMILIES, GoodfellowDiscriminator, Maxout, PacGANGenerator
+from fastgan.models import (
+    FAMILIES,
+    GoodfellowDiscriminator,
+    Maxout,
+    PacGANGenerator,
+    UnrolledDiscriminator,
+    UnrolledGenerator,
+)
 from fastgan.training import ConfigError, TrainConfig, Trainer
 from fastgan.training.latent import draw_latent
 from fastgan.training.recipes import PUBLISHED, published_recipe
@@ -20,12 +27,13 @@ from fastgan.training.sgd import SGD
 
 IMAGES = Dataset("mnist", torch.rand(40, 1, 6, 6) * 2 - 1)
 SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1, 8, 12))
-UNFIT = ("dcgan", (2,))
-POINTS = {"pacgan": load("ring"), "goodfellow2014": IMAGES}
+FOR_IMAGES = ("dcgan", "unrolled")
+SUITED = {"pacgan": load("ring"), "goodfellow2014": IMAGES, "unrolled": IMAGES}
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [(name, shape) for name in FAMILIES for shape in SHAPES if (name, shape) != UNFIT]
+    ("name", "shape"),
+    [(name, shape) for name in FAMILIES for shape in SHAPES if len(shape) == 3 or name not in FOR_IMAGES],
 )
 def test_networks_of_a_family_fit_each_other(name: str, shape: tuple[int, ...]) -> None:
     family = FAMILIES[name]
@@ -59,24 +67,46 @@ def test_dropout_of_the_discriminator_is_drawn_anew() -> None:
     assert torch.equal(discriminator(images), discriminator(images))
 
 
+def test_unrolled_networks_have_the_maps_of_the_paper() -> None:
+    recipe = PUBLISHED["unrolled"]
+    generator = UnrolledGenerator(256, (3, 28, 28), recipe.generator)
+    discriminator = UnrolledDiscriminator((3, 28, 28), recipe.discriminator)
+    kinds = nn.ConvTranspose2d, nn.Conv2d
+    shapes = []
+    for layer in (layer for net in (generator, discriminator) for layer in net.modules()):
+        if isinstance(layer, kinds):
+            layer.register_forward_hook(lambda _, inputs, output: shapes.append(tuple(output.shape[1:])))
+    logits = discriminator(generator(torch.randn(2, 256)))
+    assert shapes[:4] == [(32, 7, 7), (16, 14, 14), (8, 28, 28), (3, 28, 28)]
+    assert shapes[4:] == [(2, 14, 14), (4, 7, 7), (8, 4, 4)]
+    assert logits.shape == (2, 1)
+
+
+@pytest.mark.parametrize("side", [8, 12, 13, 14, 27, 28])
+def test_unrolled_networks_fit_images_of_any_side(side: int) -> None:
+    images = UnrolledGenerator(5, (1, side, side + 1), (8, 6, 4))(torch.randn(2, 5))
+    assert images.shape == (2, 1, side, side + 1)
+    assert UnrolledDiscriminator((1, side, side + 1), (3, 4))(images).shape == (2, 1)
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_recipes_train(name: str) -> None:
-    recipe = published_recipe(name, POINTS[name])
+    recipe = published_recipe(name, SUITED[name])
     config = replace(recipe.config, steps=3, batch_size=8, log_interval=1)
     small = replace(recipe, generator=(16, 16), discriminator=(8, 8), config=config)
-    run = RunConfig.of("data", POINTS[name], small)
+    run = RunConfig.of("data", SUITED[name], small)
     before = run.build_generator()
     trainer = Trainer(run.build_generator(), run.build_discriminator(), run.training)
     trainer.state.generator.load_state_dict(before.state_dict())
-    state = trainer.fit(POINTS[name])
+    state = trainer.fit(SUITED[name])
     for ours, theirs in zip(state.generator.parameters(), before.parameters(), strict=True):
         assert not torch.equal(ours, theirs)
     with pytest.raises(ConfigError, match="samples of another kind"):
-        published_recipe(name, IMAGES if name == "pacgan" else POINTS["pacgan"])
+        published_recipe(name, IMAGES if name == "pacgan" else SUITED["pacgan"])
 
 
 def test_an_unknown_recipe_is_named() -> None:
-    with pytest.raises(ConfigError, match="recipe is 'dcgan', expected pacgan or goodfellow2014"):
+    with pytest.raises(ConfigError, match="recipe is 'dcgan', expected pacgan, goodfellow2014, unrolled"):
         published_recipe("dcgan", IMAGES)
 
 

@@ -12,6 +12,7 @@ from fastgan.models.goodfellow import GoodfellowDiscriminator, GoodfellowGenerat
 from fastgan.models.maxout import Maxout
 from fastgan.models.mlp import MLPAutoencoder, MLPDiscriminator, MLPGenerator
 from fastgan.models.pacgan import PacGANDiscriminator, PacGANGenerator
+from fastgan.models.unrolled import UnrolledDiscriminator, UnrolledGenerator
 
 Shape = Sequence[int]
 Widths = Sequence[int]
@@ -35,6 +36,7 @@ FAMILIES = {
     "dcgan": Family(DCGANGenerator, DCGANDiscriminator),
     "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
     "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
+    "unrolled": Family(UnrolledGenerator, UnrolledDiscriminator),
 }
 
 __all__ = [
@@ -50,4 +52,6 @@ __all__ = [
     "Maxout",
     "PacGANDiscriminator",
     "PacGANGenerator",
+    "UnrolledDiscriminator",
+    "UnrolledGenerator",
 ]

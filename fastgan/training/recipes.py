@@ -99,7 +99,7 @@ BEGAN: dict[str, Recipe] = {
 }
 
 
-# as published; pacgan for points, goodfellow2014 for images
+# as published; pacgan for points, the others for images
 PUBLISHED: dict[str, Recipe] = {
     "pacgan": Recipe(
         generator=(400, 400, 400, 400),
@@ -137,6 +137,22 @@ PUBLISHED: dict[str, Recipe] = {
         ),
         model="goodfellow",
     ),
+    "unrolled": Recipe(  # its plain GAN, of stacked digits; D has a fourth of G's channels
+        generator=(64, 32, 16, 8),
+        discriminator=(2, 4, 8),
+        config=TrainConfig(
+            steps=500_000,
+            batch_size=128,
+            latent_dim=256,
+            learning_rate=1e-4,
+            discriminator_learning_rate=2e-4,
+            learning_rate_decay=0.0,
+            betas=(0.5, 0.99),
+            ema_decay=0.0,
+            threads=1,
+        ),
+        model="unrolled",
+    ),
 }
 
 
@@ -147,8 +163,8 @@ def published_recipe(name: str, data: Dataset) -> Recipe:
         ConfigError: if there is none of that name, or it is for other data.
     """
     if name not in PUBLISHED:
-        raise ConfigError(f"recipe is {name!r}, expected {' or '.join(PUBLISHED)}")
-    images = name == "goodfellow2014"
+        raise ConfigError(f"recipe is {name!r}, expected {', '.join(PUBLISHED)}")
+    images = name != "pacgan"
     if is_image(data.shape) != images:
         wanted = "images" if images else "points in the plane"
         raise ConfigError(

@@ -1,0 +1,100 @@
+"""The networks of Unrolled GAN's experiment with stacked digits (Metz et al., 2017, appendix)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from fastgan import ops
+
+_SLOPE = 0.3
+_SIGMA = 0.02  # of all initial weights; biases begin at zero, and what normalizes at one
+_KERNEL, _STRIDE, _PADDING = 3, 2, 1  # of every convolution that halves or doubles
+
+
+class UnrolledGenerator(nn.Module):
+    """A projection to the smallest map, transposed convolutions that double it, and one that keeps its size.
+
+    Batch normalization and ReLU follow all but the last, and that a tanh. Maps and weights are in
+    channels_last order.
+
+    Args:
+        latent_dim: size of the latent vector.
+        sample_shape: shape of one sample, ``(C, H, W)``.
+        hidden: channels of the maps, from the smallest to that of the image's size.
+    """
+
+    def __init__(self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+        super().__init__()
+        channels, *size = sample_shape
+        sizes = _halved(size, len(hidden) - 1)[::-1]
+        self.smallest = (*sizes[0], hidden[0])
+        self.project = nn.Linear(latent_dim, math.prod(self.smallest), bias=False)
+        layers: list[nn.Module] = [nn.BatchNorm2d(hidden[0]), nn.ReLU()]
+        for (n_in, n_out), (small, large) in zip(pairwise(hidden), pairwise(sizes), strict=True):
+            # an odd side comes from one that was rounded up
+            even = (large[0] + 1 - 2 * small[0], large[1] + 1 - 2 * small[1])
+            double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, even, bias=False)
+            layers += [double, nn.BatchNorm2d(n_out), nn.ReLU()]
+        last = nn.Conv2d(hidden[-1], channels, _KERNEL, padding=_PADDING)
+        self.layers = nn.Sequential(*layers, last, nn.Tanh())
+        _initialize(self)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Generate ``[N, *sample_shape]`` in [-1, 1] from ``[N, latent_dim]``."""
+        # channels last already in what the product writes: no copy makes it so
+        smallest = self.project(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2)
+        samples: Tensor = self.layers(smallest)
+        return samples
+
+
+class UnrolledDiscriminator(nn.Module):
+    """Convolutions, each of which halves the map, with batch normalization and leaky ReLU; then linear.
+
+    As the batch is normalized, real and generated samples must not be in the same one.
+
+    Args:
+        sample_shape: shape of a pack: of one sample, with the first size times the pack's.
+        hidden: channels of the maps, from that of half the image's size to the smallest.
+    """
+
+    def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+        super().__init__()
+        channels, *size = sample_shape
+        height, width = _halved(size, len(hidden))[-1]
+        layers = pairwise([channels, *hidden])
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(*n, _KERNEL, _STRIDE, _PADDING, bias=False) for n in layers
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(n_out) for n_out in hidden)
+        self.last = nn.Linear(hidden[-1] * height * width, 1)
+        _initialize(self)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
+        map = samples
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            map = ops.bias_leaky_relu(norm(convolution(map)), negative_slope=_SLOPE)
+        logits: Tensor = self.last(map.flatten(1))
+        return logits
+
+
+def _halved(size: Sequence[int], times: int) -> list[tuple[int, ...]]:
+    """An image's size and what it is halved to, so many times, rounded up."""
+    sizes = [tuple(size)]
+    for _ in range(times):
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+    return sizes
+
+
+def _initialize(network: nn.Module) -> None:
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, std=_SIGMA)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
