@@ -46,7 +46,7 @@ def main() -> None:
         print(f"{options.run}: stopped at step {outcome.summary['steps']:,}; the same command goes on")
         return
     _, generator = load_generator(options.run)
-    config = PUBLISHED[NAME].config
+    config = PUBLISHED[NAME]["images"].config
     fake = sample(generator, _SAMPLES, config.latent_dim, options.seed, config.latent)
     result = {"epochs": options.epochs, "seed": options.seed, **measure(fake, data.samples, test)}
     options.out.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def main() -> None:
 
 def train(folder: Path, data: Dataset, epochs: int, seed: int) -> Outcome:
     """Train for so many epochs, or go on with a run that was stopped."""
-    recipe = PUBLISHED[NAME]
+    recipe = PUBLISHED[NAME]["images"]
     epoch = _TRAINED_ON // recipe.config.batch_size
     config = replace(
         recipe.config,

@@ -43,8 +43,9 @@ def table(name: str, protocol: Protocol, steps: int, by_remedy: Mapping[str, Any
     """Markdown: the protocol, then ours and any published figures, a remedy a line."""
     measures = [measure for measure in _MEASURES if measure in by_remedy[next(iter(by_remedy))]]
     titles = ["remedy", "seeds", *(_MEASURES[measure][0] for measure in measures)]
-    if protocol.published:
-        titles.append(f"published, {protocol.published_after}")
+    published = {remedy: words for (of, remedy), words in protocol.published.items() if of == name}
+    if published:
+        titles.append(f"published, {protocol.published_as}")
     lines = [
         f"{name}: {protocol.words.format(steps=steps)}; mean ± standard error over seeds, "
         f"{SAMPLES[name]:,} samples",
@@ -58,8 +59,8 @@ def table(name: str, protocol: Protocol, steps: int, by_remedy: Mapping[str, Any
             str(row["seeds"]),
             *(_cell(row[measure], *_MEASURES[measure][1:]) for measure in measures),
         ]
-        if protocol.published:
-            cells.append(protocol.published.get((name, remedy), ""))
+        if published:
+            cells.append(published.get(remedy, ""))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

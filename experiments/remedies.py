@@ -28,7 +28,12 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "R1": _PENALTY,
     "label smoothing": {"real_label": 0.9},
     "instance noise": {},
-    "relativistic, R1 and R2": {"objective": "relativistic", "r2_gamma": 0.1, **_PENALTY},
+    "relativistic, R1 and R2": {
+        "objective": "relativistic",
+        "generator_loss": "non-saturating",  # it has no other
+        "r2_gamma": 0.1,
+        **_PENALTY,
+    },
 }
 
 
@@ -41,14 +46,14 @@ class Protocol:
         data: which it has, and how to get them from the folder where MNIST lies, or from None.
         recipe: from the name of data to what trains without any remedy.
         published: by data and remedy, as published.
-        published_after: what those had been trained for.
+        published_as: what there is to say of those.
     """
 
     words: str
     data: Mapping[str, Callable[[Path | None], Dataset]]
     recipe: Callable[[str], Recipe]
     published: Mapping[tuple[str, str], str]
-    published_after: str = ""
+    published_as: str = ""
 
 
 def settings_of(recipe: Recipe, data: Dataset, remedy: str) -> dict[str, Any]:
@@ -60,9 +65,13 @@ def settings_of(recipe: Recipe, data: Dataset, remedy: str) -> dict[str, Any]:
     return {**settings, "batch_size": packs * recipe.config.batch_size}  # as many packs as else samples
 
 
-def _shortened(name: str, part: int) -> Recipe:
-    recipe = PUBLISHED[name]
+def _shortened(recipe: Recipe, part: int) -> Recipe:
     return replace(recipe, config=replace(recipe.config, steps=recipe.config.steps // part))
+
+
+def _unrolled(name: str) -> Recipe:
+    recipes = PUBLISHED["unrolled"]
+    return _shortened(recipes["images"], 20) if name == "stacked" else recipes["points"]
 
 
 def _small(name: str) -> Recipe:
@@ -71,6 +80,11 @@ def _small(name: str) -> Recipe:
         return Recipe(generator=(128, 256), discriminator=(256, 128), config=replace(config, latent_dim=32))
     width = {"ring": 64, "grid": 128}[name]
     return Recipe(generator=(width,) * 4, discriminator=(width,) * 4, config=config)
+
+
+def _magnified(data: Dataset, factor: float) -> Dataset:
+    """The same points, larger as the networks see them."""
+    return replace(data, samples=data.samples * factor, scale=data.scale / factor)
 
 
 def _stacked(single: Dataset) -> Dataset:
@@ -82,21 +96,24 @@ PROTOCOLS = {
     "pacgan": Protocol(
         words="PacGAN's protocol with {steps:,} of its 400,000 steps",
         data={"ring": lambda _: ring(0.01, _TRAINED_ON), "grid": lambda _: grid(1.0, _TRAINED_ON)},
-        recipe=lambda _: _shortened("pacgan", 10),
+        recipe=lambda _: _shortened(PUBLISHED["pacgan"]["points"], 10),
         published={
             ("ring", "plain"): "6.3 ± 0.5 modes, 98.2 %, 0.45",
             ("ring", "pack 2"): "7.9 ± 0.1 modes",
             ("grid", "plain"): "17.3 ± 0.8 modes, 94.8 %, 0.70",
             ("grid", "pack 2"): "23.8 ± 0.7 modes",
         },
-        published_after="400,000 steps",
+        published_as="400,000 steps",
     ),
     "unrolled": Protocol(
-        words="Unrolled GAN's protocol with {steps:,} of 500,000 steps, D of a fourth of G's channels",
-        data={"stacked": lambda folder: _stacked(mnist(folder))},
-        recipe=lambda _: _shortened("unrolled", 20),
+        words="Unrolled GAN's protocol, {steps:,} steps",
+        data={
+            "ring": lambda _: _magnified(ring(0.01, _TRAINED_ON), 2),
+            "stacked": lambda folder: _stacked(mnist(folder)),
+        },
+        recipe=_unrolled,
         published={("stacked", "plain"): "30.6 ± 20.7 modes, 5.99 ± 0.42"},
-        published_after="standard deviation over runs",
+        published_as="± standard deviation over runs",
     ),
     "small": Protocol(
         words="small networks, {steps:,} steps, learning rate falling to 0, averaged generator",

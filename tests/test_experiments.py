@@ -122,7 +122,7 @@ def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     ("protocol", "words"),
     [
         ("pacgan", "PacGAN's protocol with 4 of its 400,000 steps"),
-        ("unrolled", "Unrolled GAN's protocol with 4 of 500,000 steps"),
+        ("unrolled", "Unrolled GAN's protocol, 4 steps"),
         ("small", "small networks, 4 steps"),
     ],
 )
@@ -228,9 +228,9 @@ def test_a_summary_is_a_mean_and_its_standard_error() -> None:
 def test_goodfellow_2014_goes_on_where_it_was_stopped_and_measures_in_unit_intensities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = goodfellow2014.PUBLISHED[goodfellow2014.NAME]
+    recipe = goodfellow2014.PUBLISHED[goodfellow2014.NAME]["images"]
     small = replace(recipe, generator=(16,), discriminator=(8,), config=replace(recipe.config, batch_size=10))
-    monkeypatch.setitem(goodfellow2014.PUBLISHED, goodfellow2014.NAME, small)
+    monkeypatch.setitem(goodfellow2014.PUBLISHED, goodfellow2014.NAME, {"images": small})
     for name, value in {"_TRAINED_ON": 40, "_VALIDATED_ON": 20, "_SAMPLES": 40}.items():
         monkeypatch.setattr(goodfellow2014, name, value)
     images = torch.rand(100, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1

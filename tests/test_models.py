@@ -27,13 +27,13 @@ from fastgan.training.sgd import SGD
 
 IMAGES = Dataset("mnist", torch.rand(40, 1, 6, 6) * 2 - 1)
 SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1, 8, 12))
-FOR_IMAGES = ("dcgan", "unrolled")
-SUITED = {"pacgan": load("ring"), "goodfellow2014": IMAGES, "unrolled": IMAGES}
+UNFIT = ("dcgan", (2,))
+DATA = {"points": load("ring"), "images": IMAGES}
+RECIPES = [(name, kind) for name, recipes in PUBLISHED.items() for kind in recipes]
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"),
-    [(name, shape) for name in FAMILIES for shape in SHAPES if len(shape) == 3 or name not in FOR_IMAGES],
+    ("name", "shape"), [(name, shape) for name in FAMILIES for shape in SHAPES if (name, shape) != UNFIT]
 )
 def test_networks_of_a_family_fit_each_other(name: str, shape: tuple[int, ...]) -> None:
     family = FAMILIES[name]
@@ -68,7 +68,7 @@ def test_dropout_of_the_discriminator_is_drawn_anew() -> None:
 
 
 def test_unrolled_networks_have_the_maps_of_the_paper() -> None:
-    recipe = PUBLISHED["unrolled"]
+    recipe = PUBLISHED["unrolled"]["images"]
     generator = UnrolledGenerator(256, (3, 28, 28), recipe.generator)
     discriminator = UnrolledDiscriminator((3, 28, 28), recipe.discriminator)
     kinds = nn.ConvTranspose2d, nn.Conv2d
@@ -89,20 +89,36 @@ def test_unrolled_networks_fit_images_of_any_side(side: int) -> None:
     assert UnrolledDiscriminator((1, side, side + 1), (3, 4))(images).shape == (2, 1)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_recipes_train(name: str) -> None:
-    recipe = published_recipe(name, SUITED[name])
+@pytest.mark.parametrize("pack", [1, 2])
+def test_unrolled_networks_of_points_are_tanh_layers_that_begin_orthogonal(pack: int) -> None:
+    points = FAMILIES["unrolled"].generator(256, (2,), [128, 128])
+    logits = FAMILIES["unrolled"].discriminator((2 * pack,), [128, 128])
+    for network in (points, logits):
+        assert [type(layer) for layer in network.children()][:5] == [nn.Linear, nn.Tanh] * 2 + [nn.Linear]
+        middle = network[2].weight  # type: ignore[index]
+        torch.testing.assert_close(middle @ middle.t(), 1.4**2 * torch.eye(128), atol=1e-4, rtol=0)
+    assert points(torch.randn(3, 256)).abs().max() > 1
+
+
+@pytest.mark.parametrize(("name", "kind"), RECIPES)
+def test_published_recipes_train(name: str, kind: str) -> None:
+    data = DATA[kind]
+    recipe = published_recipe(name, data)
     config = replace(recipe.config, steps=3, batch_size=8, log_interval=1)
     small = replace(recipe, generator=(16, 16), discriminator=(8, 8), config=config)
-    run = RunConfig.of("data", SUITED[name], small)
+    run = RunConfig.of("data", data, small)
     before = run.build_generator()
     trainer = Trainer(run.build_generator(), run.build_discriminator(), run.training)
     trainer.state.generator.load_state_dict(before.state_dict())
-    state = trainer.fit(SUITED[name])
+    state = trainer.fit(data)
     for ours, theirs in zip(state.generator.parameters(), before.parameters(), strict=True):
         assert not torch.equal(ours, theirs)
-    with pytest.raises(ConfigError, match="samples of another kind"):
-        published_recipe(name, IMAGES if name == "pacgan" else SUITED["pacgan"])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("pacgan", "images"), ("goodfellow2014", "points")])
+def test_a_recipe_of_other_samples_is_refused(name: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=rf"recipe is '{name}', which is for .*, and .* of another kind"):
+        published_recipe(name, DATA[kind])
 
 
 def test_an_unknown_recipe_is_named() -> None:

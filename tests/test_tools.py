@@ -192,4 +192,4 @@ def test_every_tool_understands_remedies_and_published_networks(
     assert run(monkeypatch, "train", "--resume", out, "--recipe", "pacgan") == 2
     assert "leave DATA, --model, --recipe and --out away" in one_line(capsys)
     assert run(monkeypatch, "train", "digits", "--recipe", "pacgan") == 2
-    assert "recipe is 'pacgan', which is for points in the plane" in one_line(capsys)
+    assert "recipe is 'pacgan', which is for points, and digits" in one_line(capsys)

@@ -12,7 +12,12 @@ from fastgan.models.goodfellow import GoodfellowDiscriminator, GoodfellowGenerat
 from fastgan.models.maxout import Maxout
 from fastgan.models.mlp import MLPAutoencoder, MLPDiscriminator, MLPGenerator
 from fastgan.models.pacgan import PacGANDiscriminator, PacGANGenerator
-from fastgan.models.unrolled import UnrolledDiscriminator, UnrolledGenerator
+from fastgan.models.unrolled import (
+    UnrolledDiscriminator,
+    UnrolledGenerator,
+    unrolled_discriminator,
+    unrolled_generator,
+)
 
 Shape = Sequence[int]
 Widths = Sequence[int]
@@ -36,7 +41,7 @@ FAMILIES = {
     "dcgan": Family(DCGANGenerator, DCGANDiscriminator),
     "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
     "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
-    "unrolled": Family(UnrolledGenerator, UnrolledDiscriminator),
+    "unrolled": Family(unrolled_generator, unrolled_discriminator),
 }
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The networks of Unrolled GAN's experiment with stacked digits (Metz et al., 2017, appendix)."""
+"""The networks of Unrolled GAN's experiments (Metz et al., 2017): of the ring, and of stacked digits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,25 @@ from torch import Tensor, nn
 
 from fastgan import ops
 
+_GAIN = 1.4  # of the initial weights of linear layers for points, which are orthogonal
 _SLOPE = 0.3
-_SIGMA = 0.02  # of all initial weights; biases begin at zero, and what normalizes at one
+_SIGMA = 0.02  # of all initial weights for images; biases begin at zero, and what normalizes at one
 _KERNEL, _STRIDE, _PADDING = 3, 2, 1  # of every convolution that halves or doubles
+
+
+def unrolled_generator(latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> nn.Module:
+    """Layers with tanh for points, :class:`UnrolledGenerator` for images; arguments as there."""
+    if len(sample_shape) == 3:
+        return UnrolledGenerator(latent_dim, sample_shape, hidden)
+    layers = _tanh_layers([latent_dim, *hidden, math.prod(sample_shape)])
+    return layers.append(nn.Unflatten(1, tuple(sample_shape)))
+
+
+def unrolled_discriminator(sample_shape: Sequence[int], hidden: Sequence[int]) -> nn.Module:
+    """Layers with tanh for points, :class:`UnrolledDiscriminator` for images; arguments as there."""
+    if len(sample_shape) == 3:
+        return UnrolledDiscriminator(sample_shape, hidden)
+    return _tanh_layers([math.prod(sample_shape), *hidden, 1])
 
 
 class UnrolledGenerator(nn.Module):
@@ -81,6 +97,16 @@ class UnrolledDiscriminator(nn.Module):
             map = ops.bias_leaky_relu(norm(convolution(map)), negative_slope=_SLOPE)
         logits: Tensor = self.last(map.flatten(1))
         return logits
+
+
+def _tanh_layers(widths: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        linear = nn.Linear(n_in, n_out)
+        nn.init.orthogonal_(linear.weight, _GAIN)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
 
 
 def _halved(size: Sequence[int], times: int) -> list[tuple[int, ...]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_image
 from fastgan.models.dcgan import dcgan_widths
 from fastgan.training.config import ConfigError, TrainConfig
+
+Kind = Literal["points", "images"]
 
 
 @dataclass(frozen=True)
@@ -99,61 +102,86 @@ BEGAN: dict[str, Recipe] = {
 }
 
 
-# as published; pacgan for points, the others for images
-PUBLISHED: dict[str, Recipe] = {
-    "pacgan": Recipe(
-        generator=(400, 400, 400, 400),
-        discriminator=(200, 200, 200),
-        config=TrainConfig(
-            steps=400_000,
-            batch_size=100,
-            latent_dim=2,
-            learning_rate=1e-4,
-            learning_rate_decay=0.0,
-            betas=(0.8, 0.999),
-            ema_decay=0.0,
-            update="simultaneous",
-            threads=1,
+PUBLISHED: dict[str, dict[Kind, Recipe]] = {
+    "pacgan": {
+        "points": Recipe(
+            generator=(400, 400, 400, 400),
+            discriminator=(200, 200, 200),
+            config=TrainConfig(
+                steps=400_000,
+                batch_size=100,
+                latent_dim=2,
+                learning_rate=1e-4,
+                learning_rate_decay=0.0,
+                betas=(0.8, 0.999),
+                ema_decay=0.0,
+                update="simultaneous",
+                threads=1,
+            ),
+            model="pacgan",
         ),
-        model="pacgan",
-    ),
-    "goodfellow2014": Recipe(
-        generator=(1200, 1200),
-        discriminator=(240, 240),
-        config=TrainConfig(
-            steps=125_000,
-            batch_size=100,
-            latent_dim=100,
-            latent="uniform",
-            optimizer="sgd",
-            learning_rate=0.1,
-            discriminator_learning_rate=0.05,  # their D minimizes half the sum of its losses
-            learning_rate_decay=0.0,
-            learning_rate_half_life=173_287,  # a factor of 1.000004 a step
-            momentum=(0.5, 0.7),
-            momentum_steps=125_000,  # 250 epochs of 50,000 images
-            ema_decay=0.0,
-            update="simultaneous",
+    },
+    "goodfellow2014": {
+        "images": Recipe(
+            generator=(1200, 1200),
+            discriminator=(240, 240),
+            config=TrainConfig(
+                steps=125_000,
+                batch_size=100,
+                latent_dim=100,
+                latent="uniform",
+                optimizer="sgd",
+                learning_rate=0.1,
+                discriminator_learning_rate=0.05,  # their D minimizes half the sum of its losses
+                learning_rate_decay=0.0,
+                learning_rate_half_life=173_287,  # a factor of 1.000004 a step
+                momentum=(0.5, 0.7),
+                momentum_steps=125_000,  # 250 epochs of 50,000 images
+                ema_decay=0.0,
+                update="simultaneous",
+            ),
+            model="goodfellow",
         ),
-        model="goodfellow",
-    ),
-    "unrolled": Recipe(  # its plain GAN, of stacked digits; D has a fourth of G's channels
-        generator=(64, 32, 16, 8),
-        discriminator=(2, 4, 8),
-        config=TrainConfig(
-            steps=500_000,
-            batch_size=128,
-            latent_dim=256,
-            learning_rate=1e-4,
-            discriminator_learning_rate=2e-4,
-            learning_rate_decay=0.0,
-            betas=(0.5, 0.99),
-            ema_decay=0.0,
-            threads=1,
+    },
+    # the plain GAN of the paper on unrolling; of images, D has a fourth of G's channels
+    "unrolled": {
+        "points": Recipe(
+            generator=(128, 128),
+            discriminator=(128, 128),
+            config=TrainConfig(
+                steps=25_000,
+                batch_size=512,
+                latent_dim=256,
+                generator_loss="saturating",
+                learning_rate=1e-3,
+                discriminator_learning_rate=1e-4,
+                learning_rate_decay=0.0,
+                betas=(0.5, 0.999),
+                ema_decay=0.0,
+                update="simultaneous",
+                threads=1,
+            ),
+            model="unrolled",
         ),
-        model="unrolled",
-    ),
+        "images": Recipe(
+            generator=(64, 32, 16, 8),
+            discriminator=(2, 4, 8),
+            config=TrainConfig(
+                steps=500_000,
+                batch_size=128,
+                latent_dim=256,
+                learning_rate=1e-4,
+                discriminator_learning_rate=2e-4,
+                learning_rate_decay=0.0,
+                betas=(0.5, 0.99),
+                ema_decay=0.0,
+                threads=1,
+            ),
+            model="unrolled",
+        ),
+    },
 }
+"""As published, by name and kind of samples."""
 
 
 def published_recipe(name: str, data: Dataset) -> Recipe:
@@ -164,13 +192,14 @@ def published_recipe(name: str, data: Dataset) -> Recipe:
     """
     if name not in PUBLISHED:
         raise ConfigError(f"recipe is {name!r}, expected {', '.join(PUBLISHED)}")
-    images = name != "pacgan"
-    if is_image(data.shape) != images:
-        wanted = "images" if images else "points in the plane"
+    recipes = PUBLISHED[name]
+    kind: Kind = "images" if is_image(data.shape) else "points"
+    if kind not in recipes:
         raise ConfigError(
-            f"recipe is {name!r}, which is for {wanted}, and {data.name} has samples of another kind"
+            f"recipe is {name!r}, which is for {' or '.join(recipes)}, and {data.name} has samples of "
+            "another kind"
         )
-    return PUBLISHED[name]
+    return recipes[kind]
 
 
 # of images; learning rate, betas and widths as in Radford et al., 2016
