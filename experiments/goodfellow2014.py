@@ -49,9 +49,10 @@ def main() -> None:
     config = PUBLISHED[NAME]["images"].config
     fake = sample(generator, _SAMPLES, config.latent_dim, options.seed, config.latent)
     result = {"epochs": options.epochs, "seed": options.seed, **measure(fake, data.samples, test)}
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_samples(options.out / "samples.png", fake[:100], 1.0, f"Generated after {options.epochs} epochs")
-    write_result(options.out, NAME, result)
+    out = options.out / f"{options.epochs}-epochs-seed-{options.seed}"
+    out.mkdir(parents=True, exist_ok=True)
+    save_samples(out / "samples.png", fake[:100], 1.0, f"Generated after {options.epochs} epochs")
+    write_result(out, NAME, result)
     print(result)
 
 

@@ -239,9 +239,10 @@ def test_goodfellow_2014_goes_on_where_it_was_stopped_and_measures_in_unit_inten
     folders = ["--out", str(tmp_path / "out"), "--run", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", ["goodfellow2014", "--epochs", "2", *folders])
     goodfellow2014.main()
-    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    result = tmp_path / "out" / "2-epochs-seed-0" / "result.json"
+    stored = json.loads(result.read_text())
     goodfellow2014.main()
-    assert json.loads((tmp_path / "out" / "result.json").read_text()) == stored
+    assert json.loads(result.read_text()) == stored
     points = (images.flatten(1) + 1) / 2
     real = parzen_window(points[:40], points[40:60], points[60:])
     assert stored["training images"]["nats"] == pytest.approx(real.mean)
