@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,17 @@ def main() -> None:
         )
     length = "" if options.steps is None else f"-{options.steps}-steps"
     out = options.out / f"{options.protocol}{length}"
-    data = {name: read(options.data_dir) for name, read in protocol.data.items()}
+    wanted = options.data or protocol.data
+    data = {
+        name: read(options.data_dir)  # of some that is large, or has to be fetched
+        for name, read in protocol.data.items()
+        if name in wanted or any(out.glob(f"{name}-*/seed-*.json"))
+    }
     recipes = {
         (name, remedy): with_remedy(protocol.recipe(name), data[name], remedy, options.steps)
         for name, remedy in product(data, REMEDIES)
     }
-    for name, remedy in product(options.data or data, options.remedies):
+    for name, remedy in product(wanted, options.remedies):
         recipe = recipes[name, remedy]
         run_seeds(
             folder_of(out, name, remedy), asdict(recipe), options.seeds, partial(run, data[name], recipe)
@@ -121,10 +126,13 @@ def _by_place(data: Dataset, samples: Tensor) -> dict[str, Any]:
     }
 
 
+_classifier = lru_cache(maxsize=1)(train_classifier)
+
+
 def _by_class(data: Dataset, samples: Tensor) -> dict[str, Any]:
     """By the number that a classifier reads in stacked digits."""
     assert data.labelled is not None
-    classifier = train_classifier(data.labelled)
+    classifier = _classifier(data.labelled)
     stacked = samples.shape[1] // data.labelled.images.shape[1]
     shares = mode_shares(data.labelled.labels, classifier.classes, stacked)
     counts = torch.bincount(classifier.modes(samples), minlength=len(shares))

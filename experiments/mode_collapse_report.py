@@ -46,8 +46,10 @@ def table(name: str, protocol: Protocol, steps: int, by_remedy: Mapping[str, Any
     published = {remedy: words for (of, remedy), words in protocol.published.items() if of == name}
     if published:
         titles.append(f"published, {protocol.published_as}")
+    full = protocol.steps.get(name, steps)
+    length = f"{steps:,} steps" if steps == full else f"{steps:,} of its {full:,} steps"
     lines = [
-        f"{name}: {protocol.words.format(steps=steps)}; mean ± standard error over seeds, "
+        f"{name}: {protocol.words.format(length=length)}; mean ± standard error over seeds, "
         f"{SAMPLES[name]:,} samples",
         "",
         f"| {' | '.join(titles)} |",

@@ -82,6 +82,7 @@ def test_a_summary_is_of_all_stored_seeds_and_says_which_it_leaves_out(
             "--data is stacked, expected ring, grid with --protocol pacgan",
         ),
         (mode_collapse.main, "--protocol unrolled --data-dir nowhere", "nowhere: holds no train-images"),
+        (mode_collapse.main, "--protocol unrolled --data ring --data-dir nowhere --steps 0", "steps is 0"),
         (default_recipes.main, "--seeds -1", "seed is -1, expected a whole number from 0"),
         (saturation.main, "--seeds -1", "seed is -1, expected a whole number from 0"),
         (diagnostics.main, "--runs mnist --data-dir nowhere", "nowhere: holds no train-images"),
@@ -122,7 +123,7 @@ def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     ("protocol", "words"),
     [
         ("pacgan", "PacGAN's protocol with 4 of its 400,000 steps"),
-        ("unrolled", "Unrolled GAN's protocol, 4 steps"),
+        ("unrolled", "Unrolled GAN's protocol with 4 of its "),
         ("small", "small networks, 4 steps"),
     ],
 )
@@ -202,16 +203,38 @@ def test_pictured_images_come_back_from_what_is_stored() -> None:
     torch.testing.assert_close(back, images[: len(back)], rtol=0, atol=0.5 / 127.5 + 1e-6)
 
 
-def test_a_remedy_comes_alone_and_at_the_same_strength_in_every_protocol() -> None:
+def test_a_remedy_comes_alone_and_noise_is_as_strong_for_the_same_data() -> None:
     for protocol in PROTOCOLS.values():
         for name in protocol.data:
-            data = PROTOCOLS["small"].data[name](None)
+            data = (PROTOCOLS["small"] if name == "stacked" else protocol).data[name](None)
             recipe = protocol.recipe(name)
             assert (recipe.config.pack, recipe.config.instance_noise) == (1, 0)
             noise = settings_of(recipe, data, "instance noise")["instance_noise"] * data.scale
             assert noise == {"ring": 0.4, "grid": 0.6, "stacked": 0.5}[name]
             packs = settings_of(recipe, data, "pack 2")
             assert packs == {"pack": 2, "batch_size": 2 * recipe.config.batch_size}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name", "reach", "sigma", "seen"),
+    [
+        ("pacgan", "ring", 1, 0.01, 1),
+        ("pacgan", "grid", 4 * math.sqrt(2), 0.05, 1),
+        ("unrolled", "ring", 1, 0.01, 2),
+        ("small", "ring", 1, 0.02, 1),
+        ("small", "grid", 4 * math.sqrt(2), 0.05, 2),
+    ],
+)
+def test_a_protocol_has_the_points_of_its_card(
+    protocol: str, name: str, reach: float, sigma: float, seen: float
+) -> None:
+    data = PROTOCOLS[protocol].data[name](None)
+    assert data.modes is not None
+    assert float(data.modes.centers.norm(dim=1).max()) == pytest.approx(reach)
+    assert data.modes.sigma == sigma
+    nearest = torch.cdist(data.samples / seen, data.modes.centers).min(dim=1).values
+    assert float(nearest.square().mean()) == pytest.approx(2 * sigma**2, rel=0.02)
+    assert data.scale * seen == 1
 
 
 def test_a_summary_is_a_mean_and_its_standard_error() -> None:

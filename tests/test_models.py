@@ -89,15 +89,20 @@ def test_unrolled_networks_fit_images_of_any_side(side: int) -> None:
     assert UnrolledDiscriminator((1, side, side + 1), (3, 4))(images).shape == (2, 1)
 
 
-@pytest.mark.parametrize("pack", [1, 2])
-def test_unrolled_networks_of_points_are_tanh_layers_that_begin_orthogonal(pack: int) -> None:
-    points = FAMILIES["unrolled"].generator(256, (2,), [128, 128])
-    logits = FAMILIES["unrolled"].discriminator((2 * pack,), [128, 128])
-    for network in (points, logits):
-        assert [type(layer) for layer in network.children()][:5] == [nn.Linear, nn.Tanh] * 2 + [nn.Linear]
-        middle = network[2].weight  # type: ignore[index]
-        torch.testing.assert_close(middle @ middle.t(), 1.4**2 * torch.eye(128), atol=1e-4, rtol=0)
-    assert points(torch.randn(3, 256)).abs().max() > 1
+def test_unrolled_networks_of_points_are_relu_layers_that_begin_orthogonal() -> None:
+    recipe = PUBLISHED["unrolled"]["points"]
+    generator = FAMILIES["unrolled"].generator(256, (2,), recipe.generator)
+    discriminator = FAMILIES["unrolled"].discriminator((4,), recipe.discriminator)
+    linear = [
+        [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
+        for net in (generator, discriminator)
+    ]
+    assert [[layer.out_features for layer in layers] for layers in linear] == [[128, 128, 2], [128, 1]]
+    middle = linear[0][1].weight
+    torch.testing.assert_close(middle @ middle.t(), 0.8**2 * torch.eye(128), atol=1e-4, rtol=0)
+    points = torch.randn(3, 4)
+    first, last = linear[1]
+    torch.testing.assert_close(discriminator(points), last(first(points / 4).relu()))
 
 
 @pytest.mark.parametrize(("name", "kind"), RECIPES)

@@ -1,4 +1,4 @@
-"""The networks of Unrolled GAN's experiments (Metz et al., 2017): of the ring, and of stacked digits."""
+"""What Metz et al., 2017, unroll: for their ring, and, as PacGAN's authors have it, for stacked digits."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch import Tensor, nn
 
 from fastgan import ops
 
-_GAIN = 1.4  # of the initial weights of linear layers for points, which are orthogonal
+_GAIN = 0.8  # of the initial weights of networks for points, which are orthogonal
 _SLOPE = 0.3
 _SIGMA = 0.02  # of all initial weights for images; biases begin at zero, and what normalizes at one
 _KERNEL, _STRIDE, _PADDING = 3, 2, 1  # of every convolution that halves or doubles
 
 
 def unrolled_generator(latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> nn.Module:
-    """Layers with tanh for points, :class:`UnrolledGenerator` for images; arguments as there."""
+    """ReLU layers for points, :class:`UnrolledGenerator` for images; arguments as there."""
     if len(sample_shape) == 3:
         return UnrolledGenerator(latent_dim, sample_shape, hidden)
-    layers = _tanh_layers([latent_dim, *hidden, math.prod(sample_shape)])
+    layers = _relu_layers([latent_dim, *hidden, math.prod(sample_shape)])
     return layers.append(nn.Unflatten(1, tuple(sample_shape)))
 
 
 def unrolled_discriminator(sample_shape: Sequence[int], hidden: Sequence[int]) -> nn.Module:
-    """Layers with tanh for points, :class:`UnrolledDiscriminator` for images; arguments as there."""
+    """ReLU layers on a fourth of points, :class:`UnrolledDiscriminator` for images; arguments as there."""
     if len(sample_shape) == 3:
         return UnrolledDiscriminator(sample_shape, hidden)
-    return _tanh_layers([math.prod(sample_shape), *hidden, 1])
+    return nn.Sequential(_Fourth(), *_relu_layers([math.prod(sample_shape), *hidden, 1]))
 
 
 class UnrolledGenerator(nn.Module):
@@ -92,20 +92,27 @@ class UnrolledDiscriminator(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
-        map = samples
+        maps = samples
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            map = ops.bias_leaky_relu(norm(convolution(map)), negative_slope=_SLOPE)
-        logits: Tensor = self.last(map.flatten(1))
+            maps = ops.bias_leaky_relu(norm(convolution(maps)), negative_slope=_SLOPE)
+        logits: Tensor = self.last(maps.flatten(1))
         return logits
 
 
-def _tanh_layers(widths: Sequence[int]) -> nn.Sequential:
+class _Fourth(nn.Module):
+    """A circle of radius 2 comes to lie within (-1, 1)."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return samples / 4
+
+
+def _relu_layers(widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
         linear = nn.Linear(n_in, n_out)
         nn.init.orthogonal_(linear.weight, _GAIN)
         nn.init.zeros_(linear.bias)
-        layers += [linear, nn.Tanh()]
+        layers += [linear, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 

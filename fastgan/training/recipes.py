@@ -143,22 +143,21 @@ PUBLISHED: dict[str, dict[Kind, Recipe]] = {
             model="goodfellow",
         ),
     },
-    # the plain GAN of the paper on unrolling; of images, D has a fourth of G's channels
+    # the plain GAN that Metz et al., 2017, compare with: of points as in their appendix; of images as
+    # PacGAN's authors repeated it, with a D of a fourth of G's channels
     "unrolled": {
         "points": Recipe(
             generator=(128, 128),
-            discriminator=(128, 128),
+            discriminator=(128,),
             config=TrainConfig(
                 steps=25_000,
                 batch_size=512,
                 latent_dim=256,
                 generator_loss="saturating",
-                learning_rate=1e-3,
-                discriminator_learning_rate=1e-4,
+                learning_rate=1e-4,
                 learning_rate_decay=0.0,
                 betas=(0.5, 0.999),
                 ema_decay=0.0,
-                update="simultaneous",
                 threads=1,
             ),
             model="unrolled",
