@@ -2,7 +2,7 @@
 
 python -m experiments.began                                  # goes on where it was stopped
 python -m experiments.began --settings "γ 0.9"               # runs this alone; tables and pictures have all
-python -m experiments.began --data digits --settings recipe "recipe of digits" "uniform noise"
+python -m experiments.began --data digits
 """
 
 from __future__ import annotations
@@ -93,6 +93,12 @@ FLOORS: dict[str, Callable[[Dataset, int], Tensor]] = {
     "untrained generator": _untrained,
 }
 """Samples that have learnt nothing, judged as the others are."""
+
+RUN_ON = {
+    "mnist": [*(name for name in SETTINGS if name != "recipe of digits"), *FLOORS],
+    "digits": ["recipe", "recipe of digits", "recipe, code of 16", *FLOORS],
+}
+"""What is run where nothing else is asked for."""
 
 GROUPS = {
     "networks and start": (
@@ -279,15 +285,15 @@ def main() -> None:
     names = [*SETTINGS, *FLOORS]
     parser = arguments(NAME, __doc__)
     parser.add_argument(
-        "--settings", nargs="+", choices=names, default=names, metavar="SETTING", help="which to run"
+        "--settings", nargs="+", choices=names, metavar="SETTING", help="which to run; else those of the page"
     )
-    parser.add_argument("--data", choices=("mnist", "digits"), default="mnist")
+    parser.add_argument("--data", choices=RUN_ON, default="mnist")
     parser.add_argument("--steps", type=int, default=_STEPS, help="of each run but the recipe's")
     data_dir(parser)
     given = parser.parse_args()
     data, out = load(given.data, given.data_dir), given.out / given.data
     folders = {name: out / _slug(name) for name in names}
-    for name in given.settings:
+    for name in given.settings or RUN_ON[given.data]:
         folder = folders[name]
         run = (
             partial(floor, name, data, folder)

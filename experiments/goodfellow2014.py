@@ -32,24 +32,24 @@ _SAMPLES = 10_000
 def main() -> None:
     parser = arguments(NAME, __doc__, seeds=0)
     parser.add_argument("--epochs", type=int, default=250, help="of 50,000 images")
-    parser.add_argument(
-        "--run", type=Path, default=Path("runs") / NAME, help="folder of the run, to go on with"
-    )
+    parser.add_argument("--run", type=Path, help="folder of the run, to go on with; else one in runs/")
     parser.add_argument("--seed", type=int, default=0)
     data_dir(parser)
     options = parser.parse_args()
     if options.epochs < 1:
         raise ValueError(f"--epochs is {options.epochs}, expected at least 1")
     data, test = mnist(options.data_dir), mnist_test_images(options.data_dir)
-    outcome = train(options.run, data, options.epochs, options.seed)
+    name = f"{options.epochs}-epochs-seed-{options.seed}"
+    folder = options.run or Path("runs") / f"{NAME}-{name}"
+    outcome = train(folder, data, options.epochs, options.seed)
     if outcome.interrupted:
-        print(f"{options.run}: stopped at step {outcome.summary['steps']:,}; the same command goes on")
+        print(f"{folder}: stopped at step {outcome.summary['steps']:,}; the same command goes on")
         return
-    _, generator = load_generator(options.run)
+    _, generator = load_generator(folder)
     config = PUBLISHED[NAME]["images"].config
     fake = sample(generator, _SAMPLES, config.latent_dim, options.seed, config.latent)
     result = {"epochs": options.epochs, "seed": options.seed, **measure(fake, data.samples, test)}
-    out = options.out / f"{options.epochs}-epochs-seed-{options.seed}"
+    out = options.out / name
     out.mkdir(parents=True, exist_ok=True)
     save_samples(out / "samples.png", fake[:100], 1.0, f"Generated after {options.epochs} epochs")
     write_result(out, NAME, result)

@@ -66,7 +66,8 @@ def train(
         str | None, typer.Argument(help="ring (the default), grid, digits, mnist, stacked, or a path.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="pacgan, goodfellow2014 or unrolled, not the data set's own.")
+        str | None,
+        typer.Option(help="As published: pacgan, goodfellow2014 or unrolled, for the data set's own."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="mlp, or dcgan for images.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
@@ -89,7 +90,9 @@ def train(
     discriminator_steps: Annotated[int | None, typer.Option(help="Turns of D for each turn of G.")] = None,
     update: Annotated[str | None, typer.Option(help="alternating or simultaneous.")] = None,
     pack: Annotated[int | None, typer.Option(help="Samples that D sees at once.")] = None,
-    instance_noise: Annotated[float | None, typer.Option(help="On all that D sees, at first.")] = None,
+    instance_noise: Annotated[
+        float | None, typer.Option(help="Its deviation, in D's units, at first; none after half the run.")
+    ] = None,
     r1_gamma: Annotated[float | None, typer.Option(help="Weight of the R1 penalty.")] = None,
     r2_gamma: Annotated[float | None, typer.Option(help="The same, on generated samples.")] = None,
     gp_weight: Annotated[float | None, typer.Option(help="Weight of WGAN-GP's penalty, there 10.")] = None,

@@ -94,7 +94,8 @@ class TrainConfig:
         pack: samples that D sees at once, concatenated along channels or features; it then judges
             batch_size / pack packs (Lin et al., 2018).
         r1_gamma: weight of the R1 penalty, gamma/2 E |grad_x D(x)|^2 on real samples (Mescheder
-            et al., 2018, equation 9); 0 for none.
+            et al., 2018, equation 9); 0 for none. Where D normalizes its batch, this gradient and
+            the others below are of the sum of the batch's outputs, on which each sample acts.
         r2_gamma: that of R2, the same on generated samples (equation 10).
         gp_weight: weight of WGAN-GP's penalty, lambda E (|grad D| - 1)^2 on lines between real
             and generated samples (Gulrajani et al., 2017, equation 3, where it is 10); 0 for none.
