@@ -82,6 +82,12 @@ def test_unrolled_networks_have_the_maps_of_the_paper() -> None:
     assert logits.shape == (2, 1)
 
 
+def test_unrolled_networks_without_a_map_are_refused() -> None:
+    for build in (lambda: UnrolledGenerator(5, (1, 8, 8), ()), lambda: UnrolledDiscriminator((1, 8, 8), ())):
+        with pytest.raises(ValueError, match="hidden is empty, expected the channels"):
+            build()
+
+
 @pytest.mark.parametrize("side", [8, 12, 13, 14, 27, 28])
 def test_unrolled_networks_fit_images_of_any_side(side: int) -> None:
     images = UnrolledGenerator(5, (1, side, side + 1), (8, 6, 4))(torch.randn(2, 5))

@@ -42,19 +42,23 @@ class UnrolledGenerator(nn.Module):
         latent_dim: size of the latent vector.
         sample_shape: shape of one sample, ``(C, H, W)``.
         hidden: channels of the maps, from the smallest to that of the image's size.
+
+    Raises:
+        ValueError: if there is nothing in ``hidden``.
     """
 
     def __init__(self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
+        _check(hidden)
         channels, *size = sample_shape
         sizes = _halved(size, len(hidden) - 1)[::-1]
         self.smallest = (*sizes[0], hidden[0])
         self.project = nn.Linear(latent_dim, math.prod(self.smallest), bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(hidden[0]), nn.ReLU()]
         for (n_in, n_out), (small, large) in zip(pairwise(hidden), pairwise(sizes), strict=True):
-            # an odd side comes from one that was rounded up
-            even = (large[0] + 1 - 2 * small[0], large[1] + 1 - 2 * small[1])
-            double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, even, bias=False)
+            # 1 where the larger side is even; what an odd one was halved to had been rounded up
+            output_padding = (large[0] + 1 - 2 * small[0], large[1] + 1 - 2 * small[1])
+            double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, output_padding, bias=False)
             layers += [double, nn.BatchNorm2d(n_out), nn.ReLU()]
         last = nn.Conv2d(hidden[-1], channels, _KERNEL, padding=_PADDING)
         self.layers = nn.Sequential(*layers, last, nn.Tanh())
@@ -76,10 +80,14 @@ class UnrolledDiscriminator(nn.Module):
     Args:
         sample_shape: shape of a pack: of one sample, with the first size times the pack's.
         hidden: channels of the maps, from that of half the image's size to the smallest.
+
+    Raises:
+        ValueError: if there is nothing in ``hidden``.
     """
 
     def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
+        _check(hidden)
         channels, *size = sample_shape
         height, width = _halved(size, len(hidden))[-1]
         layers = pairwise([channels, *hidden])
@@ -114,6 +122,11 @@ def _relu_layers(widths: Sequence[int]) -> nn.Sequential:
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def _check(hidden: Sequence[int]) -> None:
+    if not hidden:
+        raise ValueError("hidden is empty, expected the channels of at least one map")
 
 
 def _halved(size: Sequence[int], times: int) -> list[tuple[int, ...]]:
