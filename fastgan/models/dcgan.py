@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from fastgan import ops
+from fastgan.models.maps import MapsGenerator, check_hidden, initialize
 from fastgan.nn import Conv2dLeakyReLU
 
-_SIGMA = 0.02  # of all initial weights, around 0, or 1 where they scale; biases begin at zero
 _SMALLEST, _LARGEST = 3, 7  # the shorter side of the smallest map
 _KERNEL, _STRIDE, _PADDING = 4, 2, 1  # of every convolution that halves or doubles
 
 
-class DCGANGenerator(nn.Module):
+class DCGANGenerator(MapsGenerator):
     """A projection to the smallest map, then transposed convolutions, each of which doubles it.
 
     Batch normalization and ReLU follow all but the last, and that a tanh. Maps and weights are in
@@ -32,25 +31,15 @@ class DCGANGenerator(nn.Module):
     """
 
     def __init__(self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.smallest = (*smallest_map(sample_shape, hidden), hidden[0])
-        height, width, channels = self.smallest
-        self.project = nn.Linear(latent_dim, height * width * channels, bias=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(channels), nn.ReLU()]
+        smallest = (*smallest_map(sample_shape, hidden), hidden[0])
+        layers: list[nn.Module] = [nn.BatchNorm2d(hidden[0]), nn.ReLU()]
         for n_in, n_out in pairwise(hidden):
             # batch normalization has a bias of its own
             double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, bias=False)
             layers += [double, nn.BatchNorm2d(n_out), nn.ReLU()]
         last = nn.ConvTranspose2d(hidden[-1], sample_shape[0], _KERNEL, _STRIDE, _PADDING)
-        self.layers = nn.Sequential(*layers, last, nn.Tanh())
-        _initialize(self)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Generate ``[N, *sample_shape]`` in [-1, 1] from ``[N, latent_dim]``."""
-        # channels last already in what the product writes: no copy makes it so
-        smallest = self.project(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2)
-        samples: Tensor = self.layers(smallest)
-        return samples
+        super().__init__(latent_dim, smallest, [*layers, last, nn.Tanh()])
+        initialize(self, scales_vary=True)
 
 
 class DCGANDiscriminator(nn.Module):
@@ -77,7 +66,7 @@ class DCGANDiscriminator(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(n_out) for _, n_out in others)
         self.last = nn.Conv2d(hidden[-1], 1, smallest)
-        _initialize(self)
+        initialize(self, scales_vary=True)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
@@ -115,8 +104,7 @@ def smallest_map(sample_shape: Sequence[int], hidden: Sequence[int]) -> tuple[in
     Raises:
         ValueError: if it cannot be halved so often, or there is nothing in ``hidden``.
     """
-    if not hidden:
-        raise ValueError("hidden is empty, expected the channels of at least one map")
+    check_hidden(hidden)
     _, height, width = sample_shape
     divisor = 2 ** len(hidden)
     if height % divisor or width % divisor:
@@ -129,14 +117,3 @@ def smallest_map(sample_shape: Sequence[int], hidden: Sequence[int]) -> tuple[in
 
 def _size(sample_shape: Sequence[int]) -> str:
     return f"{sample_shape[1]} x {sample_shape[2]} pixels"
-
-
-def _initialize(network: nn.Module) -> None:
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1.0, _SIGMA)
-        elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(layer.weight, std=_SIGMA)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

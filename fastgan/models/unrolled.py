@@ -6,14 +6,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from fastgan import ops
+from fastgan.models.maps import MapsGenerator, check_hidden, initialize
 
 _GAIN = 0.8  # of the initial weights of networks for points, which are orthogonal
 _SLOPE = 0.3
-_SIGMA = 0.02  # of all initial weights for images; biases begin at zero, and what normalizes at one
 _KERNEL, _STRIDE, _PADDING = 3, 2, 1  # of every convolution that halves or doubles
 
 
@@ -32,7 +31,7 @@ def unrolled_discriminator(sample_shape: Sequence[int], hidden: Sequence[int]) -
     return nn.Sequential(_Fourth(), *_relu_layers([math.prod(sample_shape), *hidden, 1]))
 
 
-class UnrolledGenerator(nn.Module):
+class UnrolledGenerator(MapsGenerator):
     """A projection to the smallest map, transposed convolutions that double it, and one that keeps its size.
 
     Batch normalization and ReLU follow all but the last, and that a tanh. Maps and weights are in
@@ -48,12 +47,9 @@ class UnrolledGenerator(nn.Module):
     """
 
     def __init__(self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
-        super().__init__()
-        _check(hidden)
+        check_hidden(hidden)
         channels, *size = sample_shape
         sizes = _halved(size, len(hidden) - 1)[::-1]
-        self.smallest = (*sizes[0], hidden[0])
-        self.project = nn.Linear(latent_dim, math.prod(self.smallest), bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(hidden[0]), nn.ReLU()]
         for (n_in, n_out), (small, large) in zip(pairwise(hidden), pairwise(sizes), strict=True):
             # 1 where the larger side is even; what an odd one was halved to had been rounded up
@@ -61,15 +57,9 @@ class UnrolledGenerator(nn.Module):
             double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, output_padding, bias=False)
             layers += [double, nn.BatchNorm2d(n_out), nn.ReLU()]
         last = nn.Conv2d(hidden[-1], channels, _KERNEL, padding=_PADDING)
-        self.layers = nn.Sequential(*layers, last, nn.Tanh())
-        _initialize(self)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Generate ``[N, *sample_shape]`` in [-1, 1] from ``[N, latent_dim]``."""
-        # channels last already in what the product writes: no copy makes it so
-        smallest = self.project(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2)
-        samples: Tensor = self.layers(smallest)
-        return samples
+        height, width = sizes[0]
+        super().__init__(latent_dim, (height, width, hidden[0]), [*layers, last, nn.Tanh()])
+        initialize(self, scales_vary=False)
 
 
 class UnrolledDiscriminator(nn.Module):
@@ -87,7 +77,7 @@ class UnrolledDiscriminator(nn.Module):
 
     def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
         super().__init__()
-        _check(hidden)
+        check_hidden(hidden)
         channels, *size = sample_shape
         height, width = _halved(size, len(hidden))[-1]
         layers = pairwise([channels, *hidden])
@@ -96,7 +86,7 @@ class UnrolledDiscriminator(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(n_out) for n_out in hidden)
         self.last = nn.Linear(hidden[-1] * height * width, 1)
-        _initialize(self)
+        initialize(self, scales_vary=False)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
@@ -124,23 +114,9 @@ def _relu_layers(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _check(hidden: Sequence[int]) -> None:
-    if not hidden:
-        raise ValueError("hidden is empty, expected the channels of at least one map")
-
-
 def _halved(size: Sequence[int], times: int) -> list[tuple[int, ...]]:
     """An image's size and what it is halved to, so many times, rounded up."""
     sizes = [tuple(size)]
     for _ in range(times):
         sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
     return sizes
-
-
-def _initialize(network: nn.Module) -> None:
-    for layer in network.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(layer.weight, std=_SIGMA)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

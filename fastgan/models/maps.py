@@ -1,0 +1,61 @@
+"""What convolutional families share: maps in channels_last order, and how their weights begin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_SIGMA = 0.02  # of all initial weights, around 0; biases begin at zero
+
+
+class MapsGenerator(nn.Module):
+    """A projection to the smallest map, and layers that make an image of it.
+
+    Args:
+        latent_dim: size of the latent vector.
+        smallest: height, width and channels of the smallest map.
+        layers: from ``[N, channels, height, width]`` to images in [-1, 1].
+    """
+
+    def __init__(self, latent_dim: int, smallest: tuple[int, int, int], layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.smallest = smallest
+        self.project = nn.Linear(latent_dim, math.prod(smallest), bias=False)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Generate ``[N, *sample_shape]`` in [-1, 1] from ``[N, latent_dim]``."""
+        # channels last already in what the product writes: no copy makes it so
+        smallest = self.project(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2)
+        samples: Tensor = self.layers(smallest)
+        return samples
+
+
+def check_hidden(hidden: Sequence[int]) -> None:
+    """Refuse to build a network of no map.
+
+    Raises:
+        ValueError: if there is nothing in ``hidden``.
+    """
+    if not hidden:
+        raise ValueError("hidden is empty, expected the channels of at least one map")
+
+
+def initialize(network: nn.Module, *, scales_vary: bool) -> None:
+    """Draw weights as Radford et al., 2016, do, and put them into channels_last order.
+
+    Args:
+        network: of linear layers, convolutions and batch normalization.
+        scales_vary: batch normalization's scales are drawn too, around 1; else they stay there.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d) and scales_vary:
+            nn.init.normal_(layer.weight, 1.0, _SIGMA)
+        elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, std=_SIGMA)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
