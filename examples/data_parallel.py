@@ -9,6 +9,7 @@ import sys
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # before the group is there, or its functions' defaults hold the group for good
 from torch.nn.parallel import DistributedDataParallel
 
 import fastgan
@@ -46,4 +47,5 @@ others = [torch.empty_like(weights) for _ in range(world)]
 dist.all_gather(others, weights)
 if rank == 0:
     print(f"{world} processes, alike: {all(torch.equal(weights, other) for other in others)}")
+del G, D  # they hold the group, and its threads may abort the process if they outlive the interpreter
 dist.destroy_process_group()

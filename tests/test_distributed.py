@@ -98,8 +98,23 @@ try:
 except TypeError as error:
     print(error)
 dist.destroy_process_group()
-if child:
-    sys.exit(os.waitpid(child, 0)[1] != 0)
+failed = bool(child) and os.waitpid(child, 0)[1] != 0
+sys.stdout.flush()
+os._exit(failed)  # FSDP's mesh holds the group: its threads would outlive the interpreter, which may abort it
+"""
+
+# a thread of the group that lets go of a tensor while the interpreter ends aborts the process
+THREADS = """
+import os, runpy, sys
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+import torch
+before = threads()
+sys.argv.pop(0)
+names = runpy.run_path(sys.argv[0], run_name="__main__")  # whatever it leaves behind stays
+print(threads() - before, "threads left")
 """
 
 
@@ -134,6 +149,17 @@ def test_ddp_and_fsdp(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("weight 0 is a DTensor") == 2
     assert "apply fully_shard to the module in whose forward they are called" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_example_leaves_no_thread_of_the_group(tmp_path: Path) -> None:
+    script = tmp_path / "threads.py"
+    script.write_text(THREADS)
+    example = Path(__file__).parent.parent / "examples" / "data_parallel.py"
+    command = torchrun(2, str(script), str(example), "3")
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("0 threads left") == 2
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
