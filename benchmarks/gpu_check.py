@@ -1,25 +1,35 @@
 """``make gpu-check``: everything that needs a GPU, in one command that downloads nothing.
 
-Builds for this GPU alone, runs the tests marked ``gpu``, the driver program of every CUDA kernel by itself
-and under compute-sanitizer (where there is one), and the benchmarks. What each step printed, and the
-benchmarks' table and picture, go into a folder; a short table ends the run. A failed step does not stop the
-others.
+Builds for this GPU alone, runs the tests marked ``gpu`` (eight at once where there is pytest-xdist), the
+driver program of every CUDA kernel by itself and under compute-sanitizer (where there is one), and the
+benchmarks. What each step printed, and the benchmarks' table and picture, go into a folder; a short table
+ends the run. A failed step does not stop the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 ROOT = Path(__file__).parents[1]
+
+# the files under tests/ that have tests marked gpu; they alone are imported
+OPERATIONS = [
+    *("autocast", "bad_input", "capture", "extremes", "gradients", "head", "large", "layers", "losses", "r1"),
+    *("reconstruction", "registered", "repeatability", "transforms"),
+]
+TRAINING = ["captured_steps", "resume", "simultaneous"]  # they need these packages of fastgan[train]
+PACKAGES = ("matplotlib", "PIL", "rich", "safetensors", "sklearn", "tensorboard", "typer", "yaml")
 
 
 @dataclass(frozen=True)
@@ -29,33 +39,34 @@ class Step:
     limit: int  # seconds
 
 
-def steps(out: Path, capability: str) -> list[Step]:
-    python, driver = sys.executable, out / "driver"
-    sources = sorted((ROOT / "csrc/cuda").glob("*.cu"))
-    nvcc = ["nvcc", "-std=c++17", "-O3", "-lineinfo", f"-arch=sm_{capability.replace('.', '')}"]
-    sources.append(ROOT / "tests/cuda_on_host/driver.cpp")
-    found = [
-        Step("build", [python, "setup.py", "build_ext", "--inplace"], 180),
-        Step("tests", [python, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"], 300),
-        Step(
-            "driver, build",
-            [*nvcc, "-x", "cu", *map(str, sources), "-o", str(driver)],
-            120,
-        ),
-        Step("driver", [str(driver)], 60),
-    ]
-    sanitizer = shutil.which("compute-sanitizer")
-    if sanitizer is None:
-        print("no compute-sanitizer here: its steps are left out")
-    else:
+def tests(name: str, files: list[str], limit: int) -> Step:
+    at_once = ["-n", "8", "--dist", "load"] if importlib.util.find_spec("xdist") else []
+    options = ["-m", "gpu", "-q", "-p", "no:cacheprovider", "--durations=20", *at_once]
+    paths = [f"tests/test_{file}.py" for file in files]
+    return Step(name, [sys.executable, "-m", "pytest", *options, *paths], limit)
+
+
+def steps(out: Path, capability: str) -> Iterator[Step]:
+    python = sys.executable
+    yield Step("build", [python, "setup.py", "build_ext", "--inplace"], 120)
+    yield tests("tests", OPERATIONS, 240)
+    driver = str(out / "driver")
+    sources = [*sorted((ROOT / "csrc/cuda").glob("*.cu")), ROOT / "tests/cuda_on_host/driver.cpp"]
+    nvcc = ["nvcc", "-std=c++17", "-O3", "-lineinfo", "--threads=0"]
+    nvcc.append(f"-arch=sm_{capability.replace('.', '')}")
+    yield Step("driver, build", [*nvcc, "-x", "cu", *map(str, sources), "-o", driver], 60)
+    yield Step("driver", [driver], 30)
+    if sanitizer := shutil.which("compute-sanitizer"):
         for tool in ("memcheck", "racecheck", "initcheck"):
-            command = [sanitizer, "--tool", tool, "--error-exitcode", "1", str(driver)]
-            found.append(Step(tool, command, 120))
-    return [
-        *found,
-        Step("benchmarks", [python, "-m", "benchmarks.gpu", str(out)], 240),
-        Step("step benchmarks", [python, "-m", "benchmarks.gpu_step", str(out)], 180),
-    ]
+            yield Step(tool, [sanitizer, "--tool", tool, "--error-exitcode", "1", driver], 60)
+    else:
+        print("no compute-sanitizer here: its steps are left out")
+    yield Step("benchmarks", [python, "-m", "benchmarks.gpu", str(out)], 240)
+    if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
+        print(f"no {', '.join(missing)} here: tests and benchmarks of training are left out")
+    else:
+        yield tests("training tests", TRAINING, 90)
+        yield Step("step benchmarks", [python, "-m", "benchmarks.gpu_step", str(out)], 180)
 
 
 def run(step: Step, out: Path, environment: dict[str, str]) -> tuple[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,16 @@ def test_mnist_comes_from_the_data_folder(tmp_path: Path, pixels: np.ndarray, na
 def test_mnist_missing_names_folder_and_option(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"{tmp_path}.*--data-dir"):
         load("mnist", tmp_path)
+
+
+def test_mnist_in_a_folder_does_without_what_fetches_it(
+    tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    write_idx(tmp_path / "train-images-idx3-ubyte", pixels)
+    assert len(load("mnist", tmp_path).samples) == len(pixels)
+    with pytest.raises(DataError, match=r"fetching it needs pooch: pip install 'fastgan\[train\]'"):
+        load("mnist")
 
 
 def test_mnist_has_labels_where_they_are(tmp_path: Path, pixels: np.ndarray) -> None:

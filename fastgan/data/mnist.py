@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pooch
-import requests
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -52,7 +50,7 @@ def mnist_test_images(data_dir: Path | None) -> Tensor:
 
 def is_at_hand(data_dir: Path | None) -> bool:
     """Whether images and labels lie in the folder, or, for None, have been fetched before."""
-    folder = Path(pooch.os_cache("fastgan")) if data_dir is None else data_dir
+    folder = _cache() if data_dir is None else data_dir
     return all(_find(folder, name) for name in (_IMAGES, _LABELS))
 
 
@@ -92,7 +90,22 @@ def _need(data_dir: Path, name: str) -> Path:
     return path
 
 
+def _cache() -> Path:
+    try:
+        import pooch  # what lies in a folder does without it
+    except ModuleNotFoundError as missing:
+        raise DataError(
+            f"mnist: fetching it needs {missing.name}: pip install 'fastgan[train]', "
+            "or give the folder that holds it as --data-dir or FASTGAN_DATA"
+        ) from None
+    return Path(pooch.os_cache("fastgan"))
+
+
 def _fetch(name: str) -> Path:
+    folder = _cache()
+    import pooch
+    import requests
+
     failures = []
     for mirror in _MIRRORS:
         try:
@@ -101,7 +114,7 @@ def _fetch(name: str) -> Path:
                     f"{mirror}{name}.gz",
                     known_hash=f"sha256:{_ARCHIVE_SHA256[name]}",
                     fname=f"{name}.gz",
-                    path=pooch.os_cache("fastgan"),
+                    path=folder,
                 )
             )
         except (requests.RequestException, ValueError) as error:
