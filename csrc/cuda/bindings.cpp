@@ -66,7 +66,7 @@ PYBIND11_MODULE(_cuda, module) {
     const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
                         {{pointer(logits), size, label, pointer(incoming), pointer(result)}, {}},
                         1, sign, false, stream(on)};
-    check(incoming == 0 ? loss_terms(call) : loss_backward(call, nullptr, DType::f32));
+    check(incoming == 0 ? loss_terms(call) : loss_terms_backward(call));
   });
 
   module.def("reconstruction_loss", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy, bool mean,

@@ -9,6 +9,7 @@ namespace fastgan::cuda {
 namespace {
 
 constexpr int kRowsAtATime = 32;
+constexpr int kRowsOfWarp = 4;  // that it multiplies together
 constexpr int kGroup = 16;
 
 template <class T>
@@ -40,24 +41,57 @@ struct HeadArgs {
   unsigned* counters;        // [1 + groups]
 };
 
-// The logit of one row, by one warp.
+// The products of kRowsOfWarp rows with the weight, by one warp; row 0 stands in for those from `count` on. A lane's
+// loads of all rows are in flight together.
 template <class T, int V>
-__device__ compute_t<T> dot(const T* row, const T* weight, int64_t width, bool aligned) {
-  compute_t<T> sum = 0;
-  for (int64_t at = static_cast<int64_t>(threadIdx.x % 32) * V; at < width; at += 32 * V) {
-    const auto h = load_vector<T, V>(row + at, aligned);
-    const auto w = load_vector<T, V>(weight + at, aligned);
+__device__ void multiply_rows(const T* rows, int count, const T* weight, int64_t width, bool aligned,
+                              compute_t<T> (&sums)[kRowsOfWarp]) {
+  const T* row[kRowsOfWarp];
 #pragma unroll
-    for (int i = 0; i < V; ++i) sum += load(h.at[i]) * load(w.at[i]);
+  for (int i = 0; i < kRowsOfWarp; ++i) {
+    row[i] = rows + (i < count ? i : 0) * width;
+    sums[i] = 0;
   }
-  for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-  return sum;
+  for (int64_t at = static_cast<int64_t>(threadIdx.x % 32) * V; at < width; at += 32 * V) {
+    const auto w = load_vector<T, V>(weight + at, aligned);
+    Vector<T, V> h[kRowsOfWarp];
+#pragma unroll
+    for (int i = 0; i < kRowsOfWarp; ++i) h[i] = load_vector<T, V>(row[i] + at, aligned);
+#pragma unroll
+    for (int i = 0; i < kRowsOfWarp; ++i)
+#pragma unroll
+      for (int each = 0; each < V; ++each) sums[i] += load(h[i].at[each]) * load(w.at[each]);
+  }
+#pragma unroll
+  for (int i = 0; i < kRowsOfWarp; ++i)
+    for (int step = 16; step > 0; step /= 2) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], step);
 }
 
-// sums[0 .. width) += the rows times their slopes, and, on request, the rows' own gradients.
+// sum += the rows' columns times their slopes, and, on request, the rows' own gradients: kCount rows, all loaded before
+// the first gradient is stored, which the compiler would not do, as it may overwrite features for all it knows.
+template <int kCount, class T, int V>
+__device__ void add_columns(const T* rows, T* grad, int64_t width, const compute_t<T>* slopes,
+                            const compute_t<T> (&w)[V], compute_t<T> (&sum)[V], bool aligned) {
+  Vector<T, V> h[kCount];
+#pragma unroll
+  for (int row = 0; row < kCount; ++row) h[row] = load_vector<T, V>(rows + row * width, aligned);
+#pragma unroll
+  for (int row = 0; row < kCount; ++row) {
+    const compute_t<T> slope = slopes[row];
+    Vector<T, V> g;
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      sum[i] += slope * load(h[row].at[i]);
+      store(&g.at[i], slope * w[i]);
+    }
+    if (grad != nullptr) store_vector<T, V>(grad + row * width, g, aligned);
+  }
+}
+
+// sums[0 .. width) += the rows times their slopes.
 template <class T, int V>
 __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const compute_t<T>* slopes, int count,
-                         compute_t<T>* sums, bool is_first) {
+                         compute_t<T>* sums, bool is_first, bool aligned) {
   using A = compute_t<T>;
   for (int64_t at = static_cast<int64_t>(threadIdx.x) * V; at < a.width; at += int64_t{kThreads} * V) {
     A sum[V], w[V];
@@ -66,16 +100,20 @@ __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const com
       sum[i] = is_first ? A(0) : sums[at + i];  // this thread's own, from the rows before
       w[i] = load(a.weight[at + i]);
     }
-#pragma unroll 4
-    for (int row = 0; row < count; ++row) {
-      const auto h = load_vector<T, V>(rows + row * a.width + at, a.aligned);
-      Vector<T, V> g;
-#pragma unroll
-      for (int i = 0; i < V; ++i) {
-        sum[i] += slopes[row] * load(h.at[i]);
-        store(&g.at[i], slopes[row] * w[i]);
-      }
-      if (grad != nullptr) store_vector<T, V>(grad + row * a.width + at, g, a.aligned);
+    const T* from = rows + at;
+    T* to = grad == nullptr ? nullptr : grad + at;
+    int row = 0;
+#pragma unroll 1
+    for (; row + 4 <= count; row += 4) {
+      add_columns<4>(from, to, a.width, slopes + row, w, sum, aligned);
+      from += 4 * a.width;
+      if (to != nullptr) to += 4 * a.width;
+    }
+#pragma unroll 1
+    for (; row < count; ++row) {
+      add_columns<1>(from, to, a.width, slopes + row, w, sum, aligned);
+      from += a.width;
+      if (to != nullptr) to += a.width;
     }
 #pragma unroll
     for (int i = 0; i < V; ++i) sums[at + i] = sum[i];
@@ -115,8 +153,15 @@ __device__ void finish(const HeadArgs<T>& a, int64_t blocks) {
   if (a.db != nullptr) store_element(a.db, a.grads_dtype, static_cast<double>(slopes));
 }
 
+// What a thread knows of the rows of its warp.
+template <class A>
+struct Seen {
+  A loss = 0, sigmoids = 0, saturations = 0, slopes = 0;
+};
+
+// The range of rows of a block.
 template <class T, int V>
-__global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) {
+__device__ Seen<compute_t<T>> visit_rows(const HeadArgs<T>& a, bool aligned) {
   using A = compute_t<T>;
   __shared__ A slopes[kRowsAtATime];
   const bool is_first = blockIdx.x < a.tensors[0].blocks;
@@ -127,30 +172,43 @@ __global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) 
   const double scale = a.sign * load_scale(a.scale, a.scale_dtype);
   const A factor = static_cast<A>(a.mean ? scale / static_cast<double>(tensor.rows) : scale);
   const A label = static_cast<A>(tensor.label), bias = a.bias == nullptr ? A(0) : load(*a.bias);
-  A loss = 0, sigmoids = 0, saturations = 0, slope_sum = 0;  // of the rows of this warp, in its first lane
+  Seen<A> seen;
   for (int64_t base = start; base < stop; base += kRowsAtATime) {
     const int count = static_cast<int>(stop - base < kRowsAtATime ? stop - base : kRowsAtATime);
-    for (int row = warp; row < count; row += kThreads / 32) {
-      const A t = dot<T, V>(tensor.features + (base + row) * a.width, a.weight, a.width, a.aligned) + bias;
-      const A e = exp_minus_abs_of<A>(t);  // logits are not rounded to a half type
-      const A slope = factor * loss_slope(t, e, label);
-      if (lane == 0) {
-        loss += linear_part(t, label) + log1p_nonnegative(e);
-        sigmoids += sigmoid(t, e);
-        saturations += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
-        slope_sum += slope;
-        slopes[row] = slope;
-        if (tensor.slopes != nullptr) tensor.slopes[base + row] = slope;
+    for (int row = warp * kRowsOfWarp; row < count; row += kThreads / 32 * kRowsOfWarp) {
+      A products[kRowsOfWarp];
+      multiply_rows<T, V>(tensor.features + (base + row) * a.width, count - row, a.weight, a.width, aligned, products);
+      A t = products[0];  // that of this lane's row
+#pragma unroll
+      for (int i = 1; i < kRowsOfWarp; ++i) t = lane == i ? products[i] : t;
+      if (lane < kRowsOfWarp && row + lane < count) {
+        t += bias;
+        const A e = exp_minus_abs_of<A>(t);  // logits are not rounded to a half type
+        const A slope = factor * loss_slope(t, e, label);
+        seen.loss += linear_part(t, label) + log1p_nonnegative(e);
+        seen.sigmoids += sigmoid(t, e);
+        seen.saturations += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
+        seen.slopes += slope;
+        slopes[row + lane] = slope;
+        if (tensor.slopes != nullptr) tensor.slopes[base + row + lane] = slope;
       }
     }
     __syncthreads();
     if (a.dw != nullptr)
       add_rows<T, V>(a, tensor.features + base * a.width, tensor.grad == nullptr ? nullptr : tensor.grad + base * a.width,
-                     slopes, count, a.sums + blockIdx.x * a.width, base == start);
+                     slopes, count, a.sums + blockIdx.x * a.width, base == start, aligned);
     __syncthreads();  // before the next rows' slopes
   }
+  return seen;
+}
+
+template <class T, int V>
+__global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) {
+  using A = compute_t<T>;
+  const Seen<A> seen = a.aligned ? visit_rows<T, V>(a, true) : visit_rows<T, V>(a, false);
   const int64_t blocks = gridDim.x, group = blockIdx.x / kGroup;
-  const A of_block[4] = {block_sum(loss), block_sum(sigmoids), block_sum(saturations), block_sum(slope_sum)};
+  const A of_block[4] = {block_sum(seen.loss), block_sum(seen.sigmoids), block_sum(seen.saturations),
+                         block_sum(seen.slopes)};
   if (threadIdx.x == 0)
 #pragma unroll
     for (int i = 0; i < 4; ++i) a.scalars[i * blocks + blockIdx.x] = of_block[i];

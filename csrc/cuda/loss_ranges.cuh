@@ -60,7 +60,6 @@ struct Range {
   const T* logits;
   T* grad;
   int64_t start, stop;
-  compute_t<T> scale;
   bool aligned;
 };
 
@@ -101,11 +100,11 @@ template <Kind kFirst>
 constexpr Kind kSecond = kFirst == Kind::any_loss ? Kind::any_loss : Kind::label_zero;
 
 template <Kind kKind, class T>
-__device__ Range<T, kKind> own_range(const LossArgs<T>& a, bool is_first, compute_t<T> scale) {
+__device__ Range<T, kKind> own_range(const LossArgs<T>& a, bool is_first) {
   const auto& tensor = a.tensors[is_first ? 0 : 1];
   const int64_t start = (blockIdx.x - (is_first ? 0 : a.tensors[0].blocks)) * a.span;
   const int64_t stop = start + a.span < tensor.size ? start + a.span : tensor.size;
-  return {{a.of, static_cast<compute_t<T>>(tensor.label)}, tensor.logits, tensor.output, start, stop, scale, a.aligned};
+  return {{a.of, static_cast<compute_t<T>>(tensor.label)}, tensor.logits, tensor.output, start, stop, a.aligned};
 }
 
 template <class T>

@@ -4,72 +4,110 @@
 namespace fastgan::cuda {
 namespace {
 
-// A term or, where kGrad, a slope, times scale.
-template <class T, Kind kKind, bool kGrad>
+constexpr int kVectors = 4;  // of a thread
+
+template <class T>
+constexpr int64_t kSpan = int64_t{kVectors} * kThreads * kVector<T>;
+
+enum class Wanted { terms, slopes, slopes_times_incoming };
+
+template <Wanted kWanted>
+constexpr bool kTimesIncoming = kWanted == Wanted::slopes_times_incoming;
+
+// A term or a slope, times scale.
+template <class T, Kind kKind, Wanted kWanted>
 __device__ T term_or_slope(const Terms<T, kKind>& terms, T logit, compute_t<T> scale) {
   using A = compute_t<T>;
   const A t = load(logit);
   const A e = terms.exponential(t);
   const AtLogit<A> here = terms.at(t, e);
   T result;
-  store(&result, scale * (kGrad ? here.slope : terms.kLogarithm ? here.term + log1p_nonnegative(e) : here.term));
+  if constexpr (kWanted == Wanted::terms)
+    store(&result, scale * (terms.kLogarithm ? here.term + log1p_nonnegative(e) : here.term));
+  else
+    store(&result, scale * here.slope);
   return result;
 }
 
-template <class T, Kind kKind, bool kGrad>
-__device__ void each_of_range(const Range<T, kKind>& r, const T* incoming) {
-  constexpr int V = kVector<T>;
-  int64_t at = r.start + static_cast<int64_t>(threadIdx.x) * V;
-  for (; at + V <= r.stop; at += int64_t{kThreads} * V) {
-    const auto logits = load_vector<T, V>(r.logits + at, r.aligned);
-    Vector<T, V> result;
-    if (incoming != nullptr) {
-      const auto factors = load_vector<T, V>(incoming + at, r.aligned);
+// kCount vectors, a block apart. All are loaded before the first is stored, which the compiler would not do, as results
+// may overwrite logits for all it knows; and before the scale is there, which takes as long to arrive.
+template <class T, Kind kKind, Wanted kWanted, int kCount>
+__device__ void each_of_vectors(const Range<T, kKind>& r, const LossArgs<T>& a, const typename LossArgs<T>::Tensor& tensor, int64_t at,
+                                bool aligned) {
+  constexpr int V = kVector<T>, kApart = kThreads * V;
+  Vector<T, V> logits[kCount], factors[kCount];
 #pragma unroll
-      for (int i = 0; i < V; ++i)
-        result.at[i] = term_or_slope<T, kKind, kGrad>(r.terms, logits.at[i], r.scale * load(factors.at[i]));
-    } else {
-#pragma unroll
-      for (int i = 0; i < V; ++i) result.at[i] = term_or_slope<T, kKind, kGrad>(r.terms, logits.at[i], r.scale);
-    }
-    store_vector<T, V>(r.grad + at, result, r.aligned);
+  for (int row = 0; row < kCount; ++row) {
+    logits[row] = load_vector<T, V>(r.logits + at + row * kApart, aligned);
+    if (kTimesIncoming<kWanted>) factors[row] = load_vector<T, V>(tensor.incoming + at + row * kApart, aligned);
   }
-  for (; at < r.stop; at += int64_t{kThreads} * V)
-    for (int64_t i = at; i < at + V && i < r.stop; ++i)
-      r.grad[i] = term_or_slope<T, kKind, kGrad>(r.terms, r.logits[i],
-                                                 incoming != nullptr ? r.scale * load(incoming[i]) : r.scale);
+  const auto scale = factor(a, tensor.size);
+#pragma unroll
+  for (int row = 0; row < kCount; ++row) {
+    Vector<T, V> result;
+#pragma unroll
+    for (int i = 0; i < V; ++i)
+      result.at[i] = term_or_slope<T, kKind, kWanted>(
+          r.terms, logits[row].at[i], kTimesIncoming<kWanted> ? scale * load(factors[row].at[i]) : scale);
+    store_vector<T, V>(r.grad + at + row * kApart, result, aligned);
+  }
 }
 
-template <class T, Kind kFirst, bool kGrad>
+template <class T, Kind kKind, Wanted kWanted>
+__device__ void each_of_range(const Range<T, kKind>& r, const LossArgs<T>& a, const typename LossArgs<T>::Tensor& tensor) {
+  constexpr int V = kVector<T>;
+  int64_t at = r.start + static_cast<int64_t>(threadIdx.x) * V;
+  if (r.aligned && r.stop - r.start == kSpan<T>) {
+    each_of_vectors<T, kKind, kWanted, kVectors>(r, a, tensor, at, true);
+    return;
+  }
+#pragma unroll 1
+  for (; at + V <= r.stop; at += kThreads * V) each_of_vectors<T, kKind, kWanted, 1>(r, a, tensor, at, r.aligned);
+  if (at >= r.stop) return;
+  const auto scale = factor(a, tensor.size);
+#pragma unroll 1
+  for (const int64_t end = at + V; at < end && at < r.stop; ++at)
+    r.grad[at] = term_or_slope<T, kKind, kWanted>(
+        r.terms, r.logits[at], kTimesIncoming<kWanted> ? scale * load(tensor.incoming[at]) : scale);
+}
+
+template <class T, Kind kFirst, Wanted kWanted>
 __global__ void __launch_bounds__(kThreads) each_kernel(const LossArgs<T> a) {
   const bool is_first = blockIdx.x < a.tensors[0].blocks;
   const auto& tensor = a.tensors[is_first ? 0 : 1];
-  const compute_t<T> scale = factor(a, tensor.size);
   if (is_first || kSecond<kFirst> == kFirst)
-    each_of_range<T, kFirst, kGrad>(own_range<kFirst>(a, is_first, scale), tensor.incoming);
+    each_of_range<T, kFirst, kWanted>(own_range<kFirst>(a, is_first), a, tensor);
   else
-    each_of_range<T, kSecond<kFirst>, kGrad>(own_range<kSecond<kFirst>>(a, false, scale), tensor.incoming);
+    each_of_range<T, kSecond<kFirst>, kWanted>(own_range<kSecond<kFirst>>(a, false), a, tensor);
 }
 
-template <class T, bool kGrad>
+template <class T, Wanted kWanted>
 cudaError_t each(const LossCall& call, const void* scale, DType scale_dtype) {
-  LossArgs<T> a = arguments<T>(call, int64_t{4} * kThreads * kVector<T>, int64_t{1} << 30);
+  LossArgs<T> a = arguments<T>(call, kSpan<T>, int64_t{1} << 30);
   a.scale = scale;
   a.scale_dtype = scale_dtype;
   const int64_t blocks = a.tensors[0].blocks + a.tensors[1].blocks;
   if (blocks == 0) return cudaSuccess;
-  with_kind(call, [&](auto kind) { FASTGAN_LAUNCH((each_kernel<T, kind(), kGrad>), blocks, call.stream, a); });
+  with_kind(call, [&](auto kind) { FASTGAN_LAUNCH((each_kernel<T, kind(), kWanted>), blocks, call.stream, a); });
   return cudaGetLastError();
 }
 
 }  // namespace
 
 cudaError_t loss_terms(const LossCall& call) {
-  return with_type(call.dtype, [&](auto zero) { return each<decltype(zero), false>(call, nullptr, DType::f32); });
+  return with_type(call.dtype,
+                   [&](auto zero) { return each<decltype(zero), Wanted::terms>(call, nullptr, DType::f32); });
 }
 
 cudaError_t loss_backward(const LossCall& call, const void* scale, DType scale_dtype) {
-  return with_type(call.dtype, [&](auto zero) { return each<decltype(zero), true>(call, scale, scale_dtype); });
+  return with_type(call.dtype,
+                   [&](auto zero) { return each<decltype(zero), Wanted::slopes>(call, scale, scale_dtype); });
+}
+
+cudaError_t loss_terms_backward(const LossCall& call) {
+  return with_type(call.dtype, [&](auto zero) {
+    return each<decltype(zero), Wanted::slopes_times_incoming>(call, nullptr, DType::f32);
+  });
 }
 
 }  // namespace fastgan::cuda

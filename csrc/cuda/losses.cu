@@ -9,10 +9,11 @@ namespace {
 
 constexpr int kRows = 8;  // with 8 lanes a thread's product of 64 factors stays below 2^64
 
-// Rows of which a thread's loads are in flight at once. A double's exp and log1p are long: a quarter of the time that
-// nvcc takes, if each were written out for eight rows, and for a dtype that only checks gradients.
+// Rows whose loads are in flight at once. The compiler would load a row when the one before is stored, as it cannot know
+// that gradients do not overwrite logits. A double's exp and log1p are long: a quarter of the time that nvcc takes, if
+// they were written out for four rows, and for a dtype that only checks gradients.
 template <class T>
-constexpr int kRowsAtOnce = sizeof(T) == 8 ? 2 : kRows;
+constexpr int kRowsInFlight = sizeof(T) == 8 ? 2 : 4;
 
 template <class T>
 constexpr int64_t kTile = int64_t{kRows} * kThreads * kVector<T>;
@@ -48,31 +49,44 @@ __device__ A log_of_products(A (&product)[V]) {
   return log1p_nonnegative(product[0]);
 }
 
-template <class T, Kind kKind, bool kStats, bool kGrad>
-__device__ Sums<compute_t<T>> sum_range(const Range<T, kKind>& r) {
-  using A = compute_t<T>;
-  constexpr int V = kVector<T>;
-  Sums<A> sums;
-  int64_t tile = r.start;
-  for (; tile + kTile<T> <= r.stop; tile += kTile<T>) {
-    A product[V] = {};
-#pragma unroll kRowsAtOnce<T>
-    for (int row = 0; row < kRows; ++row) {
-      const int64_t at = tile + (row * kThreads + static_cast<int>(threadIdx.x)) * V;
-      const auto logits = load_vector<T, V>(r.logits + at, r.aligned);
+template <class T, Kind kKind, bool kStats, bool kGrad, bool kAligned>
+__device__ void add_tile(const Range<T, kKind>& r, int64_t tile, compute_t<T> scale, Sums<compute_t<T>>& sums) {
+  constexpr int V = kVector<T>, kBatch = kAligned ? kRowsInFlight<T> : 1;
+  compute_t<T> product[V] = {};
+  int64_t at = tile + static_cast<int>(threadIdx.x) * V;
+#pragma unroll 1
+  for (int batch = 0; batch < kRows; batch += kBatch) {
+    Vector<T, V> logits[kBatch];
+#pragma unroll
+    for (int row = 0; row < kBatch; ++row)
+      logits[row] = load_vector<T, V>(r.logits + at + row * kThreads * V, kAligned);
+#pragma unroll
+    for (int row = 0; row < kBatch; ++row) {
       Vector<T, V> grad;
 #pragma unroll
       for (int i = 0; i < V; ++i)
-        add_logit<T, kKind, kStats, kGrad>(r.terms, logits.at[i], &grad.at[i], r.scale, product[i], sums);
-      if (kGrad) store_vector<T, V>(r.grad + at, grad, r.aligned);
+        add_logit<T, kKind, kStats, kGrad>(r.terms, logits[row].at[i], &grad.at[i], scale, product[i], sums);
+      if (kGrad) store_vector<T, V>(r.grad + at + row * kThreads * V, grad, kAligned);
     }
-    if (r.terms.kLogarithm) sums.loss += log_of_products(product);
+    at += kBatch * kThreads * V;
   }
+  if (r.terms.kLogarithm) sums.loss += log_of_products(product);
+}
+
+template <class T, Kind kKind, bool kStats, bool kGrad>
+__device__ Sums<compute_t<T>> sum_range(const Range<T, kKind>& r, compute_t<T> scale) {
+  using A = compute_t<T>;
+  Sums<A> sums;
+  int64_t tile = r.start;
+  if (r.aligned)
+    for (; tile + kTile<T> <= r.stop; tile += kTile<T>) add_tile<T, kKind, kStats, kGrad, true>(r, tile, scale, sums);
+  else
+    for (; tile + kTile<T> <= r.stop; tile += kTile<T>) add_tile<T, kKind, kStats, kGrad, false>(r, tile, scale, sums);
   if (tile < r.stop) {
     A product = 0;
 #pragma unroll 1
     for (int64_t at = tile + threadIdx.x; at < r.stop; at += kThreads)
-      add_logit<T, kKind, kStats, kGrad>(r.terms, r.logits[at], kGrad ? r.grad + at : nullptr, r.scale, product, sums);
+      add_logit<T, kKind, kStats, kGrad>(r.terms, r.logits[at], kGrad ? r.grad + at : nullptr, scale, product, sums);
     if (r.terms.kLogarithm) sums.loss += log1p_nonnegative(product);
   }
   return sums;
@@ -105,9 +119,9 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(const LossArgs<T> a) {
   const A scale = kGrad ? factor(a, a.tensors[is_first ? 0 : 1].size) : A(1);
   Sums<A> sums;
   if (is_first || kSecond<kFirst> == kFirst)  // compiled once where both tensors have the same arithmetic
-    sums = sum_range<T, kFirst, kStats, kGrad>(own_range<kFirst>(a, is_first, scale));
+    sums = sum_range<T, kFirst, kStats, kGrad>(own_range<kFirst>(a, is_first), scale);
   else
-    sums = sum_range<T, kSecond<kFirst>, kStats, kGrad>(own_range<kSecond<kFirst>>(a, false, scale));
+    sums = sum_range<T, kSecond<kFirst>, kStats, kGrad>(own_range<kSecond<kFirst>>(a, false), scale);
   const int64_t blocks = gridDim.x;
   const A loss = block_sum(sums.loss);
   const A output = kStats ? block_sum(sums.output) : A(0), saturated = kStats ? block_sum(sums.saturated) : A(0);

@@ -10,7 +10,7 @@ struct LossTensor {
   const void* logits;
   int64_t size;
   double label;
-  const void* incoming;  // gradient of each term, or null
+  const void* incoming;  // gradient of each term, for loss_terms_backward
   void* output;          // terms or gradients, `size` elements, or null
 };
 
@@ -34,8 +34,10 @@ constexpr int64_t kWorkspaceBytes = 3 * 2 * kMaxRanges * sizeof(double);
 // Loss, statistics (or null) and, where the tensors have outputs, `scale` (null: 1) times the gradients.
 cudaError_t loss_forward(const LossCall& call, Workspace workspace, const void* scale, DType scale_dtype, void* loss,
                          DType loss_dtype, float* stats);
-cudaError_t loss_terms(const LossCall& call);
-// Gradients: times the scalar `scale` (null: 1), and times each tensor's own incoming terms.
+// Gradients of the sum or mean, times the scalar `scale` (null: 1).
 cudaError_t loss_backward(const LossCall& call, const void* scale, DType scale_dtype);
+// Terms of the first tensor, and their gradients times its incoming ones.
+cudaError_t loss_terms(const LossCall& call);
+cudaError_t loss_terms_backward(const LossCall& call);
 
 }  // namespace fastgan::cuda

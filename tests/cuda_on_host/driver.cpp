@@ -89,6 +89,12 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
     near(grad_fake.get(i) * static_cast<double>(m), loss.get(0) * logistic(fake.get(i)), dtype, "its backward pass");
   for (int64_t i = 0; i < n; ++i)
     near(terms.get(i), label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i)), dtype, "its terms");
+  const LossCall of_terms{Loss::cross_entropy, dtype, {{real.data, n, label, terms.data, grad_real.data}, {}}, 1, 1.0,
+                          false, nullptr};
+  launched(loss_terms_backward(of_terms));
+  launched(cudaDeviceSynchronize());
+  for (int64_t i = 0; i < n; ++i)
+    near(grad_real.get(i), terms.get(i) * (logistic(real.get(i)) - label), dtype, "the backward pass of its terms");
 }
 
 // The losses that are chosen at run time: value and gradients in one pass, and the terms.
