@@ -43,6 +43,20 @@ __device__ Place place(const Grid& g, int width) {
   return {(stripe * g.across + x) * width, range * g.span + y, stop, kThreads / g.across};
 }
 
+// work(count, aligned, at) for a thread's places, two at a time where every address is aligned: the loads of both before
+// the first store, which the compiler would not do, as results may overwrite what is read for all it knows.
+template <class Work>
+__device__ void in_pairs(int64_t at, int64_t stop, int64_t step, bool aligned, const Work& work) {
+  using One = std::integral_constant<int, 1>;
+  if (aligned) {
+    for (; at + step < stop; at += 2 * step) work(std::integral_constant<int, 2>{}, std::true_type{}, at);
+    if (at < stop) work(One{}, std::true_type{}, at);
+  } else {
+#pragma unroll 1
+    for (; at < stop; at += step) work(One{}, std::false_type{}, at);
+  }
+}
+
 enum class Bias { none, of_columns, of_rows };
 
 template <class T, int V, Bias kBias>
@@ -56,31 +70,47 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int i = 0; i < V; ++i) b[i] = load(bias[p.column + i]);
     }
-#pragma unroll 4
-    for (int64_t row = p.row; row < p.stop; row += p.step) {
-      if (kBias == Bias::of_rows) b[0] = load(bias[row % channels]);
-      auto values = load_vector<T, V>(x + row * g.columns + p.column, g.aligned);
+    in_pairs(p.row, p.stop, p.step, g.aligned, [&](auto count, auto aligned, int64_t row) {
+      constexpr int kCount = decltype(count)::value;
+      constexpr bool kAligned = decltype(aligned)::value;
+      Vector<T, V> values[kCount];
 #pragma unroll
-      for (int i = 0; i < V; ++i)
-        store(&values.at[i], leaky_relu(load(values.at[i]) + b[kBias == Bias::of_rows ? 0 : i], slope));
-      store_vector<T, V>(y + row * g.columns + p.column, values, g.aligned);
-    }
+      for (int i = 0; i < kCount; ++i)
+        values[i] = load_vector<T, V>(x + (row + i * p.step) * g.columns + p.column, kAligned);
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) {
+        if (kBias == Bias::of_rows) b[0] = load(bias[(row + i * p.step) % channels]);
+        Vector<T, V> result;
+#pragma unroll
+        for (int each = 0; each < V; ++each)
+          store(&result.at[each], leaky_relu(load(values[i].at[each]) + b[kBias == Bias::of_rows ? 0 : each], slope));
+        store_vector<T, V>(y + (row + i * p.step) * g.columns + p.column, result, kAligned);
+      }
+    });
   }
 }
 
-// dx = dy * slope(y) at one place; what is stored is rounded, what is summed is not.
-template <class T, int V>
-__device__ void mask(const T* dy, const T* y, T* dx, int64_t at, bool aligned, compute_t<T> slope,
+// dx = dy * slope(y) at kCount places; what is stored is rounded, what is summed is not.
+template <int kCount, class T, int V>
+__device__ void mask(const T* dy, const T* y, T* dx, int64_t at, int64_t apart, bool aligned, compute_t<T> slope,
                      compute_t<T> (&sums)[V]) {
-  auto gradient = load_vector<T, V>(dy + at, aligned);
-  const auto output = load_vector<T, V>(y + at, aligned);
+  Vector<T, V> gradients[kCount], outputs[kCount];
 #pragma unroll
-  for (int i = 0; i < V; ++i) {
-    const auto masked = leaky_relu_gradient(load(gradient.at[i]), load(output.at[i]), slope);
-    sums[i] += masked;
-    store(&gradient.at[i], masked);
+  for (int i = 0; i < kCount; ++i) {
+    gradients[i] = load_vector<T, V>(dy + at + i * apart, aligned);
+    outputs[i] = load_vector<T, V>(y + at + i * apart, aligned);
   }
-  store_vector<T, V>(dx + at, gradient, aligned);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    Vector<T, V> result;
+#pragma unroll
+    for (int each = 0; each < V; ++each) {
+      const auto masked = leaky_relu_gradient(load(gradients[i].at[each]), load(outputs[i].at[each]), slope);
+      sums[each] += masked;
+      store(&result.at[each], masked);
+    }
+    store_vector<T, V>(dx + at + i * apart, result, aligned);
+  }
 }
 
 // The sums of a column over the threads of a block that stand in it: in the threads of the first row.
@@ -111,11 +141,11 @@ __global__ void __launch_bounds__(kThreads) backward_rows_kernel(const T* dy, co
   const Place p = place(g, V);
   const bool inside = p.column < g.columns;
   A sums[V] = {};
-  if (inside) {
-#pragma unroll 4
-    for (int64_t row = p.row; row < p.stop; row += p.step)
-      mask<T, V>(dy, y, dx, row * g.columns + p.column, g.aligned, slope, sums);
-  }
+  if (inside)
+    in_pairs(p.row, p.stop, p.step, g.aligned, [&](auto count, auto aligned, int64_t row) {
+      mask<decltype(count)::value>(dy, y, dx, row * g.columns + p.column, p.step * g.columns, decltype(aligned)::value,
+                                   slope, sums);
+    });
   if (!kSum) return;
   const int64_t stripe = blockIdx.x % g.stripes, range = blockIdx.x / g.stripes;
   const bool in_first_row = static_cast<int>(threadIdx.x) < g.across && inside;
@@ -152,9 +182,10 @@ __global__ void __launch_bounds__(kThreads) backward_planes_kernel(const T* dy, 
   const int64_t stop = (range + 1) * g.span < g.rows ? (range + 1) * g.span : g.rows;
   A sums[V] = {};
   for (int64_t row = range * g.span + threadIdx.x / g.across; row < stop; row += step) {
-#pragma unroll 4
-    for (int64_t column = int64_t{x} * V; column < g.columns; column += int64_t{g.across} * V)
-      mask<T, V>(dy, y, dx, (row * channels + channel) * g.columns + column, g.aligned, slope, sums);
+    const int64_t plane = (row * channels + channel) * g.columns, apart = int64_t{g.across} * V;
+    in_pairs(int64_t{x} * V, g.columns, apart, g.aligned, [&](auto count, auto aligned, int64_t column) {
+      mask<decltype(count)::value>(dy, y, dx, plane + column, apart, decltype(aligned)::value, slope, sums);
+    });
   }
   A total = 0;
 #pragma unroll

@@ -86,6 +86,14 @@ FASTGAN_HD Vector<T, kWidth> load_vector(const T* from, bool aligned) {
 template <class T, int kWidth>
 FASTGAN_HD void store_vector(T* to, const Vector<T, kWidth>& values, bool aligned) {
   if (aligned || kWidth == 1) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (sizeof values == 16) {  // as one word of the machine's: nvcc breaks some structures into their parts
+      uint4 word;
+      memcpy(&word, &values, sizeof word);
+      *reinterpret_cast<uint4*>(to) = word;
+      return;
+    }
+#endif
     *reinterpret_cast<Vector<T, kWidth>*>(to) = values;
   } else {
 #pragma unroll

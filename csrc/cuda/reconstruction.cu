@@ -7,7 +7,7 @@
 namespace fastgan::cuda {
 namespace {
 
-constexpr int kRows = 4;  // of a tile: eight loads of 16 bytes at a time
+constexpr int kRows = 2;  // of a tile
 
 template <class T>
 constexpr int64_t kTile = int64_t{kRows} * kThreads * kVector<T>;
@@ -32,29 +32,41 @@ __device__ compute_t<T> factor(const ReconstructionArgs<T>& a) {
   return static_cast<compute_t<T>>(a.mean ? scale / static_cast<double>(a.size) : scale);
 }
 
-// kWidth elements from `at` on: the sum of |x - y|; terms, or gradients times scale, where there is room for them.
-template <class T, int kWidth, bool kGrad>
-__device__ compute_t<T> visit(const ReconstructionArgs<T>& a, int64_t at, compute_t<T> scale) {
+// kCount vectors of kWidth elements from `at` on, a block apart: the sum of |x - y|; terms, or gradients times scale, where
+// there is room for them. All are loaded before the first result is stored, which the compiler would not do, as it may
+// overwrite them for all it knows.
+template <class T, int kWidth, bool kGrad, int kCount>
+__device__ compute_t<T> visit(const ReconstructionArgs<T>& a, int64_t at, compute_t<T> scale, bool aligned) {
   using A = compute_t<T>;
-  const auto x = load_vector<T, kWidth>(a.x + at, a.aligned), y = load_vector<T, kWidth>(a.y + at, a.aligned);
-  Vector<T, kWidth> incoming, dx, dy;
-  if (kGrad && a.incoming != nullptr) incoming = load_vector<T, kWidth>(a.incoming + at, a.aligned);
+  constexpr int kApart = kThreads * kWidth;
+  Vector<T, kWidth> x[kCount], y[kCount];
+#pragma unroll
+  for (int row = 0; row < kCount; ++row) {
+    x[row] = load_vector<T, kWidth>(a.x + at + row * kApart, aligned);
+    y[row] = load_vector<T, kWidth>(a.y + at + row * kApart, aligned);
+  }
   A sum = 0;
 #pragma unroll
-  for (int i = 0; i < kWidth; ++i) {
-    const A d = load(x.at[i]) - load(y.at[i]);
-    sum += absolute(d);
-    if (kGrad) {
-      const A slope = (a.incoming != nullptr ? scale * load(incoming.at[i]) : scale) * sign(d);
-      store(&dx.at[i], slope);
-      store(&dy.at[i], -slope);
-    } else if (a.terms != nullptr) {
-      store(&dx.at[i], absolute(d));
+  for (int row = 0; row < kCount; ++row) {
+    const int64_t here = at + row * kApart;
+    Vector<T, kWidth> incoming, dx, dy;
+    if (kGrad && a.incoming != nullptr) incoming = load_vector<T, kWidth>(a.incoming + here, aligned);
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) {
+      const A d = load(x[row].at[i]) - load(y[row].at[i]);
+      sum += absolute(d);
+      if (kGrad) {
+        const A slope = (a.incoming != nullptr ? scale * load(incoming.at[i]) : scale) * sign(d);
+        store(&dx.at[i], slope);
+        store(&dy.at[i], -slope);
+      } else if (a.terms != nullptr) {
+        store(&dx.at[i], absolute(d));
+      }
     }
+    if (kGrad && a.dx != nullptr) store_vector<T, kWidth>(a.dx + here, dx, aligned);
+    if (kGrad && a.dy != nullptr) store_vector<T, kWidth>(a.dy + here, dy, aligned);
+    if (!kGrad && a.terms != nullptr) store_vector<T, kWidth>(a.terms + here, dx, aligned);
   }
-  if (kGrad && a.dx != nullptr) store_vector<T, kWidth>(a.dx + at, dx, a.aligned);
-  if (kGrad && a.dy != nullptr) store_vector<T, kWidth>(a.dy + at, dy, a.aligned);
-  if (!kGrad && a.terms != nullptr) store_vector<T, kWidth>(a.terms + at, dx, a.aligned);
   return sum;
 }
 
@@ -66,12 +78,17 @@ __device__ compute_t<T> visit_range(const ReconstructionArgs<T>& a) {
   const int64_t stop = start + a.span < a.size ? start + a.span : a.size;
   compute_t<T> sum = 0;
   int64_t tile = start;
-  for (; tile + kTile<T> <= stop; tile += kTile<T>)
-#pragma unroll
-    for (int row = 0; row < kRows; ++row)
-      sum += visit<T, V, kGrad>(a, tile + (row * kThreads + static_cast<int>(threadIdx.x)) * V, scale);
+  const auto add_tiles = [&](bool aligned) {
 #pragma unroll 1
-  for (int64_t at = tile + threadIdx.x; at < stop; at += kThreads) sum += visit<T, 1, kGrad>(a, at, scale);
+    for (; tile + kTile<T> <= stop; tile += kTile<T>)
+      sum += visit<T, V, kGrad, kRows>(a, tile + static_cast<int>(threadIdx.x) * V, scale, aligned);
+  };
+  if (a.aligned)
+    add_tiles(true);
+  else
+    add_tiles(false);
+#pragma unroll 1
+  for (int64_t at = tile + threadIdx.x; at < stop; at += kThreads) sum += visit<T, 1, kGrad, 1>(a, at, scale, true);
   return sum;
 }
 
