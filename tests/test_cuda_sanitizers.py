@@ -68,15 +68,15 @@ def test_clean(tmp_path: Path, sanitizer: str) -> None:
 PLANTED = {
     "a removed barrier": (
         "reduce.cuh",
-        "  if (lane == 0) of_warp[warp] = value;\n  __syncthreads();\n",
-        "  if (lane == 0) of_warp[warp] = value;\n",
+        "    if (lane == 0) of_warp[i][warp] = values[i];\n  __syncthreads();\n",
+        "    if (lane == 0) of_warp[i][warp] = values[i];\n",
         "thread",
         "data race",
     ),
     "an index off by one": (
         "losses.cu",
-        "at < r.stop; at += kThreads)\n",
-        "at <= r.stop; at += kThreads)\n",
+        "if (r.start <= at && at < r.stop)",
+        "if (r.start <= at && at <= r.stop)",
         "address,undefined",
         "heap-buffer-overflow",
     ),

@@ -43,8 +43,8 @@ __device__ Place place(const Grid& g, int width) {
   return {(stripe * g.across + x) * width, range * g.span + y, stop, kThreads / g.across};
 }
 
-// work(count, aligned, at) for a thread's places, two at a time where every address is aligned: the loads of both before
-// the first store, which the compiler would not do, as results may overwrite what is read for all it knows.
+// work(count, aligned, at) for a thread's places, two at a time where every address is aligned: the loads of both
+// before the first store, which the compiler would not do, as results may overwrite what is read for all it knows.
 template <class Work>
 __device__ void in_pairs(int64_t at, int64_t stop, int64_t step, bool aligned, const Work& work) {
   using One = std::integral_constant<int, 1>;

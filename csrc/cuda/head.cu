@@ -11,6 +11,7 @@ namespace {
 constexpr int kRowsAtATime = 32;
 constexpr int kRowsOfWarp = 4;  // that it multiplies together
 constexpr int kGroup = 16;
+constexpr int kScalars = 4;  // sums of a block: losses, sigmoids, saturations, slopes
 
 template <class T>
 struct HeadArgs {
@@ -35,7 +36,7 @@ struct HeadArgs {
   float* stats;
   void *dw, *db;
   DType grads_dtype, compute_dtype;
-  compute_t<T>* scalars;     // [4, blocks]: losses, sigmoids, saturations, slopes
+  compute_t<T>* scalars;     // [kScalars, blocks]
   compute_t<T>* sums;        // [blocks, width]
   compute_t<T>* group_sums;  // [groups, width]
   unsigned* counters;        // [1 + groups]
@@ -134,19 +135,19 @@ __device__ void add_up(const A* sums, int64_t count, int64_t width, void* result
 template <class T>
 __device__ void finish(const HeadArgs<T>& a, int64_t blocks) {
   using A = compute_t<T>;
-  A total = 0, saturated = 0;
+  A total = 0, saturated = 0, slopes = 0;
   int64_t rows = 0;
   for (int which = 0; which < a.count; ++which) {
-    const int64_t first = which == 0 ? 0 : a.tensors[0].blocks, own = a.tensors[which].blocks;
+    const int64_t first = which == 0 ? 0 : a.tensors[0].blocks;
+    A sums[kScalars];  // as in Seen
+    sums_in_order(a.scalars + first, blocks, a.tensors[which].blocks, sums);
     const A size = static_cast<A>(a.tensors[which].rows);
     rows += a.tensors[which].rows;
-    const A loss = sum_in_order(a.scalars + first, own);
-    const A sigmoid = sum_in_order(a.scalars + blocks + first, own);
-    saturated += sum_in_order(a.scalars + 2 * blocks + first, own);
-    total += a.mean ? loss / size : loss;  // the mean of nothing is nan, as in PyTorch
-    if (threadIdx.x == 0 && a.stats != nullptr) a.stats[which] = static_cast<float>(sigmoid / size);
+    total += a.mean ? sums[0] / size : sums[0];  // the mean of nothing is nan, as in PyTorch
+    saturated += sums[2];
+    slopes += sums[3];
+    if (threadIdx.x == 0 && a.stats != nullptr) a.stats[which] = static_cast<float>(sums[1] / size);
   }
-  const A slopes = sum_in_order(a.scalars + 3 * blocks, a.tensors[0].blocks + a.tensors[1].blocks);
   if (threadIdx.x != 0) return;
   store_element(a.loss, a.loss_dtype, static_cast<double>(static_cast<A>(a.sign) * total));
   if (a.stats != nullptr) a.stats[a.count] = static_cast<float>(saturated / static_cast<A>(rows));
@@ -207,11 +208,11 @@ __global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) 
   using A = compute_t<T>;
   const Seen<A> seen = a.aligned ? visit_rows<T, V>(a, true) : visit_rows<T, V>(a, false);
   const int64_t blocks = gridDim.x, group = blockIdx.x / kGroup;
-  const A of_block[4] = {block_sum(seen.loss), block_sum(seen.sigmoids), block_sum(seen.saturations),
-                         block_sum(seen.slopes)};
-  if (threadIdx.x == 0)
+  A of_block[kScalars] = {seen.loss, seen.sigmoids, seen.saturations, seen.slopes};
+  block_sums(of_block);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) a.scalars[i * blocks + blockIdx.x] = of_block[i];
+  for (int i = 0; i < kScalars; ++i)
+    if (threadIdx.x == 0) a.scalars[i * blocks + blockIdx.x] = of_block[i];
   const int64_t members = blocks - group * kGroup < kGroup ? blocks - group * kGroup : kGroup;
   if (!is_last_of(static_cast<unsigned>(members), a.counters + 1 + group)) return;
   const int64_t used = a.tensors[0].blocks + a.tensors[1].blocks;  // none, where there are no rows at all
@@ -281,7 +282,7 @@ int64_t blocks_of(const HeadCall& call) {
 
 HeadWorkspace head_workspace(const HeadCall& call) {
   const int64_t blocks = blocks_of(call), groups = ceil_div(blocks, kGroup);
-  return {4 * blocks + (blocks + groups) * call.width, 1 + groups};
+  return {kScalars * blocks + (blocks + groups) * call.width, 1 + groups};
 }
 
 cudaError_t head_loss(const HeadCall& call, void* sums, unsigned* counters, const void* scale, DType scale_dtype,
@@ -300,7 +301,7 @@ cudaError_t head_loss(const HeadCall& call, void* sums, unsigned* counters, cons
     a.grads_dtype = grads_dtype;
     a.compute_dtype = call.dtype == DType::f64 ? DType::f64 : DType::f32;
     a.scalars = static_cast<compute_t<T>*>(sums);
-    a.sums = a.scalars + 4 * blocks;
+    a.sums = a.scalars + kScalars * blocks;
     a.group_sums = a.sums + blocks * call.width;
     a.counters = counters;
     if (call.width % kVector<T> == 0)

@@ -100,9 +100,9 @@ template <Kind kFirst>
 constexpr Kind kSecond = kFirst == Kind::any_loss ? Kind::any_loss : Kind::label_zero;
 
 template <Kind kKind, class T>
-__device__ Range<T, kKind> own_range(const LossArgs<T>& a, bool is_first) {
+__device__ Range<T, kKind> range_of(const LossArgs<T>& a, bool is_first, int64_t index) {
   const auto& tensor = a.tensors[is_first ? 0 : 1];
-  const int64_t start = (blockIdx.x - (is_first ? 0 : a.tensors[0].blocks)) * a.span;
+  const int64_t start = index * a.span;
   const int64_t stop = start + a.span < tensor.size ? start + a.span : tensor.size;
   return {{a.of, static_cast<compute_t<T>>(tensor.label)}, tensor.logits, tensor.output, start, stop, a.aligned};
 }

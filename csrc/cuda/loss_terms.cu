@@ -29,11 +29,11 @@ __device__ T term_or_slope(const Terms<T, kKind>& terms, T logit, compute_t<T> s
   return result;
 }
 
-// kCount vectors, a block apart. All are loaded before the first is stored, which the compiler would not do, as results
-// may overwrite logits for all it knows; and before the scale is there, which takes as long to arrive.
+// kCount vectors, a block apart. All are loaded before the first is stored, which the compiler would not do, as
+// results may overwrite logits for all it knows; and before the scale is there, which takes as long to arrive.
 template <class T, Kind kKind, Wanted kWanted, int kCount>
-__device__ void each_of_vectors(const Range<T, kKind>& r, const LossArgs<T>& a, const typename LossArgs<T>::Tensor& tensor, int64_t at,
-                                bool aligned) {
+__device__ void each_of_vectors(const Range<T, kKind>& r, const LossArgs<T>& a,
+                                const typename LossArgs<T>::Tensor& tensor, int64_t at, bool aligned) {
   constexpr int V = kVector<T>, kApart = kThreads * V;
   Vector<T, V> logits[kCount], factors[kCount];
 #pragma unroll
@@ -54,7 +54,8 @@ __device__ void each_of_vectors(const Range<T, kKind>& r, const LossArgs<T>& a, 
 }
 
 template <class T, Kind kKind, Wanted kWanted>
-__device__ void each_of_range(const Range<T, kKind>& r, const LossArgs<T>& a, const typename LossArgs<T>::Tensor& tensor) {
+__device__ void each_of_range(const Range<T, kKind>& r, const LossArgs<T>& a,
+                              const typename LossArgs<T>::Tensor& tensor) {
   constexpr int V = kVector<T>;
   int64_t at = r.start + static_cast<int64_t>(threadIdx.x) * V;
   if (r.aligned && r.stop - r.start == kSpan<T>) {
@@ -62,7 +63,8 @@ __device__ void each_of_range(const Range<T, kKind>& r, const LossArgs<T>& a, co
     return;
   }
 #pragma unroll 1
-  for (; at + V <= r.stop; at += kThreads * V) each_of_vectors<T, kKind, kWanted, 1>(r, a, tensor, at, r.aligned);
+  for (; at + V <= r.stop; at += kThreads * V)
+    each_of_vectors<T, kKind, kWanted, 1>(r, a, tensor, at, r.aligned);
   if (at >= r.stop) return;
   const auto scale = factor(a, tensor.size);
 #pragma unroll 1
@@ -72,18 +74,22 @@ __device__ void each_of_range(const Range<T, kKind>& r, const LossArgs<T>& a, co
 }
 
 template <class T, Kind kFirst, Wanted kWanted>
-__global__ void __launch_bounds__(kThreads) each_kernel(const LossArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, 3) each_kernel(const LossArgs<T> a) {
   const bool is_first = blockIdx.x < a.tensors[0].blocks;
   const auto& tensor = a.tensors[is_first ? 0 : 1];
+  const int64_t index = blockIdx.x - (is_first ? 0 : a.tensors[0].blocks);
   if (is_first || kSecond<kFirst> == kFirst)
-    each_of_range<T, kFirst, kWanted>(own_range<kFirst>(a, is_first), a, tensor);
+    each_of_range<T, kFirst, kWanted>(range_of<kFirst>(a, is_first, index), a, tensor);
   else
-    each_of_range<T, kSecond<kFirst>, kWanted>(own_range<kSecond<kFirst>>(a, false), a, tensor);
+    each_of_range<T, kSecond<kFirst>, kWanted>(range_of<kSecond<kFirst>>(a, false, index), a, tensor);
 }
 
 template <class T, Wanted kWanted>
 cudaError_t each(const LossCall& call, const void* scale, DType scale_dtype) {
-  LossArgs<T> a = arguments<T>(call, kSpan<T>, int64_t{1} << 30);
+  // Few logits are spread over more blocks, of a vector a thread: they end when the slowest has waited for memory once.
+  constexpr int64_t kRow = kThreads * kVector<T>;
+  const bool are_few = call.tensors[0].size + call.tensors[1].size <= kMaxRanges / 2 * kRow;
+  LossArgs<T> a = arguments<T>(call, are_few ? kRow : kSpan<T>, int64_t{1} << 30);
   a.scale = scale;
   a.scale_dtype = scale_dtype;
   const int64_t blocks = a.tensors[0].blocks + a.tensors[1].blocks;

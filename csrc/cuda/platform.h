@@ -87,10 +87,10 @@ template <class T, int kWidth>
 FASTGAN_HD void store_vector(T* to, const Vector<T, kWidth>& values, bool aligned) {
   if (aligned || kWidth == 1) {
 #if defined(__CUDA_ARCH__)
-    if constexpr (sizeof values == 16) {  // as one word of the machine's: nvcc breaks some structures into their parts
+    if constexpr (sizeof values == 16) {  // by name: nvcc breaks some structures into their parts
       uint4 word;
       memcpy(&word, &values, sizeof word);
-      *reinterpret_cast<uint4*>(to) = word;
+      __stwb(reinterpret_cast<uint4*>(to), word);
       return;
     }
 #endif

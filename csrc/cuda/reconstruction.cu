@@ -32,9 +32,9 @@ __device__ compute_t<T> factor(const ReconstructionArgs<T>& a) {
   return static_cast<compute_t<T>>(a.mean ? scale / static_cast<double>(a.size) : scale);
 }
 
-// kCount vectors of kWidth elements from `at` on, a block apart: the sum of |x - y|; terms, or gradients times scale, where
-// there is room for them. All are loaded before the first result is stored, which the compiler would not do, as it may
-// overwrite them for all it knows.
+// kCount vectors of kWidth elements from `at` on, a block apart: the sum of |x - y|; terms, or gradients times scale,
+// where there is room for them. All are loaded before the first result is stored, which the compiler would not do, as
+// it may overwrite them for all it knows.
 template <class T, int kWidth, bool kGrad, int kCount>
 __device__ compute_t<T> visit(const ReconstructionArgs<T>& a, int64_t at, compute_t<T> scale, bool aligned) {
   using A = compute_t<T>;

@@ -5,20 +5,32 @@
 
 namespace fastgan {
 
-// The sum of every thread's value, in all threads of the first warp. Every thread of the block must come here.
+// Each value becomes the sum of every thread's, in the first warp. Every thread of the block must come here.
+template <int N, class A>
+__device__ void block_sums(A (&values)[N]) {
+  __shared__ A of_warp[N][32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  for (int step = 16; step > 0; step /= 2)
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] += __shfl_xor_sync(0xffffffffu, values[i], step);
+  __syncthreads();  // of_warp may still be read for earlier sums
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    if (lane == 0) of_warp[i][warp] = values[i];
+  __syncthreads();
+  if (warp != 0) return;
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = lane < kThreads / 32 ? of_warp[i][lane] : A(0);
+  for (int step = 16; step > 0; step /= 2)
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] += __shfl_xor_sync(0xffffffffu, values[i], step);
+}
+
 template <class A>
 __device__ A block_sum(A value) {
-  __shared__ A of_warp[32];
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  __syncthreads();  // of_warp may still be read for an earlier sum
-  if (lane == 0) of_warp[warp] = value;
-  __syncthreads();
-  if (warp == 0) {
-    value = lane < kThreads / 32 ? of_warp[lane] : A(0);
-    for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
-  }
-  return value;
+  A values[] = {value};
+  block_sums(values);
+  return values[0];
 }
 
 // Counts this block in; true in the last of `count`, which then sees what the others stored before. The counter
@@ -35,12 +47,22 @@ __device__ inline bool is_last_of(unsigned count, unsigned* counter) {
   return result;
 }
 
-// The sum of values[0], ..., values[count - 1], in an order that depends on count alone; in the first warp.
+// The sums of N arrays of `count` values that lie `apart`, in an order that depends on count alone; in the first warp.
+template <int N, class A>
+__device__ void sums_in_order(const A* values, int64_t apart, int64_t count, A (&sums)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) sums[i] = 0;
+  for (int64_t at = threadIdx.x; at < count; at += kThreads)
+#pragma unroll
+    for (int i = 0; i < N; ++i) sums[i] += __ldcg(values + i * apart + at);
+  block_sums(sums);
+}
+
 template <class A>
 __device__ A sum_in_order(const A* values, int64_t count) {
-  A sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += kThreads) sum += __ldcg(values + i);
-  return block_sum(sum);
+  A sums[1];
+  sums_in_order(values, 0, count, sums);
+  return sums[0];
 }
 
 }  // namespace fastgan

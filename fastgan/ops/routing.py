@@ -54,7 +54,9 @@ def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     if not torch._C._is_any_autocast_enabled():
         return None
     device_type = tensor.device.type
-    if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+    # for "meta" and its like the second question raises; the first one PyTorch 2.11 cannot compile
+    has_autocast = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device_type)
+    if not has_autocast or not torch.is_autocast_enabled(device_type):
         return None
     return torch.get_autocast_dtype(device_type)
 
