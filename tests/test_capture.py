@@ -71,6 +71,28 @@ def test_capture_and_replay(backend: str, operation: Operation, shapes: list[tup
 
 
 @operations
+def test_two_graphs_at_once(backend: str, operation: Operation, shapes: list[tuple[int, ...]]) -> None:
+    """Replayed on two streams: their counters must not mix."""
+    inputs = [t.requires_grad_() for t in random(shapes)]
+    expected = forward_backward(operation, inputs)
+    graphs = [torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()]
+    found = []
+    for graph in graphs:
+        with torch.cuda.graph(graph):
+            found.append([forward_backward(operation, inputs) for _ in range(10)])
+    streams = [torch.cuda.Stream(), torch.cuda.Stream()]
+    torch.cuda.synchronize()
+    for _ in range(20):
+        for graph, stream in zip(graphs, streams, strict=True):
+            with torch.cuda.stream(stream):
+                graph.replay()
+    torch.cuda.synchronize()
+    for results in [each for of_graph in found for each in of_graph]:
+        for ours, exact in zip(results, expected, strict=True):
+            assert torch.equal(ours, exact)
+
+
+@operations
 def test_nothing_waits_for_the_device(
     backend: str, operation: Operation, shapes: list[tuple[int, ...]]
 ) -> None:

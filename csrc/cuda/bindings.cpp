@@ -36,10 +36,13 @@ PYBIND11_MODULE(_cuda, module) {
   module.attr("DEVICE_TYPE") = "cuda";
 #endif
   module.attr("LOSS_WORKSPACE_BYTES") = kWorkspaceBytes;
+  module.attr("LOSS_TILE_BYTES") = kTileBytes;
   module.def("device_error", []() -> py::object {
     const cudaError_t error = check_device();
     return error == cudaSuccess ? py::object(py::none()) : py::str(cudaGetErrorString(error));
   });
+
+  module.def("capture_id", [](Address on) { return capture_id(stream(on)); });
 
   module.def("loss", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
                         int64_t size_b, Address grad_b, int count, double sign, bool mean, Address scale,

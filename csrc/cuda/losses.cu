@@ -8,7 +8,7 @@
 namespace fastgan::cuda {
 namespace {
 
-constexpr int kRows = 8;  // with 8 lanes a thread's product of 64 factors stays below 2^64
+constexpr int kRows = kTileBytes / 16 / kThreads;  // with 8 lanes a thread's product of 64 factors stays below 2^64
 
 // Rows whose loads are in flight at once. The compiler would load a row when the one before is stored, as it cannot
 // know that gradients do not overwrite logits. A double's exp and log1p are long: written out for four rows they would
@@ -29,7 +29,7 @@ template <class T>
 constexpr int kResident = sizeof(T) == 8 ? 2 : sizeof(T) == 4 ? 4 : kResidentOfHalves;
 
 template <class T>
-constexpr int kTile = kRows * kThreads * kVector<T>;
+constexpr int kTile = kTileBytes / sizeof(T);
 
 template <class A>
 struct Sums {

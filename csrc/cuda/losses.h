@@ -24,11 +24,13 @@ struct LossCall {
   cudaStream_t stream;
 };
 
-// Sums of blocks, kWorkspaceBytes of it, and a counter that is zero between calls; of one stream.
+// Where a tensor is larger than kTileBytes: sums of blocks, kWorkspaceBytes of them, and a counter that is zero between
+// calls; of one stream.
 struct Workspace {
   void* partials;
   unsigned* counters;
 };
+constexpr int64_t kTileBytes = 8 * 16 * kThreads;  // eight vectors a thread
 constexpr int64_t kWorkspaceBytes = 3 * 2 * kMaxRanges * sizeof(double);
 
 // Loss, statistics (or null) and, where the tensors have outputs, `scale` (null: 1) times the gradients.

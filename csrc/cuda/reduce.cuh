@@ -36,6 +36,10 @@ __device__ A block_sum(A value) {
 // Counts this block in; true in the last of `count`, which then sees what the others stored before. The counter
 // goes back to zero by itself.
 __device__ inline bool is_last_of(unsigned count, unsigned* counter) {
+  if (count == 1) {
+    __syncthreads();
+    return true;
+  }
   __shared__ bool is_last;
   __threadfence();  // each thread's stores before the count
   __syncthreads();

@@ -27,6 +27,10 @@ using cudaError_t = int;
 constexpr cudaError_t cudaSuccess = 0;
 struct cudaFuncAttributes {};
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
+inline cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus*, unsigned long long*) {
+  return cudaSuccess;
+}
 inline const char* cudaGetErrorString(cudaError_t) { return "no error"; }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 inline cudaError_t cudaMallocManaged(void** pointer, size_t bytes) {

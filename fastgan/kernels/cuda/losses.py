@@ -56,8 +56,12 @@ def _forward(
     dense = [t.contiguous() for t in logits]
     value = first.new_empty((), dtype=loss_dtype)
     stats = first.new_empty(len(logits) + 1, dtype=torch.float32) if with_stats else None
-    partials = first.new_empty(_cuda.LOSS_WORKSPACE_BYTES, dtype=torch.uint8)
-    arrived = counters(first)
+    partials = arrived = None
+    if any(
+        t.numel() * t.element_size() > _cuda.LOSS_TILE_BYTES for t in logits
+    ):  # else one block does it all
+        partials = first.new_empty(_cuda.LOSS_WORKSPACE_BYTES, dtype=torch.uint8)
+        arrived = counters(first)
     _cuda.loss(
         NUMBERS[kind],
         DTYPES[first.dtype],
@@ -69,8 +73,8 @@ def _forward(
         value.data_ptr(),
         DTYPES[loss_dtype],
         0 if stats is None else stats.data_ptr(),
-        partials.data_ptr(),
-        arrived.data_ptr(),
+        0 if partials is None else partials.data_ptr(),
+        0 if arrived is None else arrived.data_ptr(),
         stream(first),
     )
     return value, stats

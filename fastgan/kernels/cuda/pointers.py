@@ -98,7 +98,10 @@ def guarded(function: Function) -> Function:
     return run  # type: ignore[return-value]
 
 
+_SLOTS, _LEAST = 64, 1024
 _counters: dict[tuple[int, int], Tensor] = {}
+_banks: dict[int, Tensor] = {}
+_slots: dict[tuple[int, int, int], int] = {}
 
 
 def counters(like: Tensor, count: int = 1) -> Tensor:
@@ -108,10 +111,29 @@ def counters(like: Tensor, count: int = 1) -> Tensor:
     own, as it may be replayed on any stream.
     """
     if like.is_cuda and torch.cuda.is_current_stream_capturing():
-        return torch.zeros(count, dtype=torch.int32, device=like.device)
+        return _of_capture(like, count)
     key = like.get_device(), stream(like) if like.is_cuda else threading.get_ident()
     found = _counters.get(key)
     if found is None or found.numel() < count:
-        size = max(1024, 2 * count)
-        found = _counters[key] = torch.zeros(size, dtype=torch.int32, device=like.device)
+        found = _counters[key] = _zeros(like, max(_LEAST, 2 * count))
+        if key[0] not in _banks:
+            _banks[key[0]] = _zeros(like, _SLOTS * _LEAST).view(_SLOTS, _LEAST)
     return found
+
+
+def _of_capture(like: Tensor, count: int) -> Tensor:
+    """Of memory that was zeroed before any capture: else each launch would take a kernel more, for zeros.
+
+    To keep what was allocated in a capture is no way out: it lies in the graph's own memory, in which
+    torch.compile's graphs bear no tensor that they do not know.
+    """
+    index = like.get_device()
+    if index in _banks and count <= _LEAST:
+        slot = _slots.setdefault((index, stream(like), _cuda.capture_id(stream(like))), len(_slots))
+        if slot < _SLOTS:
+            return _banks[index][slot]
+    return _zeros(like, count)
+
+
+def _zeros(like: Tensor, count: int) -> Tensor:
+    return torch.zeros(count, dtype=torch.int32, device=like.device)
