@@ -61,6 +61,7 @@ def steps(out: Path, capability: str) -> Iterator[Step]:
             yield Step(tool, [sanitizer, "--tool", tool, "--error-exitcode", "1", driver], 60)
     else:
         print("no compute-sanitizer here: its steps are left out")
+    yield Step("floors", [python, "-m", "benchmarks.gpu_floors", str(out)], 60)
     yield Step("benchmarks", [python, "-m", "benchmarks.gpu", str(out)], 240)
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         print(f"no {', '.join(missing)} here: tests and benchmarks of training are left out")
@@ -108,7 +109,7 @@ def main() -> None:
     for step in steps(out, f"{major}.{minor}"):
         print(f"{step.name} ...", flush=True)
         results.append((step.name, *run(step, out, environment)))
-    for table in (out / "gpu.md", out / "gpu-step.md"):
+    for table in (out / "gpu-floors.md", out / "gpu.md", out / "gpu-step.md"):
         print("\n" + table.read_text() if table.exists() else f"\nno {table.name}")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     for name, result, seconds in results:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,6 +39,18 @@ def test_steps_without_what_training_needs(tmp_path: Path, python: Python) -> No
     assert "no safetensors" in result.stdout, result.stderr
     left = [name for name in names if name not in ("training tests", "step benchmarks")]
     assert [line for line in result.stdout.splitlines() if not line.startswith("no ")] == left
+
+
+def test_floors(tmp_path: Path) -> None:
+    """Each contender of each case, at sizes that say nothing."""
+    command = [sys.executable, "-m", "benchmarks.gpu_floors", "--quick", str(tmp_path)]
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "FASTGAN_BENCH": "quick"})
+    rows = json.loads((tmp_path / "gpu-floors.json").read_text())["rows"]
+    assert [row["floor"] for row in rows] == ["eager", "nothing", "eager", "nothing", "products"]
+    for row in rows:
+        assert row["medians"].keys() == {row["floor"], *row["ratios"]}
+        assert min(row["ratios"].values()) > 0
+        assert row["case"] in (tmp_path / "gpu-floors.md").read_text()
 
 
 @pytest.mark.parametrize(
