@@ -77,6 +77,11 @@ def steps(out: Path, capability: str) -> Iterator[Step]:
     yield tests("tests, Triton", OPERATIONS, BUDGET, "triton")
 
 
+def _heeds_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so would what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(step: Step, out: Path, environment: dict[str, str], limit: float) -> tuple[str, float]:
     """What became of it, and its seconds. At its limit it is interrupted, and may still say what it found."""
     start = time.monotonic()
@@ -84,7 +89,12 @@ def run(step: Step, out: Path, environment: dict[str, str], limit: float) -> tup
     with log.open("w") as file:
         try:
             process = subprocess.Popen(
-                step.command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=environment
+                step.command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=environment,
+                preexec_fn=_heeds_interrupts,
             )
         except OSError as error:
             return f"could not start: {error}", time.monotonic() - start

@@ -13,11 +13,13 @@ enum class Kind { label_zero, label_one, label_between, any_loss };
 template <Kind kKind>
 using KindOf = std::integral_constant<Kind, kKind>;
 
-// work(kind) for the first tensor's, as a constant.
-template <class Work>
+// work(kind) for the first tensor's, as a constant. Doubles, which only check gradients, have any label's arithmetic.
+template <class T, class Work>
 void with_kind(const LossCall& call, const Work& work) {
   if (call.loss != Loss::cross_entropy)
-    work(KindOf<Kind::any_loss>{});
+    return work(KindOf<Kind::any_loss>{});
+  if constexpr (sizeof(T) == 8)
+    work(KindOf<Kind::label_between>{});
   else if (call.tensors[0].label == 0)
     work(KindOf<Kind::label_zero>{});
   else if (call.tensors[0].label == 1)
@@ -96,8 +98,8 @@ __device__ compute_t<T> factor(const LossArgs<T>& a, int64_t size) {
 }
 
 // That of the second tensor, the generated one, whose label is zero.
-template <Kind kFirst>
-constexpr Kind kSecond = kFirst == Kind::any_loss ? Kind::any_loss : Kind::label_zero;
+template <class T, Kind kFirst>
+constexpr Kind kSecond = kFirst == Kind::any_loss || sizeof(T) == 8 ? kFirst : Kind::label_zero;
 
 template <Kind kKind, class T>
 __device__ Range<T, kKind> range_of(const LossArgs<T>& a, bool is_first, int64_t index) {

@@ -78,10 +78,10 @@ __global__ void __launch_bounds__(kThreads, 3) each_kernel(const LossArgs<T> a) 
   const bool is_first = blockIdx.x < a.tensors[0].blocks;
   const auto& tensor = a.tensors[is_first ? 0 : 1];
   const int64_t index = blockIdx.x - (is_first ? 0 : a.tensors[0].blocks);
-  if (is_first || kSecond<kFirst> == kFirst)
+  if (is_first || kSecond<T, kFirst> == kFirst)
     each_of_range<T, kFirst, kWanted>(range_of<kFirst>(a, is_first, index), a, tensor);
   else
-    each_of_range<T, kSecond<kFirst>, kWanted>(range_of<kSecond<kFirst>>(a, false, index), a, tensor);
+    each_of_range<T, kSecond<T, kFirst>, kWanted>(range_of<kSecond<T, kFirst>>(a, false, index), a, tensor);
 }
 
 template <class T, Wanted kWanted>
@@ -94,7 +94,7 @@ cudaError_t each(const LossCall& call, const void* scale, DType scale_dtype) {
   a.scale_dtype = scale_dtype;
   const int64_t blocks = a.tensors[0].blocks + a.tensors[1].blocks;
   if (blocks == 0) return cudaSuccess;
-  with_kind(call, [&](auto kind) { FASTGAN_LAUNCH((each_kernel<T, kind(), kWanted>), blocks, call.stream, a); });
+  with_kind<T>(call, [&](auto kind) { FASTGAN_LAUNCH((each_kernel<T, kind(), kWanted>), blocks, call.stream, a); });
   return cudaGetLastError();
 }
 

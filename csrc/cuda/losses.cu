@@ -142,10 +142,10 @@ __device__ void sums_of_range(const LossArgs<T>& a, bool is_first, int64_t index
   using A = compute_t<T>;
   const A scale = kGrad ? factor(a, a.tensors[is_first ? 0 : 1].size) : A(1);
   Sums<A> sums;
-  if (is_first || kSecond<kFirst> == kFirst)  // compiled once where both tensors have the same arithmetic
+  if (is_first || kSecond<T, kFirst> == kFirst)  // compiled once where both tensors have the same arithmetic
     sums = sum_range<T, kFirst, kStats, kGrad>(range_of<kFirst>(a, is_first, index), scale);
   else
-    sums = sum_range<T, kSecond<kFirst>, kStats, kGrad>(range_of<kSecond<kFirst>>(a, false, index), scale);
+    sums = sum_range<T, kSecond<T, kFirst>, kStats, kGrad>(range_of<kSecond<T, kFirst>>(a, false, index), scale);
   of_block[0] = sums.loss;
   if constexpr (kStats) {
     of_block[1] = sums.output;
@@ -210,7 +210,7 @@ cudaError_t forward(const LossCall& call, Workspace workspace, const void* scale
   const bool fits_one = a.tensors[0].blocks <= 1 && a.tensors[1].blocks <= 1;  // an empty input has a loss too
   const int64_t blocks = fits_one ? 1 : a.tensors[0].blocks + a.tensors[1].blocks;
   const bool with_grad = call.tensors[0].output != nullptr || call.tensors[1].output != nullptr;
-  with_kind(call, [&](auto kind) { launch_loss<T, kind()>(a, blocks, with_grad, call.stream); });
+  with_kind<T>(call, [&](auto kind) { launch_loss<T, kind()>(a, blocks, with_grad, call.stream); });
   return cudaGetLastError();
 }
 
