@@ -6,12 +6,12 @@ pytest-benchmark. Writes gpu.json, gpu.md and, where matplotlib is, gpu.png into
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contest import QUICK, Effort, contest
+from benchmarks.gpu_options import parse
 from benchmarks.machine import DEVICE, about, rates
 from benchmarks.operations import table
 from benchmarks.operations.contenders import contenders, samples_of
@@ -83,17 +83,11 @@ def _plot(path: Path, rows: list[Row], names: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--quick", action="store_true", help="small sizes, on the CPU where there is no GPU")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    if DEVICE == "cpu" and not options.quick:
-        parser.error("there is no GPU here; --quick tries the benchmark itself on the CPU")
+    out, quick = parse("gpu", __doc__)
     told = about(DEVICE)
-    effort, sizes = (QUICK, table.QUICK) if options.quick else (EFFORT, SIZES)
+    effort, sizes = (QUICK, table.QUICK) if quick else (EFFORT, SIZES)
     rows = [measure(case, effort) for case in table.cases(sizes)]
-    print(write(options.out, rows, told))
+    print(write(out, rows, told))
 
 
 if __name__ == "__main__":

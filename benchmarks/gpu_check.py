@@ -31,9 +31,9 @@ OPERATIONS = [
     *("autocast", "bad_input", "capture", "extremes", "gradients", "head", "large", "layers", "losses"),
     *("reconstruction", "registered", "repeatability", "transforms"),
 ]
-TRAINING = ["captured_steps", "r1", "resume", "simultaneous"]  # they need these packages of fastgan[train]
 BUDGET = 470  # seconds, of all steps
-GRACE = 10
+GRACE = 10  # more, for one that is interrupted
+TRAINING = ["captured_steps", "r1", "resume", "simultaneous"]  # they need these packages of fastgan[train]
 PACKAGES = ("matplotlib", "PIL", "rich", "safetensors", "sklearn", "tensorboard", "typer", "yaml")
 
 
@@ -67,7 +67,7 @@ def steps(out: Path, capability: str) -> Iterator[Step]:
             yield Step(tool, [sanitizer, "--tool", tool, "--error-exitcode", "1", driver], 60)
     else:
         print("no compute-sanitizer here: its steps are left out")
-    yield Step("floors", [python, "-m", "benchmarks.gpu_floors", str(out)], 60)
+    yield Step("floors", [python, "-m", "benchmarks.gpu_floors", str(out)], 90)
     yield Step("benchmarks", [python, "-m", "benchmarks.gpu", str(out)], 150)
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         print(f"no {', '.join(missing)} here: tests and benchmarks of training are left out")

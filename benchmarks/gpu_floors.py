@@ -7,40 +7,56 @@ gpu-floors.json and gpu-floors.md into OUT.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 import fastgan
-from benchmarks.contest import QUICK, Effort, Result, Run, contest, timed
+from benchmarks.contest import QUICK, Effort, Run, Sample, contest, timed
+from benchmarks.gpu_options import parse
 from benchmarks.machine import DEVICE, about, finish_of
+from benchmarks.operations import table
+from benchmarks.operations.contenders import contenders, samples_of
+from benchmarks.operations.operation import DTYPES, Case, Direction
 from fastgan.ops import discriminator_loss_value_and_grad
 
 EFFORT = Effort(rounds=30, least=7, seconds=1.0)
 LAUNCHES = 100  # of a graph
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Row = dict[str, Any]
 
 
-def eager_loss(real: Tensor, fake: Tensor) -> Tensor:
-    bce = F.binary_cross_entropy_with_logits
-    return bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))
+def measure(
+    what: str, case: Case, floor: str, samples: dict[str, Sample], effort: Effort, calls: int = 1
+) -> Row:
+    result = contest(samples, effort)
+    return {
+        "case": f"{what}: {case.operation.name}, {case.label}, {case.dtype}",
+        "floor": floor,
+        "medians": {name: result.median(name) / calls for name in samples},
+        "ratios": {name: result.ratio(name, floor)[1] for name in samples if name != floor},
+    }
 
 
-def served_by(backend: str, run: Run) -> Run:
-    def served() -> object:
+def call(case: Case, effort: Effort) -> Row:
+    made = contenders(case, DEVICE, tuned=False)
+    return measure("a call, no grad", case, "eager", samples_of(made, Direction.CALL), effort)
+
+
+def on_device(case: Case, effort: Effort) -> Row:
+    inputs = case.inputs(DEVICE)
+    samples = {"nothing": many(nothing())}
+    for backend in fastgan.available_backends(DEVICE)[:-1]:  # the last one is the reference
         with fastgan.use_backend(backend):
-            return run()
+            samples[backend] = many(partial(case.operation.ours, *inputs))
+            samples[f"{backend}, with gradients"] = many(partial(discriminator_loss_value_and_grad, *inputs))
+    return measure("on the device", case, "nothing", samples, effort, LAUNCHES)
 
-    return served
 
-
-def repeated(run: Run) -> Run:
+@torch.no_grad()
+def many(run: Run) -> Sample:
     """So many calls, on a GPU as one graph, in which the host has no part."""
 
     def calls() -> None:
@@ -48,13 +64,13 @@ def repeated(run: Run) -> Run:
             run()
 
     if DEVICE == "cpu":
-        return calls
+        return timed(torch.no_grad()(calls))
     run()  # compiles
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         calls()
-    return graph.replay
+    return timed(graph.replay, finish_of(DEVICE))
 
 
 def nothing() -> Run:
@@ -71,82 +87,44 @@ def nothing() -> Run:
     return lambda: empty[(1,)](somewhere)
 
 
-def contests(effort: Effort, sizes: tuple[int, ...], layer: tuple[int, int, int]) -> Iterator[dict[str, Any]]:
-    backends = [name for name in fastgan.available_backends(DEVICE) if name != "reference"]
-    finish = finish_of(DEVICE)
+def layer(case: Case, effort: Effort) -> Row:
+    samples = samples_of(contenders(case, DEVICE, tuned=False), Direction.BOTH)
+    x, weight, _ = case.inputs(DEVICE)
+    grad = torch.randn_like(x @ weight.t())
 
-    def row(what: str, floor: str, runs: dict[str, Run], calls: int = 1) -> dict[str, Any]:
-        result: Result = contest({name: timed(run, finish) for name, run in runs.items()}, effort)
-        medians = {name: result.median(name) / calls for name in runs}
-        ratios = {name: result.ratio(name, floor)[1] for name in runs if name != floor}
-        return {"case": what, "floor": floor, "medians": medians, "ratios": ratios}
-
-    for name, dtype in DTYPES.items():
-        for size in sizes:
-            real, fake = (torch.randn(size, dtype=dtype, device=DEVICE) for _ in range(2))
-            label = f"{size:,} logits each, {name}"
-            loss = {
-                b: served_by(b, lambda r=real, f=fake: fastgan.discriminator_loss(r, f)) for b in backends
-            }
-            yield row(f"a call, {label}", "eager", {"eager": lambda r=real, f=fake: eager_loss(r, f)} | loss)
-            both = {
-                f"{b}, with gradients": served_by(
-                    b, lambda r=real, f=fake: discriminator_loss_value_and_grad(r, f)
-                )
-                for b in backends
-            }
-            runs = {each: repeated(run) for each, run in {"nothing": nothing(), **loss, **both}.items()}
-            yield row(f"on the device, {label}", "nothing", runs, LAUNCHES)
-    yield row("a layer", "products", layer_and_products(backends, *layer))
-
-
-def layer_and_products(backends: list[str], rows: int, features: int, outputs: int) -> dict[str, Run]:
-    """``linear_leaky_relu`` in bf16, forward and backward, and the products that it cannot do without."""
-    shapes = [(rows, features), (outputs, features), (outputs,)]
-    x, weight, bias = (
-        torch.randn(shape, dtype=torch.bfloat16, device=DEVICE).requires_grad_() for shape in shapes
-    )
-    grad = torch.randn(rows, outputs, dtype=torch.bfloat16, device=DEVICE)
-
+    @torch.no_grad()
     def products() -> object:
-        with torch.no_grad():
-            return x @ weight.t(), grad @ weight, grad.t() @ x
+        return x @ weight.t(), grad @ weight, grad.t() @ x
 
-    def both(forward: Run) -> Run:
-        return lambda: torch.autograd.grad(forward(), [x, weight, bias], grad)  # type: ignore[call-overload]
-
-    layers = {b: both(served_by(b, lambda: fastgan.linear_leaky_relu(x, weight, bias))) for b in backends}
-    return {
-        "products": products,
-        "eager": both(lambda: F.leaky_relu(F.linear(x, weight, bias), 0.2)),
-        **layers,
-    }
+    samples["products"] = timed(products, finish_of(DEVICE))
+    return measure("a layer", case, "products", samples, effort)
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| case | against | us | times as long |", "|---|---|--:|---|"]
-    for row in rows:
+def rows(effort: Effort, sizes: tuple[int, ...], features: tuple[int, int, int]) -> Iterator[Row]:
+    for dtype in DTYPES:
+        for size in sizes:
+            case = table.loss(table.DISCRIMINATOR_LOSS, size, dtype)
+            yield call(case, effort)
+            yield on_device(case, effort)
+    yield layer(table.linear_leaky_relu(*features, "bf16"), effort)
+
+
+def lines(found: list[Row]) -> Iterator[str]:
+    yield "| case | against | us | times as long |"
+    yield "|---|---|--:|---|"
+    for row in found:
         ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
         floor = row["floor"]
-        lines.append(f"| {row['case']} | {floor} | {row['medians'][floor] * 1e6:.2f} | {ratios} |")
-    return "\n".join(lines)
+        yield f"| {row['case']} | {floor} | {row['medians'][floor] * 1e6:.2f} | {ratios} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_floors", description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--quick", action="store_true", help="small sizes, on the CPU where there is no GPU")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    if DEVICE == "cpu" and not options.quick:
-        parser.error("there is no GPU here; --quick tries the benchmark itself on the CPU")
-    if options.quick:
-        rows = list(contests(QUICK, (128,), (64, 64, 64)))
-    else:
-        rows = list(contests(EFFORT, (128, 1024, 4096), (8192, 4096, 4096)))
-    text = table(rows)
-    (options.out / "gpu-floors.json").write_text(json.dumps({"about": about(DEVICE), "rows": rows}, indent=1))
-    (options.out / "gpu-floors.md").write_text(text + "\n")
+    out, quick = parse("gpu_floors", __doc__)
+    wanted = (QUICK, (128,), (64, 64, 64)) if quick else (EFFORT, (128, 1024, 4096), (8192, 4096, 4096))
+    found = list(rows(*wanted))
+    text = "\n".join(lines(found))
+    (out / "gpu-floors.json").write_text(json.dumps({"about": about(DEVICE), "rows": found}, indent=1))
+    (out / "gpu-floors.md").write_text(text + "\n")
     print(text)
 
 

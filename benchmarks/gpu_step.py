@@ -6,17 +6,16 @@ the measured matrix rate over the products that a step needs. Writes gpu-step.js
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from benchmarks.contest import EFFORT, QUICK, Effort, Result, contest, timed
-from benchmarks.machine import about, finish_of, matrix_rate
+from benchmarks.gpu_options import parse
+from benchmarks.machine import DEVICE, about, finish_of, matrix_rate
 from benchmarks.step.agreement import check_agreement
 from benchmarks.step.contenders import Make, contenders
 from benchmarks.step.problem import Problem
@@ -83,26 +82,19 @@ def table(case: Case, result: Result, rate: float) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_step", description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--quick", action="store_true", help="small sizes, on the CPU where there is no GPU")
-    options = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu" and not options.quick:
-        parser.error("there is no GPU here; --quick tries the benchmark itself on the CPU")
-    options.out.mkdir(parents=True, exist_ok=True)
-    rate = matrix_rate(device, torch.bfloat16)
-    told = about(device) | {"bf16 matrix rate": f"{rate / 1e12:.2f} TFLOP/s"}
+    out, quick = parse("gpu_step", __doc__)
+    rate = matrix_rate(DEVICE, torch.bfloat16)
+    told = about(DEVICE) | {"bf16 matrix rate": f"{rate / 1e12:.2f} TFLOP/s"}
     rows: list[dict[str, object]] = []
     lines = [f"- {key}: {value}" for key, value in told.items()]
     lines += ["", "In brackets: share of the matrix rate; quartiles of the ratio.", ""]
-    for case in cases(options.quick):
+    for case in cases(quick):
         torch.compiler.reset()
-        result = measure(case, device, QUICK if options.quick else EFFORT)
+        result = measure(case, DEVICE, QUICK if quick else EFFORT)
         rows.append(row(case, result, rate))
         lines += table(case, result, rate)
-    (options.out / "gpu-step.json").write_text(json.dumps({"about": told, "rows": rows}, indent=1))
-    (options.out / "gpu-step.md").write_text("\n".join(lines))
+    (out / "gpu-step.json").write_text(json.dumps({"about": told, "rows": rows}, indent=1))
+    (out / "gpu-step.md").write_text("\n".join(lines))
     print("\n".join(lines))
 
 

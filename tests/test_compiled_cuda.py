@@ -73,7 +73,7 @@ def test_instructions_of_the_discriminator_loss(sass: dict[str, str]) -> None:
     [
         (r"loss_kernelI{dtype}\S*KindE1ELb1ELb1E", 2),  # value and gradients
         (r"each_kernelI{dtype}\S*KindE1\S*WantedE1E", 4),  # the backward pass
-        (r"11head_kernelI{dtype}Li{width}E", 4),
+        (r"11head_kernelI{dtype}Li{width}E", 9),  # the weight and four rows, then four rows again
         (r"forward_kernelI{dtype}Li{width}E\S*BiasE1E", 2),
         (r"backward_rows_kernelI{dtype}Li{width}ELb1E", 4),
         (r"backward_planes_kernelI{dtype}Li{width}E", 4),
