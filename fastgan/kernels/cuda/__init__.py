@@ -20,12 +20,15 @@ from fastgan.kernels.cuda.reconstruction import (
     reconstruction_terms,
 )
 from fastgan.kernels.optional import loss_backward_from, loss_keeping_grads, mlp, mlp_backward
+from fastgan.kernels.reference import adam, draw, record
 
 __all__ = [
+    "adam",
     "bias_leaky_relu",
     "bias_leaky_relu_backward",
     "dgrad",
     "dgrad_leaky_relu",
+    "draw",
     "head_loss",
     "head_loss_and_grad",
     "head_loss_backward",
@@ -45,6 +48,7 @@ __all__ = [
     "reconstruction_loss_and_grad",
     "reconstruction_loss_backward",
     "reconstruction_terms",
+    "record",
     "wgrad",
     "why_not",
 ]

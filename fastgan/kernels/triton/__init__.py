@@ -4,6 +4,7 @@ Importing this package imports Triton; fastgan/kernels/__init__.py does so where
 """
 
 from fastgan.kernels.optional import loss_backward_from, loss_keeping_grads, mlp, mlp_backward
+from fastgan.kernels.reference import adam, draw, record
 from fastgan.kernels.triton.availability import why_not
 from fastgan.kernels.triton.bias_leaky_relu import bias_leaky_relu, bias_leaky_relu_backward
 from fastgan.kernels.triton.head import head_loss, head_loss_and_grad, head_loss_backward
@@ -25,10 +26,12 @@ from fastgan.kernels.triton.reconstruction import (
 )
 
 __all__ = [
+    "adam",
     "bias_leaky_relu",
     "bias_leaky_relu_backward",
     "dgrad",
     "dgrad_leaky_relu",
+    "draw",
     "head_loss",
     "head_loss_and_grad",
     "head_loss_backward",
@@ -48,6 +51,7 @@ __all__ = [
     "reconstruction_loss_and_grad",
     "reconstruction_loss_backward",
     "reconstruction_terms",
+    "record",
     "wgrad",
     "why_not",
 ]
