@@ -294,9 +294,9 @@ class Backend(Protocol):
 
     def record(
         self,
-        scalars: list[Tensor],
         table: Tensor,
         row: Tensor,
+        scalars: list[Tensor],
         schedule: Tensor,
         settings: Tensor,
         clock: Tensor,

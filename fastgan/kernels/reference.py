@@ -301,7 +301,7 @@ def adam(
 
 
 def record(
-    scalars: list[Tensor], table: Tensor, row: Tensor, schedule: Tensor, settings: Tensor, clock: Tensor
+    table: Tensor, row: Tensor, scalars: list[Tensor], schedule: Tensor, settings: Tensor, clock: Tensor
 ) -> None:
     table.index_copy_(0, row, torch.stack(scalars).unsqueeze(0))
     row += 1
@@ -323,8 +323,9 @@ def draw(
         for kind, (begin, room) in enumerate(zip(begins, (integers, normal, uniform), strict=True))
     ]
     integers.copy_(words[0].flatten()[: len(integers)] * high >> 32)
-    radius = torch.sqrt(-2 * torch.log((words[1][:, ::2] + 1) * 2.0**-32))
-    angle = words[1][:, 1::2] * (2.0**-31 * math.pi)
+    first, second = words[1][:, ::2].float(), words[1][:, 1::2].float()
+    radius = torch.sqrt(-2 * torch.log(first * 2.0**-32 + 2.0**-33))  # of a number in (0, 1]
+    angle = second * (2.0**-31 * math.pi)
     pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 2)
     normal.copy_(pairs.flatten()[: len(normal)])
     uniform.copy_((words[2].flatten()[: len(uniform)] >> 8) * 2.0**-24)

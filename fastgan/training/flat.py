@@ -89,7 +89,7 @@ class FlatParameters:
         outside = [
             (p, p.grad, room.grad)
             for p, room in zip(self.parameters, self._rooms, strict=True)
-            if p.grad is not None and p.grad is not room.grad
+            if p.grad is not None and p.grad.data_ptr() != room.grad.data_ptr()
         ]
         if outside:
             torch._foreach_copy_([place for *_, place in outside], [grad for _, grad, _ in outside])

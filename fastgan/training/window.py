@@ -65,8 +65,10 @@ class Window:
         """Write down this step's scalars, a column each in the order of ``names``; the next step begins."""
         state = self._state
         choose(self._statistics).record(
+            self._statistics,
+            self._row,
             [statistics[name].float() for name in self.names],
-            *(self._statistics, self._row, self._settings, state.settings, state.clock),
+            *(self._settings, state.settings, state.clock),
         )
 
     def close(self) -> Tensor:

@@ -1,5 +1,7 @@
 """The CUDA backend: kernels in C++, and between them the matrix products of PyTorch's libraries."""
 
+from fastgan.kernels.cuda.adam import adam
+from fastgan.kernels.cuda.draw import draw
 from fastgan.kernels.cuda.head import head_loss, head_loss_and_grad, head_loss_backward
 from fastgan.kernels.cuda.layers import (
     bias_leaky_relu,
@@ -19,8 +21,8 @@ from fastgan.kernels.cuda.reconstruction import (
     reconstruction_loss_backward,
     reconstruction_terms,
 )
+from fastgan.kernels.cuda.record import record
 from fastgan.kernels.optional import loss_backward_from, loss_keeping_grads, mlp, mlp_backward
-from fastgan.kernels.reference import adam, draw, record
 
 __all__ = [
     "adam",
