@@ -1,4 +1,4 @@
-"""How many kernels a GPU would run, counted on the host: PyTorch's by its profiler, ours where they are called."""
+"""How many kernels a GPU would run, counted on the host: PyTorch's by its profiler, ours by their calls."""
 
 from __future__ import annotations
 

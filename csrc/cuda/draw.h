@@ -7,7 +7,7 @@ namespace fastgan::cuda {
 
 // Three vectors of numbers; number i of one is number begin + i of its kind, and begin is a multiple of 4.
 struct DrawCall {
-  int64_t* integers;  // uniform from 0 to below high, which is at most 2^32
+  int64_t* integers;  // uniform from 0 to below high, which is at most 2^31
   float* normal;
   float* uniform;     // in [0, 1)
   int64_t sizes[3], begins[3];

@@ -286,7 +286,7 @@ class Backend(Protocol):
     ) -> None:
         """Fill three vectors with random numbers by Philox 4x32-10.
 
-        ``integers`` is int64, from 0 to below ``high``, at most 2**32; ``normal`` and ``uniform``, in [0, 1),
+        ``integers`` is int64, from 0 to below ``high``, at most 2**31; ``normal`` and ``uniform``, in [0, 1),
         are float32. Number i of a vector is number ``begin + i`` of its kind, 0, 1 or 2, under the key
         ``seed`` and the step ``clock``, int64 [1]; ``begins`` are multiples of 4. Four come from the counter
         ``(place, kind + 4 * (place >> 32), step, step >> 32)`` with place = (begin + i) // 4.

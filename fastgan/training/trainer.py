@@ -183,13 +183,17 @@ class Trainer:
     def _notify(self, window: Window, diagnostics: Diagnostics, done: bool) -> None:
         step, config = self.state.step, self.config
         checkpoint = done or step % config.checkpoint_interval == 0
-        if checkpoint or step % config.log_interval == 0:
+        log = checkpoint or step % config.log_interval == 0
+        sample = done or step % config.sample_interval == 0
+        if log:
             self._log(window, diagnostics)
         for callback in self.callbacks if self.state.world.rank == 0 else ():
             if checkpoint:
                 callback.on_checkpoint(self.state)
-            if done or step % config.sample_interval == 0:
+            if sample:
                 callback.on_sample(self.state)
+        if log or sample:
+            self.state.hold()  # whatever callbacks have done to the weights
 
     def _log(self, window: Window, diagnostics: Diagnostics) -> None:
         rows = window.close()

@@ -22,7 +22,9 @@ def record_kernel(
     table, row, schedule, settings, clock, s0, s1, s2, s3, s4, s5, s6, s7,
     COLUMNS: tl.constexpr, SETTINGS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """table [rows, COLUMNS]; schedule [rows + 1, SETTINGS]; settings [SETTINGS]; row, clock [1]; s0 ... []."""
+    """table [rows, COLUMNS]; schedule [rows + 1, SETTINGS]; settings [SETTINGS]; row, clock [1]; s0 to s7
+    are scalars.
+    """
     at = tl.load(row)
     _write(table, at, s0, 0, COLUMNS)
     _write(table, at, s1, 1, COLUMNS)
