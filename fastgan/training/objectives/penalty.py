@@ -43,7 +43,7 @@ def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
         real, fake: ``[N, ...]``.
         share: ``[N, 1, ...]``, uniform in [0, 1): how far along.
     """
-    return torch.lerp(fake, real, share)
+    return torch.lerp(fake, real, share.to(real.dtype))
 
 
 def around(real: Tensor, share: Tensor, noise: Tensor) -> Tensor:
