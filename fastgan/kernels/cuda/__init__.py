@@ -11,7 +11,15 @@ from fastgan.kernels.cuda.layers import (
     linear_leaky_relu_backward,
     wgrad,
 )
-from fastgan.kernels.cuda.losses import loss, loss_and_grad, loss_backward, loss_terms, loss_terms_backward
+from fastgan.kernels.cuda.losses import (
+    loss,
+    loss_and_grad,
+    loss_backward,
+    loss_backward_from,
+    loss_keeping_grads,
+    loss_terms,
+    loss_terms_backward,
+)
 from fastgan.kernels.cuda.pointers import why_not
 from fastgan.kernels.cuda.reconstruction import (
     reconstruction_loss,
@@ -19,7 +27,7 @@ from fastgan.kernels.cuda.reconstruction import (
     reconstruction_loss_backward,
     reconstruction_terms,
 )
-from fastgan.kernels.optional import loss_backward_from, loss_keeping_grads, mlp, mlp_backward
+from fastgan.kernels.optional import mlp, mlp_backward
 
 __all__ = [
     "bias_leaky_relu",

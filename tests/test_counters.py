@@ -1,0 +1,189 @@
+"""Who gets which counters: planted streams and captures, as a GPU would report them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from backends import Backend
+from torch import Tensor
+
+import fastgan
+from fastgan.kernels import counters
+
+
+class Gpu:
+    """A device whose current stream and capture are said by a test; its tensors lie on the CPU."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stream, self.capture = 1, 0
+        self.allocated: list[Tensor] = []
+        self.like: Any = SimpleNamespace(is_cuda=True, get_device=lambda: 0, device=torch.device("cpu"))
+        zeros = torch.zeros
+
+        def allocate(*shape: int, **options: Any) -> Tensor:
+            self.allocated.append(zeros(*shape, **options))
+            return self.allocated[-1]
+
+        for name in ("_slots", "_owners", "_tensor_banks"):
+            monkeypatch.setattr(counters, name, {})
+        monkeypatch.setattr(torch, "zeros", allocate)
+        monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda _: self.stream, raising=False)
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: self.capture > 0)
+
+    def address(self, count: int = 1, stream: int = 1, capture: int = 0) -> int:
+        self.stream, self.capture = stream, capture
+        found = counters.arrivals(self.like, count)
+        assert found.numel() >= count
+        assert not found.any()
+        return found.data_ptr()
+
+    def persistent(self) -> list[Tensor]:
+        """What was allocated and is still there: ``found`` of a call is gone by now."""
+        kept = {bank.data_ptr() for bank in counters._tensor_banks.values()}
+        return [t for t in self.allocated if t.data_ptr() in kept]
+
+
+class Module:
+    """What the compiled module does for slots: those of a graph come back when it is gone."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+        self.capture_of_slot: dict[int, int] = {}
+
+    def capture_id(self, _: int) -> int:
+        return self.gpu.capture
+
+    def take_slot(self, device: int, stream: int) -> int:
+        assert (device, stream) == (0, self.gpu.stream)
+        free = (slot for slot in range(counters.SLOTS) if slot not in self.capture_of_slot)
+        slot = next(free, -1)
+        self.capture_of_slot[slot] = self.gpu.capture
+        return slot
+
+    def destroy(self, capture: int) -> None:
+        self.capture_of_slot = {s: c for s, c in self.capture_of_slot.items() if c != capture}
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """With Triton alone."""
+    found = Gpu(monkeypatch)
+    monkeypatch.setattr(counters, "_module_bank", lambda _: None)
+    return found
+
+
+@pytest.fixture
+def module(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
+    """With the compiled module."""
+    bank = torch.zeros(counters.SLOTS, counters.SIZE, dtype=torch.int32)
+    gpu.allocated.clear()
+    found = Module(gpu)
+    monkeypatch.setattr(counters, "_module_bank", lambda _: bank)
+    monkeypatch.setattr(counters.pointers, "_cuda", found)
+    yield found
+    assert counters._tensor_banks == {}  # nothing of PyTorch's is ever kept
+
+
+def test_the_module_says_how_many_there_are() -> None:
+    module = counters.pointers._cuda
+    if module is None:
+        pytest.skip("the CUDA kernels are not built, nor can they be for the host")
+    assert (module.COUNTER_SLOTS, module.COUNTERS_OF_SLOT) == (counters.SLOTS, counters.SIZE)
+
+
+def test_each_stream_of_each_capture_has_a_slot(gpu: Gpu, module: Module) -> None:
+    owners = [(stream, capture) for capture in (0, 2, 3) for stream in (1, 2)]
+    first = [gpu.address(1, *owner) for owner in owners]
+    assert len(set(first)) == 6
+    assert [gpu.address(counters.SIZE, *owner) for owner in owners] == first
+    assert gpu.allocated == []
+
+
+def test_a_slot_comes_back_with_its_graph(gpu: Gpu, module: Module) -> None:
+    eager = gpu.address()
+    for capture in range(1, 5 * counters.SLOTS):
+        address = gpu.address(1, 1, capture)
+        assert address != eager
+        module.destroy(capture)
+    assert gpu.allocated == []
+    assert len(counters._slots) == 2  # what is known of graphs that are gone does not pile up
+    assert gpu.address() == eager
+
+
+def test_a_graph_that_lives_shares_with_nobody(gpu: Gpu, module: Module) -> None:
+    alive = gpu.address(1, 1, 1)
+    others = set()
+    for capture in range(2, 10):
+        others.add(gpu.address(1, 1, capture))
+        module.destroy(capture)
+    assert alive not in others
+    assert gpu.address(1, 1, 1) == alive
+
+
+def test_fresh_zeros_where_no_slot_is_left(gpu: Gpu, module: Module) -> None:
+    found = [
+        counters.arrivals(gpu.like, 1, stream) for stream in range(1, counters.SLOTS + 1) if _on(gpu, stream)
+    ]
+    assert gpu.allocated == []
+    fresh = [counters.arrivals(gpu.like, 1, stream) for stream in (1000, 1001) if _on(gpu, stream)]
+    fresh.append(counters.arrivals(gpu.like, counters.SIZE + 1, 1))
+    assert len(gpu.allocated) == 3
+    assert len({t.data_ptr() for t in found + fresh}) == counters.SLOTS + 3
+
+
+def _on(gpu: Gpu, stream: int) -> bool:
+    gpu.stream = stream
+    return True
+
+
+def test_triton_alone(gpu: Gpu) -> None:
+    streams = [gpu.address(1, stream) for stream in (1, 2)]
+    assert len(set(streams)) == 2
+    assert [gpu.address(counters.SIZE, stream) for stream in (1, 2)] == streams
+    assert len(gpu.allocated) == 1
+    bank = counters._tensor_banks[0]
+    for capture in (1, 2):
+        assert gpu.address(1, 1, capture) not in range(bank.data_ptr(), bank.data_ptr() + bank.nbytes)
+    assert gpu.address(1, 1) == streams[0]
+    assert gpu.persistent() == [bank]
+
+
+def test_nothing_is_kept_of_a_capture_or_a_compiled_call(gpu: Gpu) -> None:
+    """With Triton alone: the first calls of all allocate what goes with them."""
+    gpu.address(1, 1, 5)
+    with counters.in_operator():
+        gpu.address()
+    assert counters._slots == {}
+    assert gpu.persistent() == []
+    eager = gpu.address()
+    with counters.in_operator():
+        assert gpu.address() == eager  # which was there before
+    assert len(gpu.persistent()) == 1
+
+
+def compiled_calls(device: str) -> list[Tensor]:
+    x = torch.randn(300, 16, device=device, requires_grad=True)
+    step = torch.compile(
+        lambda x: fastgan.generator_loss(fastgan.bias_leaky_relu(x, x[0])),
+        backend="aot_eager",
+        fullgraph=True,
+    )
+    loss = step(x)
+    loss.backward()
+    return [loss, x]
+
+
+def test_compiled_calls_keep_nothing(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an operator of torch.compile allocates may lie in the memory of a graph."""
+    if backend.device != "cpu":
+        pytest.skip("on a GPU test_capture.py compiles for graphs")
+    for name in ("_slots", "_owners", "_tensor_banks"):
+        monkeypatch.setattr(counters, name, {})
+    torch._dynamo.reset()
+    compiled_calls(backend.device)
+    assert counters._slots == {}
+    assert counters._tensor_banks == {}
