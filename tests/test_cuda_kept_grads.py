@@ -43,7 +43,7 @@ def test_as_without_keeping(dtype: torch.dtype, sizes: tuple[int, ...], incoming
         torch.testing.assert_close(ours, exact, rtol=2 * torch.finfo(dtype).eps, atol=0)
 
 
-@pytest.mark.parametrize("kind", ["bce", "hinge", "least_squares", "wasserstein"])
+@pytest.mark.parametrize("kind", ["bce", "hinge", "least-squares", "wasserstein"])
 @dtypes
 def test_only_an_incoming_one_leaves_them_alone(dtype: torch.dtype, kind: str) -> None:
     for of_grad in DTYPES:

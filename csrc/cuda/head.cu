@@ -68,17 +68,21 @@ struct HeadArgs {
   unsigned* counters;        // [1 + groups]
 };
 
+// 16 bytes into shared memory, by name: nvcc breaks the structure into its parts.
 template <class T, int V>
 __device__ void store_shared(T* to, const Vector<T, V>& values) {
 #if defined(__CUDA_ARCH__)
-  if constexpr (sizeof values == 16) {  // by name: nvcc breaks some structures into their parts
-    uint4 word;
-    memcpy(&word, &values, sizeof word);
-    *reinterpret_cast<uint4*>(to) = word;
-    return;
-  }
-#endif
+  static_assert(sizeof values == 16);
+  uint4 word;
+  memcpy(&word, &values, sizeof word);
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};"
+               :
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "r"(word.x), "r"(word.y), "r"(word.z),
+                 "r"(word.w)
+               : "memory");
+#else
   *reinterpret_cast<Vector<T, V>*>(to) = values;
+#endif
 }
 
 // The products of kRowsOfWarp rows with the weight, by one warp, which takes every `parts`th piece of them, from piece
@@ -102,7 +106,8 @@ __device__ void multiply_rows(const T* rows, int count, const T* weight, int64_t
     for (int i = 0; i < kRowsOfWarp; ++i) {
 #pragma unroll
       for (int each = 0; each < V; ++each) sums[i] += load(h[i].at[each]) * load(w.at[each]);
-      if (kStaged && i < count) store_shared<T, V>(staged + i * width + at, h[i]);
+      if constexpr (kStaged)
+        if (i < count) store_shared<T, V>(staged + i * width + at, h[i]);
     }
   }
 #pragma unroll
@@ -131,18 +136,44 @@ __device__ void add_columns(const T* rows, T* grad, int64_t width, const compute
   }
 }
 
+// V sums, 16 bytes at a time where they are so many.
+template <class A, int V>
+constexpr int kSumsAtOnce = V % kVector<A> == 0 ? kVector<A> : 1;
+
+template <class A, int V>
+__device__ void load_sums(const A* from, A (&sums)[V]) {
+  constexpr int W = kSumsAtOnce<A, V>;
+#pragma unroll
+  for (int i = 0; i < V; i += W) {
+    const auto some = load_vector<A, W>(from + i, true);
+#pragma unroll
+    for (int each = 0; each < W; ++each) sums[i + each] = some.at[each];
+  }
+}
+
+template <class A, int V>
+__device__ void store_sums(A* to, const A (&sums)[V]) {
+  constexpr int W = kSumsAtOnce<A, V>;
+#pragma unroll
+  for (int i = 0; i < V; i += W) {
+    Vector<A, W> some;
+#pragma unroll
+    for (int each = 0; each < W; ++each) some.at[each] = sums[i + each];
+    store_vector<A, W>(to + i, some, true);
+  }
+}
+
 // sums[0 .. width) += the rows times their slopes.
 template <class T, int V>
 __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const compute_t<T>* slopes, int count,
                          compute_t<T>* sums, bool is_first, bool aligned) {
   using A = compute_t<T>;
   for (int64_t at = static_cast<int64_t>(threadIdx.x) * V; at < a.width; at += int64_t{kThreads} * V) {
-    A sum[V], w[V];
+    A sum[V] = {}, w[V];
+    if (!is_first) load_sums(sums + at, sum);  // this thread's own, from the rows before
+    const auto weight = load_vector<T, V>(a.weight + at, aligned);
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      sum[i] = is_first ? A(0) : sums[at + i];  // this thread's own, from the rows before
-      w[i] = load(a.weight[at + i]);
-    }
+    for (int i = 0; i < V; ++i) w[i] = load(weight.at[i]);
     const T* from = rows + at;
     T* to = grad == nullptr ? nullptr : grad + at;
     int row = 0;
@@ -158,8 +189,7 @@ __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const com
       from += a.width;
       if (to != nullptr) to += a.width;
     }
-#pragma unroll
-    for (int i = 0; i < V; ++i) sums[at + i] = sum[i];
+    store_sums(sums + at, sum);
   }
 }
 
