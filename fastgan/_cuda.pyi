@@ -1,4 +1,4 @@
-"""The CUDA kernels (csrc/cuda/bindings.cpp). Nothing is checked: kernels/cuda/ alone calls these."""
+"""The CUDA kernels (csrc/cuda/bindings.cpp). Nothing is checked: only kernels/cuda/ and counters.py call these."""
 
 DEVICE_TYPE: str
 LOSS_WORKSPACE_BYTES: int

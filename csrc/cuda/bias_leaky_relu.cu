@@ -19,10 +19,6 @@ struct Grid {
 
 constexpr int kLeastSteps = 4;  // down the rows, in a block
 
-// Threads along a row where columns are summed. More would leave fewer stripes, each with more partial sums for one
-// block to add up alone; these still read 512 bytes of a row together.
-constexpr int kAcrossOfSums = 32;
-
 Grid make_grid(int64_t rows, int64_t columns, int width, int least_across, int most_across, int64_t most_blocks) {
   Grid g{rows, columns, false, least_across, 1, 1, 1};
   while (g.across < most_across && int64_t{g.across} * width < columns) g.across *= 2;
@@ -229,10 +225,19 @@ Grid plain_grid(const LayerShape& s, int width) {
                    kManyBlocks);
 }
 
-// The grid of a backward pass that sums. A row of a stripe's partials is 16 bytes long at least.
+// Where columns are summed. Fewer threads across are more stripes, each with fewer partial sums for one block to add up
+// alone: from 32 threads, 512 bytes of a row, down to 8, a cache line. A row of partials is 16 bytes long at least.
+Grid grid_of_column_sums(const LayerShape& s, int width) {
+  constexpr int64_t kMostPartials = 1 << 16;  // of a stripe
+  for (int across = 32;; across /= 2) {
+    const Grid g = make_grid(s.outer, s.channels, width, width == 1 ? 4 : 1, across, kSummingBlocks);
+    if (across == 8 || g.ranges * g.across * width <= kMostPartials) return g;
+  }
+}
+
+// The grid of a backward pass that sums.
 Grid summing_grid(const LayerShape& s, int width) {
-  if (are_channels_columns(s))
-    return make_grid(s.outer, s.channels, width, width == 1 ? 4 : 1, kAcrossOfSums, kSummingBlocks);
+  if (are_channels_columns(s)) return grid_of_column_sums(s, width);
   Grid g = make_grid(s.outer, s.inner, width, 1, kThreads, 1);
   const int64_t step = kThreads / g.across, work = ceil_div(s.outer, step);  // rows a thread
   const int64_t most = kSummingBlocks / s.channels > 1 ? kSummingBlocks / s.channels : 1;
