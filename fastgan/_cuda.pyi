@@ -1,4 +1,4 @@
-"""The CUDA kernels (csrc/cuda/bindings.cpp). Nothing is checked: only kernels/cuda/ and counters.py call these."""
+"""The CUDA kernels (csrc/cuda/bindings.cpp). Only kernels/cuda/ and counters.py call these; nothing is checked."""
 
 DEVICE_TYPE: str
 LOSS_WORKSPACE_BYTES: int

@@ -319,6 +319,7 @@ int main() {
     head(dtype, 5, 70, 45);
     head(dtype, 9, 4, 512);
     head(dtype, 30, 200, 512);
+    head(dtype, 2100, 5, 16);
   }
   printf("%d checks passed\n", checks);
   return 0;
