@@ -1,4 +1,4 @@
-"""The CUDA kernels (csrc/cuda/bindings.cpp). Only kernels/cuda/ and counters.py call these; nothing is checked."""
+"""The CUDA kernels (csrc/cuda/bindings.cpp). Nothing is checked: fastgan.kernels alone calls these."""
 
 DEVICE_TYPE: str
 LOSS_WORKSPACE_BYTES: int

@@ -124,15 +124,12 @@ def test_on_another_stream(backend: str, operation: Operation, shapes: list[tupl
             assert torch.equal(ours, exact)
 
 
-@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
 @operations
-def test_compiled_for_graphs(
-    backend: str, operation: Operation, shapes: list[tuple[int, ...]], mode: str
-) -> None:
+def test_compiled_for_graphs(backend: str, operation: Operation, shapes: list[tuple[int, ...]]) -> None:
     """Inductor warms up, captures and replays in memory where it accepts no tensor that we keep."""
     torch._dynamo.reset()
     inputs = [t.requires_grad_() for t in random(shapes)]
-    compiled = torch.compile(operation, mode=mode)
+    compiled = torch.compile(operation, mode="reduce-overhead")
     for _ in range(5):
         with torch.no_grad():
             for t, new in zip(inputs, random(shapes), strict=True):
@@ -152,11 +149,11 @@ def layers_and_loss(x: Tensor, real: Tensor, weight: Tensor, bias: Tensor) -> Te
 
 @pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
 def test_several_operations_compiled_for_graphs(backend: str, mode: str) -> None:
-    """The first calls of a process, in one graph and its backward; then the same with another batch."""
+    """Losses, layers and head in one graph and its backward."""
     torch._dynamo.reset()
     compiled = torch.compile(layers_and_loss, mode=mode)
-    for rows in (3000, 3000, 3000, 200, 200, 200):
-        inputs = [t.requires_grad_() for t in random([(rows, 96), (rows * 40,), (64, 96), (64,)])]
+    for _ in range(5):
+        inputs = [t.requires_grad_() for t in random([(3000, 96), (120_000,), (64, 96), (64,)])]
         torch.compiler.cudagraph_mark_step_begin()
         found = [each.clone() for each in forward_backward(compiled, inputs)]
         for ours, expected in zip(found, forward_backward(layers_and_loss, inputs), strict=True):

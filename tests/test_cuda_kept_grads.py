@@ -13,7 +13,10 @@ from fastgan.kernels import cuda
 from fastgan.kernels.cuda import losses
 
 CUDA = Backend("cuda", device=GPU)
-pytestmark = pytest.mark.skipif(CUDA.why_not is not None, reason=str(CUDA.why_not))
+pytestmark = [
+    pytest.mark.skipif(CUDA.why_not is not None, reason=str(CUDA.why_not)),
+    *([pytest.mark.gpu] if GPU == "cuda" else []),  # elsewhere: the kernels on the host
+]
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 sizes = pytest.mark.parametrize("sizes", [(5,), (3000, 17), (20_001, 9000), (0, 4)], ids=str)
 

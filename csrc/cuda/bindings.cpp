@@ -1,4 +1,4 @@
-// The module fastgan._cuda. Pointers arrive as integers, from fastgan/kernels/cuda/ alone, which has checked device,
+// The module fastgan._cuda. Pointers arrive as integers, from fastgan/kernels/ alone, which has checked device,
 // dtype, contiguity and sizes; nothing is checked again here but the launch.
 #include <pybind11/pybind11.h>
 
