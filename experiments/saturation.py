@@ -90,12 +90,14 @@ def _config(settings: Settings, seed: int, optimizer: str, loss: Any) -> TrainCo
 def _train_discriminator(state: TrainingState, data: Dataset, steps: int) -> None:
     """D's turns alone; the generator stays as it is."""
     source = Resident(data.samples)
-    Window(state).begin_step()  # the learning rate, which is constant
+    Window(state)  # puts the learning rate in force, which is constant
     for _ in range(steps):
         real = source.batch(state, 0)
         with torch.no_grad():
             fake = state.generator(state.latent(state.config.batch_size))
         state.objective.discriminator_turn(state.discriminator, real, fake)
+        for flat in state.discriminator_optimizer.flats:
+            flat.gather()
         state.discriminator_optimizer.step()
 
 

@@ -22,3 +22,28 @@ def head_grad(*args: float) -> None: ...
 def layer_workspace(dtype: int, outer: int, channels: int, inner: int) -> tuple[int, int]: ...
 def bias_leaky_relu_forward(*args: float) -> None: ...
 def bias_leaky_relu_backward(*args: float) -> None: ...
+
+MOST_SCALARS: int
+
+def adam(*args: float) -> None: ...
+def draw(
+    integers: int,
+    normal: int,
+    uniform: int,
+    sizes: tuple[int, int, int],
+    begins: tuple[int, int, int],
+    high: int,
+    seed: int,
+    step: int,
+    stream: int,
+) -> None: ...
+def record(
+    scalars: list[int],
+    table: int,
+    row: int,
+    schedule: int,
+    settings_count: int,
+    settings: int,
+    clock: int,
+    stream: int,
+) -> None: ...

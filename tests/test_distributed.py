@@ -46,7 +46,8 @@ with joined(torch.device("cpu")) as world:
         grad, _ = state.objective.both_turns(discriminator, real, fake)
         fake.backward(grad)
         parameters = [*generator.parameters(), *discriminator.parameters()]
-        world.average_gradients(parameters)
+        for p in parameters:
+            world.average(p.grad)
         results += [p.grad for p in parameters]
     results.append(state.objective.k)
     assert 0 < state.objective.k

@@ -19,6 +19,8 @@ from fastgan.models import (
     UnrolledGenerator,
 )
 from fastgan.training import ConfigError, TrainConfig, Trainer
+from fastgan.training.draws import GeneratorDraws
+from fastgan.training.flat import flat_parameters
 from fastgan.training.latent import draw_latent
 from fastgan.training.recipes import PUBLISHED, published_recipe
 from fastgan.training.run import RunConfig
@@ -140,13 +142,14 @@ def test_an_unknown_recipe_is_named() -> None:
 def test_sgd_is_classical_momentum() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     learning_rate, momentum = torch.tensor(0.1), torch.tensor(0.5)
-    optimizer = SGD([weight], learning_rate, momentum)
+    optimizer = SGD(flat_parameters([weight]), learning_rate, momentum, torch.tensor(0.0))
     expected, velocity = weight.detach().clone(), torch.zeros(2)
     for step in range(4):
         learning_rate.fill_(0.1 / (step + 1))
         momentum.fill_(0.5 + 0.1 * step)
         grad = torch.tensor([3.0, -1.0]) * (step + 1)
         weight.grad = grad.clone()
+        optimizer.flats[0].gather()
         optimizer.step()
         velocity = momentum * velocity - learning_rate * grad
         expected += velocity
@@ -165,7 +168,7 @@ def test_momentum_rises_and_the_learning_rate_halves() -> None:
 
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
 def test_latent_vectors_have_unit_variance(latent: str) -> None:
-    drawn = draw_latent((50_000, 2), latent, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    drawn = draw_latent((50_000, 2), latent, GeneratorDraws(torch.Generator().manual_seed(0)))  # type: ignore[arg-type]
     assert abs(drawn.mean()) < 0.02
     assert drawn.std() == pytest.approx(1, abs=0.02)
     assert (drawn.abs().max() <= math.sqrt(3)) == (latent == "uniform")

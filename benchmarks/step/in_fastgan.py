@@ -21,13 +21,13 @@ class Given:
     """A source of samples that are given."""
 
     def __init__(self, real: Tensor) -> None:
-        self.real = real
+        self.real, self.dtype = real, real.dtype
 
     def prepare(self, state: TrainingState) -> None:
         pass
 
-    def batch(self, state: TrainingState, turn: int) -> Tensor:
-        return self.real
+    def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
+        return self.real if into is None else into.copy_(self.real)
 
 
 class Fastgan:
@@ -60,10 +60,10 @@ class Fastgan:
         self.steps = steps_of(self.state, Resident(problem.data(device)), self.window)
 
     def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
-        latents = iter((first, second))
-        self.state.latent = lambda count: next(latents)  # type: ignore[method-assign]
+        given = iter((first, second))
+        self.state.latents = lambda turns: torch.cat([next(given) for _ in range(turns)])  # type: ignore[method-assign]
         train_step(self.state, Given(real), self.window, penalize=self.state.config.penalizes_at(0))
-        del self.state.latent  # type: ignore[method-assign]
+        del self.state.latents  # type: ignore[method-assign]
         self.window.open()
 
     def run(self) -> None:

@@ -1,16 +1,22 @@
 // The module fastgan._cuda. Pointers arrive as integers, from fastgan/kernels/ alone, which has checked device,
 // dtype, contiguity and sizes; nothing is checked again here but the launch.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <array>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
+#include "adam.h"
 #include "bias_leaky_relu.h"
 #include "counters.h"
+#include "draw.h"
 #include "device.h"
 #include "head.h"
 #include "losses.h"
 #include "reconstruction.h"
+#include "record.h"
 
 namespace py = pybind11;
 
@@ -138,6 +144,28 @@ PYBIND11_MODULE(_cuda, module) {
     const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, stream(on)};
     check(bias_leaky_relu_backward(shape, pointer(dy), pointer(y), pointer(dx), pointer(grad_bias), pointer(sums),
                                    counters(counter)));
+  });
+
+  module.attr("MOST_SCALARS") = kMostScalars;
+  module.def("adam", [](int dtype, int64_t size, Address values, Address grads, Address exp_avg, Address exp_avg_sq,
+                        Address average, Address halves, Address count, bool is_first, Address learning_rate,
+                        Address average_weight, double beta1, double beta2, double eps, Address counter, Address on) {
+    check(adam({static_cast<DType>(dtype), size, pointer(values), pointer(grads), pointer(exp_avg), pointer(exp_avg_sq),
+                pointer(average), pointer(halves), floats(count), is_first, floats(learning_rate),
+                floats(average_weight), beta1, beta2, eps, counters(counter), stream(on)}));
+  });
+  module.def("draw", [](Address integers, Address normal, Address uniform, std::array<int64_t, 3> sizes,
+                        std::array<int64_t, 3> begins, uint64_t high, uint64_t seed, Address step, Address on) {
+    check(draw({reinterpret_cast<int64_t*>(integers), floats(normal), floats(uniform), {sizes[0], sizes[1], sizes[2]},
+                {begins[0], begins[1], begins[2]}, high, seed, reinterpret_cast<const int64_t*>(step), stream(on)}));
+  });
+  module.def("record", [](const std::vector<Address>& scalars, Address table, Address row, Address schedule,
+                          int settings_count, Address settings, Address clock, Address on) {
+    RecordCall call{{}, static_cast<int>(scalars.size()), floats(table), reinterpret_cast<int64_t*>(row),
+                    floats(schedule), settings_count, floats(settings), reinterpret_cast<int64_t*>(clock), stream(on)};
+    if (scalars.size() > kMostScalars) throw std::invalid_argument("a step has too many statistics for its kernel");
+    for (size_t i = 0; i < scalars.size(); ++i) call.scalars[i] = floats(scalars[i]);
+    check(record(call));
   });
 }
 

@@ -36,6 +36,8 @@ class Backend(Protocol):
     summed over each tensor by itself, over its size for a mean, and then added. The second tensor's label is
     0. Statistics are float32: the mean of D's output for each tensor, then the share of saturated logits.
     Layers take matrices: ``input [N, K]``, ``weight [M, K]``, ``grad`` and ``output [N, M]``.
+    ``into``, where given, is memory of the right shape and dtype for the gradient of a weight or a bias.
+    The gradients of several tensors of one call lie next to each other, as if they had been concatenated.
     """
 
     def why_not(self, device: torch.device) -> str | None:
@@ -174,6 +176,7 @@ class Backend(Protocol):
         mean: bool,
         scale: Tensor | None,
         loss_dtype: torch.dtype,
+        into: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor]:
         """Loss; ``scale`` times the gradients of features, weight and bias; statistics: in one pass."""
 
@@ -182,7 +185,13 @@ class Backend(Protocol):
     ) -> Tensor: ...
 
     def bias_leaky_relu_backward(
-        self, grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+        self,
+        grad: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        dim: int,
+        with_bias: bool,
+        into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """``grad`` times the slope read from the sign of ``output``, and its sum over all but ``dim``."""
 
@@ -207,11 +216,17 @@ class Backend(Protocol):
         """``grad @ weight``, [N, K]."""
 
     def dgrad_leaky_relu(
-        self, grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+        self,
+        grad: Tensor,
+        weight: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        with_bias: bool,
+        into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """dgrad through the layer below, whose output this layer took: masked, and its bias gradient."""
 
-    def wgrad(self, grad: Tensor, input: Tensor) -> Tensor:
+    def wgrad(self, grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
         """``grad.T @ input``, [M, K]."""
 
     def mlp(
@@ -229,10 +244,68 @@ class Backend(Protocol):
         needs: Sequence[bool],
         scale: Tensor | None = None,
         first_row: int = 0,
+        into: Sequence[Tensor | None] | None = None,
     ) -> list[Tensor | None] | None:
         """Its gradients (dx, dW_1 ... dW_L, db_1 ... db_L), each where needed; None: go layer by layer.
 
         Rows count in dW and db as ``scale`` [N, 1] says, if given; dx has the rows from ``first_row`` on.
+        ``into`` has a tensor for each of dW_1 ... db_L.
+        """
+
+    def adam(
+        self,
+        values: Tensor,
+        grads: Tensor,
+        exp_avg: Tensor,
+        exp_avg_sq: Tensor,
+        count: Tensor,
+        is_first: bool,
+        learning_rate: Tensor,
+        betas: tuple[float, float],
+        eps: float,
+        average: Tensor | None,
+        average_weight: Tensor,
+        halves: Tensor | None,
+    ) -> None:
+        """One step of Adam, in place (Kingma and Ba, 2015, algorithm 1), and all that follows from it.
+
+        ``values``, ``grads`` and both moments are ``[n]`` of one dtype. ``count`` is a float32 scalar, the
+        number of this step once the first of a step's calls has added 1 to it. ``average [n]`` goes towards
+        the new values by ``average_weight``, and ``halves [n]`` becomes them in bfloat16, where given.
+        """
+
+    def draw(
+        self,
+        integers: Tensor,
+        normal: Tensor,
+        uniform: Tensor,
+        begins: tuple[int, int, int],
+        high: int,
+        seed: int,
+        clock: Tensor,
+    ) -> None:
+        """Fill three vectors with random numbers by Philox 4x32-10.
+
+        ``integers`` is int64, from 0 to below ``high``, at most 2**32; ``normal`` and ``uniform``, in [0, 1),
+        are float32. Number i of a vector is number ``begin + i`` of its kind, 0, 1 or 2, under the key
+        ``seed`` and the step ``clock``, int64 [1]; ``begins`` are multiples of 4. Four come from the counter
+        ``(place, kind + 4 * (place >> 32), step, step >> 32)`` with place = (begin + i) // 4.
+        """
+
+    def record(
+        self,
+        table: Tensor,
+        row: Tensor,
+        scalars: list[Tensor],
+        schedule: Tensor,
+        settings: Tensor,
+        clock: Tensor,
+    ) -> None:
+        """End a step: write scalars down, and put the settings of the next step in force.
+
+        All but the counters are float32. ``table [rows, columns]`` gets the scalars, a column each, in the
+        row that ``row``, int64 [1], names. Then ``row`` and ``clock``, int64 [1], move on by one, and
+        ``settings`` becomes that row of ``schedule [rows + 1, settings]``.
         """
 
 
@@ -310,6 +383,11 @@ def report() -> list[tuple[str, str | None]]:
         ("triton", why_not("triton", gpu)),
         ("reference", None),
     ]
+
+
+def has_chains(tensor: Tensor) -> bool:
+    """Whether the backend of a tensor takes a whole chain of layers in one call, where it can."""
+    return choose(tensor) is extension
 
 
 _CPU = torch.device("cpu")

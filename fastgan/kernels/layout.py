@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -18,9 +20,51 @@ def of_size(tensor: Tensor, size: int) -> Tensor:
     return tensor
 
 
+def room(into: Tensor | None, like: Tensor, *shape: int) -> Tensor:
+    """``into``, or a new tensor of a shape, of the dtype and device of another."""
+    if into is None:
+        return like.new_empty(shape)
+    if into.shape != shape or into.dtype is not like.dtype or not into.is_contiguous():
+        raise ValueError(
+            f"expected contiguous memory of shape {list(shape)} and {like.dtype} for a result, got shape "
+            f"{list(into.shape)}, {into.dtype} and strides {into.stride()}"
+        )
+    return into
+
+
 def room_for(like: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Tensor | None]:
     """Two gradients as large as a tensor, each where it is needed."""
     return torch.empty_like(like) if needs[0] else None, torch.empty_like(like) if needs[1] else None
+
+
+def neighbours_like(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Room for as many tensors, next to each other along the first dimension: see :func:`joined`."""
+    first = tensors[0]
+    if len(tensors) == 1 or first.dim() == 0 or any(t.shape[1:] != first.shape[1:] for t in tensors):
+        return tuple(t.new_empty(t.shape) for t in tensors)
+    sizes = [len(t) for t in tensors]
+    together: tuple[Tensor, ...] = first.new_empty(sum(sizes), *first.shape[1:]).split(sizes)
+    return together
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """``torch.cat``, without moving anything where each tensor begins in memory where the one before ends."""
+    first = tensors[0]
+    if len(tensors) == 1:
+        return first
+    end = first.data_ptr()
+    storage = first.untyped_storage().data_ptr()
+    for t in tensors:
+        if (
+            not t.is_contiguous()
+            or t.dtype is not first.dtype
+            or t.shape[1:] != first.shape[1:]
+            or t.data_ptr() != end
+            or t.untyped_storage().data_ptr() != storage
+        ):
+            return torch.cat(list(tensors))
+        end += t.numel() * t.element_size()
+    return first.as_strided((sum(map(len, tensors)), *first.shape[1:]), first.stride())
 
 
 def address_or_null(tensor: Tensor | None) -> int:

@@ -6,6 +6,9 @@ differentiable, so the second derivatives of the losses come from here whatever 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -139,14 +142,19 @@ def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, d
 
 
 def bias_leaky_relu_backward(
-    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+    grad: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    dim: int,
+    with_bias: bool,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     g = _computed(grad)
     masked = torch.where(output > 0, g, negative_slope * g)
     others = [i for i in range(output.dim()) if i != dim]
     # sum(()) would mean all dimensions
     summed = (masked.sum(others) if others else masked.clone()).to(grad.dtype) if with_bias else None
-    return masked.to(grad.dtype), summed
+    return masked.to(grad.dtype), summed if into is None or summed is None else into.copy_(summed)
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -174,13 +182,18 @@ def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 def dgrad_leaky_relu(
-    grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+    grad: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    with_bias: bool,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    return bias_leaky_relu_backward(grad @ weight, output, negative_slope, 1, with_bias)
+    return bias_leaky_relu_backward(grad @ weight, output, negative_slope, 1, with_bias, into)
 
 
-def wgrad(grad: Tensor, input: Tensor) -> Tensor:
-    return grad.t() @ input
+def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
+    return torch.mm(grad.t(), input, out=into)
 
 
 def head_loss(
@@ -233,6 +246,7 @@ def head_loss_and_grad(
     mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
+    into: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor]:
     value, stats, slopes, dw, db = head_loss(
         features, weight, bias, labels, sign, mean, loss_dtype, True, True
@@ -242,4 +256,108 @@ def head_loss_and_grad(
     assert db is not None
     factor = dw.new_ones(()) if scale is None else scale
     grads, dweight, dbias = head_loss_backward(factor, slopes, weight, dw, db, (True, True, True))
+    assert dweight is not None
+    assert dbias is not None
+    if into is not None:
+        dweight, dbias = into[0].copy_(dweight), into[1].copy_(dbias)
     return value, grads, dweight, dbias, stats  # type: ignore[return-value]
+
+
+def adam(
+    values: Tensor,
+    grads: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    count: Tensor,
+    is_first: bool,
+    learning_rate: Tensor,
+    betas: tuple[float, float],
+    eps: float,
+    average: Tensor | None,
+    average_weight: Tensor,
+    halves: Tensor | None,
+) -> None:
+    if is_first:
+        count += 1
+    torch._fused_adam_(
+        [values],
+        [grads],
+        [exp_avg],
+        [exp_avg_sq],
+        [],
+        [count],
+        lr=learning_rate,
+        beta1=betas[0],
+        beta2=betas[1],
+        weight_decay=0.0,
+        eps=eps,
+        amsgrad=False,
+        maximize=False,
+    )
+    if average is not None:
+        average.lerp_(values, average_weight.to(average.dtype))
+    if halves is not None:
+        halves.copy_(values)
+
+
+def record(
+    table: Tensor, row: Tensor, scalars: list[Tensor], schedule: Tensor, settings: Tensor, clock: Tensor
+) -> None:
+    table.index_copy_(0, row, torch.stack(scalars).unsqueeze(0))
+    row += 1
+    clock += 1
+    torch.index_select(schedule, 0, row, out=settings.view(1, -1))
+
+
+def draw(
+    integers: Tensor,
+    normal: Tensor,
+    uniform: Tensor,
+    begins: tuple[int, int, int],
+    high: int,
+    seed: int,
+    clock: Tensor,
+) -> None:
+    words = [
+        _words(begin, len(room), kind, seed, clock)
+        for kind, (begin, room) in enumerate(zip(begins, (integers, normal, uniform), strict=True))
+    ]
+    integers.copy_(words[0].flatten()[: len(integers)] * high >> 32)
+    first, second = words[1][:, ::2].float(), words[1][:, 1::2].float()
+    radius = torch.sqrt(-2 * torch.log(first * 2.0**-32 + 2.0**-33))  # of a number in (0, 1]
+    angle = second * (2.0**-31 * math.pi)
+    pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 2)
+    normal.copy_(pairs.flatten()[: len(normal)])
+    uniform.copy_((words[2].flatten()[: len(uniform)] >> 8) * 2.0**-24)
+
+
+def _words(begin: int, count: int, kind: int, seed: int, clock: Tensor) -> Tensor:
+    """The words behind so many numbers of a kind from a multiple of 4 on, four a row."""
+    place = torch.arange(begin // 4, -(-(begin + count) // 4), device=clock.device)
+    counter = [
+        place & _WORD,
+        kind + 4 * (place >> 32),
+        (clock & _WORD).expand_as(place),
+        clock.expand_as(place) >> 32,
+    ]
+    return torch.stack(philox(counter, (seed & _WORD, seed >> 32)), 1)
+
+
+_WORD = 0xFFFFFFFF
+
+
+def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> list[Tensor]:
+    """Philox 4x32-10 (Salmon et al., 2011): four words of each counter of four words, all of them int64."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        # of a product of two words int64 has all 64 bits, the highest as its sign
+        first, second = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (
+            (second >> 32 & _WORD) ^ c1 ^ k0,
+            second & _WORD,
+            (first >> 32 & _WORD) ^ c3 ^ k1,
+            first & _WORD,
+        )
+        k0, k1 = (k0 + 0x9E3779B9) & _WORD, (k1 + 0xBB67AE85) & _WORD
+    return [c0, c1, c2, c3]

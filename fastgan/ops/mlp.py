@@ -153,12 +153,13 @@ def chain_backward(
     input: Tensor,
     weights: Sequence[Tensor],
     hidden: Sequence[Tensor],
+    into: Sequence[Tensor | None] | None = None,
 ) -> list[Tensor | None]:
-    """The backward pass: (dx, dW_1 ... dW_L, db_1 ... db_L) where needed."""
-    whole = backend.mlp_backward(grad, input, weights, hidden, negative_slope, needs)
+    """The backward pass: (dx, dW_1 ... dW_L, db_1 ... db_L) where needed, each but dx where ``into`` says."""
+    whole = backend.mlp_backward(grad, input, weights, hidden, negative_slope, needs, None, 0, into)
     if whole is not None:
         return whole
-    return masked_chain(backend, negative_slope, needs, grad, input, weights, hidden)[1]
+    return masked_chain(backend, negative_slope, needs, grad, input, weights, hidden, into)[1]
 
 
 def masked_chain(
@@ -169,6 +170,7 @@ def masked_chain(
     input: Tensor,
     weights: Sequence[Tensor],
     hidden: Sequence[Tensor],
+    into: Sequence[Tensor | None] | None = None,
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """dz_1 ... dz_L too, layer by layer.
 
@@ -176,21 +178,23 @@ def masked_chain(
     """
     depth = len(weights)
     needs_weight, needs_bias = needs[1 : depth + 1], needs[depth + 1 :]
+    rooms = into or [None] * 2 * depth
     below = [input, *hidden]
     dz: list[Tensor] = [grad] * depth
     dx: Tensor | None = None
     dw: list[Tensor | None] = [None] * depth
     db: list[Tensor | None] = [None] * depth
     if needs_bias[-1]:
-        db[-1] = grad.sum(0)
+        db[-1] = torch.sum(grad, 0, out=rooms[-1])
     for i in reversed(range(depth)):
         if needs_weight[i]:
-            dw[i] = backend.wgrad(dz[i], below[i])
+            dw[i] = backend.wgrad(dz[i], below[i], rooms[i])
         if i == 0:
             dx = backend.dgrad(dz[0], weights[0]) if needs[0] else None
         elif any((needs[0], *needs_weight[:i], *needs_bias[:i])):
             dz[i - 1], db[i - 1] = backend.dgrad_leaky_relu(
-                dz[i], weights[i], hidden[i - 1], negative_slope, needs_bias[i - 1]
+                *(dz[i], weights[i], hidden[i - 1], negative_slope, needs_bias[i - 1]),
+                rooms[depth + i - 1],
             )
         else:
             break

@@ -1,25 +1,59 @@
-"""A discriminator run forward and backward without autograd around it, for one player or for both."""
+"""A chain of layers run forward and backward without autograd around it, for one player or for both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from fastgan.kernels import Backend, choose
+from fastgan.kernels.layout import joined
 from fastgan.ops.linear_leaky_relu import autocast_like_linear
 from fastgan.ops.mlp import chain_backward, chain_of_activations, masked_chain
-from fastgan.ops.routing import Route, route
+from fastgan.ops.rooms import room_of
+from fastgan.ops.routing import Route, autocast_dtype, route
+
+
+def cast_chain(
+    samples: Tensor, layers: Sequence[nn.Linear]
+) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+    """Samples, weights and biases as ``F.linear`` sees them; a trainer may have cast the latter already."""
+    parameters = parameters_of(layers)
+    if autocast_dtype(samples) is torch.bfloat16:
+        rooms = [None if p is None else room_of(p) for p in parameters]
+        halves = [None if room is None else room.half for room in rooms]
+        parameters = [p if half is None else half for p, half in zip(parameters, halves, strict=True)]
+    samples, *cast = autocast_like_linear(samples, *parameters)
+    return samples, cast[: len(layers)], cast[len(layers) :]
+
+
+def parameters_of(layers: Sequence[nn.Linear]) -> list[Tensor | None]:
+    """Weights, then biases."""
+    return [*(layer.weight for layer in layers), *(layer.bias for layer in layers)]
+
+
+def places_for(parameters: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
+    """Where a trainer wants a gradient of each parameter; None where it has one, or one of another dtype."""
+    rooms = [None if p is None or p.grad is not None else room_of(p) for p in parameters]
+    return [None if room is None or room.grad.dtype is not dtype else room.grad for room in rooms]
+
+
+def add_gradients(parameters: Sequence[Tensor | None], grads: Sequence[Tensor | None]) -> None:
+    """To those of the parameters that require one."""
+    for p, grad in zip(parameters, grads, strict=True):
+        if p is not None and p.requires_grad and grad is not None:
+            grad = grad.to(p.dtype)
+            p.grad = grad if p.grad is None else p.grad.add_(grad)
 
 
 @dataclass
 class MLPPass:
-    """One pass of batches through an MLP of one logit a sample, and the gradients that a step asks of it.
+    """One pass of batches through a chain of linear + leaky ReLU layers whose last layer is linear.
 
     Attributes:
-        outputs: logits ``[N, 1]`` of each batch, without a graph.
+        outputs: of each batch, without a graph: of a discriminator logits ``[N, 1]``.
     """
 
     backend: Backend
@@ -35,22 +69,25 @@ class MLPPass:
     def of(cls, batches: Sequence[Tensor], layers: Sequence[nn.Module], slope: float) -> MLPPass | None:
         """Run it forward on batches ``[N, features[0]]``; None where no kernel may be called directly."""
         linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-        samples = torch.cat(list(batches)) if len(batches) > 1 else batches[0]
-        parameters = [layer.weight for layer in linear], [layer.bias for layer in linear]
-        samples, *cast = autocast_like_linear(samples, *parameters[0], *parameters[1])
-        if route(samples, *cast) is not Route.DIRECT:
+        samples, weights, biases = cast_chain(joined(batches), linear)
+        if route(samples, *weights, *biases) is not Route.DIRECT:
             return None
-        weights, biases = cast[: len(linear)], cast[len(linear) :]
         backend = choose(samples)
-        *hidden, logits = chain_of_activations(backend, slope, samples, weights, biases)
-        each = list(logits.split([len(batch) for batch in batches]))
+        *hidden, output = chain_of_activations(backend, slope, samples, weights, biases)
+        each = list(output.split([len(batch) for batch in batches]))
         return cls(backend, slope, linear, weights, samples, hidden, each)
+
+    def of_last_batch(self) -> MLPPass:
+        """The same pass, as if the last batch alone had gone through."""
+        count = len(self.outputs[-1])
+        hidden = [each[-count:] for each in self.hidden]
+        return replace(self, samples=self.samples[-count:], hidden=hidden, outputs=self.outputs[-1:])
 
     @torch.no_grad()
     def reach_parameters(self, grads: Sequence[Tensor]) -> None:
         """Add to the gradients of the layers; ``grads`` are those of the logits."""
         needs = [False, *self._trainable()]
-        self._add(self._chain_backward(self._joined(grads), needs)[1:])
+        self._add(self._chain_backward(self._joined(grads), needs, self._places())[1:])
 
     @torch.no_grad()
     def reach_samples(self, grad: Tensor) -> Tensor:
@@ -81,12 +118,12 @@ class MLPPass:
         """
         first, second = self._joined(grads), self._joined([grad])
         ones, begin = torch.ones_like(first), len(first) - len(second)
-        needs = [True, *self._trainable()]
+        needs, into = [True, *self._trainable()], self._places()
         reached = self.backend.mlp_backward(
-            ones, self.samples, self.weights, self.hidden, self.negative_slope, needs, first, begin
+            ones, self.samples, self.weights, self.hidden, self.negative_slope, needs, first, begin, into
         )
         if reached is None:
-            reached = self._layer_by_layer(ones, first, begin)
+            reached = self._layer_by_layer(ones, first, begin, into)
         reaching, *of_layers = reached
         assert reaching is not None
         self._add(of_layers)
@@ -112,23 +149,29 @@ class MLPPass:
 
             a_0 = grad,   a_i = mask_i * (a_{i-1} W_iᵀ),   dW_i = u_iᵀ a_{i-1},   db_i = 0.
         """
-        dw: list[Tensor | None] = [self.backend.wgrad(self.reached[0], grad)]
-        for u, weight, output in zip(self.reached[1:], self.weights, self.hidden, strict=False):
-            climbed = self.backend.linear(grad, weight, None)
-            grad, _ = self.backend.bias_leaky_relu_backward(climbed, output, self.negative_slope, 1, False)
-            dw.append(self.backend.wgrad(u, grad))
+        into = self._places()
+        dw: list[Tensor | None] = [self.backend.wgrad(self.reached[0], grad, into[0])]
+        for i, u in enumerate(self.reached[1:]):
+            climbed = self.backend.linear(grad, self.weights[i], None)
+            grad, _ = self.backend.bias_leaky_relu_backward(
+                climbed, self.hidden[i], self.negative_slope, 1, False
+            )
+            dw.append(self.backend.wgrad(u, grad, into[i + 1]))
         self._add([*dw, *[None] * len(dw)])
 
     def _joined(self, grads: Sequence[Tensor]) -> Tensor:
-        joined = torch.cat(list(grads)) if len(grads) > 1 else grads[0]
-        return joined.to(self.outputs[0].dtype)
+        return joined(grads).to(self.outputs[0].dtype)
 
-    def _chain_backward(self, grad: Tensor, needs: Sequence[bool]) -> list[Tensor | None]:
+    def _chain_backward(
+        self, grad: Tensor, needs: Sequence[bool], into: Sequence[Tensor | None] | None = None
+    ) -> list[Tensor | None]:
         return chain_backward(
-            self.backend, self.negative_slope, needs, grad, self.samples, self.weights, self.hidden
+            self.backend, self.negative_slope, needs, grad, self.samples, self.weights, self.hidden, into
         )
 
-    def _layer_by_layer(self, ones: Tensor, first: Tensor, begin: int) -> list[Tensor | None]:
+    def _layer_by_layer(
+        self, ones: Tensor, first: Tensor, begin: int, into: Sequence[Tensor | None]
+    ) -> list[Tensor | None]:
         unit = [ones]
         for weight, output in zip(self.weights[:0:-1], self.hidden[::-1], strict=True):
             u, _ = self.backend.dgrad_leaky_relu(unit[-1], weight, output, self.negative_slope, False)
@@ -136,18 +179,22 @@ class MLPPass:
         reaching = self.backend.dgrad(unit[-1][begin:], self.weights[0])
         unit.reverse()
         below = [self.samples, *self.hidden]
-        dw = [self.backend.wgrad(u.mul(first), x) for u, x in zip(unit, below, strict=True)]
-        db = [torch.mm(first.t(), u).squeeze(0) for u in unit]
+        depth = len(unit)
+        dw = [
+            self.backend.wgrad(u.mul(first), x, place)
+            for u, x, place in zip(unit, below, into[:depth], strict=True)
+        ]
+        db = [
+            torch.mm(first.t(), u, out=None if place is None else place.unsqueeze(0)).squeeze(0)
+            for u, place in zip(unit, into[depth:], strict=True)
+        ]
         return [reaching, *dw, *db]
 
-    def _parameters(self) -> list[Tensor]:
-        return [layer.weight for layer in self.layers] + [layer.bias for layer in self.layers]
-
     def _trainable(self) -> list[bool]:
-        return [p is not None and p.requires_grad for p in self._parameters()]
+        return [p is not None and p.requires_grad for p in parameters_of(self.layers)]
+
+    def _places(self) -> list[Tensor | None]:
+        return places_for(parameters_of(self.layers), self.samples.dtype)
 
     def _add(self, grads: Sequence[Tensor | None]) -> None:
-        for p, trainable, grad in zip(self._parameters(), self._trainable(), grads, strict=True):
-            if trainable and grad is not None:
-                grad = grad.to(p.dtype)
-                p.grad = grad if p.grad is None else p.grad.add_(grad)
+        add_gradients(parameters_of(self.layers), grads)

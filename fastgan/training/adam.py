@@ -1,70 +1,74 @@
-"""Adam in one launch for all parameters, with nothing of it on the host."""
+"""Adam in one launch for all parameters of a player, with nothing of it on the host."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from fastgan.kernels import choose
+from fastgan.training.flat import FlatParameters
 
 
 class Adam:
-    """Adam (Kingma and Ba, 2015, algorithm 1) by the kernel behind ``torch.optim.Adam(fused=True)``.
+    """Adam (Kingma and Ba, 2015, algorithm 1), and the average of the weights in the same launch.
 
-    The optimizer around that kernel takes longer on the host than a small network's update, and its
-    learning rate would be a number frozen into a CUDA graph. Here learning rate and step count are
-    scalars on the device, and gradients are dropped as soon as they have served.
+    Learning rate and step count are scalars on the device: numbers of the host would be frozen into a CUDA
+    graph. A parameter without a gradient stays where it is, and so do its moments.
 
     Args:
-        parameters: what to train, float, on one device.
-        learning_rate: scalar tensor on that device; may be changed between steps, in place.
+        flats: what to train, on one device.
+        learning_rate: float32 scalar tensor on that device; may be changed between steps, in place.
         betas: decay of both moments.
-        eps: added to the root of the second.
+        average_weight: float32 scalar tensor: how far an average, where there is one, goes towards the
+            weights in a step.
+        eps: added to the root of the second moment.
     """
 
     def __init__(
         self,
-        parameters: Sequence[nn.Parameter],
+        flats: Sequence[FlatParameters],
         learning_rate: Tensor,
         betas: tuple[float, float],
+        average_weight: Tensor,
         eps: float = 1e-8,
     ) -> None:
-        self.parameters = [p for p in parameters if p.requires_grad]
+        self.flats = flats
         self.learning_rate, self.betas, self.eps = learning_rate, betas, eps
-        self.exp_avg = [torch.zeros_like(p) for p in self.parameters]
-        self.exp_avg_sq = [torch.zeros_like(p) for p in self.parameters]
+        self.average_weight = average_weight
+        self.exp_avg = [torch.zeros_like(flat.values) for flat in flats]
+        self.exp_avg_sq = [torch.zeros_like(flat.values) for flat in flats]
         self.count = torch.zeros((), device=learning_rate.device)
 
     @torch.no_grad()
     def step(self) -> None:
         """Move the parameters along their gradients, and drop those."""
-        self.count += 1
-        for dtype in {p.dtype for p in self.parameters}:  # the kernel takes one at a time
-            self._step([i for i, p in enumerate(self.parameters) if p.dtype == dtype and p.grad is not None])
-        for p in self.parameters:
-            p.grad = None
-
-    def _step(self, served: list[int]) -> None:
-        torch._fused_adam_(
-            [self.parameters[i] for i in served],
-            [g for i in served if (g := self.parameters[i].grad) is not None],
-            [self.exp_avg[i] for i in served],
-            [self.exp_avg_sq[i] for i in served],
-            [],
-            [self.count] * len(served),
-            lr=self.learning_rate,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            weight_decay=0.0,
-            eps=self.eps,
-            amsgrad=False,
-            maximize=False,
-        )
+        is_first = True
+        for flat, exp_avg, exp_avg_sq in zip(self.flats, self.exp_avg, self.exp_avg_sq, strict=True):
+            for part in flat.moved():
+                choose(flat.values).adam(
+                    flat.values[part],
+                    flat.grads[part],
+                    exp_avg[part],
+                    exp_avg_sq[part],
+                    self.count,
+                    is_first,
+                    self.learning_rate,
+                    self.betas,
+                    self.eps,
+                    None if flat.average is None else flat.average[part],
+                    self.average_weight,
+                    None if flat.halves is None else flat.halves[part],
+                )
+                is_first = False
+            flat.drop_gradients()
 
     def tensors(self) -> dict[str, Tensor]:
         """Step count and moments, by name: what a checkpoint holds."""
         moments = {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq}
-        return {
-            "count": self.count,
-            **{f"{name}.{i}": t for name, tensors in moments.items() for i, t in enumerate(tensors)},
-        }
+        named = {f"{name}.{i}": t for name, flats in moments.items() for i, t in enumerate(self._each(flats))}
+        return {"count": self.count, **named}
+
+    def _each(self, moments: Sequence[Tensor]) -> list[Tensor]:
+        return [t for flat, moment in zip(self.flats, moments, strict=True) for t in flat.views(moment)]

@@ -58,9 +58,8 @@ class CapturedSteps(EagerSteps):
     def _capture(self, penalties: tuple[bool, ...]) -> torch.cuda.CUDAGraph:
         self._warm_up(penalties)
         graph = torch.cuda.CUDAGraph()
-        # a replay then goes on in the stream of random numbers instead of repeating the capture's
-        graph.register_generator_state(self.state.rng)
-        with torch.cuda.graph(graph, pool=self._pool):
+        # "global" would let a thread that pins memory for the next batches invalidate the capture
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             self._run(penalties)
         self._pool = graph.pool()
         return graph
@@ -75,11 +74,13 @@ class CapturedSteps(EagerSteps):
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UP):
                 self._run(penalties)
-                live["row"].copy_(before["row"])
+                for name in self.window.tensors():
+                    live[name].copy_(before[name])
         torch.cuda.current_stream().wait_stream(stream)
         with torch.no_grad():
             for name, tensor in live.items():
                 tensor.copy_(before[name])
+        self.state.hold()
         self.state.set_random_states(random)
 
     def _run(self, penalties: tuple[bool, ...]) -> None:

@@ -136,6 +136,7 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
         raise _another(checkpoint.path, min(strangers).partition(".")[0])
     for name, tensor in live.items():  # in place: a captured step and Adam know these very tensors
         tensor.copy_(checkpoint.tensors[name])
+    state.hold()
     state.set_random_states(checkpoint.part("random"))
     if state.world.rank:  # the checkpoint has the first process's: dropout there, and another here
         torch.manual_seed(state.config.seed + state.world.rank + state.world.size * checkpoint.step)

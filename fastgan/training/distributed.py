@@ -7,14 +7,14 @@ what one process would have, to rounding, however many there are.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 _PATIENCE = timedelta(minutes=10)  # rank 0 draws pictures and writes checkpoints meanwhile
 
@@ -42,23 +42,17 @@ class World:
         share = len(drawn) // self.size
         return drawn[self.rank * share : (self.rank + 1) * share]
 
-    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Average the gradients over all processes, in one flat all-reduce."""
-        if self.size == 1:
-            return
-        grads = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in grads])
-        self._all_reduce(flat)
-        flat /= self.size
-        for g, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-            g.copy_(mean.view_as(g))
+    def average(self, values: Tensor) -> None:
+        """Average a buffer over all processes, in place."""
+        if self.size > 1:
+            self._all_reduce(values)
+            values /= self.size
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over all processes."""
         if self.size > 1:
             values = values.clone()
-            self._all_reduce(values)
-            values /= self.size
+            self.average(values)
         return values
 
     def any(self, flag: bool, device: torch.device) -> bool:

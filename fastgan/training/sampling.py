@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.training.config import Latent
+from fastgan.training.draws import GeneratorDraws
 from fastgan.training.latent import draw_latent
 
 _BATCH = 1_000
@@ -26,7 +27,7 @@ def sample(generator: nn.Module, count: int, latent_dim: int, seed: int, latent:
         ``[count, ...]`` on the CPU.
     """
     rng = torch.Generator().manual_seed(seed)
-    return _generate(generator, draw_latent((count, latent_dim), latent, rng))
+    return _generate(generator, draw_latent((count, latent_dim), latent, GeneratorDraws(rng)))
 
 
 @torch.no_grad()
@@ -42,7 +43,7 @@ def interpolation(
         ``[rows * rows, ...]`` on the CPU, row by row.
     """
     rng = torch.Generator().manual_seed(seed)
-    begin, end = draw_latent((2, rows, 1, latent_dim), latent, rng)
+    begin, end = draw_latent((2, rows, 1, latent_dim), latent, GeneratorDraws(rng))
     t = torch.linspace(0, 1, rows).view(1, rows, 1)
     if latent == "uniform":
         between = torch.lerp(begin, end, t)

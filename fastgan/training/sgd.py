@@ -5,36 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from fastgan.training.flat import FlatParameters
 
 
 class SGD:
     """Classical momentum: v ← μv - εg, then w ← w + v (Sutskever et al., 2013, equations 1 and 2).
 
     Args:
-        parameters: what to train, float, on one device.
+        flats: what to train, on one device.
         learning_rate: ε, a scalar tensor on that device; may be changed between steps, in place.
         momentum: μ, likewise.
+        average_weight: as for :class:`fastgan.training.adam.Adam`.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], learning_rate: Tensor, momentum: Tensor) -> None:
-        self.parameters = [p for p in parameters if p.requires_grad]
-        self.learning_rate, self.momentum = learning_rate, momentum
-        self.velocity = [torch.zeros_like(p) for p in self.parameters]
+    def __init__(
+        self,
+        flats: Sequence[FlatParameters],
+        learning_rate: Tensor,
+        momentum: Tensor,
+        average_weight: Tensor,
+    ) -> None:
+        self.flats = flats
+        self.learning_rate, self.momentum, self.average_weight = learning_rate, momentum, average_weight
+        self.velocity = [torch.zeros_like(flat.values) for flat in flats]
 
     @torch.no_grad()
     def step(self) -> None:
         """Move the parameters along their velocities, and drop their gradients."""
-        served = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        if served:
-            velocity = [self.velocity[i] for i in served]
-            grads = [g for i in served if (g := self.parameters[i].grad) is not None]
-            torch._foreach_mul_(velocity, self.momentum)
-            torch._foreach_sub_(velocity, torch._foreach_mul(grads, self.learning_rate))
-            torch._foreach_add_([self.parameters[i] for i in served], velocity)
-        for p in self.parameters:
-            p.grad = None
+        for flat, velocity in zip(self.flats, self.velocity, strict=True):
+            for part in flat.moved():
+                grads = flat.grads[part]
+                velocity[part].mul_(self.momentum).sub_(grads * self.learning_rate)
+                flat.values[part].add_(velocity[part])
+            if flat.average is not None:
+                flat.average.lerp_(flat.values, self.average_weight.to(flat.values.dtype))
+            if flat.halves is not None:
+                flat.halves.copy_(flat.values)
+            flat.drop_gradients()
 
     def tensors(self) -> dict[str, Tensor]:
         """Velocities, by name: what a checkpoint holds."""
-        return {f"velocity.{i}": v for i, v in enumerate(self.velocity)}
+        each = [t for flat, v in zip(self.flats, self.velocity, strict=True) for t in flat.views(v)]
+        return {f"velocity.{i}": v for i, v in enumerate(each)}

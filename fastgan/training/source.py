@@ -24,13 +24,19 @@ class MapStyle(Protocol):
 
 
 class Source(Protocol):
-    """Real samples for steps."""
+    """Real samples for steps.
+
+    Attributes:
+        dtype: theirs.
+    """
+
+    dtype: torch.dtype
 
     def prepare(self, state: TrainingState) -> None:
         """Host work before a step, outside of any captured graph."""
 
-    def batch(self, state: TrainingState, turn: int) -> Tensor:
-        """This process's share of the batch of D's given turn in this step."""
+    def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
+        """This process's share of the batch of D's given turn in this step; in ``into``, where given."""
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         """About that many samples, of which training sees no trace."""
@@ -45,15 +51,14 @@ class Resident:
 
     def __init__(self, samples: Tensor) -> None:
         self._samples = samples
+        self.dtype = samples.dtype
 
     def prepare(self, state: TrainingState) -> None:
         pass
 
-    def batch(self, state: TrainingState, turn: int) -> Tensor:
-        rows = torch.randint(
-            len(self._samples), (state.config.batch_size,), generator=state.rng, device=state.device
-        )
-        return self._samples.index_select(0, state.world.rows(rows))
+    def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
+        rows = state.world.rows(state.draws.integers(len(self._samples), state.config.batch_size))
+        return torch.index_select(self._samples, 0, rows, out=into)
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(self._samples), (count,), generator=rng, device=self._samples.device)
@@ -86,6 +91,7 @@ class Streamed:
         )
         self._batches = iter(loader)
         self._turns = [self._read().to(state.device) for _ in range(state.config.discriminator_steps)]
+        self.dtype = self._turns[0].dtype
         self._step = state.step
 
     def prepare(self, state: TrainingState) -> None:
@@ -94,8 +100,8 @@ class Streamed:
                 turn.copy_(self._read(), non_blocking=True)
             self._step = state.step
 
-    def batch(self, state: TrainingState, turn: int) -> Tensor:
-        return self._turns[turn]
+    def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
+        return self._turns[turn] if into is None else into.copy_(self._turns[turn])
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         return torch.cat(self._turns)  # reading others from the disk would take time

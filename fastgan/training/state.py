@@ -11,6 +11,8 @@ from torch.func import functional_call
 from fastgan.training.adam import Adam
 from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.distributed import World
+from fastgan.training.draws import CounterDraws, Draws, GeneratorDraws
+from fastgan.training.flat import flat_parameters
 from fastgan.training.latent import draw_latent
 from fastgan.training.objectives import OBJECTIVES
 from fastgan.training.sgd import SGD
@@ -37,7 +39,10 @@ class TrainingState:
     Attributes:
         objective: what the two minimize.
         average: the generator with the exponential moving average of its weights.
-        rng: draws batches and latent vectors, on the device; alike in all processes.
+        draws: batches, latent vectors and noise, on the device; alike in all processes.
+        rng: what they come from on a CPU.
+        clock: int64 ``[1]``: the step that runs, on the device, from which draws come on a GPU.
+        share: samples of this process in each turn.
         settings: float32 ``[5]`` on the device: learning rates of G and D, standard deviation of the
             instance noise, weight in the average and momentum, of the step that runs. A captured step
             would freeze numbers of the host.
@@ -64,28 +69,54 @@ class TrainingState:
         self.discriminator = discriminator.to(self.device)
         self.objective = OBJECTIVES[config.objective](config, self.device, self.world)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        # looked up once: walking through the modules takes longer than moving a small network's average
-        self._means: list[Tensor] = list(self.average.parameters())
-        self._live: list[Tensor] = list(self.generator.parameters())
-        self._copied = list(zip(self.average.buffers(), self.generator.buffers(), strict=True))
+        pairs = zip(self.average.parameters(), self.generator.parameters(), strict=True)
+        frozen = [(mean, p) for mean, p in pairs if not p.requires_grad]
+        # looked up once: walking through the modules takes longer than copying what a small network has
+        self._copied = [*frozen, *zip(self.average.buffers(), self.generator.buffers(), strict=True)]
         self.settings = torch.zeros(5, device=self.device)
         rate_g, rate_d, self._noise, self._average_weight, self._momentum = self.settings.unbind()
-        self.generator_optimizer = self._optimizer("generator", generator, rate_g)
+        means = list(self.average.parameters())
+        self.generator_optimizer = self._optimizer("generator", generator, rate_g, means)
         self.discriminator_optimizer = self._optimizer("discriminator", discriminator, rate_d)
         self.rng = torch.Generator(self.device).manual_seed(config.seed)
+        self.clock = torch.zeros(1, dtype=torch.int64, device=self.device)
+        on_gpu = self.device.type == "cuda"
+        self.draws: Draws = CounterDraws(config.seed, self.clock) if on_gpu else GeneratorDraws(self.rng)
+        self.share = config.batch_size // self.world.size
         self.step = 0
 
-    def _optimizer(self, name: str, player: nn.Module, learning_rate: Tensor) -> Adam | SGD:
-        parameters = list(player.parameters())
-        if not any(p.requires_grad for p in parameters):
+    def _optimizer(
+        self, name: str, player: nn.Module, learning_rate: Tensor, means: list[nn.Parameter] | None = None
+    ) -> Adam | SGD:
+        flats = flat_parameters(list(player.parameters()), means, halves=self.config.precision == "bf16")
+        if not flats:
             raise ValueError(f"{name} has no parameter that requires a gradient, expected at least one")
         if self.config.optimizer == "sgd":
-            return SGD(parameters, learning_rate, self._momentum)
-        return Adam(parameters, learning_rate, self.config.betas)
+            return SGD(flats, learning_rate, self._momentum, self._average_weight)
+        return Adam(flats, learning_rate, self.config.betas, self._average_weight)
+
+    def hold(self) -> None:
+        """Make sure that the networks' weights are where the optimizers move them.
+
+        Anything may have happened to them between two steps that follow each other: a callback, a checkpoint.
+        """
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            for flat in optimizer.flats:
+                flat.hold()
 
     def latent(self, count: int, rng: torch.Generator | None = None) -> Tensor:
         """Draw ``[count, latent_dim]``, by training's stream or another."""
-        return draw_latent((count, self.config.latent_dim), self.config.latent, rng or self.rng)
+        draws = self.draws if rng is None else GeneratorDraws(rng)
+        return draw_latent((count, self.config.latent_dim), self.config.latent, draws)
+
+    def latents(self, turns: int) -> Tensor:
+        """Draw this process's latent vectors of so many turns: ``[turns * share, latent_dim]``."""
+        drawn = self.latent(turns * self.config.batch_size)
+        if self.world.size == 1:
+            return drawn
+        begin = self.world.rank * self.share
+        own: Tensor = drawn.unflatten(0, (turns, -1))[:, begin : begin + self.share].flatten(0, 1)
+        return own
 
     @torch.no_grad()
     def look(self, latent: Tensor, *, live: bool = False) -> Tensor:
@@ -109,20 +140,16 @@ class TrainingState:
     def _blurred(self, samples: Tensor) -> Tensor:
         if self.config.instance_noise == 0:
             return samples
-        shape = (len(samples) * self.world.size, *samples.shape[1:])
-        noise = torch.randn(shape, generator=self.rng, device=self.device, dtype=samples.dtype)
-        return samples + self._noise * self.world.rows(noise)
+        noise = self.draws.normal((len(samples) * self.world.size, *samples.shape[1:]))
+        return samples + (self._noise * self.world.rows(noise)).to(samples.dtype)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw numbers from [0, 1) for this process's samples, ``shape[0]`` of them, by training's stream."""
-        whole = torch.rand((shape[0] * self.world.size, *shape[1:]), generator=self.rng, device=self.device)
-        return self.world.rows(whole)
+        return self.world.rows(self.draws.uniform((shape[0] * self.world.size, *shape[1:])))
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Move the average towards the generator; buffers are copied."""
-        weights = [self._average_weight.to(mean.dtype) for mean in self._means]
-        torch._foreach_lerp_(self._means, self._live, weights)
+        """Copy to the average what G's optimizer does not move: buffers, and parameters that are frozen."""
         for kept, current in self._copied:
             kept.copy_(current)
 

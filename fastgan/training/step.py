@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.training.adam import Adam
+from fastgan.training.generation import Generation, generation_of
 from fastgan.training.objectives.penalty import around, between, lipschitz_penalty_turn, penalty_turn
 from fastgan.training.sgd import SGD
 from fastgan.training.source import Source
@@ -26,58 +27,57 @@ def train_step(state: TrainingState, source: Source, window: Window, *, penalize
         window: settings and statistics of this step; the latter are of the last of D's turns.
         penalize: add the gradient penalties to D's turns.
     """
-    window.begin_step()
+    state.draws.begin_step(penalize)
     if state.config.update == "simultaneous":
         statistics = _update_both(state, source, penalize)
     else:
-        for turn in range(state.config.discriminator_steps):
-            real, statistics = _update_discriminator(state, source, turn, penalize)
-        statistics |= _update_generator(state, real)
+        statistics = _update_in_turn(state, source, penalize)
     state.update_average()
     window.end_step(statistics)
 
 
+def _update_in_turn(state: TrainingState, source: Source, penalize: bool) -> Statistics:
+    turns = state.config.discriminator_steps
+    with _autocast(state):
+        generation = generation_of(state, source, turns + 1)
+    for turn in range(turns):
+        real, statistics = _update_discriminator(state, generation, turn, penalize)
+    return statistics | _update_generator(state, generation, real)
+
+
 def _update_discriminator(
-    state: TrainingState, source: Source, turn: int, penalize: bool
+    state: TrainingState, generation: Generation, turn: int, penalize: bool
 ) -> tuple[Tensor, Statistics]:
     """D's turn; the real samples too, as it saw them."""
-    real = source.batch(state, turn)
     with _autocast(state):
-        with torch.no_grad():
-            fake = _generate(state)
-        real, fake = state.show(real), state.show(fake)
+        real, fake = map(state.show, generation.batches(turn))
         statistics = state.objective.discriminator_turn(state.discriminator, real, fake)
         _penalize(state, real, fake, penalize)
     _move(state, state.discriminator, state.discriminator_optimizer)
     return real, statistics
 
 
-def _update_generator(state: TrainingState, real: Tensor) -> Statistics:
+def _update_generator(state: TrainingState, generation: Generation, real: Tensor) -> Statistics:
     with _autocast(state):
-        fake = state.show(_generate(state))
-        grad, statistics = state.objective.generator_turn(state.discriminator, real, fake)
-        torch.autograd.backward(fake, grad)
+        fake = generation.batch_of_generator()
+        shown = state.show(fake)
+        grad, statistics = state.objective.generator_turn(state.discriminator, real, shown)
+        generation.reach_parameters(grad.reshape(fake.shape))
     _move(state, state.generator, state.generator_optimizer)
     return statistics | {GRADIENT: torch.linalg.vector_norm(grad)}
 
 
 def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statistics:
-    real = source.batch(state, 0)
     with _autocast(state):
-        fake = _generate(state)
-        real, fake = state.show(real), state.show(fake)
-        grad, statistics = state.objective.both_turns(state.discriminator, real, fake)
-        torch.autograd.backward(fake, grad)
-        _penalize(state, real, fake, penalize)
+        generation = generation_of(state, source, 1)
+        real, fake = generation.batches(0)
+        shown = state.show(real), state.show(fake)
+        grad, statistics = state.objective.both_turns(state.discriminator, *shown)
+        generation.reach_parameters(grad.reshape(fake.shape))
+        _penalize(state, *shown, penalize)
     _move(state, state.discriminator, state.discriminator_optimizer)
     _move(state, state.generator, state.generator_optimizer)
     return statistics | {GRADIENT: torch.linalg.vector_norm(grad)}
-
-
-def _generate(state: TrainingState) -> Tensor:
-    """This process's share of a batch, in float32 as the real samples are."""
-    fake: Tensor = state.generator(state.world.rows(state.latent(state.config.batch_size)))
-    return fake.float() if fake.dtype is torch.bfloat16 else fake
 
 
 def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) -> None:
@@ -98,7 +98,9 @@ def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) 
 
 
 def _move(state: TrainingState, player: nn.Module, optimizer: Adam | SGD) -> None:
-    state.world.average_gradients(optimizer.parameters)
+    for flat in optimizer.flats:
+        flat.gather()
+        state.world.average(flat.grads)
     if state.config.gradient_clip is not None:
         torch.nn.utils.clip_grad_norm_(player.parameters(), state.config.gradient_clip)
     optimizer.step()

@@ -162,6 +162,7 @@ class Trainer:
         steps = steps_of(state, source, window)
         self._last_log = time.perf_counter()
         done = state.step >= self.config.steps
+        state.hold()
         while not done:
             steps.advance(self._until_event())
             done = state.step >= self.config.steps or self._must_stop()

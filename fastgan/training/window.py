@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan.kernels import choose
+from fastgan.training.objectives.logits import SHARE
 from fastgan.training.state import TrainingState
 
 GRADIENT = "gradient"
@@ -22,14 +24,16 @@ class Window:
 
     Attributes:
         names: of the columns: the objective's statistics and ``GRADIENT``, for which a step writes down the
-            norm of the gradient of G's loss, a mean, by what this process showed to D.
+            norm of the gradient of G's loss, a mean, by what this process showed to D. For ``SHARE`` it
+            writes down either that or its negative.
     """
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state
         self.names = (*state.objective.statistics, GRADIENT)
         capacity = state.config.log_interval
-        self._settings = torch.zeros(capacity, len(state.settings), device=state.device)
+        # a row more than there are steps: what the last of them puts in force is never used
+        self._settings = torch.zeros(capacity + 1, len(state.settings), device=state.device)
         self._statistics = torch.zeros(capacity, len(self.names), device=state.device)
         self._row = torch.zeros(1, dtype=torch.int64, device=state.device)
         shown = state.config.batch_size // (state.world.size * state.config.pack)
@@ -38,9 +42,9 @@ class Window:
         self.open()
 
     def open(self) -> None:
-        """Send the settings of the coming steps to the device; wait for nothing."""
-        config = self._state.config
-        self._opened = self._state.step
+        """Send the settings of the coming steps to the device, the first in force; wait for nothing."""
+        state, config = self._state, self._state.config
+        self._opened = state.step
         steps = range(self._opened, self._opened + len(self._settings))
         table = [
             (
@@ -51,26 +55,32 @@ class Window:
             )
             for step in steps
         ]
-        self._settings.copy_(torch.tensor(table))
+        self._settings.copy_(torch.tensor(table, dtype=torch.float32))
+        state.settings.copy_(self._settings[0])
+        state.clock.fill_(state.step)
         self._row.zero_()
 
-    def begin_step(self) -> None:
-        """Put the settings of this step in force."""
-        torch.index_select(self._settings, 0, self._row, out=self._state.settings.view(1, -1))
-
+    @torch.no_grad()
     def end_step(self, statistics: dict[str, Tensor]) -> None:
-        """Write down this step's scalars, a column each in the order of ``names``."""
-        row = torch.stack([statistics[name].float() for name in self.names])
-        self._statistics.index_copy_(0, self._row, row.unsqueeze(0))
-        self._row += 1
+        """Write down this step's scalars, a column each in the order of ``names``; the next step begins."""
+        state = self._state
+        choose(self._statistics).record(
+            self._statistics,
+            self._row,
+            [statistics[name].float() for name in self.names],
+            *(self._settings, state.settings, state.clock),
+        )
 
     def close(self) -> Tensor:
         """Wait for the device: the statistics ``[steps, columns]`` since it was opened, on the CPU."""
         written = self._statistics[: self._state.step - self._opened]
         rows = self._state.world.mean(written).to("cpu", copy=True)
-        rows[:, -1] *= self._root_shown  # in each step it would be half a percent of a small one
+        # here, as in each step it would be half a percent of a small one
+        rows[:, -1] *= self._root_shown
+        if SHARE in self.names:
+            rows[:, self.names.index(SHARE)].abs_()
         return rows
 
     def tensors(self) -> dict[str, Tensor]:
         """What a step moves here."""
-        return {"row": self._row}
+        return {"row": self._row, "clock": self._state.clock, "settings": self._state.settings}

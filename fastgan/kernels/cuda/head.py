@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
+from fastgan.kernels.layout import neighbours_like, room
 
 Tensors = tuple[Tensor, ...]
 
@@ -45,9 +46,11 @@ def head_loss_and_grad(
     mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
+    into: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensors, Tensor, Tensor, Tensor]:
-    grads = tuple(t.new_empty(t.shape) for t in features)
-    dw, db = weight.new_empty(weight.numel()), weight.new_empty(1)
+    grads = neighbours_like(features)
+    rooms = into or (None, None)
+    dw, db = room(rooms[0], weight, weight.numel()), room(rooms[1], weight, 1)
     loss, stats = _run(features, weight, bias, labels, sign, mean, loss_dtype, True, (), grads, dw, db, scale)
     assert stats is not None
     return loss, grads, dw, db, stats

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, stream
-from fastgan.kernels.layout import channel_layout
+from fastgan.kernels.layout import channel_layout, room
 
 Layout = tuple[int, int, int]
 
@@ -45,7 +45,12 @@ def _bias_leaky_relu_into(
 
 @guarded
 def bias_leaky_relu_backward(
-    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+    grad: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    dim: int,
+    with_bias: bool,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     dense, layout, channels_last = channel_layout(output, dim)
     masked = torch.empty_like(dense)
@@ -53,17 +58,23 @@ def bias_leaky_relu_backward(
         rows = masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1)
     else:
         rows = masked, grad.contiguous(), dense
-    return masked, _mask_into(*rows, layout, negative_slope, with_bias)
+    return masked, _mask_into(*rows, layout, negative_slope, with_bias, into)
 
 
 def _mask_into(
-    masked: Tensor, grad: Tensor, output: Tensor, layout: Layout, negative_slope: float, with_bias: bool
+    masked: Tensor,
+    grad: Tensor,
+    output: Tensor,
+    layout: Layout,
+    negative_slope: float,
+    with_bias: bool,
+    into: Tensor | None,
 ) -> Tensor | None:
     """``masked`` may be ``grad``. Returns the bias gradient."""
     dtype = output.dtype
     if grad.numel() != output.numel():
         raise ValueError(f"a gradient has {grad.numel()} elements where {output.numel()} belong")
-    summed = output.new_empty(layout[1]) if with_bias else None
+    summed = room(into, output, layout[1]) if with_bias else None
     if output.numel() == 0:
         return None if summed is None else summed.zero_()
     partials = arrived = None
@@ -116,12 +127,17 @@ def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
 
 @guarded
 def dgrad_leaky_relu(
-    grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+    grad: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    with_bias: bool,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     masked = torch.mm(grad, weight)
     layout = (*masked.shape, 1)
-    return masked, _mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias)
+    return masked, _mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias, into)
 
 
-def wgrad(grad: Tensor, input: Tensor) -> Tensor:
-    return torch.mm(grad.t(), input)
+def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
+    return torch.mm(grad.t(), input, out=into)

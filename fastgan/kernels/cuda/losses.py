@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
-from fastgan.kernels.layout import same_size
+from fastgan.kernels.layout import neighbours_like, same_size
 from fastgan.kernels.logit_losses import NUMBERS
 
 Logits = tuple[Tensor, ...]
@@ -36,7 +36,7 @@ def loss_and_grad(
     loss_dtype: torch.dtype,
     kind: str = "bce",
 ) -> tuple[Tensor, Logits, Tensor]:
-    grads = _room_for(logits)
+    grads = neighbours_like(logits)
     value, stats = _forward(logits, grads, labels, sign, mean, scale, loss_dtype, True, kind)
     assert stats is not None
     return value, grads, stats

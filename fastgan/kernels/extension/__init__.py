@@ -28,13 +28,16 @@ from fastgan.kernels.extension.reconstruction import (
     reconstruction_loss_backward,
     reconstruction_terms,
 )
+from fastgan.kernels.reference import adam, draw, record
 
 __all__ = [
     "_C",
+    "adam",
     "bias_leaky_relu",
     "bias_leaky_relu_backward",
     "dgrad",
     "dgrad_leaky_relu",
+    "draw",
     "head_loss",
     "head_loss_and_grad",
     "head_loss_backward",
@@ -55,6 +58,7 @@ __all__ = [
     "reconstruction_loss_and_grad",
     "reconstruction_loss_backward",
     "reconstruction_terms",
+    "record",
     "wgrad",
     "why_not",
 ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
+from fastgan.kernels.layout import neighbours_like
 
 _NO_TENSOR = (0, 0, 0.0, 0, 0)  # features, rows, label, slopes, gradient
 _SCALE_ONE = (0, 1)
@@ -44,16 +45,19 @@ def head_loss_and_grad(
     mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
+    into: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor]:
     dense = tuple(t.contiguous() for t in features)
-    grads = tuple(map(torch.empty_like, dense))
+    grads = neighbours_like(dense)
     loss, stats, sums = _run(
         dense, weight, bias, labels, sign, mean, scale, loss_dtype, True, (), grads, True
     )
     assert stats is not None
     assert sums is not None
-    sums = sums.to(weight.dtype)
-    return loss, grads, sums[:-1], sums[-1:], stats
+    dw, db = sums.to(weight.dtype).split([len(sums) - 1, 1])
+    if into is not None:
+        dw, db = into[0].copy_(dw), into[1].copy_(db)
+    return loss, grads, dw, db, stats
 
 
 def _run(

@@ -8,7 +8,7 @@ from torch import Tensor
 from fastgan.kernels.extension import products
 from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address
 from fastgan.kernels.extension.products import Product
-from fastgan.kernels.layout import channel_layout, same_size
+from fastgan.kernels.layout import channel_layout, room, same_size
 
 
 def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
@@ -45,7 +45,12 @@ def _bias_leaky_relu_into(
 
 
 def bias_leaky_relu_backward(
-    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+    grad: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    dim: int,
+    with_bias: bool,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     dense, layout, channels_last = channel_layout(output, dim)
     masked = torch.empty_like(dense)
@@ -53,7 +58,7 @@ def bias_leaky_relu_backward(
         rows = (masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1))
     else:
         rows = (masked, grad.contiguous(), dense)
-    return masked, _mask_into(*rows, layout, negative_slope, with_bias)
+    return masked, _mask_into(*rows, layout, negative_slope, with_bias, into)
 
 
 def _mask_into(
@@ -63,9 +68,10 @@ def _mask_into(
     layout: tuple[int, int, int],
     negative_slope: float,
     with_bias: bool,
+    into: Tensor | None,
 ) -> Tensor | None:
     dtype = output.dtype
-    summed = torch.empty(layout[1], dtype=dtype, device=CPU) if with_bias else None
+    summed = room(into, output, layout[1]) if with_bias else None
     _C.bias_leaky_relu_backward(
         DTYPES[dtype],
         *layout,
@@ -127,29 +133,35 @@ def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 def dgrad_leaky_relu(
-    grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+    grad: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    with_bias: bool,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     (n, m), k = grad.shape, weight.shape[1]
     output = output.contiguous()
     if products.choose("dgrad", grad.dtype, n, k, m) is Product.OWN:
-        sums = torch.empty(k, dtype=torch.float32, device=CPU) if with_bias else None
+        sums = room(into, output, k) if with_bias else None
         masked = _product(
             n, k, m, grad.contiguous(), (m, 1), weight.contiguous(), output, negative_slope, sums
         )
         return masked, sums
     masked = dgrad(grad, weight)
-    summed = _mask_into(masked, masked, output, (*output.shape, 1), negative_slope, with_bias)
+    summed = _mask_into(masked, masked, output, (*output.shape, 1), negative_slope, with_bias, into)
     return masked, summed
 
 
-def wgrad(grad: Tensor, input: Tensor) -> Tensor:
+def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
     (n, m), k = grad.shape, input.shape[1]
     product = products.choose("wgrad", grad.dtype, n, k, m)
     if product is Product.OWN:
-        return _product(m, k, n, grad.contiguous(), (1, m), input.contiguous())
+        return _product(m, k, n, grad.contiguous(), (1, m), input.contiguous(), into=into)
     if product is Product.ONEDNN:
-        return products.onednn(grad.t(), input.t())
-    return torch.mm(grad.t(), input)
+        found = products.onednn(grad.t(), input.t())
+        return found if into is None else into.copy_(found)
+    return torch.mm(grad.t(), input, out=into)
 
 
 def _own_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
@@ -210,12 +222,13 @@ def _product(
     output: Tensor | None = None,
     negative_slope: float = 1.0,
     sums: Tensor | None = None,
+    into: Tensor | None = None,
 ) -> Tensor:
     """``a @ b``, a seen through the strides given, b [depth, columns] contiguous.
 
     Masked by the output of a leaky ReLU if one is given; ``sums`` becomes the result's over its rows.
     """
-    result = torch.empty(rows, columns, dtype=torch.float32, device=CPU)
+    result = room(into, a, rows, columns)
     _C.product(
         rows,
         columns,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fastgan.kernels.extension import products
 from fastgan.kernels.extension.pointers import _C, CPU, address
-from fastgan.kernels.layout import of_size
+from fastgan.kernels.layout import of_size, room
 
 _FLOAT = torch.float32
 
@@ -45,6 +45,7 @@ def mlp_backward(
     needs: Sequence[bool],
     scale: Tensor | None = None,
     first_row: int = 0,
+    into: Sequence[Tensor | None] | None = None,
 ) -> list[Tensor | None] | None:
     rows, features, depth = len(input), _features(weights), len(weights)
     if not products.serves_whole(input.dtype, rows, features):
@@ -53,11 +54,13 @@ def mlp_backward(
     h = [each.contiguous() for each in hidden]
     s = None if scale is None else scale.contiguous()
     dx = torch.empty(rows - first_row, features[0], dtype=_FLOAT, device=CPU) if needs[0] else None
-    dw = [torch.empty_like(each) if need else None for each, need in zip(w, needs[1:], strict=False)]
-    db = [
-        torch.empty(m, dtype=_FLOAT, device=CPU) if need else None
-        for m, need in zip(features[1:], needs[1 + depth :], strict=True)
+    rooms = into or [None] * 2 * depth
+    shapes = [*(tuple(each.shape) for each in w), *((m,) for m in features[1:])]
+    each_grad = [
+        room(place, x, *shape) if need else None
+        for place, shape, need in zip(rooms, shapes, needs[1:], strict=True)
     ]
+    dw, db = each_grad[:depth], each_grad[depth:]
     scratch = torch.empty(2 * rows * max(features[1:-1], default=0), dtype=_FLOAT, device=CPU)
     _C.mlp_backward(
         rows,

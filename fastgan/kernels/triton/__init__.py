@@ -4,8 +4,10 @@ Importing this package imports Triton; fastgan/kernels/__init__.py does so where
 """
 
 from fastgan.kernels.optional import loss_backward_from, loss_keeping_grads, mlp, mlp_backward
+from fastgan.kernels.triton.adam import adam
 from fastgan.kernels.triton.availability import why_not
 from fastgan.kernels.triton.bias_leaky_relu import bias_leaky_relu, bias_leaky_relu_backward
+from fastgan.kernels.triton.draw import draw
 from fastgan.kernels.triton.head import head_loss, head_loss_and_grad, head_loss_backward
 from fastgan.kernels.triton.layers import (
     dgrad,
@@ -23,12 +25,15 @@ from fastgan.kernels.triton.reconstruction import (
     reconstruction_loss_backward,
     reconstruction_terms,
 )
+from fastgan.kernels.triton.record import record
 
 __all__ = [
+    "adam",
     "bias_leaky_relu",
     "bias_leaky_relu_backward",
     "dgrad",
     "dgrad_leaky_relu",
+    "draw",
     "head_loss",
     "head_loss_and_grad",
     "head_loss_backward",
@@ -48,6 +53,7 @@ __all__ = [
     "reconstruction_loss_and_grad",
     "reconstruction_loss_backward",
     "reconstruction_terms",
+    "record",
     "wgrad",
     "why_not",
 ]

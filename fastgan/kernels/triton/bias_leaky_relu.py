@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
-from fastgan.kernels.layout import channel_layout
+from fastgan.kernels.layout import channel_layout, room
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns
 from fastgan.kernels.triton.scalar_math import compute_dtype, leaky_relu, leaky_relu_gradient, number
@@ -158,12 +158,17 @@ def bias_leaky_relu_into(
 
 
 def bias_leaky_relu_backward(
-    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+    grad: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    dim: int,
+    with_bias: bool,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     dense, layout, channels_last = channel_layout(output, dim)
     grad = grad.movedim(dim, -1).contiguous() if channels_last else grad.contiguous()
     masked = torch.empty_like(dense)
-    return masked, mask_into(masked, grad, dense, layout, negative_slope, with_bias)
+    return masked, mask_into(masked, grad, dense, layout, negative_slope, with_bias, into)
 
 
 def mask_into(
@@ -173,10 +178,11 @@ def mask_into(
     layout: tuple[int, int, int],
     negative_slope: float,
     with_bias: bool,
+    into: Tensor | None = None,
 ) -> Tensor | None:
     """All in the order that ``layout`` describes; ``masked`` may be ``grad``. Returns the bias gradient."""
     _, channels, inner = layout
-    summed = output.new_empty(channels) if with_bias else None
+    summed = room(into, output, channels) if with_bias else None
     if output.numel() == 0:
         return None if summed is None else summed.zero_()
     if with_bias and inner > 1:

@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
+from fastgan.kernels.layout import neighbours_like, room
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns, slope_scale, write_loss
 from fastgan.kernels.triton.scalar_math import (
@@ -260,9 +261,11 @@ def head_loss_and_grad(
     mean: bool,
     scale: Tensor | None,
     loss_dtype: torch.dtype,
+    into: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor]:
-    grads = tuple(t.new_empty(t.shape) for t in features)
-    dw, db = weight.new_empty(weight.numel()), weight.new_empty(1)
+    grads = neighbours_like(features)
+    rooms = into or (None, None)
+    dw, db = room(rooms[0], weight, weight.numel()), room(rooms[1], weight, 1)
     loss, stats = _run(features, weight, bias, labels, sign, mean, loss_dtype, True, (), grads, dw, db, scale)
     assert stats is not None
     return loss, grads, dw, db, stats

@@ -82,16 +82,21 @@ def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 def dgrad_leaky_relu(
-    grad: Tensor, weight: Tensor, output: Tensor, negative_slope: float, with_bias: bool
+    grad: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    negative_slope: float,
+    with_bias: bool,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     if choose(grad.dtype, grad.numel() * weight.shape[1]) is Product.FUSED:
-        return products.dgrad(grad, weight, output, negative_slope, with_bias)
+        return products.dgrad(grad, weight, output, negative_slope, with_bias, into)
     masked = torch.mm(grad, weight)
     layout = (*masked.shape, 1)
-    return masked, mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias)
+    return masked, mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias, into)
 
 
-def wgrad(grad: Tensor, input: Tensor) -> Tensor:
+def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
     if choose(grad.dtype, grad.numel() * input.shape[1]) is Product.FUSED:
-        return products.wgrad(grad, input)
-    return torch.mm(grad.t(), input)
+        return products.wgrad(grad, input, into)
+    return torch.mm(grad.t(), input, out=into)

@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
+from fastgan.kernels.layout import neighbours_like
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, on_amd, threads
 from fastgan.kernels.triton.logit_losses import kind_of, slope, statistics, term
 from fastgan.kernels.triton.reduction import FINISH, add_up, slope_scale, write_loss
@@ -265,7 +266,7 @@ def loss_and_grad(
     kind: str = "bce",
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
     dense = tuple(t.contiguous() for t in logits)
-    grads = tuple(map(torch.empty_like, dense))
+    grads = neighbours_like(dense)
     outputs = grads[0], grads[-1]
     value, stats = _forward(dense, labels, sign, mean, loss_dtype, True, outputs, scale, kind)
     assert stats is not None

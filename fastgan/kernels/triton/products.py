@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
+from fastgan.kernels.layout import room
 from fastgan.kernels.triton import tuning
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, divisor
 from fastgan.kernels.triton.reduction import add_up_columns
@@ -159,11 +160,12 @@ def dgrad(
     output: Tensor | None = None,
     negative_slope: float = 0.0,
     with_bias: bool = False,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """``grad @ weight``; given ``output``, times the slope there, and with a bias its sum over rows."""
     (n, m), k = grad.shape, weight.shape[1]
     c = grad.new_empty(n, k)
-    summed = grad.new_empty(k) if with_bias else None
+    summed = room(into, grad, k) if with_bias else None
     tensors = grad.contiguous(), weight.contiguous(), c, None, None if output is None else output.contiguous()
 
     def run(config: Config) -> None:
@@ -183,10 +185,10 @@ def dgrad(
     return c, summed
 
 
-def wgrad(grad: Tensor, input: Tensor) -> Tensor:
+def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
     """``grad.T @ input``."""
     (n, m), k = grad.shape, input.shape[1]
-    c = grad.new_empty(m, k)
+    c = room(into, grad, m, k)
     tensors = grad.contiguous(), input.contiguous(), c
 
     def run(config: Config) -> None:

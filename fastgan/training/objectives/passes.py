@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.fusion import has_hooks
-from fastgan.models import MLPAutoencoder, MLPDiscriminator
+from fastgan.kernels import Labels, has_chains
+from fastgan.kernels.layout import joined
+from fastgan.models import MLPAutoencoder, MLPDiscriminator, MLPGenerator
 from fastgan.nn import (
     MLP,
     AppliedLeakyReLU,
@@ -19,7 +21,7 @@ from fastgan.nn import (
     Conv3dLeakyReLU,
     LinearLeakyReLU,
 )
-from fastgan.ops import MLPPass
+from fastgan.ops import HeadPass, MLPPass
 
 _SAMPLEWISE = frozenset(
     {
@@ -49,6 +51,7 @@ _SAMPLEWISE = frozenset(
         MLP,
         MLPAutoencoder,
         MLPDiscriminator,
+        MLPGenerator,
     }
 )
 
@@ -95,8 +98,9 @@ class AutogradPass:
         shown = [*batches[:-1], self._shown]
         self._parameters = [p for p in discriminator.parameters() if p.requires_grad]
         with contextlib.nullcontext() if of_parameters else frozen(discriminator):
-            if len(shown) > 1 and _treats_samples_alone(discriminator):
-                outputs: Tensor = discriminator(torch.cat(shown))
+            if len(shown) > 1 and is_plain(discriminator):
+                # a view of both would be no part of the graph that leads to the last batch
+                outputs: Tensor = discriminator(torch.cat(shown) if of_samples else joined(shown))
                 self._outputs = list(outputs.split([len(batch) for batch in shown]))
             else:
                 self._outputs = [discriminator(batch) for batch in shown]
@@ -128,8 +132,8 @@ def through(
 
     The other arguments are those of :class:`AutogradPass`.
     """
-    mlp = discriminator.mlp if type(discriminator) is MLPDiscriminator else discriminator
-    if type(mlp) is MLP and mlp.layers[-1].out_features == 1 and _treats_samples_alone(discriminator):
+    mlp = _chain_to_logits(discriminator)
+    if mlp is not None:
         flat = [batch.detach().flatten(1) for batch in batches]
         direct = MLPPass.of(flat, list(mlp.layers), mlp.negative_slope)
         if direct is not None:
@@ -137,14 +141,39 @@ def through(
     return AutogradPass(discriminator, batches, of_parameters=of_parameters, of_samples=of_samples)
 
 
-def _treats_samples_alone(module: nn.Module) -> bool:
-    """Whether every layer is known to; batch statistics, dropout and layers of others are not."""
+def through_head(
+    discriminator: nn.Module, *batches: Tensor, labels: Labels, sign: float = 1.0, of_parameters: bool = False
+) -> HeadPass | None:
+    """Show batches to D and take its cross-entropy loss with them, the last layer and the loss in one kernel.
+
+    None where D is no such MLP, and where a backend is faster that takes all layers in one call.
+    """
+    mlp = _chain_to_logits(discriminator)
+    if mlp is None or len(mlp.layers) < 2 or has_chains(batches[0]):
+        return None
+    flat = [batch.detach().flatten(1) for batch in batches]
+    return HeadPass.of(flat, list(mlp.layers), mlp.negative_slope, labels, sign, of_parameters=of_parameters)
+
+
+def _chain_to_logits(discriminator: nn.Module) -> MLP | None:
+    """The layers of a D that is an MLP of one logit and nothing else."""
+    mlp = discriminator.mlp if type(discriminator) is MLPDiscriminator else discriminator
+    if type(mlp) is MLP and mlp.layers[-1].out_features == 1 and is_plain(discriminator):
+        return mlp
+    return None
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether every layer is known to treat each sample alone, and nothing is hooked to any.
+
+    Batch statistics, dropout and layers of others are not known to.
+    """
     return all(
         type(layer) in _SAMPLEWISE
         and not has_hooks(layer)
         and (not isinstance(layer, nn.Flatten) or layer.start_dim > 0)
         for layer in module.modules()
-    )
+    ) and not any(p._backward_hooks or p._post_accumulate_grad_hooks for p in module.parameters())
 
 
 @contextlib.contextmanager

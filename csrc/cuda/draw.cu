@@ -1,0 +1,76 @@
+// A thread makes the four numbers of one counter. A number depends on seed, step, kind and place alone, so it is the
+// same however many are drawn at once.
+#include "draw.h"
+
+namespace fastgan::cuda {
+namespace {
+
+struct Words {
+  uint32_t at[4];
+};
+
+__device__ Words philox(Words c, uint32_t k0, uint32_t k1) {
+#pragma unroll
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t first = uint64_t{0xD2511F53u} * c.at[0], second = uint64_t{0xCD9E8D57u} * c.at[2];
+    c = {{static_cast<uint32_t>(second >> 32) ^ c.at[1] ^ k0, static_cast<uint32_t>(second),
+          static_cast<uint32_t>(first >> 32) ^ c.at[3] ^ k1, static_cast<uint32_t>(first)}};
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return c;
+}
+
+// Two of variance 1 from two words (Box and Muller, 1958). The first goes into (0, 1], so the logarithm is finite.
+__device__ void normal_pair(uint32_t first, uint32_t second, float* to) {
+  const float radius = sqrtf(-2.0f * logf(static_cast<float>(first) * 0x1p-32f + 0x1p-33f));
+  const float half_turns = static_cast<float>(second) * 0x1p-31f;
+#if defined(__CUDA_ARCH__)
+  float sine, cosine;
+  sincospif(half_turns, &sine, &cosine);
+#else
+  const float sine = sinf(half_turns * 3.14159265f), cosine = cosf(half_turns * 3.14159265f);
+#endif
+  to[0] = radius * cosine;
+  to[1] = radius * sine;
+}
+
+__global__ void __launch_bounds__(kThreads) draw_kernel(const DrawCall a) {
+  int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 4;
+  int kind = 0;
+  while (kind < 3 && at >= (a.sizes[kind] + 3) / 4 * 4) at -= (a.sizes[kind++] + 3) / 4 * 4;
+  if (kind == 3) return;  // no barrier follows
+  const uint64_t place = static_cast<uint64_t>(a.begins[kind] + at) / 4, step = static_cast<uint64_t>(*a.step);
+  const Words words = philox({{static_cast<uint32_t>(place), static_cast<uint32_t>(kind + 4 * (place >> 32)),
+                               static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32)}},
+                             static_cast<uint32_t>(a.seed), static_cast<uint32_t>(a.seed >> 32));
+  const int count = a.sizes[kind] - at < 4 ? static_cast<int>(a.sizes[kind] - at) : 4;
+  if (kind == 0) {
+    for (int i = 0; i < count; ++i) a.integers[at + i] = static_cast<int64_t>(words.at[i] * a.high >> 32);
+    return;
+  }
+  float numbers[4];
+  if (kind == 1) {
+    normal_pair(words.at[0], words.at[1], numbers);
+    normal_pair(words.at[2], words.at[3], numbers + 2);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) numbers[i] = static_cast<float>(words.at[i] >> 8) * 0x1p-24f;
+  }
+  float* to = (kind == 1 ? a.normal : a.uniform) + at;
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    if (i < count) to[i] = numbers[i];
+}
+
+}  // namespace
+
+cudaError_t draw(const DrawCall& call) {
+  int64_t counters = 0;
+  for (const int64_t size : call.sizes) counters += ceil_div(size, 4);
+  if (counters == 0) return cudaSuccess;
+  FASTGAN_LAUNCH((draw_kernel), ceil_div(counters, kThreads), call.stream, call);
+  return cudaGetLastError();
+}
+
+}  // namespace fastgan::cuda

@@ -1,0 +1,119 @@
+"""A discriminator whose last layer and loss are one kernel, run without autograd around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fastgan.kernels import Backend, Labels, choose
+from fastgan.kernels.layout import joined
+from fastgan.ops.logit_loss import dtype_of_loss
+from fastgan.ops.mlp import masked_chain
+from fastgan.ops.mlp_pass import add_gradients, cast_chain, parameters_of, places_for
+from fastgan.ops.routing import Route, route
+
+
+@dataclass
+class HeadPass:
+    """One pass of batches through an MLP of one logit a sample, to its cross-entropy loss.
+
+    The last layer's logits are never written to memory. Going back, its gradients are there already.
+
+    Attributes:
+        loss: a scalar.
+        stats: float32, as for :func:`fastgan.discriminator_loss`.
+        bias_grad: ``[1]``: the sum of the loss's derivatives by the logits.
+    """
+
+    backend: Backend
+    negative_slope: float
+    layers: list[nn.Linear]
+    weights: list[Tensor]
+    samples: Tensor
+    hidden: list[Tensor]
+    reaching: Tensor
+    weight_grad: Tensor
+    bias_grad: Tensor
+    loss: Tensor
+    stats: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls,
+        batches: Sequence[Tensor],
+        layers: Sequence[nn.Module],
+        slope: float,
+        labels: Labels,
+        sign: float,
+        *,
+        of_parameters: bool,
+    ) -> HeadPass | None:
+        """Run it forward on batches ``[N, features[0]]``; None where no kernel may be called directly.
+
+        Args:
+            layers: of nn.Linear, at least two.
+            labels: one for each batch, 1 where D should take the samples for real; the second is 0.
+            sign: of the loss.
+            of_parameters: whether :meth:`reach_parameters` will be called.
+        """
+        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+        samples, weights, biases = cast_chain(joined(batches), linear)
+        if route(samples, *weights, *biases) is not Route.DIRECT:
+            return None
+        backend = choose(samples)
+        hidden: list[Tensor] = []
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            hidden.append(backend.linear_leaky_relu(hidden[-1] if hidden else samples, weight, bias, slope))
+        row = weights[-1].reshape(-1)
+        into = _places_of_head(linear[-1], row) if of_parameters else None
+        loss, grads, dw, db, stats = backend.head_loss_and_grad(
+            hidden[-1].split([len(batch) for batch in batches]),
+            *(row, biases[-1], labels, sign, True, None, dtype_of_loss(batches[0]), into),
+        )
+        reaching = joined(grads)
+        return cls(backend, slope, linear, weights, samples, hidden, reaching, dw, db, loss, stats)
+
+    @torch.no_grad()
+    def reach_parameters(self) -> None:
+        """Add to the gradients of the layers."""
+        depth = len(self.layers) - 1
+        below, last = self.layers[:-1], self.layers[-1]
+        parameters = parameters_of(below)
+        trainable = [p is not None and p.requires_grad for p in parameters]
+        into = places_for(parameters, self.samples.dtype)
+        dz, db = self.backend.bias_leaky_relu_backward(
+            self.reaching, self.hidden[-1], self.negative_slope, 1, trainable[-1], into[-1]
+        )
+        needs = [False, *trainable[:-1], False]
+        weights, hidden = self.weights[:depth], self.hidden[:-1]
+        _, (_, *grads) = masked_chain(
+            self.backend, self.negative_slope, needs, dz, self.samples, weights, hidden, into
+        )
+        grads[-1] = db
+        add_gradients(parameters, grads)
+        add_gradients((last.weight, last.bias), (self.weight_grad.view(last.weight.shape), self.bias_grad))
+
+    @torch.no_grad()
+    def reach_samples(self) -> Tensor:
+        """The gradient that arrives at the samples, ``[N, features[0]]``."""
+        dz, _ = self.backend.bias_leaky_relu_backward(
+            self.reaching, self.hidden[-1], self.negative_slope, 1, False
+        )
+        depth = len(self.layers) - 1
+        needs = [True] + [False] * 2 * depth
+        weights, hidden = self.weights[:depth], self.hidden[:-1]
+        _, (reaching, *_) = masked_chain(
+            self.backend, self.negative_slope, needs, dz, self.samples, weights, hidden
+        )
+        assert reaching is not None
+        return reaching
+
+
+def _places_of_head(layer: nn.Linear, row: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Where a trainer wants the gradients of weight and bias."""
+    weight, bias = places_for((layer.weight, layer.bias), row.dtype)
+    return None if weight is None or bias is None else (weight.view(-1), bias)

@@ -1,0 +1,146 @@
+"""A player's parameters end to end in one buffer, so that one launch moves all of them.
+
+The parameters stay the same objects; their memory becomes a part of the buffer. Gradients lie in a second
+buffer in the same order, moments in two more, the average of the weights in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+
+import torch
+from torch import Tensor, nn
+
+from fastgan.ops.rooms import Room, keep_room
+
+_ALIGNMENT = 64  # elements: every parameter begins at a multiple of 128 bytes, which products like best
+
+
+class FlatParameters:
+    """Parameters of one dtype and device in one buffer.
+
+    Args:
+        parameters: float, each with memory of its own.
+        means: what becomes their average, as many tensors of the same shapes; None for no average.
+        halves: keep the weights in bfloat16 as well, for passes under autocast.
+
+    Attributes:
+        parameters: the same.
+        values, grads: ``[n]``; between two parameters lie zeros.
+        average: ``[n]`` or None.
+        halves: ``[n]`` of bfloat16 or None.
+    """
+
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], means: Sequence[Tensor] | None = None, *, halves: bool
+    ) -> None:
+        self.parameters = list(parameters)
+        first = self.parameters[0]
+        ends = [0]
+        for p in self.parameters:
+            ends.append(ends[-1] + -(-p.numel() // _ALIGNMENT) * _ALIGNMENT)
+        self._ranges = list(pairwise(ends))
+        self.values = torch.zeros(ends[-1], dtype=first.dtype, device=first.device)
+        self.grads = torch.zeros_like(self.values)
+        self.halves = torch.zeros_like(self.values, dtype=torch.bfloat16) if halves else None
+        self._places = self.views(self.values)
+        self._addresses = [place.data_ptr() for place in self._places]
+        halved = self.views(self.halves) if self.halves is not None else [None] * len(self.parameters)
+        self._rooms = [Room(*each) for each in zip(self.views(self.grads), halved, strict=True)]
+        self.average: Tensor | None = None
+        if means is not None:
+            self.average = torch.zeros_like(self.values)
+            for mean, place in zip(means, self.views(self.average), strict=True):
+                place.copy_(mean)
+                mean.data = place
+        self.hold()
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """Of a buffer like ``values``: a tensor for each parameter, with its shape and strides."""
+        return [
+            flat.as_strided(p.shape, _strides(p), start)
+            for p, (start, _) in zip(self.parameters, self._ranges, strict=True)
+        ]
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Take the parameters back whose memory is elsewhere, and bring all that is made of them up to date.
+
+        Another trainer of the same network, ``load_state_dict(assign=True)`` or ``p.data = ...`` moves them.
+        """
+        for p, place, address in zip(self.parameters, self._places, self._addresses, strict=True):
+            if p.data_ptr() != address:
+                place.copy_(p)
+                p.data = place
+        for p, room in zip(self.parameters, self._rooms, strict=True):
+            keep_room(p, room)
+        if self.halves is not None:
+            self.halves.copy_(self.values)
+
+    def _is_held(self) -> bool:
+        return all(p.data_ptr() == at for p, at in zip(self.parameters, self._addresses, strict=True))
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Bring the gradients into the buffer that autograd has put elsewhere."""
+        if not self._is_held():  # a parameter of both players, which the other has moved meanwhile
+            self.hold()
+        outside = [
+            (p, p.grad, room.grad)
+            for p, room in zip(self.parameters, self._rooms, strict=True)
+            if p.grad is not None and p.grad.data_ptr() != room.grad.data_ptr()
+        ]
+        if outside:
+            torch._foreach_copy_([place for *_, place in outside], [grad for _, grad, _ in outside])
+            for p, _, place in outside:
+                p.grad = place
+
+    def drop_gradients(self) -> None:
+        for p in self.parameters:
+            p.grad = None
+
+    def moved(self) -> Iterator[slice]:
+        """The parts of the buffers whose parameters have a gradient: one slice where all have."""
+        pairs = zip(self.parameters, self._ranges, strict=True)
+        for has_gradient, members in groupby(pairs, lambda pair: pair[0].grad is not None):
+            if has_gradient:
+                ranges = [each for _, each in members]
+                yield slice(ranges[0][0], ranges[-1][1])
+
+
+def flat_parameters(
+    parameters: Sequence[nn.Parameter], means: Sequence[Tensor] | None = None, *, halves: bool = False
+) -> list[FlatParameters]:
+    """Those that require a gradient, in a buffer for each dtype. The arguments are FlatParameters'."""
+    trained = [i for i, p in enumerate(parameters) if p.requires_grad]
+    _check_apart([parameters[i] for i in trained])
+    found = []
+    for dtype in dict.fromkeys(parameters[i].dtype for i in trained):
+        members = [i for i in trained if parameters[i].dtype is dtype]
+        found.append(
+            FlatParameters(
+                [parameters[i] for i in members],
+                None if means is None else [means[i] for i in members],
+                halves=halves and dtype is torch.float32,
+            )
+        )
+    return found
+
+
+def _check_apart(parameters: Sequence[Tensor]) -> None:
+    """Two parameters on the same memory would be torn apart, and no longer be tied."""
+    spans = sorted(
+        (p.data_ptr(), p.data_ptr() + p.numel() * p.element_size(), p.shape) for p in parameters if p.numel()
+    )
+    for (_, stop, first), (start, _, second) in pairwise(spans):
+        if start < stop:
+            raise ValueError(
+                f"two parameters, of shapes {list(first)} and {list(second)}, share memory; tie weights by "
+                "giving both layers the same nn.Parameter"
+            )
+
+
+def _strides(parameter: Tensor) -> tuple[int, ...]:
+    """Those of a dense copy: the parameter's own (channels_last, say) wherever they leave no gap."""
+    return torch.empty_like(parameter, device="meta").stride()

@@ -1,0 +1,121 @@
+"""Generated samples of a step, each turn's next to room for its real ones."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.layout import joined
+from fastgan.models import MLPGenerator
+from fastgan.ops import MLPPass
+from fastgan.ops.routing import Route, route
+from fastgan.training.objectives.passes import is_plain
+from fastgan.training.source import Source
+from fastgan.training.state import TrainingState
+
+
+class Generation(Protocol):
+    """What G makes in one step, during which its weights stay the same until all turns are over."""
+
+    def batches(self, turn: int) -> tuple[Tensor, Tensor]:
+        """Real and generated samples of one of D's turns; to be called once a turn, in their order."""
+
+    def batch_of_generator(self) -> Tensor:
+        """Generated samples of G's turn."""
+
+    def reach_parameters(self, grad: Tensor) -> None:
+        """Add to the gradients of G's parameters; ``grad`` is that of G's turn's samples."""
+
+
+def generation_of(state: TrainingState, source: Source, turns: int) -> Generation:
+    """One pass through G for all turns where G is an MLP and nothing else; one for each turn elsewhere.
+
+    Args:
+        turns: how many batches are wanted, G's own the last of them. Where it is 1, D sees G's own.
+    """
+    if type(state.generator) is MLPGenerator and is_plain(state.generator):
+        direct = ChainGeneration.of(state, source, turns)
+        if direct is not None:
+            return direct
+    return AutogradGeneration(state, source, turns)
+
+
+class AutogradGeneration:
+    """By any generator, in a pass for each turn: batch statistics are of one turn's samples."""
+
+    def __init__(self, state: TrainingState, source: Source, turns: int) -> None:
+        self._state, self._source, self._turns = state, source, turns
+        self._own: Tensor | None = None
+
+    def batches(self, turn: int) -> tuple[Tensor, Tensor]:
+        real = self._source.batch(self._state, turn)
+        if self._turns == 1:
+            return real, self.batch_of_generator()
+        with torch.no_grad():
+            return real, self._generate()
+
+    def batch_of_generator(self) -> Tensor:
+        self._own = self._generate()
+        return self._own
+
+    def reach_parameters(self, grad: Tensor) -> None:
+        assert self._own is not None
+        torch.autograd.backward(self._own, grad)
+
+    def _generate(self) -> Tensor:
+        """This process's share of a batch, in float32 as the real samples are."""
+        fake: Tensor = self._state.generator(self._state.latents(1))
+        return fake.float() if fake.dtype is torch.bfloat16 else fake
+
+
+class ChainGeneration:
+    """By a generator that is a chain of layers, without autograd.
+
+    All batches lie in one buffer, with room in front of the first: a turn's real samples go in front of its
+    generated ones, over those of the turn before, so D sees both without a copy.
+    """
+
+    def __init__(
+        self, state: TrainingState, source: Source, seen: MLPPass, samples: Tensor, first: Tensor
+    ) -> None:
+        self._state, self._source = state, source
+        self._seen, self._samples, self._first = seen, samples, first
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, state: TrainingState, source: Source, turns: int) -> ChainGeneration | None:
+        """None where no kernel may be called directly, or samples are of another dtype than weights."""
+        generator = state.generator
+        assert isinstance(generator, MLPGenerator)
+        weight = generator.mlp.layers[0].weight
+        if source.dtype is not weight.dtype or route(weight) is not Route.DIRECT:
+            return None
+        samples = weight.new_empty(turns + 1, state.share, *generator.sample_shape)
+        first = source.batch(state, 0, samples[0])
+        latents = state.latents(turns).split(state.share)
+        seen = MLPPass.of(latents, list(generator.mlp.layers), generator.mlp.negative_slope)
+        assert seen is not None
+        made = samples[1:].view(turns * state.share, -1)
+        if generator.bounded:
+            torch.tanh(joined(seen.outputs), out=made)
+        else:
+            made.copy_(joined(seen.outputs))
+        return cls(state, source, seen, samples, first)
+
+    def batches(self, turn: int) -> tuple[Tensor, Tensor]:
+        place = self._samples[turn]
+        real = self._first if turn == 0 else self._source.batch(self._state, turn, place)
+        return real, self._samples[turn + 1]
+
+    def batch_of_generator(self) -> Tensor:
+        return self._samples[-1]
+
+    @torch.no_grad()
+    def reach_parameters(self, grad: Tensor) -> None:
+        own = self._samples[-1].flatten(1)
+        grad = grad.reshape(own.shape).to(own.dtype)
+        if self._state.generator.bounded:
+            grad = torch.ops.aten.tanh_backward(grad, own)
+        self._seen.of_last_batch().reach_parameters([grad])
