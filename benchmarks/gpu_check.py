@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[1]
 
 # the files under tests/ that have tests marked gpu; they alone are imported
 OPERATIONS = [
-    *("autocast", "bad_input", "capture", "extremes", "gradients", "head", "large", "layers", "losses"),
-    *("reconstruction", "registered", "repeatability", "transforms"),
+    *("autocast", "bad_input", "capture", "cuda_kept_grads", "extremes", "gradients", "head", "large"),
+    *("layers", "losses", "reconstruction", "registered", "repeatability", "transforms"),
 ]
 BUDGET = 470  # seconds, of all steps
 GRACE = 10  # more, for one that is interrupted

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -82,35 +81,3 @@ def test_no_pointer_of_another_kind(tensor: Callable[[], torch.Tensor]) -> None:
         pytest.skip("there is no GPU, and no g++ for the kernels on the host")
     with pytest.raises(TypeError, match=r"a CUDA kernel takes plain contiguous torch.float32"):
         pointers.address(tensor(), torch.float32)
-
-
-def test_counters_of_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each stream of each capture has its own, of memory from before; where there is none left, new ones."""
-    state = {"stream": 1, "capture": 0}
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: state["capture"] > 0)
-    monkeypatch.setattr(pointers, "stream", lambda _: state["stream"])
-    monkeypatch.setattr(pointers, "_cuda", SimpleNamespace(capture_id=lambda _: state["capture"]))
-    for name in ("_counters", "_banks", "_slots"):
-        monkeypatch.setattr(pointers, name, {})
-    like: Any = SimpleNamespace(is_cuda=True, get_device=lambda: 0, device="cpu")
-
-    def address(count: int = 1, **changes: int) -> int:
-        state.update(changes)
-        found = pointers.counters(like, count)
-        assert found.numel() >= count
-        assert not found.any()
-        kept.append(found)  # so that no other has its address
-        return found.data_ptr()
-
-    kept: list[torch.Tensor] = []
-    assert address(capture=1) != address()  # nothing was allocated before
-    eager = [address(capture=0, stream=1), address(stream=2)]
-    assert [address(stream=1), address(stream=2)] == eager
-    of_graphs = [address(capture=c, stream=s) for c in (2, 3) for s in (1, 2)]
-    assert len({*eager, *of_graphs}) == 6
-    assert [address(1000, capture=c, stream=s) for c in (2, 3) for s in (1, 2)] == of_graphs
-    bank = pointers._banks[0]
-    assert address(5000) not in range(bank.data_ptr(), bank.data_ptr() + bank.nbytes)
-    many = [address(capture=c) for c in range(4, 100)]
-    assert len({*eager, *of_graphs, *many}) == 6 + len(many)
-    assert address(capture=0, stream=1) == eager[0]

@@ -9,6 +9,7 @@ import torch
 from backends import Backend
 from oracle import DTYPES, VIEWS, assert_as_exact, check, eager_discriminator_loss, evaluate
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 import fastgan
 from fastgan.ops import discriminator_head_loss_reference, discriminator_head_loss_value_and_grad
@@ -156,3 +157,21 @@ def test_bad_input(change: dict[str, object], message: str) -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         fastgan.discriminator_head_loss(**{**arguments, **change})
+
+
+@dtypes
+@pytest.mark.parametrize("sizes", [(40, 9, 64), (300, 2, 16), (5, 6, 4200)], ids=str)
+def test_the_same_bits_wherever_the_features_lie(
+    backend: Backend, dtype: torch.dtype, sizes: tuple[int, int, int]
+) -> None:
+    """CUDA's kernel keeps rows in shared memory where they fit and their addresses allow it."""
+    if backend.name == "reference":
+        pytest.skip("PyTorch's sums depend on alignment")
+    real, fake, weight, bias = head_inputs(*sizes, dtype, backend.device, True)
+    moved = torch.cat([real.new_zeros(1), real.flatten()])[1:].view(real.shape)
+    found, again = (
+        tree_leaves(discriminator_head_loss_value_and_grad(features, fake, weight, bias))
+        for features in (real, moved)
+    )
+    assert len(found) >= 6  # the loss, four gradients and statistics
+    assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))

@@ -1,6 +1,7 @@
 // Memory is seen as a matrix: channels innermost, a row a sample; otherwise a row is the plane of one channel of
 // one sample. A block covers a stripe of columns, 16 bytes a thread, and walks down a range of rows, which depends
-// on sizes alone. Sums of ranges are added up in order, by the block that arrives last for its columns or channel.
+// on sizes alone. Sums of ranges are added up in order, by the block that arrives last for its columns or channel:
+// alone, so a stripe is narrow where columns are summed.
 #include "bias_leaky_relu.h"
 
 #include "reduce.cuh"
@@ -18,9 +19,9 @@ struct Grid {
 
 constexpr int kLeastSteps = 4;  // down the rows, in a block
 
-Grid make_grid(int64_t rows, int64_t columns, int width, int64_t most_blocks) {
-  Grid g{rows, columns, false, 1, 1, 1, 1};
-  while (g.across < kThreads && int64_t{g.across} * width < columns) g.across *= 2;
+Grid make_grid(int64_t rows, int64_t columns, int width, int least_across, int most_across, int64_t most_blocks) {
+  Grid g{rows, columns, false, least_across, 1, 1, 1};
+  while (g.across < most_across && int64_t{g.across} * width < columns) g.across *= 2;
   g.stripes = ceil_div(columns, int64_t{g.across} * width);
   const int64_t step = kThreads / g.across;
   const int64_t most_ranges = most_blocks / g.stripes > 1 ? most_blocks / g.stripes : 1;
@@ -133,6 +134,26 @@ __device__ void add_down(A (&sums)[V], int across) {
   for (int i = 0; i < V; ++i) sums[i] = of_thread[i * kThreads + threadIdx.x];
 }
 
+// grad_bias [columns] = the sums of a stripe's partials [ranges, of_stripe], by one block. Threads stand 16 bytes apart
+// in a row of partials, however many of its columns each thread had before: neighbours read what lies together.
+template <class T, class A = compute_t<T>>
+__device__ void add_up_stripe(const A* partials, int of_stripe, int64_t ranges, T* grad_bias, int64_t columns) {
+  constexpr int W = kVector<A>;
+  const int across = of_stripe / W, step = kThreads / across;
+  const int first = static_cast<int>(threadIdx.x) % across * W;
+  A sums[W] = {};
+#pragma unroll 8
+  for (int64_t range = static_cast<int>(threadIdx.x) / across; range < ranges; range += step) {
+    const auto partial = load_stored(partials + range * of_stripe + first);
+#pragma unroll
+    for (int i = 0; i < W; ++i) sums[i] += partial.at[i];
+  }
+  add_down(sums, across);
+#pragma unroll
+  for (int i = 0; i < W; ++i)
+    if (static_cast<int>(threadIdx.x) < across && first + i < columns) store(&grad_bias[first + i], sums[i]);
+}
+
 template <class T, int V, bool kSum>
 __global__ void __launch_bounds__(kThreads) backward_rows_kernel(const T* dy, const T* y, T* dx, T* grad_bias, Grid g,
                                                                  compute_t<T> slope, compute_t<T>* partials,
@@ -148,27 +169,15 @@ __global__ void __launch_bounds__(kThreads) backward_rows_kernel(const T* dy, co
     });
   if (!kSum) return;
   const int64_t stripe = blockIdx.x % g.stripes, range = blockIdx.x / g.stripes;
-  const bool in_first_row = static_cast<int>(threadIdx.x) < g.across && inside;
+  const int of_stripe = g.across * V;  // columns, with those behind the last
+  A* const own = partials + stripe * g.ranges * of_stripe;
   add_down(sums, g.across);
-  if (in_first_row) {
+  if (static_cast<int>(threadIdx.x) < g.across) {
 #pragma unroll
-    for (int i = 0; i < V; ++i) partials[range * g.columns + p.column + i] = sums[i];
+    for (int i = 0; i < V; ++i) own[range * of_stripe + static_cast<int>(threadIdx.x) * V + i] = sums[i];
   }
   if (!is_last_of(static_cast<unsigned>(g.ranges), counters + stripe)) return;
-#pragma unroll
-  for (int i = 0; i < V; ++i) sums[i] = 0;
-  if (inside) {
-#pragma unroll 4
-    for (int64_t each = threadIdx.x / g.across; each < g.ranges; each += p.step) {
-#pragma unroll
-      for (int i = 0; i < V; ++i) sums[i] += __ldcg(partials + each * g.columns + p.column + i);
-    }
-  }
-  add_down(sums, g.across);
-  if (in_first_row) {
-#pragma unroll
-    for (int i = 0; i < V; ++i) store(&grad_bias[p.column + i], sums[i]);
-  }
+  add_up_stripe(own, of_stripe, g.ranges, grad_bias + stripe * of_stripe, g.columns - stripe * of_stripe);
 }
 
 // The planes of one channel, of all samples, are the rows here; ranges of them belong to a block.
@@ -209,10 +218,27 @@ int vector_width(const LayerShape& s) {
   return columns % widest == 0 ? widest : 1;
 }
 
+// The grid of a pass that sums nothing.
+Grid plain_grid(const LayerShape& s, int width) {
+  const bool columns = are_channels_columns(s);
+  return make_grid(columns ? s.outer : s.outer * s.channels, columns ? s.channels : s.inner, width, 1, kThreads,
+                   kManyBlocks);
+}
+
+// Where columns are summed. Fewer threads across are more stripes, each with fewer partial sums for one block to add up
+// alone: from 32 threads, 512 bytes of a row, down to 8, a cache line. A row of partials is 16 bytes long at least.
+Grid grid_of_column_sums(const LayerShape& s, int width) {
+  constexpr int64_t kMostPartials = 1 << 16;  // of a stripe
+  for (int across = 32;; across /= 2) {
+    const Grid g = make_grid(s.outer, s.channels, width, width == 1 ? 4 : 1, across, kSummingBlocks);
+    if (across == 8 || g.ranges * g.across * width <= kMostPartials) return g;
+  }
+}
+
 // The grid of a backward pass that sums.
 Grid summing_grid(const LayerShape& s, int width) {
-  if (are_channels_columns(s)) return make_grid(s.outer, s.channels, width, kSummingBlocks);
-  Grid g = make_grid(s.outer, s.inner, width, 1);
+  if (are_channels_columns(s)) return grid_of_column_sums(s, width);
+  Grid g = make_grid(s.outer, s.inner, width, 1, kThreads, 1);
   const int64_t step = kThreads / g.across, work = ceil_div(s.outer, step);  // rows a thread
   const int64_t most = kSummingBlocks / s.channels > 1 ? kSummingBlocks / s.channels : 1;
   g.span = ceil_div(work, most < work ? most : work) * step;
@@ -225,7 +251,7 @@ cudaError_t forward(const LayerShape& s, const void* x_, const void* bias_, void
   const T *x = static_cast<const T*>(x_), *bias = static_cast<const T*>(bias_);
   T* y = static_cast<T*>(y_);
   const bool columns = are_channels_columns(s);
-  Grid g = make_grid(columns ? s.outer : s.outer * s.channels, columns ? s.channels : s.inner, V, kManyBlocks);
+  Grid g = plain_grid(s, V);
   g.aligned = is_aligned(x) && is_aligned(y);
   const auto slope = static_cast<compute_t<T>>(s.negative_slope);
   const int64_t blocks = g.stripes * g.ranges;
@@ -247,7 +273,7 @@ cudaError_t backward(const LayerShape& s, const void* dy_, const void* y_, void*
   const auto slope = static_cast<compute_t<T>>(s.negative_slope);
   const bool columns = are_channels_columns(s), aligned = is_aligned(dy) && is_aligned(y) && is_aligned(dx);
   if (grad_bias == nullptr) {
-    Grid g = make_grid(columns ? s.outer : s.outer * s.channels, columns ? s.channels : s.inner, V, kManyBlocks);
+    Grid g = plain_grid(s, V);
     g.aligned = aligned;
     FASTGAN_LAUNCH((backward_rows_kernel<T, V, false>), g.stripes * g.ranges, s.stream, dy, y, dx, grad_bias, g, slope,
                    partials, counters);
@@ -267,8 +293,10 @@ cudaError_t backward(const LayerShape& s, const void* dy_, const void* y_, void*
 }  // namespace
 
 LayerWorkspace layer_workspace(const LayerShape& s) {
-  const Grid g = summing_grid(s, vector_width(s));
-  return {g.ranges * s.channels, are_channels_columns(s) ? g.stripes : s.channels};
+  const int width = vector_width(s);
+  const Grid g = summing_grid(s, width);
+  if (are_channels_columns(s)) return {g.ranges * g.stripes * g.across * width, g.stripes};
+  return {g.ranges * s.channels, s.channels};
 }
 
 cudaError_t bias_leaky_relu_forward(const LayerShape& s, const void* x, const void* bias, void* y) {

@@ -1,4 +1,4 @@
-// The module fastgan._cuda. Pointers arrive as integers, from fastgan/kernels/cuda/ alone, which has checked device,
+// The module fastgan._cuda. Pointers arrive as integers, from fastgan/kernels/ alone, which has checked device,
 // dtype, contiguity and sizes; nothing is checked again here but the launch.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -10,6 +10,7 @@
 
 #include "adam.h"
 #include "bias_leaky_relu.h"
+#include "counters.h"
 #include "draw.h"
 #include "device.h"
 #include "head.h"
@@ -48,7 +49,11 @@ PYBIND11_MODULE(_cuda, module) {
     return error == cudaSuccess ? py::object(py::none()) : py::str(cudaGetErrorString(error));
   });
 
+  module.attr("COUNTER_SLOTS") = kSlots;
+  module.attr("COUNTERS_OF_SLOT") = kCountersOfSlot;
+  module.def("counter_bank", [] { return reinterpret_cast<Address>(counter_bank()); });
   module.def("capture_id", [](Address on) { return capture_id(stream(on)); });
+  module.def("take_slot", [](int device, Address on) { return take_slot(device, stream(on)); });
 
   module.def("loss", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a, Address b,
                         int64_t size_b, Address grad_b, int count, double sign, bool mean, Address scale,
@@ -63,12 +68,12 @@ PYBIND11_MODULE(_cuda, module) {
   });
   module.def("loss_backward", [](int of, int dtype, Address a, int64_t size_a, double label_a, Address grad_a,
                                  Address b, int64_t size_b, Address grad_b, double sign, bool mean, Address scale,
-                                 int scale_dtype, Address on) {
+                                 int scale_dtype, bool are_for_one, Address on) {
     const LossCall call{static_cast<Loss>(of), static_cast<DType>(dtype),
                         {{pointer(a), size_a, label_a, nullptr, pointer(grad_a)},
                          {pointer(b), size_b, 0.0, nullptr, pointer(grad_b)}},
                         2, sign, mean, stream(on)};
-    check(loss_backward(call, pointer(scale), static_cast<DType>(scale_dtype)));
+    check(loss_backward(call, pointer(scale), static_cast<DType>(scale_dtype), are_for_one));
   });
   module.def("loss_terms", [](int of, int dtype, Address logits, int64_t size, double label, double sign,
                               Address incoming, Address result, Address on) {

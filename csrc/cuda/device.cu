@@ -14,11 +14,4 @@ cudaError_t check_device() {
   return error;
 }
 
-uint64_t capture_id(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  unsigned long long id = 0;
-  const cudaError_t error = cudaStreamGetCaptureInfo(stream, &status, &id);
-  return error == cudaSuccess && status == cudaStreamCaptureStatusActive ? id : 0;
-}
-
 }  // namespace fastgan::cuda

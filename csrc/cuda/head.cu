@@ -1,6 +1,6 @@
-// A block takes a range of rows, a few at a time: its warps make their logits and slopes; then its threads, each with
-// columns of its own, add the rows up for the weight's gradient while they lie in cache. The gradients of blocks are
-// added up in two steps, by the last block of each group and by the last group: one alone would take long.
+// A block takes a range of rows, some at a time: its warps make their logits and slopes; then its threads, each with
+// columns of its own, add the rows up for the weight's gradient, from shared memory where the rows fit. The gradients of
+// blocks are added up in two steps, by the last block of each group and by the last group: one alone would take long.
 #include "head.h"
 
 #include "reduce.cuh"
@@ -8,10 +8,33 @@
 namespace fastgan::cuda {
 namespace {
 
-constexpr int kRowsAtATime = 32;
+constexpr int kWarps = kThreads / 32;
 constexpr int kRowsOfWarp = 4;  // that it multiplies together
-constexpr int kGroup = 16;
-constexpr int kScalars = 4;  // sums of a block: losses, sigmoids, saturations, slopes
+constexpr int kMostRows = 32;   // at a time
+constexpr int kScalars = 4;     // sums of a block: losses, sigmoids, saturations, slopes
+
+// How the rows of a call are cut up: from sizes alone, as sums must not depend on the machine.
+struct Cut {
+  int64_t span;    // rows of a block
+  int rows;        // at a time; a power of two
+  int64_t blocks;  // of both tensors; one where there are no rows, as they have a loss too
+  int64_t group;   // blocks whose gradients one of them adds up
+};
+
+constexpr int64_t kMostRanges = kThreads;          // of a tensor
+constexpr int64_t kEnoughRanges = kMostRanges / 4;  // to give most multiprocessors work
+
+Cut cut_of(const HeadCall& call) {
+  const int64_t a = call.tensors[0].rows, b = call.tensors[1].rows, largest = a > b ? a : b;
+  Cut cut{0, kRowsOfWarp, 0, 2};
+  while (cut.rows < kMostRows && cut.rows * kEnoughRanges < largest) cut.rows *= 2;
+  const int64_t turns = ceil_div(largest, cut.rows * kMostRanges);
+  cut.span = (turns > 1 ? turns : 1) * cut.rows;
+  cut.blocks = ceil_div(a, cut.span) + ceil_div(b, cut.span);
+  if (cut.blocks == 0) cut.blocks = 1;
+  while (cut.group * cut.group < cut.blocks) cut.group *= 2;
+  return cut;
+}
 
 template <class T>
 struct HeadArgs {
@@ -24,7 +47,10 @@ struct HeadArgs {
   } tensors[2];
   int count;
   int64_t width, span;  // rows of a block
+  int rows;             // of a block, at a time
+  int64_t group;        // blocks that a group has
   bool aligned;
+  bool is_staged;       // rows are kept in shared memory
   const T* weight;
   const T* bias;
   double sign;
@@ -42,26 +68,47 @@ struct HeadArgs {
   unsigned* counters;        // [1 + groups]
 };
 
-// The products of kRowsOfWarp rows with the weight, by one warp; row 0 stands in for those from `count` on. A lane's
-// loads of all rows are in flight together.
+// 16 bytes into shared memory, by name: nvcc breaks the structure into its parts.
 template <class T, int V>
-__device__ void multiply_rows(const T* rows, int count, const T* weight, int64_t width, bool aligned,
-                              compute_t<T> (&sums)[kRowsOfWarp]) {
+__device__ void store_shared(T* to, const Vector<T, V>& values) {
+#if defined(__CUDA_ARCH__)
+  static_assert(sizeof values == 16);
+  uint4 word;
+  memcpy(&word, &values, sizeof word);
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};"
+               :
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "r"(word.x), "r"(word.y), "r"(word.z),
+                 "r"(word.w)
+               : "memory");
+#else
+  *reinterpret_cast<Vector<T, V>*>(to) = values;
+#endif
+}
+
+// The products of kRowsOfWarp rows with the weight, by one warp, which takes every `parts`th piece of them, from piece
+// `part` on; row 0 stands in for those from `count` on. A lane's loads of all rows are in flight together. The pieces
+// are copied to `staged` (unless that is null).
+template <class T, int V, bool kStaged>
+__device__ void multiply_rows(const T* rows, int count, const T* weight, int64_t width, int part, int parts,
+                              bool aligned, T* staged, compute_t<T> (&sums)[kRowsOfWarp]) {
   const T* row[kRowsOfWarp];
 #pragma unroll
   for (int i = 0; i < kRowsOfWarp; ++i) {
     row[i] = rows + (i < count ? i : 0) * width;
     sums[i] = 0;
   }
-  for (int64_t at = static_cast<int64_t>(threadIdx.x % 32) * V; at < width; at += 32 * V) {
+  for (int64_t at = (part * 32 + static_cast<int>(threadIdx.x) % 32) * V; at < width; at += parts * 32 * V) {
     const auto w = load_vector<T, V>(weight + at, aligned);
     Vector<T, V> h[kRowsOfWarp];
 #pragma unroll
     for (int i = 0; i < kRowsOfWarp; ++i) h[i] = load_vector<T, V>(row[i] + at, aligned);
 #pragma unroll
-    for (int i = 0; i < kRowsOfWarp; ++i)
+    for (int i = 0; i < kRowsOfWarp; ++i) {
 #pragma unroll
       for (int each = 0; each < V; ++each) sums[i] += load(h[i].at[each]) * load(w.at[each]);
+      if constexpr (kStaged)
+        if (i < count) store_shared<T, V>(staged + i * width + at, h[i]);
+    }
   }
 #pragma unroll
   for (int i = 0; i < kRowsOfWarp; ++i)
@@ -89,18 +136,44 @@ __device__ void add_columns(const T* rows, T* grad, int64_t width, const compute
   }
 }
 
+// V sums, 16 bytes at a time where they are so many.
+template <class A, int V>
+constexpr int kSumsAtOnce = V % kVector<A> == 0 ? kVector<A> : 1;
+
+template <class A, int V>
+__device__ void load_sums(const A* from, A (&sums)[V]) {
+  constexpr int W = kSumsAtOnce<A, V>;
+#pragma unroll
+  for (int i = 0; i < V; i += W) {
+    const auto some = load_vector<A, W>(from + i, true);
+#pragma unroll
+    for (int each = 0; each < W; ++each) sums[i + each] = some.at[each];
+  }
+}
+
+template <class A, int V>
+__device__ void store_sums(A* to, const A (&sums)[V]) {
+  constexpr int W = kSumsAtOnce<A, V>;
+#pragma unroll
+  for (int i = 0; i < V; i += W) {
+    Vector<A, W> some;
+#pragma unroll
+    for (int each = 0; each < W; ++each) some.at[each] = sums[i + each];
+    store_vector<A, W>(to + i, some, true);
+  }
+}
+
 // sums[0 .. width) += the rows times their slopes.
 template <class T, int V>
 __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const compute_t<T>* slopes, int count,
                          compute_t<T>* sums, bool is_first, bool aligned) {
   using A = compute_t<T>;
   for (int64_t at = static_cast<int64_t>(threadIdx.x) * V; at < a.width; at += int64_t{kThreads} * V) {
-    A sum[V], w[V];
+    A sum[V] = {}, w[V];
+    if (!is_first) load_sums(sums + at, sum);  // this thread's own, from the rows before
+    const auto weight = load_vector<T, V>(a.weight + at, aligned);
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      sum[i] = is_first ? A(0) : sums[at + i];  // this thread's own, from the rows before
-      w[i] = load(a.weight[at + i]);
-    }
+    for (int i = 0; i < V; ++i) w[i] = load(weight.at[i]);
     const T* from = rows + at;
     T* to = grad == nullptr ? nullptr : grad + at;
     int row = 0;
@@ -116,19 +189,29 @@ __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const com
       from += a.width;
       if (to != nullptr) to += a.width;
     }
-#pragma unroll
-    for (int i = 0; i < V; ++i) sums[at + i] = sum[i];
+    store_sums(sums + at, sum);
   }
 }
 
-// result [width], of a dtype, = the sum of `count` rows of sums.
-template <class A>
+// result [width], of a dtype, = the sum of `count` rows of sums, which lie at multiples of 16 bytes where kWide.
+template <bool kWide, class A>
 __device__ void add_up(const A* sums, int64_t count, int64_t width, void* result, DType dtype) {
-  for (int64_t column = threadIdx.x; column < width; column += kThreads) {
-    A sum = 0;
+  constexpr int W = kWide ? kVector<A> : 1;
+  for (int64_t column = static_cast<int>(threadIdx.x) * W; column < width; column += kThreads * W) {
+    A sum[W] = {};
 #pragma unroll 8
-    for (int64_t each = 0; each < count; ++each) sum += __ldcg(sums + each * width + column);
-    store_element(advance(result, column, dtype), dtype, static_cast<double>(sum));
+    for (int64_t each = 0; each < count; ++each) {
+      if constexpr (kWide) {
+        const auto more = load_stored(sums + each * width + column);
+#pragma unroll
+        for (int i = 0; i < W; ++i) sum[i] += more.at[i];
+      } else {
+        sum[0] += __ldcg(sums + each * width + column);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < W; ++i)
+      store_element(advance(result, column + i, dtype), dtype, static_cast<double>(sum[i]));
   }
 }
 
@@ -154,78 +237,96 @@ __device__ void finish(const HeadArgs<T>& a, int64_t blocks) {
   if (a.db != nullptr) store_element(a.db, a.grads_dtype, static_cast<double>(slopes));
 }
 
-// What a thread knows of the rows of its warp.
+// What a thread knows of its rows.
 template <class A>
 struct Seen {
   A loss = 0, sigmoids = 0, saturations = 0, slopes = 0;
 };
 
-// The range of rows of a block.
-template <class T, int V>
+// The range of rows of a block. With few rows at a time, `parts` warps share the same rows, each with its pieces.
+template <class T, int V, bool kStaged>
 __device__ Seen<compute_t<T>> visit_rows(const HeadArgs<T>& a, bool aligned) {
   using A = compute_t<T>;
-  __shared__ A slopes[kRowsAtATime];
+  __shared__ A products[kMostRows];  // [parts, rows]
+  __shared__ A slopes[kMostRows];
+  FASTGAN_DYNAMIC_SHARED(T, staged);  // [rows, width]
   const bool is_first = blockIdx.x < a.tensors[0].blocks;
   const auto& tensor = a.tensors[is_first ? 0 : 1];
   const int64_t start = (blockIdx.x - (is_first ? 0 : a.tensors[0].blocks)) * a.span;
   const int64_t stop = start + a.span < tensor.rows ? start + a.span : tensor.rows;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int parts = a.rows < kWarps * kRowsOfWarp ? kWarps * kRowsOfWarp / a.rows : 1;
   const double scale = a.sign * load_scale(a.scale, a.scale_dtype);
   const A factor = static_cast<A>(a.mean ? scale / static_cast<double>(tensor.rows) : scale);
   const A label = static_cast<A>(tensor.label), bias = a.bias == nullptr ? A(0) : load(*a.bias);
   Seen<A> seen;
-  for (int64_t base = start; base < stop; base += kRowsAtATime) {
-    const int count = static_cast<int>(stop - base < kRowsAtATime ? stop - base : kRowsAtATime);
-    for (int row = warp * kRowsOfWarp; row < count; row += kThreads / 32 * kRowsOfWarp) {
-      A products[kRowsOfWarp];
-      multiply_rows<T, V>(tensor.features + (base + row) * a.width, count - row, a.weight, a.width, aligned, products);
-      A t = products[0];  // that of this lane's row
+  for (int64_t base = start; base < stop; base += a.rows) {
+    const T* const rows = tensor.features + base * a.width;
+    const int count = static_cast<int>(stop - base < a.rows ? stop - base : a.rows);
+    for (int row = warp / parts * kRowsOfWarp; row < count; row += kWarps / parts * kRowsOfWarp) {
+      A sums[kRowsOfWarp];
+      multiply_rows<T, V, kStaged>(rows + row * a.width, count - row, a.weight, a.width, warp % parts, parts, aligned,
+                                   kStaged ? staged + row * a.width : nullptr, sums);
+      A of_lane = sums[0];
 #pragma unroll
-      for (int i = 1; i < kRowsOfWarp; ++i) t = lane == i ? products[i] : t;
-      if (lane < kRowsOfWarp && row + lane < count) {
-        t += bias;
-        const A e = exp_minus_abs_of<A>(t);  // logits are not rounded to a half type
-        const A slope = factor * loss_slope(t, e, label);
-        seen.loss += linear_part(t, label) + log1p_nonnegative(e);
-        seen.sigmoids += sigmoid(t, e);
-        seen.saturations += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
-        seen.slopes += slope;
-        slopes[row + lane] = slope;
-        if (tensor.slopes != nullptr) tensor.slopes[base + row + lane] = slope;
-      }
+      for (int i = 1; i < kRowsOfWarp; ++i) of_lane = lane == i ? sums[i] : of_lane;
+      if (lane < kRowsOfWarp && row + lane < count) products[warp % parts * a.rows + row + lane] = of_lane;
+    }
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < count) {
+      const int row = threadIdx.x;
+      A t = bias;  // logits are not rounded to a half type
+      for (int part = 0; part < parts; ++part) t += products[part * a.rows + row];
+      const A e = exp_minus_abs_of<A>(t);
+      const A slope = factor * loss_slope(t, e, label);
+      seen.loss += linear_part(t, label) + log1p_nonnegative(e);
+      seen.sigmoids += sigmoid(t, e);
+      seen.saturations += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
+      seen.slopes += slope;
+      slopes[row] = slope;
+      if (tensor.slopes != nullptr) tensor.slopes[base + row] = slope;
     }
     __syncthreads();
     if (a.dw != nullptr)
-      add_rows<T, V>(a, tensor.features + base * a.width, tensor.grad == nullptr ? nullptr : tensor.grad + base * a.width,
-                     slopes, count, a.sums + blockIdx.x * a.width, base == start, aligned);
-    __syncthreads();  // before the next rows' slopes
+      add_rows<T, V>(a, kStaged ? staged : rows, tensor.grad == nullptr ? nullptr : tensor.grad + base * a.width, slopes,
+                     count, a.sums + blockIdx.x * a.width, base == start, aligned);
+    __syncthreads();  // before the next rows
   }
   return seen;
 }
 
 template <class T, int V>
+__device__ Seen<compute_t<T>> visit_rows_as_they_lie(const HeadArgs<T>& a) {
+  if constexpr (V > 1)
+    if (a.is_staged) return visit_rows<T, V, true>(a, true);
+  return a.aligned ? visit_rows<T, V, false>(a, true) : visit_rows<T, V, false>(a, false);
+}
+
+template <class T, int V>
 __global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) {
   using A = compute_t<T>;
-  const Seen<A> seen = a.aligned ? visit_rows<T, V>(a, true) : visit_rows<T, V>(a, false);
-  const int64_t blocks = gridDim.x, group = blockIdx.x / kGroup;
+  const Seen<A> seen = visit_rows_as_they_lie<T, V>(a);
+  const int64_t blocks = gridDim.x, group = blockIdx.x / a.group;
   A of_block[kScalars] = {seen.loss, seen.sigmoids, seen.saturations, seen.slopes};
   block_sums(of_block);
 #pragma unroll
   for (int i = 0; i < kScalars; ++i)
     if (threadIdx.x == 0) a.scalars[i * blocks + blockIdx.x] = of_block[i];
-  const int64_t members = blocks - group * kGroup < kGroup ? blocks - group * kGroup : kGroup;
+  const int64_t members = blocks - group * a.group < a.group ? blocks - group * a.group : a.group;
   if (!is_last_of(static_cast<unsigned>(members), a.counters + 1 + group)) return;
   const int64_t used = a.tensors[0].blocks + a.tensors[1].blocks;  // none, where there are no rows at all
   if (a.dw != nullptr) {
-    const int64_t there = used - group * kGroup < members ? used - group * kGroup : members;
-    add_up(a.sums + group * kGroup * a.width, there, a.width, a.group_sums + group * a.width, a.compute_dtype);
+    const int64_t there = used - group * a.group < members ? used - group * a.group : members;
+    add_up<(V > 1)>(a.sums + group * a.group * a.width, there, a.width, a.group_sums + group * a.width,
+                    a.compute_dtype);
   }
-  const int64_t groups = (blocks + kGroup - 1) / kGroup;
+  const int64_t groups = (blocks + a.group - 1) / a.group;
   if (!is_last_of(static_cast<unsigned>(groups), a.counters)) return;
-  if (a.dw != nullptr)
-    add_up(a.group_sums, groups, a.width, a.dw, a.grads_dtype);
+  if (a.dw != nullptr) add_up<(V > 1)>(a.group_sums, groups, a.width, a.dw, a.grads_dtype);
   finish(a, blocks);
 }
+
+constexpr int64_t kRowsOfGrad = 8;  // of a block
 
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) grad_kernel(const HeadArgs<T> a) {
@@ -249,48 +350,52 @@ __global__ void __launch_bounds__(kThreads) grad_kernel(const HeadArgs<T> a) {
 }
 
 template <class T>
-HeadArgs<T> arguments(const HeadCall& call, int64_t least_span, int64_t most_ranges) {
+HeadArgs<T> arguments(const HeadCall& call, int64_t span) {
   HeadArgs<T> a{};
   a.count = call.count;
   a.width = call.width;
+  a.span = span;
   a.weight = static_cast<const T*>(call.weight);
   a.bias = static_cast<const T*>(call.bias);
   a.sign = call.sign;
   a.mean = call.mean;
   a.aligned = is_aligned(call.weight);
-  const int64_t largest = call.tensors[0].rows > call.tensors[1].rows ? call.tensors[0].rows : call.tensors[1].rows;
-  a.span = ceil_div(ceil_div(largest, most_ranges), least_span) * least_span;
-  if (a.span == 0) a.span = least_span;
   for (int i = 0; i < 2; ++i) {
     const HeadTensor& from = call.tensors[i];
     a.tensors[i] = {static_cast<const T*>(from.features), static_cast<compute_t<T>*>(from.slopes),
-                    static_cast<T*>(from.grad), from.rows, ceil_div(from.rows, a.span), from.label};
+                    static_cast<T*>(from.grad), from.rows, ceil_div(from.rows, span), from.label};
     a.aligned = a.aligned && is_aligned(from.features) && is_aligned(from.grad);
   }
   return a;
 }
 
-constexpr int64_t kMostRanges = kMaxRanges / 4;  // of a tensor
+// Blocks that keep several rows after each other in shared memory must leave room for a second one on the
+// multiprocessor, which reads while the first adds up; one with a single turn may fill it.
+constexpr int64_t kSharedOfMany = 80 * 1024;
 
-int64_t blocks_of(const HeadCall& call) {
-  const auto a = arguments<float>(call, kRowsAtATime, kMostRanges);
-  const int64_t blocks = a.tensors[0].blocks + a.tensors[1].blocks;
-  return blocks > 0 ? blocks : 1;  // no rows have a loss too
+// Shared memory for a block's rows; none where they do not fit, or are not read twice.
+int64_t staged_bytes(const HeadCall& call, const Cut& cut, bool with_dw) {
+  const int64_t bytes = cut.rows * call.width * bytes_of(call.dtype), most = most_shared_bytes();
+  const bool fits = bytes <= most && (cut.span == cut.rows || bytes <= kSharedOfMany);
+  return with_dw && fits ? bytes : 0;
 }
 
 }  // namespace
 
 HeadWorkspace head_workspace(const HeadCall& call) {
-  const int64_t blocks = blocks_of(call), groups = ceil_div(blocks, kGroup);
-  return {kScalars * blocks + (blocks + groups) * call.width, 1 + groups};
+  const Cut cut = cut_of(call);
+  const int64_t groups = ceil_div(cut.blocks, cut.group);
+  return {kScalars * cut.blocks + (cut.blocks + groups) * call.width, 1 + groups};
 }
 
 cudaError_t head_loss(const HeadCall& call, void* sums, unsigned* counters, const void* scale, DType scale_dtype,
                       void* loss, DType loss_dtype, float* stats, void* dw, void* db, DType grads_dtype) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    HeadArgs<T> a = arguments<T>(call, kRowsAtATime, kMostRanges);
-    const int64_t blocks = blocks_of(call);
+    const Cut cut = cut_of(call);
+    HeadArgs<T> a = arguments<T>(call, cut.span);
+    a.rows = cut.rows;
+    a.group = cut.group;
     a.scale = scale;
     a.scale_dtype = scale_dtype;
     a.loss = loss;
@@ -301,13 +406,16 @@ cudaError_t head_loss(const HeadCall& call, void* sums, unsigned* counters, cons
     a.grads_dtype = grads_dtype;
     a.compute_dtype = call.dtype == DType::f64 ? DType::f64 : DType::f32;
     a.scalars = static_cast<compute_t<T>*>(sums);
-    a.sums = a.scalars + kScalars * blocks;
-    a.group_sums = a.sums + blocks * call.width;
+    a.sums = a.scalars + kScalars * cut.blocks;
+    a.group_sums = a.sums + cut.blocks * call.width;
     a.counters = counters;
-    if (call.width % kVector<T> == 0)
-      FASTGAN_LAUNCH((head_kernel<T, kVector<T>>), blocks, call.stream, a);
+    const bool in_vectors = call.width % kVector<T> == 0;
+    const int64_t shared = in_vectors && a.aligned ? staged_bytes(call, cut, dw != nullptr) : 0;
+    a.is_staged = shared > 0;
+    if (in_vectors)
+      FASTGAN_LAUNCH_WITH_SHARED((head_kernel<T, kVector<T>>), cut.blocks, shared, call.stream, a);
     else
-      FASTGAN_LAUNCH((head_kernel<T, 1>), blocks, call.stream, a);
+      FASTGAN_LAUNCH((head_kernel<T, 1>), cut.blocks, call.stream, a);
     return cudaGetLastError();
   });
 }
@@ -315,7 +423,7 @@ cudaError_t head_loss(const HeadCall& call, void* sums, unsigned* counters, cons
 cudaError_t head_grad(const HeadCall& call, const void* scale, DType scale_dtype) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    HeadArgs<T> a = arguments<T>(call, 8, int64_t{1} << 30);
+    HeadArgs<T> a = arguments<T>(call, kRowsOfGrad);
     a.scale = scale;
     a.scale_dtype = scale_dtype;
     if (a.tensors[0].blocks == 0) return cudaSuccess;

@@ -83,6 +83,7 @@ struct LossArgs {
   bool mean;
   const void* scale;
   DType scale_dtype;
+  bool are_for_one;  // gradients are there for a scale of 1
   void* loss;
   DType loss_dtype;
   float* stats;

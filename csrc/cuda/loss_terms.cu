@@ -73,27 +73,38 @@ __device__ void each_of_range(const Range<T, kKind>& r, const LossArgs<T>& a,
         r.terms, r.logits[at], kTimesIncoming<kWanted> ? scale * load(tensor.incoming[at]) : scale);
 }
 
+// Tiles of the first tensor, then of the second, as many as a block's turn brings it.
 template <class T, Kind kFirst, Wanted kWanted>
 __global__ void __launch_bounds__(kThreads, 3) each_kernel(const LossArgs<T> a) {
-  const bool is_first = blockIdx.x < a.tensors[0].blocks;
-  const auto& tensor = a.tensors[is_first ? 0 : 1];
-  const int64_t index = blockIdx.x - (is_first ? 0 : a.tensors[0].blocks);
-  if (is_first || kSecond<T, kFirst> == kFirst)
-    each_of_range<T, kFirst, kWanted>(range_of<kFirst>(a, is_first, index), a, tensor);
-  else
-    each_of_range<T, kSecond<T, kFirst>, kWanted>(range_of<kSecond<T, kFirst>>(a, false, index), a, tensor);
+  if (kWanted == Wanted::slopes && a.are_for_one && load_scale(a.scale, a.scale_dtype) == 1) return;
+  const int64_t tiles = a.tensors[0].blocks + a.tensors[1].blocks;
+#pragma unroll 1
+  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    const bool is_first = tile < a.tensors[0].blocks;
+    const auto& tensor = a.tensors[is_first ? 0 : 1];
+    const int64_t index = tile - (is_first ? 0 : a.tensors[0].blocks);
+    if (is_first || kSecond<T, kFirst> == kFirst)
+      each_of_range<T, kFirst, kWanted>(range_of<kFirst>(a, is_first, index), a, tensor);
+    else
+      each_of_range<T, kSecond<T, kFirst>, kWanted>(range_of<kSecond<T, kFirst>>(a, false, index), a, tensor);
+  }
 }
 
+// Of a launch that mostly finds nothing to do: each block costs, but these few still fill a GPU.
+constexpr int64_t kMostBlocksToLook = kMaxRanges / 2;
+
 template <class T, Wanted kWanted>
-cudaError_t each(const LossCall& call, const void* scale, DType scale_dtype) {
+cudaError_t each(const LossCall& call, const void* scale, DType scale_dtype, bool are_for_one = false) {
   // Few logits are spread over more blocks, of a vector a thread: they end when the slowest has waited for memory once.
   constexpr int64_t kRow = kThreads * kVector<T>;
   const bool are_few = call.tensors[0].size + call.tensors[1].size <= kMaxRanges / 2 * kRow;
   LossArgs<T> a = arguments<T>(call, are_few ? kRow : kSpan<T>, int64_t{1} << 30);
   a.scale = scale;
   a.scale_dtype = scale_dtype;
-  const int64_t blocks = a.tensors[0].blocks + a.tensors[1].blocks;
-  if (blocks == 0) return cudaSuccess;
+  a.are_for_one = are_for_one;
+  const int64_t tiles = a.tensors[0].blocks + a.tensors[1].blocks;
+  if (tiles == 0) return cudaSuccess;
+  const int64_t blocks = are_for_one && tiles > kMostBlocksToLook ? kMostBlocksToLook : tiles;
   with_kind<T>(call, [&](auto kind) { FASTGAN_LAUNCH((each_kernel<T, kind(), kWanted>), blocks, call.stream, a); });
   return cudaGetLastError();
 }
@@ -105,9 +116,10 @@ cudaError_t loss_terms(const LossCall& call) {
                    [&](auto zero) { return each<decltype(zero), Wanted::terms>(call, nullptr, DType::f32); });
 }
 
-cudaError_t loss_backward(const LossCall& call, const void* scale, DType scale_dtype) {
-  return with_type(call.dtype,
-                   [&](auto zero) { return each<decltype(zero), Wanted::slopes>(call, scale, scale_dtype); });
+cudaError_t loss_backward(const LossCall& call, const void* scale, DType scale_dtype, bool are_for_one) {
+  return with_type(call.dtype, [&](auto zero) {
+    return each<decltype(zero), Wanted::slopes>(call, scale, scale_dtype, are_for_one);
+  });
 }
 
 cudaError_t loss_terms_backward(const LossCall& call) {

@@ -36,8 +36,9 @@ constexpr int64_t kWorkspaceBytes = 3 * 2 * kMaxRanges * sizeof(double);
 // Loss, statistics (or null) and, where the tensors have outputs, `scale` (null: 1) times the gradients.
 cudaError_t loss_forward(const LossCall& call, Workspace workspace, const void* scale, DType scale_dtype, void* loss,
                          DType loss_dtype, float* stats);
-// Gradients of the sum or mean, times the scalar `scale` (null: 1).
-cudaError_t loss_backward(const LossCall& call, const void* scale, DType scale_dtype);
+// Gradients of the sum or mean, times the scalar `scale` (null: 1). Where they are there already for a scale of 1
+// (`are_for_one`), and that is what the scale is, which the kernel finds, nothing else is read or written.
+cudaError_t loss_backward(const LossCall& call, const void* scale, DType scale_dtype, bool are_for_one);
 // Terms of the first tensor, and their gradients times its incoming ones.
 cudaError_t loss_terms(const LossCall& call);
 cudaError_t loss_terms_backward(const LossCall& call);

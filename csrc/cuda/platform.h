@@ -5,12 +5,29 @@
 #include "cuda_on_host.h"
 #else
 #include <cuda_runtime.h>
+
+#include <cstdint>
+
 #define FASTGAN_LAUNCH(kernel, blocks, stream, ...) \
   kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, 0, stream>>>(__VA_ARGS__)
+// With so many bytes of dynamic shared memory, which a kernel must be allowed to have if they are many.
+#define FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, bytes, stream, ...)                                                  \
+  (fastgan::allow_shared(reinterpret_cast<const void*>(&FASTGAN_STRIP kernel), bytes),                                  \
+   kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, static_cast<size_t>(bytes), stream>>>(__VA_ARGS__))
+#define FASTGAN_STRIP(...) __VA_ARGS__
+// In a kernel: that memory, as `T* name`.
+#define FASTGAN_DYNAMIC_SHARED(T, name)      \
+  extern __shared__ uint4 dynamic_shared[];  \
+  T* const name = reinterpret_cast<T*>(dynamic_shared)
 
 namespace fastgan {
 constexpr int kThreads = 256;      // of a block
 constexpr int kMaxRanges = 1024;   // blocks that share one sum
+
+inline void allow_shared(const void* kernel, int64_t bytes) {
+  if (bytes > 48 * 1024)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+}
 }  // namespace fastgan
 #endif
 
@@ -102,6 +119,14 @@ FASTGAN_HD void store_vector(T* to, const Vector<T, kWidth>& values, bool aligne
 }
 
 inline bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
+// The dynamic shared memory that a block of the current device may have, next to what kernels declare (up to 12 KB).
+inline int64_t most_shared_bytes() {
+  int device = 0, bytes = 0;
+  cudaGetDevice(&device);
+  if (cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) != cudaSuccess) cudaGetLastError();
+  return bytes - 12 * 1024;
+}
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

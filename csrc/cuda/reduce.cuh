@@ -35,20 +35,39 @@ __device__ A block_sum(A value) {
 
 // Counts this block in; true in the last of `count`, which then sees what the others stored before. The counter
 // goes back to zero by itself.
+//
+// One thread's fences are enough, as fences are cumulative: the first barrier puts the block's stores before the
+// counting thread's fence, the fence puts them before its count; in the last block the second fence follows the counts
+// of all the others, and the second barrier puts it before every thread's loads.
 __device__ inline bool is_last_of(unsigned count, unsigned* counter) {
   if (count == 1) {
     __syncthreads();
     return true;
   }
   __shared__ bool is_last;
-  __threadfence();  // each thread's stores before the count
   __syncthreads();
-  if (threadIdx.x == 0) is_last = atomicInc(counter, count - 1) == count - 1;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    is_last = atomicInc(counter, count - 1) == count - 1;
+    __threadfence();
+  }
   __syncthreads();
-  if (is_last) __threadfence();
   const bool result = is_last;
   __syncthreads();  // before is_last is used again
   return result;
+}
+
+// 16 bytes of what other blocks have stored, past the first cache, which may not know of it.
+template <class A>
+__device__ Vector<A, kVector<A>> load_stored(const A* from) {
+#if defined(__CUDA_ARCH__)
+  const uint4 word = __ldcg(reinterpret_cast<const uint4*>(from));
+  Vector<A, kVector<A>> result;
+  memcpy(&result, &word, sizeof result);
+  return result;
+#else
+  return *reinterpret_cast<const Vector<A, kVector<A>>*>(from);
+#endif
 }
 
 // The sums of N arrays of `count` values that lie `apart`, in an order that depends on count alone; in the first warp.

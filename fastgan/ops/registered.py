@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fastgan.kernels import choose, reference
+from fastgan.kernels.counters import in_operator
 
 _library = torch.library.Library("fastgan", "DEF")
 _ops = torch.ops.fastgan
@@ -45,7 +46,8 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _register(name: str, kernel: Any, fake: Any) -> None:
     def on_plain_tensors(*arguments: Any) -> Any:
-        return kernel(*tree_map_only(Tensor, _plain, arguments))
+        with in_operator():
+            return kernel(*tree_map_only(Tensor, _plain, arguments))
 
     _library.impl(name, on_plain_tensors, "CompositeExplicitAutograd")
     torch.library.register_fake(f"fastgan::{name}", fake, lib=_library)

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <mutex>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -77,8 +78,10 @@ class Block {
     return *block;
   }
 
-  void run(unsigned blocks, const std::function<void()>& kernel) {
+  void run(unsigned blocks, size_t shared_bytes, const std::function<void()>& kernel) {
     const std::lock_guard<std::mutex> one_launch(launching_);
+    const std::unique_ptr<unsigned char[]> shared(new unsigned char[shared_bytes]);
+    dynamic_shared = shared.get();
     kernel_ = &kernel;
     gridDim.x = blocks;
     for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {

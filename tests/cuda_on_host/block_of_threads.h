@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <functional>
+#include <memory>
 #include <thread>
 
 inline thread_local Dim3 threadIdx, blockIdx;
@@ -27,8 +28,10 @@ class Block {
     return *block;
   }
 
-  void run(unsigned blocks, const std::function<void()>& kernel) {
+  void run(unsigned blocks, size_t shared_bytes, const std::function<void()>& kernel) {
     pthread_mutex_lock(&one_launch_);
+    const std::unique_ptr<unsigned char[]> shared(new unsigned char[shared_bytes]);
+    dynamic_shared = shared.get();
     kernel_ = &kernel;
     gridDim.x = blocks;
     for (index_ = 0; index_ < blocks; ++index_) {

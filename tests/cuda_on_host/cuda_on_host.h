@@ -22,15 +22,9 @@ struct Dim3 {
 };
 inline Dim3 gridDim;
 
-using cudaStream_t = void*;
 using cudaError_t = int;
-constexpr cudaError_t cudaSuccess = 0;
-struct cudaFuncAttributes {};
+constexpr cudaError_t cudaSuccess = 0, cudaErrorInvalidValue = 1;
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
-inline cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus*, unsigned long long*) {
-  return cudaSuccess;
-}
 inline const char* cudaGetErrorString(cudaError_t) { return "no error"; }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 inline cudaError_t cudaMallocManaged(void** pointer, size_t bytes) {
@@ -41,7 +35,24 @@ inline cudaError_t cudaFree(void* pointer) {
   free(pointer);
   return cudaSuccess;
 }
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin };
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = 16384;  // small arrays fit, and larger ones of the tests do not
+  return cudaSuccess;
+}
+struct cudaFuncAttributes {};
 inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, void (*)()) { return cudaSuccess; }
+template <class T>
+cudaError_t cudaGetSymbolAddress(void** pointer, T& symbol) {
+  *pointer = &symbol;
+  return cudaSuccess;
+}
+
+#include "graphs_on_host.h"
 
 namespace fastgan {
 
@@ -52,6 +63,9 @@ namespace on_host {
 
 // What each thread shows the others of its warp.
 alignas(16) inline unsigned char exchanged[kThreads][16];
+
+// The dynamic shared memory of the block that runs: an allocation of its size, for AddressSanitizer.
+inline unsigned char* dynamic_shared = nullptr;
 
 // A line of a kernel, at which its threads wait.
 struct Place {
@@ -100,5 +114,8 @@ inline unsigned atomicInc(unsigned* counter, unsigned most) {
 }
 
 #define FASTGAN_STRIP(...) __VA_ARGS__
-#define FASTGAN_LAUNCH(kernel, blocks, stream, ...) \
-  fastgan::on_host::Block::get().run(static_cast<unsigned>(blocks), [=] { FASTGAN_STRIP kernel(__VA_ARGS__); })
+#define FASTGAN_LAUNCH(kernel, blocks, stream, ...) FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, 0, stream, __VA_ARGS__)
+#define FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, bytes, stream, ...)                     \
+  fastgan::on_host::Block::get().run(static_cast<unsigned>(blocks), static_cast<size_t>(bytes), \
+                                     [=] { FASTGAN_STRIP kernel(__VA_ARGS__); })
+#define FASTGAN_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(fastgan::on_host::dynamic_shared)

@@ -1,10 +1,13 @@
 // Runs every CUDA kernel once and checks what it computes against plain loops in double: for sanitizers, which see
 // through a program without Python and torch best. On the host with g++, on a GPU with nvcc.
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <vector>
 
 #include "../../csrc/cuda/bias_leaky_relu.h"
+#include "../../csrc/cuda/counters.h"
 #include "../../csrc/cuda/head.h"
 #include "../../csrc/cuda/losses.h"
 #include "../../csrc/cuda/reconstruction.h"
@@ -80,7 +83,7 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
   const LossCall backward{Loss::cross_entropy, dtype,
                           {{real.data, n, label, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
                           2, 1.0, true, nullptr};
-  launched(loss_backward(backward, loss.data, loss.dtype));
+  launched(loss_backward(backward, loss.data, loss.dtype, false));
   const LossCall each{Loss::cross_entropy, dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false,
                       nullptr};
   launched(loss_terms(each));
@@ -95,6 +98,25 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
   launched(cudaDeviceSynchronize());
   for (int64_t i = 0; i < n; ++i)
     near(grad_real.get(i), terms.get(i) * (logistic(real.get(i)) - label), dtype, "the backward pass of its terms");
+}
+
+// Gradients that are there for an incoming 1: left alone where it is 1, else computed from the logits.
+void kept_gradients(DType dtype, int64_t n, int64_t m) {
+  Array real(dtype, n, 22), fake(dtype, m, 23), grad_real(dtype, n), grad_fake(dtype, m), scale(DType::f32, 1);
+  const LossCall call{Loss::cross_entropy, dtype,
+                      {{real.data, n, 1.0, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
+                      2, 1.0, true, nullptr};
+  for (const double factor : {1.0, 3.0}) {
+    scale.set(0, factor);
+    launched(loss_backward(call, scale.data, scale.dtype, true));
+    launched(cudaDeviceSynchronize());
+    for (int64_t i = 0; i < n; ++i)
+      near(grad_real.get(i) * static_cast<double>(n), factor == 1 ? 0 : factor * (logistic(real.get(i)) - 1), dtype,
+           "a kept gradient");
+    for (int64_t i = 0; i < m; ++i)
+      near(grad_fake.get(i) * static_cast<double>(m), factor == 1 ? 0 : factor * logistic(fake.get(i)), dtype,
+           "a kept gradient");
+  }
 }
 
 // The losses that are chosen at run time: value and gradients in one pass, and the terms.
@@ -229,21 +251,75 @@ void head(DType dtype, int64_t n, int64_t m, int64_t width) {
   }
 }
 
+// The slot that a new graph takes, and the graph, instantiated.
+struct Captured {
+  int slot = -1;
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+
+  explicit Captured(cudaStream_t stream) {
+    launched(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
+    demand(capture_id(stream) != 0, "a capture has a number");
+    slot = take_slot(0, stream);
+    launched(cudaStreamEndCapture(stream, &graph));
+    launched(cudaGraphInstantiate(&exec, graph, 0));
+  }
+};
+
+// CUDA gives a slot back from a thread of its own, soon.
+bool comes_back(int slot, cudaStream_t stream) {
+  for (int tries = 0; tries < 1000; ++tries) {
+    const int found = take_slot(0, stream);
+    if (found == slot) return true;
+    if (found >= 0) return false;  // all were taken, so another one is wrong
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
+// A slot belongs to a stream for good, or to a graph for as long as the graph or what was made of it is there.
+void slots() {
+  cudaStream_t stream = nullptr;
+  launched(cudaStreamCreate(&stream));
+  demand(capture_id(stream) == 0, "a stream without a capture has no number");
+  demand(counter_bank() != nullptr, "the bank has an address");
+  const int of_stream = take_slot(0, stream);
+  const Captured first(stream), second(stream);
+  demand(of_stream >= 0 && first.slot >= 0 && second.slot >= 0, "there are slots");
+  demand(of_stream != first.slot && of_stream != second.slot && first.slot != second.slot, "slots differ");
+  while (take_slot(0, stream) >= 0) {
+  }
+  launched(cudaGraphDestroy(first.graph));
+  launched(cudaGraphDestroy(second.graph));
+  demand(take_slot(0, stream) == -1, "an instantiated graph keeps its slot");
+  launched(cudaGraphExecDestroy(first.exec));
+  demand(comes_back(first.slot, stream), "a slot comes back with its graph");
+  launched(cudaGraphExecDestroy(second.exec));
+  demand(comes_back(second.slot, stream), "a slot comes back with its graph");
+  launched(cudaStreamDestroy(stream));
+}
+
 }  // namespace
 
 int main() {
+  slots();
   for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16}) {
     losses(dtype, 1, 3, 1.0);
     losses(dtype, 9001, 4003, 0.9);
+    kept_gradients(dtype, 9001, 70);
     losses_without_logarithm(dtype, 4003, 70);
     reconstruction(dtype, 3);
     reconstruction(dtype, 9001);
     layer(dtype, 70, 24, 1);
     layer(dtype, 33, 5, 1);
+    layer(dtype, 90, 520, 1);
     layer(dtype, 6, 5, 48);
     layer(dtype, 3, 4, 7);
     head(dtype, 40, 3, 32);
     head(dtype, 5, 70, 45);
+    head(dtype, 9, 4, 512);
+    head(dtype, 30, 200, 512);
+    head(dtype, 2100, 5, 16);
   }
   printf("%d checks passed\n", checks);
   return 0;

@@ -13,7 +13,15 @@ from fastgan.kernels.cuda.layers import (
     linear_leaky_relu_backward,
     wgrad,
 )
-from fastgan.kernels.cuda.losses import loss, loss_and_grad, loss_backward, loss_terms, loss_terms_backward
+from fastgan.kernels.cuda.losses import (
+    loss,
+    loss_and_grad,
+    loss_backward,
+    loss_backward_from,
+    loss_keeping_grads,
+    loss_terms,
+    loss_terms_backward,
+)
 from fastgan.kernels.cuda.pointers import why_not
 from fastgan.kernels.cuda.reconstruction import (
     reconstruction_loss,
@@ -22,7 +30,7 @@ from fastgan.kernels.cuda.reconstruction import (
     reconstruction_terms,
 )
 from fastgan.kernels.cuda.record import record
-from fastgan.kernels.optional import loss_backward_from, loss_keeping_grads, mlp, mlp_backward
+from fastgan.kernels.optional import mlp, mlp_backward
 
 __all__ = [
     "adam",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, stream
+from fastgan.kernels.counters import arrivals
+from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, stream
 from fastgan.kernels.layout import same_size
 
 
@@ -39,6 +40,6 @@ def adam(
         address(average_weight, torch.float32),
         *betas,
         eps,
-        counters(values).data_ptr(),
+        arrivals(values).data_ptr(),
         stream(values),
     )

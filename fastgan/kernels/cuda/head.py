@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, scalar, stream
+from fastgan.kernels.counters import arrivals
+from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
 from fastgan.kernels.layout import neighbours_like, room
 
 Tensors = tuple[Tensor, ...]
@@ -90,7 +91,7 @@ def _run(
         return slopes[i].data_ptr() if slopes else 0, grads[i].data_ptr() if grads else 0
 
     second = (address(dense[1], dtype), rows[1], *outputs(1)) if len(dense) == 2 else (0, 0, 0, 0)
-    arrived = counters(weight, count)
+    on = stream(weight)
     _cuda.head_loss(
         DTYPES[dtype],
         *(address(dense[0], dtype), rows[0], labels[0], *outputs(0)),
@@ -109,8 +110,8 @@ def _run(
         0 if db is None else db.data_ptr(),
         0 if dw is None else DTYPES[dw.dtype],
         partials.data_ptr(),
-        arrived.data_ptr(),
-        stream(weight),
+        arrivals(weight, count, on).data_ptr(),
+        on,
     )
     return loss, stats
 

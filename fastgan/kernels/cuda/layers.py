@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, stream
+from fastgan.kernels.counters import arrivals
+from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, stream
 from fastgan.kernels.layout import channel_layout, room
 
 Layout = tuple[int, int, int]
@@ -77,10 +78,11 @@ def _mask_into(
     if output.numel() == 0:
         return None if summed is None else summed.zero_()
     partials = arrived = None
+    on = stream(output)
     if with_bias:
         sums, count = _cuda.layer_workspace(DTYPES[dtype], *layout)
         compute = torch.float64 if dtype is torch.float64 else torch.float32
-        partials, arrived = output.new_empty(sums, dtype=compute), counters(output, count)
+        partials, arrived = output.new_empty(sums, dtype=compute), arrivals(output, count, on)
     _cuda.bias_leaky_relu_backward(
         DTYPES[dtype],
         *layout,
@@ -91,7 +93,7 @@ def _mask_into(
         0 if summed is None else summed.data_ptr(),
         0 if partials is None else partials.data_ptr(),
         0 if arrived is None else arrived.data_ptr(),
-        stream(output),
+        on,
     )
     return summed
 

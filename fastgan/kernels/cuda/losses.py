@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, scalar, stream
+from fastgan.kernels.counters import arrivals
+from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
 from fastgan.kernels.layout import neighbours_like, same_size
 from fastgan.kernels.logit_losses import NUMBERS
 
@@ -41,6 +42,31 @@ def loss_and_grad(
     return value, grads, stats
 
 
+class _Kept(tuple[Tensor, ...]):
+    """Gradients for an incoming 1, and the capture that made them (0: none)."""
+
+    capture: int
+
+
+@guarded
+def loss_keeping_grads(
+    logits: Logits,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    loss_dtype: torch.dtype,
+    with_stats: bool,
+    kind: str = "bce",
+) -> tuple[Tensor, Tensor | None, Logits]:
+    kept = _Kept(_room_for(logits))
+    kept.capture = _cuda.capture_id(stream(logits[0]))
+    return *_forward(logits, kept, labels, sign, mean, None, loss_dtype, with_stats, kind), kept
+
+
+def _room_for(logits: Logits) -> Logits:
+    return tuple(t.new_empty(t.shape) for t in logits)
+
+
 def _forward(
     logits: Logits,
     grads: Logits,
@@ -57,11 +83,12 @@ def _forward(
     value = first.new_empty((), dtype=loss_dtype)
     stats = first.new_empty(len(logits) + 1, dtype=torch.float32) if with_stats else None
     partials = arrived = None
+    on = stream(first)
     if any(
         t.numel() * t.element_size() > _cuda.LOSS_TILE_BYTES for t in logits
     ):  # else one block does it all
         partials = first.new_empty(_cuda.LOSS_WORKSPACE_BYTES, dtype=torch.uint8)
-        arrived = counters(first)
+        arrived = arrivals(first, 1, on)
     _cuda.loss(
         NUMBERS[kind],
         DTYPES[first.dtype],
@@ -75,7 +102,7 @@ def _forward(
         0 if stats is None else stats.data_ptr(),
         0 if partials is None else partials.data_ptr(),
         0 if arrived is None else arrived.data_ptr(),
-        stream(first),
+        on,
     )
     return value, stats
 
@@ -101,7 +128,38 @@ def loss_backward(
     mean: bool,
     kind: str = "bce",
 ) -> Logits:
-    grads = tuple(t.new_empty(t.shape) for t in logits)
+    return _backward(_room_for(logits), False, grad, logits, labels, sign, mean, kind)
+
+
+@guarded
+def loss_backward_from(
+    kept: Logits,
+    grad: Tensor,
+    logits: Logits,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str = "bce",
+) -> Logits:
+    """What was kept is overwritten where ``grad`` is not 1, so it is right once for each forward pass.
+
+    A graph of the backward pass alone may be replayed many times after it: that gets room of its own.
+    """
+    if kept.capture != _cuda.capture_id(stream(grad)):  # type: ignore[attr-defined]
+        return _backward(_room_for(logits), False, grad, logits, labels, sign, mean, kind)
+    return _backward(tuple(kept), True, grad, logits, labels, sign, mean, kind)
+
+
+def _backward(
+    grads: Logits,
+    are_for_one: bool,
+    grad: Tensor,
+    logits: Logits,
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str,
+) -> Logits:
     dense = [t.contiguous() for t in logits]
     grad = grad.contiguous()
     _cuda.loss_backward(
@@ -111,6 +169,7 @@ def loss_backward(
         sign,
         mean,
         *scalar(grad),
+        are_for_one,
         stream(grad),
     )
     return grads

@@ -7,7 +7,6 @@ kernels run on the current stream of the tensor's device, as PyTorch's do.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -28,7 +27,7 @@ except ImportError as error:
         "or the CUDA toolkit) and then run `pip install --force-reinstall --no-deps fastgan`"
     )
 
-__all__ = ["DTYPES", "_cuda", "address", "counters", "guarded", "scalar", "stream", "why_not"]
+__all__ = ["DTYPES", "_cuda", "address", "guarded", "scalar", "stream", "why_not"]
 
 DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}  # csrc/types.h
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -81,7 +80,8 @@ def scalar(scalar: Tensor | None) -> tuple[int, int]:
 
 
 def stream(tensor: Tensor) -> int:
-    return torch.cuda.current_stream(tensor.device).cuda_stream if tensor.is_cuda else 0
+    """The current one of the tensor's device: its handle."""
+    return torch._C._cuda_getCurrentRawStream(tensor.get_device()) if tensor.is_cuda else 0
 
 
 def guarded(function: Function) -> Function:
@@ -96,44 +96,3 @@ def guarded(function: Function) -> Function:
             return function(*arguments)
 
     return run  # type: ignore[return-value]
-
-
-_SLOTS, _LEAST = 64, 1024
-_counters: dict[tuple[int, int], Tensor] = {}
-_banks: dict[int, Tensor] = {}
-_slots: dict[tuple[int, int, int], int] = {}
-
-
-def counters(like: Tensor, count: int = 1) -> Tensor:
-    """Zeros in which the blocks of a launch count each other; the last block leaves zeros behind.
-
-    They belong to one stream, whose launches run one after another. A graph that is being captured gets its
-    own, as it may be replayed on any stream.
-    """
-    if like.is_cuda and torch.cuda.is_current_stream_capturing():
-        return _of_capture(like, count)
-    key = like.get_device(), stream(like) if like.is_cuda else threading.get_ident()
-    found = _counters.get(key)
-    if found is None or found.numel() < count:
-        found = _counters[key] = _zeros(like, max(_LEAST, 2 * count))
-        if key[0] not in _banks:
-            _banks[key[0]] = _zeros(like, _SLOTS * _LEAST).view(_SLOTS, _LEAST)
-    return found
-
-
-def _of_capture(like: Tensor, count: int) -> Tensor:
-    """Of memory that was zeroed before any capture: else each launch would take a kernel more, for zeros.
-
-    To keep what was allocated in a capture is no way out: it lies in the graph's own memory, in which
-    torch.compile's graphs bear no tensor that they do not know.
-    """
-    index = like.get_device()
-    if index in _banks and count <= _LEAST:
-        slot = _slots.setdefault((index, stream(like), _cuda.capture_id(stream(like))), len(_slots))
-        if slot < _SLOTS:
-            return _banks[index][slot]
-    return _zeros(like, count)
-
-
-def _zeros(like: Tensor, count: int) -> Tensor:
-    return torch.zeros(count, dtype=torch.int32, device=like.device)

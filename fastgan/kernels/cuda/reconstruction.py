@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, counters, guarded, scalar, stream
+from fastgan.kernels.counters import arrivals
+from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
 from fastgan.kernels.layout import address_or_null, room_for, same_size
 
 _Grads = tuple[Tensor | None, Tensor | None]
@@ -27,6 +28,7 @@ def reconstruction_loss_and_grad(
     x, y = input.contiguous(), reconstruction.contiguous()
     loss = x.new_empty((), dtype=loss_dtype)
     grads = room_for(x, needs)
+    on = stream(x)
     partials = x.new_empty(_cuda.LOSS_WORKSPACE_BYTES, dtype=torch.uint8)
     _cuda.reconstruction_loss(
         *_pair(x, y),
@@ -36,8 +38,8 @@ def reconstruction_loss_and_grad(
         loss.data_ptr(),
         DTYPES[loss_dtype],
         partials.data_ptr(),
-        counters(x).data_ptr(),
-        stream(x),
+        arrivals(x, 1, on).data_ptr(),
+        on,
     )
     return loss, grads
 

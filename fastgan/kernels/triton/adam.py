@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastgan.kernels.triton.launch import Kernel, arrivals, divisor, threads
+from fastgan.kernels.counters import arrivals
+from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.scalar_math import number
 
 _LOADS = 2  # of 16 bytes, in flight in a thread

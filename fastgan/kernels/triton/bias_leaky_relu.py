@@ -12,8 +12,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import channel_layout, room
-from fastgan.kernels.triton.launch import Kernel, arrivals, divisor, threads
+from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns
 from fastgan.kernels.triton.scalar_math import compute_dtype, leaky_relu, leaky_relu_gradient, number
 

@@ -12,8 +12,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import neighbours_like, room
-from fastgan.kernels.triton.launch import Kernel, arrivals, divisor, threads
+from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns, slope_scale, write_loss
 from fastgan.kernels.triton.scalar_math import (
     compute_dtype,

@@ -108,23 +108,3 @@ def divisor(size: int) -> int:
     a constant that follows the batch would compile a kernel for each batch.
     """
     return math.gcd(size, 16)
-
-
-_counters: dict[tuple[int, int], Tensor] = {}
-
-
-def arrivals(like: Tensor, count: int = 1) -> Tensor:
-    """Zeros in which the programs of a launch count each other; the last one leaves zeros behind.
-
-    They belong to one stream, whose launches run one after another. A graph that is being captured gets
-    its own, as it may be replayed on any stream.
-    """
-    if like.is_cuda and torch.cuda.is_current_stream_capturing():
-        return torch.zeros(count, dtype=torch.int32, device=like.device)
-    stream = torch.cuda.current_stream(like.device).cuda_stream if like.is_cuda else threading.get_ident()
-    key = (like.get_device(), stream)
-    counters = _counters.get(key)
-    if counters is None or counters.numel() < count:
-        size = max(64, triton.next_power_of_2(count))
-        counters = _counters[key] = torch.zeros(size, dtype=torch.int32, device=like.device)
-    return counters

@@ -13,8 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import neighbours_like
-from fastgan.kernels.triton.launch import INTERPRETING, Kernel, arrivals, on_amd, threads
+from fastgan.kernels.triton.launch import INTERPRETING, Kernel, on_amd, threads
 from fastgan.kernels.triton.logit_losses import kind_of, slope, statistics, term
 from fastgan.kernels.triton.reduction import FINISH, add_up, slope_scale, write_loss
 from fastgan.kernels.triton.scalar_math import (

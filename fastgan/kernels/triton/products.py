@@ -14,9 +14,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import room
 from fastgan.kernels.triton import tuning
-from fastgan.kernels.triton.launch import INTERPRETING, Kernel, arrivals, divisor
+from fastgan.kernels.triton.launch import INTERPRETING, Kernel, divisor
 from fastgan.kernels.triton.reduction import add_up_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
 from fastgan.kernels.triton.tuning import Config, Kind

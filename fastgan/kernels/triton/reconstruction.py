@@ -11,8 +11,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import room_for
-from fastgan.kernels.triton.launch import INTERPRETING, Kernel, arrivals, threads
+from fastgan.kernels.triton.launch import INTERPRETING, Kernel, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, slope_scale
 from fastgan.kernels.triton.scalar_math import compute_dtype, number, sign
 
