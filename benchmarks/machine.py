@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 
-import fastgan
 from benchmarks.contest import Effort, Run, contest, timed
 from fastgan.kernels.extension.products import HAS_ONEDNN
 

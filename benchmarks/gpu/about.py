@@ -29,7 +29,9 @@ def versions() -> None:
         **{name: _version(name) for name in PACKAGES},
         cuda=torch.version.cuda,
         capability=list(torch.cuda.get_device_capability()) if DEVICE == "cuda" else None,
-        driver=_says("nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"),
+        driver=_says(
+            "nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"
+        ),
         nvcc=_says("nvcc", "--version"),
         cores=len(os.sched_getaffinity(0)),
         fastgan=fastgan.__version__,
@@ -38,7 +40,9 @@ def versions() -> None:
     if DEVICE == "cuda":
         import triton
 
-        assert not triton.knobs.runtime.interpret, "TRITON_INTERPRET is set: unset it, there is a GPU to run on"
+        assert not triton.knobs.runtime.interpret, (
+            "TRITON_INTERPRET is set: unset it, there is a GPU to run on"
+        )
 
 
 def backends() -> None:

@@ -1,13 +1,14 @@
-"""``python -m benchmarks.gpu.contests [--quick] WHICH``: contenders that were checked, timed in turn.
+"""``python -m benchmarks.gpu.contests [--quick] WHICH``: operations' contenders, checked, then timed in turn.
 
-Each contender of each case is made and checked by itself; those that agree are timed in interleaved rounds,
-against what cannot be beaten (a copy of as many random bytes, or the bare products) among them. A row for each.
+Each contender of each case is made and checked by itself. Those that agree are timed in interleaved rounds,
+together with what cannot be beaten: a copy of as many random bytes, or the bare products.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -76,10 +77,12 @@ def contests(which: str, sizes: Sizes) -> Iterator[Contest]:
             for case in _memory_bound(sizes, direction is Direction.BOTH):
                 yield Contest(case, direction, OURS, "copy")
         yield Contest(table.loss(table.DISCRIMINATOR_LOSS, sizes.small, "fp32"), Direction.CALL, OURS)
-    else:
-        wanted = ("fastgan", {"compiled": "torch.compile", "jax": "JAX jit"}[which])
-        for case in [*_memory_bound(sizes, False), table.linear_leaky_relu(*sizes.linear, "bf16")]:
-            yield Contest(case, Direction.BOTH, wanted)
+
+
+def rival(name: str, sizes: Sizes) -> Iterator[Contest]:
+    """fastgan against one other, on what it is held to."""
+    for case in [*_memory_bound(sizes, False), table.linear_leaky_relu(*sizes.linear, "bf16")]:
+        yield Contest(case, Direction.BOTH, ("fastgan", name))
 
 
 def _memory_bound(sizes: Sizes, with_others: bool) -> Iterator[Case]:
@@ -94,8 +97,7 @@ def _memory_bound(sizes: Sizes, with_others: bool) -> Iterator[Case]:
 
 
 def run(each: Contest, effort: Effort) -> None:
-    torch.compiler.reset()
-    gc.collect()
+    forget()
     case = each.case
     inputs = case.inputs(DEVICE)
     expected, grad = case.expected(inputs)
@@ -120,6 +122,13 @@ def run(each: Contest, effort: Effort) -> None:
     done(each.name)  # whatever becomes of the next line: it is not tried twice
     with attempt("contest", each.name, "all of them, timed", TIMING):
         tell(each.name, contest(samples, effort))
+
+
+def forget() -> None:
+    """What the case before compiled and allocated."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+    gc.collect()
 
 
 def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
@@ -155,7 +164,7 @@ def tell(case: str, result: Result, steps: dict[str, int] | None = None) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.contests", description=__doc__)
-    parser.add_argument("which", choices=("bandwidth", "layer", "compiled", "jax"))
+    parser.add_argument("which", choices=("bandwidth", "layer"))
     parser.add_argument("--quick", action="store_true", help="sizes that say nothing")
     options = parser.parse_args()
     sizes, effort = (QUICK, BRIEF) if options.quick else (FULL, EFFORT)

@@ -6,6 +6,7 @@ those whose turn it is. A signal only sets a flag that the loop looks at, so no 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -78,7 +79,7 @@ class Process:
             cwd=ROOT,
             env=os.environ | self.stage.environment | told,
             pass_fds=(writing,),
-            start_new_session=True,  # an interrupt from the terminal is ours alone; and all of it can be ended
+            start_new_session=True,  # a terminal's interrupt is ours alone, and its children end with it
             preexec_fn=_as_a_stage,
         )
         os.close(writing)
@@ -103,10 +104,8 @@ class Process:
 
     def signal(self, number: int) -> None:
         """To it and to all that it started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass
 
     def close(self) -> None:
         self.signal(signal.SIGKILL)

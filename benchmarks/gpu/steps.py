@@ -1,19 +1,18 @@
-"""``python -m benchmarks.gpu.steps [--quick] WHICH``: the training step, and what its graph holds.
+"""``python -m benchmarks.gpu.steps [--quick]``: the training step, and what a captured one launches.
 
-WHICH is who competes with fastgan, one step or ten a graph: ``pytorch`` (eager, and captured in a graph),
-``compiled`` or ``jax``; ``kernels`` counts what a captured step launches.
+fastgan with one step or ten a graph, eager PyTorch, and its step captured in a graph, as fastgan's is.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 
 from benchmarks.contest import Effort, contest, timed
-from benchmarks.gpu.contests import BRIEF, SECONDS, TIMING, tell
+from benchmarks.gpu.contests import BRIEF, SECONDS, TIMING, forget, tell
 from benchmarks.gpu.rows import DONE, LOST, attempt, done, put
 from benchmarks.machine import DEVICE, finish_of
 from benchmarks.step.agreement import check_agreement
@@ -25,19 +24,22 @@ from benchmarks.step.problem import Contender, Problem
 EFFORT = Effort(rounds=30, least=7, seconds=2.0)
 SAMPLE_SECONDS = 0.02  # many steps between two waits for the device
 OURS = ("fastgan", "fastgan, 10 steps a graph")
-WANTED = {
-    "pytorch": (*OURS, "eager", "eager in a CUDA graph"),
-    "compiled": (*OURS, "torch.compile", "torch.compile, reduce-overhead"),
-    "jax": (*OURS, "JAX jit", "JAX jit, scan of 10"),
-}
+PYTORCH = ("eager", "eager in a CUDA graph")
 
 
-def run(problem: Problem, which: str, effort: Effort) -> None:
-    torch.compiler.reset()
-    gc.collect()
-    case = f"step, {problem}"
+def problems(quick: bool) -> list[Problem]:
+    return [Problem(*((8, 16) if quick else (128, 256)), simultaneous) for simultaneous in (False, True)]
+
+
+def name_of(problem: Problem) -> str:
+    return f"step, {problem}"
+
+
+def run(problem: Problem, others: Sequence[str], effort: Effort) -> None:
+    forget()
+    case = name_of(problem)
     made: dict[str, Contender] = {}
-    missing = set(WANTED[which])
+    missing = {*OURS, *others}
     for name, make in contenders(problem, DEVICE, modes=("reduce-overhead",)):
         if name in missing and name not in LOST:
             with attempt("contest", case, name, SECONDS):
@@ -76,22 +78,19 @@ def kernels(problem: Problem) -> None:
     us: Counter[str] = Counter()
     for event in found:
         us[event.name[:80]] += event.device_time if is_gpu else event.cpu_time
-    put("kernels", f"step, {problem}", count=len(found), busy_us=sum(us.values()), longest=us.most_common(20))
+    put("kernels", name_of(problem), count=len(found), busy_us=sum(us.values()), longest=us.most_common(20))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.steps", description=__doc__)
-    parser.add_argument("which", choices=(*WANTED, "kernels"))
     parser.add_argument("--quick", action="store_true", help="sizes that say nothing")
-    options = parser.parse_args()
-    size = (8, 16) if options.quick else (128, 256)
-    for simultaneous in (False, True):
-        problem = Problem(*size, simultaneous)
-        if options.which == "kernels":
-            with attempt("kernels", f"step, {problem}", "fastgan", SECONDS):
-                kernels(problem)
-        elif f"step, {problem}" not in DONE:
-            run(problem, options.which, BRIEF if options.quick else EFFORT)
+    quick = parser.parse_args().quick
+    for problem in problems(quick):
+        if name_of(problem) not in DONE:
+            run(problem, PYTORCH, BRIEF if quick else EFFORT)
+    for problem in problems(quick):
+        with attempt("kernels", name_of(problem), "the profiler", SECONDS):
+            kernels(problem)
 
 
 if __name__ == "__main__":
