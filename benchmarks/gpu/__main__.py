@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.gpu.record import NAME, Record, Row
@@ -76,6 +77,18 @@ def ended(rows: Iterable[Row]) -> set[str]:
     return {name for name, status in results.items() if status in ("ok", "failed")}
 
 
+def left_of(part: Callable[[bool, set[str]], list[Stage]], quick: bool, rows: Sequence[Row]) -> list[Stage]:
+    """Without the stages that ended, and of the others without the cases that were timed."""
+
+    def timed(name: str) -> tuple[str, ...]:
+        found = [
+            row["case"] for row in rows if row["stage"] == name and row["what"] == "contest" and "us" in row
+        ]
+        return tuple(dict.fromkeys(found))
+
+    return [replace(stage, done=timed(stage.name)) for stage in part(quick, ended(rows))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("out", type=Path)
@@ -97,7 +110,7 @@ def main() -> None:
         if part == 1:
             stages = first(options.quick)
         else:
-            stages = second(options.quick, ended(gpu.read_if_there(out / f"{NAME}.jsonl")))
+            stages = left_of(second, options.quick, gpu.read_if_there(out / f"{NAME}.jsonl"))
             if absent := missing():
                 print(f"no {', '.join(absent)} here: tests of training are left out")
         results |= run(out, part, stages, options.seconds, lambda: signals.came)

@@ -20,17 +20,17 @@ from benchmarks.contest import Effort, Result, Sample, contest, timed
 from benchmarks.gpu.rows import DONE, LOST, attempt, done, put
 from benchmarks.machine import DEVICE, finish_of
 from benchmarks.operations import table
-from benchmarks.operations.contenders import check, makes
+from benchmarks.operations.contenders import Contender, check, makes, samples_of
 from benchmarks.operations.operation import DTYPES, Case, Direction
 
-EFFORT = Effort(rounds=30, least=7, seconds=1.0)
+EFFORT = Effort(rounds=30, least=7, seconds=0.6)
 BRIEF = Effort(rounds=3, least=3, seconds=0.0)
 SECONDS = 45.0  # of one contender, compiled and checked
 TIMING = 20.0  # of all of a case
 
 
 class Sizes(NamedTuple):
-    losses: tuple[int, ...]
+    loss: int  # logits
     biases: tuple[tuple[int, ...], ...]
     head: tuple[int, int]
     small: int  # logits, where a call's time is all there is
@@ -38,13 +38,13 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(
-    losses=(2**26,),
+    loss=2**26,
     biases=((65536, 1024), (256, 256, 64, 64)),
     head=(65536, 1024),
     small=128,
     linear=(8192, 4096, 4096),
 )
-QUICK = Sizes(losses=(2**10,), biases=((64, 32),), head=(32, 16), small=128, linear=(32, 16, 16))
+QUICK = Sizes(loss=2**10, biases=((64, 32),), head=(32, 16), small=128, linear=(32, 16, 16))
 
 
 @dataclass(frozen=True)
@@ -55,45 +55,53 @@ class Contest:
     """
 
     case: Case
-    direction: Direction
+    directions: tuple[Direction, ...]
     wanted: tuple[str, ...]
     floor: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.case.operation.name}, {self.case.label}, {self.case.dtype}, {self.direction.value}"
+        return self.in_direction(self.directions[0])
+
+    def in_direction(self, direction: Direction) -> str:
+        return f"{self.case.operation.name}, {self.case.label}, {self.case.dtype}, {direction.value}"
 
 
 OURS = ("fastgan", "eager")
-FLOORED = (Direction.BOTH, Direction.FORWARD, Direction.BACKWARD)
+BOTH = (Direction.BOTH,)
+EACH = (Direction.BOTH, Direction.FORWARD, Direction.BACKWARD)
 
 
 def contests(which: str, sizes: Sizes) -> Iterator[Contest]:
     """The most wanted ones first."""
     if which == "layer":
-        yield Contest(table.linear_leaky_relu(*sizes.linear, "bf16"), Direction.BOTH, OURS, "products")
-    elif which == "bandwidth":
-        for direction in FLOORED:
-            for case in _memory_bound(sizes, direction is Direction.BOTH):
-                yield Contest(case, direction, OURS, "copy")
-        yield Contest(table.loss(table.DISCRIMINATOR_LOSS, sizes.small, "fp32"), Direction.CALL, OURS)
+        yield Contest(table.linear_leaky_relu(*sizes.linear, "bf16"), BOTH, OURS, "products")
+        return
+    for case in _headline(sizes):
+        yield Contest(case, EACH, OURS, "copy")
+    for dtype in DTYPES:
+        for case in _others(sizes, dtype):
+            yield Contest(case, BOTH, OURS, "copy")
+    yield Contest(table.loss(table.DISCRIMINATOR_LOSS, sizes.small, "fp32"), (Direction.CALL,), OURS)
 
 
 def rival(name: str, sizes: Sizes) -> Iterator[Contest]:
     """fastgan against one other, on what it is held to."""
-    for case in [*_memory_bound(sizes, False), table.linear_leaky_relu(*sizes.linear, "bf16")]:
-        yield Contest(case, Direction.BOTH, ("fastgan", name))
+    for case in [*_headline(sizes), table.linear_leaky_relu(*sizes.linear, "bf16")]:
+        yield Contest(case, BOTH, ("fastgan", name))
 
 
-def _memory_bound(sizes: Sizes, with_others: bool) -> Iterator[Case]:
+def _headline(sizes: Sizes) -> Iterator[Case]:
     for dtype in DTYPES:
-        yield from (table.loss(table.DISCRIMINATOR_LOSS, n, dtype) for n in sizes.losses)
-        yield from (table.bias_leaky_relu(shape, dtype) for shape in sizes.biases[: 2 if with_others else 1])
-    if with_others:
-        for dtype in DTYPES:
-            yield from (table.loss(table.GENERATOR_LOSS, n, dtype) for n in sizes.losses)
-            yield from (table.loss(table.RECONSTRUCTION_LOSS, n, dtype) for n in sizes.losses)
-            yield table.head(*sizes.head, dtype)
+        yield table.loss(table.DISCRIMINATOR_LOSS, sizes.loss, dtype)
+        yield table.bias_leaky_relu(sizes.biases[0], dtype)
+
+
+def _others(sizes: Sizes, dtype: str) -> Iterator[Case]:
+    yield from (table.bias_leaky_relu(shape, dtype) for shape in sizes.biases[1:])
+    yield table.loss(table.GENERATOR_LOSS, sizes.loss, dtype)
+    yield table.loss(table.RECONSTRUCTION_LOSS, sizes.loss, dtype)
+    yield table.head(*sizes.head, dtype)
 
 
 def run(each: Contest, effort: Effort) -> None:
@@ -101,9 +109,7 @@ def run(each: Contest, effort: Effort) -> None:
     case = each.case
     inputs = case.inputs(DEVICE)
     expected, grad = case.expected(inputs)
-    samples: dict[str, Sample] = {}
-    if each.floor:
-        samples[each.floor] = _floor(each, inputs, grad)
+    made: dict[str, Contender] = {}
     missing = each.wanted[-1]
     for name, make in makes(case, inputs, grad, DEVICE):
         missing = missing if name != missing else ""
@@ -112,16 +118,17 @@ def run(each: Contest, effort: Effort) -> None:
         with attempt("contest", each.name, name, SECONDS):
             contender = make()
             check(name, contender, expected, case)
-            if (sample := contender.sample(each.direction)) is not None:
-                samples[name] = sample
+            made[name] = contender
         if not missing:
             break  # before JAX is imported to be asked
     if missing:
         put("contest", each.name, contender=missing, status="left out", error=f"it does not run on {DEVICE}")
     expected.clear()
-    done(each.name)  # whatever becomes of the next line: it is not tried twice
-    with attempt("contest", each.name, "all of them, timed", TIMING):
-        tell(each.name, contest(samples, effort))
+    done(each.name)  # whatever becomes of the next lines: it is not tried twice
+    for direction in each.directions:
+        with attempt("contest", each.in_direction(direction), "all of them, timed", TIMING):
+            floor = {each.floor: _floor(each, direction, inputs, grad)} if each.floor else {}
+            tell(each.in_direction(direction), contest(floor | samples_of(made, direction), effort))
 
 
 def forget() -> None:
@@ -136,7 +143,7 @@ def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
     return is_meant and name != "fastgan, reference" and name not in LOST
 
 
-def _floor(each: Contest, inputs: list[Tensor], grad: Tensor) -> Sample:
+def _floor(each: Contest, direction: Direction, inputs: list[Tensor], grad: Tensor) -> Sample:
     """Random numbers, as a card draws less power, and is faster, on zeros."""
     if each.floor == "products":
         x, weight = inputs[0].detach(), inputs[1].detach()
@@ -146,7 +153,7 @@ def _floor(each: Contest, inputs: list[Tensor], grad: Tensor) -> Sample:
 
         return timed(products, finish_of(DEVICE))
     dtype = DTYPES[each.case.dtype]
-    count = each.case.work(each.direction).bytes // 2 // dtype.itemsize
+    count = each.case.work(direction).bytes // 2 // dtype.itemsize
     source = torch.randn(count, device=DEVICE).to(dtype)
     target = torch.empty_like(source)
     return timed(lambda: target.copy_(source), finish_of(DEVICE))

@@ -70,7 +70,7 @@ def _timed(quick: bool) -> Iterator[Stage]:
     tiny = ["--quick"] if quick else []
     contests, rivals = "benchmarks.gpu.contests", "benchmarks.gpu.rivals"
     plan = [  # seconds needed, and granted
-        ("bandwidth", python(contests, "bandwidth", *tiny), 25, 60),
+        ("bandwidth", python(contests, "bandwidth", *tiny), 30, 75),
         ("a layer against its products", python(contests, "layer", *tiny), 12, 30),
         ("step", python("benchmarks.gpu.steps", *tiny), 20, 50),
         ("torch.compile", python(rivals, "torch.compile", *tiny), 30, 120),
@@ -85,23 +85,28 @@ def _correct(backend: str, operations: Sequence[str], quick: bool) -> list[str]:
     return python("benchmarks.gpu.correct", backend, *operations, *(["--quick"] if quick else []))
 
 
-def second(quick: bool, ended: Collection[str]) -> Iterator[Stage]:
-    """Part 2: the tests marked gpu, CUDA's, then Triton's; before those what part 1 did not get to.
+def second(quick: bool, ended: Collection[str]) -> list[Stage]:
+    """Part 2: the tests marked gpu; before Triton's, which take what time there is, what part 1 did not get to.
 
     Args:
-        ended: stages of part 1 that ran to their end, well or badly.
+        ended: stages that ran to their end, well or badly, in part 1 or in a part 2 that was interrupted.
     """
-    if not quick:
-        yield Stage("build", python("benchmarks.gpu.build", "modules"), need=10, limit=150)
-    yield Stage("about", python("benchmarks.gpu.about", "versions"), need=3, limit=60)
+    again = ("about", "build")  # of another machine, perhaps
+    return [stage for stage in _second(quick) if stage.name in again or stage.name not in ended]
+
+
+def _second(quick: bool) -> Iterator[Stage]:
+    left = {stage.name: stage for stage in first(quick)}
+    yield left.pop("about")
     if quick:
         yield _tests("tests, cpp", ("head",), "cpp and float32 and mean", 3, 60, ())
-        yield from (stage for stage in first(quick) if stage.name not in {*ended, "about"})
+        yield from left.values()
         return
+    yield left.pop("build")
     training = () if missing() else TESTED_TRAINING
     yield _tests("tests, CUDA", TESTED + training, "not triton", 40, 90, ("build",))
-    yield from (stage for stage in first(quick) if stage.name not in {*ended, "about", "build"})
-    yield _tests("tests, Triton", TESTED, "triton", 60, 600, ("build",))
+    yield from left.values()
+    yield _tests("tests, Triton", TESTED, "triton", 100, 600, ("build",))
 
 
 def missing() -> list[str]:

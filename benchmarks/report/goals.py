@@ -9,13 +9,16 @@ from benchmarks.gpu.record import Row
 
 
 class Contests:
-    """The latest row of each contender of each case."""
+    """The latest row of each contender of each case, and fastgan's from the stage that timed it first."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.cases: dict[str, dict[str, Row]] = {}
         for row in rows:
             if row["what"] == "contest" and "us" in row:
-                self.cases.setdefault(row["case"], {})[row["contender"]] = row
+                members = self.cases.setdefault(row["case"], {})
+                earlier = members.get(row["contender"])
+                if earlier is None or earlier["stage"] == row["stage"]:
+                    members[row["contender"]] = row
 
     def times(self, case: str, contender: str) -> float | None:
         """How many times as long as fastgan it takes; None if nobody measured that."""

@@ -80,16 +80,25 @@ def goals(rows: Iterable[Row]) -> list[str]:
 
 
 def times(rows: Iterable[Row]) -> list[str]:
-    """Of each case fastgan's time, and how many times as long the others take: medians, quartiles."""
-    lines = ["| | contender | time | times as long as fastgan |", "|---|---|--:|---|"]
+    """Of each case fastgan's time, and how many times as long the others take: medians, quartiles.
+
+    A floor is a copy of as many bytes, or the bare products. torch.compile and JAX are timed in processes of
+    their own, and their ratios refer to fastgan there.
+    """
+    lines = [
+        "| | contender | time | times as long as fastgan | of the floor's speed |",
+        "|---|---|--:|---|--:|",
+    ]
     for case, members in Contests(rows).cases.items():
+        floor = members.get("copy") or members.get("products")
         for name, row in members.items():
+            share = f"{floor['us'] / row['us']:.0%}" if floor and floor["stage"] == row["stage"] else ""
             low, middle, high = row.get("times", (None, None, None))
             loses = name not in ("copy", "products") and not name.startswith("fastgan")
             shown = "" if middle is None else f"{middle:.2f}"
             shown = f"**{shown}**" if middle is not None and middle < 1 and loses else shown
             ratio = f"{shown} ({low:.2f}–{high:.2f})" if middle is not None and name != "fastgan" else ""
-            lines.append(f"| {case} | {name} | {microseconds(row['us'])} | {ratio} |")
+            lines.append(f"| {case} | {name} | {microseconds(row['us'])} | {ratio} | {share} |")
             case = ""
     return lines if len(lines) > 2 else ["Nothing was timed."]
 
@@ -143,6 +152,7 @@ def _kernels(rows: Iterable[Row]) -> list[str]:
         if "count" in row:
             busy = microseconds(row["busy_us"])
             lines.append(f"- {row['case']}: {row['count']} kernels in a captured step, {busy} of the device")
+            lines += [f"  - {microseconds(us)} `{name}`" for name, us in row["longest"][:8]]
     return [*lines, ""] if lines else []
 
 
