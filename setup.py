@@ -78,7 +78,7 @@ def cuda_home(nvcc: Path) -> Path:
 
 
 def sources() -> str:
-    """A hash of all that a module in the source folder was compiled from, and the GPUs it is for."""
+    """A hash of all that a module is compiled from, and the GPUs that it is for."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted(path for path in (ROOT / "csrc").rglob("*") if path.is_file()):
         digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
@@ -86,7 +86,7 @@ def sources() -> str:
 
 
 def stamp_of(module: Path) -> Path:
-    """Beside a module that was built in place, and may be brought to another machine: its ``sources()``."""
+    """The file that keeps ``sources()`` of a module built in place, which may be taken to another machine."""
     return module.with_name(f"{module.name}.sources")
 
 
@@ -105,6 +105,15 @@ def cuda_architectures() -> list[str]:
 
 
 class NinjaBuild(build_ext):
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.compiled: list[str] = []  # names of files
+
+    def copy_extensions_to_source(self) -> None:
+        super().copy_extensions_to_source()
+        for name in self.compiled:
+            stamp_of(ROOT / "fastgan" / name).write_text(sources())
+
     def build_extension(self, ext: Extension) -> None:
         compiler = find_compiler() if os.name == "posix" else None
         if compiler is None:
@@ -137,8 +146,7 @@ class NinjaBuild(build_ext):
         jobs = ["-j", os.environ["MAX_JOBS"]] if os.environ.get("MAX_JOBS") else []
         done = subprocess.run([sys.executable, "-m", "ninja", "-C", str(folder), *jobs], check=False)
         if done.returncode == 0:
-            if self.inplace:
-                stamp_of(target).write_text(sources())
+            self.compiled.append(target.name)
             return
         if ext.name == "fastgan._C" or os.environ.get("FORCE_CUDA") == "1":
             raise RuntimeError(f"{ext.name} does not compile: the compiler's message stands above")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import fastgan
-from benchmarks.gpu.rows import attempt, put
+from benchmarks.gpu.rows import DONE, attempt, done, is_lost, put
 from benchmarks.machine import DEVICE
 from benchmarks.operations import table
 from benchmarks.operations.in_pytorch import InPyTorch
@@ -60,5 +60,7 @@ def check(backend: str, case: Case) -> None:
 
 if __name__ == "__main__":
     for case in CASES:
-        with attempt("captured", str(case), sys.argv[1], SECONDS):
-            check(sys.argv[1], case)
+        if str(case) not in DONE and not is_lost(str(case), sys.argv[1]):
+            with attempt("captured", str(case), sys.argv[1], SECONDS):
+                check(sys.argv[1], case)
+            done(str(case))

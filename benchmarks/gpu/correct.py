@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import fastgan
-from benchmarks.gpu.rows import attempt, put
+from benchmarks.gpu.rows import DONE, attempt, done, is_lost, put
 from benchmarks.machine import DEVICE
 from benchmarks.operations import table
 from fastgan import ops
@@ -182,20 +182,19 @@ def worst_of(ours: Function, eager: Function, reference: Function, inputs: Seque
     return worst
 
 
-def check(backend: str, operation: str, dtype: torch.dtype, quick: bool) -> None:
+def check(case: str, backend: str, checks: Iterator[Check]) -> None:
     wrong: list[str] = []
     count, worst = 0, 0.0
     with fastgan.use_backend(backend):
-        for what, *functions, inputs in OPERATIONS[operation](dtype, quick):
+        for what, *functions, inputs in checks:
             count += 1
             try:
                 worst = max(worst, worst_of(*functions, inputs))
             except AssertionError as error:
                 wrong.append(f"{what}: {' '.join(str(error).split())}"[:300])
     assert count, "nothing was checked"
-    name = f"{operation}, {backend}, {str(dtype).removeprefix('torch.')}"
     row = {"checks": count, "worst": worst, "status": "failed" if wrong else "ok"}
-    put("correct", name, **row, **({"error": "; ".join(wrong)[:1500]} if wrong else {}))
+    put("correct", case, **row, **({"error": "; ".join(wrong)[:1500]} if wrong else {}))
 
 
 def main() -> None:
@@ -207,8 +206,12 @@ def main() -> None:
     torch.manual_seed(0)
     for operation in options.operation:
         for dtype in DTYPES:
-            with attempt("correct", f"{operation}, {dtype}", options.backend, SECONDS):
-                check(options.backend, operation, dtype, options.quick)
+            case = f"{operation}, {options.backend}, {str(dtype).removeprefix('torch.')}"
+            if case in DONE or is_lost(case, "its checks"):
+                continue
+            with attempt("correct", case, "its checks", SECONDS):
+                check(case, options.backend, OPERATIONS[operation](dtype, options.quick))
+            done(case)
 
 
 if __name__ == "__main__":

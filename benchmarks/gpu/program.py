@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,9 @@ from benchmarks.gpu.rows import put
 
 def main() -> None:
     what, *command = sys.argv[1:]
+    if shutil.which(command[0]) is None:
+        put("program", what, status="left out", error=f"there is no {command[0]}")
+        return
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     print(done.stdout)

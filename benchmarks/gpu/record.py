@@ -39,7 +39,7 @@ class Record:
         return [row for row in self.rows if row["run"] == self.run]
 
     def put(self, stage: str, row: Row) -> None:
-        """One write of a whole line, then fsync: whatever ends this process, the whole line is there or none."""
+        """One write of a whole line, then fsync: whatever ends this process, no line is cut off."""
         if row["what"] == "about":
             self.device = row.get("device", self.device)
         when = {"t": round(time.monotonic() - self._start, 1), "run": self.run, "stage": stage}

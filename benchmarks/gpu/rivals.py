@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks.gpu import contests, steps
-from benchmarks.gpu.rows import DONE
+from benchmarks.gpu.rows import DONE, attempt
 
 STEPS = {
     "torch.compile": ("torch.compile, reduce-overhead",),  # with CUDA graphs, as fastgan's step is one
@@ -44,7 +44,8 @@ def main() -> None:
     options = parser.parse_args()
     for name, run in plan(options.rival, options.quick).items():
         if name not in DONE:
-            run()
+            with attempt("contest", name, "what all of them need", contests.SECONDS):
+                run()
 
 
 if __name__ == "__main__":

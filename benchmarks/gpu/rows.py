@@ -18,13 +18,18 @@ from typing import Any
 from benchmarks.gpu.record import Row
 
 _PIPE = int(os.environ.get("FASTGAN_ROWS", 0))
-_STATE: dict[str, list[str]] = json.loads(os.environ.get("FASTGAN_STATE", '{"lost": [], "done": []}'))
-LOST, DONE = _STATE["lost"], _STATE["done"]  # contenders to leave out, and cases that need no second try
+_STATE: dict[str, Any] = json.loads(os.environ.get("FASTGAN_STATE", '{"lost": [], "done": []}'))
+DONE: list[str] = _STATE["done"]  # cases that need no second try
 CONTEXT_IS_LOST = 70  # exit code
 
 
 def put(what: str, case: str, **values: object) -> None:
     _tell({"row": _plain({"what": what, "case": case} | values)})
+
+
+def is_lost(case: str, contender: str) -> bool:
+    """Whether it ended an earlier process of this stage, and is not to be tried again."""
+    return [case, contender] in _STATE["lost"]
 
 
 def done(case: str) -> None:
@@ -42,7 +47,7 @@ def attempt(what: str, case: str, contender: str, seconds: float) -> Iterator[No
         traceback.print_exc()
         put(**row, status="failed", error=f"{type(error).__name__}: {error}"[:1500])
         if _context_is_lost():
-            _tell({"lost": contender})
+            _tell({"lost": [case, contender]})
             sys.stderr.flush()
             os._exit(CONTEXT_IS_LOST)
     _tell({"doing": None})

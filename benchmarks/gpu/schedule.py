@@ -61,7 +61,7 @@ class Process:
         self.started = time.monotonic()
         self.end = self.started + seconds
         self.rows = 0
-        self.state: dict[str, list[str]] = {"lost": [], "done": list(stage.done)}
+        self.state: dict[str, list[Any]] = {"lost": [], "done": list(stage.done)}
         self.restarts = 0
         self.start()
 
@@ -216,7 +216,7 @@ class Schedule:
         else:
             for kind, name in message.items():
                 each.state[kind].append(name)
-                each.doing = None
+                each.doing, each.deadline = None, each.end
 
     def _look_at(self, each: Process) -> None:
         now = time.monotonic()
@@ -236,12 +236,11 @@ class Schedule:
         each.close()
         code = each.process.returncode
         if each.doing is not None:
-            contender = each.doing["contender"]
             status = "over its time" if each.is_over_time else "failed"
             error = f"ended with code {code}: " + " / ".join(each.tail)[-1500:]
             self.record.put(each.stage.name, each.doing | {"status": status, "error": error})
             each.rows += 1
-            each.state["lost"].append(contender)
+            each.state["lost"].append([each.doing["case"], each.doing["contender"]])
         is_worth_it = each.end - time.monotonic() > each.stage.need / 2 and each.restarts < RESTARTS
         if code != 0 and len(each.state["lost"]) > each.restarts and is_worth_it:
             each.restarts += 1

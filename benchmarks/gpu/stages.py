@@ -86,7 +86,7 @@ def _correct(backend: str, operations: Sequence[str], quick: bool) -> list[str]:
 
 
 def second(quick: bool, ended: Collection[str]) -> list[Stage]:
-    """Part 2: the tests marked gpu; before Triton's, which take what time there is, what part 1 did not get to.
+    """Part 2: the tests marked gpu, and before Triton's, the longest, what part 1 had no time for.
 
     Args:
         ended: stages that ran to their end, well or badly, in part 1 or in a part 2 that was interrupted.
