@@ -9,14 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from backends import Backend
+from torch import Tensor
 
-from benchmarks.gpu import stages
+from benchmarks.gpu import contests, stages
 from benchmarks.gpu.record import NAME, Record, Row, read
 from benchmarks.gpu.schedule import ROOT, Schedule, Stage
+from benchmarks.operations import contenders, table
+from benchmarks.operations.contenders import Make
+from benchmarks.operations.in_pytorch import InPyTorch
+from benchmarks.operations.operation import Case, Direction
 
 CHECK = [sys.executable, "-m", "benchmarks.gpu"]
 
@@ -168,6 +174,41 @@ def test_a_contender_costs_its_row_and_no_more(tmp_path: Path, bad: str, status:
     assert says in failures[0]["error"]
     assert {row["contender"] for row in failures} == {"bad"}
     assert [row["case"] for row in failures] == ["a", "b"]
+
+
+class Doubled(InPyTorch):
+    def results(self) -> list[Tensor]:
+        return [2 * t for t in super().results()]
+
+
+def test_what_disagrees_is_not_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor what cannot be made; the rest is."""
+
+    def makes(case: Case, inputs: list[Tensor], grad: Tensor, device: str) -> Iterator[tuple[str, Make]]:
+        for name, make in contenders.makes(case, inputs, grad, device):
+            yield name, make
+            if name == "fastgan":
+                yield "raises", lambda: getattr(case, "nothing")  # noqa: B009
+                yield "disagrees", lambda: Doubled(case.operation.ours, inputs, grad, device)
+
+    monkeypatch.setattr(contests, "makes", makes)
+    wanted = ("fastgan", "raises", "disagrees", "eager")
+    case = table.loss(table.DISCRIMINATOR_LOSS, 64, "fp32")
+    contests.run(contests.Contest(case, (Direction.BOTH, Direction.FORWARD), wanted, "copy"), contests.BRIEF)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = [each["row"] for each in told if "row" in each]
+    timed = {(row["case"].rpartition(", ")[2], row["contender"]) for row in rows if "us" in row}
+    assert timed == {
+        (direction, name)
+        for direction in ("forward", "forward + backward")
+        for name in ("fastgan", "eager", "copy")
+    }
+    errors = {row["contender"]: row["error"] for row in rows if "us" not in row}
+    assert errors.keys() == {"raises", "disagrees"}
+    assert "has no attribute 'nothing'" in errors["raises"]
+    assert "disagrees: result 0 is off by 1.00e+00" in errors["disagrees"]
 
 
 WELL = "from benchmarks.gpu.rows import put; put('correct', 'a', checks=1, status='ok')"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -52,8 +52,8 @@ class Record:
     def tell(self, text: str) -> None:
         """To the log and to whoever watches."""
         os.write(self._log, (text + "\n").encode())
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):  # nobody watches any more
+            print(text, flush=True)
 
     def log(self, stage: str, lines: Iterable[str]) -> None:
         os.write(self._log, "".join(f"[{stage}] {line}\n" for line in lines).encode())

@@ -104,7 +104,7 @@ def _second(quick: bool) -> Iterator[Stage]:
         return
     yield left.pop("build")
     training = () if missing() else TESTED_TRAINING
-    yield _tests("tests, CUDA", TESTED + training, "not triton", 40, 90, ("build",))
+    yield _tests("tests, CUDA", TESTED + training, "not triton", 40, 120, ("build",))
     yield from left.values()
     yield _tests("tests, Triton", TESTED, "triton", 100, 600, ("build",))
 
