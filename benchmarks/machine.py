@@ -16,11 +16,21 @@ from pathlib import Path
 
 import torch
 
+import fastgan
 from benchmarks.contest import Effort, Run, contest, timed
 from fastgan.kernels.extension.products import HAS_ONEDNN
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 _EFFORT = Effort(20, 10, 0.5)
+
+
+def about(device: str) -> dict[str, object]:
+    return {
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "fastgan": fastgan.__version__,
+        "commit": commit(),
+    }
 
 
 def commit() -> str:

@@ -108,7 +108,7 @@ def main() -> None:
     results: dict[str, str] = {}
     for part in (options.part,) if options.part else (1, 2):
         if part == 1:
-            stages = first(options.quick)
+            stages = list(first(options.quick))
         else:
             stages = left_of(second, options.quick, gpu.read_if_there(out / f"{NAME}.jsonl"))
             if absent := missing():

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu.about [versions | backends]``: what everything else was measured on."""
+"""``python -m benchmarks.gpu.about versions | backends``: what everything else is measured on."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import torch
 
 import fastgan
 from benchmarks.gpu.rows import put
-from benchmarks.machine import DEVICE, commit, device_name
+from benchmarks.machine import DEVICE, about
 
-PACKAGES = ("torch", "triton", "numpy", "jax", "jaxlib", "pytest", "pytest-xdist", "ninja", "pybind11")
+PACKAGES = ("triton", "numpy", "jax", "jaxlib", "pytest", "pytest-xdist", "ninja", "pybind11")
 WANTED = {"cuda": ["cuda", "triton"], "cpu": ["cpp"]}
 
 
@@ -23,7 +22,7 @@ def versions() -> None:
     put(
         "about",
         "versions",
-        device=device_name(DEVICE),
+        **about(DEVICE),
         is_gpu=DEVICE == "cuda",
         python=platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
@@ -34,8 +33,6 @@ def versions() -> None:
         ),
         nvcc=_says("nvcc", "--version"),
         cores=len(os.sched_getaffinity(0)),
-        fastgan=fastgan.__version__,
-        commit=commit(),
     )
     if DEVICE == "cuda":
         import triton
@@ -49,12 +46,11 @@ def backends() -> None:
     """Those that are to be checked are there: a check of none of them would pass."""
     found, wanted = fastgan.available_backends(DEVICE), WANTED[DEVICE]
     assert found[: len(wanted)] == wanted, f"{found} serve here, not {wanted}: {fastgan.kernels.report()}"
-    x = torch.randn(1000, device=DEVICE)
+    x = torch.randn(10, 100, device=DEVICE)
     for name in wanted:
         with fastgan.use_backend(name):
-            assert fastgan.discriminator_loss(x, x).isfinite()
-    where = Path(str(fastgan.__file__)).parent
-    put("backends", ", ".join(wanted), status="ok", package=str(where))
+            assert torch.isfinite(fastgan.bias_leaky_relu(x)).all()
+    put("backends", ", ".join(wanted), status="ok")
 
 
 def _version(package: str) -> str | None:
@@ -70,7 +66,8 @@ def _says(*command: str) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return (done.stdout.strip().splitlines() or [None])[-1]
+    said = done.stdout.strip().splitlines()
+    return said[-1] if said else None
 
 
 if __name__ == "__main__":

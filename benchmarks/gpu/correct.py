@@ -117,7 +117,7 @@ def bias_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
 
 
 def linear_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
-    sizes = ((32, 16, 8), (5, 7, 3))
+    sizes: tuple[tuple[int, int, int], ...] = ((32, 16, 8), (5, 7, 3))
     if not quick:
         sizes = ((1024, 784, 256), (37, 96, 64), (512, 512, 512), (500, 97, 33), (4096, 1024, 1024))
     for n, k, m in sizes:
@@ -141,7 +141,7 @@ def value_and_grad(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     for count in logit_counts(quick):
         pair = _pair(count, dtype)
         for kind in KINDS:
-            at_once = partial(ops.discriminator_loss_value_and_grad, loss=kind)
+            at_once: Function = partial(ops.discriminator_loss_value_and_grad, loss=kind)
             eager = partial(eager_discriminator_loss, loss=kind)
             yield f"D, {kind}, {count}", at_once, eager, eager, pair
         eager = eager_generator_loss
@@ -186,10 +186,10 @@ def check(case: str, backend: str, checks: Iterator[Check]) -> None:
     wrong: list[str] = []
     count, worst = 0, 0.0
     with fastgan.use_backend(backend):
-        for what, *functions, inputs in checks:
+        for what, ours, eager, reference, inputs in checks:
             count += 1
             try:
-                worst = max(worst, worst_of(*functions, inputs))
+                worst = max(worst, worst_of(ours, eager, reference, inputs))
             except AssertionError as error:
                 wrong.append(f"{what}: {' '.join(str(error).split())}"[:300])
     assert count, "nothing was checked"
