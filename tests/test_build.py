@@ -99,11 +99,12 @@ def test_which_modules_that_were_brought_along_can_be_used(
     module = tmp_path / f"fastgan/_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
     assert gpu_build.why_not("_cuda") == f"there is no {module.name}"
     module.parent.mkdir()
+    module.with_name("__init__.py").touch()
     module.touch()
     assert gpu_build.why_not("_cuda") == f"there is no {module.name}.sources"
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0")
     setup.stamp_of(module).write_text(setup.sources())
-    assert "No module named 'fastgan'" in gpu_build.why_not("_cuda") or "_cuda" in gpu_build.why_not("_cuda")
+    assert "file too short" in gpu_build.why_not("_cuda")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
     assert gpu_build.why_not("_cuda").endswith(
         "for -gencode=arch=compute_80,code=sm_80, not -gencode=arch=compute_90,code=sm_90"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -299,6 +300,18 @@ def test_what_stages_need_fits_a_part() -> None:
         together = max(stage.need for stage in part if not stage.alone)
         assert together + sum(stage.need for stage in part if stage.alone) < 232
         assert all(stage.need <= stage.limit for stage in part)
+
+
+@pytest.mark.usefixtures("_here")
+def test_no_stage_waits_for_ever(tmp_path: Path) -> None:
+    """The stages of a GPU, each doing next to nothing: all of them run, in the order that they ask for."""
+    for part, found in enumerate((list(stages.first(False)), stages.second(False, ())), 1):
+        each = [replace(stage, command=planted("", WELL).command) for stage in found]
+        results = Schedule(Record(tmp_path, part), each, 232.0).run()
+        assert results == dict.fromkeys((stage.name for stage in found), "ok")
+        order = list(results)
+        for stage in found:
+            assert all(order.index(name) < order.index(stage.name) for name in stage.after)
 
 
 def test_part_2_has_what_did_not_end() -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,9 +44,13 @@ def run(
     page = out / f"{NAME}.md"
 
     def write() -> None:
-        unfinished = page.with_suffix(".md.tmp")
-        unfinished.write_text("\n".join(gpu.page(record.rows)) + "\n")
-        unfinished.rename(page)
+        """Whole or not at all. A page that cannot be written ends nothing: its rows can be read later."""
+        try:
+            unfinished = page.with_suffix(".md.tmp")
+            unfinished.write_text("\n".join(gpu.page(record.rows)) + "\n")
+            unfinished.rename(page)
+        except Exception:
+            record.log("page", traceback.format_exc().splitlines())
 
     results = Schedule(record, list(stages), seconds - WRITING, stop, write).run()
     record.put("check", {"what": "end", "case": f"part {part}", "status": "interrupted" if stop() else "ok"})
