@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.gpu import contests, stages
 from benchmarks.gpu.record import NAME, Record, Row, read
-from benchmarks.gpu.schedule import ROOT, Schedule, Stage
+from benchmarks.gpu.schedule import ROOT, Schedule, Stage, python
 from benchmarks.operations import contenders, table
 from benchmarks.operations.contenders import Make
 from benchmarks.operations.in_pytorch import InPyTorch
@@ -218,9 +218,14 @@ SLOW = f"import time\n{WELL}\ntime.sleep(60)"
 
 @pytest.mark.usefixtures("_here")
 def test_what_ran_nothing_has_not_passed(tmp_path: Path) -> None:
-    results, rows = run(tmp_path, planted("silent", "print('well')"), planted("none", "import nothing_there"))
-    assert results == {"silent": "failed", "none": "failed"}
-    errors = {row["case"]: row["error"] for row in rows}
+    each = [
+        planted("silent", "print('well')"),
+        planted("none", "import nothing_there"),
+        planted("absent", WELL.replace("ok", "left out")),
+    ]
+    results, rows = run(tmp_path, *each)
+    assert results == {"silent": "failed", "none": "failed", "absent": "left out"}
+    errors = {row["case"]: row["error"] for row in rows if row["what"] == "stage"}
     assert "it told nothing" in errors["silent"]
     assert "No module named 'nothing_there'" in errors["none"]
 
@@ -257,6 +262,22 @@ def test_a_stage_alone_has_no_company(tmp_path: Path) -> None:
     assert max(spans["a"][0], spans["A"][0]) < min(spans["a"][1], spans["A"][1])
     assert max(spans["a"][1], spans["A"][1]) < spans["b"][0]
     assert spans["b"][1] < spans["c"][0]
+
+
+@pytest.mark.usefixtures("_here")
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        (["true"], "failed"),
+        (["echo", "0"], "ok"),
+        (["false"], "failed"),
+        (["/no"], "failed"),
+        (["no-"], "left out"),
+    ],
+)
+def test_a_program_must_end_well_and_say_so(tmp_path: Path, program: list[str], status: str) -> None:
+    results, _ = run(tmp_path, Stage("it", python("benchmarks.gpu.program", "it", *program), 1, 10))
+    assert results == {"it": status}
 
 
 def test_a_program_that_is_missing_is_told(tmp_path: Path) -> None:

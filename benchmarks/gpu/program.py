@@ -12,8 +12,9 @@ from benchmarks.gpu.rows import put
 
 def main() -> None:
     what, *command = sys.argv[1:]
-    if shutil.which(command[0]) is None:
-        put("program", what, status="left out", error=f"there is no {command[0]}")
+    if shutil.which(command[0]) is None:  # a tool may be missing, but not what was to be built
+        status = "failed" if "/" in command[0] else "left out"
+        put("program", what, status=status, error=f"there is no {command[0]}")
         return
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

@@ -110,8 +110,10 @@ class Process:
             os.killpg(self.process.pid, number)
 
     def close(self) -> None:
+        """Ended, or left to itself where the driver does not let go of it."""
         self.signal(signal.SIGKILL)
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)
         os.close(self.messages)
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -220,7 +222,8 @@ class Schedule:
 
     def _look_at(self, each: Process) -> None:
         now = time.monotonic()
-        if each.process.poll() is not None:
+        is_stuck = each.killed_at and now > each.killed_at + GRACE
+        if each.process.poll() is not None or is_stuck:
             self._finish(each)
         elif each.killed_at and now > each.killed_at:
             each.signal(signal.SIGKILL)
@@ -257,7 +260,10 @@ class Schedule:
             return "failed", f"ended with code {code}: " + " / ".join(each.tail)[-1500:]
         if each.rows == 0 and not each.stage.done:
             return "failed", "it told nothing: a stage that ran nothing has not passed"
-        bad = [row for row in self.record.of_this_run if row["stage"] == each.stage.name and is_bad(row)]
+        rows = [row for row in self.record.of_this_run if row["stage"] == each.stage.name]
+        if rows and all(row.get("status") == "left out" for row in rows):
+            return "left out", "nothing of it ran"
+        bad = [row for row in rows if is_bad(row)]
         return ("failed", f"{len(bad)} of its rows") if bad else ("ok", "")
 
     def _ended(self, stage: Stage, status: str, error: str = "", seconds: float = 0.0) -> None:

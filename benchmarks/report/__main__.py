@@ -27,7 +27,8 @@ INTRODUCTION = """# Benchmarks
 
 Times of fastgan, and how many times as long others take for the same: medians of interleaved rounds,
 quartiles in brackets, **bold** where fastgan loses. `make bench` measures on your machine and writes this
-page from `benchmarks/results`; every contender's results are checked against the reference first.
+page from `benchmarks/results`; every contender's results are checked against the reference first. What a
+GPU measured comes from `make gpu-check`.
 
 - *eager* is PyTorch as people write it (`BCEWithLogitsLoss` against `ones_like`); *fastgan, reference* is
   fastgan's own plain PyTorch. max-autotune is left out where there is no matrix product: on a CPU it compiles
