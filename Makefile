@@ -3,13 +3,16 @@
 # make bench   the benchmarks, against eager PyTorch, torch.compile and JAX: benchmarks/results, docs/benchmarks.md
 # make kernels compile every Triton kernel for four GPUs, and write docs/kernels.md
 # make docs    the documentation site, in build/site
-# make gpu-check  on a machine with a GPU, torch, triton, nvcc and pytest: build, test and measure; OUT=folder
+# make gpu-check  on a machine with a GPU, torch, triton, nvcc and pytest: build, test and measure; OUT=folder,
+#                 PART=1 or PART=2 for one part alone, SECONDS=240 for each
 # make lint    ruff and mypy
 # Each sets up everything it needs in .venv; PYTHON and VENV choose others.
 
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= gpu-check
+PART ?=
+SECONDS ?= 240
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f)
 
@@ -37,7 +40,7 @@ docs: $(VENV)/installed-docs
 
 # With the machine's own Python and what is installed there: nothing is downloaded.
 gpu-check:
-	$(PYTHON) -m benchmarks.gpu_check $(OUT)
+	$(PYTHON) -m benchmarks.gpu $(OUT) $(if $(PART),--part $(PART)) --seconds $(SECONDS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ there is no nvcc.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -76,6 +77,19 @@ def cuda_home(nvcc: Path) -> Path:
     return Path(top).resolve()
 
 
+def sources() -> str:
+    """A hash of all that a module is compiled from, and the GPUs that it is for."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(path for path in (ROOT / "csrc").rglob("*") if path.is_file()):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return f"{digest.hexdigest()} {' '.join(cuda_architectures())}"
+
+
+def stamp_of(module: Path) -> Path:
+    """The file that keeps ``sources()`` of a module built in place, which may be taken to another machine."""
+    return module.with_name(f"{module.name}.sources")
+
+
 def cuda_architectures() -> list[str]:
     """nvcc's options for TORCH_CUDA_ARCH_LIST, such as "8.0;9.0+PTX"."""
     chosen = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0;10.0+PTX")
@@ -91,6 +105,15 @@ def cuda_architectures() -> list[str]:
 
 
 class NinjaBuild(build_ext):
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.compiled: list[str] = []  # names of files
+
+    def copy_extensions_to_source(self) -> None:
+        super().copy_extensions_to_source()
+        for name in self.compiled:
+            stamp_of(ROOT / "fastgan" / name).write_text(sources())
+
     def build_extension(self, ext: Extension) -> None:
         compiler = find_compiler() if os.name == "posix" else None
         if compiler is None:
@@ -123,6 +146,7 @@ class NinjaBuild(build_ext):
         jobs = ["-j", os.environ["MAX_JOBS"]] if os.environ.get("MAX_JOBS") else []
         done = subprocess.run([sys.executable, "-m", "ninja", "-C", str(folder), *jobs], check=False)
         if done.returncode == 0:
+            self.compiled.append(target.name)
             return
         if ext.name == "fastgan._C" or os.environ.get("FORCE_CUDA") == "1":
             raise RuntimeError(f"{ext.name} does not compile: the compiler's message stands above")
@@ -204,4 +228,6 @@ def accepts(compiler: list[str], flag: str, folder: Path) -> bool:
 
 
 EXTENSIONS = [Extension("fastgan._C", sources=[]), Extension("fastgan._cuda", sources=[])]
-setup(ext_modules=EXTENSIONS, cmdclass={"build_ext": NinjaBuild})
+
+if __name__ == "__main__":
+    setup(ext_modules=EXTENSIONS, cmdclass={"build_ext": NinjaBuild})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -24,13 +25,24 @@ _EFFORT = Effort(20, 10, 0.5)
 
 
 def about(device: str) -> dict[str, object]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "device": device_name(device),
         "torch": torch.__version__,
         "fastgan": fastgan.__version__,
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """Of these sources: as FASTGAN_COMMIT says where there is no git, or as git does."""
+    if told := os.environ.get("FASTGAN_COMMIT"):
+        return told
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        found = ""
+    return found or "unknown"
 
 
 def finish_of(device: str) -> Run:

@@ -139,6 +139,82 @@ def case_of(name: str, direction: str, ours: float, theirs: float, size: int) ->
     }
 
 
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the report writes, instead of into the project."""
+    monkeypatch.setattr(report, "DOCUMENT", tmp_path / "benchmarks.md")
+    monkeypatch.setattr(report, "README", tmp_path / "README.md")
+    monkeypatch.setattr(report, "PICTURES", tmp_path / "pictures")
+    for page in (report.DOCUMENT, report.README):
+        page.write_text(f"before\n\n{report.BEGIN}\n\nof earlier\n\n{report.END}\n\nafter\n")
+
+
+def timed_on_a_gpu(case: str, **times: float) -> list[dict[str, Any]]:
+    each = {"fastgan": 1.0} | {name.replace("_", " "): ratio for name, ratio in times.items()}
+    return [
+        {"what": "contest", "case": case, "contender": name, "us": 500 * ratio, "times": [ratio] * 3}
+        for name, ratio in each.items()
+    ]
+
+
+def gpu_rows(*, is_gpu: bool) -> list[dict[str, Any]]:
+    about = {"what": "about", "case": "versions", "is_gpu": is_gpu, "torch": "2.11.0", "commit": "abc"}
+    loss = "discriminator_loss, 2 × 67,108,864, bf16, forward + backward"
+    layer = "linear_leaky_relu, 8,192 × 4,096 → 4,096, bf16, forward + backward"
+    return [
+        about | {"fastgan": "1"},
+        {"what": "correct", "case": "mlp, cuda, float32", "checks": 3, "worst": 1e-7, "status": "ok"},
+        {"what": "contest", "case": loss, "contender": "torch.compile", "status": "over its time"},
+        *timed_on_a_gpu(loss, copy=0.87, eager=4.5),
+        *timed_on_a_gpu(layer, products=1 / 1.05),
+        *timed_on_a_gpu("step, alternating, batch 128, 256 wide", eager=13.0),
+        {"what": "stage", "case": "step", "status": "ok", "seconds": 3.0},
+    ]
+
+
+def stored_of_a_gpu(path: Path, *, is_gpu: bool = True) -> Path:
+    every = {"t": 1.0, "run": "one", "stage": "a", "device": "H100"}
+    path.write_text(
+        "".join(json.dumps(every | row) + "\n" for row in gpu_rows(is_gpu=is_gpu)) + '{"what": "cut'
+    )
+    return path
+
+
+def test_report_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both pages get its figures between the comments, again and again, and keep the rest."""
+    pages(tmp_path, monkeypatch)
+    monkeypatch.setattr("sys.argv", ["report", str(stored_of_a_gpu(tmp_path / "h100.jsonl"))])
+    report.main()
+    report.main()
+    for page in (report.DOCUMENT, report.README):
+        text = page.read_text()
+        assert text.startswith("before\n")
+        assert text.endswith("after\n")
+        assert "of earlier" not in text
+        assert text.count("| discriminator loss, 2 × 2²⁶, bf16 |") == 3
+        assert "| 85% of a copy's speed | 87% of a copy's speed | reached |" in text
+        assert "| 5.0 × eager | 4.5 × eager | **falls short** |" in text
+        assert "| 1.4 × torch.compile | not measured |  |" in text
+        assert "| 1.10 of its products' time | 1.05 of its products' time | reached |" in text
+        assert "| 13.0 × eager | reached, the aim too |" in text
+        assert "H100" in text
+        assert "torch 2.11.0" in text
+        assert "commit abc" in text
+    assert (
+        "- contest: discriminator_loss, 2 × 67,108,864, bf16, forward + backward, torch.compile: over its"
+        in (report.DOCUMENT.read_text())
+    )
+    assert [path.name for path in report.PICTURES.iterdir()] == ["h100-gpu.png"]
+
+
+def test_a_try_on_a_cpu_is_no_result_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages(tmp_path, monkeypatch)
+    path = stored_of_a_gpu(tmp_path / "quick.jsonl", is_gpu=False)
+    monkeypatch.setattr("sys.argv", ["report", str(path)])
+    with pytest.raises(SystemExit):
+        report.main()
+    assert "of earlier" in report.README.read_text()
+
+
 def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored(
         tmp_path,
@@ -152,11 +228,12 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "memory": {"fastgan": {"saved": 0, "peak": 2**21}, "JAX jit": {"peak": 2**20}},
         },
     )
-    monkeypatch.setattr(report, "DOCUMENT", tmp_path / "benchmarks.md")
-    monkeypatch.setattr(report, "PICTURES", tmp_path / "pictures")
+    pages(tmp_path, monkeypatch)
     monkeypatch.setattr("sys.argv", ["report", str(path)])
     report.main()
     document = (tmp_path / "benchmarks.md").read_text()
+    assert "No GPU has measured anything yet" in document
+    assert "No GPU has measured anything yet" in (tmp_path / "README.md").read_text()
     assert "| small | 4 µs | 25% | **0.50** (0.50–0.50) |" in document
     assert "| large | 2 µs | 50% | 4.00 (4.00–4.00) |" in document
     assert "eager is faster in 1 of 2; at worst it takes 0.50 of the time (small, fp32)" in document

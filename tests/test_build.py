@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -18,8 +20,10 @@ COMPILES = '#!/bin/sh\nwhile [ "$1" != "-o" ]; do shift; done\n: > "$2"\n'
 FAILS = "#!/bin/sh\necho 'nvcc fatal: Unsupported gpu architecture' >&2\nexit 1\n"
 
 
-def build(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    (folder / "bin").mkdir()
+def build(
+    folder: Path, *command: str, root: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    (folder / "bin").mkdir(exist_ok=True)
     for name, script in {"g++": COMPILES, "nvcc": FAILS}.items():
         program = folder / "bin" / name
         program.write_text(script)
@@ -27,7 +31,7 @@ def build(folder: Path, *command: str, **environment: str) -> subprocess.Complet
     places = ["--build-lib", str(folder / "lib"), "--build-temp", str(folder / "temp")]
     return subprocess.run(
         [sys.executable, "setup.py", "build_ext", *places, *command],
-        cwd=ROOT,
+        cwd=root,
         env=os.environ | {"CXX": str(folder / "bin/g++"), "CUDA_HOME": str(folder)} | environment,
         capture_output=True,
         text=True,
@@ -59,6 +63,54 @@ def test_no_cuda_asks_no_nvcc(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert built(tmp_path) == {"_C"}
     assert "no nvcc found" in done.stderr
+
+
+def test_what_is_built_in_place_notes_its_sources(tmp_path: Path) -> None:
+    """So that ``make gpu-check`` can tell whether a module that was brought along is of these sources."""
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
+    (tmp_path / "fastgan").mkdir()
+    (tmp_path / "fastgan/__init__.py").touch()
+
+    def noted() -> str:
+        done = build(tmp_path, "--inplace", FASTGAN_NO_CUDA="1", root=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (stamp,) = (tmp_path / "fastgan").glob("*.sources")
+        assert stamp.with_name(stamp.name.removesuffix(".sources")).exists()
+        return stamp.read_text()
+
+    first = noted()
+    assert first == noted()
+    with (tmp_path / "csrc/scalar_math.h").open("a") as file:
+        file.write("// one more line\n")
+    assert first.split()[0] != noted().split()[0]
+
+
+def test_which_modules_that_were_brought_along_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from benchmarks.gpu import build as gpu_build
+
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(gpu_build, "ROOT", tmp_path)
+    import setup
+
+    module = tmp_path / f"fastgan/_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+    assert gpu_build.why_not("_cuda") == f"there is no {module.name}"
+    module.parent.mkdir()
+    module.with_name("__init__.py").touch()
+    module.touch()
+    assert gpu_build.why_not("_cuda") == f"there is no {module.name}.sources"
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0")
+    setup.stamp_of(module).write_text(setup.sources())
+    assert "file too short" in gpu_build.why_not("_cuda")
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
+    assert gpu_build.why_not("_cuda").endswith(
+        "for -gencode=arch=compute_80,code=sm_80, not -gencode=arch=compute_90,code=sm_90"
+    )
+    setup.stamp_of(module).write_text(f"0{setup.sources()}")
+    assert gpu_build.why_not("_cuda") == f"{module.name} was compiled from other sources"
 
 
 def test_a_wheel_has_its_types_and_nothing_beside_the_package(tmp_path: Path) -> None:

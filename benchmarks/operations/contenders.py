@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -27,33 +28,46 @@ class Contender(Protocol):
         """None where it cannot run this direction by itself."""
 
 
-def contenders(case: Case, device: str, *, tuned: bool = True) -> dict[str, Contender]:
-    """Each of them compiled, and its results checked; ``tuned``: max-autotune, too, which takes its time."""
+Make = Callable[[], Contender]
+
+
+def makes(case: Case, inputs: list[Tensor], grad: Tensor, device: str) -> Iterator[tuple[str, Make]]:
+    """All of them, none made yet; JAX, which is imported to ask whether it is there, comes last."""
+    make = partial(InPyTorch, inputs=inputs, grad=grad, device=device)
+    operation = case.operation
+    usual = next(iter(operation.eager.values()))
+    yield "fastgan", partial(make, operation.ours)
+    for backend in fastgan.available_backends(device)[1:]:
+        context = partial(fastgan.use_backend, backend)
+        yield f"fastgan, {backend}", partial(make, operation.ours, context=context)
+    for name, function in operation.eager.items():
+        yield name, partial(make, function)
+    if device == "cuda":
+        yield "eager in a CUDA graph", partial(Graphed, usual, inputs, grad, device)
+    yield "torch.compile", lambda: make(torch.compile(usual, dynamic=False))
+    if operation.has_products or device == "cuda":
+        mode = "max-autotune-no-cudagraphs"
+        yield "torch.compile, max-autotune", lambda: make(torch.compile(usual, dynamic=False, mode=mode))
+    if jax_runs_on(device):
+        from benchmarks.operations.in_jax import InJax
+
+        yield "JAX jit", partial(InJax, operation.name, inputs, grad)
+
+
+def check(name: str, contender: Contender, expected: list[Tensor], case: Case) -> None:
+    found = [t.to(expected[0].device) for t in contender.results()]
+    check_agreement({name: found}, expected, RTOL[case.dtype])
+
+
+def contenders(case: Case, device: str) -> dict[str, Contender]:
+    """Each of them compiled, and its results checked."""
     torch.compiler.reset()
     gc.collect()
     inputs = case.inputs(device)
     expected, grad = case.expected(inputs)
-    make = partial(InPyTorch, inputs=inputs, grad=grad, device=device)
-    operation = case.operation
-    usual = next(iter(operation.eager.values()))
-    made: dict[str, Contender] = {"fastgan": make(operation.ours)}
-    for backend in fastgan.available_backends(device)[1:]:
-        context = partial(fastgan.use_backend, backend)
-        made[f"fastgan, {backend}"] = make(operation.ours, context=context)
-    for name, function in operation.eager.items():
-        made[name] = make(function)
-    if device == "cuda":
-        made["eager in a CUDA graph"] = Graphed(usual, inputs, grad, device)
-    made["torch.compile"] = make(torch.compile(usual, dynamic=False))
-    if tuned and (operation.has_products or device == "cuda"):
-        function = torch.compile(usual, dynamic=False, mode="max-autotune-no-cudagraphs")
-        made["torch.compile, max-autotune"] = make(function)
-    if jax_runs_on(device):
-        from benchmarks.operations.in_jax import InJax
-
-        made["JAX jit"] = InJax(operation.name, inputs, grad)
+    made = {name: make() for name, make in makes(case, inputs, grad, device)}
     for name, contender in made.items():
-        check_agreement({name: [t.to(device) for t in contender.results()]}, expected, RTOL[case.dtype])
+        check(name, contender, expected, case)
     return made
 
 

@@ -1,7 +1,8 @@
-"""``python -m benchmarks.report [RESULT.json ...]``: what ``make bench`` stored, as docs/benchmarks.md.
+"""``python -m benchmarks.report [RESULT.json ... | RESULT.jsonl ...]``: stored results as docs/benchmarks.md.
 
 Writes a picture for each device and suite into docs/images/benchmarks. Ratios are medians of interleaved
-rounds with their quartiles, computed from the rounds that the results hold.
+rounds with their quartiles, computed from the rounds that the results hold. A .jsonl is a GPU's, of ``make
+gpu-check``: given alone it replaces what docs/benchmarks.md and README say of GPUs, between two comments.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.report import pictures, tables
+from benchmarks.gpu.record import read as read_rows
+from benchmarks.report import gpu, pictures, tables
 from benchmarks.report.results import Case, Run, read
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/benchmarks.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- figures of a GPU: begin -->", "<!-- figures of a GPU: end -->"
 PICTURES = ROOT / "docs/images/benchmarks"
 _LOOPS = ("loop of 100 steps", "diagnostics in the step", "row of diagnostics")
 INTRODUCTION = """# Benchmarks
 
 Times of fastgan, and how many times as long others take for the same: medians of interleaved rounds,
 quartiles in brackets, **bold** where fastgan loses. `make bench` measures on your machine and writes this
-page from `benchmarks/results`; every contender's results are checked against the reference first.
+page from `benchmarks/results`; every contender's results are checked against the reference first. What a
+GPU measured comes from `make gpu-check`.
 
 - *eager* is PyTorch as people write it (`BCEWithLogitsLoss` against `ones_like`); *fastgan, reference* is
   fastgan's own plain PyTorch. max-autotune is left out where there is no matrix product: on a CPU it compiles
@@ -38,18 +43,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("results", type=Path, nargs="*", help="default: all in benchmarks/results")
     given: list[Path] = parser.parse_args().results
+    stored = given or sorted((ROOT / "benchmarks/results").glob("*.json*"))
+    of_cpus = [path for path in stored if path.suffix == ".json"]
+    of_gpus = [path for path in stored if path.suffix == ".jsonl"]
+    if not stored:
+        parser.error("there is no result; `make bench` stores one")
+    for path in of_gpus:
+        if not gpu.is_of_a_gpu(read_rows(path)):
+            parser.error(f"{path} was not measured on a GPU; `make gpu-check` on a machine with one does")
+    if of_cpus:
+        write_document(of_cpus)
+    write_gpus(of_gpus)
+
+
+def write_document(results: Sequence[Path]) -> None:
+    """The whole page, but for what the comments enclose."""
     devices: dict[str, list[Run]] = defaultdict(list)
-    for path in given or sorted((ROOT / "benchmarks/results").glob("*.json")):
+    for path in results:
         run = read(path.resolve())
         devices[run.device].append(run)
-    if not devices:
-        parser.error("there is no result; `make bench` stores one")
     for stale in PICTURES.glob("*.png"):
         stale.unlink()
-    lines = [INTRODUCTION]
+    lines = [INTRODUCTION, BEGIN, END, ""]
     for device, runs in devices.items():
         lines += section(device, runs)
     DOCUMENT.write_text("\n".join(lines))
+
+
+def write_gpus(results: Sequence[Path]) -> None:
+    """Between the comments of the page, and of README: the figures of each GPU, or that there are none."""
+    on_the_page: list[str] = []
+    in_readme: list[str] = []
+    for path in results:
+        rows = read_rows(path)
+        picture = PICTURES / f"{_slug(path.stem)}-gpu.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        gpu.draw(rows, picture)
+        on_the_page += gpu.section(rows, f"images/benchmarks/{picture.name}")
+        in_readme += [*gpu.figures(rows), ""]
+    enclose(DOCUMENT, on_the_page or [gpu.NOTHING])
+    enclose(README, in_readme or [gpu.NOTHING])
+
+
+def enclose(path: Path, lines: Sequence[str]) -> None:
+    before, found, rest = path.read_text().partition(BEGIN)
+    _, found_too, after = rest.partition(END)
+    if not found or not found_too:
+        raise SystemExit(f"{path} needs the lines {BEGIN} and {END}, to have figures of a GPU between them")
+    path.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]))
 
 
 def section(device: str, runs: Sequence[Run]) -> list[str]:

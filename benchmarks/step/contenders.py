@@ -27,6 +27,7 @@ def contenders(
     if device == "cuda":
         yield "fastgan, 10 steps a graph", partial(Fastgan, problem, device, 10, precision)
         yield "eager in a CUDA graph", partial(Graphed, problem, device, precision)
+    # asked last: the question imports JAX
     if precision == "fp32" and jax_runs_on(device):
         from benchmarks.step.in_jax import Jax
 

@@ -38,12 +38,14 @@ class Eager:
         self.loss = nn.BCEWithLogitsLoss()
         self.autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
         losses = (self._both_losses, self._loss_of_d, self._loss_of_g)
+        self.is_compiled = compiled is not None
         self.both, self.first, self.second = (
             [torch.compile(loss, mode=compiled) for loss in losses] if compiled else losses
         )
 
     def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
-        torch.compiler.cudagraph_mark_step_begin()
+        if self.is_compiled:
+            torch.compiler.cudagraph_mark_step_begin()
         self.of_d.zero_grad()
         self.of_g.zero_grad()
         if self.problem.simultaneous:

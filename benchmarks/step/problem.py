@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Protocol
 
@@ -60,9 +61,14 @@ class Problem:
 
     def data(self, device: str) -> Tensor:
         """Samples of another generator of the same kind: neither player wins while it is timed."""
-        rng = torch.Generator().manual_seed(1)
-        hidden = torch.randn(SAMPLES, LATENT_DIM, generator=rng)
-        return torch.tanh(hidden @ torch.randn(LATENT_DIM, SAMPLE_DIM, generator=rng) / 4).to(device)
+        return _samples().to(device)
+
+
+@cache
+def _samples() -> Tensor:
+    rng = torch.Generator().manual_seed(1)
+    hidden = torch.randn(SAMPLES, LATENT_DIM, generator=rng)
+    return torch.tanh(hidden @ torch.randn(LATENT_DIM, SAMPLE_DIM, generator=rng) / 4)
 
 
 class Contender(Protocol):

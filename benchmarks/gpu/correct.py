@@ -1,0 +1,218 @@
+"""``python -m benchmarks.gpu.correct [--quick] BACKEND OPERATION ...``: values and gradients against float64.
+
+Sizes go from large to odd to large again: what was specialized for one of them must not serve another. What
+is as exact as it must be is decided as in the tests, by ``tests/oracle.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import fastgan
+from benchmarks.gpu.rows import DONE, attempt, done, is_lost, put
+from benchmarks.machine import DEVICE
+from benchmarks.operations import table
+from fastgan import ops
+
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
+from oracle import (  # type: ignore[import-not-found]
+    OTHER_LOSSES,
+    Function,
+    as_tuple,
+    assert_as_exact,
+    eager_discriminator_loss,
+    eager_generator_loss,
+    evaluate,
+    off_the_kink,
+)
+
+DTYPES = (torch.float32, torch.bfloat16)
+SECONDS = 60.0  # of one dtype
+KINDS = ("bce", *OTHER_LOSSES)
+Check = tuple[str, Function, Function, Function, list[Tensor]]  # what, ours, eager, reference, inputs
+Checks = Callable[[torch.dtype, bool], Iterator[Check]]
+
+
+def logit_counts(quick: bool) -> tuple[int, ...]:
+    return (4096, 37) if quick else (1 << 20, 101, 4096, 8193, 1 << 22, 5, 40_000, 300_001, 37)
+
+
+def _logits(count: int, dtype: torch.dtype, middle: float = -1.0) -> Tensor:
+    """Not around 0, where Wasserstein's mean is all rounding."""
+    return (torch.randn(count, 1, device=DEVICE) * 3 + middle).to(dtype)
+
+
+def _pair(count: int, dtype: torch.dtype) -> list[Tensor]:
+    return [_logits(count, dtype, 1.5), _logits(count, dtype)]
+
+
+def discriminator_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    for count in logit_counts(quick):
+        inputs = [_logits(count, dtype, 1.5), _logits(count + 3, dtype)]
+        for kind in KINDS:
+            ours, eager = (
+                partial(function, loss=kind)
+                for function in (fastgan.discriminator_loss, eager_discriminator_loss)
+            )
+            yield f"{kind}, {count}", ours, eager, eager, inputs
+
+
+def generator_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    for count in logit_counts(quick):
+        for options in ({}, {"saturating": True}, *({"loss": kind} for kind in OTHER_LOSSES)):
+            ours, eager = (
+                partial(function, **options) for function in (fastgan.generator_loss, eager_generator_loss)
+            )
+            yield f"{options}, {count}", ours, eager, eager, [_logits(count, dtype)]
+
+
+def labelled_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    for count in logit_counts(quick):
+        reference = partial(ops.labelled_loss_reference, label=0.9)
+        ours = partial(fastgan.ops.labelled_loss, label=0.9)
+        yield f"{count}", ours, reference, reference, [_logits(count, dtype)]
+
+
+def relativistic_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    reference = ops.relativistic_loss_reference
+    for count in logit_counts(quick):
+        inputs = _pair(count, dtype)
+        yield f"{count}", ops.relativistic_loss, reference, reference, inputs
+
+
+def reconstruction_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    for count in logit_counts(quick):
+        inputs = _pair(count, dtype)
+        yield f"{count}", fastgan.reconstruction_loss, F.l1_loss, F.l1_loss, inputs
+
+
+def discriminator_head_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    reference = ops.discriminator_head_loss_reference
+    for rows, width in ((32, 16), (5, 7)) if quick else ((8192, 1024), (37, 97), (8192, 512), (101, 8)):
+        real, fake = (torch.randn(rows, width, device=DEVICE).to(dtype) for _ in range(2))
+        weight = (torch.randn(1, width, device=DEVICE) * width**-0.5).to(dtype)
+        inputs = [real, fake, weight, torch.randn(1, device=DEVICE).to(dtype)]
+        yield f"{rows} x {width}", fastgan.discriminator_head_loss, reference, reference, inputs
+
+
+def bias_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    shapes: tuple[tuple[int, ...], ...] = ((64, 32), (5, 3, 2, 2))
+    if not quick:
+        shapes = ((8192, 1024), (500, 97), (64, 64, 32, 32), (37, 5, 3, 3), (64, 3, 2, 2), (512, 96))
+    for shape in shapes:
+        for layout in ("rows", "channels_last") if len(shape) == 4 else ("rows",):
+            input = torch.randn(shape, device=DEVICE).to(dtype)
+            if layout == "channels_last":
+                input = input.contiguous(memory_format=torch.channels_last)
+            inputs = [input, torch.randn(shape[1], device=DEVICE).to(dtype)]
+            yield f"{shape}, {layout}", fastgan.bias_leaky_relu, table.eager_bias, table.eager_bias, inputs
+
+
+def linear_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    sizes: tuple[tuple[int, int, int], ...] = ((32, 16, 8), (5, 7, 3))
+    if not quick:
+        sizes = ((1024, 784, 256), (37, 96, 64), (512, 512, 512), (500, 97, 33), (4096, 1024, 1024))
+    for n, k, m in sizes:
+        inputs = off_the_kink([n], [k, m], dtype, DEVICE)
+        eager = table.eager_linear
+        yield f"{n} x {k} x {m}", fastgan.linear_leaky_relu, eager, eager, inputs
+
+
+def mlp(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    chains: tuple[tuple[int, ...], ...] = ((32, 16, 16, 1), (5, 7, 3, 2))
+    if not quick:
+        chains = ((1024, 784, 256, 256, 1), (37, 97, 33, 1), (256, 64, 128, 784))
+    for n, *features in chains:
+        inputs = off_the_kink([n], features, dtype, DEVICE)
+        yield f"{n} x {features}", table.MLP.ours, table.eager_mlp, table.eager_mlp, inputs
+
+
+def value_and_grad(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    """Both at once, as the training step asks for them: a kernel of its own for each loss."""
+    relativistic = ops.relativistic_loss_reference
+    for count in logit_counts(quick):
+        pair = _pair(count, dtype)
+        for kind in KINDS:
+            at_once: Function = partial(ops.discriminator_loss_value_and_grad, loss=kind)
+            eager = partial(eager_discriminator_loss, loss=kind)
+            yield f"D, {kind}, {count}", at_once, eager, eager, pair
+        eager = eager_generator_loss
+        yield f"G, {count}", ops.generator_loss_value_and_grad, eager, eager, pair[:1]
+        yield f"L1, {count}", ops.reconstruction_loss_value_and_grad, F.l1_loss, F.l1_loss, pair
+        at_once = ops.relativistic_loss_value_and_grad
+        yield f"relativistic, {count}", at_once, relativistic, relativistic, pair
+    for what, _, *references, inputs in discriminator_head_loss(dtype, quick):
+        yield f"head, {what}", ops.discriminator_head_loss_value_and_grad, *references, inputs
+
+
+OPERATIONS: dict[str, Checks] = {
+    each.__name__: each
+    for each in (
+        *(discriminator_loss, generator_loss, labelled_loss, relativistic_loss, reconstruction_loss),
+        *(discriminator_head_loss, bias_leaky_relu, linear_leaky_relu, mlp),
+        value_and_grad,
+    )
+}
+
+
+def worst_of(ours: Function, eager: Function, reference: Function, inputs: Sequence[Tensor]) -> float:
+    """The largest relative error of values and gradients, all of which are as exact as they must be."""
+    outputs = as_tuple(ours(*inputs))
+    if len(outputs) > 1:  # the value, a gradient for each input, and perhaps statistics
+        cotangents = [torch.ones_like(outputs[0])]
+        found = list(outputs[: 1 + len(inputs)])
+    else:
+        cotangents = [torch.rand_like(y) + 0.5 for y in outputs]
+        found = evaluate(ours, inputs, cotangents)
+    usual = evaluate(eager, inputs, cotangents)
+    exact = evaluate(reference, [t.double() for t in inputs], [c.double() for c in cotangents])
+    worst = 0.0
+    for mine, theirs, right in zip(found, usual, exact, strict=True):
+        mine, right = mine.detach(), right.detach()
+        assert_as_exact(mine, theirs.detach().to(mine.dtype), right)
+        worst = max(worst, float((mine.double() - right).norm() / right.norm().clamp_min(1e-300)))
+    return worst
+
+
+def check(case: str, backend: str, checks: Iterator[Check]) -> None:
+    wrong: list[str] = []
+    count, worst = 0, 0.0
+    with fastgan.use_backend(backend):
+        for what, ours, eager, reference, inputs in checks:
+            count += 1
+            try:
+                worst = max(worst, worst_of(ours, eager, reference, inputs))
+            except AssertionError as error:
+                wrong.append(f"{what}: {' '.join(str(error).split())}"[:300])
+    assert count, "nothing was checked"
+    row = {"checks": count, "worst": worst, "status": "failed" if wrong else "ok"}
+    put("correct", case, **row, **({"error": "; ".join(wrong)[:1500]} if wrong else {}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.correct", description=__doc__)
+    parser.add_argument("backend")
+    parser.add_argument("operation", nargs="+", choices=OPERATIONS)
+    parser.add_argument("--quick", action="store_true", help="sizes that say little")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    for operation in options.operation:
+        for dtype in DTYPES:
+            case = f"{operation}, {options.backend}, {str(dtype).removeprefix('torch.')}"
+            if case in DONE or is_lost(case, "its checks"):
+                continue
+            with attempt("correct", case, "its checks", SECONDS):
+                check(case, options.backend, OPERATIONS[operation](dtype, options.quick))
+            done(case)
+
+
+if __name__ == "__main__":
+    main()
