@@ -23,6 +23,7 @@ import triton
 from benchmarks.kernels.driver import TARGETS, pretend
 
 _ROOT = Path(__file__).parents[2]
+DOCUMENT = _ROOT / "docs/kernels.md"
 BUDGET = 20  # instructions for each bf16 element of the discriminator loss
 _FULL_TILE = 64  # elements a thread has in a tile of that kernel
 
@@ -104,7 +105,7 @@ def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
     return max(tiles) / _FULL_TILE
 
 
-def write_document(path: Path) -> None:
+def write_document() -> None:
     found = all_rows()
     plans = all_rows("--plan")
     text = _HEAD.format(
@@ -115,12 +116,13 @@ def write_document(path: Path) -> None:
         budget=BUDGET,
     )
     for target, kernels in found.items():
-        text += f"\n## {target}\n\nFingerprint `{plans[target][0]['fingerprint']}`.\n\n{_COLUMNS}\n" + "|---" * 3 + "|--:" * 6 + "|---|\n"
-        text += "".join(map(_line, kernels))
-    path.write_text(text)
+        text += f"\n## {target}\n\nFingerprint `{plans[target][0]['fingerprint']}`.\n\n"
+        text += f"{_COLUMNS}\n" + "|---" * 3 + "|--:" * 6 + "|---|\n"
+        text += "".join(map(line, kernels))
+    DOCUMENT.write_text(text)
 
 
-def _line(k: dict[str, Any]) -> str:
+def line(k: dict[str, Any]) -> str:
     spills = f"{k['spills']} ({k['scalar_spills']})" if k["scalar_spills"] else k["spills"]
     cells = [k["case"], k["dtype"], k["tile"], k["warps"], k["registers"], spills]
     cells += [f"{k['shared']:,}", f"{k['instructions']:,}", k["wide_loads"], k["matrix"]]
@@ -139,7 +141,7 @@ def main() -> None:
     elif options.target:
         compile_all(options.target, options.disassemble, not options.first)
     else:
-        write_document(_ROOT / "docs/kernels.md")
+        write_document()
 
 
 if __name__ == "__main__":
