@@ -1,4 +1,4 @@
-"""A last batch that is smaller: what a kernel did at one size it does at the next, and touches nothing beyond.
+"""A smaller last batch: what a kernel did at one size it does at the next, and touches nothing beyond it.
 
 Large, odd, large again: a kernel that was compiled for the first may be launched for the second. Behind each
 input lie nans, which a load past the end would take into the result; behind each output lie numbers that must
@@ -8,6 +8,7 @@ stay.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -71,9 +72,9 @@ def losses(n: int, dtype: torch.dtype, device: str) -> None:
     inputs = [before_nans((torch.randn(size) * 3).to(device, dtype)) for size in (n, n - n // 8)]
     for reduction in ("mean", "none"):
         check(
-            lambda real, fake: fastgan.discriminator_loss(real, fake, reduction=reduction),
-            lambda real, fake: eager_discriminator_loss(real, fake, reduction=reduction),
-            lambda real, fake: discriminator_loss_reference(real, fake, reduction=reduction),
+            partial(fastgan.discriminator_loss, reduction=reduction),
+            partial(eager_discriminator_loss, reduction=reduction),
+            partial(discriminator_loss_reference, reduction=reduction),
             inputs,
         )
     at_once = discriminator_loss_value_and_grad(*inputs)[0]
@@ -84,9 +85,9 @@ def reconstructions(n: int, dtype: torch.dtype, device: str) -> None:
     inputs = [before_nans(torch.randn(n).to(device, dtype)) for _ in range(2)]
     for reduction in ("mean", "none"):
         check(
-            lambda x, y: fastgan.reconstruction_loss(x, y, reduction=reduction),
-            lambda x, y: torch.nn.functional.l1_loss(x, y, reduction=reduction),
-            lambda x, y: reconstruction_loss_reference(x, y, reduction),
+            partial(fastgan.reconstruction_loss, reduction=reduction),
+            partial(torch.nn.functional.l1_loss, reduction=reduction),
+            partial(reconstruction_loss_reference, reduction=reduction),
             inputs,
         )
     _, *grads = reconstruction_loss_value_and_grad(*inputs)

@@ -43,8 +43,8 @@ the code looks, not how fast it runs.
 On sm_90 the bf16 discriminator loss with statistics takes **{per_element:.1f} instructions an element**, in
 the loop over whole tiles, of which a thread's share is {tile} elements; the goal is at most {budget}.
 
-A GPU's fingerprint is of the kernels' source and of all that they are launched with. A test compares it, and asks
-for `make kernels` where it has changed.
+A GPU's fingerprint is of the kernels' source and of all that they are launched with. A test compares it, and
+asks for `make kernels` where it has changed.
 """
 _LEFT_OUT = ("TRITON_INTERPRET", "FASTGAN_AUTOTUNE", "FASTGAN_PRODUCTS")
 # A number argument of which Triton assumes a multiple. (Of pointers it may: the launcher checks.)

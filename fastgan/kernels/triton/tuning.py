@@ -188,7 +188,7 @@ def _run_first_that_fits(
             configs.insert(0, config)
         return
     raise RuntimeError(
-        f"no tile of the {kind.value} product with a {result.dtype} result of {tuple(result.shape)} fits this "
-        "GPU; set FASTGAN_PRODUCTS=library in the environment, which leaves products to PyTorch. Tried "
+        f"no tile of the {kind.value} product with a {result.dtype} result of {tuple(result.shape)} fits "
+        "this GPU; set FASTGAN_PRODUCTS=library in the environment, which leaves products to PyTorch. Tried "
         + "; ".join(refused)
     )
