@@ -237,7 +237,8 @@ import torch
 from fastgan.kernels.triton import reconstruction_terms
 from fastgan.kernels.triton.reconstruction import reconstruction_each_kernel as kernel
 
-short, long = torch.empty(4096), torch.empty((1 << 31) + 64, dtype=torch.uint8)[: 4 * 4096].view(torch.float32)
+short = torch.empty(4096)
+long = torch.empty((1 << 31) + 64, dtype=torch.uint8)[: 4 * 4096].view(torch.float32)
 for t in (short, long, short, long):
     reconstruction_terms(t, t)
 ((cache, *_),) = kernel.jit.device_caches.values()
