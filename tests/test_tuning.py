@@ -9,6 +9,8 @@ import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
+from triton.runtime.errors import OutOfResources
+
 from fastgan.kernels.triton import tuning
 from fastgan.kernels.triton.tuning import Config, Kind, Shape
 
@@ -81,3 +83,51 @@ def test_nothing_is_timed_while_a_graph_is_captured(gpu: pytest.MonkeyPatch) -> 
     assert chosen() == [configs[0], configs[0]]
     gpu.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     assert chosen()[-1] == configs[-1]
+
+
+def serve(fits: Callable[[Config], bool]) -> list[Config]:
+    """What two products in a row ran with, on a GPU that has too little for some tiles."""
+    ran: list[Config] = []
+
+    def product(config: Config) -> None:
+        if not fits(config):
+            raise OutOfResources(required=1 << 20, limit=227 << 10, name="shared memory")
+        ran.append(config)
+
+    for _ in range(2):
+        tuning.run(product, Kind.FORWARD, torch.empty(64, 64, dtype=torch.bfloat16), 64)
+    return ran
+
+
+def test_a_tile_that_does_not_fit_is_never_chosen(gpu: pytest.MonkeyPatch) -> None:
+    configs = offered("hopper", Shape.SMALL, Kind.FORWARD, torch.bfloat16, False)
+    fastest = configs[-1]
+    assert serve(lambda config: config != fastest)[-2:] == [configs[-2]] * 2
+
+
+@pytest.mark.parametrize("capturing", [False, True])
+def test_a_fixed_choice_that_does_not_fit(gpu: pytest.MonkeyPatch, capturing: bool) -> None:
+    if capturing:
+        gpu.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    else:
+        gpu.setenv("FASTGAN_AUTOTUNE", "0")
+    first, second, *_ = offered("hopper", Shape.SMALL, Kind.FORWARD, torch.bfloat16, False)
+    assert serve(lambda config: config != first) == [second, second]
+
+
+def test_a_choice_that_does_not_fit_another_epilogue(gpu: pytest.MonkeyPatch) -> None:
+    """The compiled kernels of one class differ: what one of them has room for another may not have."""
+    gpu.setenv("FASTGAN_AUTOTUNE", "0")
+    first, second, *_ = offered("hopper", Shape.SMALL, Kind.FORWARD, torch.bfloat16, False)
+    assert serve(lambda config: True) == [first, first]
+    assert serve(lambda config: config != first) == [second, second]
+    assert serve(lambda config: True) == [second, second]
+
+
+def test_no_tile_fits(gpu: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        RuntimeError,
+        match=r"no tile of the forward product with a torch.bfloat16 result of \(64, 64\) fits this GPU; "
+        r"set FASTGAN_PRODUCTS=library.*Tried Config\(rows=64.*shared memory, Required: 1048576",
+    ):
+        serve(lambda config: False)

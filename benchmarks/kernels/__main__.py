@@ -1,6 +1,7 @@
 """``python -m benchmarks.kernels``: compiles every kernel for every GPU and writes docs/kernels.md.
 
-With ``--target sm_90`` it prints one target's kernels as JSON lines.
+With ``--target sm_90`` it prints one target's kernels as JSON lines; with ``--plan`` as well, those that it
+would compile.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ import triton
 from benchmarks.kernels.driver import TARGETS, pretend
 
 _ROOT = Path(__file__).parents[2]
+DOCUMENT = _ROOT / "docs/kernels.md"
 BUDGET = 20  # instructions for each bf16 element of the discriminator loss
 _FULL_TILE = 64  # elements a thread has in a tile of that kernel
 
@@ -39,34 +42,57 @@ the code looks, not how fast it runs.
 
 On sm_90 the bf16 discriminator loss with statistics takes **{per_element:.1f} instructions an element**, in
 the loop over whole tiles, of which a thread's share is {tile} elements; the goal is at most {budget}.
+
+A GPU's fingerprint is of the kernels' source and of all that they are launched with. A test compares it, and
+asks for `make kernels` where it has changed.
 """
+_LEFT_OUT = ("TRITON_INTERPRET", "FASTGAN_AUTOTUNE", "FASTGAN_PRODUCTS")
+# A number argument of which Triton assumes a multiple. (Of pointers it may: the launcher checks.)
+_SPECIALIZED = re.compile(r": i(?:32|64) \{[^}]*tt\.divisibility")
 _COLUMNS = (
     "| kernel | dtype | tile | warps | registers | spills | shared | instructions | 16 bytes | matrix |"
 )
 
 
-def compile_all(target: str, dtypes: list[str], every_candidate: bool) -> None:
+def compile_all(target: str, disassembled: list[str], every_candidate: bool) -> None:
     pretend(target)
-    from benchmarks.kernels.assembly import read
-    from benchmarks.kernels.cases import CASES, compile_case
+    from benchmarks.kernels.assembly import read, resources
+    from benchmarks.kernels.cases import CASES, kernels_of
 
     for case in CASES:
         for dtype in case.dtypes:
             name = str(dtype).removeprefix("torch.")
-            if dtypes and name not in dtypes:
-                continue
-            for tile, compiled in compile_case(case, dtype, every_candidate):
+            whole = not disassembled or name in disassembled
+            for tile, kernel, key in kernels_of(case, dtype, every_candidate):
+                compiled = kernel.compiled[key]
                 row = {"case": case.name, "dtype": name, "tile": tile, "warps": compiled.metadata.num_warps}
                 row |= {"streams": case.streams, "multiplies": case.multiplies}
-                print(json.dumps(row | asdict(read(compiled))), flush=True)
+                row |= {"specialized": len(_SPECIALIZED.findall(compiled.asm["ttgir"]))}
+                row |= asdict(resources(compiled)) | (asdict(read(compiled)) if whole else {})
+                print(json.dumps(row), flush=True)
+
+
+def print_plan(target: str) -> None:
+    pretend(target)
+    from benchmarks.kernels.plan import plan
+
+    print(json.dumps(plan()))
 
 
 def rows(target: str, *options: str) -> list[dict[str, Any]]:
     """One target's kernels, compiled in a process of its own: a process has one driver."""
     command = [sys.executable, "-m", "benchmarks.kernels", "--target", target, *options]
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
+    environment["TRITON_DISABLE_LINE_INFO"] = "1"  # a tenth of the time, and no instruction
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=_ROOT)
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def all_rows(*options: str) -> dict[str, list[dict[str, Any]]]:
+    """Every target's, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda target: rows(target, *options), TARGETS)
+        return dict(zip(TARGETS, found, strict=True))
 
 
 def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
@@ -79,9 +105,9 @@ def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
     return max(tiles) / _FULL_TILE
 
 
-def write_document(path: Path) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        found = dict(zip(TARGETS, pool.map(rows, TARGETS), strict=True))
+def write_document() -> None:
+    found = all_rows()
+    plans = all_rows("--plan")
     text = _HEAD.format(
         triton=triton.__version__,
         torch=torch.__version__.partition("+")[0],
@@ -90,12 +116,13 @@ def write_document(path: Path) -> None:
         budget=BUDGET,
     )
     for target, kernels in found.items():
-        text += f"\n## {target}\n\n{_COLUMNS}\n" + "|---" * 3 + "|--:" * 6 + "|---|\n"
-        text += "".join(map(_line, kernels))
-    path.write_text(text)
+        text += f"\n## {target}\n\nFingerprint `{plans[target][0]['fingerprint']}`.\n\n"
+        text += f"{_COLUMNS}\n" + "|---" * 3 + "|--:" * 6 + "|---|\n"
+        text += "".join(map(line, kernels))
+    DOCUMENT.write_text(text)
 
 
-def _line(k: dict[str, Any]) -> str:
+def line(k: dict[str, Any]) -> str:
     spills = f"{k['spills']} ({k['scalar_spills']})" if k["scalar_spills"] else k["spills"]
     cells = [k["case"], k["dtype"], k["tile"], k["warps"], k["registers"], spills]
     cells += [f"{k['shared']:,}", f"{k['instructions']:,}", k["wide_loads"], k["matrix"]]
@@ -105,13 +132,16 @@ def _line(k: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--target", choices=TARGETS)
-    parser.add_argument("--dtype", action="append", default=[], help="all, unless given")
+    parser.add_argument("--plan", action="store_true", help="compile nothing")
+    parser.add_argument("--disassemble", metavar="DTYPE", action="append", default=[], help="default: all")
     parser.add_argument("--first", action="store_true", help="of a product's tiles the fixed choice alone")
     options = parser.parse_args()
-    if options.target:
-        compile_all(options.target, options.dtype, not options.first)
+    if options.target and options.plan:
+        print_plan(options.target)
+    elif options.target:
+        compile_all(options.target, options.disassemble, not options.first)
     else:
-        write_document(_ROOT / "docs/kernels.md")
+        write_document()
 
 
 if __name__ == "__main__":

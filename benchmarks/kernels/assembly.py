@@ -29,15 +29,36 @@ class Code:
     loops: list[tuple[int, int]] = field(default_factory=list)  # instructions, and wide loads among them
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What is known without disassembling, which takes half a second for each kernel."""
+
+    registers: int
+    spilled: int  # bytes of memory for each thread, or on AMD registers
+
+
 def read(compiled: Any) -> Code:
     shared = compiled.metadata.shared
     if "cubin" not in compiled.asm:
         return _read_amdgcn(compiled.asm["amdgcn"], shared)
+    return _read_sass(_dump(compiled, "-sass", "-res-usage"), shared)
+
+
+def resources(compiled: Any) -> Resources:
+    if "cubin" not in compiled.asm:
+        code = read(compiled)
+        return Resources(code.registers, code.spills)
+    usage = re.search(r"REG:(\d+) STACK:(\d+)", _dump(compiled, "-res-usage"))
+    assert usage is not None
+    return Resources(int(usage[1]), int(usage[2]))
+
+
+def _dump(compiled: Any, *options: str) -> str:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
-        command = [CUOBJDUMP, "-sass", "-res-usage", file.name]
-        return _read_sass(subprocess.run(command, check=True, capture_output=True, text=True).stdout, shared)
+        command = [CUOBJDUMP, *options, file.name]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _read_sass(sass: str, shared: int) -> Code:

@@ -10,7 +10,7 @@ import torch
 
 from fastgan.kernels import triton as backend
 from fastgan.kernels.triton import tuning
-from fastgan.kernels.triton.launch import KERNELS
+from fastgan.kernels.triton.launch import KERNELS, Kernel
 
 HALVES = (torch.bfloat16, torch.float16)
 ALL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
@@ -58,18 +58,40 @@ def _product(kind: str, n: int, k: int, m: int) -> Callable[[torch.dtype], objec
         x, w, y = (torch.empty(shape, dtype=dtype) for shape in ((n, k), (m, k), (n, m)))
         if kind == "forward":
             return backend.linear_leaky_relu(x, w, w[:, 0].contiguous(), 0.2)
+        if kind == "linear":
+            return backend.linear(x, w, None)
         if kind == "dgrad":
             return backend.dgrad_leaky_relu(y, w, x, 0.2, True)
+        if kind == "dgrad, no mask":
+            return backend.dgrad(y, w)
         return backend.wgrad(y, x)
 
     return call
 
 
+def _in_tf32(call: Callable[[torch.dtype], object]) -> Callable[[torch.dtype], object]:
+    def allowed(dtype: torch.dtype) -> object:
+        matmul = torch.backends.cuda.matmul
+        before, matmul.fp32_precision = matmul.fp32_precision, "tf32"
+        try:
+            return call(dtype)
+        finally:
+            matmul.fp32_precision = before
+
+    return allowed
+
+
+_SIZES = {"small": (128, 256, 256), "large": (2048, 1024, 1024)}
+
+
 def _products() -> Iterator[Case]:
     dtypes = (*HALVES, torch.float32)
-    for kind in ("forward", "dgrad", "wgrad"):
-        yield Case(f"{kind}, small", _product(kind, 128, 256, 256), dtypes, multiplies=True)
-        yield Case(f"{kind}, large", _product(kind, 2048, 1024, 1024), dtypes, multiplies=True)
+    for kind in ("forward", "dgrad", "dgrad, no mask", "wgrad"):
+        for name, size in _SIZES.items():
+            product = _product(kind, *size)
+            yield Case(f"{kind}, {name}", product, dtypes, multiplies=True)
+            yield Case(f"{kind}, {name}, TF32", _in_tf32(product), (torch.float32,))
+    yield Case("forward, no activation, small", _product("linear", *_SIZES["small"]), dtypes, multiplies=True)
     yield Case("wgrad, tall", _product("wgrad", 65536, 256, 256), dtypes, multiplies=True)
     yield Case("forward, 16 rows", _product("forward", 16, 256, 256), dtypes, multiplies=True)
 
@@ -96,6 +118,16 @@ CASES = [
         lambda d: backend.loss_backward(_scalar(d), (_logits(d), _logits(d)), _LABELS, 1.0, True),
     ),
     Case(
+        "discriminator loss, gradient kept",
+        lambda d: backend.loss_keeping_grads((_logits(d), _logits(d)), _LABELS, 1.0, True, d, False),
+    ),
+    Case(
+        "discriminator loss backward, gradient kept",
+        lambda d: backend.loss_backward_from(
+            (_logits(d), _logits(d)), _scalar(d), (_logits(d), _logits(d)), _LABELS, 1.0, True
+        ),
+    ),
+    Case(
         "discriminator loss and gradient",
         lambda d: backend.loss_and_grad((_logits(d), _logits(d)), _LABELS, 1.0, True, None, d),
     ),
@@ -114,6 +146,10 @@ CASES = [
         lambda d: backend.loss_backward(_scalar(d), (_logits(d), _logits(d)), _LABELS, 1.0, True, "hinge"),
     ),
     Case(
+        "Wasserstein loss and gradient",
+        lambda d: backend.loss_and_grad((_logits(d), _logits(d)), _LABELS, 1.0, True, None, d, "wasserstein"),
+    ),
+    Case(
         "discriminator head",
         _head(512),
     ),
@@ -130,6 +166,7 @@ CASES = [
     Case("discriminator head backward", _head_backward, streams=False),
     Case("generator loss", lambda d: backend.loss((_logits(d),), (1.0,), 1.0, True, d, True)),
     Case("loss terms", lambda d: backend.loss_terms(_logits(d), 1.0, 1.0), streams=False),
+    Case("hinge loss terms", lambda d: backend.loss_terms(_logits(d), 1.0, 1.0, "hinge"), streams=False),
     Case(
         "loss terms backward",
         lambda d: backend.loss_terms_backward(_logits(d), _logits(d), 1.0, 1.0),
@@ -181,8 +218,11 @@ CASES = [
 ]
 
 
-def compile_case(case: Case, dtype: torch.dtype, every_candidate: bool) -> Iterator[tuple[str, Any]]:
-    """The kernels that a call compiles, each with its tile; for products, every candidate's on request."""
+def kernels_of(case: Case, dtype: torch.dtype, every_candidate: bool) -> Iterator[tuple[str, Kernel, Any]]:
+    """What a call compiles that no call before did: tile, kernel, and the key of the compiled one.
+
+    For products every candidate's on request.
+    """
     candidates, seen = tuning.candidates, {id(kernel): set(kernel.compiled) for kernel in KERNELS}
     offered: list[tuning.Config] = []
     choice = 0
@@ -200,7 +240,7 @@ def compile_case(case: Case, dtype: torch.dtype, every_candidate: bool) -> Itera
             for kernel in KERNELS:
                 for key in set(kernel.compiled) - seen[id(kernel)]:
                     seen[id(kernel)].add(key)
-                    yield tile, kernel.compiled[key]
+                    yield tile, kernel, key
             choice += 1
     finally:
         tuning.candidates = candidates

@@ -76,10 +76,10 @@ class Backend(Protocol):
         with_stats: bool,
         kind: str = "bce",
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]] | None:
-        """Loss and statistics, and in the same pass the gradients that an incoming 1 would have.
+        """Loss and statistics, and in the same pass the gradients for an incoming gradient of 1.
 
-        None from a backend that would have to multiply them by the incoming gradient in a further pass: on a
-        host that number can be looked at.
+        A backend without such a pass returns None; the caller then takes :meth:`loss` and
+        :meth:`loss_backward`.
         """
 
     def loss_backward_from(
@@ -92,7 +92,11 @@ class Backend(Protocol):
         mean: bool,
         kind: str = "bce",
     ) -> tuple[Tensor, ...] | None:
-        """``loss_backward`` into the gradients that were kept, which are right already if ``grad`` is 1."""
+        """``loss_backward`` into ``kept``, the gradients that :meth:`loss_keeping_grads` returned.
+
+        Where ``grad`` is 1 nothing is written. Otherwise they are computed again from the logits. Only the
+        device knows which it is: nothing waits for the host to look.
+        """
 
     def loss_and_grad(
         self,

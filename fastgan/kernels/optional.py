@@ -1,4 +1,4 @@
-"""What a backend need not have: each returns None, and the caller goes the longer way."""
+"""Functions that a backend may leave out: each returns None, and the caller does the same in more steps."""
 
 
 def mlp(*_: object, **__: object) -> None:

@@ -3,7 +3,7 @@
 Importing this package imports Triton; fastgan/kernels/__init__.py does so where a tensor asks for it.
 """
 
-from fastgan.kernels.optional import loss_backward_from, loss_keeping_grads, mlp, mlp_backward
+from fastgan.kernels.optional import mlp, mlp_backward
 from fastgan.kernels.triton.adam import adam
 from fastgan.kernels.triton.availability import why_not
 from fastgan.kernels.triton.bias_leaky_relu import bias_leaky_relu, bias_leaky_relu_backward
@@ -17,8 +17,13 @@ from fastgan.kernels.triton.layers import (
     linear_leaky_relu_backward,
     wgrad,
 )
-from fastgan.kernels.triton.loss_terms import loss_backward, loss_terms, loss_terms_backward
-from fastgan.kernels.triton.losses import loss, loss_and_grad
+from fastgan.kernels.triton.loss_terms import (
+    loss_backward,
+    loss_backward_from,
+    loss_terms,
+    loss_terms_backward,
+)
+from fastgan.kernels.triton.losses import loss, loss_and_grad, loss_keeping_grads
 from fastgan.kernels.triton.reconstruction import (
     reconstruction_loss,
     reconstruction_loss_and_grad,

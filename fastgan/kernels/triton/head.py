@@ -132,6 +132,7 @@ def head_kernel(
     """
     C: tl.constexpr = tl.float64 if first.dtype.element_ty == tl.float64 else tl.float32
     width = width // WIDTH_BY * WIDTH_BY  # no change: the compiler learns what divides it
+    span = span // ROWS * ROWS
     sign = number(sign, C)
     b = number(0.0, C)
     if BIAS:

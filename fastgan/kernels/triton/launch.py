@@ -1,10 +1,14 @@
 """From Python to a running kernel, for a third of what Triton's own launcher costs.
 
 Triton looks at every argument of every launch: for twelve of them that takes 8.3 us on a Zen 5 core, where
-ours takes 3.1 (benchmarks/bench_launch.py). Here pointers come first, then numbers, annotated so that no
-value of theirs is compiled in (a new batch size needs no new kernel), then the constants. Compiled variants
-then differ in dtypes, constants, the device, and in whether every address is a multiple of 16 bytes, as fresh
-tensors are; other addresses go Triton's way.
+ours takes 3.1 (benchmarks/bench_launch.py). Here pointers come first, then numbers, then the constants. No
+number's value is compiled in, so a new batch size needs no new kernel: the annotation fixes its type, and
+``do_not_specialize`` keeps Triton from assuming that what is a multiple of 16, or is 1, will be so again. A
+kernel that needs a multiple makes one itself, with a constant: ``n // BY * BY``.
+
+Compiled variants then differ in dtypes, constants, the device, and in what Triton assumes of addresses: that
+each is a multiple of 16 bytes, as those of fresh tensors are, and on AMD that no tensor's storage is longer
+than 2 GiB. Where that does not hold, a launch goes Triton's way.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from triton.runtime import driver
 
 INTERPRETING: bool = knobs.runtime.interpret  # TRITON_INTERPRET=1, read when a kernel is defined
 MAX_GRID = 2**31 - 1
+_LONGEST_ON_AMD = 2**31 - 1  # bytes that Triton's 32-bit offsets reach there
 
 _one_at_a_time = threading.Lock() if INTERPRETING else contextlib.nullcontext()
 
@@ -38,7 +43,9 @@ class Kernel:
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
-        self.jit: Any = triton.jit(function)
+        annotations = function.__annotations__
+        self.numbers = [name for name, type in annotations.items() if type in ("tl.int64", "tl.float64")]
+        self.jit: Any = triton.jit(function, do_not_specialize=self.numbers)
         self.compiled: dict[tuple[Any, ...], Any] = {}
         KERNELS.append(self)
 
@@ -71,8 +78,8 @@ class Kernel:
             constants,
             *[None if t is None else t.dtype for t in tensors],
         )
-        aligned = addresses % 16 == 0
-        compiled = self.compiled.get(key) if aligned else None
+        as_usual = addresses % 16 == 0 and (not on_amd() or _are_short(tensors))
+        compiled = self.compiled.get(key) if as_usual else None
         if compiled is not None:
             compiled[grid](*tensors, *numbers, *constants)
             return
@@ -85,13 +92,17 @@ class Kernel:
                 num_stages=num_stages,
                 enable_fp_fusion=True,
             )
-        if aligned and not INTERPRETING:
+        if as_usual and not INTERPRETING:
             self.compiled[key] = compiled
 
 
 @cache
 def on_amd() -> bool:
     return not INTERPRETING and driver.active.get_current_target().backend == "hip"
+
+
+def _are_short(tensors: Sequence[Tensor | None]) -> bool:
+    return all(t is None or t.untyped_storage().size() <= _LONGEST_ON_AMD for t in tensors)
 
 
 def threads() -> int:

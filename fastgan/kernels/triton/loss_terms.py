@@ -12,7 +12,10 @@ from fastgan.kernels.triton.logit_losses import kind_of, slope, term
 from fastgan.kernels.triton.reduction import slope_scale
 from fastgan.kernels.triton.scalar_math import LABEL_BETWEEN, exp_minus_abs, log1p_nonnegative, number
 
-_STEPS = 1 if INTERPRETING else 4  # blocks of a program
+_STEPS = 1 if INTERPRETING else 4  # blocks in a tile
+# Programs that most often have nothing to do. They are enough to fill a GPU when they do; the interpreter has
+# so few that each takes several tiles of small tensors.
+_KEPT_PROGRAMS = 3 if INTERPRETING else 512
 
 
 @triton.jit
@@ -53,28 +56,33 @@ def _each(
 @Kernel
 def loss_backward_kernel(
     first, second, grad_first, grad_second, grad,
-    n_first: tl.int64, n_second: tl.int64, blocks_first: tl.int64,
+    n_first: tl.int64, n_second: tl.int64, tiles_first: tl.int64, tiles: tl.int64,
     label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
     KIND_FIRST: tl.constexpr, KIND_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
-    BLOCK: tl.constexpr, STEPS: tl.constexpr,
+    KEPT: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """grad [] times the slopes of first and second [n]."""
+    """grad [] times the slopes of first and second [n]; KEPT: these are there already for a grad of 1.
+
+    A program takes every num_programs-th tile of the STEPS blocks.
+    """
     C: tl.constexpr = tl.float64 if first.dtype.element_ty == tl.float64 else tl.float32
     EXACT: tl.constexpr = first.dtype.element_ty.primitive_bitwidth > 16
-    program = tl.program_id(0).to(tl.int64)
     sign = number(sign, C)
-    if program < blocks_first:
-        scale = slope_scale(grad, sign, n_first, True, MEAN, C)
-        _each(
-            first, grad_first, first, program * (BLOCK * STEPS), n_first, number(label_first, C), scale,
-            KIND_FIRST, BLOCK, STEPS, True, False, C, EXACT,
-        )  # fmt: skip
-    elif TWO:
-        scale = slope_scale(grad, sign, n_second, True, MEAN, C)
-        _each(
-            second, grad_second, second, (program - blocks_first) * (BLOCK * STEPS), n_second,
-            number(label_second, C), scale, KIND_SECOND, BLOCK, STEPS, True, False, C, EXACT,
-        )  # fmt: skip
+    scale_first = slope_scale(grad, sign, n_first, True, MEAN, C)
+    scale_second = slope_scale(grad, sign, n_second, True, MEAN, C)
+    if KEPT:
+        tiles = tl.where(tl.load(grad) == 1.0, 0, tiles)  # nan is not 1, and goes where it should
+    for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
+        if tile < tiles_first:
+            _each(
+                first, grad_first, first, tile * (BLOCK * STEPS), n_first,
+                number(label_first, C), scale_first, KIND_FIRST, BLOCK, STEPS, True, False, C, EXACT,
+            )  # fmt: skip
+        elif TWO:
+            _each(
+                second, grad_second, second, (tile - tiles_first) * (BLOCK * STEPS), n_second,
+                number(label_second, C), scale_second, KIND_SECOND, BLOCK, STEPS, True, False, C, EXACT,
+            )  # fmt: skip
 
 
 @Kernel
@@ -100,18 +108,49 @@ def loss_backward(
     kind: str = "bce",
 ) -> tuple[Tensor, ...]:
     dense = tuple(t.contiguous() for t in logits)
-    grads = tuple(map(torch.empty_like, dense))
-    block, programs = _blocks(dense)
-    if sum(programs):
+    return _backward(tuple(map(torch.empty_like, dense)), False, grad, dense, labels, sign, mean, kind)
+
+
+def loss_backward_from(
+    kept: tuple[Tensor, ...],
+    grad: Tensor,
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str = "bce",
+) -> tuple[Tensor, ...]:
+    dense = tuple(t.contiguous() for t in logits)
+    return _backward(kept, True, grad, dense, labels, sign, mean, kind)
+
+
+def _backward(
+    grads: tuple[Tensor, ...],
+    are_for_one: bool,
+    grad: Tensor,
+    logits: tuple[Tensor, ...],
+    labels: tuple[float, ...],
+    sign: float,
+    mean: bool,
+    kind: str,
+) -> tuple[Tensor, ...]:
+    """The gradients, written into ``grads``, which ``are_for_one`` where they are right for a ``grad`` of 1.
+
+    Only the device knows ``grad``, so the launch happens anyway; few programs make one cheap that returns.
+    """
+    first, second = logits[0], logits[-1]
+    block, tiles = _blocks(logits)
+    if sum(tiles):
         loss_backward_kernel.launch(
-            sum(programs),
-            (dense[0], dense[-1], grads[0], grads[-1], grad),
-            (dense[0].numel(), dense[-1].numel(), programs[0], labels[0], labels[-1], sign),
+            min(sum(tiles), _KEPT_PROGRAMS) if are_for_one else sum(tiles),
+            (first, second, grads[0], grads[-1], grad),
+            (first.numel(), second.numel(), tiles[0], sum(tiles), labels[0], labels[-1], sign),
             (
                 kind_of(kind, labels[0]),
                 kind_of(kind, labels[-1]),
-                len(dense) == 2,
+                len(logits) == 2,
                 mean,
+                are_for_one,
                 block,
                 _STEPS,
             ),
@@ -120,7 +159,7 @@ def loss_backward(
 
 
 def _blocks(tensors: tuple[Tensor, ...]) -> tuple[int, list[int]]:
-    """Elements in a block, and programs for each tensor."""
+    """Elements in a block, and tiles of each tensor."""
     block = threads() * 16 // tensors[0].element_size()
     return block, [triton.cdiv(t.numel(), block * _STEPS) for t in tensors]
 

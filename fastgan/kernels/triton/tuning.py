@@ -1,9 +1,10 @@
 """Which tile a matrix product uses: candidates by GPU and shape class, and how one of them is chosen.
 
 The first candidate is the fixed choice: with ``FASTGAN_AUTOTUNE=0``, while a graph is captured, and in the
-interpreter. Otherwise the first product of a class times them, once a process, in a second or two. The
-choice never shows in the result: within a class every candidate sums in the same order, so depth is the
-same for all, and where columns are summed too, all but the number of stages.
+interpreter. Otherwise the first product of a class times them, once a process, in a second or two. Where a
+tile needs more than the GPU has, the next one is taken. The choice never shows in the result: within a class
+every candidate sums in the same order, so depth is the same for all, and where columns are summed too, all
+but the number of stages.
 
 No GPU has measured any of this yet: classes and candidates are guesses from what is known of each GPU's
 matrix units and shared memory, held to what compiles without spills (docs/kernels.md). ``pytest
@@ -12,6 +13,7 @@ benchmarks/bench_choices.py`` on a GPU times every candidate.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from enum import Enum
@@ -22,6 +24,7 @@ import torch
 import triton
 from torch import Tensor
 from triton.runtime import driver
+from triton.runtime.errors import OutOfResources
 
 from fastgan.kernels.triton.launch import INTERPRETING
 
@@ -130,29 +133,62 @@ def tf32_is_allowed() -> bool:
 
 
 _INTERPRETED = Config(64, 64, 128, 4, 1)  # few operations, but several tiles in small products
-_chosen: dict[tuple[object, ...], Config] = {}
+_chosen: dict[tuple[object, ...], list[Config]] = {}  # the choice, then what else may serve
 
 
 def run(product: Callable[[Config], None], kind: Kind, result: Tensor, depth: int) -> None:
-    """Run a product with the configuration for the GPU and shape class of its result."""
+    """Run a product with the configuration for the GPU and shape class of its result.
+
+    Raises:
+        RuntimeError: no candidate fits the GPU.
+    """
     if INTERPRETING:
         product(_INTERPRETED)
         return
     shape = shape_class(*result.shape)
     tf32 = tf32_is_allowed()
     key = (result.get_device(), kind, shape, result.dtype, tf32, depth >= 1024)
-    config = _chosen.get(key)
-    if config is None:
+    configs = _chosen.get(key)
+    if configs is None:
         family, shared_memory = _device(result.get_device())
-        fixed, *others = candidates(family, shape, kind, result.dtype, shared_memory, tf32)
-        config = fixed
-        if others and os.environ.get("FASTGAN_AUTOTUNE") != "0":
+        configs = candidates(family, shape, kind, result.dtype, shared_memory, tf32)
+        if len(configs) > 1 and os.environ.get("FASTGAN_AUTOTUNE") != "0":
             if torch.cuda.is_current_stream_capturing():
-                product(fixed)  # nothing may be timed now; another call may choose
-                return
-            config = min(
-                (fixed, *others),
-                key=lambda each: triton.testing.do_bench(lambda: product(each), warmup=5, rep=20),
-            )
-        _chosen[key] = config
-    product(config)
+                _run_first_that_fits(product, configs, kind, result)
+                return  # nothing may be timed now; another call may choose
+            configs.sort(key=lambda each: _time(product, each))
+        _chosen[key] = configs
+    _run_first_that_fits(product, configs, kind, result)
+
+
+def _time(product: Callable[[Config], None], config: Config) -> float:
+    try:
+        elapsed: float = triton.testing.do_bench(lambda: product(config), warmup=5, rep=20)
+    except OutOfResources:
+        return math.inf
+    return elapsed
+
+
+def _run_first_that_fits(
+    product: Callable[[Config], None], configs: list[Config], kind: Kind, result: Tensor
+) -> None:
+    """Run the product, and put first in ``configs`` what it ran with.
+
+    What a tile takes is known once it is compiled, and depends on the product's epilogue too.
+    """
+    refused = []
+    for config in configs:
+        try:
+            product(config)
+        except OutOfResources as error:
+            refused.append(f"{config}: {error}")
+            continue
+        if refused:
+            configs.remove(config)
+            configs.insert(0, config)
+        return
+    raise RuntimeError(
+        f"no tile of the {kind.value} product with a {result.dtype} result of {tuple(result.shape)} fits "
+        "this GPU; set FASTGAN_PRODUCTS=library in the environment, which leaves products to PyTorch. Tried "
+        + "; ".join(refused)
+    )

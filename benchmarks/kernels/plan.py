@@ -1,0 +1,82 @@
+"""What the cases would compile, found without compiling it: whether docs/kernels.md is stale.
+
+A compiled kernel follows from the source of the kernels, from the dtypes, constants, warps and stages it is
+launched with, from the target, and from the version of Triton. All but the last make the fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import sys
+import token
+import tokenize
+from collections.abc import Iterator
+from typing import Any
+
+import triton
+
+from benchmarks.kernels.cases import CASES, kernels_of
+from fastgan.kernels.triton.launch import KERNELS
+
+
+class _Uncompiled:
+    """Stands for a Triton function, and for what is compiled of it: a launch does nothing."""
+
+    def __init__(self, function: Any) -> None:
+        self.fn = function
+
+    def __getitem__(self, _: object) -> Any:
+        return lambda *_, **__: self
+
+
+def plan() -> dict[str, Any]:
+    """Of the GPU that this process pretends to have: rows in the document's order, kernels, fingerprint."""
+    for kernel in KERNELS:
+        kernel.jit = _Uncompiled(kernel.jit.fn)
+    rows, launched = [], []
+    for case in CASES:
+        for dtype in case.dtypes:
+            for tile, kernel, key in kernels_of(case, dtype, every_candidate=True):
+                rows.append([case.name, str(dtype).removeprefix("torch."), tile, str(key[1])])
+                launched.append((kernel.jit.fn.__name__, key))
+    made_of = repr((rows, launched, list(sources())))
+    return {
+        "rows": rows,
+        "launched": sorted({name for name, _ in launched}),
+        "kernels": sorted(kernel.jit.fn.__name__ for kernel in KERNELS),
+        "fingerprint": hashlib.sha256(made_of.encode()).hexdigest()[:16],
+    }
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Name and code of everything that Triton compiles, and the constants it takes from around it."""
+    own = "fastgan.kernels.triton"
+    for module in sorted(name for name in sys.modules if name.startswith(own)):
+        for name, value in sorted(vars(sys.modules[module]).items()):
+            if isinstance(value, triton.language.constexpr):
+                yield name, repr(value.value)
+            function = getattr(getattr(value, "jit", value), "fn", None)
+            if inspect.isfunction(function) and function.__module__ == module:
+                yield name, code_of(inspect.getsource(function))
+
+
+_BETWEEN = (tokenize.COMMENT, tokenize.NL, token.NEWLINE, token.ENDMARKER)
+_STARTS_A_LINE = (token.NEWLINE, token.INDENT, token.DEDENT)
+
+
+def code_of(source: str) -> str:
+    """The source without comments, docstrings and layout."""
+    kept, before = [], token.NEWLINE
+    for each in tokenize.generate_tokens(io.StringIO(source).readline):
+        is_docstring = each.type == token.STRING and before in _STARTS_A_LINE
+        if each.type == token.INDENT:
+            kept.append("{")
+        elif each.type == token.DEDENT:
+            kept.append("}")
+        elif each.type not in _BETWEEN and not is_docstring:
+            kept.append(each.string)
+        if each.type not in (tokenize.COMMENT, tokenize.NL):
+            before = each.type
+    return " ".join(kept)

@@ -1,0 +1,123 @@
+"""The gradient that a loss's forward pass leaves for its backward pass."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from backends import Backend
+from oracle import DTYPES, OTHER_LOSSES, assert_as_exact, eager_discriminator_loss, evaluate
+from torch import Tensor
+
+import fastgan
+from fastgan import kernels
+from fastgan.ops import discriminator_loss_reference
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+INCOMING = [1.0, 3.5, -0.25, 0.0, math.nan]
+incoming = pytest.mark.parametrize("incoming", INCOMING)
+LABELS = (0.9, 0.0)
+
+
+def logits(dtype: torch.dtype, device: str) -> list[Tensor]:
+    """More blocks than the interpreter has programs for, and fewer."""
+    return [(torch.randn(size) * 3).to(device, dtype) for size in (20001, 7)]
+
+
+@dtypes
+@incoming
+def test_any_incoming_gradient(backend: Backend, dtype: torch.dtype, incoming: float) -> None:
+    inputs = logits(dtype, backend.device)
+    grad = torch.tensor(incoming, dtype=dtype, device=backend.device)
+
+    def ours(real: Tensor, fake: Tensor) -> Tensor:
+        return fastgan.discriminator_loss(real, fake, real_label=0.9, reduction="sum")
+
+    for each in zip(
+        evaluate(ours, inputs, [grad]),
+        evaluate(lambda r, f: eager_discriminator_loss(r, f, 0.9, "sum"), inputs, [grad]),
+        evaluate(
+            lambda r, f: discriminator_loss_reference(r, f, 0.9, "sum"),
+            [t.double() for t in inputs],
+            [grad.double()],
+        ),
+        strict=True,
+    ):
+        assert_as_exact(*each)
+
+
+@pytest.mark.parametrize("loss", OTHER_LOSSES)
+@incoming
+def test_other_losses(backend: Backend, loss: str, incoming: float) -> None:
+    inputs = [t.requires_grad_() for t in logits(torch.float32, backend.device)]
+    grad = torch.tensor(incoming, device=backend.device)
+    ours = torch.autograd.grad(fastgan.discriminator_loss(*inputs, loss=loss), inputs, grad)
+    one = torch.autograd.grad(eager_discriminator_loss(*inputs, loss=loss), inputs)
+    torch.testing.assert_close(ours, tuple(incoming * g for g in one), equal_nan=True)
+
+
+@incoming
+@pytest.mark.parametrize("then", INCOMING)
+def test_a_second_backward_pass(backend: Backend, incoming: float, then: float) -> None:
+    """It has gradients of its own: the first pass gave away what was kept."""
+    inputs = [t.requires_grad_() for t in logits(torch.float32, backend.device)]
+    one = torch.autograd.grad(fastgan.discriminator_loss(*inputs), inputs)
+    loss = fastgan.discriminator_loss(*inputs)
+
+    def backward(number: float) -> tuple[Tensor, ...]:
+        grad = torch.tensor(number, device=backend.device)
+        return torch.autograd.grad(loss, inputs, grad, retain_graph=True)
+
+    first = backward(incoming)
+    before = tuple(g.clone() for g in first)
+    second = backward(then)
+    torch.testing.assert_close(first, before, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(first, tuple(incoming * g for g in one), equal_nan=True)
+    torch.testing.assert_close(second, tuple(then * g for g in one), equal_nan=True)
+
+
+def test_accumulated_over_two_passes(backend: Backend) -> None:
+    inputs = [t.requires_grad_() for t in logits(torch.float32, backend.device)]
+    one = torch.autograd.grad(fastgan.discriminator_loss(*inputs), inputs)
+    loss = fastgan.discriminator_loss(*inputs)
+    loss.backward(retain_graph=True)
+    (loss * 2).backward()
+    torch.testing.assert_close([t.grad for t in inputs], [3 * g for g in one])
+
+
+@incoming
+def test_create_graph_has_gradients_of_its_own(backend: Backend, incoming: float) -> None:
+    inputs = [t.requires_grad_() for t in logits(torch.float64, backend.device)]
+    grad = torch.tensor(incoming, dtype=torch.float64, device=backend.device)
+    results = []
+    for function in (fastgan.discriminator_loss, discriminator_loss_reference):
+        loss = function(*inputs)
+        first = torch.autograd.grad(loss, inputs, grad, create_graph=True)
+        second = torch.autograd.grad([g.square().sum() for g in first], inputs)
+        without = torch.autograd.grad(loss, inputs, grad)
+        results.append((*first, *second, *without))
+    torch.testing.assert_close(*results, equal_nan=True)
+
+
+@dtypes
+def test_an_incoming_one_writes_nothing(backend: Backend, dtype: torch.dtype) -> None:
+    """Any other number's gradients are written over what was kept, on the device, which alone knows it."""
+    module, inputs = kernels.load(backend.name), tuple(logits(dtype, backend.device))
+    call = inputs, LABELS, 1.0, False
+    result = module.loss_keeping_grads(*call, dtype, False)
+    if result is None:
+        pytest.skip(f"the {backend.name} backend keeps no gradient")
+    _, _, kept = result
+    one = torch.ones((), dtype=dtype, device=backend.device)
+    for mine, plain in zip(kept, module.loss_backward(one, *call), strict=True):
+        torch.testing.assert_close(mine, plain)
+    for g in kept:
+        g.fill_(5)
+    for mine, unchanged in zip(module.loss_backward_from(kept, one, *call), kept, strict=True):
+        assert mine.data_ptr() == unchanged.data_ptr()
+        assert (mine == 5).all()
+    for mine, plain in zip(
+        module.loss_backward_from(kept, one * 2, *call), module.loss_backward(one * 2, *call), strict=True
+    ):
+        assert torch.equal(mine, plain)
