@@ -12,7 +12,8 @@ from torch import Tensor
 
 import fastgan
 from fastgan import kernels
-from fastgan.ops import discriminator_loss_reference
+from fastgan.kernels.counters import SOME_CAPTURE
+from fastgan.ops import discriminator_loss_reference, logit_loss
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 INCOMING = [1.0, 3.5, -0.25, 0.0, math.nan]
@@ -75,6 +76,22 @@ def test_a_second_backward_pass(backend: Backend, incoming: float, then: float) 
     torch.testing.assert_close(first, before, rtol=0, atol=0, equal_nan=True)
     torch.testing.assert_close(first, tuple(incoming * g for g in one), equal_nan=True)
     torch.testing.assert_close(second, tuple(then * g for g in one), equal_nan=True)
+
+
+@pytest.mark.parametrize("captures", [(0, 7), (7, 8), (SOME_CAPTURE, SOME_CAPTURE)], ids=str)
+def test_a_graph_of_the_backward_pass_alone_leaves_them_alone(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, captures: tuple[int, int]
+) -> None:
+    """It may be replayed more than once after one forward pass, with other incoming gradients."""
+    inputs = [t.requires_grad_() for t in logits(torch.float32, backend.device)]
+    one = torch.autograd.grad(fastgan.discriminator_loss(*inputs), inputs)
+    module = kernels.load(backend.name)
+    monkeypatch.setattr(module, "loss_backward_from", None)  # to call it is an error
+    numbers = iter(captures)
+    monkeypatch.setattr(logit_loss, "capture_of", lambda _: next(numbers))
+    loss = fastgan.discriminator_loss(*inputs)
+    found = torch.autograd.grad(loss, inputs, torch.tensor(3.0, device=backend.device))
+    torch.testing.assert_close(found, tuple(3 * g for g in one))
 
 
 def test_accumulated_over_two_passes(backend: Backend) -> None:

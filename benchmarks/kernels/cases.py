@@ -81,6 +81,25 @@ def _in_tf32(call: Callable[[torch.dtype], object]) -> Callable[[torch.dtype], o
     return allowed
 
 
+def _adam(dtype: torch.dtype) -> object:
+    flat, number = _empty(1 << 20)(dtype), torch.empty(())
+    halves = flat.bfloat16() if dtype is torch.float32 else None
+    count, rate, weight = number, number, number
+    return backend.adam(flat, flat, flat, flat, count, True, rate, (0.5, 0.999), 1e-8, flat, weight, halves)
+
+
+def _draw(_: torch.dtype) -> object:
+    clock = torch.zeros(1, dtype=torch.int64)
+    integers, numbers = torch.empty(256, dtype=torch.int64), torch.empty(1 << 14)
+    return backend.draw(integers, numbers, numbers, (0, 0, 0), 1_000, 0, clock)
+
+
+def _record(_: torch.dtype) -> object:
+    row = torch.zeros(1, dtype=torch.int64)
+    scalars = [torch.empty(()) for _ in range(7)]
+    return backend.record(torch.empty(100, 7), row, scalars, torch.empty(101, 5), torch.empty(5), row)
+
+
 _SIZES = {"small": (128, 256, 256), "large": (2048, 1024, 1024)}
 
 
@@ -214,6 +233,9 @@ CASES = [
         "leaky ReLU backward, no bias",
         lambda d: backend.bias_leaky_relu_backward(_matrix(d), _matrix(d), 0.2, 1, False),
     ),
+    Case("Adam with average", _adam),
+    Case("draws of a step", _draw, (torch.float32,), streams=False),
+    Case("end of a step", _record, (torch.float32,), streams=False),
     *_products(),
 ]
 

@@ -59,6 +59,7 @@ __device__ void move(const AdamArgs<T>& a, const Step<T>& step, int64_t at, bool
   const auto grads = load_vector<T, V>(a.grads + at, aligned);
   auto exp_avg = load_vector<T, V>(a.exp_avg + at, aligned), exp_avg_sq = load_vector<T, V>(a.exp_avg_sq + at, aligned);
   Vector<T, V> average;
+  Vector<BFloat16, V> halves;
   if (a.average != nullptr) average = load_vector<T, V>(a.average + at, aligned);
 #pragma unroll
   for (int i = 0; i < V; ++i) {
@@ -70,16 +71,17 @@ __device__ void move(const AdamArgs<T>& a, const Step<T>& step, int64_t at, bool
     store(&values.at[i], load(values.at[i]) - step.size * m / (root(v) / step.root2 + a.eps));
     if (a.average != nullptr)
       store(&average.at[i], lerp(load(average.at[i]), load(values.at[i]), step.average_weight));
-    if (a.halves != nullptr) store(a.halves + at + i, static_cast<float>(load(values.at[i])));
+    store(&halves.at[i], static_cast<float>(load(values.at[i])));
   }
   store_vector<T, V>(a.values + at, values, aligned);
   store_vector<T, V>(a.exp_avg + at, exp_avg, aligned);
   store_vector<T, V>(a.exp_avg_sq + at, exp_avg_sq, aligned);
   if (a.average != nullptr) store_vector<T, V>(a.average + at, average, aligned);
+  if (a.halves != nullptr) store_vector<BFloat16, V>(a.halves + at, halves, aligned);
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) adam_kernel(const AdamArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, 2) adam_kernel(const AdamArgs<T> a) {
   using A = compute_t<T>;
   constexpr int V = kVector<T>;
   const double count = static_cast<double>(*a.count) + (a.is_first ? 1 : 0);
@@ -114,7 +116,7 @@ cudaError_t adam(const AdamCall& call) {
     a.count = call.count;
     a.is_first = call.is_first;
     a.aligned = is_aligned(call.values) && is_aligned(call.grads) && is_aligned(call.exp_avg) &&
-                is_aligned(call.exp_avg_sq) && is_aligned(call.average);
+                is_aligned(call.exp_avg_sq) && is_aligned(call.average) && is_aligned(call.halves);
     a.learning_rate = call.learning_rate;
     a.average_weight = call.average_weight;
     a.beta1 = static_cast<A>(call.beta1);

@@ -35,18 +35,29 @@ __device__ void normal_pair(uint32_t first, uint32_t second, float* to) {
   to[1] = radius * sine;
 }
 
+__device__ int64_t whole_counters(int64_t size) { return (size + 3) / 4 * 4; }
+
 __global__ void __launch_bounds__(kThreads) draw_kernel(const DrawCall a) {
-  int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 4;
-  int kind = 0;
-  while (kind < 3 && at >= (a.sizes[kind] + 3) / 4 * 4) at -= (a.sizes[kind++] + 3) / 4 * 4;
-  if (kind == 3) return;  // no barrier follows
-  const uint64_t place = static_cast<uint64_t>(a.begins[kind] + at) / 4, step = static_cast<uint64_t>(*a.step);
+  int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 4, size = 0, begin = 0;
+  int kind = 3;
+  bool is_found = false;
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {  // by constants: an array indexed at run time would go through local memory
+    const bool is_here = !is_found && at < whole_counters(a.sizes[i]);
+    if (is_here) kind = i, size = a.sizes[i], begin = a.begins[i];
+    is_found = is_found || is_here;
+    if (!is_found) at -= whole_counters(a.sizes[i]);
+  }
+  if (!is_found) return;  // no barrier follows
+  const uint64_t place = static_cast<uint64_t>(begin + at) / 4, step = static_cast<uint64_t>(*a.step);
   const Words words = philox({{static_cast<uint32_t>(place), static_cast<uint32_t>(kind + 4 * (place >> 32)),
                                static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32)}},
                              static_cast<uint32_t>(a.seed), static_cast<uint32_t>(a.seed >> 32));
-  const int count = a.sizes[kind] - at < 4 ? static_cast<int>(a.sizes[kind] - at) : 4;
+  const int count = size - at < 4 ? static_cast<int>(size - at) : 4;
   if (kind == 0) {
-    for (int i = 0; i < count; ++i) a.integers[at + i] = static_cast<int64_t>(words.at[i] * a.high >> 32);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < count) a.integers[at + i] = static_cast<int64_t>(words.at[i] * a.high >> 32);
     return;
   }
   float numbers[4];

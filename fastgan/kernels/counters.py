@@ -35,7 +35,7 @@ from fastgan.kernels.cuda import pointers
 SLOTS, SIZE = 256, 1024  # kSlots and kCountersOfSlot of csrc/cuda/counters.h
 
 _Owner = tuple[int, int, int]  # device, stream, capture
-_NO_CAPTURE, _SOME_CAPTURE = 0, -1  # else the capture's number, where the module tells it
+NO_CAPTURE, SOME_CAPTURE = 0, -1  # else the capture's number, where the module tells it
 
 _slots: dict[_Owner, Tensor] = {}
 _owners: dict[tuple[int, int], _Owner] = {}  # of each slot of each device, the last
@@ -51,7 +51,7 @@ def arrivals(like: Tensor, count: int = 1, stream: int | None = None) -> Tensor:
     """
     device = like.get_device()
     if not like.is_cuda:
-        owner = device, threading.get_ident(), _NO_CAPTURE
+        owner = device, threading.get_ident(), NO_CAPTURE
     else:
         if stream is None:
             stream = torch._C._cuda_getCurrentRawStream(device)
@@ -75,10 +75,18 @@ def in_operator() -> Iterator[None]:
         _in_operator.reset(token)
 
 
+def capture_of(tensor: Tensor) -> int:
+    """Which graph the launches on a tensor's device are captured in: a number, NO_CAPTURE or SOME_CAPTURE."""
+    if not tensor.is_cuda:
+        return NO_CAPTURE
+    device = tensor.get_device()
+    return _capture(device, torch._C._cuda_getCurrentRawStream(device))
+
+
 def _capture(device: int, stream: int) -> int:
     if _module_bank(device) is not None:
         return pointers._cuda.capture_id(stream)
-    return _SOME_CAPTURE if torch.cuda.is_current_stream_capturing() else _NO_CAPTURE
+    return SOME_CAPTURE if torch.cuda.is_current_stream_capturing() else NO_CAPTURE
 
 
 def _take_slot(like: Tensor, owner: _Owner) -> Tensor | None:
@@ -86,7 +94,7 @@ def _take_slot(like: Tensor, owner: _Owner) -> Tensor | None:
     bank = _module_bank(device) if like.is_cuda else None
     if bank is not None:
         slot = pointers._cuda.take_slot(device, stream)
-    elif capture == _NO_CAPTURE:
+    elif capture == NO_CAPTURE:
         bank, slot = _tensor_bank(like), sum(1 for known, *_ in _slots if known == device)
     if bank is None or not 0 <= slot < SLOTS:
         return None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import Backend, Labels, Logits, choose, reference
+from fastgan.kernels.counters import SOME_CAPTURE, capture_of
 from fastgan.ops.arguments import HALVES, check_reduced, check_scale
 from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
 
@@ -98,6 +99,7 @@ class LogitLoss(torch.autograd.Function):
         ctx.call = backend, labels, sign, mean, kind
         call = logits, labels, sign, mean, loss_dtype, with_stats, kind
         loss, stats, ctx.kept = backend.loss_keeping_grads(*call) or (*backend.loss(*call), None)
+        ctx.capture = capture_of(logits[0])
         if stats is None:
             return loss
         ctx.mark_non_differentiable(stats)
@@ -111,7 +113,8 @@ class LogitLoss(torch.autograd.Function):
         backend, *call = ctx.call
         now = serving(backend, grad)
         kept, ctx.kept = ctx.kept, None  # given away; a second backward pass has gradients of its own
-        if kept is not None and now is backend:
+        # they are right once: a graph of the backward pass alone may be replayed more often than the forward
+        if kept is not None and now is backend and ctx.capture == capture_of(grad) != SOME_CAPTURE:
             grads = now.loss_backward_from(kept, grad, logits, *call)
         else:
             grads = now.loss_backward(grad, logits, *call)

@@ -6,11 +6,14 @@
 #include <thread>
 #include <vector>
 
+#include "../../csrc/cuda/adam.h"
 #include "../../csrc/cuda/bias_leaky_relu.h"
 #include "../../csrc/cuda/counters.h"
+#include "../../csrc/cuda/draw.h"
 #include "../../csrc/cuda/head.h"
 #include "../../csrc/cuda/losses.h"
 #include "../../csrc/cuda/reconstruction.h"
+#include "../../csrc/cuda/record.h"
 
 using namespace fastgan;
 using namespace fastgan::cuda;
@@ -299,6 +302,69 @@ void slots() {
   launched(cudaStreamDestroy(stream));
 }
 
+// Adam's first step goes by the learning rate against each gradient's sign.
+void optimizer(DType dtype, int64_t n) {
+  Array values(dtype, n, 1), grads(dtype, n, 2), before(dtype, n, 1), exp_avg(dtype, n), exp_avg_sq(dtype, n);
+  Array average(dtype, n, 3), average_before(dtype, n, 3), halves(DType::bf16, n);
+  Array count(DType::f32, 1), rate(DType::f32, 1), weight(DType::f32, 1), counter(DType::f32, 1);
+  rate.set(0, 0.125);
+  weight.set(0, 0.25);
+  const auto floats = [](const Array& a) { return static_cast<float*>(a.data); };
+  launched(adam({dtype, n, values.data, grads.data, exp_avg.data, exp_avg_sq.data, average.data, halves.data,
+                 floats(count), true, floats(rate), floats(weight), 0.5, 0.999, 1e-8,
+                 static_cast<unsigned*>(counter.data), nullptr}));
+  launched(cudaDeviceSynchronize());
+  demand(count.get(0) == 1 && counter.get(0) == 0, "the step is counted, and the blocks are not");
+  for (int64_t i = 0; i < n; ++i) {
+    const double g = grads.get(i), moved = before.get(i) - 0.125 * g / (fabs(g) + 1e-8);
+    near(values.get(i), moved, dtype, "a step of Adam");
+    near(average.get(i), average_before.get(i) + 0.25 * (moved - average_before.get(i)), dtype, "the average");
+    near(halves.get(i), moved, DType::bf16, "the bfloat16 copy");
+  }
+}
+
+struct Whole {
+  int64_t* at;
+  explicit Whole(int64_t size) {
+    void* data = nullptr;
+    launched(cudaMallocManaged(&data, static_cast<size_t>(size) * sizeof(int64_t)));
+    at = static_cast<int64_t*>(data);
+    for (int64_t i = 0; i < size; ++i) at[i] = 0;
+  }
+  Whole(const Whole&) = delete;
+  ~Whole() { cudaFree(at); }
+};
+
+void draws(int64_t integers, int64_t normal, int64_t uniform) {
+  Whole whole(integers), step(1);
+  Array gauss(DType::f32, normal), flat(DType::f32, uniform);
+  step.at[0] = 5;
+  launched(draw({whole.at, static_cast<float*>(gauss.data), static_cast<float*>(flat.data),
+                 {integers, normal, uniform}, {0, 4, 8}, 10, 7, step.at, nullptr}));
+  launched(cudaDeviceSynchronize());
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < integers; ++i) demand(whole.at[i] >= 0 && whole.at[i] < 10, "an integer in its range");
+  for (int64_t i = 0; i < uniform; ++i) demand(flat.get(i) >= 0 && flat.get(i) < 1, "a number in [0, 1)");
+  for (int64_t i = 0; i < normal; ++i) sum += gauss.get(i), squares += gauss.get(i) * gauss.get(i);
+  const double n = static_cast<double>(normal);
+  demand(normal < 1000 || (fabs(sum / n) < 5 / sqrt(n) && fabs(squares / n - 1) < 8 / sqrt(n)), "mean 0, variance 1");
+}
+
+void records() {
+  Array one(DType::f32, 1, 1), other(DType::f32, 1, 2), table(DType::f32, 6), schedule(DType::f32, 20, 3);
+  Array settings(DType::f32, 5);
+  Whole row(1), clock(1);
+  const auto floats = [](const Array& a) { return static_cast<float*>(a.data); };
+  for (int64_t step = 0; step < 3; ++step) {
+    launched(record({{floats(one), floats(other)}, 2, floats(table), row.at, floats(schedule), 5, floats(settings),
+                     clock.at, nullptr}));
+    launched(cudaDeviceSynchronize());
+    demand(row.at[0] == step + 1 && clock.at[0] == step + 1, "row and clock move on");
+    demand(table.get(2 * step) == one.get(0) && table.get(2 * step + 1) == other.get(0), "a row of statistics");
+    for (int64_t i = 0; i < 5; ++i) demand(settings.get(i) == schedule.get((step + 1) * 5 + i), "the next settings");
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -320,7 +386,12 @@ int main() {
     head(dtype, 9, 4, 512);
     head(dtype, 30, 200, 512);
     head(dtype, 2100, 5, 16);
+    optimizer(dtype, 3);
+    optimizer(dtype, 9001);
   }
+  draws(130, 4099, 7);
+  draws(0, 5, 0);
+  records();
   printf("%d checks passed\n", checks);
   return 0;
 }

@@ -42,12 +42,6 @@ def loss_and_grad(
     return value, grads, stats
 
 
-class _Kept(tuple[Tensor, ...]):
-    """Gradients for an incoming 1, and the capture that made them (0: none)."""
-
-    capture: int
-
-
 @guarded
 def loss_keeping_grads(
     logits: Logits,
@@ -58,8 +52,7 @@ def loss_keeping_grads(
     with_stats: bool,
     kind: str = "bce",
 ) -> tuple[Tensor, Tensor | None, Logits]:
-    kept = _Kept(_room_for(logits))
-    kept.capture = _cuda.capture_id(stream(logits[0]))
+    kept = _room_for(logits)
     return *_forward(logits, kept, labels, sign, mean, None, loss_dtype, with_stats, kind), kept
 
 
@@ -141,13 +134,7 @@ def loss_backward_from(
     mean: bool,
     kind: str = "bce",
 ) -> Logits:
-    """What was kept is overwritten where ``grad`` is not 1, so it is right once for each forward pass.
-
-    A graph of the backward pass alone may be replayed many times after it: that gets room of its own.
-    """
-    if kept.capture != _cuda.capture_id(stream(grad)):  # type: ignore[attr-defined]
-        return _backward(_room_for(logits), False, grad, logits, labels, sign, mean, kind)
-    return _backward(tuple(kept), True, grad, logits, labels, sign, mean, kind)
+    return _backward(kept, True, grad, logits, labels, sign, mean, kind)
 
 
 def _backward(
