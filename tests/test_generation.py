@@ -13,6 +13,7 @@ from conftest import as_parameters, served_by
 from torch import Tensor, nn
 
 from fastgan.models import MLPAutoencoder, MLPDiscriminator, MLPGenerator
+from fastgan.nn import MLP
 from fastgan.training import TrainConfig
 from fastgan.training import state as states
 from fastgan.training.capture import EagerSteps
@@ -151,6 +152,14 @@ def test_a_generator_with_a_hook_is_called(hooked: tuple[nn.Module, list[str]]) 
     generator, _ = hooked
     state = TrainingState(generator, networks(CONFIG, True, False)[1], CONFIG)
     assert type(generation_of(state, Resident(data(torch.float32, "cpu")), 2)) is AutogradGeneration
+
+
+def test_an_mlp_is_a_chain_too() -> None:
+    config = replace(CONFIG, latent_dim=5)
+    state = TrainingState(MLP([5, 8, 4]), MLP([4, 8, 1]), config)
+    source = Resident(torch.randn(50, 4))
+    assert type(generation_of(state, source, 2)) is ChainGeneration
+    EagerSteps(state, source, Window(state)).advance(1)
 
 
 def test_turns_of_d_share_one_buffer() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastgan.kernels.layout import joined
 from fastgan.models import MLPGenerator
+from fastgan.nn import MLP
 from fastgan.ops import MLPPass
 from fastgan.ops.routing import Route, route
 from fastgan.training.objectives.passes import is_plain
@@ -35,11 +36,32 @@ def generation_of(state: TrainingState, source: Source, turns: int) -> Generatio
     Args:
         turns: how many batches are wanted, G's own the last of them. Where it is 1, D sees G's own.
     """
-    if type(state.generator) is MLPGenerator and is_plain(state.generator):
-        direct = ChainGeneration.of(state, source, turns)
-        if direct is not None:
-            return direct
+    chain = _chain_of(state.generator)
+    if chain is not None:
+        weight = chain.mlp.layers[0].weight
+        if source.dtype is weight.dtype and route(weight) is Route.DIRECT:
+            return ChainGeneration(chain, state, source, turns)
     return AutogradGeneration(state, source, turns)
+
+
+class _Chain(NamedTuple):
+    """A generator of known layers: linear ones, leaky ReLU between them, and a tanh where it is bounded."""
+
+    mlp: MLP
+    sample_shape: tuple[int, ...]
+    bounded: bool
+
+
+def _chain_of(generator: nn.Module) -> _Chain | None:
+    if not is_plain(generator):
+        return None
+    if type(generator) is MLPGenerator:
+        return _Chain(generator.mlp, generator.sample_shape, generator.bounded)
+    if type(generator) is MLP:
+        last = generator.layers[-1]
+        assert isinstance(last, nn.Linear)
+        return _Chain(generator, (last.out_features,), False)
+    return None
 
 
 class AutogradGeneration:
@@ -77,32 +99,21 @@ class ChainGeneration:
     generated ones, over those of the turn before, so D sees both without a copy.
     """
 
-    def __init__(
-        self, state: TrainingState, source: Source, seen: MLPPass, samples: Tensor, first: Tensor
-    ) -> None:
-        self._state, self._source = state, source
-        self._seen, self._samples, self._first = seen, samples, first
-
-    @classmethod
     @torch.no_grad()
-    def of(cls, state: TrainingState, source: Source, turns: int) -> ChainGeneration | None:
-        """None where no kernel may be called directly, or samples are of another dtype than weights."""
-        generator = state.generator
-        assert isinstance(generator, MLPGenerator)
-        weight = generator.mlp.layers[0].weight
-        if source.dtype is not weight.dtype or route(weight) is not Route.DIRECT:
-            return None
-        samples = weight.new_empty(turns + 1, state.share, *generator.sample_shape)
-        first = source.batch(state, 0, samples[0])
-        latents = state.latents(turns).split(state.share)
-        seen = MLPPass.of(latents, list(generator.mlp.layers), generator.mlp.negative_slope)
+    def __init__(self, chain: _Chain, state: TrainingState, source: Source, turns: int) -> None:
+        self._state, self._source, self._bounded = state, source, chain.bounded
+        layers = list(chain.mlp.layers)
+        weight = next(chain.mlp.parameters())
+        self._samples = weight.new_empty(turns + 1, state.share, *chain.sample_shape)
+        self._first = source.batch(state, 0, self._samples[0])
+        seen = MLPPass.of(state.latents(turns).split(state.share), layers, chain.mlp.negative_slope)
         assert seen is not None
-        made = samples[1:].view(turns * state.share, -1)
-        if generator.bounded:
+        self._seen = seen
+        made = self._samples[1:].view(turns * state.share, -1)
+        if chain.bounded:
             torch.tanh(joined(seen.outputs), out=made)
         else:
             made.copy_(joined(seen.outputs))
-        return cls(state, source, seen, samples, first)
 
     def batches(self, turn: int) -> tuple[Tensor, Tensor]:
         place = self._samples[turn]
@@ -116,6 +127,6 @@ class ChainGeneration:
     def reach_parameters(self, grad: Tensor) -> None:
         own = self._samples[-1].flatten(1)
         grad = grad.reshape(own.shape).to(own.dtype)
-        if self._state.generator.bounded:
+        if self._bounded:
             grad = torch.ops.aten.tanh_backward(grad, own)
         self._seen.of_last_batch().reach_parameters([grad])

@@ -65,9 +65,10 @@ def draw_kernel(
     if program < programs_integers:
         first = program * (4 * BLOCK)
         a, b, c, d = _words(seed, step, 0, begin_integers, first, BLOCK)
-        below = number(high, tl.int64)
-        a, b, c, d = _below(a, below), _below(b, below), _below(c, below), _below(d, below)
-        _store(integers, first, n_integers, a, b, c, d, BLOCK)
+        end = number(high, tl.int64)
+        _store(
+            integers, first, n_integers, _below(a, end), _below(b, end), _below(c, end), _below(d, end), BLOCK
+        )
     elif program < programs_integers + programs_normal:
         first = (program - programs_integers) * (4 * BLOCK)
         a, b, c, d = _words(seed, step, 1, begin_normal, first, BLOCK)
