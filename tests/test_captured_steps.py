@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -164,3 +165,47 @@ def test_replays_draw_new_numbers(marked: None) -> None:
         steps.advance(1)
     losses = window.close()[:, 0].tolist()
     assert len(set(losses)) == 8
+
+
+@pytest.mark.usefixtures("streams_of_a_cpu")
+def test_another_thread_may_pin_memory_during_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cudaHostAlloc in any thread invalidates a capture of the mode "global", which is PyTorch's default."""
+    modes = []
+
+    @contextlib.contextmanager
+    def graph(_: object, pool: object, capture_error_mode: str = "global") -> Iterator[None]:
+        modes.append(capture_error_mode)
+        yield
+
+    class Graph:
+        def pool(self) -> None:
+            pass
+
+        def replay(self) -> None:
+            pass
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    CapturedSteps(*state_of(CONFIG)).advance(1)
+    assert modes == ["thread_local"]
+
+
+@pytest.mark.parametrize("marked", [pytest.param(None, marks=on_a_gpu)], ids=["cuda"])
+def test_memory_is_pinned_while_a_step_is_captured(marked: None) -> None:
+    stop = threading.Event()
+
+    def pin() -> None:
+        size = 1 << 16
+        while not stop.is_set():
+            torch.empty(size, pin_memory=True)
+            size += 4096  # of another size each time, or PyTorch would hand the same out again
+
+    thread = threading.Thread(target=pin)
+    thread.start()
+    try:
+        state, source, window = state_of(replace(CONFIG, device="cuda"))
+        CapturedSteps(state, source, window).advance(1)
+    finally:
+        stop.set()
+        thread.join()
+    assert window.close().isfinite().all()
