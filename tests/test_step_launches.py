@@ -9,12 +9,11 @@ import torch
 from launches import counted_launches
 
 import fastgan
+from benchmarks.report.goals import MOST_KERNELS
 from benchmarks.step.in_fastgan import Fastgan
 from benchmarks.step.problem import Problem
 from fastgan.training import state as states
 from fastgan.training.draws import CounterDraws
-
-MOST = 40  # in an alternating step on the CUDA kernels
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def of_a_step(monkeypatch: pytest.MonkeyPatch, contender: Fastgan) -> Counter[st
 @pytest.mark.skipif(
     torch.cuda.is_available(), reason="on a GPU the profiler counts them: benchmarks/gpu_check"
 )
-@pytest.mark.parametrize(("name", "most"), [("cuda", MOST), ("triton", 32)])
+@pytest.mark.parametrize(("name", "most"), [("cuda", MOST_KERNELS), ("triton", 32)])
 def test_kernels_of_an_alternating_step(
     monkeypatch: pytest.MonkeyPatch, drawing_as_on_a_gpu: None, name: str, most: int
 ) -> None:

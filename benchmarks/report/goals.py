@@ -66,6 +66,8 @@ _LOSS = "discriminator_loss, 2 × 67,108,864, {dtype}, forward + backward"
 _BIAS = "bias_leaky_relu, 65,536 × 1,024, {dtype}, {direction}"
 _LAYER = "linear_leaky_relu, 8,192 × 4,096 → 4,096, bf16, forward + backward"
 _STEP = "step, {kind}, batch 128, 256 wide"
+STEP = _STEP.format(kind="alternating")
+MOST_KERNELS = 40  # of a captured STEP; tests/test_step_launches.py counts those that are launched
 _DTYPES = ("fp32", "bf16")
 GOALS = [
     *(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.gpu.record import Row, read
-from benchmarks.report.goals import GOALS, Contests
+from benchmarks.report.goals import GOALS, MOST_KERNELS, STEP, Contests
 
 NOTHING = "No GPU has measured anything yet. `make gpu-check` does it on a machine that has one."
 _VERSIONS = ("torch", "triton", "jax", "numpy", "python", "driver", "nvcc")
@@ -70,12 +70,17 @@ def about(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def goals(rows: Iterable[Row]) -> list[str]:
+def goals(rows: Sequence[Row]) -> list[str]:
     contests = Contests(rows)
     lines = ["| forward + backward, if nothing else is said | wanted | measured | |", "|---|---|---|---|"]
     for goal in GOALS:
         measured, verdict = goal.found(contests)
         lines.append(f"| {goal.name} | {goal.wanted} | {measured} | {verdict} |")
+    counts = [row["count"] for row in _latest(rows, "kernels") if row["case"] == STEP and "count" in row]
+    measured, verdict = "not measured", ""
+    if counts:
+        measured, verdict = str(counts[-1]), "reached" if counts[-1] <= MOST_KERNELS else "**falls short**"
+    lines.append(f"| kernels of a captured {STEP} | at most {MOST_KERNELS} | {measured} | {verdict} |")
     return lines
 
 
