@@ -18,8 +18,6 @@ from benchmarks.kernels.plan import code_of
 
 MATRIX = {"sm_80": "HMMA", "sm_90": "HGMMA", "sm_100": "UTCHMMA", "gfx942": "v_mfma"}
 ROOT = Path(__file__).parents[1]
-# 8 bytes a thread, where ptxas gives the exact float32 product 72 registers.
-SPILLS = {"sm_90": {("forward, no activation, small", "float32")}}
 Kernels = dict[str, list[dict[str, Any]]]
 
 
@@ -42,8 +40,7 @@ def in_bfloat16(kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @targets
 def test_no_spills(kernels: Kernels, target: str) -> None:
     assert len(kernels[target]) >= 150
-    found = {(k["case"], k["dtype"]) for k in kernels[target] if k["spilled"]}
-    assert found == SPILLS.get(target, set())
+    assert [(k["case"], k["dtype"]) for k in kernels[target] if k["spilled"]] == []
 
 
 @targets
@@ -120,8 +117,7 @@ def test_the_document_says_what_is_compiled(kernels: Kernels, document: dict[str
 def test_no_spills_with_any_tile(document: dict[str, str], target: str) -> None:
     rows = rows_of(document[target])
     assert len(rows) >= 200
-    found = {tuple(row[:2]) for row in rows if row[5].split()[0] != "0"}
-    assert found == SPILLS.get(target, set())
+    assert [row for row in rows if row[5].split()[0] != "0"] == []
 
 
 def test_a_comment_does_not_make_the_document_stale() -> None:

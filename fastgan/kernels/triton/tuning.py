@@ -90,10 +90,15 @@ _TENSOR_CORES = {
         Shape.LARGE: [(128, 128, 64, 8, 2), (128, 128, 64, 4, 2), (128, 64, 64, 4, 2)],
     },
 }
+# Rows, columns and warps of tiles that spill registers with float32 operands.
+_SPILL_IN_TF32 = {
+    "hopper": {(128, 256, 8), (128, 128, 4), (64, 256, 4)},
+    "blackwell": {(128, 256, 8), (128, 128, 4)},
+}
 # Exact float32 runs on the ordinary cores, whose operands all pass through registers: small tiles.
 _EXACT = {
     Shape.FLAT: [(16, 32, 32, 4, 3)],
-    Shape.SMALL: [(32, 32, 32, 4, 2), (32, 64, 32, 4, 3)],  # in three stages the first spills on sm_90
+    Shape.SMALL: [(32, 32, 32, 4, 2), (32, 64, 32, 4, 2)],  # in three stages they spill on sm_90
     Shape.LARGE: [(64, 64, 32, 4, 3), (64, 64, 32, 8, 3)],
 }
 
@@ -106,7 +111,8 @@ def candidates(
     itemsize = dtype.itemsize
     configs = [Config(*each) for each in (_EXACT if exact else _TENSOR_CORES[family])[shape]]
     if itemsize == 4 and not exact:
-        configs = [c._replace(depth=c.depth // 2) for c in configs]
+        spill = _SPILL_IN_TF32.get(family, ())
+        configs = [c._replace(depth=c.depth // 2) for c in configs if (*c[:2], c.num_warps) not in spill]
     fitting = [c for c in configs if c.shared_memory(itemsize) <= shared_memory] or [
         configs[0]._replace(num_stages=2)
     ]
