@@ -186,6 +186,12 @@ def everything(n, k, m):
     head = w[0].clone(), b[:1].clone(), (1.0, 0.0), 1.0, True
     _, _, slopes, dw, db = backend.head_loss((x, x), *head, torch.float32, True, True)
     backend.head_loss_backward(scalar, slopes, head[0], dw, db, (True, True, True))
+    flat, number = torch.empty(m * k), torch.empty(1, dtype=torch.int64)  # of a layer, not of a batch
+    rest = (0.5, 0.999), 1e-8, flat, scalar, flat.bfloat16()
+    backend.adam(flat, flat, flat, flat, scalar, True, scalar, *rest)
+    drawn = torch.empty(n, dtype=torch.int64), torch.empty(n * 64), torch.empty(n)
+    backend.draw(*drawn, (0, 0, 0), n + 1, n, number)
+    backend.record(torch.empty(9, 2), number, [scalar, scalar], torch.empty(10, 5), torch.empty(5), number)
 
 def compiled():
     return sum(len(each.compiled) for each in KERNELS), sum(

@@ -37,7 +37,7 @@ class Backend(Protocol):
     0. Statistics are float32: the mean of D's output for each tensor, then the share of saturated logits.
     Layers take matrices: ``input [N, K]``, ``weight [M, K]``, ``grad`` and ``output [N, M]``.
     ``into``, where given, is memory of the right shape and dtype for the gradient of a weight or a bias.
-    The gradients of several tensors of one call lie next to each other, as if they had been concatenated.
+    The gradients of several tensors of one call may lie next to each other, as if they were concatenated.
     """
 
     def why_not(self, device: torch.device) -> str | None:

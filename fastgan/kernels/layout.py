@@ -38,9 +38,13 @@ def room_for(like: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Ten
 
 
 def neighbours_like(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Room for as many tensors, next to each other along the first dimension: see :func:`joined`."""
+    """Room for as many tensors, next to each other along the first dimension: see :func:`joined`.
+
+    Apart where one would not begin at a multiple of 16 bytes: kernels would move it element by element.
+    """
     first = tensors[0]
-    if len(tensors) == 1 or first.dim() == 0 or any(t.shape[1:] != first.shape[1:] for t in tensors):
+    is_alike = first.dim() > 0 and all(t.shape[1:] == first.shape[1:] for t in tensors)
+    if not is_alike or any(t.numel() * t.element_size() % 16 for t in tensors[:-1]):
         return tuple(t.new_empty(t.shape) for t in tensors)
     sizes = [len(t) for t in tensors]
     together: tuple[Tensor, ...] = first.new_empty(sum(sizes), *first.shape[1:]).split(sizes)
