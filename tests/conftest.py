@@ -110,7 +110,7 @@ def python() -> Python:
             env={**inherited, "PYTHONPATH": path, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,  # some compile dozens of kernels next to other tests
             check=False,
         )
 
