@@ -34,7 +34,7 @@ def about(device: str) -> dict[str, object]:
 
 
 def commit() -> str:
-    """Of these sources: as FASTGAN_COMMIT says where there is no git, or as git does."""
+    """The commit of these sources, from FASTGAN_COMMIT where there is no git, or from git."""
     if told := os.environ.get("FASTGAN_COMMIT"):
         return told
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]

@@ -7,10 +7,10 @@ is an estimate: no GPU has measured it yet.
 
     part 1                                                              start  end
     builds (none where brought along), driver program                       0   50
-    beside them: versions; Triton, 10 processes, 10 to 30 variants each     0   60
+    meanwhile: versions;   Triton, 10 processes, 10 to 30 variants each     0   60
     CUDA in 10 processes, captured calls, memcheck, racecheck              50   80
-    bandwidth: 13 cases of 2 to 4 s, each beside a copy                    80  120
-    a layer beside its products                                           120  130
+    bandwidth: 13 cases of 2 to 4 s, each next to a copy                   80  120
+    a layer and its products                                              120  130
     step: eager, captured, ours; what a step launches                     130  155
     torch.compile, 5 cases of 5 to 10 s, two steps of 20                  155  230
     JAX, if time is left                                                  230  232

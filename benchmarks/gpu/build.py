@@ -1,7 +1,7 @@
 """``python -m benchmarks.gpu.build [modules | driver FILE]``: compiles for this GPU alone.
 
 Modules that were brought along are used if this Python imports them and they were compiled from these sources
-for this GPU, as setup.py noted beside them. The driver is ``tests/cuda_on_host/driver.cpp`` with every
+for this GPU, as setup.py noted next to them. The driver is ``tests/cuda_on_host/driver.cpp`` with every
 CUDA kernel, for compute-sanitizer.
 """
 

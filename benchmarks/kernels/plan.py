@@ -32,7 +32,7 @@ class _Uncompiled:
 
 
 def plan() -> dict[str, Any]:
-    """Of the GPU that this process pretends to have: rows in the document's order, kernels, fingerprint."""
+    """What the GPU that this process pretends to have gets: rows as in the document, kernels, fingerprint."""
     for kernel in KERNELS:
         kernel.jit = _Uncompiled(kernel.jit.fn)
     rows, launched = [], []

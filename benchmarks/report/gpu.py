@@ -85,7 +85,7 @@ def goals(rows: Sequence[Row]) -> list[str]:
 
 
 def times(rows: Iterable[Row]) -> list[str]:
-    """Of each case fastgan's time, and how many times as long the others take: medians, quartiles.
+    """The time of fastgan in each case, and how many times as long the others take: medians, quartiles.
 
     A floor is a copy of as many bytes, or the bare products. torch.compile and JAX are timed in processes of
     their own, and their ratios refer to fastgan there.

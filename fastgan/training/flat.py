@@ -57,7 +57,7 @@ class FlatParameters:
         self.hold()
 
     def views(self, flat: Tensor) -> list[Tensor]:
-        """Of a buffer like ``values``: a tensor for each parameter, with its shape and strides."""
+        """Parts of a buffer like ``values``: a tensor for each parameter, with its shape and strides."""
         return [
             flat.as_strided(p.shape, _strides(p), start)
             for p, (start, _) in zip(self.parameters, self._ranges, strict=True)
