@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from fastgan.models import MLPDiscriminator, MLPGenerator
 from fastgan.training import TrainConfig, Trainer, checkpoint
+from fastgan.training.adam import Adam
 from fastgan.training.flat import FlatParameters, flat_parameters
+from fastgan.training.sgd import SGD
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
@@ -62,6 +64,22 @@ def test_a_buffer_for_each_dtype_and_none_for_what_is_frozen() -> None:
         (torch.float32, 2),
         (torch.float64, 2),
     ]
+
+
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+def test_the_average_follows_a_parameter_without_a_gradient(optimizer: type[Adam] | type[SGD]) -> None:
+    """As one has in a step in which stochastic depth leaves its layer out."""
+    parameters = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3, dtype=torch.float64))]
+    means = [torch.zeros(3), torch.zeros(3, dtype=torch.float64)]
+    flats = flat_parameters(parameters, means)
+    numbers = torch.tensor(0.5), torch.tensor(0.25)  # the rate, and how far an average goes
+    if optimizer is Adam:
+        mover: Adam | SGD = Adam(flats, numbers[0], (0.5, 0.999), numbers[1])
+    else:
+        mover = SGD(flats, numbers[0], torch.tensor(0.9), numbers[1])
+    mover.step()
+    assert all(p.eq(1).all() for p in parameters)
+    assert all(mean.eq(0.25).all() for mean in means)
 
 
 def test_weights_tied_by_their_memory_are_refused() -> None:

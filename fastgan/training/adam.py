@@ -15,7 +15,7 @@ class Adam:
     """Adam (Kingma and Ba, 2015, algorithm 1), and the average of the weights in the same launch.
 
     Learning rate and step count are scalars on the device: numbers of the host would be frozen into a CUDA
-    graph. A parameter without a gradient stays where it is, and so do its moments.
+    graph. A parameter without a gradient stays where it is, and so do its moments; its average follows it.
 
     Args:
         flats: what to train, on one device.
@@ -46,7 +46,12 @@ class Adam:
         """Move the parameters along their gradients, and drop those."""
         is_first = True
         for flat, exp_avg, exp_avg_sq in zip(self.flats, self.exp_avg, self.exp_avg_sq, strict=True):
-            for part in flat.moved():
+            for part, has_gradient in flat.parts():
+                average = None if flat.average is None else flat.average[part]
+                if not has_gradient:
+                    if average is not None:
+                        average.lerp_(flat.values[part], self.average_weight.to(average.dtype))
+                    continue
                 choose(flat.values).adam(
                     flat.values[part],
                     flat.grads[part],
@@ -57,7 +62,7 @@ class Adam:
                     self.learning_rate,
                     self.betas,
                     self.eps,
-                    None if flat.average is None else flat.average[part],
+                    average,
                     self.average_weight,
                     None if flat.halves is None else flat.halves[part],
                 )

@@ -100,13 +100,12 @@ class FlatParameters:
         for p in self.parameters:
             p.grad = None
 
-    def moved(self) -> Iterator[slice]:
-        """The parts of the buffers whose parameters have a gradient: one slice where all have."""
+    def parts(self) -> Iterator[tuple[slice, bool]]:
+        """Parts of the buffers, and whether their parameters have a gradient: one part where all have."""
         pairs = zip(self.parameters, self._ranges, strict=True)
         for has_gradient, members in groupby(pairs, lambda pair: pair[0].grad is not None):
-            if has_gradient:
-                ranges = [each for _, each in members]
-                yield slice(ranges[0][0], ranges[-1][1])
+            ranges = [each for _, each in members]
+            yield slice(ranges[0][0], ranges[-1][1]), has_gradient
 
 
 def flat_parameters(

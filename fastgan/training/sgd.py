@@ -35,10 +35,10 @@ class SGD:
     def step(self) -> None:
         """Move the parameters along their velocities, and drop their gradients."""
         for flat, velocity in zip(self.flats, self.velocity, strict=True):
-            for part in flat.moved():
-                grads = flat.grads[part]
-                velocity[part].mul_(self.momentum).sub_(grads * self.learning_rate)
-                flat.values[part].add_(velocity[part])
+            for part, has_gradient in flat.parts():
+                if has_gradient:
+                    velocity[part].mul_(self.momentum).sub_(flat.grads[part] * self.learning_rate)
+                    flat.values[part].add_(velocity[part])
             if flat.average is not None:
                 flat.average.lerp_(flat.values, self.average_weight.to(flat.values.dtype))
             if flat.halves is not None:
