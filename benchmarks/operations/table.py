@@ -131,11 +131,11 @@ MLP = Operation("mlp", _mlp_reference, {"eager": eager_mlp}, _mlp, "multiply-add
 
 
 def loss(operation: Operation, size: int, dtype: str) -> Case:
-    """Forward reads its tensors; backward reads them and writes gradients."""
+    """Forward reads its tensors, and can find their gradients meanwhile; backward writes those."""
     tensors = 1 if operation is GENERATOR_LOSS else 2
     label = f"2 × {size:,}" if tensors == 2 else f"{size:,}"
     each = tensors * size * DTYPES[dtype].itemsize
-    return Case(operation, label, ((size, 1),) * tensors, dtype, tensors * size, Work(each), Work(2 * each))
+    return Case(operation, label, ((size, 1),) * tensors, dtype, tensors * size, Work(each), Work(each))
 
 
 def head(rows: int, width: int, dtype: str) -> Case:
