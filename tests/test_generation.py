@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -106,6 +106,47 @@ def test_the_same_step(
     for name, t in expected.tensors().items():
         torch.testing.assert_close(found.tensors()[name], t, rtol=1e-9, atol=1e-11, msg=name)
     torch.testing.assert_close(rows, expected_rows, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("widths", [(4, 4, 4, 1), (1, 1, 1)], ids=["hidden layers", "the last layer too"])
+@pytest.mark.parametrize("update", ["alternating", "simultaneous"])
+def test_layers_that_share_their_parameters(
+    backend: Backend,
+    latents_in_double: None,
+    update: Literal["alternating", "simultaneous"],
+    widths: tuple[int, ...],
+) -> None:
+    """Each adds to the gradient, whichever of them is written first."""
+
+    class Called(nn.Module):
+        """The same network, by autograd."""
+
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.network(x)
+            return result
+
+    def weights(wrap: Callable[[nn.Module], nn.Module]) -> list[Tensor]:
+        torch.manual_seed(0)
+        config = replace(CONFIG, update=update, latent_dim=widths[0], device=backend.device)
+        generator, discriminator = (MLP([*widths[:-1], last]).double() for last in (widths[0], widths[-1]))
+        for network in (generator, discriminator):
+            pairs = zip(network.layers, network.layers[1:], strict=False)
+            for one, other in pairs:
+                if one.weight.shape == other.weight.shape:
+                    other.weight, other.bias = one.weight, one.bias
+        state = TrainingState(wrap(generator), wrap(discriminator), config)
+        source = Resident(torch.randn(50, widths[0], dtype=torch.float64).to(backend.device))
+        window = Window(state)
+        for _ in range(4):
+            EagerSteps(state, source, window).advance(1)
+        return [p.detach() for network in (generator, discriminator) for p in network.parameters()]
+
+    for ours, usual in zip(weights(lambda network: network), weights(Called), strict=True):
+        torch.testing.assert_close(ours, usual, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

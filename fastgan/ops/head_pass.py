@@ -23,6 +23,7 @@ class HeadPass:
     The last layer's logits are never written to memory. Going back, its gradients are there already.
 
     Attributes:
+        places: where the gradients of weights, then biases are wanted, if a trainer has such places.
         loss: a scalar.
         stats: float32, as for :func:`fastgan.discriminator_loss`.
         bias_grad: ``[1]``: the sum of the loss's derivatives by the logits.
@@ -34,6 +35,7 @@ class HeadPass:
     weights: list[Tensor]
     samples: Tensor
     hidden: list[Tensor]
+    places: list[Tensor | None]
     reaching: Tensor
     weight_grad: Tensor
     bias_grad: Tensor
@@ -49,8 +51,6 @@ class HeadPass:
         slope: float,
         labels: Labels,
         sign: float,
-        *,
-        of_parameters: bool,
     ) -> HeadPass | None:
         """Run it forward on batches ``[N, features[0]]``; None where no kernel may be called directly.
 
@@ -58,7 +58,6 @@ class HeadPass:
             layers: of nn.Linear, at least two.
             labels: one for each batch, 1 where D should take the samples for real; the second is 0.
             sign: of the loss.
-            of_parameters: whether :meth:`reach_parameters` will be called.
         """
         linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
         samples, weights, biases = cast_chain(joined(batches), linear)
@@ -69,13 +68,15 @@ class HeadPass:
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             hidden.append(backend.linear_leaky_relu(hidden[-1] if hidden else samples, weight, bias, slope))
         row = weights[-1].reshape(-1)
-        into = _places_of_head(linear[-1], row) if of_parameters else None
+        places = places_for(parameters_of(linear), row.dtype)
+        of_weight, of_bias = places[len(linear) - 1], places[-1]
+        into = None if of_weight is None or of_bias is None else (of_weight.view(-1), of_bias)
         loss, grads, dw, db, stats = backend.head_loss_and_grad(
             hidden[-1].split([len(batch) for batch in batches]),
             *(row, biases[-1], labels, sign, True, None, dtype_of_loss(batches[0]), into),
         )
         reaching = joined(grads)
-        return cls(backend, slope, linear, weights, samples, hidden, reaching, dw, db, loss, stats)
+        return cls(backend, slope, linear, weights, samples, hidden, places, reaching, dw, db, loss, stats)
 
     @torch.no_grad()
     def reach_parameters(self) -> None:
@@ -84,7 +85,7 @@ class HeadPass:
         below, last = self.layers[:-1], self.layers[-1]
         parameters = parameters_of(below)
         trainable = [p is not None and p.requires_grad for p in parameters]
-        into = places_for(parameters, self.samples.dtype)
+        into = [*self.places[:depth], *self.places[depth + 1 : -1]]
         dz, db = self.backend.bias_leaky_relu_backward(
             self.reaching, self.hidden[-1], self.negative_slope, 1, trainable[-1], into[-1]
         )
@@ -111,9 +112,3 @@ class HeadPass:
         )
         assert reaching is not None
         return reaching
-
-
-def _places_of_head(layer: nn.Linear, row: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Where a trainer wants the gradients of weight and bias."""
-    weight, bias = places_for((layer.weight, layer.bias), row.dtype)
-    return None if weight is None or bias is None else (weight.view(-1), bias)

@@ -35,9 +35,17 @@ def parameters_of(layers: Sequence[nn.Linear]) -> list[Tensor | None]:
 
 
 def places_for(parameters: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
-    """Where a trainer wants a gradient of each parameter; None where it has one, or one of another dtype."""
-    rooms = [None if p is None or p.grad is not None else room_of(p) for p in parameters]
-    return [None if room is None or room.grad.dtype is not dtype else room.grad for room in rooms]
+    """Where a trainer wants a gradient of each parameter; None where it has one, or one of another dtype.
+
+    Layers may share a parameter: the first of them gets its place, the others' gradients are added to that.
+    """
+    places: list[Tensor | None] = []
+    seen: set[int] = set()
+    for p in parameters:
+        room = None if p is None or p.grad is not None or id(p) in seen else room_of(p)
+        seen.add(id(p))
+        places.append(None if room is None or room.grad.dtype is not dtype else room.grad)
+    return places
 
 
 def add_gradients(parameters: Sequence[Tensor | None], grads: Sequence[Tensor | None]) -> None:

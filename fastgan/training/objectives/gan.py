@@ -47,7 +47,7 @@ class GAN(LogitObjective):
         return grad, {"loss_G": loss, SHARE: gradient_share(grad)}
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        seen = through_head(discriminator, real, fake, labels=(self.real_label, 0.0), of_parameters=True)
+        seen = through_head(discriminator, real, fake, labels=(self.real_label, 0.0))
         if seen is None:
             return super().discriminator_turn(discriminator, real, fake)
         seen.reach_parameters()

@@ -142,7 +142,7 @@ def through(
 
 
 def through_head(
-    discriminator: nn.Module, *batches: Tensor, labels: Labels, sign: float = 1.0, of_parameters: bool = False
+    discriminator: nn.Module, *batches: Tensor, labels: Labels, sign: float = 1.0
 ) -> HeadPass | None:
     """Show batches to D and take its cross-entropy loss with them, the last layer and the loss in one kernel.
 
@@ -152,7 +152,7 @@ def through_head(
     if mlp is None or len(mlp.layers) < 2 or has_chains(batches[0]):
         return None
     flat = [batch.detach().flatten(1) for batch in batches]
-    return HeadPass.of(flat, list(mlp.layers), mlp.negative_slope, labels, sign, of_parameters=of_parameters)
+    return HeadPass.of(flat, list(mlp.layers), mlp.negative_slope, labels, sign)
 
 
 def _chain_to_logits(discriminator: nn.Module) -> MLP | None:
