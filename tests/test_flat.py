@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from fastgan.models import MLPDiscriminator, MLPGenerator
@@ -170,6 +171,18 @@ def test_a_checkpoint_is_of_each_parameter(tmp_path: Path) -> None:
     checkpoint.restore(read, other)
     for name, t in other.tensors().items():
         assert torch.equal(t, trainer.state.tensors()[name]), name
+
+
+def test_trained_networks_are_saved_by_others(tmp_path: Path) -> None:
+    """Nothing shows them that the parameters lie in one buffer: neither an error nor the whole of it."""
+    trainer = Trainer(*networks(), CONFIG)
+    state = trainer.fit(data())
+    for network in (state.generator, state.discriminator, state.average):
+        save_model(network, str(tmp_path / "all.safetensors"))
+        found = load_file(tmp_path / "all.safetensors")
+        assert all(torch.equal(found[name], t) for name, t in network.state_dict().items())
+        for p in network.parameters():
+            assert p.untyped_storage().nbytes() == p.numel() * p.element_size()
 
 
 def test_a_hook_on_a_weight_counts() -> None:

@@ -11,6 +11,7 @@ from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.utils.dlpack import from_dlpack
 
 from fastgan.ops.rooms import Room, keep_room
 
@@ -44,16 +45,16 @@ class FlatParameters:
         self.values = torch.zeros(ends[-1], dtype=first.dtype, device=first.device)
         self.grads = torch.zeros_like(self.values)
         self.halves = torch.zeros_like(self.values, dtype=torch.bfloat16) if halves else None
-        self._places = self.views(self.values)
+        self._places = [_with_storage_of_its_own(view) for view in self.views(self.values)]
         self._addresses = [place.data_ptr() for place in self._places]
         halved = self.views(self.halves) if self.halves is not None else [None] * len(self.parameters)
         self._rooms = [Room(*each) for each in zip(self.views(self.grads), halved, strict=True)]
         self.average: Tensor | None = None
         if means is not None:
             self.average = torch.zeros_like(self.values)
-            for mean, place in zip(means, self.views(self.average), strict=True):
-                place.copy_(mean)
-                mean.data = place
+            for mean, view in zip(means, self.views(self.average), strict=True):
+                view.copy_(mean)
+                mean.data = _with_storage_of_its_own(view)
         self.hold()
 
     def views(self, flat: Tensor) -> list[Tensor]:
@@ -138,6 +139,14 @@ def _check_apart(parameters: Sequence[Tensor]) -> None:
                 f"two parameters, of shapes {list(first)} and {list(second)}, share memory; tie weights by "
                 "giving both layers the same nn.Parameter"
             )
+
+
+def _with_storage_of_its_own(view: Tensor) -> Tensor:
+    """The same memory, which it keeps alive, as a tensor that knows of its own part alone.
+
+    Of a view, ``torch.save`` would write the whole buffer, and ``safetensors.torch.save_model`` raises.
+    """
+    return from_dlpack(view)
 
 
 def _strides(parameter: Tensor) -> tuple[int, ...]:
