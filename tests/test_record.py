@@ -6,6 +6,7 @@ import pytest
 import torch
 from backends import Backend
 
+import fastgan
 from fastgan.kernels import choose
 
 
@@ -25,6 +26,19 @@ def test_rows_settings_and_clock(backend: Backend, columns: int) -> None:
         assert (table[step + 1 :] == -1).all()
         assert (int(row), int(clock)) == (step + 1, 2**40 + step + 1)
         assert torch.equal(settings, schedule[step + 1])
+
+
+@pytest.mark.parametrize("name", ["cuda", "triton"])
+def test_more_scalars_than_a_kernel_has_pointers_for_are_refused(name: str) -> None:
+    backend = Backend(name)
+    if backend.why_not is not None:
+        pytest.skip(backend.why_not)
+    device = backend.device
+    row, schedule = torch.zeros(1, dtype=torch.int64, device=device), torch.zeros(5, 5, device=device)
+    table, scalars = torch.zeros(4, 9, device=device), [torch.zeros((), device=device)] * 9
+    with fastgan.use_backend(name), pytest.raises(ValueError, match="9 statistics, expected at most 8"):
+        choose(table).record(table, row, scalars, schedule, schedule[0].clone(), row.clone())
+    assert not row.any()
 
 
 def test_a_table_of_another_width_is_refused() -> None:

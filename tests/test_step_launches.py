@@ -33,7 +33,7 @@ def of_a_step(monkeypatch: pytest.MonkeyPatch, contender: Fastgan) -> Counter[st
 
 
 @pytest.mark.skipif(
-    torch.cuda.is_available(), reason="on a GPU the profiler counts them: benchmarks/gpu_check"
+    torch.cuda.is_available(), reason="on a GPU the profiler counts them: benchmarks/gpu/steps.py"
 )
 @pytest.mark.parametrize(("name", "most"), [("cuda", MOST_KERNELS), ("triton", 32)])
 def test_kernels_of_an_alternating_step(

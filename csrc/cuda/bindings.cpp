@@ -11,8 +11,8 @@
 #include "adam.h"
 #include "bias_leaky_relu.h"
 #include "counters.h"
-#include "draw.h"
 #include "device.h"
+#include "draw.h"
 #include "head.h"
 #include "losses.h"
 #include "reconstruction.h"
@@ -146,7 +146,6 @@ PYBIND11_MODULE(_cuda, module) {
                                    counters(counter)));
   });
 
-  module.attr("MOST_SCALARS") = kMostScalars;
   module.def("adam", [](int dtype, int64_t size, Address values, Address grads, Address exp_avg, Address exp_avg_sq,
                         Address average, Address halves, Address count, bool is_first, Address learning_rate,
                         Address average_weight, double beta1, double beta2, double eps, Address counter, Address on) {
@@ -163,7 +162,9 @@ PYBIND11_MODULE(_cuda, module) {
                           int settings_count, Address settings, Address clock, Address on) {
     RecordCall call{{}, static_cast<int>(scalars.size()), floats(table), reinterpret_cast<int64_t*>(row),
                     floats(schedule), settings_count, floats(settings), reinterpret_cast<int64_t*>(clock), stream(on)};
-    if (scalars.size() > kMostScalars) throw std::invalid_argument("a step has too many statistics for its kernel");
+    if (scalars.size() > kMostScalars)
+      throw std::invalid_argument("a step has " + std::to_string(scalars.size()) + " statistics, expected at most " +
+                                  std::to_string(kMostScalars));
     for (size_t i = 0; i < scalars.size(); ++i) call.scalars[i] = floats(scalars[i]);
     check(record(call));
   });

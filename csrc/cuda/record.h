@@ -5,7 +5,7 @@
 
 namespace fastgan::cuda {
 
-constexpr int kMostScalars = 16;
+constexpr int kMostScalars = 8;
 
 struct RecordCall {
   const float* scalars[kMostScalars];

@@ -50,6 +50,8 @@ def record(
     settings: Tensor,
     clock: Tensor,
 ) -> None:
+    if len(scalars) > _MOST:
+        raise ValueError(f"a step has {len(scalars)} statistics, expected at most {_MOST}")
     count = settings.numel()
     places = [*scalars, *[table] * (_MOST - len(scalars))]
     record_kernel.launch(
