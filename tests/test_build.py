@@ -89,7 +89,6 @@ def test_what_is_built_in_place_notes_its_sources(tmp_path: Path) -> None:
 def test_which_modules_that_were_brought_along_can_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("torch")
     from benchmarks.gpu import build as gpu_build
 
     monkeypatch.syspath_prepend(str(ROOT))
