@@ -1,0 +1,79 @@
+"""The command line: ``fastgan train``, and what can be done with a run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+
+try:
+    import typer
+
+    from fastgan.cli.evaluate import evaluate
+    from fastgan.cli.export import export
+    from fastgan.cli.info import info
+    from fastgan.cli.pictures import interpolate, objectives, sample
+    from fastgan.cli.terminal import FAILED, INTERRUPTED, fail
+    from fastgan.cli.train import train
+    from fastgan.data import DataError
+    from fastgan.training.checkpoint import CheckpointError
+    from fastgan.training.config import ConfigError
+    from fastgan.training.distributed import LostRankError
+    from fastgan.training.export import ExportError
+    from fastgan.training.run import RunError
+    from fastgan.training.state import DivergenceError
+except ModuleNotFoundError as missing:
+    print(
+        f"fastgan: the command line needs {missing.name}: pip install 'fastgan[train]'",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from None
+
+# the base of what typer raises for wrong usage: click's class, or that of the copy newer versions bring
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    help="Train GANs on fused kernels.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (train, sample, evaluate, interpolate, export, info):
+    app.command()(command)
+plot = typer.Typer(help="Draw what needs no run.", rich_markup_mode=None)
+plot.command()(objectives)
+app.add_typer(plot, name="plot")
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on stderr and exit code 2."""
+    try:
+        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+    except _UsageError as error:
+        fail(f"{_first_line(error.format_message())}; see fastgan --help")
+    except (DataError, ConfigError, RunError, CheckpointError, OSError) as error:
+        fail(str(error))
+    except (DivergenceError, ExportError, LostRankError) as error:
+        fail(str(error), FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        fail("out of memory; lower --batch-size or --latent-dim, or --stream the data")
+    if code == INTERRUPTED:
+        fail("interrupted", INTERRUPTED)
+    raise SystemExit(code)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].rstrip(".")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # on the CPU torch raises a plain RuntimeError
+    messages = ("can't allocate memory", "not enough memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        message in str(error) for message in messages
+    )

@@ -1,0 +1,35 @@
+"""``fastgan export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastgan.cli.terminal import console, fail
+from fastgan.training.export import SUFFIXES
+from fastgan.training.export import export as export_generator
+from fastgan.training.run import load_generator
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    format: Annotated[str, typer.Option(help="onnx, torch-export or safetensors.")] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write, of safetensors a folder; else generator.onnx or the like."),
+    ] = None,
+) -> None:
+    """Write the generator for other programs, and check it by running it.
+
+    As a file that needs no fastgan, or as a folder with model.safetensors and config.json, which
+    fastgan.models.pretrained.load reads.
+    """
+    if format not in SUFFIXES:
+        fail(f"--format {format}: unknown, expected {' or '.join(SUFFIXES)}")
+    config, generator = load_generator(run)
+    path = out or Path(f"generator{SUFFIXES[format]}")
+    export_generator(generator, config, path, format)
+    latent_dim = config.training.latent_dim
+    console.print(f"{path}: from latent [N, {latent_dim}] to samples, checked", soft_wrap=True)

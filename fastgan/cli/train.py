@@ -1,0 +1,163 @@
+"""``fastgan train``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from fastgan.cli.terminal import INTERRUPTED, console, fail
+from fastgan.data import load
+from fastgan.data import stream as open_stream
+from fastgan.training.alarms import Alarm
+from fastgan.training.distributed import joined
+from fastgan.training.progress import ProgressBar
+from fastgan.training.recipes import published_recipe, recipe_for
+from fastgan.training.run import RunConfig, read_config
+from fastgan.training.session import Outcome, resume_run, train_run
+
+
+def train(
+    data: Annotated[
+        str | None, typer.Argument(help="ring (the default), grid, digits, mnist, stacked, or a path.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="As published: pacgan, goodfellow2014 or unrolled, for the data set's own."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="mlp, or dcgan for images.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a batch, of all processes.")] = None,
+    latent_dim: Annotated[int | None, typer.Option(help="Size of G's input.")] = None,
+    latent: Annotated[str | None, typer.Option(help="normal or uniform.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of both players.")] = None,
+    discriminator_learning_rate: Annotated[float | None, typer.Option(help="Of D, where it differs.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="gan, hinge, least-squares, wasserstein, relativistic, relativistic-average, began."
+        ),
+    ] = None,
+    real_label: Annotated[float | None, typer.Option(help="Below 1: one-sided label smoothing.")] = None,
+    generator_loss: Annotated[str | None, typer.Option(help="non-saturating or saturating.")] = None,
+    diversity_ratio: Annotated[float | None, typer.Option(help="Gamma of began.")] = None,
+    balance_rate: Annotated[float | None, typer.Option(help="Lambda of began.")] = None,
+    discriminator_steps: Annotated[int | None, typer.Option(help="Turns of D for each turn of G.")] = None,
+    update: Annotated[str | None, typer.Option(help="alternating or simultaneous.")] = None,
+    pack: Annotated[int | None, typer.Option(help="Samples that D sees at once.")] = None,
+    instance_noise: Annotated[
+        float | None, typer.Option(help="Its deviation, in D's units, at first; none after half the run.")
+    ] = None,
+    r1_gamma: Annotated[float | None, typer.Option(help="Weight of the R1 penalty.")] = None,
+    r2_gamma: Annotated[float | None, typer.Option(help="The same, on generated samples.")] = None,
+    gp_weight: Annotated[float | None, typer.Option(help="Weight of WGAN-GP's penalty, there 10.")] = None,
+    dragan_weight: Annotated[float | None, typer.Option(help="Weight of DRAGAN's penalty.")] = None,
+    r1_interval: Annotated[int | None, typer.Option(help="Steps between two penalties.")] = None,
+    gradient_clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, batches and noise.")] = None,
+    device: Annotated[str | None, typer.Option(help="As in torch.device.")] = None,
+    steps_per_replay: Annotated[int | None, typer.Option(help="Steps a CUDA graph holds.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between two checkpoints.")] = None,
+    keep: Annotated[int | None, typer.Option(help="How many checkpoints stay.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder; else runs/DATA-NUMBER.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run of this folder.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Leave the data on the disk.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read streamed data.")] = 2,
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="FASTGAN_DATA", help="Where downloaded data lies.")
+    ] = None,
+) -> None:
+    """Train a GAN. What is not given comes from the data set's recipe.
+
+    A path is that of a folder of images, an .npy or .npz array, or an IDX file. On several GPUs or
+    machines: torchrun --nproc-per-node=N -m fastgan train ...
+    """
+    given = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "latent_dim": latent_dim,
+        "latent": latent,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "discriminator_learning_rate": discriminator_learning_rate,
+        "objective": objective,
+        "real_label": real_label,
+        "generator_loss": generator_loss,
+        "diversity_ratio": diversity_ratio,
+        "balance_rate": balance_rate,
+        "discriminator_steps": discriminator_steps,
+        "update": update,
+        "pack": pack,
+        "instance_noise": instance_noise,
+        "r1_gamma": r1_gamma,
+        "r2_gamma": r2_gamma,
+        "gp_weight": gp_weight,
+        "dragan_weight": dragan_weight,
+        "r1_interval": r1_interval,
+        "gradient_clip": gradient_clip,
+        "precision": precision,
+        "seed": seed,
+        "device": device,
+        "steps_per_replay": steps_per_replay,
+        "checkpoint_interval": checkpoint_every,
+        "keep": keep,
+    }
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    before = None if resume is None else read_config(resume, device)
+    if before is not None and (out or recipe or model or data not in (None, before.data)):
+        fail(
+            f"{resume}: was trained on {before.data} and goes on in its own folder; "
+            "leave DATA, --model, --recipe and --out away"
+        )
+    if recipe and model:
+        fail(f"--recipe {recipe} has networks of its own; leave --model away")
+    source = data or ("ring" if before is None else before.data)
+    dataset, feed = open_stream(source) if stream else (load(source, data_dir), None)
+    if before is None:
+        chosen = (
+            published_recipe(recipe, dataset) if recipe else recipe_for(dataset, objective, model or "mlp")
+        )
+        config = RunConfig.of(source, dataset, replace(chosen, config=replace(chosen.config, **changes)))
+    else:
+        config = replace(before, training=replace(before.training, **changes))
+    with joined(torch.device(config.training.device)) as world:
+        progress = ProgressBar(console, config.training.steps)
+        with progress:
+            callbacks = [progress]
+            if resume is None:
+                outcome = train_run(out, dataset, config, callbacks, feed=feed, workers=workers, world=world)
+            else:
+                outcome = resume_run(
+                    resume, dataset, config, callbacks, feed=feed, workers=workers, world=world
+                )
+    if outcome.folder is not None:
+        _print_outcome(outcome.folder, outcome)
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _print_outcome(folder: Path, outcome: Outcome) -> None:
+    summary = outcome.summary
+    verb = "stopped" if outcome.interrupted else "trained"
+    lines = [f"{verb} at step {summary['steps']:,} after {summary['seconds']:.0f} s"]
+    if "modes" in summary:
+        lines.append(
+            f"modes covered {summary['modes_covered']} of {summary['modes']}, "
+            f"{summary['high_quality']:.1%} of samples within 3 sigma of one"
+        )
+    for alarm in summary["alarms"]:
+        lines.append(f"alarm       {Alarm(**alarm)}")
+    lines += [
+        f"picture     {folder / 'dashboard.png'}",
+        f"everything  {folder} (samples-*.png, metrics.jsonl, checkpoint, config.yaml)",
+        f"next        fastgan sample {folder}, or tensorboard --logdir {folder}",
+    ]
+    if outcome.interrupted:
+        lines.append(f"go on       fastgan train --resume {folder}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
