@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class WriteError(OSError):
@@ -25,40 +34,33 @@ def naming(path: Path) -> Iterator[None]:
     except WriteError:
         raise
     except OSError as error:
-        raise WriteError(cannot_write(path, error.strerror or error)) from error
-
-
-def cannot_write(path: Path, reason: object) -> str:
-    """What to tell the user about a file that cannot be written."""
-    if not path.parent.exists():
-        return f"{path}: cannot be written ({reason}); make the folder {path.parent} or give another --out"
-    return f"{path}: cannot be written ({reason}); free space or give another --out"
+        raise WriteError(_cannot_write(path, error)) from error
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name, sync it and rename it into place.
+    """Write a file in a folder of its own, sync it and move it into place.
 
     Args:
         path: of the file; what it held is kept if anything fails.
-        write: writes the content to the path that it is given.
+        write: writes the content to the path that it is given, which has the same name.
 
     Raises:
         WriteError: if it cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with naming(path):
-            write(temporary)
-            _sync(temporary)
-            temporary.replace(path)
-            _sync(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with naming(path):
+        target = path.resolve()  # a link stays a link
+        if target.exists() and not target.is_file():  # /dev/null must not become a file
+            raise WriteError(f"{path}: is not a file; give another --out")
+        with _folder_beside(target) as folder:
+            whole = folder / target.name
+            write(whole)
+            _sync(whole)
+            whole.replace(target)
+            _sync(target.parent)
 
 
 def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a new folder under a temporary name, and rename it into place.
+    """Fill a new folder out of sight, and move it into place.
 
     Args:
         folder: must be new or empty.
@@ -67,21 +69,18 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
     Raises:
         WriteError: if it cannot be written, or holds something already.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise WriteError(f"{folder}: is there already; give another --out, or remove it")
-    temporary = folder.with_name(f"{folder.name}.tmp")
-    try:
-        with naming(folder):
-            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-            temporary.mkdir()
-            fill(temporary)
-            for file in (*temporary.iterdir(), temporary):
+    with naming(folder):
+        target = folder.resolve()
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise WriteError(f"{folder}: is there already; give another --out, or remove it")
+        with _folder_beside(target) as beside:
+            whole = beside / target.name
+            whole.mkdir()
+            fill(whole)
+            for file in (*whole.iterdir(), whole):
                 _sync(file)
-            temporary.replace(folder)
-            _sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            whole.replace(target)
+            _sync(target.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -90,7 +89,51 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         WriteError: if it cannot be written.
     """
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda whole: whole.write_text(text, encoding="utf-8"))
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, readable to whom the umask says, as safetensors' own is not.
+
+    Raises:
+        OSError: if it cannot be written; safetensors has an error of its own for that.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code)) from error
+    path.chmod(mode)
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove what killed processes left of files that match; safe for whoever alone writes such files."""
+    for left in folder.glob(f".{pattern}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """A folder in which to write what is moved to the target, under a name that nothing else has."""
+    prefix = f".{target.name[:40]}."  # the name is limited to 255 bytes
+    with TemporaryDirectory(
+        prefix=prefix, suffix=".tmp", dir=target.parent, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    reason = error.strerror or error
+    if not path.parent.exists():
+        return f"{path}: cannot be written ({reason}); make the folder {path.parent} or give another --out"
+    if error.errno in _FULL:
+        return f"{path}: cannot be written ({reason}); free space or give another --out"
+    return f"{path}: cannot be written ({reason}); give another --out"
 
 
 def _sync(path: Path) -> None:

@@ -22,9 +22,9 @@ def watched_pictures() -> Iterator[Shown]:
     counts: dict[Path, list[list[int]]] = {}
     save = Figure.savefig
 
-    def counted(figure: Figure, temporary: Path, **options: Any) -> None:
-        save(figure, temporary, **options)
-        counts[temporary.with_suffix("")] = [_count(axes) for axes in figure.axes]
+    def counted(figure: Figure, path: Path, **options: Any) -> None:
+        save(figure, path, **options)
+        counts[path.parents[1] / path.name] = [_count(axes) for axes in figure.axes]
 
     def shown(path: Path) -> list[list[int]]:
         assert matplotlib.image.imread(path).size

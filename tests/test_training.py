@@ -302,7 +302,7 @@ def full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def full_disk_of_safetensors(tensors: object, path: Path) -> None:
+def full_disk_of_safetensors(tensors: object, path: Path, metadata: object) -> None:
     path.write_bytes(b"half")
     raise SafetensorError("I/O error: No space left on device (os error 28)")
 
@@ -318,7 +318,7 @@ def test_full_disk_keeps_the_checkpoint_before(
     if module == "os":
         monkeypatch.setattr(os, "fsync", full_disk)
     else:
-        monkeypatch.setattr(checkpoint, "save_file", full_disk_of_safetensors)
+        monkeypatch.setattr("fastgan.files.save_file", full_disk_of_safetensors)
     with pytest.raises(checkpoint.CheckpointError, match=r"00000007\.safetensors: cannot.*No space.*--out"):
         checkpoint.save(tmp_path, state)
     assert sorted(tmp_path.iterdir()) == before

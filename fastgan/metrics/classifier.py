@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastgan.data import DataError, Labelled
-from fastgan.files import write_whole
+from fastgan.files import naming, save_tensors, write_whole
 
 FEATURES = 64
 _STEPS = 1_000
@@ -105,8 +105,9 @@ def classifier_of(data: Labelled, folder: Path | None = None) -> Classifier:
     if path.exists():
         return _load(path, _untrained(data))
     classifier = train_classifier(data)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda temporary: save_file(classifier.state_dict(), temporary))
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda whole: save_tensors(classifier.state_dict(), whole))
     return classifier
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from fastgan import __version__
-from fastgan.files import WriteError, cannot_write
+from fastgan.files import save_tensors
 from fastgan.models import FAMILIES
 
 WEIGHTS = "model.safetensors"
@@ -55,10 +55,7 @@ def save(
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in generator.state_dict().items()}
-    try:
-        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    except SafetensorError as error:  # a full disk, which safetensors does not report as an OSError
-        raise WriteError(cannot_write(folder / WEIGHTS, error)) from error
+    save_tensors(state, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def load(folder: str | Path) -> nn.Module:

@@ -29,9 +29,10 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write the figure, whole or not at all; the suffix names the format, as in matplotlib."""
     path = Path(path)
-    # the temporary name's suffix names no format
-    kind = path.suffix.removeprefix(".") or "png"
-    write_whole(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=DPI))
+    kind = (
+        path.suffix.removeprefix(".") or "png"
+    )  # named, or matplotlib would add a suffix where there is none
+    write_whole(path, lambda whole: figure.savefig(whole, format=kind, dpi=DPI))
 
 
 def open_axes(axes: Axes) -> None:

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fastgan.files import WriteError, cannot_write, write_text, write_whole
+from fastgan.files import WriteError, remove_leftovers, save_tensors, write_text, write_whole
 from fastgan.training.config import is_whole
 from fastgan.training.state import DivergenceError, TrainingState
 
 INDEX = "checkpoint.json"
 _FORMAT = 2
+_OURS = re.compile(r"checkpoint-\d{8,}\.safetensors")  # others are the user's copies
 
 
 class CheckpointError(ValueError):
@@ -81,19 +83,18 @@ def save(folder: Path, state: TrainingState) -> Path:
     path = folder / f"checkpoint-{state.step:08d}.safetensors"
     older = [entry for entry in _entries(folder) if entry["step"] < state.step]
     try:
-        write_whole(path, lambda temporary: save_file(tensors, temporary))
+        write_whole(path, lambda whole: save_tensors(tensors, whole))
         entry = {"step": state.step, "tensors": path.name, "sha256": _sha256(path)}
         kept = [*older, entry][-state.config.keep :]
         index = {"format": _FORMAT, "checkpoints": kept, "settings": asdict(state.config)}
         write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
     except WriteError as error:
         raise CheckpointError(str(error)) from error
-    except SafetensorError as error:  # a full disk, which safetensors does not report as an OSError
-        raise CheckpointError(cannot_write(path, error)) from error
     names = {entry["tensors"] for entry in kept}
-    for file in folder.glob("checkpoint-*.safetensors*"):  # what a killed process left half-written too
-        if file.name not in names:
+    for file in folder.glob("checkpoint-*.safetensors"):
+        if _OURS.fullmatch(file.name) and file.name not in names:
             file.unlink()
+    remove_leftovers(folder, "checkpoint*")
     return path
 
 

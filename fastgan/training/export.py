@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import io
 import logging
 import warnings
 from collections.abc import Callable
@@ -62,15 +63,15 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
     with torch.no_grad():
         expected = generator(latent)
 
-    def write_checked(temporary: Path) -> None:
+    def write_checked(whole: Path) -> None:
         if kind == "safetensors":
-            _write_folder(generator, config, temporary)
+            _write_folder(generator, config, whole)
         else:
             plain = PlainGenerator(generator) if isinstance(generator, MLPGenerator) else generator
             # other programs want weights in the usual order, not channels last
             usual = copy.deepcopy(plain).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-            _WRITE[kind](usual.eval(), latent[:2], temporary)
-        error = (_RUN[kind](temporary, latent) - expected).abs().max().item()
+            _WRITE[kind](usual.eval(), latent[:2], whole)
+        error = (_RUN[kind](whole, latent) - expected).abs().max().item()
         if not error <= _TOLERANCE:
             raise ExportError(f"{path}: the exported generator differs by {error:.1e}; report this")
 
@@ -130,8 +131,9 @@ def _run_onnx(path: Path, latent: Tensor) -> Tensor:
 
 def _write_torch(module: nn.Module, latent: Tensor, path: Path) -> None:
     program = torch.export.export(module, (latent,), dynamic_shapes=({0: Dim("N")},))
-    with path.open("wb") as file:
-        torch.export.save(program, file)
+    whole = io.BytesIO()  # a full disk would end the process: torch's writer fails again as it is destroyed
+    torch.export.save(program, whole)
+    path.write_bytes(whole.getbuffer())
 
 
 def _run_torch(path: Path, latent: Tensor) -> Tensor:
