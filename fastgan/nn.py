@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.dropout import _DropoutNd
 
 from fastgan import ops
+from fastgan.hooks import has_hooks
 from fastgan.ops.arguments import check_negative_slope
 
 
@@ -123,6 +125,10 @@ class MLP(nn.Module):
     ``MLP([784, 256, 256, 1])`` is a discriminator with logits. Shape: [..., features[0]] to
     [..., features[-1]].
 
+    ``layers`` may be hooked, parametrized, wrapped, replaced and appended to: each is then called by itself.
+    A leaky ReLU stands between every two of them. An activation of torch.nn among them, such as an appended
+    ``nn.Sigmoid``, takes its place, and a dropout has it in front only.
+
     Raises:
         ValueError: fewer than two feature counts, or a negative slope.
     """
@@ -144,10 +150,37 @@ class MLP(nn.Module):
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        layers = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-        return ops.mlp(
-            input, [layer.weight for layer in layers], [layer.bias for layer in layers], self.negative_slope
-        )
+        layers = self.plain_layers()
+        if layers is None:
+            return self._call_each(input)
+        # layer.weight would search the module, at half a microsecond each
+        weights: list[Any] = [layer._parameters["weight"] for layer in layers]
+        biases = [layer._parameters["bias"] for layer in layers]
+        return ops.mlp(input, weights, biases, self.negative_slope)
+
+    def plain_layers(self) -> list[nn.Linear] | None:
+        """The layers, if each is a matrix product and nothing else; None if one of them must be called."""
+        layers: list[Any] = list(self.layers)
+        return layers if all(map(_is_plain_linear, layers)) else None
+
+    def _call_each(self, input: Tensor) -> Tensor:
+        layers = list(self.layers)
+        for layer, following in zip_longest(layers, layers[1:]):
+            input = layer(input)
+            if following is not None and _has_leaky_relu_between(layer, following):
+                input = F.leaky_relu(input, self.negative_slope)
+        return input
+
+
+def _is_plain_linear(layer: nn.Module) -> bool:
+    if type(layer) is not nn.Linear or has_hooks(layer):
+        return False
+    return "weight" in layer._parameters and "bias" in layer._parameters
+
+
+def _has_leaky_relu_between(layer: nn.Module, following: nn.Module) -> bool:
+    is_activation = any(type(each).__module__ == nn.LeakyReLU.__module__ for each in (layer, following))
+    return not is_activation and not isinstance(layer, _DropoutNd)
 
 
 class DiscriminatorLoss(nn.Module):

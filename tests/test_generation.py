@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from backends import BACKENDS, Backend
+from changed_layers import CHANGES, Change, changed_pair
 from conftest import as_parameters, served_by
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from fastgan.training import state as states
 from fastgan.training.capture import EagerSteps
 from fastgan.training.draws import CounterDraws
 from fastgan.training.generation import AutogradGeneration, ChainGeneration, generation_of
+from fastgan.training.objectives.passes import AutogradPass, through
 from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState
 from fastgan.training.window import Window
@@ -193,6 +195,52 @@ def test_a_generator_with_a_hook_is_called(hooked: tuple[nn.Module, list[str]]) 
     generator, _ = hooked
     state = TrainingState(generator, networks(CONFIG, True, False)[1], CONFIG)
     assert type(generation_of(state, Resident(data(torch.float32, "cpu")), 2)) is AutogradGeneration
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # no latent requires a gradient
+@pytest.mark.parametrize("changed", ["generator", "discriminator"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changed_layers_train_as_in_a_sequential(
+    latents_in_double: None, change: Change, changed: Literal["generator", "discriminator"]
+) -> None:
+    """Hooks, norms, pruning, wrappers: neither the step nor its passes go around a layer."""
+    config = replace(CONFIG, latent_dim=3, r1_gamma=1.0, r1_interval=2)
+
+    def of(player: str, features: list[int]) -> tuple[nn.Module, nn.Module]:
+        torch.manual_seed(0)
+        return changed_pair(features, change if player == changed else lambda layer: layer)
+
+    results = []
+    for generator, discriminator in zip(
+        of("generator", [3, 6, 4]), of("discriminator", [4, 6, 1]), strict=True
+    ):
+        state = TrainingState(generator, discriminator, config)
+        source = Resident(torch.randn(50, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+        window = Window(state)
+        for _ in range(4):
+            EagerSteps(state, source, window).advance(1)
+        results.append([t for network in (generator, discriminator) for t in network.state_dict().values()])
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layers: layers.append(nn.Tanh()),
+        lambda layers: layers.__setitem__(0, nn.Sequential(layers[0])),
+        lambda layers: layers.insert(1, nn.ReLU()),
+    ],
+    ids=["appended", "wrapped", "inserted"],
+)
+def test_an_mlp_of_other_layers_is_no_chain(change: Callable[[nn.ModuleList], object]) -> None:
+    config = replace(CONFIG, latent_dim=5)
+    state = TrainingState(MLP([5, 8, 4]), MLP([4, 8, 1]), config)
+    for network in (state.generator, state.discriminator):
+        change(network.layers)  # type: ignore[arg-type]
+    source = Resident(torch.randn(50, 4))
+    assert type(generation_of(state, source, 2)) is AutogradGeneration
+    assert type(through(state.discriminator, torch.randn(3, 4))) is AutogradPass
+    EagerSteps(state, source, Window(state)).advance(1)
 
 
 def test_an_mlp_is_a_chain_too() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from changed_layers import CHANGES, changed_pair
+from torch import Tensor, nn
 
 import fastgan
 
@@ -87,3 +89,102 @@ def test_bad_features() -> None:
         fastgan.nn.MLP([3])
     with pytest.raises(ValueError, match=r"negative_slope .*-1"):
         fastgan.nn.LinearLeakyReLU(3, 4, negative_slope=-1)
+
+
+def outputs_and_gradients(model: nn.Module, input: Tensor) -> list[Tensor]:
+    """Of three calls with a step between them: spectral norm moves its vectors at each."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    results: list[Tensor] = []
+    for _ in range(3):
+        leaf = input.clone().requires_grad_()
+        output = model(leaf)
+        gradients = torch.autograd.grad(output.square().sum(), [leaf, *parameters])
+        results += [output, *gradients]
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients[1:], strict=True):
+                parameter -= 0.1 * gradient
+    return [*results, *model.state_dict().values()]
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_an_mlp_calls_its_layers(change: Callable[[nn.Linear], nn.Module]) -> None:
+    """Whatever is done to a layer does what it does in an nn.Sequential."""
+    ours, plain = changed_pair([4, 6, 5, 1], change)
+    input = torch.randn(7, 4, dtype=torch.float64)
+    torch.testing.assert_close(
+        outputs_and_gradients(ours, input), outputs_and_gradients(plain, input), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_a_change_can_be_taken_back() -> None:
+    mlp, _ = changed_pair([4, 6, 1], lambda layer: layer)
+    input = torch.randn(7, 4, dtype=torch.float64)
+    before = mlp(input)
+    handle = mlp.layers[0].register_forward_hook(lambda _module, _inputs, output: 2 * output)
+    assert not torch.equal(mlp(input), before)
+    handle.remove()
+    assert torch.equal(mlp(input), before)
+
+
+HOOKS_OF_ALL_MODULES = (
+    "register_module_forward_pre_hook",
+    "register_module_forward_hook",
+    "register_module_full_backward_pre_hook",
+    "register_module_full_backward_hook",
+)
+
+
+@pytest.mark.parametrize("register", HOOKS_OF_ALL_MODULES)
+def test_hooks_of_all_modules_see_the_layers(register: str) -> None:
+    mlp = fastgan.nn.MLP([4, 6, 1])
+    seen: list[nn.Module] = []
+    handle = getattr(nn.modules.module, register)(lambda module, *_: seen.append(module))
+    try:
+        mlp(torch.randn(3, 4, requires_grad=True)).sum().backward()
+    finally:
+        handle.remove()
+    assert {*mlp.layers} < {*seen}
+
+
+EXTENDED: dict[
+    str, tuple[Callable[[nn.ModuleList], object], Callable[[list[nn.Module]], list[nn.Module]]]
+] = {
+    "an activation at the end": (
+        lambda layers: layers.append(nn.Sigmoid()),
+        lambda linear: [linear[0], nn.LeakyReLU(0.2), linear[1], nn.Sigmoid()],
+    ),
+    "an activation in the middle": (
+        lambda layers: layers.insert(1, nn.Tanh()),
+        lambda linear: [linear[0], nn.Tanh(), linear[1]],
+    ),
+    "dropout": (
+        lambda layers: layers.insert(1, nn.Dropout(0.5)),
+        lambda linear: [linear[0], nn.LeakyReLU(0.2), nn.Dropout(0.5), linear[1]],
+    ),
+    "features": (
+        lambda layers: layers.__setitem__(-1, nn.Identity()),
+        lambda linear: [linear[0], nn.LeakyReLU(0.2)],
+    ),
+    "a shorter chain": (lambda layers: layers.__delitem__(-1), lambda linear: [linear[0]]),
+    "a linear layer more": (
+        lambda layers: layers.append(nn.utils.skip_init(nn.Linear, 1, 1)),
+        lambda linear: [linear[0], nn.LeakyReLU(0.2), linear[1], nn.LeakyReLU(0.2), nn.Linear(1, 1)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("extend", "layers"), EXTENDED.values(), ids=EXTENDED)
+def test_an_mlp_with_other_layers(
+    extend: Callable[[nn.ModuleList], object], layers: Callable[[list[nn.Module]], list[nn.Module]]
+) -> None:
+    mlp = fastgan.nn.MLP([4, 6, 1])
+    plain = nn.Sequential(*layers(copy.deepcopy([*mlp.layers])))
+    extend(mlp.layers)
+    for parameter, other in zip(mlp.parameters(), plain.parameters(), strict=True):
+        with torch.no_grad():
+            parameter.copy_(other)
+    results = []
+    for model in (mlp, plain):
+        torch.manual_seed(0)
+        results.append(model(torch.randn(5, 4)))
+    torch.testing.assert_close(*results)

@@ -10,10 +10,9 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from fastgan.fusion.pairs import FUSED, find
-from fastgan.fusion.pairs import has_hooks as has_hooks
 from fastgan.nn import AppliedLeakyReLU
 
-__all__ = ["Report", "fuse", "has_hooks", "report", "unfuse"]
+__all__ = ["Report", "fuse", "report", "unfuse"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

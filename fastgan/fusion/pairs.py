@@ -11,6 +11,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from fastgan import nn as fused
 from fastgan.fusion.tracing import Untraceable, is_layer, trace
+from fastgan.hooks import has_hooks, sees_the_output
 
 FUSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: fused.LinearLeakyReLU,
@@ -96,20 +97,6 @@ def find(model: nn.Module) -> tuple[dict[nn.Module, nn.LeakyReLU], dict[str, str
     return pairs, reasons | dict(_functions(calls))
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether anything was attached to the module that its type does not tell."""
-    return bool(module._forward_pre_hooks or _sees_the_output(module))
-
-
-def _sees_the_output(module: nn.Module) -> bool:
-    return bool(
-        "forward" in vars(module)  # replaced on the instance
-        or module._forward_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    )
-
-
 def _why_not(activation: nn.LeakyReLU, calls: Calls, left: dict[nn.Module, str]) -> str | None:
     if not 0.0 <= activation.negative_slope < float("inf"):
         return (
@@ -145,7 +132,7 @@ def _why_not_here(
     name = calls.called(argument)
     if type_before_parametrizations(layer) not in FUSED:
         return f"follows {name}, which has no fused form"
-    if _sees_the_output(layer):
+    if sees_the_output(layer):
         return f"a hook sees the output of {name}"
     for call in calls.of[layer]:
         for user in call.users:

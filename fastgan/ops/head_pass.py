@@ -47,7 +47,7 @@ class HeadPass:
     def of(
         cls,
         batches: Sequence[Tensor],
-        layers: Sequence[nn.Module],
+        layers: list[nn.Linear],
         slope: float,
         labels: Labels,
         sign: float,
@@ -55,12 +55,11 @@ class HeadPass:
         """Run it forward on batches ``[N, features[0]]``; None where no kernel may be called directly.
 
         Args:
-            layers: of nn.Linear, at least two.
+            layers: at least two.
             labels: one for each batch, 1 where D should take the samples for real; the second is 0.
             sign: of the loss.
         """
-        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-        samples, weights, biases = cast_chain(joined(batches), linear)
+        samples, weights, biases = cast_chain(joined(batches), layers)
         if route(samples, *weights, *biases) is not Route.DIRECT:
             return None
         backend = choose(samples)
@@ -68,15 +67,15 @@ class HeadPass:
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             hidden.append(backend.linear_leaky_relu(hidden[-1] if hidden else samples, weight, bias, slope))
         row = weights[-1].reshape(-1)
-        places = places_for(parameters_of(linear), row.dtype)
-        of_weight, of_bias = places[len(linear) - 1], places[-1]
+        places = places_for(parameters_of(layers), row.dtype)
+        of_weight, of_bias = places[len(layers) - 1], places[-1]
         into = None if of_weight is None or of_bias is None else (of_weight.view(-1), of_bias)
         loss, grads, dw, db, stats = backend.head_loss_and_grad(
             hidden[-1].split([len(batch) for batch in batches]),
             *(row, biases[-1], labels, sign, True, None, dtype_of_loss(batches[0]), into),
         )
         reaching = joined(grads)
-        return cls(backend, slope, linear, weights, samples, hidden, places, reaching, dw, db, loss, stats)
+        return cls(backend, slope, layers, weights, samples, hidden, places, reaching, dw, db, loss, stats)
 
     @torch.no_grad()
     def reach_parameters(self) -> None:

@@ -74,16 +74,15 @@ class MLPPass:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, batches: Sequence[Tensor], layers: Sequence[nn.Module], slope: float) -> MLPPass | None:
+    def of(cls, batches: Sequence[Tensor], layers: list[nn.Linear], slope: float) -> MLPPass | None:
         """Run it forward on batches ``[N, features[0]]``; None where no kernel may be called directly."""
-        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-        samples, weights, biases = cast_chain(joined(batches), linear)
+        samples, weights, biases = cast_chain(joined(batches), layers)
         if route(samples, *weights, *biases) is not Route.DIRECT:
             return None
         backend = choose(samples)
         *hidden, output = chain_of_activations(backend, slope, samples, weights, biases)
         each = list(output.split([len(batch) for batch in batches]))
-        return cls(backend, slope, linear, weights, samples, hidden, each)
+        return cls(backend, slope, layers, weights, samples, hidden, each)
 
     def of_last_batch(self) -> MLPPass:
         """The same pass, as if the last batch alone had gone through."""

@@ -38,7 +38,7 @@ def generation_of(state: TrainingState, source: Source, turns: int) -> Generatio
     """
     chain = _chain_of(state.generator)
     if chain is not None:
-        weight = chain.mlp.layers[0].weight
+        weight = chain.layers[0].weight
         if source.dtype is weight.dtype and route(weight) is Route.DIRECT:
             return ChainGeneration(chain, state, source, turns)
     return AutogradGeneration(state, source, turns)
@@ -47,21 +47,22 @@ def generation_of(state: TrainingState, source: Source, turns: int) -> Generatio
 class _Chain(NamedTuple):
     """A generator of known layers: linear ones, leaky ReLU between them, and a tanh where it is bounded."""
 
-    mlp: MLP
+    layers: list[nn.Linear]
+    negative_slope: float
     sample_shape: tuple[int, ...]
     bounded: bool
 
 
 def _chain_of(generator: nn.Module) -> _Chain | None:
-    if not is_plain(generator):
+    mlp = generator.mlp if type(generator) is MLPGenerator else generator
+    if type(mlp) is not MLP or not is_plain(generator):
+        return None
+    layers = mlp.plain_layers()
+    if not layers:
         return None
     if type(generator) is MLPGenerator:
-        return _Chain(generator.mlp, generator.sample_shape, generator.bounded)
-    if type(generator) is MLP:
-        last = generator.layers[-1]
-        assert isinstance(last, nn.Linear)
-        return _Chain(generator, (last.out_features,), False)
-    return None
+        return _Chain(layers, mlp.negative_slope, generator.sample_shape, generator.bounded)
+    return _Chain(layers, mlp.negative_slope, (layers[-1].out_features,), False)
 
 
 class AutogradGeneration:
@@ -102,11 +103,9 @@ class ChainGeneration:
     @torch.no_grad()
     def __init__(self, chain: _Chain, state: TrainingState, source: Source, turns: int) -> None:
         self._state, self._source, self._bounded = state, source, chain.bounded
-        layers = list(chain.mlp.layers)
-        weight = next(chain.mlp.parameters())
-        self._samples = weight.new_empty(turns + 1, state.share, *chain.sample_shape)
+        self._samples = chain.layers[0].weight.new_empty(turns + 1, state.share, *chain.sample_shape)
         self._first = source.batch(state, 0, self._samples[0])
-        seen = MLPPass.of(state.latents(turns).split(state.share), layers, chain.mlp.negative_slope)
+        seen = MLPPass.of(state.latents(turns).split(state.share), chain.layers, chain.negative_slope)
         assert seen is not None
         self._seen = seen
         made = self._samples[1:].view(turns * state.share, -1)

@@ -68,7 +68,7 @@ class TrainingState:
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
         self.objective = OBJECTIVES[config.objective](config, self.device, self.world)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.average = _copy_of(self.generator).requires_grad_(False).eval()
         pairs = zip(self.average.parameters(), self.generator.parameters(), strict=True)
         frozen = [(mean, p) for mean, p in pairs if not p.requires_grad]
         # looked up once: walking through the modules takes longer than copying what a small network has
@@ -178,3 +178,12 @@ class TrainingState:
         torch.set_rng_state(states["cpu"])
         if self.device.type == "cuda" and "cuda" in states:
             torch.cuda.set_rng_state(states["cuda"], self.device)
+
+
+def _copy_of(module: nn.Module) -> nn.Module:
+    """A deep copy, with hooks that compute a weight in each call: weight norm, pruning.
+
+    copy.deepcopy refuses what they have computed, which has a graph.
+    """
+    computed = [t for each in module.modules() for t in vars(each).values() if isinstance(t, Tensor)]
+    return copy.deepcopy(module, {id(t): t.detach().clone() for t in computed if not t.is_leaf})

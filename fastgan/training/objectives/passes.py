@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fastgan.fusion import has_hooks
+from fastgan.hooks import has_hooks
 from fastgan.kernels import Labels, has_chains
 from fastgan.kernels.layout import joined
 from fastgan.models import MLPAutoencoder, MLPDiscriminator, MLPGenerator
@@ -132,10 +132,10 @@ def through(
 
     The other arguments are those of :class:`AutogradPass`.
     """
-    mlp = _chain_to_logits(discriminator)
-    if mlp is not None:
+    chain = _chain_to_logits(discriminator)
+    if chain is not None:
         flat = [batch.detach().flatten(1) for batch in batches]
-        direct = MLPPass.of(flat, list(mlp.layers), mlp.negative_slope)
+        direct = MLPPass.of(flat, *chain)
         if direct is not None:
             return direct
     return AutogradPass(discriminator, batches, of_parameters=of_parameters, of_samples=of_samples)
@@ -148,19 +148,20 @@ def through_head(
 
     None where D is no such MLP, and where a backend is faster that takes all layers in one call.
     """
-    mlp = _chain_to_logits(discriminator)
-    if mlp is None or len(mlp.layers) < 2 or has_chains(batches[0]):
+    chain = _chain_to_logits(discriminator)
+    if chain is None or len(chain[0]) < 2 or has_chains(batches[0]):
         return None
     flat = [batch.detach().flatten(1) for batch in batches]
-    return HeadPass.of(flat, list(mlp.layers), mlp.negative_slope, labels, sign)
+    return HeadPass.of(flat, *chain, labels, sign)
 
 
-def _chain_to_logits(discriminator: nn.Module) -> MLP | None:
-    """The layers of a D that is an MLP of one logit and nothing else."""
+def _chain_to_logits(discriminator: nn.Module) -> tuple[list[nn.Linear], float] | None:
+    """The layers and the slope of a D that is an MLP of one logit and nothing else."""
     mlp = discriminator.mlp if type(discriminator) is MLPDiscriminator else discriminator
-    if type(mlp) is MLP and mlp.layers[-1].out_features == 1 and is_plain(discriminator):
-        return mlp
-    return None
+    if type(mlp) is not MLP or not is_plain(discriminator):
+        return None
+    layers = mlp.plain_layers()
+    return (layers, mlp.negative_slope) if layers and layers[-1].out_features == 1 else None
 
 
 def is_plain(module: nn.Module) -> bool:

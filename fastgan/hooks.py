@@ -1,0 +1,27 @@
+"""Whether calling a module does more than the forward of its type: the one place that decides."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules import module as _of_all_modules
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anything is attached to the module, or to all modules, that the module's type does not tell."""
+    return bool(
+        module._forward_pre_hooks or _of_all_modules._global_forward_pre_hooks or sees_the_output(module)
+    )
+
+
+def sees_the_output(module: nn.Module) -> bool:
+    """Whether what is attached may look at the module's output, or at its gradient."""
+    return bool(
+        module._forward_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or module._compiled_call_impl  # module.compile()
+        or "forward" in vars(module)  # replaced on the instance
+        or _of_all_modules._global_forward_hooks
+        or _of_all_modules._global_backward_hooks
+        or _of_all_modules._global_backward_pre_hooks
+    )
