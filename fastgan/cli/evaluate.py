@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fastgan.cli.terminal import console
+from fastgan.cli.terminal import console, warn
 from fastgan.data import load
 from fastgan.training.evaluation import evaluate as evaluate_run
-from fastgan.training.run import read_config
+from fastgan.training.run import read_config, with_data
 
 _COUNTS = ("step", "modes covered", "modes")
 
@@ -23,14 +23,18 @@ def evaluate(
     classifier_dir: Annotated[
         Path | None, typer.Option(help="Keeps what images are compared by; else trained each time.")
     ] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(envvar="FASTGAN_DATA", help="Where downloaded data lies.")
     ] = None,
 ) -> None:
     """Measure a trained generator against its data."""
-    config = read_config(run, device="cpu")
+    config = with_data(run, read_config(run, device="cpu"), data, data_dir)
     table = Table("", "", show_header=False, box=None)
-    data = load(config.data, data_dir)
-    for name, value in evaluate_run(run, config, data, count, seed, classifier_dir).items():
+    loaded = load(config.data, config.data_path)
+    other = config.other_data(config.noting(loaded.samples))
+    if other is not None:
+        warn(f"{run}: {other}")
+    for name, value in evaluate_run(run, config, loaded, count, seed, classifier_dir).items():
         table.add_row(name, f"{value:,.0f}" if name in _COUNTS else f"{value:.4f}")
     console.print(table)

@@ -27,7 +27,7 @@ def sample(
     config, generator = load_generator(run)
     training = config.training
     samples = draw_samples(generator, count, training.latent_dim, seed, training.latent)
-    save_samples(out, samples, config.scale, f"{config.data}, {count:,} samples")
+    save_samples(out, samples, config.scale, f"{config.title}, {count:,} samples")
     console.print(f"{count} samples of {run} are in {out}", soft_wrap=True)
 
 
@@ -42,7 +42,7 @@ def interpolate(
     config, generator = load_generator(run)
     training = config.training
     samples = interpolation(generator, rows, training.latent_dim, seed, training.latent)
-    save_samples(out, samples, config.scale, f"{config.data}, {rows} interpolations")
+    save_samples(out, samples, config.scale, f"{config.title}, {rows} interpolations")
     console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
 
 

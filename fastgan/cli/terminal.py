@@ -14,6 +14,11 @@ INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 console = Console(markup=False)  # else it swallows what stands in brackets, in paths and extras
 
 
+def warn(message: str) -> None:
+    """Say on one line of stderr what is probably not meant."""
+    print(f"fastgan: warning: {message}", file=sys.stderr)
+
+
 def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     print(f"fastgan: {message}", file=sys.stderr)
     raise SystemExit(code)

@@ -16,7 +16,7 @@ from fastgan.training.alarms import Alarm
 from fastgan.training.distributed import joined
 from fastgan.training.progress import ProgressBar
 from fastgan.training.recipes import published_recipe, recipe_for
-from fastgan.training.run import RunConfig, read_config
+from fastgan.training.run import RunConfig, read_config, with_data
 from fastgan.training.session import Outcome, resume_run, train_run
 
 
@@ -66,8 +66,13 @@ def train(
     keep: Annotated[int | None, typer.Option(help="How many checkpoints stay.")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder; else runs/DATA-NUMBER.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run of this folder.")] = None,
+    moved: Annotated[
+        str | None, typer.Option("--data", help="DATA, or where those of a resumed run lie now.")
+    ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Leave the data on the disk.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read streamed data.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read streamed data, else 2.")
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(envvar="FASTGAN_DATA", help="Where downloaded data lies.")
     ] = None,
@@ -108,33 +113,39 @@ def train(
         "keep": keep,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    before = None if resume is None else read_config(resume, device)
-    if before is not None and (out or recipe or model or data not in (None, before.data)):
-        fail(
-            f"{resume}: was trained on {before.data} and goes on in its own folder; "
-            "leave DATA, --model, --recipe and --out away"
-        )
+    if data and moved:
+        fail(f"--data {moved}: DATA is {data} already; leave one of them away")
+    data = data or moved
     if recipe and model:
         fail(f"--recipe {recipe} has networks of its own; leave --model away")
-    source = data or ("ring" if before is None else before.data)
-    dataset, feed = open_stream(source) if stream else (load(source, data_dir), None)
-    if before is None:
+    if resume is None:
+        source = data or "ring"
+        dataset, feed = open_stream(source) if stream else (load(source, data_dir), None)
         chosen = (
             published_recipe(recipe, dataset) if recipe else recipe_for(dataset, objective, model or "mlp")
         )
         config = RunConfig.of(source, dataset, replace(chosen, config=replace(chosen.config, **changes)))
+        config = replace(config, data_dir=str(data_dir.absolute()) if data_dir else None)
     else:
+        if out or recipe or model:
+            fail(f"{resume}: goes on as it began, in its own folder; leave --model, --recipe and --out away")
+        before = with_data(resume, read_config(resume, device), data, data_dir)
+        if stream and before.stream is False:
+            fail(f"{resume}: did not stream its data; leave --stream away")
         config = replace(before, training=replace(before.training, **changes))
+        if stream or config.stream:
+            dataset, feed = open_stream(config.data)
+        else:
+            dataset, feed = load(config.data, config.data_path), None
+    config = replace(config, workers=config.workers if workers is None else workers)
     with joined(torch.device(config.training.device)) as world:
         progress = ProgressBar(console, config.training.steps)
         with progress:
             callbacks = [progress]
             if resume is None:
-                outcome = train_run(out, dataset, config, callbacks, feed=feed, workers=workers, world=world)
+                outcome = train_run(out, dataset, config, callbacks, feed=feed, world=world)
             else:
-                outcome = resume_run(
-                    resume, dataset, config, callbacks, feed=feed, workers=workers, world=world
-                )
+                outcome = resume_run(resume, dataset, config, callbacks, feed=feed, world=world)
     if outcome.folder is not None:
         _print_outcome(outcome.folder, outcome)
     if outcome.interrupted:

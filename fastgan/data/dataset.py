@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -98,6 +99,11 @@ class Dataset:
             raise DataError(f"{self.name}: holds no sample; add at least one")
         if not torch.isfinite(self.samples).all():
             raise DataError(f"{self.name}: holds nan or infinite values; remove those samples")
+
+    @property
+    def title(self) -> str:
+        """The name without the folders that the data lie in."""
+        return Path(self.name).name
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ def save_dashboard(path: str | Path, history: History, data: Dataset, generated:
     """
     figure = new_figure(11, 9.5)
     (losses, outputs), (real, fake) = figure.subplots(2, 2, height_ratios=(0.72, 1))
-    figure.suptitle(f"GAN trained on {data.name}", fontsize=14, fontweight="bold")
+    figure.suptitle(f"GAN trained on {data.title}", fontsize=14, fontweight="bold")
     _plot_losses(losses, history)
     if "k" in history:
         _plot_balance(outputs, history)

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_points
-from fastgan.files import naming, write_text
+from fastgan.files import naming, remove_leftovers, write_text
 from fastgan.plots import save_dashboard, save_samples
 from fastgan.training import checkpoint
 from fastgan.training.alarms import Alarm
@@ -34,14 +34,16 @@ _PICTURE_SEED = 0  # the same latent vectors in every picture, so that pictures 
 _PICTURE_IMAGES = 64
 _PICTURE_POINTS = 2_500
 _EVALUATED = 10_000
-_OF_A_ROW = ("step", "steps_per_second", "alarms")  # what a summary does not repeat
+_OF_A_ROW = ("step", "seconds", "steps_per_second", "alarms")  # what a summary has of its own, or not
+# files that a run alone writes into its folder
+_OWN = ("checkpoint*", "config.yaml", DASHBOARD, METRICS, SUMMARY, "samples-????????.png")
 
 
 class Recorder(Callback):
     """Records a run into its folder; a context manager that closes the logs.
 
     Args:
-        folder: of the run, made already.
+        folder: of the run, made already, and held against other processes.
         data: what it trains on.
         step: where a resumed run goes on; what was logged beyond is dropped, as it comes again.
 
@@ -55,8 +57,11 @@ class Recorder(Callback):
         self.data = data
         self.saved_step = step  # a run begins with a checkpoint
         self._step = step
-        self._begun = time.perf_counter()
+        for name in _OWN:
+            remove_leftovers(folder, name)
         self.rows = _rows_until(folder / METRICS, step)
+        before = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0  # of the sessions until then
+        self._begun = time.perf_counter() - before
 
     def __enter__(self) -> Recorder:
         with naming(self.folder):
@@ -77,6 +82,7 @@ class Recorder(Callback):
         lasting = {alarm.name: alarm.message for alarm in row.alarms if alarm.ended is None}
         record = {
             "step": row.step,
+            "seconds": self._seconds(),
             "steps_per_second": round(row.steps_per_second, 1),
             **row.values,
             "alarms": lasting,
@@ -97,7 +103,7 @@ class Recorder(Callback):
         """Write samples-STEP.png."""
         samples = self._sample(state, _PICTURE_POINTS)
         path = self.folder / f"samples-{state.step:08d}.png"
-        save_samples(path, samples, self.data.scale, f"{self.data.name}, step {state.step:,}")
+        save_samples(path, samples, self.data.scale, f"{self.data.title}, step {state.step:,}")
         with Image.open(path) as image:
             picture = np.asarray(image.convert("RGB"))
         with naming(self.folder):
@@ -116,7 +122,7 @@ class Recorder(Callback):
             alarms: that there were.
 
         Returns:
-            The summary: steps, seconds, the last statistics, all alarms and, for a mixture of
+            The summary: steps, seconds of all sessions, the last statistics, all alarms and, for a mixture of
             Gaussians, modes, modes covered, and share and counts a mode of high-quality samples.
         """
         samples = self._sample(state, _EVALUATED)
@@ -126,7 +132,7 @@ class Recorder(Callback):
             save_dashboard(self.folder / DASHBOARD, _columns(self.rows), self.data, samples)
         summary: dict[str, Any] = {
             "steps": state.step,
-            "seconds": round(time.perf_counter() - self._begun, 1),
+            "seconds": self._seconds(),
             **{name: value for name, value in last.items() if name not in _OF_A_ROW},
             "alarms": [asdict(alarm) for alarm in alarms],
         }
@@ -139,6 +145,9 @@ class Recorder(Callback):
             summary["high_quality_counts"] = coverage.counts
         write_text(self.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self._begun, 1)
 
     def _sample(self, state: TrainingState, points: int) -> Tensor:
         """That many points, or as many images as a picture holds."""

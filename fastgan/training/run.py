@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import yaml
 from torch import nn
 
-from fastgan.data import Dataset
+from fastgan.data import BUILT_IN, Dataset
+from fastgan.data.contents import digest, located
 from fastgan.data.dataset import is_image, is_points
 from fastgan.files import WriteError, naming, write_text
 from fastgan.models import FAMILIES
 from fastgan.training import checkpoint
 from fastgan.training.config import ConfigError, TrainConfig, is_real, is_whole
+from fastgan.training.lock import LOCK, locked
 from fastgan.training.recipes import Recipe
 
 CONFIG = "config.yaml"
@@ -46,13 +48,19 @@ class RunConfig:
     """All that is needed to build a run's networks and to repeat it.
 
     Attributes:
-        data: what the user named: a built-in data set or a path.
+        data: a built-in data set, or an absolute path.
         sample_shape: shape of one sample.
         scale: data units per unit of a sample.
         generator: widths of the generator's hidden layers.
         discriminator: widths of the discriminator's hidden layers.
         training: settings of the run.
         model: the networks' family, a key of ``fastgan.models.FAMILIES``.
+        data_dir: where downloaded sets lie, an absolute path; None to fetch them.
+        stream: whether the data stay on the disk while training; None in runs of versions that did not note
+            it.
+        workers: processes that read streamed data.
+        samples: how many there were; None where it was not noted.
+        digest: of the data, by :func:`fastgan.data.contents.digest`.
 
     Raises:
         ConfigError: if a value is of another type or out of its range.
@@ -65,20 +73,32 @@ class RunConfig:
     discriminator: tuple[int, ...]
     training: TrainConfig
     model: str = "mlp"
+    data_dir: str | None = None
+    stream: bool | None = None
+    workers: int = 2
+    samples: int | None = None
+    digest: str | None = None
 
     def __post_init__(self) -> None:
+        is_shape = _are_widths(self.sample_shape) and (
+            is_points(self.sample_shape) or is_image(self.sample_shape)
+        )
         valid = {
-            "data": isinstance(self.data, str),
-            "sample_shape": _are_widths(self.sample_shape)
-            and (is_points(self.sample_shape) or is_image(self.sample_shape)),
-            "scale": is_real(self.scale) and 0 < self.scale < math.inf,
-            "generator": _are_widths(self.generator),
-            "discriminator": _are_widths(self.discriminator),
-            "model": isinstance(self.model, str) and self.model in FAMILIES,
+            "data": (isinstance(self.data, str), "a built-in data set or a path"),
+            "sample_shape": (is_shape, "2, or channels, height and width"),
+            "scale": (is_real(self.scale) and 0 < self.scale < math.inf, "a number above 0 and finite"),
+            "generator": (_are_widths(self.generator), "widths of layers"),
+            "discriminator": (_are_widths(self.discriminator), "widths of layers"),
+            "model": (isinstance(self.model, str) and self.model in FAMILIES, " or ".join(FAMILIES)),
+            "data_dir": (isinstance(self.data_dir, str | None), "a path"),
+            "stream": (isinstance(self.stream, bool | None), "true or false"),
+            "workers": (is_whole(self.workers) and self.workers >= 0, "a whole number from 0 on"),
+            "samples": (self.samples is None or is_whole(self.samples), "a whole number"),
+            "digest": (isinstance(self.digest, str | None), "a hexadecimal number"),
         }
-        for name, is_valid in valid.items():
+        for name, (is_valid, expected) in valid.items():
             if not is_valid:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}")
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
         objective = self.training.objective
         if (objective == "began") != (self.model == "autoencoder"):
             raise ConfigError(
@@ -86,11 +106,33 @@ class RunConfig:
                 "began takes an autoencoder, and no other does"
             )
 
+    @property
+    def title(self) -> str:
+        """What the data are called, without the folders that they lie in."""
+        return Path(self.data).name
+
+    @property
+    def data_path(self) -> Path | None:
+        """``data_dir`` as a path."""
+        return None if self.data_dir is None else Path(self.data_dir)
+
     @classmethod
     def of(cls, source: str, data: Dataset, recipe: Recipe) -> RunConfig:
         """The configuration of a run of this recipe on this data."""
         networks = recipe.generator, recipe.discriminator
-        return cls(source, data.shape, data.scale, *networks, recipe.config, recipe.model)
+        return cls(located(source), data.shape, data.scale, *networks, recipe.config, recipe.model)
+
+    def noting(self, samples: Sized) -> RunConfig:
+        """The same with a note of what its data are: all these samples, streamed or not."""
+        return replace(self, samples=len(samples), digest=digest(self.data))
+
+    def other_data(self, now: RunConfig) -> str | None:
+        """How the data that another configuration notes differ from those noted here; None if they do not."""
+        if self.samples not in (None, now.samples):
+            return f"was trained on {self.samples:,} samples, and {now.data} has {now.samples:,}"
+        if self.digest not in (None, now.digest):
+            return f"was trained on other data than {now.data} has now, as their names, sizes or bytes say"
+        return None
 
     def build_generator(self) -> nn.Module:
         """An untrained generator; that of images is bounded.
@@ -116,42 +158,61 @@ class RunConfig:
             raise ConfigError(f"model is {self.model!r}: {error}") from error
 
 
-def create_default(name: str, config: RunConfig) -> Path:
-    """Make the first of ``runs/NAME-1``, ``runs/NAME-2``, … that is free, and write its config.yaml.
+@contextmanager
+def new_folder(out: Path | None, name: str, config: RunConfig) -> Iterator[Path]:
+    """A run's folder, held against other processes, with its config.yaml.
 
-    Raises:
-        WriteError: if it cannot be written.
-    """
-    for number in count(1):
-        folder = Path("runs") / f"{name}-{number}"
-        try:
-            with naming(folder.parent):
-                folder.parent.mkdir(exist_ok=True)
-            folder.mkdir()  # of several runs that begin at once, one succeeds
-        except FileExistsError:
-            continue
-        _write_config(folder, config, made=True)
-        break
-    return folder
-
-
-def create(folder: Path, config: RunConfig) -> Path:
-    """Make the folder and write its config.yaml.
+    Args:
+        out: the folder, which must be new or empty; None for the first of ``runs/NAME-1``, ``runs/NAME-2``, …
+            that is free.
+        name: in the latter case.
+        config: of the run.
 
     Raises:
         RunError: if there is something already; nothing is touched then.
-        WriteError: if it cannot be written.
+        LockedError: if another process begins a run there at this moment.
+        WriteError: if it cannot be written; a folder that was made for it is removed.
     """
-    if folder.is_file():
+    folder, made = _made_default(name) if out is None else _made(out)
+    try:
+        with locked(folder):
+            _check_empty(folder)
+            _write(folder, _plain(asdict(config)))
+            yield folder
+    except WriteError:
+        if made and not (folder / CONFIG).exists():
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+                folder.rmdir()
+        raise
+
+
+def _made_default(name: str) -> tuple[Path, bool]:
+    for number in count(1):
+        folder = Path("runs") / f"{name}-{number}"
+        with naming(folder.parent):
+            folder.parent.mkdir(exist_ok=True)
+        with naming(folder), suppress(FileExistsError):
+            folder.mkdir()  # of several runs that begin at once, one succeeds
+            break
+    return folder, True
+
+
+def _made(folder: Path) -> tuple[Path, bool]:
+    if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; give another folder as --out")
-    if folder.is_dir() and any(folder.iterdir()):
-        held = "another run" if (folder / CONFIG).exists() else "other files"
-        raise RunError(f"{folder}: holds {held}; give another folder as --out, or remove it")
     made = not folder.exists()
+    if not made:
+        _check_empty(folder)
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    _write_config(folder, config, made=made)
-    return folder
+    return folder, made
+
+
+def _check_empty(folder: Path) -> None:
+    if any(path.name != LOCK for path in folder.iterdir()):
+        held = "another run" if (folder / CONFIG).exists() else "other files"
+        raise RunError(f"{folder}: holds {held}; give another folder as --out, or remove it")
 
 
 def read_config(folder: Path, device: str | None) -> RunConfig:
@@ -164,17 +225,46 @@ def read_config(folder: Path, device: str | None) -> RunConfig:
     Raises:
         RunError: if there is none or it is damaged.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise RunError(f"{folder}: holds no {CONFIG}; give the folder of a run")
+    content = _read(folder)
     try:
-        fields = tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
-        settings = fields.pop("training")
-        training = TrainConfig(**{**settings, "device": device or settings["device"]})
-        return RunConfig(**fields, training=training)
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RunError(f"{path}: damaged ({reason}); restore it") from error
+        settings = _known(TrainConfig, content.pop("training", None))
+        content["training"] = TrainConfig(**{**settings, "device": device or settings.get("device")})
+        return RunConfig(**_known(RunConfig, content))
+    except ConfigError as error:
+        raise RunError(f"{folder / CONFIG}: damaged ({error}); restore it") from error
+
+
+def with_data(folder: Path, config: RunConfig, source: str | None, data_dir: Path | None) -> RunConfig:
+    """The configuration of a run whose data may have moved.
+
+    Args:
+        folder: of the run.
+        config: as stored.
+        source: where the data lie now; None for where they did.
+        data_dir: the same of downloaded sets.
+
+    Raises:
+        RunError: if they are not there, or a built-in set is named in place of another.
+    """
+    now = located(source) if source else config.data
+    if config.data in BUILT_IN and now != config.data:
+        raise RunError(f"{folder}: was trained on {config.data}; leave {source} away")
+    if now not in BUILT_IN and not Path(now).exists():
+        raise RunError(f"{folder}: its data are not at {now}; say where they are as --data")
+    return replace(config, data=now, data_dir=str(data_dir.absolute()) if data_dir else config.data_dir)
+
+
+def note_data(folder: Path, config: RunConfig) -> None:
+    """Write into config.yaml where the data lie and what they are, if it says something else.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    content = _read(folder)
+    names = "data", "data_dir", "stream", "workers", "samples", "digest"
+    noted = {**content, **{name: getattr(config, name) for name in names}}
+    if noted != content:
+        _write(folder, _plain(noted))
 
 
 def load_generator(folder: Path) -> tuple[RunConfig, nn.Module]:
@@ -216,12 +306,20 @@ def check_data(folder: Path, config: RunConfig, data: Dataset) -> None:
         )
 
 
-def check_unchanged(folder: Path, kept: TrainConfig, wanted: TrainConfig) -> None:
+def check_unchanged(folder: Path, saved: checkpoint.Checkpoint, wanted: TrainConfig) -> None:
     """Refuse to go on with other settings: the run would be neither the one nor the other.
 
     Raises:
         RunError: naming each setting that differs, with both values.
+        CheckpointError: if the checkpoint's settings are none.
     """
+    try:
+        settings = _known(TrainConfig, tuples(saved.settings))
+        kept = TrainConfig(**{**settings, "device": wanted.device})  # another machine may not have its own
+    except ConfigError as error:
+        raise checkpoint.CheckpointError(
+            f"{folder / checkpoint.INDEX}: damaged ({error}); restore it"
+        ) from error
     before, now = asdict(kept), asdict(wanted)
     changed = [
         f"{name} {before[name]} became {now[name]}"
@@ -232,14 +330,56 @@ def check_unchanged(folder: Path, kept: TrainConfig, wanted: TrainConfig) -> Non
         raise RunError(f"{folder}: {', '.join(changed)}; resume with what it began with, or train anew")
 
 
-def _write_config(folder: Path, config: RunConfig, *, made: bool) -> None:
-    """Write config.yaml; if that fails, remove the folder that was made for it."""
+def _write(folder: Path, content: dict[str, Any]) -> None:
+    write_text(folder / CONFIG, yaml.safe_dump(content, sort_keys=False))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """What a run's config.yaml says, by name.
+
+    Raises:
+        RunError: if there is none or it says nothing by name.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise RunError(f"{folder}: holds no {CONFIG}; give the folder of a run")
     try:
-        write_text(folder / CONFIG, yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
-    except WriteError:
-        if made:
-            folder.rmdir()
-        raise
+        content = tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise RunError(f"{path}: damaged ({line}{error.problem}); restore it") from error
+    except (yaml.YAMLError, ValueError) as error:  # bytes that are no text, a date that there is not
+        reason = str(error).partition("\n")[0]
+        raise RunError(f"{path}: damaged ({reason}); restore it") from error
+    if content is None:
+        raise RunError(f"{path}: is empty; restore it")
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: holds {_kind(content)}, expected settings by name; restore it")
+    return content
+
+
+def _known(of: type[RunConfig | TrainConfig], content: Any) -> dict[str, Any]:
+    """Settings whose names are those of a class, all that it needs among them.
+
+    Raises:
+        ConfigError: if they are not, or not given by name.
+    """
+    if not isinstance(content, dict):
+        raise ConfigError(f"training is {_kind(content)}, expected settings by name")
+    known = {field.name: field for field in fields(of)}
+    strangers = [str(name) for name in content if name not in known]
+    if strangers:
+        raise ConfigError(f"no setting is called {strangers[0]}; another version of fastgan may know it")
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in content]
+    if missing:
+        raise ConfigError(f"{missing[0]} is missing")
+    return content
+
+
+def _kind(content: object) -> str:
+    """What a value of YAML is called there."""
+    names = {tuple: "a list", dict: "settings by name", type(None): "missing"}
+    return names.get(type(content), repr(content))
 
 
 def _are_widths(value: object) -> bool:

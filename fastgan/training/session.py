@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,17 +14,17 @@ import torch
 
 from fastgan.data import DataError, Dataset, Streaming
 from fastgan.training import checkpoint
-from fastgan.training.config import TrainConfig
 from fastgan.training.distributed import LostRankError, World
+from fastgan.training.lock import locked
 from fastgan.training.recorder import Recorder
 from fastgan.training.run import (
     RunConfig,
+    RunError,
     check_data,
     check_unchanged,
-    create,
-    create_default,
+    new_folder,
+    note_data,
     read_checkpoint,
-    tuples,
 )
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.trainer import Callback, Trainer
@@ -52,7 +52,6 @@ def train_run(
     callbacks: Sequence[Callback] = (),
     *,
     feed: Streaming | None = None,
-    workers: int = 2,
     world: World | None = None,
 ) -> Outcome:
     """Train on the data and record everything in a new folder, ``runs/DATA-NUMBER`` if none is named.
@@ -66,22 +65,22 @@ def train_run(
         config: settings of the run.
         callbacks: beside the one that records.
         feed: the data, where they stay on the disk.
-        workers: processes that read them.
         world: the processes that share the run; the first alone records.
 
     Raises:
         RunError: if the folder holds something already.
+        LockedError: if another process trains in it.
         DivergenceError: if training turns to nan; the last good checkpoint is kept.
     """
     torch.manual_seed(config.training.seed)
     # before the folder is made: networks too large for the memory leave nothing behind
     trainer = _trainer(config, world)
     if trainer.state.world.rank:
-        return _follow(trainer, feed or data, workers)
-    name = Path(data.name).resolve().stem
-    folder = create_default(name, config) if out is None else create(out, config)
-    checkpoint.save(folder, trainer.state)  # from now on a run that is killed can be resumed
-    return _record(trainer, folder, data, feed or data, workers, callbacks)
+        return _follow(trainer, feed or data, config.workers)
+    noted = replace(config, stream=feed is not None).noting(feed or data.samples)
+    with new_folder(out, Path(data.name).resolve().stem, noted) as folder:
+        checkpoint.save(folder, trainer.state)  # from now on a run that is killed can be resumed
+        return _record(trainer, folder, data, feed or data, config.workers, callbacks)
 
 
 def resume_run(
@@ -91,7 +90,6 @@ def resume_run(
     callbacks: Sequence[Callback] = (),
     *,
     feed: Streaming | None = None,
-    workers: int = 2,
     world: World | None = None,
 ) -> Outcome:
     """Go on with a run from its last checkpoint, bit for bit as if it had never stopped.
@@ -100,17 +98,28 @@ def resume_run(
 
     Raises:
         RunError: if there is no checkpoint, or it was trained with other settings or data.
+        LockedError: if another process trains in the folder.
         CheckpointError: if the checkpoint is damaged.
         DivergenceError: if training turns to nan; the last good checkpoint is kept.
     """
     check_data(folder, config, data)
-    saved = read_checkpoint(folder)
-    check_unchanged(folder, TrainConfig(**tuples(saved.settings)), config.training)
-    trainer = _trainer(config, world)
-    checkpoint.restore(saved, trainer.state)
-    if trainer.state.world.rank:
-        return _follow(trainer, feed or data, workers)
-    return _record(trainer, folder, data, feed or data, workers, callbacks)
+    with nullcontext() if world and world.rank else locked(folder):
+        saved = read_checkpoint(folder)
+        check_unchanged(folder, saved, config.training)
+        trainer = _trainer(config, world)
+        checkpoint.restore(saved, trainer.state)
+        if trainer.state.world.rank:
+            return _follow(trainer, feed or data, config.workers)
+        _note_same_data(folder, replace(config, stream=feed is not None), feed or data.samples)
+        return _record(trainer, folder, data, feed or data, config.workers, callbacks)
+
+
+def _note_same_data(folder: Path, config: RunConfig, samples: Sized) -> None:
+    noted = config.noting(samples)
+    other = config.other_data(noted)
+    if other is not None:
+        raise RunError(f"{folder}: {other}; give the data that it began with as --data, or train anew")
+    note_data(folder, noted)
 
 
 def _trainer(config: RunConfig, world: World | None) -> Trainer:

@@ -1,0 +1,51 @@
+"""Whether data are still what they were, wherever they lie now."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from fastgan.data.folder import image_paths
+from fastgan.data.load import BUILT_IN
+
+_WHOLE = 2**28  # bytes of a file that are read in a fraction of a second
+_PART = 2**20
+
+
+def located(source: str) -> str:
+    """What the user named, with one meaning in every folder: a built-in data set, or an absolute path."""
+    return source if source in BUILT_IN else str(Path(source).absolute())
+
+
+def digest(source: str) -> str | None:
+    """A number that other data would not have.
+
+    It is made of the names and sizes of a folder's images, or of the bytes of a file; of a large file only
+    those of 256 parts at even distances.
+
+    Args:
+        source: what :func:`fastgan.data.load` takes.
+
+    Returns:
+        Hexadecimal; None for a built-in data set, which cannot be another.
+
+    Raises:
+        DataError: if a folder holds no image.
+        OSError: if a file cannot be read.
+    """
+    if source in BUILT_IN:
+        return None
+    path = Path(source)
+    found = hashlib.sha256()
+    if path.is_dir():
+        for image in image_paths(path):
+            found.update(f"{image.relative_to(path).as_posix()}\0{image.stat().st_size}\0".encode())
+    else:
+        size = path.stat().st_size
+        found.update(str(size).encode())
+        with path.open("rb") as file:
+            step = _PART if size <= _WHOLE else size // (_WHOLE // _PART)
+            for begin in range(0, size, step):
+                file.seek(begin)
+                found.update(file.read(_PART))
+    return found.hexdigest()
