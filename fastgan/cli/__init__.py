@@ -33,6 +33,13 @@ except ModuleNotFoundError as missing:
 # the base of what typer raises for wrong usage: click's class, or that of the copy newer versions bring
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
+_OUT_OF_MEMORY = {
+    "train": "out of memory; lower --batch-size or --latent-dim, or --stream the data",
+    "sample": "out of memory; lower --count",
+    "evaluate": "out of memory; lower --count",
+    "interpolate": "out of memory; lower --rows",
+}
+
 app = typer.Typer(
     help="Train GANs on fused kernels.",
     add_completion=False,
@@ -61,7 +68,7 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        fail("out of memory; lower --batch-size or --latent-dim, or --stream the data")
+        fail(_OUT_OF_MEMORY.get("".join(sys.argv[1:2]), "out of memory"))
     if code == INTERRUPTED:
         fail("interrupted", INTERRUPTED)
     raise SystemExit(code)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastgan.data.dataset import DataError, Dataset
+from fastgan.data.numpy_files import check_arrays, damaged
 
 
 def from_array(name: str, array: NDArray[Any]) -> Dataset:
@@ -46,6 +47,7 @@ def read_array(path: Path) -> Dataset:
         DataError: if it is unreadable, holds Python objects or several arrays, or is not
             what :func:`from_array` takes.
     """
+    check_arrays(path)
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, NpzFile):  # whatever the suffix says
@@ -54,7 +56,7 @@ def read_array(path: Path) -> Dataset:
         else:
             arrays = [loaded]
     except (ValueError, EOFError, OSError, BadZipFile) as error:
-        raise DataError(f"{path}: not a readable array, save it with numpy.save") from error
+        raise damaged(path, error) from error
     if len(arrays) != 1:
         raise DataError(f"{path}: holds {len(arrays)} arrays; save the one to train on alone")
     return from_array(str(path), arrays[0])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,19 @@ from torch import Tensor
 
 class DataError(ValueError):
     """Data that cannot be trained on; the message names the thing and the remedy."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the path in the error of a read inside.
+
+    Raises:
+        DataError: in place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); see to that first") from error
 
 
 @dataclass(frozen=True)

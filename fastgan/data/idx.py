@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.data.dataset import DataError
+from fastgan.data.dataset import DataError, reading
 
 _UNSIGNED_BYTE = 0x08
 _MOST_DIMENSIONS = 4  # images with channels
@@ -58,9 +58,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def _content(path: Path) -> bytes:
+    with reading(path):
+        content = path.read_bytes()
     if path.suffix != ".gz":
-        return path.read_bytes()
+        return content
     try:
-        return gzip.decompress(path.read_bytes())
+        return gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: truncated or damaged gzip file; fetch it again") from error

@@ -12,6 +12,7 @@ from torch import Tensor
 from fastgan.data.arrays import from_array
 from fastgan.data.dataset import DataError, Dataset
 from fastgan.data.folder import image_paths, read_images
+from fastgan.data.numpy_files import check_arrays, damaged
 
 _PREVIEWED = 64
 
@@ -38,10 +39,11 @@ class MappedArray:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        check_arrays(path)
         try:
             self._array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise DataError(f"{path}: not a readable .npy file, save it with numpy.save") from error
+        except (ValueError, OSError) as error:
+            raise damaged(path, error) from error
         # whether floats lie in [0, 1] or [-1, 1] cannot be seen in one batch
         if self._array.dtype != np.uint8 or self._array.ndim not in (3, 4):
             raise DataError(

@@ -1,0 +1,77 @@
+"""What is wrong with an .npy or .npz file, before NumPy believes what it says of itself."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+
+from fastgan.data.dataset import DataError, reading
+
+_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def check_arrays(path: Path) -> None:
+    """Refuse a file that does not hold what its headers announce, whatever its suffix says.
+
+    NumPy takes memory for all that a header announces before it reads any of it.
+
+    Raises:
+        DataError: naming the file and what is wrong.
+    """
+    with reading(path), path.open("rb") as file:
+        start = file.read(len(_NPY))
+        file.seek(0)
+        if start == _NPY:
+            _check_array(str(path), file, path.stat().st_size)
+        elif start.startswith(_ZIP):
+            _check_archive(path)
+        elif path.stat().st_size == 0:
+            raise DataError(f"{path}: is empty; save it again")
+        else:
+            raise DataError(f"{path}: is no .npy or .npz file, whatever its name is; save it with numpy.save")
+
+
+def damaged(path: Path, error: Exception) -> DataError:
+    """What to say when NumPy fails with a file that :func:`check_arrays` let pass."""
+    return DataError(f"{path}: damaged ({error}); save or fetch it again")
+
+
+def _check_archive(path: Path) -> None:
+    try:
+        with ZipFile(path) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    _check_array(f"{path}, {member.filename}", file, member.file_size)
+    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise damaged(path, error) from error
+
+
+def _check_array(name: str, file: IO[bytes], size: int) -> None:
+    start = file.read(len(_NPY) + 2)
+    if not start.startswith(_NPY):
+        raise DataError(f"{name}: is no array; save it with numpy.save or numpy.savez")
+    try:
+        version = np.lib.format.read_magic(BytesIO(start))
+        shape, _, dtype = _HEADERS[version](file)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"shape {shape}")
+    except KeyError as error:
+        raise DataError(f"{name}: holds records, expected numbers; save their fields as one array") from error
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{name}: its header is damaged ({reason}); save or fetch it again") from error
+    if dtype.hasobject:
+        raise DataError(f"{name}: holds pickled Python objects; save an array of numbers")
+    announced, held = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if announced > held:
+        raise DataError(
+            f"{name}: truncated, its header announces {announced:,} bytes and {held:,} follow; "
+            "save or fetch it again"
+        )
