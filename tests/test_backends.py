@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -68,6 +70,80 @@ def test_an_exception_ends_the_choice() -> None:
     assert serving() == best
 
 
+def test_a_bare_call_holds_from_then_on(python: Python) -> None:
+    result = python(
+        SERVED + "name = lambda: k.choose(t).__name__.rpartition('.')[2]\n"
+        "for _ in range(1_000): fastgan.use_backend('cpp')\n"
+        "fastgan.use_backend('reference'); print(name())\n"
+        "with fastgan.use_backend('cpp'): print(name())\n"
+        "print(name())\n"
+        "import threading; thread = threading.Thread(target=lambda: print(name()))\n"
+        "thread.start(); thread.join()\n"
+        "with fastgan.use_backend('reference'):\n"
+        "    fastgan.use_backend('cpp'); print(name())\n"
+        "print(name(), len(k._calls))",
+        FASTGAN_BACKEND="tpu",
+    )
+    served = ["reference", "extension", "reference", "reference", "extension", "extension", "2"]
+    assert result.stdout.split() == served, result.stderr
+
+
+def test_threads_see_the_block_that_they_start_in_and_their_own() -> None:
+    best = serving()
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(serving())
+
+    def look_in_a_block() -> None:
+        with fastgan.use_backend(best):
+            seen.append(serving())
+            within.set()
+            leave.wait()
+        seen.append(serving())
+
+    within, leave = threading.Event(), threading.Event()
+    with fastgan.use_backend("reference"):
+        first = threading.Thread(target=look)
+        first.start()
+        first.join()
+        second = threading.Thread(target=look_in_a_block)
+        second.start()
+        within.wait()
+        look()
+        leave.set()
+        second.join()
+    assert seen == ["reference", best, "reference", "reference"]
+    assert serving() == best
+
+
+def test_blocks_of_threads_end_in_any_order() -> None:
+    best = serving()
+    names = [*fastgan.available_backends(), "reference"]
+
+    def switch(number: int) -> None:
+        for i in range(200):
+            name = names[(number + i) % len(names)]
+            with fastgan.use_backend(name):
+                assert serving() == name
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(switch, range(8)))
+    assert serving() == best
+
+
+def test_a_function_can_be_decorated() -> None:
+    best = serving()
+
+    @fastgan.use_backend("reference")
+    def served(depth: int) -> list[str]:
+        return [serving(), *(served(depth - 1) if depth else [])]
+
+    assert serving() == best
+    assert served(2) == ["reference"] * 3
+    assert serving() == best
+
+
 def test_unknown_name() -> None:
     with pytest.raises(ValueError, match=r"'tpu'.*choose one of .*reference"), fastgan.use_backend("tpu"):
         pass
@@ -93,7 +169,7 @@ def test_environment_variable(python: Python) -> None:
     assert python(code, FASTGAN_BACKEND="reference").stdout.strip() == "fastgan.kernels.reference"
     result = python(code, FASTGAN_BACKEND="tpu")
     assert result.returncode != 0
-    assert "ValueError: FASTGAN_BACKEND names no backend: 'tpu'" in result.stderr
+    assert "BackendError: FASTGAN_BACKEND names no backend: 'tpu'; choose one of" in result.stderr
 
 
 def test_the_context_wins_over_the_environment(python: Python) -> None:
@@ -115,7 +191,7 @@ def test_without_the_extension_one_warning(python: Python) -> None:
 def test_forced_but_missing(python: Python) -> None:
     code = WITHOUT_EXTENSION + SERVED + "with fastgan.use_backend('cpp'): fastgan.generator_loss(t)"
     result = python(code)
-    assert "RuntimeError: the cpp backend was asked for but cannot serve" in result.stderr
+    assert "BackendError: the cpp backend was asked for but cannot serve" in result.stderr
     assert "compiler" in result.stderr
 
 

@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 import yaml
 
+from conftest import Python
+
+from fastgan import use_backend
 from fastgan.cli import main
 from fastgan.training.run import RunConfig
 from tests.pictures import Shown
@@ -137,6 +140,35 @@ def test_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert "backend reference" in printed
     assert "torch" in printed
+    assert re.search("backend asked for +none: the best for each device serves", printed)
+    with use_backend("reference"):
+        assert run(monkeypatch, "info") == 0
+    assert re.search("backend asked for +reference", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "tpu",
+            "FASTGAN_BACKEND names no backend: 'tpu'; choose one of cpp, cuda, triton, reference, or ",
+        ),
+        ("cuda", "the cuda backend was asked for but cannot serve: "),
+    ],
+)
+def test_a_backend_that_cannot_serve_is_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "import sys; sys.argv[1:] = {}; from fastgan.cli import main; main()"
+    result = python(code.format(["train", "--steps", "5"]), FASTGAN_BACKEND=name)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    shown = python(code.format(["info"]), FASTGAN_BACKEND=name, COLUMNS="200").stdout
+    expected = name if name == "cuda" else "'tpu', which is none; choose one of .*, or unset FASTGAN_BACKEND"
+    assert re.search(f"backend asked for +{expected}", shown), shown
 
 
 def test_info_keeps_what_stands_in_brackets(

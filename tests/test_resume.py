@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 from fastgan.data import load
 from fastgan.training import Callback, TrainConfig, Trainer, checkpoint
 from fastgan.training.alarms import Rule, Watch
+from fastgan.training.recipes import recipe_for
+from fastgan.training.run import RunConfig
+from fastgan.training.session import resume_run, train_run
 from fastgan.training.state import TrainingState
 from tests.test_cli import one_line, run
 
@@ -106,6 +110,21 @@ def test_two_halves_are_the_whole(
     ours, theirs = half.state.tensors(), whole.tensors()
     assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
     assert torch.equal(half.state.rng.get_state(), whole.rng.get_state())
+
+
+def test_a_run_in_a_thread(tmp_path: Path) -> None:
+    """Python lets the main thread alone heed signals."""
+    data = load("ring")
+    settings = {"steps": 4, "checkpoint_interval": 2, "batch_size": 16}
+    recipe = recipe_for(data)
+    config = RunConfig.of("ring", data, replace(recipe, config=replace(recipe.config, **settings)))
+    with ThreadPoolExecutor() as pool:
+        outcome = pool.submit(train_run, tmp_path / "thread", data, config).result()
+        assert outcome.summary["steps"] == 4
+        again = pool.submit(resume_run, tmp_path / "thread", data, config).result()
+    assert again.folder == tmp_path / "thread"
+    train_run(tmp_path / "main", data, config)
+    assert_same_run(tmp_path / "thread", tmp_path / "main")
 
 
 def test_keep_says_how_many_checkpoints_stay(tmp_path: Path) -> None:

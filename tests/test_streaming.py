@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fastgan.data import DataError, load, stream
-from fastgan.training import ConfigError, TrainConfig, Trainer
+from fastgan.training import Callback, ConfigError, TrainConfig, Trainer, checkpoint
 from fastgan.training.distributed import World
 from fastgan.training.source import Streamed
 from fastgan.training.state import TrainingState
@@ -92,6 +93,83 @@ def test_draws_are_uniform_and_shared_out() -> None:
     counts = torch.cat(alone).flatten().long().bincount(minlength=10)
     assert counts.min() > 150  # 200 expected
     assert not torch.equal(alone[0], alone[1])
+
+
+class Augmented:
+    """Draws from every generator that a dataset's author would take."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, row: int) -> Tensor:
+        drawn = [torch.rand(()).item(), np.random.rand(), random.random()]  # noqa: NPY002
+        return torch.tensor([float(row), *drawn])
+
+
+def points() -> tuple[nn.Module, nn.Module]:
+    """Networks of four features, which draw random numbers too."""
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 4))
+    return generator, nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+
+
+def read(steps: int, seed: int = 0, rank: int = 0, workers: int = 0, first: int = 0) -> Tensor:
+    """What a run reads from Augmented."""
+    config = replace(CONFIG, batch_size=8, seed=seed, discriminator_steps=2)
+    state = TrainingState(*points(), config, World(rank, 2))
+    state.step = first
+    source = Streamed(Augmented(), state, workers)
+    batches = []
+    for state.step in range(first, steps):
+        source.prepare(state)
+        batches += [source.batch(state, turn).clone() for turn in range(2)]
+    return torch.stack(batches)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_augmentation_depends_on_seed_rank_and_step_alone(workers: int) -> None:
+    torch.manual_seed(5)
+    first = read(4)
+    random.seed(7)
+    np.random.seed(7)  # noqa: NPY002
+    assert torch.equal(first, read(4, workers=workers))
+    assert torch.equal(first[4:], read(4, workers=workers, first=2))
+    numbers = torch.cat([first, read(4, seed=1, workers=workers), read(4, rank=1, workers=workers)])
+    drawn = numbers[..., 1:].flatten(0, 1)
+    assert all(len(column.unique()) == len(column) for column in drawn.unbind(dim=1))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_leaves_the_global_generators_alone(workers: int) -> None:
+    def states() -> list[object]:
+        return [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]  # noqa: NPY002
+
+    before = states()
+    read(2, workers=workers)
+    torch.manual_seed(0)  # by the networks
+    assert states()[1:] == before[1:]
+    state = Trainer(*points(), replace(CONFIG, steps=1)).state
+    before = states()
+    Streamed(Augmented(), state, workers)
+    assert states() == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_with_augmentation_is_the_uninterrupted_one(tmp_path: Path, workers: int) -> None:
+    class Saves(Callback):
+        def on_checkpoint(self, state: TrainingState) -> None:
+            if state.step == 3:
+                checkpoint.save(tmp_path, state)
+
+    config = replace(CONFIG, checkpoint_interval=3)
+    whole = Trainer(*points(), config, [Saves()]).fit(Augmented(), workers=workers)
+    half = Trainer(*points(), config)
+    checkpoint.restore(checkpoint.read(tmp_path), half.state)
+    half.fit(Augmented(), workers=workers)
+    ours, theirs = half.state.tensors(), whole.tensors()
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    other = Trainer(*points(), replace(config, seed=1)).fit(Augmented(), workers=workers)
+    assert not torch.equal(other.tensors()["discriminator.0.weight"], theirs["discriminator.0.weight"])
 
 
 def test_the_command_line_streams(

@@ -298,6 +298,61 @@ def test_nan_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.read(tmp_path).step == 0
 
 
+class Tied(nn.Module):
+    """Two layers of one weight, a third of a part of it, and a buffer that is a view of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.second.weight = self.first.weight
+        self.last = nn.Linear(3, 2)
+        self.register_buffer("whole", torch.arange(6.0))
+        self.register_buffer("part", self.whole[2:4])
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.last(self.second(self.first(latent).relu()).relu())
+
+
+def test_tied_weights_are_resumed_bit_for_bit(tmp_path: Path) -> None:
+    class Saves(Callback):
+        def on_checkpoint(self, state: TrainingState) -> None:
+            if state.step == 10:
+                checkpoint.save(tmp_path, state)
+
+    def trainer(callbacks: list[Callback]) -> Trainer:
+        torch.manual_seed(0)
+        return Trainer(Tied(), networks()[1], CONFIG, callbacks)
+
+    whole = trainer([Saves()]).fit(data())
+    resumed = trainer([])
+    checkpoint.restore(checkpoint.read(tmp_path), resumed.state)
+    state = resumed.fit(data())
+    theirs = whole.tensors()
+    assert [name for name, t in state.tensors().items() if not torch.equal(t, theirs[name])] == []
+    assert state.generator.second.weight is state.generator.first.weight
+    generator = Tied()
+    checkpoint.read(tmp_path).load_module("generator", generator)
+    assert torch.equal(generator.part, generator.whole[2:4])
+
+
+def test_buffers_and_frozen_weights_may_hold_infinities(tmp_path: Path) -> None:
+    generator, discriminator = networks()
+    generator.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+    generator.register_buffer("kept", torch.ones(2, dtype=torch.bool))
+    generator.register_buffer("place", torch.arange(2))
+    discriminator.bound = nn.Parameter(torch.tensor(torch.inf), requires_grad=False)
+    state = Trainer(generator, discriminator, CONFIG).fit(data())
+    checkpoint.save(tmp_path, state)
+    other = TrainingState(copy.deepcopy(generator), copy.deepcopy(discriminator), CONFIG)
+    checkpoint.restore(checkpoint.read(tmp_path), other)
+    assert torch.equal(other.average.mask, generator.mask)
+    for name in ("generator", "discriminator", "average"):
+        broken = copy.deepcopy(state)
+        getattr(broken, name)[0].weight.data[0] = torch.nan
+        with pytest.raises(DivergenceError, match=rf"{name}\.0\.weight is nan or infinite"):
+            checkpoint.save(tmp_path, broken)
+
+
 def full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

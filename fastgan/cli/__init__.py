@@ -17,6 +17,7 @@ try:
     from fastgan.cli.terminal import FAILED, INTERRUPTED, fail
     from fastgan.cli.train import train
     from fastgan.data import DataError
+    from fastgan.kernels import BackendError
     from fastgan.training.checkpoint import CheckpointError
     from fastgan.training.config import ConfigError
     from fastgan.training.distributed import LostRankError
@@ -59,7 +60,7 @@ def main() -> None:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except _UsageError as error:
         fail(f"{_first_line(error.format_message())}; see fastgan --help")
-    except (DataError, ConfigError, RunError, CheckpointError, OSError) as error:
+    except (BackendError, DataError, ConfigError, RunError, CheckpointError, OSError) as error:
         fail(str(error))
     except (DivergenceError, ExportError, LostRankError) as error:
         fail(str(error), FAILED)

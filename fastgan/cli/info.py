@@ -21,6 +21,7 @@ def info() -> None:
     table.add_row("device", _device())
     for backend, why_not in kernels.report():
         table.add_row(f"backend {backend}", why_not or "available")
+    table.add_row("backend asked for", kernels.asked_for())
     if "cpp" in kernels.available_backends():
         table.add_row("instruction set", kernels.extension.instruction_set())
     console.print(table)

@@ -15,7 +15,7 @@ _DATA_SEED = 0  # the data set is the same in every run; a run's own seed starts
 
 def ring(sigma: float = 0.02, samples: int = SAMPLES) -> Dataset:
     """Eight Gaussians, evenly spaced on the unit circle."""
-    angles = torch.arange(8) * (2 * math.pi / 8)
+    angles = torch.arange(8, dtype=torch.float32) * (2 * math.pi / 8)
     centers = torch.stack([angles.cos(), angles.sin()], dim=1)
     return _mixture("ring", Modes(centers, sigma), 1.0, samples)
 
@@ -26,7 +26,7 @@ def grid(scale: float = 0.5, samples: int = SAMPLES) -> Dataset:
     Magnified for the networks, by a scale below 1: with modes further apart D tells them apart, and G finds
     more of them.
     """
-    coordinates = torch.linspace(-4, 4, 5)
+    coordinates = torch.linspace(-4, 4, 5, dtype=torch.float32)
     centers = torch.cartesian_prod(coordinates, coordinates)
     return _mixture("grid", Modes(centers, sigma=0.05), scale, samples)
 
@@ -34,5 +34,5 @@ def grid(scale: float = 0.5, samples: int = SAMPLES) -> Dataset:
 def _mixture(name: str, modes: Modes, scale: float, samples: int) -> Dataset:
     rng = torch.Generator().manual_seed(_DATA_SEED)
     mode = torch.randint(len(modes.centers), (samples,), generator=rng)
-    noise: Tensor = modes.sigma * torch.randn(samples, 2, generator=rng)
+    noise: Tensor = modes.sigma * torch.randn(samples, 2, generator=rng, dtype=torch.float32)
     return Dataset(name, (modes.centers[mode] + noise) / scale, scale, modes)

@@ -39,7 +39,7 @@ class Adam:
         self.average_weight = average_weight
         self.exp_avg = [torch.zeros_like(flat.values) for flat in flats]
         self.exp_avg_sq = [torch.zeros_like(flat.values) for flat in flats]
-        self.count = torch.zeros((), device=learning_rate.device)
+        self.count = torch.zeros_like(learning_rate)
 
     @torch.no_grad()
     def step(self) -> None:

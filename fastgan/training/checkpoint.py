@@ -78,7 +78,8 @@ def save(folder: Path, state: TrainingState) -> Path:
         DivergenceError: if a network holds nan or infinities; nothing is written then.
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in state.tensors().items()}
-    _check_finite(tensors, state.step)
+    _check_finite(tensors, state)
+    tensors = _apart(tensors)
     tensors |= {f"random.{name}": t for name, t in state.random_states().items()}
     path = folder / f"checkpoint-{state.step:08d}.safetensors"
     older = [entry for entry in _entries(folder) if entry["step"] < state.step]
@@ -158,10 +159,30 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _check_finite(tensors: dict[str, Tensor], step: int) -> None:
+def _check_finite(tensors: dict[str, Tensor], state: TrainingState) -> None:
+    """Of what training moves: buffers and frozen parameters may hold infinities on purpose, as masks do."""
+    players = {"generator": state.generator, "average": state.generator, "discriminator": state.discriminator}
+    trained = {
+        f"{part}.{name}"
+        for part, player in players.items()
+        for name, p in player.named_parameters(remove_duplicate=False)
+        if p.requires_grad
+    }
     for name, tensor in tensors.items():
+        if name.partition(".")[0] in players and name not in trained:
+            continue
         if not torch.isfinite(tensor).all():
-            raise DivergenceError(f"training diverged: {name} is nan or infinite at step {step}")
+            raise DivergenceError(f"training diverged: {name} is nan or infinite at step {state.step}")
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same, with a copy of each that shares memory with another: safetensors refuses tied weights."""
+    apart, end = {}, 0
+    for name, tensor in sorted(tensors.items(), key=lambda entry: entry[1].data_ptr()):
+        begin = tensor.data_ptr()
+        apart[name] = tensor.clone() if begin < end else tensor
+        end = max(end, begin + tensor.nbytes)
+    return apart
 
 
 def _read_index(path: Path) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 
 ObjectiveName = Literal[
@@ -162,6 +163,8 @@ class TrainConfig:
     keep: int = 1
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
         for name in (
             "steps",
             "batch_size",
@@ -262,6 +265,15 @@ class TrainConfig:
             known = False
         if not known:
             raise ConfigError(f"device {self.device!r} cannot be used on this machine; use cpu or cuda")
+
+
+def _plain(value: Any) -> Any:
+    """A setting as files hold it: numbers of NumPy as Python's, lists as tuples, a device by its name."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, torch.device):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def is_whole(value: object) -> bool:

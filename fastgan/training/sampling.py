@@ -44,7 +44,7 @@ def interpolation(
     """
     rng = torch.Generator().manual_seed(seed)
     begin, end = draw_latent((2, rows, 1, latent_dim), latent, GeneratorDraws(rng))
-    t = torch.linspace(0, 1, rows).view(1, rows, 1)
+    t = torch.linspace(0, 1, rows, dtype=begin.dtype).view(1, rows, 1)
     if latent == "uniform":
         between = torch.lerp(begin, end, t)
     else:
@@ -55,5 +55,5 @@ def interpolation(
 
 
 def _generate(generator: nn.Module, latent: Tensor) -> Tensor:
-    device = next(generator.parameters()).device
-    return torch.cat([generator(part.to(device)).cpu() for part in latent.split(_BATCH)])
+    like = next(generator.parameters())
+    return torch.cat([generator(part.to(like)).cpu() for part in latent.split(_BATCH)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -166,7 +167,13 @@ def _fit(trainer: Trainer, samples: Dataset | Streaming, workers: int, recorder:
 
 @contextmanager
 def _signals_stop(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C, or a scheduler's SIGTERM, ends the run with a checkpoint; a second one ends it at once."""
+    """Ctrl-C, or a scheduler's SIGTERM, ends the run with a checkpoint; a second one ends it at once.
+
+    Only the main thread can heed signals: elsewhere they do what they did before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stop()

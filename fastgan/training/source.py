@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any, Protocol
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -68,24 +71,33 @@ class Resident:
 class Streamed:
     """Samples of a map-style dataset that does not fit on the device, read ahead by worker processes.
 
-    Which rows a turn gets depends on the seed and the turn's number alone, so a resumed run needs no
-    sampler's state, and reading ahead changes nothing.
+    Which rows a turn gets, and what the dataset draws from the global generators of torch, NumPy and Python
+    while it reads them, depends on the seed, the turn's number and the process's rank alone. So a resumed run
+    needs no sampler's state, and neither reading ahead nor the number of workers changes anything.
 
     Args:
         dataset: map-style; its items are samples, or tuples that begin with one.
         state: of the run that it feeds, at the step where it begins.
         workers: processes that read; 0 reads between steps.
+        prepare: called with a worker's number when it begins.
 
     Raises:
         DataError: as soon as a sample that a step wants cannot be read.
     """
 
-    def __init__(self, dataset: MapStyle, state: TrainingState, workers: int) -> None:
+    def __init__(
+        self,
+        dataset: MapStyle,
+        state: TrainingState,
+        workers: int,
+        prepare: Callable[[int], None] | None = None,
+    ) -> None:
         loader: DataLoader[Any] = DataLoader(
-            _Guarded(dataset),  # type: ignore[arg-type]
-            batch_sampler=_Draws(dataset, state),
+            _Guarded(dataset, state.dtype),  # type: ignore[arg-type]
+            batch_sampler=_Draws(dataset, state),  # type: ignore[arg-type]
             collate_fn=_as_is,
             num_workers=workers,
+            worker_init_fn=prepare,
             pin_memory=state.device.type == "cuda",
             generator=torch.Generator(),  # or it would draw from the global stream, and dropout with it
         )
@@ -113,7 +125,14 @@ class Streamed:
         return read
 
 
-class _Draws(Sampler[list[int]]):
+class _Batch(NamedTuple):
+    """Rows to read, and what the random numbers come from that reading them takes."""
+
+    rows: list[int]
+    seeds: np.random.SeedSequence
+
+
+class _Draws(Sampler[_Batch]):
     """This process's rows of each batch, drawn with replacement, from the state's step on."""
 
     def __init__(self, dataset: MapStyle, state: TrainingState) -> None:
@@ -121,29 +140,48 @@ class _Draws(Sampler[list[int]]):
         self._config, self._world = state.config, state.world
         self._first = state.step * state.config.discriminator_steps
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[_Batch]:
         for number in itertools.count(self._first):
             # a stream for each batch: any of them can be drawn without those before it
-            rng = np.random.default_rng([self._config.seed, number])
-            rows = rng.integers(self._count, size=self._config.batch_size)
-            yield self._world.rows(torch.from_numpy(rows)).tolist()
+            entropy = [self._config.seed, number]
+            rows = np.random.default_rng(entropy).integers(self._count, size=self._config.batch_size)
+            own = np.random.SeedSequence(entropy, spawn_key=(self._world.rank,))
+            yield _Batch(self._world.rows(torch.from_numpy(rows)).tolist(), own)
 
 
 class _Guarded:
     """Reads batches; an error comes back as its message, not wrapped in a worker's traceback."""
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Any, dtype: torch.dtype) -> None:
+        self._dataset, self._dtype = dataset, dtype
 
-    def __getitems__(self, rows: list[int]) -> Tensor | str:
+    def __getitems__(self, batch: _Batch) -> Tensor | str:
         try:
-            if hasattr(self._dataset, "__getitems__"):
-                items = self._dataset.__getitems__(rows)
-            else:
-                items = [self._dataset[row] for row in rows]
-            return items if isinstance(items, Tensor) else torch.stack([sample_of(item) for item in items])
+            with _random_numbers(batch.seeds):
+                if hasattr(self._dataset, "__getitems__"):
+                    items = self._dataset.__getitems__(batch.rows)
+                else:
+                    items = [self._dataset[row] for row in batch.rows]
+            samples = items if isinstance(items, Tensor) else torch.stack([sample_of(item) for item in items])
+            return in_units(samples, self._dtype)
         except Exception as error:
             return str(error) or type(error).__name__
+
+
+@contextmanager
+def _random_numbers(seeds: np.random.SeedSequence) -> Iterator[None]:
+    """Seed the global generators of torch's CPU, NumPy and Python inside, and bring them back afterwards."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - users' code draws from it
+    of_torch, of_python = seeds.generate_state(2, np.uint64).tolist()
+    torch.default_generator.manual_seed(of_torch)
+    np.random.seed(seeds.generate_state(4))  # noqa: NPY002
+    random.seed(of_python)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
 
 
 def _as_is(batch: Any) -> Any:
@@ -151,11 +189,30 @@ def _as_is(batch: Any) -> Any:
 
 
 def sample_of(item: Any) -> Tensor:
-    """The sample of a dataset's item: a tensor, or the first of a tuple or list (a label follows)."""
-    sample = item[0] if isinstance(item, (tuple, list)) else item
-    if not isinstance(sample, Tensor) or not sample.is_floating_point():
+    """The sample of a dataset's item: a tensor, an array, or the first of a pair with its label."""
+    sample = item[0] if isinstance(item, (tuple, list)) and item else item
+    if isinstance(sample, np.ndarray) and sample.dtype.kind in "fu":
+        sample = tensor_of(sample)
+    if not isinstance(sample, Tensor) or not is_numeric(sample):
         found = sample.dtype if isinstance(sample, Tensor) else type(sample).__name__
         raise DataError(
-            f"data has items of {found}, expected tensors of floats, or tuples that begin with one"
+            f"data has items of {found}, expected tensors of floats or uint8, or tuples that begin with one"
         )
     return sample
+
+
+def tensor_of(array: NDArray[Any]) -> Tensor:
+    """A copy: an array may be read-only, or stored backwards or in another byte order."""
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+
+
+def is_numeric(samples: Tensor) -> bool:
+    """Whether they are floats, or pixels of uint8."""
+    return samples.is_floating_point() or samples.dtype is torch.uint8
+
+
+def in_units(samples: Tensor, dtype: torch.dtype) -> Tensor:
+    """Samples as networks see them: pixels of uint8 from -1 to 1, floats as they are."""
+    if samples.dtype is torch.uint8:
+        return samples.to(dtype).div_(127.5).sub_(1)
+    return samples.to(dtype)

@@ -7,7 +7,9 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
+from fastgan.kernels import choose
 from fastgan.training.adam import Adam
 from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.distributed import World
@@ -47,10 +49,12 @@ class TrainingState:
             instance noise, weight in the average and momentum, of the step that runs. A captured step
             would freeze numbers of the host.
         step: how many steps are done.
+        dtype: of the generator's weights; latent vectors and samples have it too.
 
     Raises:
         ConfigError: if the batch cannot be shared out among the processes.
-        ValueError: if a player has nothing to train.
+        ValueError: if a player has nothing to train, or weights that cannot be trained.
+        BackendError: if a backend is asked for that cannot serve the device.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class TrainingState:
                 f"expected a multiple of the {self.world.size} processes{packs}"
             )
         self.device = torch.device(config.device)
+        _check_weights("generator", generator)
+        _check_weights("discriminator", discriminator)
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
         self.objective = OBJECTIVES[config.objective](config, self.device, self.world)
@@ -73,11 +79,13 @@ class TrainingState:
         frozen = [(mean, p) for mean, p in pairs if not p.requires_grad]
         # looked up once: walking through the modules takes longer than copying what a small network has
         self._copied = [*frozen, *zip(self.average.buffers(), self.generator.buffers(), strict=True)]
-        self.settings = torch.zeros(5, device=self.device)
+        self.settings = torch.zeros(5, device=self.device, dtype=torch.float32)
+        choose(self.settings)  # a backend that cannot serve is named before anything is written
         rate_g, rate_d, self._noise, self._average_weight, self._momentum = self.settings.unbind()
         means = list(self.average.parameters())
         self.generator_optimizer = self._optimizer("generator", generator, rate_g, means)
         self.discriminator_optimizer = self._optimizer("discriminator", discriminator, rate_d)
+        self.dtype = self.generator_optimizer.flats[0].values.dtype
         self.rng = torch.Generator(self.device).manual_seed(config.seed)
         self.clock = torch.zeros(1, dtype=torch.int64, device=self.device)
         on_gpu = self.device.type == "cuda"
@@ -89,25 +97,38 @@ class TrainingState:
         self, name: str, player: nn.Module, learning_rate: Tensor, means: list[nn.Parameter] | None = None
     ) -> Adam | SGD:
         flats = flat_parameters(list(player.parameters()), means, halves=self.config.precision == "bf16")
-        if not flats:
-            raise ValueError(f"{name} has no parameter that requires a gradient, expected at least one")
         if self.config.optimizer == "sgd":
             return SGD(flats, learning_rate, self._momentum, self._average_weight)
         return Adam(flats, learning_rate, self.config.betas, self._average_weight)
 
     def hold(self) -> None:
-        """Make sure that the networks' weights are where the optimizers move them.
+        """Make sure that the networks' weights are where the optimizers move them, without gradients.
 
-        Anything may have happened to them between two steps that follow each other: a callback, a checkpoint.
+        Anything may have happened to them between two steps that follow each other: a callback, a checkpoint,
+        whatever came before training.
+
+        Raises:
+            ValueError: if a parameter requires a gradient that no optimizer moves.
         """
-        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+        for name, player, optimizer in (
+            ("generator", self.generator, self.generator_optimizer),
+            ("discriminator", self.discriminator, self.discriminator_optimizer),
+        ):
+            moved = {id(p) for flat in optimizer.flats for p in flat.parameters}
+            for of_player, p in player.named_parameters():
+                if p.requires_grad and id(p) not in moved:
+                    raise ValueError(
+                        f"{name}.{of_player} requires a gradient, but did not when the Trainer was made, "
+                        "which would not train it; make another Trainer, or freeze the parameter again"
+                    )
             for flat in optimizer.flats:
                 flat.hold()
+                flat.drop_gradients()
 
     def latent(self, count: int, rng: torch.Generator | None = None) -> Tensor:
         """Draw ``[count, latent_dim]``, by training's stream or another."""
         draws = self.draws if rng is None else GeneratorDraws(rng)
-        return draw_latent((count, self.config.latent_dim), self.config.latent, draws)
+        return draw_latent((count, self.config.latent_dim), self.config.latent, draws).to(self.dtype)
 
     def latents(self, turns: int) -> Tensor:
         """Draw this process's latent vectors of so many turns: ``[turns * share, latent_dim]``."""
@@ -187,3 +208,16 @@ def _copy_of(module: nn.Module) -> nn.Module:
     """
     computed = [t for each in module.modules() for t in vars(each).values() if isinstance(t, Tensor)]
     return copy.deepcopy(module, {id(t): t.detach().clone() for t in computed if not t.is_leaf})
+
+
+def _check_weights(name: str, player: nn.Module) -> None:
+    if any(is_lazy(p) for p in player.parameters()):
+        raise ValueError(f"{name} has lazy layers, whose sizes are not known yet; call it on one batch first")
+    trained = {p.dtype for p in player.parameters() if p.requires_grad}
+    if not trained:
+        raise ValueError(f"{name} has no parameter that requires a gradient, expected at least one")
+    for dtype in trained - {torch.float32, torch.float64}:
+        raise ValueError(
+            f"{name} has weights of {dtype}, expected float32 or float64; convert it with .float(), and take "
+            "precision='bf16' for products in bfloat16"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fastgan.training.adam import Adam
 from fastgan.training.generation import Generation, generation_of
@@ -38,7 +38,7 @@ def train_step(state: TrainingState, source: Source, window: Window, *, penalize
 
 def _update_in_turn(state: TrainingState, source: Source, penalize: bool) -> Statistics:
     turns = state.config.discriminator_steps
-    with _autocast(state):
+    with autocast(state):
         generation = generation_of(state, source, turns + 1)
     for turn in range(turns):
         real, statistics = _update_discriminator(state, generation, turn, penalize)
@@ -49,34 +49,34 @@ def _update_discriminator(
     state: TrainingState, generation: Generation, turn: int, penalize: bool
 ) -> tuple[Tensor, Statistics]:
     """D's turn; the real samples too, as it saw them."""
-    with _autocast(state):
+    with autocast(state):
         real, fake = map(state.show, generation.batches(turn))
         statistics = state.objective.discriminator_turn(state.discriminator, real, fake)
         _penalize(state, real, fake, penalize)
-    _move(state, state.discriminator, state.discriminator_optimizer)
+    _move(state, state.discriminator_optimizer)
     return real, statistics
 
 
 def _update_generator(state: TrainingState, generation: Generation, real: Tensor) -> Statistics:
-    with _autocast(state):
+    with autocast(state):
         fake = generation.batch_of_generator()
         shown = state.show(fake)
         grad, statistics = state.objective.generator_turn(state.discriminator, real, shown)
         generation.reach_parameters(grad.reshape(fake.shape))
-    _move(state, state.generator, state.generator_optimizer)
+    _move(state, state.generator_optimizer)
     return statistics | {GRADIENT: torch.linalg.vector_norm(grad)}
 
 
 def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statistics:
-    with _autocast(state):
+    with autocast(state):
         generation = generation_of(state, source, 1)
         real, fake = generation.batches(0)
         shown = state.show(real), state.show(fake)
         grad, statistics = state.objective.both_turns(state.discriminator, *shown)
         generation.reach_parameters(grad.reshape(fake.shape))
         _penalize(state, *shown, penalize)
-    _move(state, state.discriminator, state.discriminator_optimizer)
-    _move(state, state.generator, state.generator_optimizer)
+    _move(state, state.discriminator_optimizer)
+    _move(state, state.generator_optimizer)
     return statistics | {GRADIENT: torch.linalg.vector_norm(grad)}
 
 
@@ -97,16 +97,18 @@ def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) 
         lipschitz_penalty_turn(discriminator, samples, config.dragan_weight * config.r1_interval)
 
 
-def _move(state: TrainingState, player: nn.Module, optimizer: Adam | SGD) -> None:
+def _move(state: TrainingState, optimizer: Adam | SGD) -> None:
     for flat in optimizer.flats:
         flat.gather()
         state.world.average(flat.grads)
     if state.config.gradient_clip is not None:
-        torch.nn.utils.clip_grad_norm_(player.parameters(), state.config.gradient_clip)
+        trained = [p for flat in optimizer.flats for p in flat.parameters]
+        torch.nn.utils.clip_grad_norm_(trained, state.config.gradient_clip)
     optimizer.step()
 
 
-def _autocast(state: TrainingState) -> torch.autocast:
+def autocast(state: TrainingState) -> torch.autocast:
+    """What both networks run under."""
     # without its cache of casts, which a captured step would fill with tensors of the capture
     enabled = state.config.precision == "bf16"
     return torch.autocast(state.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)

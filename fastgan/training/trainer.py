@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from fastgan.data import Dataset
 from fastgan.training.alarms import Alarm, Watch
 from fastgan.training.capture import steps_of
-from fastgan.training.config import ConfigError, TrainConfig
+from fastgan.training.config import TrainConfig
 from fastgan.training.diagnostics import Diagnostics
 from fastgan.training.distributed import World
-from fastgan.training.source import MapStyle, Resident, Source, Streamed, sample_of
+from fastgan.training.feed import Data, source_of
+from fastgan.training.inspection import check_networks
+from fastgan.training.precision import matmul_precision
+from fastgan.training.source import Source
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.window import Window
 
@@ -90,12 +93,23 @@ class Trainer:
         self._last_log = time.perf_counter()
         self._stopping = False
 
-    def fit(self, data: Tensor | Dataset | MapStyle, *, workers: int = 2) -> TrainingState:
+    def fit(self, data: Data, *, workers: int = 2) -> TrainingState:
         """Train for the steps that are left.
 
+        Each module keeps the mode that it has: a frozen backbone in evaluation mode stays in it. A network
+        all of whose modules are in evaluation mode goes back to training mode, but for parts of it whose
+        parameters are all frozen. Before the first step each network is called once, which leaves no trace.
+
         Args:
-            data: ``[N, ...]`` real samples, copied to the device; or a map-style dataset of them, read
-                ahead batch by batch, which need not fit there.
+            data: ``[N, ...]`` real samples, a tensor or an array, copied to the device; or a map-style
+                dataset, read ahead batch by batch, which need not fit there. Its items are samples, or
+                tuples such as (sample, label), of which the first counts. Floats are taken as they are, in
+                the dtype of the generator's weights; uint8 are pixels, which go from [0, 255] to [-1, 1].
+                Of a DataLoader its dataset and its workers are taken: batches are drawn by the trainer, with
+                replacement, so that a run can be resumed. So its batch_size must be that of the config,
+                and it must have no sampler that prefers some samples and no collate_fn. While a dataset
+                reads a batch, torch's, NumPy's and Python's global generators draw what follows from the
+                seed, the step and the rank, whichever process reads it.
             workers: processes that read such a dataset; 0 reads between steps.
 
         Returns:
@@ -103,59 +117,26 @@ class Trainer:
 
         Raises:
             DivergenceError: if a loss becomes nan or infinite.
-            TypeError: if the data are neither a tensor of floats nor a dataset of them.
-            ValueError: if there is no sample, one is not finite, or the generator does not fit.
+            TypeError: if the data are of another kind, or a network returns no floats.
+            ValueError: if there is no sample, one is not finite, a network does not fit, or a parameter
+                requires a gradient that did not when the trainer was made.
             DataError: if a dataset fails to read a sample.
         """
         state = self.state
-        state.generator.train()
-        state.discriminator.train()
+        for network in (state.generator, state.discriminator):
+            _set_training(network)
         try:
-            with _threads(self.config.threads), _matmul_precision(self.config.precision):
-                source = self._source(data, workers)
+            with _threads(self.config.threads), matmul_precision(self.config.precision):
+                source = source_of(data, state, workers)
+                check_networks(state, source)
                 self._run(source, Diagnostics(state, source, data if isinstance(data, Dataset) else None))
         finally:
             self._stopping = False
         return state
 
-    def _source(self, data: Tensor | Dataset | MapStyle, workers: int) -> Source:
-        samples = data.samples if isinstance(data, Dataset) else data
-        if isinstance(samples, Tensor):
-            _check_samples(samples)
-            self._check_generator(samples[0])
-            return Resident(samples.to(self.state.device))
-        if (
-            not hasattr(samples, "__getitem__")
-            or not hasattr(samples, "__len__")
-            or isinstance(samples, list)
-        ):
-            raise TypeError(
-                f"data is a {type(samples).__name__}, expected a Tensor, a Dataset, or a map-style dataset"
-            )
-        if len(samples) == 0:
-            raise ValueError("data holds no sample, expected at least one")
-        if self.config.steps_per_replay > 1:
-            raise ConfigError(
-                f"steps_per_replay is {self.config.steps_per_replay}, expected 1 for data that is streamed"
-            )
-        self._check_generator(sample_of(samples[0]))
-        return Streamed(samples, self.state, workers)
-
     def stop(self) -> None:
         """End :meth:`fit` after the step that is running; callable from a signal handler."""
         self._stopping = True
-
-    def _check_generator(self, real: Tensor) -> None:
-        """Generate one sample: its shape must be that of a real one."""
-        device, latent_dim = self.state.device, self.config.latent_dim
-        try:
-            shape = self.state.look(torch.zeros(1, latent_dim, device=device)).shape[1:]
-        except RuntimeError as error:
-            raise ValueError(f"generator does not take latent_dim={latent_dim}: {error}") from error
-        if shape != real.shape:
-            raise ValueError(
-                f"generator makes samples of shape {list(shape)}, expected {list(real.shape)} as in data"
-            )
 
     def _run(self, source: Source, diagnostics: Diagnostics) -> None:
         state, window = self.state, Window(self.state)
@@ -216,26 +197,18 @@ class Trainer:
             raise DivergenceError(f"training diverged: nan or infinite at step {step}")
 
 
-def _check_samples(samples: object) -> None:
-    if not isinstance(samples, Tensor):
-        raise TypeError(f"data is a {type(samples).__name__}, expected a Tensor or a Dataset")
-    if not samples.is_floating_point():
-        raise TypeError(f"data is {samples.dtype}, expected a floating-point dtype")
-    if samples.dim() == 0 or len(samples) == 0:
-        raise ValueError("data holds no sample, expected at least one")
-    if not torch.isfinite(samples).all():
-        raise ValueError("data holds nan or infinite values, expected finite ones")
+def _set_training(network: nn.Module) -> None:
+    """Put a network into training mode that is in evaluation mode as a whole, but for parts that are frozen.
 
-
-@contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
-    """Let float32 products be of TensorFloat-32 if that is the precision asked for, and not otherwise."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    Where a part of it is in training mode, all modes are as the user wants them.
+    """
+    if any(module.training for module in network.modules()):
+        return
+    network.train()
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
 
 
 @contextmanager

@@ -33,8 +33,10 @@ class Window:
         self.names = (*state.objective.statistics, GRADIENT)
         capacity = state.config.log_interval
         # a row more than there are steps: what the last of them puts in force is never used
-        self._settings = torch.zeros(capacity + 1, len(state.settings), device=state.device)
-        self._statistics = torch.zeros(capacity, len(self.names), device=state.device)
+        self._settings = torch.zeros(
+            capacity + 1, len(state.settings), device=state.device, dtype=torch.float32
+        )
+        self._statistics = torch.zeros(capacity, len(self.names), device=state.device, dtype=torch.float32)
         self._row = torch.zeros(1, dtype=torch.int64, device=state.device)
         shown = state.config.batch_size // (state.world.size * state.config.pack)
         self._root_shown = shown**0.5

@@ -37,7 +37,7 @@ class BEGAN:
     ) -> None:
         self.diversity_ratio, self.balance_rate = diversity_ratio, balance_rate
         self.world = world
-        self.k = torch.zeros((), device=device)
+        self.k = torch.zeros((), device=device, dtype=torch.float32)
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, real, fake, of_parameters=True)

@@ -1,0 +1,101 @@
+"""What a trainer accepts as data, and the source that becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+    default_collate,
+)
+
+from fastgan.data import Dataset
+from fastgan.training.config import ConfigError
+from fastgan.training.source import MapStyle, Resident, Source, Streamed, in_units, is_numeric, tensor_of
+from fastgan.training.state import TrainingState
+
+Data: TypeAlias = Tensor | NDArray[Any] | Dataset | MapStyle | DataLoader[Any]
+
+_UNIFORM = (RandomSampler, SequentialSampler, DistributedSampler)
+
+
+def source_of(data: Data, state: TrainingState, workers: int) -> Source:
+    """A source on the device for data that are in memory as a whole, and one that reads ahead for others.
+
+    The arguments and errors are those of :meth:`fastgan.Trainer.fit`.
+    """
+    prepare: Callable[[int], None] | None = None
+    if isinstance(data, DataLoader):
+        _check_loader(data, state.config.batch_size)
+        workers, prepare = data.num_workers, data.worker_init_fn
+        data = cast(MapStyle, data.dataset)
+    if isinstance(data, Dataset):
+        data = data.samples
+    elif isinstance(data, TensorDataset):
+        data = data.tensors[0]
+    if isinstance(data, np.ndarray):
+        data = _tensor_of(data)
+    if isinstance(data, Tensor):
+        return Resident(_checked(data, state))
+    if isinstance(data, list | tuple | dict) or not all(hasattr(data, n) for n in ("__len__", "__getitem__")):
+        raise TypeError(
+            f"data is a {type(data).__name__}, expected a Tensor, an array, a Dataset, a map-style dataset "
+            "or a DataLoader of one"
+        )
+    if len(data) == 0:
+        raise ValueError("data holds no sample, expected at least one")
+    if state.config.steps_per_replay > 1:
+        raise ConfigError(
+            f"steps_per_replay is {state.config.steps_per_replay}, expected 1 for data that is streamed"
+        )
+    return Streamed(data, state, workers, prepare)
+
+
+def _check_loader(loader: DataLoader[Any], batch_size: int) -> None:
+    """Refuse a DataLoader that asks for what a trainer, which draws batches itself, would not do."""
+    if loader.batch_size != batch_size:
+        raise ValueError(
+            f"data is a DataLoader with batch_size {loader.batch_size}, but the config has {batch_size}; "
+            "give both the same"
+        )
+    if type(loader.sampler) not in _UNIFORM:
+        raise ValueError(
+            f"data is a DataLoader with a {type(loader.sampler).__name__}, but a Trainer draws all samples "
+            "equally often; give it a dataset of those to draw, such as a torch.utils.data.Subset"
+        )
+    if loader.collate_fn is not default_collate:
+        raise ValueError(
+            "data is a DataLoader with a collate_fn, which a Trainer does not call; do its work in the "
+            "dataset's __getitem__"
+        )
+
+
+def _tensor_of(array: NDArray[Any]) -> Tensor:
+    if array.dtype.kind not in "fu":
+        raise _is_neither(array.dtype)
+    return tensor_of(array)
+
+
+def _checked(samples: Tensor, state: TrainingState) -> Tensor:
+    """Samples on the device, in the dtype of the networks."""
+    if samples.dim() == 0 or len(samples) == 0:
+        raise ValueError("data holds no sample, expected at least one")
+    if not is_numeric(samples):
+        raise _is_neither(samples.dtype)
+    samples = in_units(samples.to(state.device), state.dtype)
+    if not torch.isfinite(samples).all():
+        raise ValueError(f"data holds nan or infinite values, expected finite ones of {state.dtype}")
+    return samples
+
+
+def _is_neither(dtype: object) -> TypeError:
+    return TypeError(f"data is {dtype}, expected floats, or pixels of uint8; convert it")

@@ -1,0 +1,94 @@
+"""Whether both networks take what a step gives them, asked once before the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from fastgan.training.source import Source
+from fastgan.training.state import TrainingState, packed
+from fastgan.training.step import autocast
+
+_SEED = 0
+
+
+def check_networks(state: TrainingState, source: Source) -> None:
+    """Generate a sample, and show D a batch of real ones; training sees no trace of it.
+
+    Raises:
+        ValueError: if a network does not fit the data, the config or the other one.
+        TypeError: if one returns no tensor of floats.
+    """
+    rng = torch.Generator(state.device).manual_seed(_SEED)
+    real = source.look(state.share, rng)[: state.share]
+    _check_generator(state, real)
+    _check_discriminator(state, packed(real, state.config.pack))
+
+
+def _check_generator(state: TrainingState, real: Tensor) -> None:
+    latent_dim = state.config.latent_dim
+    latent = torch.zeros(1, latent_dim, device=state.device, dtype=state.dtype)
+    made = _output_of("generator", f"latent_dim={latent_dim}", lambda: state.look(latent))
+    if made.shape[1:] != real.shape[1:]:
+        raise ValueError(
+            f"generator makes samples of shape {list(made.shape[1:])}, "
+            f"expected {list(real.shape[1:])} as in data"
+        )
+
+
+def _check_discriminator(state: TrainingState, shown: Tensor) -> None:
+    pack = state.config.pack
+    takes = f"{'packs of ' + str(pack) + ' ' if pack > 1 else ''}samples of shape {list(shown.shape[1:])}"
+    with _untouched(state.discriminator, state.device), autocast(state):
+        outputs = _output_of("discriminator", takes, lambda: state.discriminator(shown))
+    if not outputs.requires_grad:
+        raise ValueError(
+            "discriminator's outputs have no gradient; remove no_grad() and detach() from its forward"
+        )
+    if state.config.objective == "began" and outputs.shape != shown.shape:
+        raise ValueError(
+            f"discriminator makes outputs of shape {list(outputs.shape)} of samples of shape "
+            f"{list(shown.shape)}, expected the same shape: that of the began objective is an autoencoder"
+        )
+    if outputs.numel() == 0:
+        raise ValueError(f"discriminator makes no logit of {takes}, expected at least one")
+    if not torch.isfinite(outputs).all():
+        raise ValueError(f"discriminator makes nan or infinities of {takes}, expected finite outputs")
+
+
+def _output_of(name: str, takes: str, call: Callable[[], object]) -> Tensor:
+    try:
+        made = call()
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{name} does not take {takes}: {reason}") from error
+    if not isinstance(made, Tensor):
+        raise TypeError(f"{name} returns a {type(made).__name__}, expected a Tensor of floats")
+    if not made.is_floating_point():
+        raise TypeError(f"{name} returns a Tensor of {made.dtype}, expected floats")
+    return made
+
+
+@contextmanager
+def _untouched(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Undo what a pass moves: batch statistics, power iterations, and random streams."""
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    frozen = [(p, p.detach().clone()) for p in network.parameters() if not p.requires_grad]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for module, name, buffer, before in buffers:
+                    buffer.copy_(before)
+                    setattr(module, name, buffer)  # it may have been replaced
+                for p, value in frozen:
+                    p.copy_(value)
