@@ -17,7 +17,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 import yaml
-
 from conftest import Python
 
 from fastgan import use_backend
