@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastgan.data import Modes, load
 from fastgan.metrics import (
     Neighbourhood,
     distances,
+    exact,
     frechet_distance,
     gaussian_frechet_distance,
     jensen_shannon,
+    mean_distance,
     mode_coverage,
     neighbourhood,
     parzen_log_likelihood,
     parzen_window,
+    relative_diversity,
     reverse_kl,
 )
 
@@ -44,6 +52,21 @@ def test_real_samples_cover_every_mode(name: str) -> None:
     coverage = mode_coverage(data.samples * data.scale, data.modes)
     assert coverage.covered == coverage.modes
     assert coverage.high_quality == pytest.approx(1 - math.exp(-4.5), abs=0.002)
+
+
+@pytest.mark.parametrize("place", [0.0, 1000.0, 1e5])
+def test_modes_are_found_wherever_they_lie(place: float) -> None:
+    # exact multiples of 2**-7, which float32 holds at all these places
+    noise = (torch.randn(20_000, 2) * 2).round() / 128
+    centers = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    samples = noise + centers[torch.arange(20_000) % 2]
+    expected = mode_coverage(samples, Modes(centers, 2 / 128))
+    assert expected.high_quality == pytest.approx(0.988, abs=0.004)
+    found = mode_coverage(samples + place, Modes(centers + place, 2 / 128))
+    assert found == expected
+    for row in (0, 1):
+        right = ((noise[row::2] * 128).double().square().sum(1) <= 36).sum()
+        assert found.counts[row] == right
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (4, 3), (4,)])
@@ -109,35 +132,137 @@ def clouds(*sizes: int, features: int = 3) -> list[torch.Tensor]:
     return [torch.randn(size, features, generator=rng) for size in sizes]
 
 
-@pytest.fixture(params=[2**23, 200], ids=["one chunk", "chunks"])
+@pytest.fixture(params=[2**20, 200], ids=["one chunk", "chunks"])
 def _chunked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distances, "_ELEMENTS", request.param)
+    monkeypatch.setattr(exact, "_ELEMENTS", request.param)
+
+
+def by_brute_force(real: torch.Tensor, fake: torch.Tensor, k: int) -> Neighbourhood:
+    """In fractions: floats are such, and so are their squared distances."""
+    reals, fakes = ([[Fraction(x) for x in row] for row in t.double().tolist()] for t in (real, fake))
+
+    def squared(a: list[Fraction], b: list[Fraction]) -> Fraction:
+        return sum(((x - y) ** 2 for x, y in zip(a, b, strict=True)), Fraction())
+
+    real_radii, fake_radii = ([sorted(squared(a, b) for b in s)[k] for a in s] for s in (reals, fakes))
+    pairs = [[squared(r, f) for f in fakes] for r in reals]
+    within = [[d < radius for d in row] for row, radius in zip(pairs, real_radii, strict=True)]
+    recalled = [any(d < radius for d, radius in zip(row, fake_radii, strict=True)) for row in pairs]
+    return Neighbourhood(
+        precision=sum(map(any, zip(*within, strict=True))) / len(fakes),
+        recall=sum(recalled) / len(reals),
+        density=sum(map(sum, within)) / (k * len(fakes)),
+        coverage=sum(map(any, within)) / len(reals),
+    )
 
 
 @pytest.mark.usefixtures("_chunked")
 def test_neighbourhood_by_brute_force() -> None:
     real, fake = clouds(60, 45)
-    fake = 0.7 * fake + 0.5
-    k = 3
-
-    def radii(samples: torch.Tensor) -> list[float]:
-        return [sorted(math.dist(a, b) for b in samples)[k] for a in samples.tolist()]
-
-    real_radii, fake_radii = radii(real), radii(fake)
-    within = [
-        [math.dist(r, f) < radius for f in fake.tolist()]
-        for r, radius in zip(real.tolist(), real_radii, strict=True)
-    ]
-    recalled = [
-        any(math.dist(r, f) < radius for f, radius in zip(fake.tolist(), fake_radii, strict=True))
-        for r in real.tolist()
-    ]
-    found = neighbourhood(real, fake, k)
+    found = neighbourhood(real, 0.7 * fake + 0.5, 3)
     assert 0 < found.recall < found.precision < 1
-    assert found.precision == pytest.approx(sum(map(any, zip(*within, strict=True))) / 45)
-    assert found.recall == pytest.approx(sum(recalled) / 60)
-    assert found.density == pytest.approx(sum(map(sum, within)) / (k * 45))
-    assert found.coverage == pytest.approx(sum(map(any, within)) / 60)
+    assert found == by_brute_force(real, 0.7 * fake + 0.5, 3)
+
+
+def lattice(*sizes: int, features: int, levels: int) -> list[torch.Tensor]:
+    """Points with whole coordinates, of which many lie at equal distances and some on each other."""
+    rng = torch.Generator().manual_seed(features)
+    return [torch.randint(levels, (size, features), generator=rng).double() for size in sizes]
+
+
+@pytest.mark.usefixtures("_chunked")
+@pytest.mark.filterwarnings("ignore:.*exact copies:UserWarning")
+@pytest.mark.parametrize(
+    "moved",
+    [
+        lambda points: points,
+        lambda points: points.long(),
+        lambda points: points + 1e6,
+        lambda points: points * 1e200,
+        lambda points: points * 1e-200,
+        lambda points: points / 10,  # in no base of two a whole number of tenths
+        lambda points: ((points - 0.1307) / 0.3081).float(),  # as binarized MNIST is normalized
+        lambda points: points + 1e9 * (torch.arange(len(points)) % 2).unsqueeze(1),  # two clusters far apart
+    ],
+    ids=["whole", "int64", "shifted", "large", "small", "tenths", "normalized", "two clusters"],
+)
+@pytest.mark.parametrize(("features", "levels", "k"), [(1, 9, 2), (3, 3, 3), (10, 2, 1), (9, 3, 5)])
+def test_ties_are_ties(
+    moved: Callable[[torch.Tensor], torch.Tensor], features: int, levels: int, k: int
+) -> None:
+    real, fake = map(moved, lattice(40, 30, features=features, levels=levels))
+    assert neighbourhood(real, fake, k) == by_brute_force(real, fake, k)
+
+
+@pytest.mark.filterwarnings("ignore:.*exact copies:UserWarning")
+def test_neighbourhood_does_not_depend_on_place_scale_or_order() -> None:
+    real, fake = lattice(400, 300, features=64, levels=2)
+    expected = neighbourhood(real, fake)
+    assert 0 < expected.coverage < 1
+    rows, columns = torch.randperm(400), torch.randperm(64)
+    assert neighbourhood(real[rows], fake[torch.randperm(300)]) == expected
+    for points in (
+        (real[:, columns], fake[:, columns]),
+        (real + 1000, fake + 1000),
+        (real * 0.1, fake * 0.1),
+    ):
+        assert neighbourhood(*points) == expected
+    for mean, deviation in ((0.1307, 0.3081), (0.5, 0.5), (1000.0, 0.1)):
+        normalized = (((points - mean) / deviation).float() for points in (real, fake))
+        assert neighbourhood(*(points[:, columns] for points in normalized)) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_neighbourhood_of_any_floats_is_that_of_brute_force(data: st.DataObject) -> None:
+    features, k = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    # few values, so that ties and copies come
+    values = st.sampled_from(data.draw(st.lists(st.floats(-1e9, 1e9, width=32), min_size=1, max_size=4)))
+    row = st.lists(values, min_size=features, max_size=features)
+    real, fake = (torch.tensor(data.draw(st.lists(row, min_size=k + 1, max_size=9))) for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert neighbourhood(real, fake, k) == by_brute_force(real, fake, k)
+
+
+def bits(rows: int, columns: int, seed: int) -> torch.Tensor:
+    """Zeros and ones of a generator that is the same in every library."""
+    values = []
+    for _ in range(rows * columns):
+        seed = (1_103_515_245 * seed + 12_345) % 2**31
+        values.append(seed >> 16 & 1)
+    return torch.tensor(values).view(rows, columns)
+
+
+@pytest.mark.filterwarnings("ignore:.*exact copies:UserWarning")
+@pytest.mark.parametrize(
+    ("shapes", "k", "expected"),
+    [
+        (((500, 10), (400, 10)), 3, Neighbourhood(0.6925, 0.69, 0.35833333333333334, 0.38)),
+        (((500, 10), (400, 10)), 5, Neighbourhood(0.935, 0.894, 0.4875, 0.562)),
+        (((300, 30), (200, 30)), 5, Neighbourhood(0.97, 0.98, 0.643, 0.7933333333333333)),
+    ],
+)
+def test_neighbourhood_of_binary_features_is_that_of_prdc(
+    shapes: tuple[tuple[int, int], tuple[int, int]], k: int, expected: Neighbourhood
+) -> None:
+    # by compute_prdc of the package prdc 0.2, with scikit-learn 1.9.1
+    real, fake = (bits(*shape, seed) for seed, shape in enumerate(shapes, start=1))
+    assert neighbourhood(real, fake, k) == expected
+
+
+def test_rows_with_k_copies_are_counted_and_hold_nothing() -> None:
+    (real,) = clouds(50)
+    real[1:4] = real[0]  # 3 copies of a row
+    with pytest.warns(UserWarning, match=r"^4 of 50 real samples have 3 exact copies or more.* raise k$"):
+        found = neighbourhood(real, real, 3)
+    assert found == by_brute_force(real, real, 3)
+    assert found.coverage == 46 / 50
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert neighbourhood(real, real, 4).coverage == 1
+        assert neighbourhood(real, real[:1].expand(50, 3), 4).recall == 0  # collapsed: that is no mistake
 
 
 def test_neighbourhood_of_identical_disjoint_and_alike_sets() -> None:
@@ -200,6 +325,18 @@ def test_moments_of_no_gaussian(place: int, value: torch.Tensor, said: str) -> N
         gaussian_frechet_distance(*moments)
 
 
+@pytest.mark.parametrize("place", [0.0, 1e8])
+def test_parzen_window_of_clusters_far_apart(place: float) -> None:
+    # steps of 2**-20 between points that are 10**8 from their mean: float64 holds them, squares there do not
+    rng = torch.Generator().manual_seed(0)
+    steps, points = (torch.randint(-8, 9, (n, 3), generator=rng) / 2**20 for n in (40, 20))
+    far = torch.tensor([-place, place], dtype=torch.float64).repeat(20).unsqueeze(1)
+    found = parzen_log_likelihood(steps.double() + far, points.double() + place, [2e-6])[0]
+    near = steps[1::2] if place else steps
+    lost = math.log(len(steps) / len(near))
+    assert found.tolist() == pytest.approx((parzen_log_likelihood(near, points, [2e-6])[0] - lost).tolist())
+
+
 @pytest.mark.usefixtures("_chunked")
 def test_parzen_window_against_a_direct_sum() -> None:
     fake, points = (t.double() for t in clouds(50, 30, features=2))
@@ -260,6 +397,24 @@ def test_sets_that_cannot_be_compared(real: torch.Tensor, fake: torch.Tensor, na
     for metric in (frechet_distance, neighbourhood):
         with pytest.raises(ValueError, match=named):
             metric(real, fake)
+
+
+def test_diversity_of_samples_against_the_data() -> None:
+    real, fake = clouds(2_000, 2_000)
+    found = relative_diversity(fake / 4, real)
+    assert found is not None
+    assert found == pytest.approx(1 / 4, rel=0.03)
+    assert relative_diversity(fake[:1].expand(9, 3), real) == 0
+    one_image = real[:1].expand(9, 3)
+    for samples in (fake, one_image):
+        assert relative_diversity(samples, one_image) is None
+
+
+def test_mean_distance_of_small_dtypes_neither_wraps_nor_overflows() -> None:
+    levels = torch.tensor([[0, 0], [3, 4], [0, 0]], dtype=torch.uint8)
+    assert mean_distance(levels) == 5
+    assert mean_distance(levels.half() * 10_000) == 50_000
+    assert mean_distance(torch.tensor([[0.0], [60_000.0], [0.0]]).half().expand(3, 4)) == 120_000
 
 
 def test_bad_bandwidths_and_neighbours() -> None:

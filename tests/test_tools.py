@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -62,6 +63,19 @@ def test_evaluate_sees_a_collapse(
     capsys.readouterr()
     assert run(monkeypatch, "evaluate", out) == 2
     assert "its generator makes nan or infinite samples; try a lower" in one_line(capsys)
+
+
+def test_evaluate_of_a_single_image_prints_no_infinite_diversity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "one.npy", np.random.default_rng(0).random((1, 8, 8), np.float32))
+    assert run(monkeypatch, "train", tmp_path / "one.npy", "--steps", 2, "--out", tmp_path / "run") == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "evaluate", tmp_path / "run", "--count", 50) == 0
+    printed = capsys.readouterr().out
+    assert "V(D, G)" in printed
+    assert "diversity" not in printed
+    assert "inf" not in printed
 
 
 def test_evaluate_compares_images_by_a_classifier(

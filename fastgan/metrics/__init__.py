@@ -1,6 +1,6 @@
 """Measures of how well a generator covers its data. One file each, with the paper that it comes from."""
 
-from fastgan.metrics.diversity import mean_distance
+from fastgan.metrics.diversity import mean_distance, relative_diversity
 from fastgan.metrics.frechet import frechet_distance, gaussian_frechet_distance
 from fastgan.metrics.histogram import jensen_shannon, reverse_kl
 from fastgan.metrics.modes import ModeCoverage, mode_coverage
@@ -19,5 +19,6 @@ __all__ = [
     "neighbourhood",
     "parzen_log_likelihood",
     "parzen_window",
+    "relative_diversity",
     "reverse_kl",
 ]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fastgan.data.dataset import Modes
 from fastgan.metrics.arguments import check_samples
+from fastgan.metrics.distances import distances
 
 RADIUS = 3.0
 """How far from a centre a sample may lie and be of high quality, in standard deviations."""
@@ -60,8 +61,8 @@ def mode_coverage(samples: Tensor, modes: Modes) -> ModeCoverage:
         ValueError: if the shapes do not fit, there is no sample, or one is not finite.
     """
     check_samples("samples", samples, 1, like=modes.centers)
-    samples = samples.to(torch.promote_types(samples.dtype, modes.centers.dtype))
-    distance, nearest = torch.cdist(samples, modes.centers.to(samples)).min(dim=1)
-    good = nearest[distance <= RADIUS * modes.sigma]
-    counts = torch.bincount(good, minlength=len(modes.centers))
+    counts = torch.zeros(len(modes.centers), dtype=torch.int64, device=samples.device)
+    for _, to_centers in distances(samples, modes.centers.to(samples.device)):
+        distance, nearest = to_centers.min(dim=1)
+        counts += nearest[distance <= RADIUS * modes.sigma].bincount(minlength=len(counts))
     return ModeCoverage(tuple(counts.tolist()), len(samples))

@@ -8,6 +8,8 @@ as in the code of the latter, so that the density of a set against itself is 1.
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -15,7 +17,10 @@ import torch
 from torch import Tensor
 
 from fastgan.metrics.arguments import check_samples
-from fastgan.metrics.distances import squared_distances
+from fastgan.metrics.distances import bounds_of_squared_distances
+from fastgan.metrics.exact import ExactDistances, below, order_of
+
+_ROUNDED = 2.0**-44  # an exact number's float64 is off by less, relative to it
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,12 @@ class Neighbourhood:
 def neighbourhood(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhood:
     """Compare two sets of points or of features.
 
+    Distances are compared without rounding. Two that are equal, as many are between binary features, count as
+    equal wherever the points lie and whatever the order of rows and columns.
+
     Args:
-        real: ``[N, D]``, distinct.
+        real: ``[N, D]``. A row with k exact copies has a ball of radius 0, which holds nothing, not even the
+            row: such rows lower precision, density and coverage, and a warning says how many there are.
         fake: ``[M, D]``.
         k: which neighbour gives the radius: 5 in Naeem et al., 3 in Kynkäänniemi et al. Compare equal k, N
             and M.
@@ -54,15 +63,24 @@ def neighbourhood(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhood:
         raise ValueError(f"k is {k}, expected a whole number of at least 1")
     check_samples("real", real, k + 1)
     check_samples("fake", fake, k + 1, like=real)
-    real_radius, fake_radius = _squared_radii(real, k), _squared_radii(fake, k)
+    real, fake = _scaled(real.double(), fake.double())
+    exact = ExactDistances(real, fake)
+    real_radius, fake_radius = _squared_radii(real, k, exact), _squared_radii(fake, k, exact)
+    if empty := int((real_radius == 0).all(dim=1).sum()):
+        warnings.warn(
+            f"{empty:,} of {len(real):,} real samples have {k} exact copies or more, and so a ball of "
+            "radius 0, which holds nothing; remove duplicate rows, or raise k",
+            stacklevel=3,  # past no_grad
+        )
     precise = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
     inside = covered = recalled = 0
-    for rows, distances in squared_distances(real, fake):
-        near = distances < real_radius[rows, None]
+    for rows, low, high in bounds_of_squared_distances(real, fake):
+        pairs = _Pairs(real[rows], fake, low, high, exact)
+        near = pairs.closer_than(real_radius[rows], of=0)
         precise |= near.any(dim=0)
         inside += int(near.sum())
         covered += int(near.any(dim=1).sum())
-        recalled += int((distances < fake_radius).any(dim=1).sum())
+        recalled += int(pairs.closer_than(fake_radius, of=1).any(dim=1).sum())
     return Neighbourhood(
         precision=float(precise.double().mean()),
         recall=recalled / len(real),
@@ -71,10 +89,46 @@ def neighbourhood(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhood:
     )
 
 
-def _squared_radii(samples: Tensor, k: int) -> Tensor:
-    """Squared distance to the k-th nearest other sample; the nearest of all is the sample itself."""
-    nearest = [
-        distances.topk(k + 1, largest=False).values[:, -1]
-        for _, distances in squared_distances(samples, samples)
-    ]
-    return torch.cat(nearest)
+def _scaled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Both times a power of two that brings them below 1: no bit is lost, and no square overflows."""
+    _, exponent = math.frexp(max(float(real.abs().max()), float(fake.abs().max())))
+    factor = 2.0 ** -max(exponent, -1000)
+    return real * factor, fake * factor
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """All pairs of rows and columns, with bounds of their squared distances."""
+
+    rows: Tensor
+    columns: Tensor
+    low: Tensor
+    high: Tensor
+    exact: ExactDistances
+
+    def closer_than(self, radius: Tensor, of: int) -> Tensor:
+        """Where a distance is below the radius of its row (0) or column (1)."""
+        limit = self.exact.rounded(radius).unsqueeze(1 - of)
+        closer = self.high < limit * (1 - _ROUNDED)
+        # within 0 there is nothing, so a copy of a row needs no look
+        undecided = self.low <= torch.where(limit > 0, limit * (1 + _ROUNDED), -math.inf)
+        undecided ^= closer
+        pair = undecided.nonzero(as_tuple=True)
+        closer[pair] = below(self.exact.of_pairs(self.rows, self.columns, *pair), radius[pair[of]])
+        return closer
+
+
+def _squared_radii(samples: Tensor, k: int, exact: ExactDistances) -> Tensor:
+    """Digits of the squared distance to the k-th nearest other sample; the nearest is the sample itself."""
+    _, kind, copies = samples.unique(dim=0, return_inverse=True, return_counts=True)
+    # with k copies the radius is 0: a collapsed generator's samples need no search among all pairs
+    searched = (copies[kind] <= k).nonzero().squeeze(1)
+    radius = torch.zeros(len(samples), exact.places, dtype=torch.int64, device=samples.device)
+    for part, low, high in bounds_of_squared_distances(samples[searched], samples):
+        ceiling = high.topk(k + 1, largest=False).values[:, -1:]
+        row, column = (low <= ceiling).nonzero(as_tuple=True)
+        digits = exact.of_pairs(samples[searched[part]], samples, row, column)
+        digits = digits[order_of(torch.cat([row.unsqueeze(1), digits], dim=1))]
+        first = torch.searchsorted(row, torch.arange(len(low), device=row.device))
+        radius[searched[part]] = digits[first + k]
+    return radius

@@ -20,6 +20,8 @@ from fastgan.metrics.distances import squared_distances
 SIGMAS = tuple(10 ** (exponent / 9 - 1) for exponent in range(10))
 """Bandwidths from 0.1 to 1, evenly spaced in their logarithm, for images in [0, 1]."""
 
+_TOLERANCE = 1e-6  # nats: what a distance may be off by
+
 
 @dataclass(frozen=True)
 class ParzenWindow:
@@ -81,7 +83,7 @@ def parzen_log_likelihood(fake: Tensor, points: Tensor, sigmas: Sequence[float] 
         raise ValueError(f"sigmas are {sigmas}, expected at least one, each above 0 and finite")
     count, dimensions = fake.shape
     result = torch.empty(len(sigmas), len(points), dtype=torch.float64, device=points.device)
-    for rows, distances in squared_distances(points, fake):
+    for rows, distances in squared_distances(points, fake, 2 * min(sigmas) ** 2 * _TOLERANCE):
         for row, sigma in zip(result, sigmas, strict=True):
             log_norm = math.log(count) + dimensions / 2 * math.log(2 * math.pi * sigma**2)
             row[rows] = torch.logsumexp(distances / (-2 * sigma**2), dim=1) - log_norm

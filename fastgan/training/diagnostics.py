@@ -6,13 +6,11 @@ made for the purpose, and what the network itself draws is undone.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from fastgan.data import Dataset
-from fastgan.metrics import ModeCoverage, mean_distance, mode_coverage
+from fastgan.metrics import ModeCoverage, mode_coverage, relative_diversity
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
 
@@ -48,8 +46,8 @@ class Diagnostics:
         # batch by batch: no more memory than a step takes, and no new size for a kernel to be tuned for
         latents = [state.latent(batch, rng) for _ in range(_BATCHES)]
         fake, real = state.look(latents[0], live=True), self._source.look(_BATCHES * batch, rng)
-        diversity = float(mean_distance(fake) / mean_distance(real))
-        values = {"diversity": diversity} if math.isfinite(diversity) else {}
+        diversity = relative_diversity(fake, real)
+        values = {} if diversity is None else {"diversity": diversity}
         return values | self._coverage(latents)
 
     def _coverage(self, latents: list[Tensor]) -> dict[str, float]:

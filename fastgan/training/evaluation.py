@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from fastgan.data import Dataset
-from fastgan.metrics import mean_distance
+from fastgan.metrics import relative_diversity
 from fastgan.metrics.suite import compare
 from fastgan.training.config import ConfigError
 from fastgan.training.distributed import World
@@ -37,8 +37,8 @@ def evaluate(
         By name: what the objective says of the pair; for "gan" the value function V(D, G) = E log D(x) +
         E log(1 - D(G(z))) (Goodfellow et al., 2014, equation 1; -log 4 where D cannot tell), mean D(x) and
         D(G(z)), and the share of saturated logits. Then the mean distance between two samples over that
-        between two of the data (near 0 where the generator has collapsed), and what
-        :func:`fastgan.metrics.suite.compare` finds.
+        between two of the data (near 0 where it has collapsed; left out where no two real samples differ),
+        and what :func:`fastgan.metrics.suite.compare` finds.
 
     Raises:
         ConfigError: if there are fewer samples than D sees at once.
@@ -62,9 +62,10 @@ def evaluate(
         raise ConfigError(f"count is {count}, expected at least {training.pack}: D sees that many at once")
     whole = count - count % training.pack
     shown = [packed(samples[:whole], training.pack) for samples in (real, fake)]
+    diversity = relative_diversity(fake[:_PAIRS], real[:_PAIRS])
     return {
         "step": float(saved.step),
         **objective.evaluate(discriminator, *shown),
-        "diversity": float(mean_distance(fake[:_PAIRS]) / mean_distance(real[:_PAIRS])),
+        **({} if diversity is None else {"diversity": diversity}),
         **compare(data, fake, seed, classifiers),
     }
