@@ -128,7 +128,9 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "open", refuses)
     with pytest.raises(DataError) as raised:
         load(str(path))
-    assert str(raised.value) == f"{path}: cannot be read (Permission denied); see to that first"
+    assert (
+        str(raised.value) == f"{path}: cannot be read (Permission denied); make it readable, or give another"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from safetensors import SafetensorError
 
 from fastgan.data.contents import digest
 from fastgan.files import WriteError
@@ -279,6 +280,30 @@ def test_seconds_are_those_of_all_sessions(
     assert run(monkeypatch, "train", "--resume", stopped) == 0
     assert 3600 < json.loads((stopped / "summary.json").read_text())["seconds"] < 3700
     assert "trained at step 8 after 36" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_disk_too_small_for_the_first_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made: bool
+) -> None:
+    """Leaves nothing, so that the same command works as soon as there is room."""
+    out = tmp_path / "run"
+    if not made:
+        out.mkdir()
+    command = ("train", "--steps", 2, "--batch-size", 4, "--out", out)
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastgan.files.save_file", full)
+        assert run(patch, *command) == 2
+    path = out / "checkpoint-00000000.safetensors"
+    said = f"{path}: cannot be written (No space left on device); free space or give another --out"
+    assert one_line(capsys) == f"fastgan: {said}"
+    assert list(tmp_path.rglob("*")) == ([] if made else [out])
+    assert run(monkeypatch, *command) == 0
 
 
 # --- config.yaml and checkpoint.json as they should not be

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,3 +241,73 @@ def test_items_that_are_no_samples_are_named() -> None:
 
     with pytest.raises(DataError, match="data has items of int, expected tensors of floats"):
         Trainer(*networks(), CONFIG).fit(Labels())
+
+
+class OddError(Exception):
+    """Cannot be made anew of its message alone, and so not be pickled."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{reason} ({code})")
+
+
+class Photos:
+    """A dataset of a user's, of which one item is out of order."""
+
+    def __init__(self, wrong: str) -> None:
+        self.wrong = wrong
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, row: int) -> Tensor:
+        if row != 7:
+            return torch.zeros(1, 6, 8)
+        if self.wrong == "shape":
+            return torch.zeros(1, 6, 9)
+        if self.wrong == "odd":
+            raise OddError(3, "no such photo")
+        if self.wrong == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            return {}[row]
+        except KeyError as missing:
+            raise FileNotFoundError(f"photo-{row}.jpg") from missing
+
+
+class PhotoBatches(Photos):
+    def __getitems__(self, rows: list[int]) -> list[Tensor]:
+        return [self[row] for row in rows]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("data", "said", "cause"),
+    [
+        (Photos("chained"), "data[7] failed with FileNotFoundError: photo-7.jpg", FileNotFoundError),
+        (PhotoBatches("chained"), ") failed with FileNotFoundError: photo-7.jpg", FileNotFoundError),
+        (Photos("odd"), "data[7] failed with OddError: no such photo (3)", OddError),
+        (Photos("shape"), "has shape [1, 6, ", DataError),
+    ],
+    ids=["an item", "a batch", "not to be pickled", "another shape"],
+)
+def test_the_error_of_a_dataset_is_named_whole(
+    data: Photos, said: str, cause: type[Exception], workers: int
+) -> None:
+    """By type and row, with the error itself and its own causes for who reads the traceback."""
+    with pytest.raises(DataError) as raised:
+        Trainer(*networks(), replace(CONFIG, steps=500)).fit(data, workers=workers)
+    assert said in str(raised.value)
+    assert "data[7]" in str(raised.value) or isinstance(data, PhotoBatches)
+    error = raised.value.__cause__
+    if workers and cause is OddError:
+        assert (type(error), str(error)) == (RuntimeError, "OddError: no such photo (3)")
+    else:
+        assert type(error) is cause
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "in __getitem__" in shown or cause is DataError
+    assert ("KeyError: 7" in shown) == (cause is FileNotFoundError)
+
+
+def test_a_process_that_reads_and_is_killed_ends_the_run() -> None:
+    with pytest.raises(DataError, match=r"a process that reads data is gone \(DataLoader.*; lower --workers"):
+        Trainer(*networks(), replace(CONFIG, steps=500)).fit(Photos("killed"), workers=1)

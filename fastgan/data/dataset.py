@@ -26,7 +26,9 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); see to that first") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); make it readable, or give another"
+        ) from error
 
 
 @dataclass(frozen=True)

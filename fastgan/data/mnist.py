@@ -117,8 +117,15 @@ def _fetch(name: str) -> Path:
                     path=folder,
                 )
             )
-        except (requests.RequestException, ValueError) as error:
+        except requests.RequestException as error:
             failures.append(f"{mirror} ({type(error).__name__})")
+        except ValueError:
+            failures.append(f"{mirror} (its SHA-256 differs)")
+        except OSError as error:
+            raise DataError(
+                f"{folder}: mnist cannot be kept there ({error.strerror or error}); put {name}.gz in another "
+                "folder and give it as --data-dir or FASTGAN_DATA"
+            ) from error
     raise DataError(
         f"mnist: cannot be fetched from {' or '.join(failures)}; put {name}.gz in a folder "
         "and give it as --data-dir or FASTGAN_DATA"

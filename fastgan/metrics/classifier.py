@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastgan.data import DataError, Labelled
+from fastgan.data.dataset import reading
 from fastgan.files import naming, save_tensors, write_whole
 
 FEATURES = 64
@@ -143,8 +144,10 @@ def _untrained(data: Labelled) -> Classifier:
 
 def _load(path: Path, classifier: Classifier) -> Classifier:
     try:
-        classifier.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
+        with reading(path):
+            weights = load_file(path)
+        classifier.load_state_dict(weights)
+    except (SafetensorError, RuntimeError) as error:
         raise DataError(f"{path}: not a classifier of these images; remove it to train anew") from error
     return classifier.requires_grad_(False).eval()
 

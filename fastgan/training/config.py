@@ -259,12 +259,16 @@ class TrainConfig:
         self._check(name, is_real(value) and valid(value), f"a number {expected}")
 
     def _check_device(self) -> None:
+        reason = "the trainer knows no such device"
         try:
-            known = torch.empty(0, device=self.device).device.type in ("cpu", "cuda")
-        except (RuntimeError, AssertionError):
-            known = False
-        if not known:
-            raise ConfigError(f"device {self.device!r} cannot be used on this machine; use cpu or cuda")
+            if torch.device(self.device).type in ("cpu", "cuda"):
+                torch.empty(0, device=self.device)
+                return
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"device {self.device!r} cannot be used on this machine ({reason}); use cpu or cuda"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -171,7 +171,7 @@ def new_folder(out: Path | None, name: str, config: RunConfig) -> Iterator[Path]
     Raises:
         RunError: if there is something already; nothing is touched then.
         LockedError: if another process begins a run there at this moment.
-        WriteError: if it cannot be written; a folder that was made for it is removed.
+        WriteError: if it cannot be written; as long as there is no checkpoint, what was made is removed.
     """
     folder, made = _made_default(name) if out is None else _made(out)
     try:
@@ -179,11 +179,13 @@ def new_folder(out: Path | None, name: str, config: RunConfig) -> Iterator[Path]
             _check_empty(folder)
             _write(folder, _plain(asdict(config)))
             yield folder
-    except WriteError:
-        if made and not (folder / CONFIG).exists():
+    except (WriteError, checkpoint.CheckpointError):
+        if not (folder / checkpoint.INDEX).exists():
             with suppress(OSError):
-                (folder / LOCK).unlink()
-                folder.rmdir()
+                for name in (CONFIG, LOCK):
+                    (folder / name).unlink(missing_ok=True)
+                if made:
+                    folder.rmdir()
         raise
 
 

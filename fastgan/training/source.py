@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import reprlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from fastgan.data.dataset import DataError
+from fastgan.training.failure import Failure
 from fastgan.training.state import TrainingState
 
 
@@ -119,9 +121,17 @@ class Streamed:
         return torch.cat(self._turns)  # reading others from the disk would take time
 
     def _read(self) -> Tensor:
-        read: Tensor | str = next(self._batches)
-        if isinstance(read, str):
-            raise DataError(read)
+        try:
+            read: Tensor | Failure = next(self._batches)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise DataError(
+                f"a process that reads data is gone ({reason}); lower --workers if memory is short"
+            ) from error
+        if isinstance(read, Failure):
+            read.raise_it()
         return read
 
 
@@ -150,22 +160,38 @@ class _Draws(Sampler[_Batch]):
 
 
 class _Guarded:
-    """Reads batches; an error comes back as its message, not wrapped in a worker's traceback."""
+    """Reads batches; an error comes back in place of one, and says which sample it was."""
 
     def __init__(self, dataset: Any, dtype: torch.dtype) -> None:
         self._dataset, self._dtype = dataset, dtype
 
-    def __getitems__(self, batch: _Batch) -> Tensor | str:
+    def __getitems__(self, batch: _Batch) -> Tensor | Failure:
+        reading = f"data.__getitems__({reprlib.repr(batch.rows)})"
         try:
             with _random_numbers(batch.seeds):
                 if hasattr(self._dataset, "__getitems__"):
                     items = self._dataset.__getitems__(batch.rows)
                 else:
-                    items = [self._dataset[row] for row in batch.rows]
-            samples = items if isinstance(items, Tensor) else torch.stack([sample_of(item) for item in items])
+                    items = []
+                    for row in batch.rows:
+                        reading = f"data[{row}]"
+                        items.append(self._dataset[row])
+            samples = items if isinstance(items, Tensor) else _stacked(items, batch.rows)
             return in_units(samples, self._dtype)
         except Exception as error:
-            return str(error) or type(error).__name__
+            return Failure.of(error, reading)
+
+
+def _stacked(items: list[Any], rows: list[int]) -> Tensor:
+    samples = [sample_of(item) for item in items]
+    shape = samples[0].shape
+    for row, sample in zip(rows, samples, strict=True):
+        if sample.shape != shape:
+            raise DataError(
+                f"data[{row}] has shape {list(sample.shape)} and data[{rows[0]}] {list(shape)}; "
+                "give all samples one shape"
+            )
+    return torch.stack(samples)
 
 
 @contextmanager
