@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from fastgan.data import DataError, load, stream
+from fastgan.data import DataError, Labelled, load, stream
+from fastgan.metrics import classifier
+from fastgan.training import ConfigError, TrainConfig
 from tests.test_cli import one_line, run
 
 
@@ -152,3 +155,64 @@ def test_the_remedy_for_memory_is_an_option_of_the_command(
     monkeypatch.setattr("fastgan.cli.app", fails)
     assert run(monkeypatch, *command) == 2
     assert one_line(capsys) == f"fastgan: {said}"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ValueError("SHA256 hash of downloaded file does not match"),
+            "mnist: cannot be fetched from https://ossci-datasets.s3.amazonaws.com/mnist/ (its SHA-256 "
+            "differs) or https://storage.googleapis.com/cvdf-datasets/mnist/ (its SHA-256 differs); put "
+            "train-images-idx3-ubyte.gz in a folder and give it as --data-dir or FASTGAN_DATA",
+        ),
+        (
+            OSError(28, os.strerror(28)),
+            "{cache}: mnist cannot be kept there (No space left on device); put train-images-idx3-ubyte.gz "
+            "in another folder and give it as --data-dir or FASTGAN_DATA",
+        ),
+    ],
+)
+def test_a_download_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pooch.retrieve", fails)
+    monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path)
+    with pytest.raises(DataError) as raised:
+        load("mnist")
+    assert str(raised.value) == said.format(cache=tmp_path)
+
+
+def test_a_classifier_that_may_not_be_read_is_not_to_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_: Path) -> None:
+        raise PermissionError(13, os.strerror(13))
+
+    data = Labelled("set", torch.zeros(6, 1, 8, 8), torch.zeros(6, dtype=torch.int64))
+    path = tmp_path / "classifier-set.safetensors"
+    path.touch()
+    monkeypatch.setattr(classifier, "load_file", refuses)
+    with pytest.raises(DataError) as raised:
+        classifier.classifier_of(data, tmp_path)
+    assert (
+        str(raised.value) == f"{path}: cannot be read (Permission denied); make it readable, or give another"
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ("meta", "the trainer knows no such device"),
+        ("cuda:-1", "Invalid device string: 'cuda:-1'"),
+        ("cpu:x", "Invalid device string: 'cpu:x'"),
+    ],
+)
+def test_a_device_that_cannot_be_used(device: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        TrainConfig(device=device)
+    said = f"device {device!r} cannot be used on this machine ({reason}); use cpu or cuda"
+    assert str(raised.value) == said
