@@ -79,6 +79,14 @@ def test_a_streamed_run_goes_on_as_our_hint_says(
     assert config.samples == 8
 
 
+def test_our_hints_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "train", "--steps", 2, "--batch-size", 4, "--out", "my run") == 0
+    assert "fastgan sample 'my run', or tensorboard --logdir 'my run'\n" in capsys.readouterr().out
+
+
 def test_a_run_keeps_how_its_data_were_read(
     stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

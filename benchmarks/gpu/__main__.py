@@ -46,7 +46,7 @@ def run(
     def write() -> None:
         """Whole or not at all. A page that cannot be written ends nothing: its rows can be read later."""
         try:
-            unfinished = page.with_suffix(".md.tmp")
+            unfinished = page.with_name(f".{page.name}.{os.getpid()}.tmp")
             unfinished.write_text("\n".join(gpu.page(record.rows)) + "\n")
             unfinished.rename(page)
         except Exception:

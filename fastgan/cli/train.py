@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -154,6 +155,7 @@ def train(
 
 def _print_outcome(folder: Path, outcome: Outcome) -> None:
     summary = outcome.summary
+    typed = shlex.quote(str(folder))
     verb = "stopped" if outcome.interrupted else "trained"
     lines = [f"{verb} at step {summary['steps']:,} after {summary['seconds']:.0f} s"]
     if "modes" in summary:
@@ -166,9 +168,9 @@ def _print_outcome(folder: Path, outcome: Outcome) -> None:
     lines += [
         f"picture     {folder / 'dashboard.png'}",
         f"everything  {folder} (samples-*.png, metrics.jsonl, checkpoint, config.yaml)",
-        f"next        fastgan sample {folder}, or tensorboard --logdir {folder}",
+        f"next        fastgan sample {typed}, or tensorboard --logdir {typed}",
     ]
     if outcome.interrupted:
-        lines.append(f"go on       fastgan train --resume {folder}")
+        lines.append(f"go on       fastgan train --resume {typed}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
