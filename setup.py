@@ -3,7 +3,7 @@
 No torch is needed, here or in csrc, and no GPU. Without a C++ compiler the install is pure Python, without
 nvcc it has no CUDA kernels, and `fastgan info` says so. CXX, CXXFLAGS, LDFLAGS, MAX_JOBS, CUDA_HOME and
 TORCH_CUDA_ARCH_LIST are honoured; FASTGAN_NO_CUDA=1 leaves the CUDA kernels out, and FORCE_CUDA=1 fails where
-there is no nvcc.
+there is no nvcc. A wheel holds what this build made, whatever an earlier one left in build/.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 if TYPE_CHECKING:
@@ -43,12 +45,48 @@ if platform.machine() in ("x86_64", "AMD64"):
     FLAGS.append("-DFASTGAN_X86")
 
 
+# Programs that stand before the compiler in CXX. nvcc wants the compiler itself.
+LAUNCHERS = ("ccache", "sccache", "distcc", "icecc")
+
+
+def from_environment(name: str) -> list[str]:
+    return shlex.split(os.environ.get(name, ""))
+
+
 def find_compiler() -> list[str] | None:
-    chosen = os.environ.get("CXX")
-    if chosen:
-        return shlex.split(chosen)
+    """The words of CXX, or the compiler that is there, or None."""
+    chosen = from_environment("CXX")
     found = next(filter(None, map(shutil.which, ("g++", "clang++", "c++"))), None)
-    return [found] if found else None
+    return chosen or ([found] if found else None)
+
+
+def without_launcher(compiler: list[str]) -> str:
+    return compiler[1 if Path(compiler[0]).name in LAUNCHERS and len(compiler) > 1 else 0]
+
+
+def check_compiler(compiler: list[str], folder: Path) -> None:
+    """What is wrong with the command itself is said of it, not of our sources."""
+    command = shlex.join(compiler)
+    for program in (compiler[0], without_launcher(compiler)):
+        if shutil.which(program) is None:
+            raise RuntimeError(f"CXX={command!r}: there is no program {program!r}")
+    tried = compile_probe(compiler, [], folder)
+    if tried.returncode != 0:
+        raise RuntimeError(f"{command!r} does not compile an empty program:\n{tried.stderr.strip()}")
+
+
+def compile_probe(compiler: list[str], flags: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    probe = folder / "probe.cpp"
+    probe.write_text("int main() {}\n")
+    command = [*compiler, *flags, str(probe), "-o", str(folder / "probe")]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def max_jobs() -> int | None:
+    value = os.environ.get("MAX_JOBS", "")
+    if value and not (value.isdecimal() and int(value) > 0):
+        raise ValueError(f"MAX_JOBS={value!r}: expected a whole number from 1 up, such as 4")
+    return int(value) if value else None
 
 
 def find_nvcc() -> Path | None:
@@ -63,9 +101,7 @@ def find_nvcc() -> Path | None:
     places.extend(sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/cu*/bin")))
     found = next((place / "nvcc" for place in places if (place / "nvcc").exists()), None)
     if found is None and os.environ.get("FORCE_CUDA") == "1":
-        raise RuntimeError(
-            "FORCE_CUDA=1, but there is no nvcc: set CUDA_HOME, or `pip install 'fastgan[nvcc]'`"
-        )
+        raise RuntimeError("FORCE_CUDA=1, but there is no nvcc: set CUDA_HOME, or `pip install '.[nvcc]'`")
     return found
 
 
@@ -104,6 +140,18 @@ def cuda_architectures() -> list[str]:
     return options
 
 
+class CleanBuild(build):
+    def run(self) -> None:
+        shutil.rmtree(Path(self.build_lib, "fastgan"), ignore_errors=True)
+        super().run()
+
+
+class CleanWheel(bdist_wheel):
+    def run(self) -> None:
+        shutil.rmtree(self.bdist_dir, ignore_errors=True)  # of a build that was killed
+        super().run()
+
+
 class NinjaBuild(build_ext):
     def initialize_options(self) -> None:
         super().initialize_options()
@@ -111,10 +159,18 @@ class NinjaBuild(build_ext):
 
     def copy_extensions_to_source(self) -> None:
         super().copy_extensions_to_source()
-        for name in self.compiled:
-            stamp_of(ROOT / "fastgan" / name).write_text(sources())
+        for ext in self.extensions:
+            module = ROOT / self.get_ext_filename(ext.name)
+            stamp = stamp_of(module)
+            if module.name in self.compiled:
+                stamp.write_text(sources())
+            elif not stamp.exists() or stamp.read_text() != sources():
+                module.unlink(missing_ok=True)
+                stamp.unlink(missing_ok=True)
 
     def build_extension(self, ext: Extension) -> None:
+        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        target.unlink(missing_ok=True)  # an older build's, which would be taken for this one's
         compiler = find_compiler() if os.name == "posix" else None
         if compiler is None:
             no_compiler = (
@@ -126,10 +182,11 @@ class NinjaBuild(build_ext):
             print(f"fastgan: {reason}. Installing without: plain PyTorch will serve.", file=sys.stderr)
             ext.optional = True  # its file may be missing
             return
-        target = Path(self.get_ext_fullpath(ext.name)).resolve()
         folder = Path(self.build_temp).resolve() / ext.name
         folder.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
+        check_compiler(compiler, folder)
+        jobs = max_jobs()
         with (folder / "build.ninja").open("w") as file:
             if ext.name == "fastgan._C":
                 write_cpu(file, compiler, folder, target)
@@ -142,14 +199,14 @@ class NinjaBuild(build_ext):
                     )
                     ext.optional = True
                     return
-                write_cuda(file, compiler, nvcc, target)
-        jobs = ["-j", os.environ["MAX_JOBS"]] if os.environ.get("MAX_JOBS") else []
-        done = subprocess.run([sys.executable, "-m", "ninja", "-C", str(folder), *jobs], check=False)
+                write_cuda(file, compiler, nvcc, target, jobs)
+        limit = [f"-j{jobs}"] if jobs else []
+        done = subprocess.run([sys.executable, "-m", "ninja", "-C", str(folder), *limit], check=False)
         if done.returncode == 0:
             self.compiled.append(target.name)
             return
         if ext.name == "fastgan._C" or os.environ.get("FORCE_CUDA") == "1":
-            raise RuntimeError(f"{ext.name} does not compile: the compiler's message stands above")
+            raise RuntimeError(f"{ext.name} was not built: the message of ninja or the compiler is above")
         print(
             "fastgan: nvcc is there but cannot compile the CUDA kernels (they want CUDA 13, or architectures "
             "that it knows in TORCH_CUDA_ARCH_LIST): installing without them; Triton will serve GPUs.",
@@ -158,15 +215,23 @@ class NinjaBuild(build_ext):
         ext.optional = True
 
 
-def start(file: TextIO, compiler: list[str]) -> Writer:
-    """The rules of both builds."""
+def start(file: TextIO, compiler: list[str], target: Path) -> Writer:
+    """The rules of both builds. Paths are variables: ninja splits those at no space."""
     from ninja import ninja_syntax
 
-    ninja: Writer = ninja_syntax.Writer(file)
-    compile_command = f"{shlex.join(compiler)} -MMD -MF $out.d $flags -c $in -o $out"
-    ninja.rule("compile", compile_command, deps="gcc", depfile="$out.d")
-    ninja.rule("link", f"{shlex.join(compiler)} -shared $in $flags -o $out")
+    ninja: Writer = ninja_syntax.Writer(file, width=sys.maxsize)
+    ninja.variable("root", ninja_syntax.escape(str(ROOT)))
+    ninja.variable("target", ninja_syntax.escape(str(target)))
+    command = ninja_syntax.escape(shlex.join(compiler))
+    ninja.rule("compile", f"{command} -MMD -MF $out.d $flags -c $in -o $out", deps="gcc", depfile="$out.d")
+    ninja.rule("link", f"{command} -shared $in $flags -o $out")
     return ninja
+
+
+def variables(flags: list[str]) -> dict[str, str]:
+    from ninja import ninja_syntax
+
+    return {"flags": ninja_syntax.escape(shlex.join(flags))}
 
 
 def python_includes() -> list[str]:
@@ -175,59 +240,48 @@ def python_includes() -> list[str]:
     return [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"]
 
 
-def from_environment(name: str) -> list[str]:
-    return shlex.split(os.environ.get(name, ""))
-
-
 def write_cpu(file: TextIO, compiler: list[str], folder: Path, target: Path) -> None:
-    openmp = ["-fopenmp"] if accepts(compiler, "-fopenmp", folder) else []
+    openmp = ["-fopenmp"] if compile_probe(compiler, ["-fopenmp"], folder).returncode == 0 else []
     flags = [*FLAGS, *openmp, *from_environment("CXXFLAGS")]
-    ninja = start(file, compiler)
+    ninja = start(file, compiler, target)
     objects = []
-    for source in sorted([ROOT / "csrc/bindings.cpp", *(ROOT / "csrc/cpu").glob("*.cpp")]):
-        variants = INSTRUCTION_SETS if source.name == "isa.cpp" else {"": []}
-        for name, isa_flags in variants.items():
-            own = python_includes() if source.name == "bindings.cpp" else []
+    for path in sorted([ROOT / "csrc/bindings.cpp", *(ROOT / "csrc/cpu").glob("*.cpp")]):
+        source, stem = path.relative_to(ROOT).as_posix(), path.stem
+        for name, isa_flags in INSTRUCTION_SETS.items() if stem == "isa" else [("", [])]:
+            own = python_includes() if stem == "bindings" else []
             isa = [*isa_flags, f"-DFASTGAN_ISA={name}"] if name else []
-            output = f"{source.stem}{name and '_'}{name}.o"
-            ninja.build(output, "compile", str(source), variables={"flags": shlex.join([*flags, *own, *isa])})
+            output = f"{stem}{name and '_'}{name}.o"
+            ninja.build(output, "compile", f"$root/{source}", variables=variables([*flags, *own, *isa]))
             objects.append(output)
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     link = [*openmp, *undefined, *from_environment("LDFLAGS")]
-    ninja.build(str(target), "link", objects, variables={"flags": shlex.join(link)})
-    ninja.default(str(target))
+    ninja.build("$target", "link", objects, variables=variables(link))
 
 
-def write_cuda(file: TextIO, compiler: list[str], nvcc: Path, target: Path) -> None:
+def write_cuda(file: TextIO, compiler: list[str], nvcc: Path, target: Path, jobs: int | None) -> None:
+    from ninja import ninja_syntax
+
     home = cuda_home(nvcc)
-    ninja = start(file, compiler)
+    ninja = start(file, compiler, target)
     # architectures side by side, or the longest file compiles alone at the end
-    threads = f"--threads={os.environ.get('MAX_JOBS') or 4}"
-    options = ["-std=c++17", "-O3", "-ccbin", compiler[0], "-Xcompiler=-fPIC,-fvisibility=hidden", threads]
-    command = shlex.join([str(nvcc), *options, *cuda_architectures()])
+    threads = f"--threads={jobs or 4}"
+    options = ["-std=c++17", "-O3", "-ccbin", without_launcher(compiler)]
+    options += ["-Xcompiler=-fPIC,-fvisibility=hidden", threads]
+    command = ninja_syntax.escape(shlex.join([str(nvcc), *options, *cuda_architectures()]))
     ninja.rule("cuda", f"{command} -MD -MF $out.d -c $in -o $out", deps="gcc", depfile="$out.d")
     objects = ["bindings.o"]
     flags = [*FLAGS, *python_includes(), f"-isystem{home / 'include'}", *from_environment("CXXFLAGS")]
-    ninja.build(
-        objects[0], "compile", str(ROOT / "csrc/cuda/bindings.cpp"), variables={"flags": shlex.join(flags)}
-    )
+    ninja.build(objects[0], "compile", "$root/csrc/cuda/bindings.cpp", variables=variables(flags))
     for source in sorted((ROOT / "csrc/cuda").glob("*.cu")):
         objects.append(f"{source.stem}.o")
-        ninja.build(objects[-1], "cuda", str(source))
+        ninja.build(objects[-1], "cuda", f"$root/csrc/cuda/{source.name}")
     folders = [f"-L{home / name}" for name in ("lib64", "lib") if (home / name).exists()]
     link = [*folders, "-lcudart_static", "-ldl", "-lrt", "-lpthread", *from_environment("LDFLAGS")]
-    ninja.build(str(target), "link", objects, variables={"flags": shlex.join(link)})
-    ninja.default(str(target))
-
-
-def accepts(compiler: list[str], flag: str, folder: Path) -> bool:
-    probe = folder / "probe.cpp"
-    probe.write_text("int main() {}\n")
-    command = [*compiler, flag, str(probe), "-o", str(folder / "probe")]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    ninja.build("$target", "link", objects, variables=variables(link))
 
 
 EXTENSIONS = [Extension("fastgan._C", sources=[]), Extension("fastgan._cuda", sources=[])]
 
 if __name__ == "__main__":
-    setup(ext_modules=EXTENSIONS, cmdclass={"build_ext": NinjaBuild})
+    commands = {"build": CleanBuild, "build_ext": NinjaBuild, "bdist_wheel": CleanWheel}
+    setup(ext_modules=EXTENSIONS, cmdclass=commands)

@@ -42,7 +42,8 @@ LossTensor loss_tensor(Address logits, int64_t size, double label, Address outpu
 
 }  // namespace
 
-PYBIND11_MODULE(_C, module) {
+// Calls share nothing but the chosen instruction set, which is atomic, and memory that their callers own.
+PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   module.def("instruction_sets", &instruction_sets);
   module.def("use_instruction_set", &use_instruction_set);
   module.def("instruction_set", [] { return kernels().name; });

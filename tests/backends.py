@@ -13,7 +13,7 @@ import triton_interpreter
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported
     if importlib.util.find_spec("triton") is not None:
-        triton_interpreter.make_faster()
+        triton_interpreter.prepare()
     if cuda_on_host.why_not() is None:
         cuda_on_host.load()  # before fastgan looks for its CUDA kernels
 

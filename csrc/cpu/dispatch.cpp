@@ -1,6 +1,8 @@
 // Which instruction set serves: the best one the machine has, chosen once at load.
 #include "dispatch.h"
 
+#include <atomic>
+
 namespace fastgan {
 
 extern const KernelTable kernels_baseline;
@@ -20,9 +22,10 @@ static const KernelTable* best() {
   return &kernels_baseline;
 }
 
-static const KernelTable* chosen = best();
+// The one thing that calls share: atomic, as Python may call from several threads at once.
+static std::atomic<const KernelTable*> chosen = best();
 
-const KernelTable& kernels() { return *chosen; }
+const KernelTable& kernels() { return *chosen.load(std::memory_order_relaxed); }
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names{"baseline"};
@@ -36,11 +39,12 @@ std::vector<std::string> instruction_sets() {
 bool use_instruction_set(const std::string& name) {
   for (const std::string& known : instruction_sets()) {
     if (known != name) continue;
-    chosen = &kernels_baseline;
+    const KernelTable* named = &kernels_baseline;
 #if defined(FASTGAN_X86)
-    if (name == "avx2") chosen = &kernels_avx2;
-    if (name == "avx512") chosen = &kernels_avx512;
+    if (name == "avx2") named = &kernels_avx2;
+    if (name == "avx512") named = &kernels_avx512;
 #endif
+    chosen = named;
     return true;
   }
   return false;

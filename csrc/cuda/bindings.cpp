@@ -36,7 +36,8 @@ void check(cudaError_t error) {
 
 }  // namespace
 
-PYBIND11_MODULE(_cuda, module) {
+// Calls share nothing on the host but the slots of counters, which are atomic.
+PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
 #if defined(FASTGAN_CUDA_ON_HOST)
   module.attr("DEVICE_TYPE") = "cpu";
 #else
