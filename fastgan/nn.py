@@ -13,11 +13,53 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from fastgan import ops
-from fastgan.hooks import has_hooks
+from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.ops.arguments import check_negative_slope
 
 
-class LinearLeakyReLU(nn.Linear):
+class WithLeakyReLU(nn.Module):
+    """A layer that applies the leaky ReLU behind it.
+
+    Attributes:
+        applied: of a layer that :func:`fastgan.fuse` has changed, the activations behind it and what lies
+            between; empty in a layer that was built as it is.
+    """
+
+    negative_slope: float
+    applied: tuple[nn.Module, ...] = ()
+
+    def forward(self, input: Tensor, *arguments: Any) -> Tensor:
+        if self.applied and _is_watched(self):
+            result: Tensor = super().forward(input, *arguments)
+            return result
+        output = self._activated(input, *arguments)
+        if self.applied:
+            self._check_slopes()
+            output.applied_slope = self.negative_slope  # type: ignore[attr-defined]
+        return output
+
+    def _activated(self, input: Tensor, *arguments: Any) -> Tensor:
+        raise NotImplementedError
+
+    def _check_slopes(self) -> None:
+        for each in self.applied:
+            if isinstance(each, AppliedLeakyReLU) and each.negative_slope != self.negative_slope:
+                raise RuntimeError(
+                    f"a fused {type(self).__name__} has a negative slope of {self.negative_slope} and its "
+                    f"activation one of {each.negative_slope}; call fastgan.unfuse on the model, change the "
+                    "activation, and fuse again"
+                )
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
+
+
+def _is_watched(layer: WithLeakyReLU) -> bool:
+    """Whether a hook sees what lies between a layer and its activation: then each computes its own part."""
+    return sees_the_output(layer) or any(map(has_hooks, layer.applied))
+
+
+class LinearLeakyReLU(WithLeakyReLU, nn.Linear):
     """``nn.Linear`` followed by ``nn.LeakyReLU``, fused: :func:`fastgan.linear_leaky_relu`.
 
     Shape: [..., in_features] to [..., out_features].
@@ -36,11 +78,8 @@ class LinearLeakyReLU(nn.Linear):
         super().__init__(in_features, out_features, bias, device, dtype)
         self.negative_slope = negative_slope
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _activated(self, input: Tensor, *_: Any) -> Tensor:
         return ops.linear_leaky_relu(input, self.weight, self.bias, self.negative_slope)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
 
 
 def _adds_bias(input: Tensor) -> bool:
@@ -49,7 +88,7 @@ def _adds_bias(input: Tensor) -> bool:
     return input.is_cpu
 
 
-class _ConvLeakyReLU(_ConvNd):
+class _ConvLeakyReLU(WithLeakyReLU, _ConvNd):
     """A convolution, then :func:`fastgan.bias_leaky_relu` over its channels."""
 
     def __init__(self, *args: Any, negative_slope: float = 0.2, **kwargs: Any) -> None:
@@ -57,7 +96,7 @@ class _ConvLeakyReLU(_ConvNd):
         super().__init__(*args, **kwargs)
         self.negative_slope = negative_slope
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _activated(self, input: Tensor, *_: Any) -> Tensor:
         bias = self.bias if _adds_bias(input) else None
         return self._activate(input, self._conv_forward(input, self.weight, bias))
 
@@ -66,9 +105,6 @@ class _ConvLeakyReLU(_ConvNd):
             return F.leaky_relu_(product, self.negative_slope)
         channels = -1 - len(self.kernel_size)  # without a batch too
         return ops.bias_leaky_relu(product, self.bias, self.negative_slope, dim=channels)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
 
 
 class Conv1dLeakyReLU(_ConvLeakyReLU, nn.Conv1d):
@@ -88,6 +124,9 @@ _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_trans
 
 class _ConvTransposeLeakyReLU(_ConvLeakyReLU, _ConvTransposeNd):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return super().forward(input, output_size)
+
+    def _activated(self, input: Tensor, output_size: list[int] | None = None, *_: Any) -> Tensor:
         n = len(self.kernel_size)
         sizes: tuple[Any, Any, Any] = self.stride, self.padding, self.kernel_size  # the stubs want lists
         dilation: Any = self.dilation
@@ -110,10 +149,27 @@ class ConvTranspose3dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose3d):
 
 
 class AppliedLeakyReLU(nn.LeakyReLU):
-    """A LeakyReLU that the layer before it has applied: what :func:`fastgan.fuse` leaves in its place."""
+    """A LeakyReLU that the layer before it applies: what :func:`fastgan.fuse` leaves in its place.
+
+    Attributes:
+        layers: those that do.
+
+    Raises:
+        RuntimeError: the input comes from elsewhere, so that nobody knows whether it is activated.
+    """
+
+    layers: tuple[WithLeakyReLU, ...] = ()
 
     def forward(self, input: Tensor) -> Tensor:
-        return input
+        if getattr(input, "applied_slope", None) == self.negative_slope:
+            return input
+        if any(map(_is_watched, self.layers)):
+            return super().forward(input)
+        raise RuntimeError(
+            "a fused LeakyReLU got a tensor that is not the output of its layer: the layer was wrapped, "
+            "replaced or called in another way since fastgan.fuse; call fastgan.unfuse on the model before "
+            "such a change, and fuse after it"
+        )
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, applied by the layer before"

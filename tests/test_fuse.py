@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, parametrize
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.checkpoint import checkpoint_sequential
 
 import fastgan
 from fastgan.fusion import report
@@ -92,7 +93,43 @@ class Untraceable(nn.Module):
 
 
 class MyLinear(nn.Linear):
+    """A linear layer with another beginning and a method of its own."""
+
+    def reset_parameters(self) -> None:
+        nn.init.orthogonal_(self.weight)
+        nn.init.constant_(self.bias, 0.1)
+
+    def norm(self) -> Tensor:
+        return self.weight.norm()
+
+
+class MyConv(nn.Conv2d):
     pass
+
+
+class Doubled(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+class Padded(nn.Conv2d):
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(F.pad(input, (1, 1, 1, 1)), weight, bias)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.layer(input)
+
+
+def hooked_between() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Identity(), nn.LeakyReLU())
+    model[1].register_forward_hook(lambda *_: None)
+    return model
 
 
 def hooked(register: str, where: int) -> nn.Module:
@@ -127,10 +164,18 @@ LINEAR: dict[str, tuple[Build, int]] = {
     "orthogonal": (lambda: nn.Sequential(parametrizations.orthogonal(nn.Linear(4, 4)), *pair()[1:]), 1),
     "spectral_norm by hook": (lambda: old_norm(nn.utils.spectral_norm), 1),
     "weight_norm by hook": (lambda: old_norm(nn.utils.weight_norm), 1),
+    "Identity between": (lambda: nn.Sequential(nn.Linear(4, 4), nn.Identity(), *pair()[1:]), 1),
+    "no dropout between": (lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0), *pair()[1:]), 1),
+    "subclass": (lambda: nn.Sequential(MyLinear(4, 4), *pair()[1:]), 1),
+    "subclass, weight_norm": (
+        lambda: nn.Sequential(parametrizations.weight_norm(MyLinear(4, 4)), *pair()[1:]),
+        1,
+    ),
     "in place elsewhere": (lambda: nn.Sequential(*pair(), nn.BatchNorm1d(4), nn.ReLU(inplace=True)), 1),
 }
 IMAGES: dict[str, tuple[Build, int]] = {
     "Conv2d": (image_pair, 1),
+    "subclass": (lambda: nn.Sequential(MyConv(4, 4, 3), nn.LeakyReLU(0.2)), 1),
     "reflect": (lambda: image_pair(padding=1, padding_mode="reflect", bias=False), 1),
     "groups": (lambda: image_pair(groups=2, stride=2, dilation=2), 1),
     "ConvTranspose2d": (lambda: image_pair(nn.ConvTranspose2d, stride=2, output_padding=1, groups=2), 1),
@@ -393,6 +438,11 @@ def with_a_feature(m: Forward, x: Tensor) -> tuple[Tensor, Tensor]:
     return m.act(z), z
 
 
+def shape_is_read(m: Forward, x: Tensor) -> Tensor:
+    z = m.linear(x)
+    return m.act(z).view(z.shape[0], -1)
+
+
 class WithMode(nn.Module):
     """Another way through it in evaluation mode."""
 
@@ -437,8 +487,33 @@ LEFT: dict[str, tuple[Build, str]] = {
     "backward hook": (lambda: hooked("register_full_backward_hook", 0), r"1: a hook sees .* Linear '0'"),
     "backward pre-hook": (lambda: hooked("register_full_backward_pre_hook", 1), r"1: it has a hook"),
     "subclass": (
-        lambda: nn.Sequential(MyLinear(4, 4), nn.LeakyReLU()),
-        r"1: follows MyLinear '0', which has no fused form",
+        lambda: nn.Sequential(Doubled(4, 4), nn.LeakyReLU()),
+        r"1: follows Doubled '0', which has a forward of its own",
+    ),
+    "subclass that pads": (
+        lambda: nn.Sequential(Padded(4, 4, 3), nn.LeakyReLU()),
+        r"1: follows Padded '0', which has a _conv_forward of its own",
+    ),
+    "Dropout between": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.1), nn.LeakyReLU()),
+        r"2: follows Dropout '1'; move the dropout behind the activation, which computes the same",
+    ),
+    "AlphaDropout between": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.AlphaDropout(0.1), nn.LeakyReLU()),
+        r"2: follows AlphaDropout '1', which has no fused form",
+    ),
+    "hook between": (hooked_between, r"2: a hook sees the output of Identity '1'"),
+    "lazy": (
+        lambda: nn.Sequential(nn.LazyLinear(4), nn.LeakyReLU()),
+        r"1: follows LazyLinear '0', which has no weight yet; call the model once",
+    ),
+    "F.leaky_relu where fx cannot trace": (
+        lambda: Forward(lambda m, x: F.leaky_relu(m.linear(x)) if x.sum() > 0 else x),
+        r"act: torch.fx cannot trace",
+    ),
+    "wrapped": (
+        lambda: nn.Sequential(Wrapped(nn.Linear(4, 4)), nn.LeakyReLU()),
+        r"1: Linear '0\.layer' is a part of Wrapped '0', and this activation is not",
     ),
     "negative slope": (lambda: nn.Sequential(*pair(-0.1)), r"1: its negative slope is -0.1"),
     "other order": (lambda: nn.Sequential(nn.LeakyReLU(), nn.Linear(4, 4)), r"0: follows the input"),
@@ -486,7 +561,7 @@ LEFT: dict[str, tuple[Build, str]] = {
     ),
     "F.leaky_relu": (
         lambda: Forward(lambda m, x: F.leaky_relu(m.linear(x), 0.2)),
-        r"linear: is followed by F.leaky_relu; an nn.LeakyReLU could be fused",
+        r"linear: is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU",
     ),
     "two slopes": (
         lambda: nn.Sequential(*(first := pair()), first[0], nn.LeakyReLU(0.1)),
@@ -505,7 +580,7 @@ LEFT: dict[str, tuple[Build, str]] = {
     "argument left out": (WithLabel, r"act: the output of Linear 'linear' also goes to the output"),
     "another module's layer": (
         lambda: nn.Sequential(nn.Sequential(nn.Linear(4, 4)), nn.LeakyReLU()),
-        r"1: the output of Linear '0\.0' also goes to the output",
+        r"1: Linear '0\.0' is a part of Sequential '0', and this activation is not",
     ),
     "read layer by layer": (Layerwise, r"features\.1: the output of Linear 'features\.0' also"),
 }
@@ -543,6 +618,225 @@ def test_tracing_leaves_no_trace() -> None:
     assert model.calls == 0
     assert torch.equal(model.seen, before.seen)
     assert [m.training for m in model.modules()] == [m.training for m in before.modules()]
+
+
+def test_a_fused_subclass_is_still_one() -> None:
+    model = fastgan.fuse(nn.Sequential(MyLinear(4, 4), *pair()[1:]))
+    assert isinstance(model[0], MyLinear)
+    torch.testing.assert_close(model[0].norm(), model[0].weight.norm())
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    input = torch.randn(3, 4)
+    for other in (torch.load(buffer, weights_only=False), copy.deepcopy(model)):
+        assert torch.equal(other(input), model(input))
+        assert fused_layers(other) == 1
+        assert type(fastgan.unfuse(other)[0]) is MyLinear
+
+
+def negated(module: nn.Module, _: object, output: Tensor) -> None:
+    output.data.neg_()
+
+
+HOOKS = {
+    "writes through .data": ("register_forward_hook", negated),
+    "another output": ("register_forward_hook", lambda _module, _input, output: output - 0.5),
+    "another input": ("register_forward_pre_hook", lambda _module, inputs: (inputs[0] - 0.5,)),
+    "gradient of the output": ("register_full_backward_pre_hook", lambda _module, grads: (2 * grads[0],)),
+    "gradient of the input": (
+        "register_full_backward_hook",
+        lambda _module, grads, _: (None if grads[0] is None else 2 * grads[0],),
+    ),
+}
+
+
+@pytest.mark.parametrize("where", [0, 1, 2])
+@pytest.mark.parametrize(("register", "hook"), HOOKS.values(), ids=HOOKS)
+def test_a_hook_after_fusing_sees_what_it_saw(register: str, hook: Callable[..., object], where: int) -> None:
+    """On the layer, on what lies between, on the activation; once it is off, the pair is fused again."""
+    plain, model = twice(
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.Identity(), nn.LeakyReLU(0.2), nn.Linear(4, 1))
+    )
+    fastgan.fuse(model)
+    input = torch.randn(5, 4, dtype=torch.float64)
+    handles = [getattr(each[where], register)(hook) for each in (plain, model)]
+    leaves = [input.clone().requires_grad_() for _ in range(2)]
+    for each, leaf in zip((plain, model), leaves, strict=True):
+        each(leaf).square().sum().backward()
+    grads = [
+        [leaf.grad, *(p.grad for p in each.parameters())]
+        for each, leaf in zip((plain, model), leaves, strict=True)
+    ]
+    assert_same(*grads)
+    for handle in handles:
+        handle.remove()
+    assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
+
+
+def test_hooks_of_all_modules_after_fusing() -> None:
+    plain, model = twice(lambda: nn.Sequential(*pair(), nn.Linear(4, 1)))
+    fastgan.fuse(model)
+    input = torch.randn(5, 4, dtype=torch.float64)
+    seen: list[Tensor] = []
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda _module, _input, output: seen.append(output)
+    )
+    try:
+        for each in (plain, model):
+            each(input)
+    finally:
+        handle.remove()
+    assert_same(seen[:4], seen[4:])
+
+
+class LowRank(nn.Module):
+    """As adapters wrap a layer."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+        self.down, self.up = nn.Linear(4, 1, bias=False), nn.Linear(1, 4, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.base(input) + self.up(self.down(input))
+
+
+SURGERY: dict[str, Callable[[nn.Sequential], object]] = {
+    "wrapped": lambda model: model.__setitem__(0, LowRank(model[0])),
+    "replaced": lambda model: model.__setitem__(0, nn.Linear(4, 4)),
+    "norm between": lambda model: model.insert(1, nn.BatchNorm1d(4)),
+    "dropout turned on": lambda model: setattr(model[1], "p", 0.5),
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("change", SURGERY.values(), ids=SURGERY)
+def test_a_fused_model_that_was_changed_says_so(
+    change: Callable[[nn.Sequential], object], compiled: bool
+) -> None:
+    model = fastgan.fuse(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0), nn.LeakyReLU(0.2)))
+    change(model)
+    run = torch.compile(model, backend="eager") if compiled else model
+    with pytest.raises(RuntimeError, match=r"wrapped, replaced or called in another way since fastgan\.fuse"):
+        run(torch.randn(3, 4))
+    for name, each in model.named_modules():
+        assert fastgan.unfuse(each) is each, name
+    assert not any(isinstance(each, fastgan.nn.AppliedLeakyReLU) for each in model.modules())
+    model(torch.randn(3, 4))
+
+
+def test_a_layer_and_its_wrapper_that_passes_it_on() -> None:
+    plain, model = twice(lambda: nn.Sequential(*pair(), nn.Linear(4, 1)))
+    fastgan.fuse(model)
+    model[0] = Wrapped(model[0])
+    input = torch.randn(5, 4, dtype=torch.float64)
+    assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_slope_that_was_changed_after_fusing(which: int) -> None:
+    model = fastgan.fuse(nn.Sequential(*pair()))
+    model[which].negative_slope = 0.1
+    with pytest.raises(RuntimeError, match=r"negative slope of 0\.\d.* one of 0\.\d.*unfuse"):
+        model(torch.randn(3, 4))
+    if which == 1:
+        input = torch.randn(3, 4)
+        expected = F.leaky_relu(F.linear(input, model[0].weight, model[0].bias), 0.1)
+        torch.testing.assert_close(fastgan.unfuse(model)(input), expected)
+
+
+def test_half_of_a_pair_brings_the_other_with_it() -> None:
+    for i in range(2):
+        model = fastgan.fuse(nn.Sequential(*pair()))
+        fastgan.unfuse(model[i])
+        assert [type(each) for each in model] == [nn.Linear, nn.LeakyReLU]
+
+
+def test_checkpointed_segments() -> None:
+    """A segment may end between a layer and its activation."""
+    plain, model = twice(lambda: nn.Sequential(*pair(), *pair(), *pair()))
+    fastgan.fuse(model)
+    grads = []
+    for each in (plain, model):
+        leaf = torch.ones(3, 4, dtype=torch.float64, requires_grad=True)
+        checkpoint_sequential(each, 6, leaf, use_reentrant=False).sum().backward()
+        grads.append([leaf.grad])
+    assert_same(*grads)
+
+
+def test_a_shape_may_be_read() -> None:
+    assert report(Forward(shape_is_read)).fusable == {"linear": "act"}
+    assert report(Forward(shape_is_read), torch.randn(3, 4)).fusable == {"linear": "act"}
+
+
+def test_watching_a_call() -> None:
+    """A forward that tracing cannot follow, of layers that a call shows to be pairs."""
+    plain, model = twice(lambda: nn.Sequential(Untraceable(), nn.BatchNorm1d(4), MyDropout(), *pair()))
+    input = torch.randn(6, 4, dtype=torch.float64)
+    before = copy.deepcopy(model.state_dict())
+    state = torch.get_rng_state()
+    assert len(report(model).fusable) == 2
+    assert report(model, input).fusable == {"0.body.0": "0.body.1", "0.last": "0.act", "3": "4"}
+    assert fused_layers(fastgan.fuse(model, (input,))) == 3
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+    assert not nn.modules.module._global_forward_hooks
+    assert not nn.modules.module._global_forward_pre_hooks
+    for each in (plain, model):
+        each.eval()
+    assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
+
+
+class MyDropout(nn.Module):
+    def forward(self, input: Tensor) -> Tensor:
+        return input * torch.rand_like(input) if self.training else input
+
+
+WATCHED: dict[str, tuple[Build, dict[str, str]]] = {
+    "+=": (lambda: Forward(added_in_place), {"act": "'add_' overwrites its output in place"}),
+    "item assignment": (lambda: Forward(assigned_to), {"act": "'setitem' overwrites its output in place"}),
+    "written through .data": (
+        lambda: Forward(lambda m, x: (y := activated(m, x)).data.neg_() + y),
+        {"act": "'neg_' overwrites its output in place"},
+    ),
+    "another consumer": (
+        lambda: Forward(with_a_feature),
+        {"act": "the output of Linear 'linear' also goes to the output"},
+    ),
+    "F.leaky_relu": (
+        lambda: Forward(lambda m, x: F.leaky_relu(m.linear(x)) if x.sum() < 1e9 else x),
+        {
+            "act": "the call with example_input does not reach it",
+            "linear": "is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU",
+        },
+    ),
+    "a function of the layer": (
+        lambda: Forward(lambda m, x: m.act(m.linear(x) + 1)),
+        {"act": "follows 'add', not a layer"},
+    ),
+    "evaluation mode": (WithMode, {"act": "the output of Linear 'linear' also goes to the output"}),
+    "the input": (lambda: nn.Sequential(nn.LeakyReLU()), {"0": "follows the input, not a layer"}),
+}
+
+
+@pytest.mark.parametrize(("build", "left"), WATCHED.values(), ids=WATCHED)
+def test_what_a_watched_call_leaves(build: Build, left: dict[str, str]) -> None:
+    found = report(build(), torch.randn(3, 4))
+    assert found.left == left
+    assert not found.fusable
+
+
+def test_a_wrapped_layer_is_fused_where_a_call_shows_it() -> None:
+    plain, model = twice(lambda: nn.Sequential(Wrapped(nn.Linear(4, 4)), nn.LeakyReLU(0.1)))
+    input = torch.randn(3, 4, dtype=torch.float64)
+    assert fused_layers(fastgan.fuse(model, input)) == 1
+    assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
+
+
+def test_watching_needs_weights() -> None:
+    with pytest.raises(ValueError, match="lazy layers without a weight; call it once"):
+        fastgan.fuse(nn.Sequential(nn.LazyLinear(4), nn.LeakyReLU()), torch.randn(3, 4))
 
 
 def test_what_fx_cannot_see_is_refused_by_autograd() -> None:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
+from torch.nn.utils.parametrize import type_before_parametrizations
 
-from fastgan.fusion.pairs import FUSED, find
-from fastgan.nn import AppliedLeakyReLU
+from fastgan.fusion.classes import become, fused_class, plain_class
+from fastgan.fusion.pairs import find
+from fastgan.nn import AppliedLeakyReLU, WithLeakyReLU
 
 __all__ = ["Report", "fuse", "report", "unfuse"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-_PLAIN = {fused: plain for plain, fused in FUSED.items()}
-_SWAPPED = (
-    "swapped_by_fuse"  # set on the instance: a fused layer that was built as one has no activation behind it
-)
 
-
-def fuse(module: ModuleT) -> ModuleT:
+def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
     """Fuse each linear layer or convolution with the ``nn.LeakyReLU`` that follows it, in place.
 
     Layers and activations stay the objects they are and change their class alone, so Parameters,
@@ -35,17 +31,24 @@ def fuse(module: ModuleT) -> ModuleT:
 
     Args:
         module: searched at every depth.
+        example_input: the argument of a call of ``module``, or a tuple of several. Calls with it, in training
+            and in evaluation mode, are watched in place of tracing, which not every forward allows. What
+            another input would do differently is not seen.
 
     Returns:
         ``module`` itself. A UserWarning says if nothing is fused.
     """
-    pairs, _ = find(module)
-    for layer, activation in pairs.items():
-        _become(layer, FUSED[type_before_parametrizations(layer)])
-        vars(layer).update({_SWAPPED: True, "negative_slope": activation.negative_slope})
-        _become(activation, AppliedLeakyReLU)
+    pairs, _ = find(module, example_input)
+    for layer, pair in pairs.items():
+        become(layer, fused_class(type_before_parametrizations(layer)))
+        slope = pair.activations[0].negative_slope
+        vars(layer).update(negative_slope=slope, applied=(*pair.activations, *pair.between))
+        for activation in pair.activations:
+            become(activation, AppliedLeakyReLU)
+            vars(activation).setdefault("layers", ())
+            vars(activation)["layers"] += (layer,)
     if not pairs:
-        found = report(module)
+        found = report(module, example_input)
         if not found.fused:
             warnings.warn(
                 f"fastgan.fuse found no layer to fuse with an nn.LeakyReLU; nothing has changed\n{found}",
@@ -55,7 +58,7 @@ def fuse(module: ModuleT) -> ModuleT:
 
 
 def unfuse(module: ModuleT) -> ModuleT:
-    """Undo :func:`fuse`: layers and activations get back the classes they had.
+    """Undo :func:`fuse`: layers and activations get back the classes they had, both of a pair always.
 
     Args:
         module: what was given to ``fuse``, or a copy of it, or a module around it.
@@ -63,12 +66,15 @@ def unfuse(module: ModuleT) -> ModuleT:
     Returns:
         ``module`` itself.
     """
-    for each in module.modules():
-        if vars(each).pop(_SWAPPED, False):
-            _become(each, _PLAIN[type_before_parametrizations(each)])
+    fused = list(module.modules())
+    for each in fused:
+        if type(each) is AppliedLeakyReLU:
+            become(each, nn.LeakyReLU)
+            fused += vars(each).pop("layers")
+        elif isinstance(each, WithLeakyReLU) and each.applied:
+            fused += vars(each).pop("applied")
             del each.negative_slope
-        elif type(each) is AppliedLeakyReLU:
-            _become(each, nn.LeakyReLU)
+            become(each, plain_class(each))
     return module
 
 
@@ -93,28 +99,20 @@ class Report:
         )
 
 
-def report(module: nn.Module) -> Report:
-    """What :func:`fuse` did to a model, or would do; changes nothing.
+def report(module: nn.Module, example_input: Any = None) -> Report:
+    """What :func:`fuse` did to a model, or would do; changes nothing. Arguments are those of ``fuse``.
 
     >>> print(report(fuse(nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1)))))
     fused    0: LinearLeakyReLU
     """
     names = {each: name for name, each in module.named_modules()}
-    pairs, left = find(module)
+    pairs, left = find(module, example_input)
     return Report(
         {
             name: type_before_parametrizations(each).__name__
             for each, name in names.items()
-            if type_before_parametrizations(each) in _PLAIN
+            if isinstance(each, WithLeakyReLU)
         },
-        {names[layer]: names[activation] for layer, activation in pairs.items()},
+        {names[layer]: names[pair.activations[0]] for layer, pair in pairs.items()},
         left,
     )
-
-
-def _become(module: nn.Module, cls: type[nn.Module]) -> None:
-    """Change a module's class; that of a parametrized one is below the class of its parametrizations."""
-    if is_parametrized(module):
-        members = {k: v for k, v in vars(type(module)).items() if k not in ("__dict__", "__weakref__")}
-        cls = type(f"Parametrized{cls.__name__}", (cls,), members)
-    module.__class__ = cls

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import fx, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from fastgan import nn as fused
+from fastgan.fusion.classes import why_no_fused_form
+from fastgan.fusion.memory import operation, overwriter, reads_metadata
 from fastgan.fusion.tracing import Untraceable, is_layer, trace
+from fastgan.fusion.watching import watch
 from fastgan.hooks import has_hooks, sees_the_output
 
-FUSED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Linear: fused.LinearLeakyReLU,
-    nn.Conv1d: fused.Conv1dLeakyReLU,
-    nn.Conv2d: fused.Conv2dLeakyReLU,
-    nn.Conv3d: fused.Conv3dLeakyReLU,
-    nn.ConvTranspose1d: fused.ConvTranspose1dLeakyReLU,
-    nn.ConvTranspose2d: fused.ConvTranspose2dLeakyReLU,
-    nn.ConvTranspose3d: fused.ConvTranspose3dLeakyReLU,
-}
-
-# What may return the memory it was given.
-_VIEWS = {
-    *("chunk", "contiguous", "data", "detach", "dropout", "expand", "expand_as", "flatten", "getattr"),
-    *("getitem", "moveaxis", "movedim", "narrow", "permute", "reshape", "reshape_as", "select", "split"),
-    *("squeeze", "swapaxes", "t", "to", "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as"),
-}
-_VIEWING_LAYERS = (
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Identity,
-    nn.modules.dropout._DropoutNd,
-    fused.AppliedLeakyReLU,
-)
-_IN_PLACE_OPERATORS = {"iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor"}
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 @dataclass
@@ -44,39 +24,64 @@ class Calls:
     """Every call of a layer that a forward of the model makes."""
 
     names: dict[nn.Module, str]
-    of: dict[nn.Module, list[fx.Node]] = field(default_factory=dict)
+    graphs: list[tuple[nn.Module, fx.Graph]] = field(default_factory=list)
     untraceable: dict[nn.Module, Untraceable] = field(default_factory=dict)
+    watched: bool = False
+
+    def __post_init__(self) -> None:
+        self.of: dict[nn.Module, list[fx.Node]] = {}
+        self.within: dict[fx.Graph, nn.Module] = {}
+        for owner, graph in self.graphs:
+            self.within[graph] = owner
+            for node in graph.nodes:
+                if node.op == "call_module":
+                    self.of.setdefault(node.meta["module"], []).append(node)
 
     def called(self, node: object) -> str:
         """A node, in words."""
         if not isinstance(node, fx.Node):
             return "a constant"
         if node.op == "call_module":
-            module = node.meta["module"]
-            return f"{type_before_parametrizations(module).__name__} '{self.names[module]}'"
+            return self.named(node.meta["module"])
         if node.op in ("placeholder", "output"):
             return {"placeholder": "the input", "output": "the output"}[node.op]
-        return f"'{_operation(node)}'"
+        return f"'{operation(node)}'"
+
+    def named(self, module: nn.Module) -> str:
+        return f"{type_before_parametrizations(module).__name__} '{self.names[module]}'"
+
+    def holds(self, outer: nn.Module, inner: nn.Module) -> bool:
+        path = self.names[outer]
+        return self.names[inner].startswith(f"{path}." if path else "")
 
 
-def calls_in(model: nn.Module) -> Calls:
-    calls = Calls({module: name for name, module in model.named_modules()})
-    for module in calls.names:
-        if is_layer(module):
-            continue
-        try:
-            graphs = trace(module)
-        except Untraceable as reason:
-            calls.untraceable[module] = reason
-            continue
-        for node in (node for graph in graphs for node in graph.nodes if node.op == "call_module"):
-            calls.of.setdefault(node.meta["module"], []).append(node)
-    return calls
+@dataclass(frozen=True)
+class Pair:
+    """A layer's activations, one unless it is called several times, and what passes its output on to them."""
+
+    activations: list[nn.LeakyReLU]
+    between: list[nn.Module]
 
 
-def find(model: nn.Module) -> tuple[dict[nn.Module, nn.LeakyReLU], dict[str, str]]:
-    """The pairs that can be fused, layer to activation; and why each other leaky ReLU cannot be, by name."""
-    calls = calls_in(model)
+def calls_in(model: nn.Module, example_input: Any = None) -> Calls:
+    """By tracing every forward in the model; with an example input, by calling the model with it."""
+    names = {module: name for name, module in model.named_modules()}
+    if example_input is not None:
+        return Calls(names, [(model, graph) for graph in watch(model, example_input)], watched=True)
+    graphs: list[tuple[nn.Module, fx.Graph]] = []
+    untraceable: dict[nn.Module, Untraceable] = {}
+    for module in names:
+        if not is_layer(module):
+            try:
+                graphs += [(module, graph) for graph in trace(module)]
+            except Untraceable as reason:
+                untraceable[module] = reason
+    return Calls(names, graphs, untraceable)
+
+
+def find(model: nn.Module, example_input: Any = None) -> tuple[dict[nn.Module, Pair], dict[str, str]]:
+    """The layers that can be fused, and why each other leaky ReLU cannot be, by name."""
+    calls = calls_in(model, example_input)
     left: dict[nn.Module, str] = {}
     activations = [module for module in calls.names if type(module) is nn.LeakyReLU]
     before = -1
@@ -87,14 +92,20 @@ def find(model: nn.Module) -> tuple[dict[nn.Module, nn.LeakyReLU], dict[str, str
                 reason = _why_not(activation, calls, left)
                 if reason is not None:
                     left[activation] = reason
-    pairs = {
-        node.args[0].meta["module"]: activation  # type: ignore[union-attr]
-        for activation in activations
-        if activation not in left
-        for node in calls.of[activation]
-    }
+    pairs: dict[nn.Module, Pair] = {}
+    for activation in activations:
+        for node in calls.of[activation] if activation not in left else ():
+            source, between = _source(node)
+            assert isinstance(source, fx.Node)
+            pair = pairs.setdefault(source.meta["module"], Pair([], []))
+            _add(pair.activations, [activation])
+            _add(pair.between, between)
     reasons = {calls.names[activation]: reason for activation, reason in left.items()}
-    return pairs, reasons | dict(_functions(calls))
+    return pairs, reasons | dict(_functions(calls)) | dict(_hidden_functions(calls))
+
+
+def _add(modules: list[Any], others: list[Any]) -> None:
+    modules += [each for each in others if each not in modules]
 
 
 def _why_not(activation: nn.LeakyReLU, calls: Calls, left: dict[nn.Module, str]) -> str | None:
@@ -114,10 +125,10 @@ def _why_not(activation: nn.LeakyReLU, calls: Calls, left: dict[nn.Module, str])
 
 
 def _why_never_called(activation: nn.Module, calls: Calls) -> str:
-    name = calls.names[activation]
+    if calls.watched:
+        return "the call with example_input does not reach it"
     for module, reason in reversed(calls.untraceable.items()):  # the innermost around it
-        path = calls.names[module]
-        if name.startswith(f"{path}." if path else ""):
+        if calls.holds(module, activation):
             return f"torch.fx cannot trace the forward of {type(module).__name__}: {reason}"
     return "no traced forward calls it"
 
@@ -125,79 +136,86 @@ def _why_never_called(activation: nn.Module, calls: Calls) -> str:
 def _why_not_here(
     node: fx.Node, activation: nn.LeakyReLU, calls: Calls, left: dict[nn.Module, str]
 ) -> str | None:
-    argument = node.args[0] if node.args else node.kwargs.get("input")
-    if not isinstance(argument, fx.Node) or argument.op != "call_module":
-        return f"follows {calls.called(argument)}, not a layer"
-    layer = argument.meta["module"]
-    name = calls.called(argument)
-    if type_before_parametrizations(layer) not in FUSED:
-        return f"follows {name}, which has no fused form"
+    source, _ = _source(node)
+    if not isinstance(source, fx.Node) or source.op != "call_module":
+        return f"follows {calls.called(source)}, not a layer"
+    layer = source.meta["module"]
+    name = calls.named(layer)
+    if type(layer) in _DROPOUTS and not has_hooks(layer):
+        return f"follows {name}; move the dropout behind the activation, which computes the same"
+    if isinstance(layer, (nn.Identity, _DropoutNd)) and has_hooks(layer):
+        return f"a hook sees the output of {name}"
+    no_form = why_no_fused_form(layer)
+    if no_form is not None:
+        return f"follows {name}, which {no_form}"
     if sees_the_output(layer):
         return f"a hook sees the output of {name}"
     for call in calls.of[layer]:
-        for user in call.users:
+        users = list(_users(call))
+        for user in users:
             other = user.meta.get("module")
+            owner = calls.within[user.graph]
+            if user.op == "output" and not calls.holds(owner, activation):
+                return f"{name} is a part of {calls.named(owner)}, and this activation is not"
             if type(other) is not nn.LeakyReLU or other in left:
                 return f"the output of {name} also goes to {calls.called(user)}"
             if other.negative_slope != activation.negative_slope:
                 return f"{name} is followed by another slope elsewhere"
-        if not call.users:
+        if not users:
             return f"the output of {name} is not always used"
-    writer = _overwriter(node)
+    writer = overwriter(node)
     return f"{calls.called(writer)} overwrites its output in place" if writer is not None else None
 
 
-def _overwriter(node: fx.Node) -> fx.Node | None:
-    """Who writes into the memory of a result: the fused backward reads the slope from it."""
+def _source(node: fx.Node) -> tuple[object, list[nn.Module]]:
+    """What a node's input comes from, and the modules that pass it on as it is."""
+    between: list[nn.Module] = []
+    source: object = node
+    while source is node or _passes_on(source):
+        assert isinstance(source, fx.Node)
+        if source is not node:
+            between.append(source.meta["module"])
+        source = source.args[0] if source.args else source.kwargs.get("input")
+    return source, between
+
+
+def _users(node: fx.Node) -> Iterator[fx.Node]:
+    """Who reads a result, behind modules that pass it on as it is."""
     for user in node.users:
-        if _writes_into(user, node):
-            return user
-        if _is_view(user):
-            writer = _overwriter(user)
-            if writer is not None:
-                return writer
-    return None
+        if _passes_on(user):
+            yield from _users(user)
+        elif not reads_metadata(user):
+            yield user
 
 
-def _writes_into(user: fx.Node, node: fx.Node) -> bool:
-    if user.op == "call_module":
-        module = user.meta["module"]
-        return bool(getattr(module, "inplace", False)) and not isinstance(module, fused.AppliedLeakyReLU)
-    if node is user.kwargs.get("out"):
-        return True
-    name = _operation(user)
-    if not user.args or user.args[0] is not node:
+def _passes_on(node: object) -> bool:
+    if not isinstance(node, fx.Node) or node.op != "call_module":
         return False
-    return (
-        name in _IN_PLACE_OPERATORS or (name.endswith("_") and name[-2:] != "__") or _is_told_in_place(user)
-    )
+    module = node.meta["module"]
+    passes = type(module) is nn.Identity or (type(module) in _DROPOUTS and module.p == 0)
+    return passes and not has_hooks(module)
 
 
-def _is_told_in_place(call: fx.Node) -> bool:
-    """``F.relu(x, True)``, ``F.relu(x, inplace=True)``."""
-    if not callable(call.target):
-        return False
-    try:
-        arguments = inspect.signature(call.target).bind(*call.args, **call.kwargs).arguments
-    except (TypeError, ValueError):  # built in, without a signature
-        return False
-    return arguments.get("inplace") is True
-
-
-def _is_view(node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(node.meta["module"], _VIEWING_LAYERS)
-    return _operation(node).lower() in _VIEWS
-
-
-def _operation(node: fx.Node) -> str:
-    return str(getattr(node.target, "__name__", node.target))
+def _is_leaky_relu(node: fx.Node) -> bool:
+    return node.op != "call_module" and operation(node) in ("leaky_relu", "leaky_relu_")
 
 
 def _functions(calls: Calls) -> Iterator[tuple[str, str]]:
     """Layers before a leaky ReLU that is a function call: nothing there to put another module for."""
     for layer, nodes in calls.of.items():
-        if type_before_parametrizations(layer) in FUSED:
-            for user in (user for node in nodes for user in node.users):
-                if user.op != "call_module" and _operation(user) in ("leaky_relu", "leaky_relu_"):
-                    yield calls.names[layer], "is followed by F.leaky_relu; an nn.LeakyReLU could be fused"
+        if why_no_fused_form(layer) is None and any(
+            _is_leaky_relu(user) for node in nodes for user in _users(node)
+        ):
+            yield calls.names[layer], "is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU"
+
+
+def _hidden_functions(calls: Calls) -> Iterator[tuple[str, str]]:
+    """Modules whose forward cannot be traced and, by its code, calls a leaky ReLU that is a function."""
+    for module, reason in calls.untraceable.items():
+        forward = type(module).forward
+        names = getattr(getattr(forward, "__code__", None), "co_names", ())
+        if {"leaky_relu", "leaky_relu_"} & {*names}:
+            yield (
+                calls.names[module] or type(module).__name__,
+                f"calls F.leaky_relu in a forward that torch.fx cannot trace: {reason}",
+            )

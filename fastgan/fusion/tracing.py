@@ -58,7 +58,7 @@ def trace(module: nn.Module) -> list[fx.Graph]:
 def _graphs(module: nn.Module, calls: list[dict[str, Any] | None], *, into_modules: bool) -> list[fx.Graph]:
     followed = [each for each in module.modules() if not is_layer(each)]
     try:
-        with _undone(followed), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        with undone(list(module.modules())), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")  # of defaults that fx cannot assert in its graph
             graphs = []
             for training, arguments in product((True, False), calls):
@@ -72,7 +72,7 @@ def _graphs(module: nn.Module, calls: list[dict[str, Any] | None], *, into_modul
 
 
 @contextlib.contextmanager
-def _undone(modules: list[nn.Module]) -> Iterator[None]:
+def undone(modules: list[nn.Module]) -> Iterator[None]:
     """What a forward assigns to attributes (a counter, a cached feature) is taken back."""
     before = [(each, dict(vars(each))) for each in modules]
     try:

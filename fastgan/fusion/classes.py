@@ -1,0 +1,79 @@
+"""The classes between which :func:`fastgan.fuse` moves a layer: plain, and with its activation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
+
+from fastgan import nn as layers
+
+FUSED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: layers.LinearLeakyReLU,
+    nn.Conv1d: layers.Conv1dLeakyReLU,
+    nn.Conv2d: layers.Conv2dLeakyReLU,
+    nn.Conv3d: layers.Conv3dLeakyReLU,
+    nn.ConvTranspose1d: layers.ConvTranspose1dLeakyReLU,
+    nn.ConvTranspose2d: layers.ConvTranspose2dLeakyReLU,
+    nn.ConvTranspose3d: layers.ConvTranspose3dLeakyReLU,
+}
+_FUSED_SUBCLASSES: dict[type[nn.Module], type[nn.Module]] = {}
+# What a fused class has of its own, so that a subclass's would be lost.
+_COMPUTING = ("forward", "_conv_forward", "_output_padding", "__call__")
+
+
+def why_no_fused_form(layer: nn.Module) -> str | None:
+    """Why a layer cannot compute its activation too; None where it can."""
+    cls = type_before_parametrizations(layer)
+    base = _fusable_base(cls)
+    if base is None or issubclass(cls, layers.WithLeakyReLU):
+        return "has no fused form"
+    for method in _COMPUTING:
+        if getattr(cls, method, None) is not getattr(base, method, None):
+            return f"has a {method} of its own"
+    if isinstance(layer, LazyModuleMixin):
+        return "has no weight yet; call the model once"
+    return None
+
+
+def _fusable_base(cls: type[nn.Module]) -> type[nn.Module] | None:
+    return next((base for base in cls.__mro__ if base in FUSED), None)
+
+
+def fused_class(plain: type[nn.Module]) -> type[nn.Module]:
+    """The class of a layer of a plain class, or a subclass of one, that has its activation."""
+    fused = FUSED.get(plain) or _FUSED_SUBCLASSES.get(plain)
+    if fused is None:
+        base = _fusable_base(plain)
+        assert base is not None
+        members = {"__module__": plain.__module__, "__reduce_ex__": _reduce_to_plain_class}
+        fused = type(f"{plain.__name__}LeakyReLU", (FUSED[base], plain), members)
+        _FUSED_SUBCLASSES[plain] = fused
+    return fused
+
+
+def plain_class(layer: nn.Module) -> type[nn.Module]:
+    """The class that a fused layer had."""
+    return type_before_parametrizations(layer).__bases__[-1]
+
+
+def _reduce_to_plain_class(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
+    """For pickle, which looks classes up by name and finds only the user's own."""
+    reduced: Any = nn.Module.__reduce_ex__(self, protocol)
+    _, _, *state = reduced
+    return _new, (plain_class(self),), *state
+
+
+def _new(plain: type[nn.Module]) -> nn.Module:
+    cls = fused_class(plain)
+    return cls.__new__(cls)
+
+
+def become(module: nn.Module, cls: type[nn.Module]) -> None:
+    """Change a module's class; that of a parametrized one is below the class of its parametrizations."""
+    if is_parametrized(module):
+        members = {k: v for k, v in vars(type(module)).items() if k not in ("__dict__", "__weakref__")}
+        cls = type(f"Parametrized{cls.__name__}", (cls,), members)
+    module.__class__ = cls

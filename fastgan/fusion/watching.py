@@ -1,0 +1,116 @@
+"""What a model does with its layers in a real call, as graphs like those of :mod:`fastgan.fusion.tracing`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from fastgan.fusion.tracing import is_layer, undone
+
+
+def watch(model: nn.Module, example_input: Any) -> list[fx.Graph]:
+    """Call the model in training and in evaluation mode; its state, and the random numbers, stay as they are.
+
+    Args:
+        example_input: its argument, or a tuple of them.
+
+    Raises:
+        ValueError: a lazy layer has no weight yet.
+    """
+    if any(is_lazy(each) for each in [*model.parameters(), *model.buffers()]):
+        raise ValueError("the model has lazy layers without a weight; call it once before fastgan.fuse")
+    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    modules = list(model.modules())
+    graphs = []
+    with undone(modules), _same_tensors(model), torch.random.fork_rng():
+        for training in (True, False):
+            for each in modules:
+                each.training = training
+            graphs.append(_record(model, arguments))
+    return graphs
+
+
+@contextlib.contextmanager
+def _same_tensors(model: nn.Module) -> Iterator[None]:
+    """Running statistics, and vectors of spectral norm, get back what they held."""
+    held = [(t, t.detach().clone()) for t in [*model.parameters(), *model.buffers()]]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for t, before in held:
+                t.copy_(before)
+
+
+def _record(model: nn.Module, arguments: tuple[Any, ...]) -> fx.Graph:
+    recorder = _Recorder()
+    arguments = tuple(recorder.input(each) for each in arguments)
+    before = register_module_forward_pre_hook(recorder.enter)
+    after = register_module_forward_hook(recorder.leave)
+    try:
+        with recorder:
+            output = model(*arguments)
+    finally:
+        before.remove()
+        after.remove()
+    recorder.graph.output(recorder.nodes_of(output))
+    return recorder.graph
+
+
+class _Recorder(TorchFunctionMode):
+    """Writes calls of layers, and of functions outside of them, into a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self._nodes: dict[int, fx.Node] = {}
+        self._alive: list[Tensor] = []  # or another tensor might get the same id
+        self._depth = 0
+
+    def input(self, argument: Any) -> Any:
+        for tensor in tree_leaves(argument):
+            self._know(tensor, self.graph.placeholder("input"))
+        return argument
+
+    def nodes_of(self, value: Any) -> Any:
+        """Tensors replaced by what they come from, or None."""
+        return tree_map(lambda leaf: self._nodes.get(id(leaf)), value)
+
+    def enter(self, module: nn.Module, _: Any) -> None:
+        self._depth += _is_whole(module)
+
+    def leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        self._depth -= _is_whole(module)
+        if _is_whole(module) and self._depth == 0:
+            node = self.graph.create_node("call_module", type(module).__name__, self.nodes_of(arguments))
+            node.meta["module"] = module
+            self._know(output, node)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if self._depth == 0:
+            node = self.graph.call_function(func, *self.nodes_of((args, kwargs)))
+            self._know(result, node)
+        return result
+
+    def _know(self, value: Any, node: fx.Node) -> None:
+        for tensor in tree_leaves(value):
+            if isinstance(tensor, Tensor):
+                self._nodes[id(tensor)] = node
+                self._alive.append(tensor)
+
+
+def _is_whole(module: nn.Module) -> bool:
+    """Whether a module is one step: not DistributedDataParallel, or what else of torch holds others."""
+    return is_layer(module) and all(name == "parametrizations" for name, _ in module.named_children())
