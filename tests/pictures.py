@@ -12,8 +12,17 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
+_GAP = 204  # the grey between images, and of cells without one
 Shown = Callable[[Path], list[list[int]]]
+
+
+def pixels_of(path: Path) -> NDArray[np.uint8]:
+    """RGB ``[H, W, 3]``."""
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 @contextmanager
@@ -36,7 +45,7 @@ def watched_pictures() -> Iterator[Shown]:
 
 
 def _count(axes: Axes) -> list[int]:
-    """Points of lines and clouds that lie within the axes, and numbers of images that are not black.
+    """Points of lines and clouds that lie within the axes, and pixels of images.
 
     Lines across the axes, which mark a level, are none of the data.
     """
@@ -45,5 +54,5 @@ def _count(axes: Axes) -> list[int]:
     low, high = np.sort([axes.get_xlim(), axes.get_ylim()]).T
     return [
         *(int(((low <= xy) & (xy <= high)).all(axis=1).sum()) for xy in points),
-        *(int(np.count_nonzero(image.get_array())) for image in axes.images),
+        *(int((np.asarray(image.get_array()) != _GAP).any(axis=2).sum()) for image in axes.images),
     ]

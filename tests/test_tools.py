@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fastgan.data import load
 from fastgan.metrics import classifier
 from fastgan.models import pretrained
+from fastgan.plots import View
 from fastgan.training import export as export_module
+from fastgan.training import recorder
 from fastgan.training.run import load_generator
 from fastgan.training.sampling import interpolation, sample
-from tests.pictures import Shown
+from tests.pictures import pixels_of
 from tests.test_cli import one_line, run
 
 
@@ -102,13 +105,48 @@ def test_other_data_than_the_run_began_with(
         assert "trained on samples of shape [1, 8, 8], those of ring are [2]" in one_line(capsys)
 
 
+@pytest.mark.parametrize(("seconds", "rows"), [(0.0, [1, 2, 3, 3]), (3600.0, [3])])
+def test_the_dashboard_is_redrawn_while_training_but_not_too_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, rows: list[int]
+) -> None:
+    drawn = []
+    save = recorder.save_dashboard
+
+    def counted(path: Path, history: dict[str, list[float]], *others: Any) -> None:
+        drawn.append(len(history["step"]))
+        save(path, history, *others)
+
+    monkeypatch.setattr(recorder, "save_dashboard", counted)
+    monkeypatch.setattr(recorder, "_DASHBOARD_SECONDS", seconds)
+    assert run(monkeypatch, "train", "ring", "--steps", 250, "--out", tmp_path / "run") == 0
+    assert drawn == rows
+
+
+def test_pictures_of_a_run_have_the_limits_of_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = []
+    save = recorder.save_samples
+
+    def noted(*arguments: Any) -> None:
+        views.append(arguments[-1])
+        save(*arguments)
+
+    monkeypatch.setattr(recorder, "save_samples", noted)
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", "ring", "--steps", 2, "--out", out) == 0
+    data = load("ring")
+    assert views == [View.of(data.samples * data.scale)]
+
+
 def test_interpolate_draws_a_row_a_pair(
-    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Shown
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "between.png"
     assert run(monkeypatch, "interpolate", digits, "--rows", 4, "--out", out) == 0
-    ((pixels,),) = shown(out)
-    assert pixels > 4 * 4 * 8 * 8 / 2
+    pixels = pixels_of(out)
+    zoom = 18  # 4 * 8 pixels and 3 gaps in 640
+    assert ((pixels != 255) & (pixels != 204)).any(axis=2).sum() > zoom**2 * 4 * 4 * 8 * 8 / 2
 
 
 def test_interpolation_begins_and_ends_at_draws_of_the_seed() -> None:

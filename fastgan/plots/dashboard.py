@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from fastgan.data.dataset import Dataset, is_points
 from fastgan.plots.figure import (
+    ALARM,
     DISCRIMINATOR,
     GENERATED,
     GENERATOR,
@@ -20,10 +24,12 @@ from fastgan.plots.figure import (
     open_axes,
     save_figure,
 )
-from fastgan.plots.samples import draw_images, draw_points
+from fastgan.plots.points import View, draw_points
+from fastgan.plots.samples import draw_images
 
 _DASHBOARD_IMAGES = 64
 _DASHBOARD_POINTS = 2_500
+_LINE = 150  # letters of a line below the panels
 
 # mean outputs of D, as objectives log them
 _OUTPUTS = {
@@ -40,31 +46,60 @@ History = Mapping[str, Sequence[float]]
 """Columns of a run's log: ``step`` and the names of the statistics."""
 
 
-def save_dashboard(path: str | Path, history: History, data: Dataset, generated: Tensor) -> None:
-    """Write the summary picture of a run: losses, D's outputs, real and generated samples.
+Alarms = Sequence[Mapping[str, str]]
+"""The messages by name of the alarms that last, for each row of the log."""
+
+
+def save_dashboard(
+    path: str | Path, history: History, data: Dataset, generated: Tensor, alarms: Alarms = ()
+) -> None:
+    """Write the summary picture of a run: losses, D's outputs, alarms, real and generated samples.
 
     Args:
         path: where to write.
         history: the run's log.
         data: what it was trained on.
-        generated: ``[N, ...]`` samples of the trained generator, on the CPU.
+        generated: ``[N, ...]`` samples of the generator, on the CPU.
+        alarms: of the log's rows.
     """
     figure = new_figure(11, 9.5)
     (losses, outputs), (real, fake) = figure.subplots(2, 2, height_ratios=(0.72, 1))
-    figure.suptitle(f"GAN trained on {data.title}", fontsize=14, fontweight="bold")
+    figure.suptitle(f"GAN trained on {data.title}", fontsize=14, fontweight="bold", parse_math=False)
     _plot_losses(losses, history)
     if "k" in history:
         _plot_balance(outputs, history)
     else:
         _plot_outputs(outputs, history)
     if is_points(data.shape):
-        draw_points(real, data.samples[:_DASHBOARD_POINTS] * data.scale, REAL, "Real samples")
-        draw_points(fake, generated[:_DASHBOARD_POINTS] * data.scale, GENERATED, "Generated samples")
-        fake.set(xlim=real.get_xlim(), ylim=real.get_ylim())
+        view = View.of(data.samples * data.scale)
+        draw_points(real, data.samples[:_DASHBOARD_POINTS] * data.scale, REAL, "Real samples", view)
+        draw_points(fake, generated[:_DASHBOARD_POINTS] * data.scale, GENERATED, "Generated samples", view)
     else:
         draw_images(real, data.samples[:_DASHBOARD_IMAGES], "Real samples")
         draw_images(fake, generated[:_DASHBOARD_IMAGES], "Generated samples")
+    _mark_alarms(figure, (losses, outputs), history["step"], alarms)
     save_figure(figure, path)
+
+
+def _mark_alarms(figure: Figure, panels: Sequence[Axes], steps: Sequence[float], alarms: Alarms) -> None:
+    """Shade the steps during which an alarm lasts, and write below what it says."""
+    lines = []
+    for name in dict.fromkeys(name for row in alarms for name in row):
+        stretches = _stretches([name in row for row in alarms])
+        for axes in panels:
+            for first, last in stretches:
+                axes.axvspan(steps[first], steps[last], facecolor=(ALARM, 0.12), edgecolor=(ALARM, 0.5))
+        first, last = stretches[0][0], stretches[-1][1]
+        text = f"alarm, steps {steps[first]:,.0f} to {steps[last]:,.0f}: {alarms[last][name]}"
+        lines.append(textwrap.fill(text, _LINE))
+    if lines:
+        figure.supxlabel("\n".join(lines), x=0.02, ha="left", fontsize=9, color=ALARM, parse_math=False)
+
+
+def _stretches(flags: Sequence[bool]) -> list[tuple[int, int]]:
+    """The first and the last index of each stretch of flags that are set; there must be one."""
+    changes = np.flatnonzero(np.diff([False, *flags, False]))
+    return [(int(begin), int(end) - 1) for begin, end in changes.reshape(-1, 2)]
 
 
 def _plot_losses(axes: Axes, history: History) -> None:

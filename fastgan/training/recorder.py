@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from fastgan.data import Dataset
 from fastgan.data.dataset import is_points
 from fastgan.files import naming, remove_leftovers, write_text
-from fastgan.plots import save_dashboard, save_samples
+from fastgan.plots import View, save_dashboard, save_samples
 from fastgan.training import checkpoint
 from fastgan.training.alarms import Alarm
 from fastgan.training.diagnostics import coverage_of
@@ -33,6 +33,7 @@ SUMMARY = "summary.json"
 _PICTURE_SEED = 0  # the same latent vectors in every picture, so that pictures can be compared
 _PICTURE_IMAGES = 64
 _PICTURE_POINTS = 2_500
+_DASHBOARD_SECONDS = 30.0  # between two, as each takes the time of hundreds of small steps
 _EVALUATED = 10_000
 _OF_A_ROW = ("step", "seconds", "steps_per_second", "alarms")  # what a summary has of its own, or not
 # files that a run alone writes into its folder
@@ -57,6 +58,8 @@ class Recorder(Callback):
         self.data = data
         self.saved_step = step  # a run begins with a checkpoint
         self._step = step
+        self._drawn = time.perf_counter()
+        self._view = View.of(data.samples * data.scale) if is_points(data.shape) else None
         for name in _OWN:
             remove_leftovers(folder, name)
         self.rows = _rows_until(folder / METRICS, step)
@@ -78,7 +81,7 @@ class Recorder(Callback):
             self._events.close()
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Append the row to metrics.jsonl and to TensorBoard's events."""
+        """Append the row to metrics.jsonl and TensorBoard's events; now and then redraw the dashboard."""
         lasting = {alarm.name: alarm.message for alarm in row.alarms if alarm.ended is None}
         record = {
             "step": row.step,
@@ -98,12 +101,14 @@ class Recorder(Callback):
             for alarm in row.alarms:
                 if row.step in (alarm.raised, alarm.ended):
                     self._events.add_text("alarms", str(alarm), row.step)
+        if time.perf_counter() - self._drawn >= _DASHBOARD_SECONDS:
+            self._save_dashboard(self._sample(state, _PICTURE_POINTS))
 
     def on_sample(self, state: TrainingState) -> None:
         """Write samples-STEP.png."""
         samples = self._sample(state, _PICTURE_POINTS)
         path = self.folder / f"samples-{state.step:08d}.png"
-        save_samples(path, samples, self.data.scale, f"{self.data.title}, step {state.step:,}")
+        save_samples(path, samples, self.data.scale, f"{self.data.title}, step {state.step:,}", self._view)
         with Image.open(path) as image:
             picture = np.asarray(image.convert("RGB"))
         with naming(self.folder):
@@ -129,7 +134,7 @@ class Recorder(Callback):
         last: dict[str, Any] = {}
         if self.rows:  # there are none where a finished run's log was removed
             last = self.rows[-1]
-            save_dashboard(self.folder / DASHBOARD, _columns(self.rows), self.data, samples)
+            self._save_dashboard(samples)
         summary: dict[str, Any] = {
             "steps": state.step,
             "seconds": self._seconds(),
@@ -148,6 +153,11 @@ class Recorder(Callback):
 
     def _seconds(self) -> float:
         return round(time.perf_counter() - self._begun, 1)
+
+    def _save_dashboard(self, samples: Tensor) -> None:
+        alarms = [row["alarms"] for row in self.rows]
+        save_dashboard(self.folder / DASHBOARD, _columns(self.rows), self.data, samples, alarms)
+        self._drawn = time.perf_counter()
 
     def _sample(self, state: TrainingState, points: int) -> Tensor:
         """That many points, or as many images as a picture holds."""
