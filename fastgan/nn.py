@@ -263,7 +263,7 @@ class GeneratorLoss(nn.Module):
         super().__init__()
         self.loss, self.saturating, self.reduction = loss, saturating, reduction
 
-    def forward(self, fake_logits: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, fake_logits: Tensor) -> Tensor:
         return ops.generator_loss(
             fake_logits, loss=self.loss, saturating=self.saturating, reduction=self.reduction
         )

@@ -67,6 +67,11 @@ def assert_as_exact(ours: Tensor, pytorch: Tensor, exact: Tensor) -> None:
         assert largest <= 4 * theirs.abs().max() + allowed * exact.abs().max(), (largest, theirs.abs().max())
 
 
+def softplus(t: Tensor) -> Tensor:
+    """``log(1 + exp(t))``, exact: F.softplus is the identity from 20 on."""
+    return F.binary_cross_entropy_with_logits(-t, torch.ones_like(t), reduction="none")
+
+
 def eager_discriminator_loss(
     real: Tensor, fake: Tensor, real_label: float = 1.0, reduction: str = "mean", loss: str = "bce"
 ) -> Tensor | tuple[Tensor, Tensor]:

@@ -61,6 +61,12 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
+def run_fuzz(folder: Path, backend: str, calls: int, **environment: str) -> subprocess.CompletedProcess[str]:
+    """So many calls of that fastgan whose arguments do not fit each other."""
+    environment |= {"PYTHONPATH": str(folder)}
+    return run(folder, str(ROOT / "tests" / "fuzz.py"), backend, "0", str(calls), **environment)
+
+
 def run_table(folder: Path, backend: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The table of tests on one backend of that fastgan."""
     environment |= {"PYTHONPATH": str(folder), "FASTGAN_TESTED": str(folder)}

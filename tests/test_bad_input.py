@@ -11,6 +11,7 @@ from backends import Backend
 
 import fastgan
 from fastgan.ops import (
+    MLPPass,
     discriminator_loss_value_and_grad,
     generator_loss_value_and_grad,
     reconstruction_loss_value_and_grad,
@@ -199,6 +200,26 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: fastgan.mlp(ONES, [ONES, torch.ones(1, 4)], [None, None]),
         ValueError,
         r"weight 1 of shape \(1, 4\)",
+    ),
+    "a pass of another width": (
+        lambda: MLPPass.of([ONES], [torch.nn.Linear(4, 1)], 0.2),
+        ValueError,
+        r"weight 0 of shape \(1, 4\) takes \[\.\.\., 4\], but meets an input of shape \(3, 3\)",
+    ),
+    "an operator's weight": (
+        lambda: torch.ops.fastgan.linear_leaky_relu(ONES, torch.ones(3, 4), None, 0.2),
+        ValueError,
+        r"weight of shape \(3, 4\) takes \[\.\.\., 4\]",
+    ),
+    "an operator's dim": (
+        lambda: torch.ops.fastgan.bias_leaky_relu(ONES, BIAS, 0.2, -1),
+        IndexError,
+        r"dim must be one of the 2 dimensions, from 0 on, but is -1",
+    ),
+    "an operator's gradient": (
+        lambda: torch.ops.fastgan.logit_loss_terms_backward(BIAS, ONES, 1.0, 1.0, "bce"),
+        ValueError,
+        r"grad must have the shape of logits, \(3, 3\), but has \(3,\)",
     ),
     "mlp bias": (
         lambda: fastgan.mlp(ONES, [ONES], [torch.ones(2)]),

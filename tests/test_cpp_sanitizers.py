@@ -48,6 +48,12 @@ def test_the_table(instrumented: Path) -> None:
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 
 
+def test_arguments_that_do_not_fit(instrumented: Path) -> None:
+    result = sanitizers.run_fuzz(instrumented, "cpp", 4000)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    assert "operator linear_leaky_relu: " in result.stdout
+
+
 def test_the_net_holds(instrumented: Path) -> None:
     """One logit more than there are is an error, and not a silent one."""
     call = (

@@ -20,13 +20,25 @@ def flags_of(sanitizer: str) -> list[str]:
     return [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O0", "-g1"]
 
 
-@pytest.mark.skipif(sanitizers.why_not() is not None, reason=str(sanitizers.why_not()))
-def test_the_table() -> None:
+@pytest.fixture(scope="module")
+def instrumented() -> dict[str, str]:
+    """The environment of a process whose CUDA kernels are instrumented."""
+    if sanitizers.why_not() is not None:
+        pytest.skip(str(sanitizers.why_not()))
     flags = flags_of("address,undefined")
     cuda_on_host.build_module(flags)  # here the compiler runs without the sanitizers
-    environment = {"FASTGAN_CUDA_ON_HOST_FLAGS": shlex.join(flags)}
-    result = sanitizers.run_table(sanitizers.ROOT, "cuda", **environment)
+    return {"FASTGAN_CUDA_ON_HOST_FLAGS": shlex.join(flags)}
+
+
+def test_the_table(instrumented: dict[str, str]) -> None:
+    result = sanitizers.run_table(sanitizers.ROOT, "cuda", **instrumented)
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+
+
+def test_arguments_that_do_not_fit(instrumented: dict[str, str]) -> None:
+    result = sanitizers.run_fuzz(sanitizers.ROOT, "cuda", 400, **instrumented)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    assert "operator linear_leaky_relu: " in result.stdout
 
 
 def run_driver(folder: Path, sanitizer: str, planted: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from backends import Backend
 from oracle import DTYPES, OTHER_LOSSES, eager_discriminator_loss
-from torch import Tensor
+from torch import Tensor, func
 
 import fastgan
-from fastgan.ops import discriminator_loss_value_and_grad, generator_loss_value_and_grad
+from fastgan.kernels.logit_losses import softplus
+from fastgan.ops import (
+    discriminator_loss_reference,
+    discriminator_loss_value_and_grad,
+    generator_loss_reference,
+    generator_loss_value_and_grad,
+    labelled_loss_reference,
+    relativistic_loss_reference,
+)
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 INF, NAN = math.inf, math.nan
@@ -73,6 +82,62 @@ def test_limits(variant: Backend, dtype: torch.dtype, size: float) -> None:
         "non-saturating": (0, 0),
         "saturating": (-size, -1),
     }
+
+
+def sigmoid(t: float) -> float:
+    return math.exp(min(t, 0)) / (1 + math.exp(-abs(t)))
+
+
+# Of the softplus in a plain-PyTorch formula: of a logit, and of minus it.
+REFERENCES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
+    "softplus": (softplus, 1),
+    "discriminator, real": (
+        lambda t: discriminator_loss_reference(t, torch.full_like(t, -INF), 1.0, "sum"),
+        -1,
+    ),
+    "discriminator, fake": (
+        lambda t: discriminator_loss_reference(torch.full_like(t, INF), t, 1.0, "sum"),
+        1,
+    ),
+    "generator": (lambda t: generator_loss_reference(t, reduction="sum"), -1),
+    "generator, saturating": (lambda t: -generator_loss_reference(t, saturating=True, reduction="sum"), 1),
+    "labelled": (lambda t: labelled_loss_reference(t, 0.0, "sum"), 1),
+    "relativistic": (lambda t: relativistic_loss_reference(t, torch.zeros_like(t), reduction="sum"), -1),
+}
+
+
+@dtypes
+@pytest.mark.parametrize("logit", [-INF, -1e4, -710, -100, -20, -1, 0, 1, 20, 100, 710, 1e4, INF])
+@pytest.mark.parametrize(("reference", "sign"), REFERENCES.values(), ids=REFERENCES)
+def test_derivatives_of_the_references(
+    reference: Callable[[Tensor], Tensor], sign: int, dtype: torch.dtype, logit: float
+) -> None:
+    """Value, first and second derivative to a few roundings: softplus, sigmoid and its slope."""
+    logits = torch.full((1,), sign * logit, dtype=dtype, requires_grad=True)
+    logit = sign * logits.item()
+    value = reference(logits).sum()
+    (first,) = torch.autograd.grad(value, logits, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), logits)
+    exact = (
+        max(logit, 0) + math.log1p(math.exp(-abs(logit))),
+        sigmoid(logit),
+        sigmoid(logit) * sigmoid(-logit),
+    )
+    found = value.item(), sign * first.item(), second.item()
+    for mine, true in zip(found, exact, strict=True):
+        true = torch.tensor(true, dtype=dtype).item()
+        close = 8 * torch.finfo(dtype).eps
+        assert mine == pytest.approx(true, rel=close, abs=torch.finfo(dtype).smallest_normal * close)
+
+
+def test_references_under_transforms_without_gradients() -> None:
+    """Forward mode needs no graph."""
+    t = torch.tensor([-100.0, 100.0])
+    with torch.no_grad():
+        _, first = func.jvp(softplus, (t,), (torch.ones(2),))
+        _, second = func.jvp(lambda t: func.jvp(softplus, (t,), (torch.ones(2),))[1], (t,), (torch.ones(2),))
+    torch.testing.assert_close(first, torch.sigmoid(t))
+    torch.testing.assert_close(second, torch.zeros(2))
 
 
 @dtypes

@@ -111,7 +111,7 @@ def test_create_graph_has_gradients_of_its_own(backend: Backend, incoming: float
     for function in (fastgan.discriminator_loss, discriminator_loss_reference):
         loss = function(*inputs)
         first = torch.autograd.grad(loss, inputs, grad, create_graph=True)
-        second = torch.autograd.grad([g.square().sum() for g in first], inputs)
+        second = torch.autograd.grad([g.square().sum() for g in first], inputs, retain_graph=True)
         without = torch.autograd.grad(loss, inputs, grad)
         results.append((*first, *second, *without))
     torch.testing.assert_close(*results, equal_nan=True)

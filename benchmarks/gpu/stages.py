@@ -18,7 +18,7 @@ OPERATIONS = (
 )
 # the files under tests/ that have tests marked gpu; they alone are imported
 TESTED = (
-    *("autocast", "bad_input", "capture", "cuda_kept_grads", "extremes", "gradients", "head"),
+    *("autocast", "bad_input", "capture", "cuda_kept_grads", "dynamo", "extremes", "gradients", "head"),
     *("kept_gradients", "large", "layers", "losses", "reconstruction", "record", "registered"),
     *("repeatability", "sizes", "transforms"),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastgan.compat.one_tensor import discriminator_loss, generator_loss
-from fastgan.ops import labelled_loss
+from fastgan.compat.one_tensor import discriminator_loss
+from fastgan.ops import generator_loss, labelled_loss
 
 
 def minimax_loss_gen(output_fake: Tensor, real_label_val: float = 1.0, reduction: str = "mean") -> Tensor:

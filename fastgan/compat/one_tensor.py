@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from fastgan import ops
@@ -29,10 +27,3 @@ def discriminator_loss(
         return terms if isinstance(terms, Tensor) else terms[0] + terms[1]
     on_fake = ops.labelled_loss(fake_logits, fake_label, loss=loss, reduction=reduction)
     return ops.labelled_loss(real_logits, real_label, loss=loss, reduction=reduction) + on_fake
-
-
-def generator_loss(fake_logits: Tensor, **options: Any) -> Tensor:
-    """:func:`fastgan.generator_loss`, which without statistics is one tensor."""
-    loss = ops.generator_loss(fake_logits, **options)
-    assert isinstance(loss, Tensor)
-    return loss

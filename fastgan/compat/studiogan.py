@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastgan.compat.one_tensor import discriminator_loss, generator_loss
+from fastgan.compat.one_tensor import discriminator_loss
+from fastgan.ops import generator_loss
 
 
 def d_vanilla(d_logit_real: Tensor, d_logit_fake: Tensor, DDP: object = None) -> Tensor:  # noqa: N803

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastgan.compat.one_tensor import discriminator_loss, generator_loss
-from fastgan.ops import labelled_loss
+from fastgan.compat.one_tensor import discriminator_loss
+from fastgan.ops import generator_loss, labelled_loss
 
 
 def d_logistic_loss(real_pred: Tensor, fake_pred: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import math
 
 from torch import Tensor
 
-from fastgan.compat.one_tensor import discriminator_loss, generator_loss
-from fastgan.ops import labelled_loss
+from fastgan.compat.one_tensor import discriminator_loss
+from fastgan.ops import generator_loss, labelled_loss
 
 
 def minimax_discriminator_loss(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastgan.compat.one_tensor import discriminator_loss, generator_loss
-from fastgan.ops import labelled_loss
+from fastgan.compat.one_tensor import discriminator_loss
+from fastgan.ops import generator_loss, labelled_loss
 
 
 def minimax_generator_loss(dgz: Tensor, nonsaturating: bool = True, reduction: str = "mean") -> Tensor:

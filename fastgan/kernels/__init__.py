@@ -9,6 +9,7 @@ a backend forced by :func:`use_backend` or ``FASTGAN_BACKEND`` never falls back.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import threading
 import warnings
@@ -21,7 +22,8 @@ from typing import ParamSpec, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from fastgan.kernels import cuda, extension, reference
+from fastgan.kernels import cuda, extension, optional, reference
+from fastgan.kernels.opaque import opaque
 
 Logits = tuple[Tensor, ...]
 Labels = tuple[float, ...]
@@ -332,8 +334,16 @@ def load(name: str) -> Backend:
     if name == "triton":
         from fastgan.kernels import triton
 
-        return triton
-    return {"cpp": extension, "cuda": cuda}.get(name, reference)
+        return _opaque(triton)
+    return {"cpp": _opaque(extension), "cuda": _opaque(cuda)}.get(name, reference)
+
+
+def _opaque(backend: Backend) -> Backend:
+    """A backend whose kernels take addresses; what it has of the reference takes none."""
+    for _, function in inspect.getmembers(backend, inspect.isfunction):
+        if function.__module__ not in (reference.__name__, optional.__name__):
+            opaque(function)
+    return backend
 
 
 @cache

@@ -7,17 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-
-def same_size(tensor: Tensor, like: Tensor) -> Tensor:
-    """The tensor, which a kernel reads beside another, element by element."""
-    return of_size(tensor, like.numel())
-
-
-def of_size(tensor: Tensor, size: int) -> Tensor:
-    """The tensor, if a kernel may read so many elements of it."""
-    if tensor.numel() != size:
-        raise ValueError(f"a tensor has {tensor.numel()} elements where {size} belong")
-    return tensor
+from fastgan.kernels.opaque import opaque
 
 
 def room(into: Tensor | None, like: Tensor, *shape: int) -> Tensor:
@@ -51,6 +41,7 @@ def neighbours_like(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return together
 
 
+@opaque
 def joined(tensors: Sequence[Tensor]) -> Tensor:
     """``torch.cat``, without moving anything where each tensor begins in memory where the one before ends."""
     first = tensors[0]
@@ -81,6 +72,8 @@ def channel_layout(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, in
 
     Channels innermost in memory (channels_last after a convolution) is kept, as [rows, channels, 1].
     """
+    if not 0 <= dim < tensor.dim():
+        raise IndexError(f"dim is {dim}, expected one of the {tensor.dim()} dimensions, from 0 on")
     shape = tensor.shape
     channels = shape[dim]
     if not tensor.is_contiguous():

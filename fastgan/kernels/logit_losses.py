@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+from fastgan.kernels.codes import Codes
 
 SATURATED_LOGIT = 6.906754778648554  # log(999): sigmoid within 0.1 % of 0 or 1
 Labelled = Callable[[Tensor, float], Tensor]
@@ -38,16 +41,23 @@ class LogitLoss:
     labels: bool = False
 
 
-def _softplus(t: Tensor) -> Tensor:
-    return torch.logaddexp(
-        t, t.new_zeros(())
-    )  # F.softplus turns into the identity at 20, which float64 notices
+def softplus(t: Tensor) -> Tensor:
+    """``log(1 + exp(t))`` of any logit, with every derivative; half types are rounded once.
+
+    From 20 on F.softplus is the identity, which float64 notices. The second derivative of torch.logaddexp is
+    nan below -89, and its first at infinity: in one pass it gives the value alone.
+    """
+    if not torch.is_grad_enabled() and forward_ad._current_level < 0:
+        return torch.logaddexp(t, t.new_zeros(()))
+    wide = t.to(torch.promote_types(t.dtype, torch.float32))
+    minus_size = torch.where(wide > 0, -wide, wide)  # -|t|, whose slope at 0 is 1, not 0
+    return (torch.relu(wide) + minus_size.exp().log1p()).to(t.dtype)
 
 
 def _cross_entropy(t: Tensor, label: float) -> Tensor:
     # A weight of zero leaves its softplus out: 0 * inf would be nan.
-    terms = _softplus(t) * (1 - label) if label != 1 else torch.zeros_like(t)
-    return terms + _softplus(-t) * label if label != 0 else terms
+    terms = softplus(t) * (1 - label) if label != 1 else torch.zeros_like(t)
+    return terms + softplus(-t) * label if label != 0 else terms
 
 
 def _side(label: float) -> float:
@@ -97,4 +107,4 @@ LOSSES: dict[str, LogitLoss] = {
         generator="wasserstein",
     ),
 }
-NUMBERS = {name: number for number, name in enumerate(LOSSES)}
+NUMBERS = Codes("kind", {name: number for number, name in enumerate(LOSSES)})

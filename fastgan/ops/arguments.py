@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +13,11 @@ from fastgan.kernels.logit_losses import LOSSES
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 HALVES = (torch.float16, torch.bfloat16)
 REDUCTIONS = ("mean", "sum", "none")
+# for the types of what a loss returns
+Reduced = Literal["mean", "sum"]
+Terms = Literal["none"]
+Yes = Literal[True]
+No = Literal[False]
 
 
 def check_tensor(tensor: Tensor, name: str) -> None:
@@ -56,9 +62,18 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', but is {reduction!r}")
 
 
-def check_loss(loss: str) -> None:
+def check_loss(loss: str, name: str = "loss") -> None:
     if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}, but is {loss!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, LOSSES))}, but is {loss!r}")
+
+
+def check_same_shape(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
+    """Element by element, that is; the device and dtype as well."""
+    check_like(tensor, name, other, other_name)
+    if tensor.shape != other.shape:
+        raise ValueError(
+            f"{name} must have the shape of {other_name}, {tuple(other.shape)}, but has {tuple(tensor.shape)}"
+        )
 
 
 def check_reduced(reduction: str) -> None:
@@ -76,15 +91,15 @@ def check_negative_slope(negative_slope: float) -> None:
         raise ValueError(f"negative_slope must be finite and not negative, but is {negative_slope}")
 
 
-def check_scale(scale: Tensor | None, like: Tensor) -> None:
+def check_scale(scale: Tensor | None, like: Tensor, name: str = "scale") -> None:
     if scale is None:
         return
-    check_tensor(scale, "scale")
+    check_tensor(scale, name)
     if scale.numel() != 1:
-        raise ValueError(f"scale must be a scalar tensor, but has shape {tuple(scale.shape)}")
+        raise ValueError(f"{name} must be a scalar tensor, but has shape {tuple(scale.shape)}")
     if scale.device != like.device:
         raise ValueError(
-            f"scale is on {scale.device} but the other arguments on {like.device}; move it with .to(...)"
+            f"{name} is on {scale.device} but the other arguments on {like.device}; move it with .to(...)"
         )
 
 

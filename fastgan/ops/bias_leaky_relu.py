@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.arguments import check_bias, check_negative_slope, check_tensor
-from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
+from fastgan.ops.routing import Function, Route, apply, autocast_dtype, route, serving
 
 
 def bias_leaky_relu(
@@ -66,7 +66,7 @@ def bias_leaky_relu_reference(
     return F.leaky_relu(input, negative_slope)
 
 
-class BiasLeakyReLU(torch.autograd.Function):
+class BiasLeakyReLU(Function):
     @staticmethod
     def forward(
         ctx: Any, backend: Backend, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
@@ -87,7 +87,7 @@ class BiasLeakyReLU(torch.autograd.Function):
         return (None, *grads, None, None)
 
 
-class BiasLeakyReLUGrad(torch.autograd.Function):
+class BiasLeakyReLUGrad(Function):
     """(grad) -> (grad_input, grad_bias): linear in grad, as the mask is constant almost everywhere."""
 
     @staticmethod

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.kernels import Backend, Labels, choose, reference
-from fastgan.ops.arguments import check_bias, check_like, check_scale, check_tensor
+from fastgan.ops.arguments import No, Yes, check_bias, check_like, check_scale, check_tensor
 from fastgan.ops.discriminator_loss import check_real_label, discriminator_loss_reference
 from fastgan.ops.linear_leaky_relu import autocast_like_linear
 from fastgan.ops.logit_loss import dtype_of_loss, reduced_loss
-from fastgan.ops.routing import Route, apply, outside_autocast, route, serving
+from fastgan.ops.routing import Function, Route, apply, outside_autocast, route, serving
 
 
+@overload
+def discriminator_head_loss(
+    real_features: Tensor,
+    fake_features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = ...,
+    *,
+    real_label: float = ...,
+    reduction: str = ...,
+    return_stats: No = ...,
+) -> Tensor: ...
+@overload
+def discriminator_head_loss(
+    real_features: Tensor,
+    fake_features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = ...,
+    *,
+    real_label: float = ...,
+    reduction: str = ...,
+    return_stats: Yes,
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def discriminator_head_loss(
+    real_features: Tensor,
+    fake_features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = ...,
+    *,
+    real_label: float = ...,
+    reduction: str = ...,
+    return_stats: bool,
+) -> Tensor | tuple[Tensor, Tensor]: ...
 def discriminator_head_loss(
     real_features: Tensor,
     fake_features: Tensor,
@@ -188,7 +221,7 @@ def _check(
         )
 
 
-class HeadLoss(torch.autograd.Function):
+class HeadLoss(Function):
     """(weight, bias, features ...) -> loss, or (loss, stats)."""
 
     @staticmethod

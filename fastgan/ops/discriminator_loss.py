@@ -2,15 +2,76 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from torch import Tensor
 
 from fastgan.kernels.logit_losses import LOSSES
 from fastgan.kernels.reference import loss_stats
-from fastgan.ops.arguments import check_like, check_loss, check_reduction, check_tensor
+from fastgan.ops.arguments import (
+    No,
+    Reduced,
+    Terms,
+    Yes,
+    check_like,
+    check_loss,
+    check_reduction,
+    check_tensor,
+)
 from fastgan.ops.logit_loss import dtype_of_loss, loss_and_grad, loss_terms, reduced_loss
 from fastgan.ops.routing import Route, route
 
 
+@overload
+def discriminator_loss(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    loss: str = ...,
+    real_label: float = ...,
+    reduction: Reduced = ...,
+    return_stats: No = ...,
+) -> Tensor: ...
+@overload
+def discriminator_loss(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    loss: str = ...,
+    real_label: float = ...,
+    reduction: Terms,
+    return_stats: No = ...,
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def discriminator_loss(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    loss: str = ...,
+    real_label: float = ...,
+    reduction: Reduced = ...,
+    return_stats: Yes,
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def discriminator_loss(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    loss: str = ...,
+    real_label: float = ...,
+    reduction: Terms,
+    return_stats: Yes,
+) -> tuple[Tensor, Tensor, Tensor]: ...
+@overload
+def discriminator_loss(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    loss: str = ...,
+    real_label: float = ...,
+    reduction: str = ...,
+    return_stats: bool = ...,
+) -> Tensor | tuple[Tensor, ...]: ...
 def discriminator_loss(
     real_logits: Tensor,
     fake_logits: Tensor,
@@ -83,6 +144,22 @@ def discriminator_loss(
     return (*result, stats) if isinstance(result, tuple) else (result, stats)
 
 
+@overload
+def discriminator_loss_reference(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    real_label: float = ...,
+    reduction: Reduced = ...,
+    loss: str = ...,
+) -> Tensor: ...
+@overload
+def discriminator_loss_reference(
+    real_logits: Tensor, fake_logits: Tensor, real_label: float = ..., *, reduction: Terms, loss: str = ...
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def discriminator_loss_reference(
+    real_logits: Tensor, fake_logits: Tensor, real_label: float = ..., reduction: str = ..., loss: str = ...
+) -> Tensor | tuple[Tensor, Tensor]: ...
 def discriminator_loss_reference(
     real_logits: Tensor,
     fake_logits: Tensor,

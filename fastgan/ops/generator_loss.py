@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from torch import Tensor
 
 from fastgan.kernels.logit_losses import LOSSES
 from fastgan.kernels.reference import loss_stats
-from fastgan.ops.arguments import check_loss, check_reduction, check_tensor
+from fastgan.ops.arguments import No, Yes, check_loss, check_reduction, check_tensor
 from fastgan.ops.logit_loss import dtype_of_loss, loss_and_grad, loss_terms, reduced_loss
 from fastgan.ops.routing import Route, route
 
 
+@overload
+def generator_loss(
+    fake_logits: Tensor,
+    *,
+    loss: str = ...,
+    saturating: bool = ...,
+    reduction: str = ...,
+    return_stats: No = ...,
+) -> Tensor: ...
+@overload
+def generator_loss(
+    fake_logits: Tensor, *, loss: str = ..., saturating: bool = ..., reduction: str = ..., return_stats: Yes
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def generator_loss(
+    fake_logits: Tensor, *, loss: str = ..., saturating: bool = ..., reduction: str = ..., return_stats: bool
+) -> Tensor | tuple[Tensor, Tensor]: ...
 def generator_loss(
     fake_logits: Tensor,
     *,

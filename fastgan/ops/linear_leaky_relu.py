@@ -11,7 +11,16 @@ from torch import Tensor
 
 from fastgan.kernels import Backend, choose
 from fastgan.ops.arguments import check_bias, check_like, check_negative_slope, check_tensor
-from fastgan.ops.routing import Route, apply, asked_for, autocast_dtype, outside_autocast, route, serving
+from fastgan.ops.routing import (
+    Function,
+    Route,
+    apply,
+    asked_for,
+    autocast_dtype,
+    outside_autocast,
+    route,
+    serving,
+)
 
 
 def linear_leaky_relu(
@@ -94,7 +103,7 @@ def check_linear(
     check_bias(bias, weight.shape[0], input, f"bias{index}")
 
 
-class LinearLeakyReLU(torch.autograd.Function):
+class LinearLeakyReLU(Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -122,7 +131,7 @@ class LinearLeakyReLU(torch.autograd.Function):
         return (None, *grads, None)
 
 
-class LinearLeakyReLUGrad(torch.autograd.Function):
+class LinearLeakyReLUGrad(Function):
     """(dy, x, W) -> (dx, dW, db), with the mask m a constant:
 
     dz = m * dy, dx = dz W, dW = dzᵀ x, db = sum of the rows of dz. With cotangents u of dx, V of dW, w of db:

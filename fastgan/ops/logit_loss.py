@@ -14,7 +14,7 @@ from torch import Tensor
 from fastgan.kernels import Backend, Labels, Logits, choose, reference
 from fastgan.kernels.counters import SOME_CAPTURE, capture_of
 from fastgan.ops.arguments import HALVES, check_reduced, check_scale
-from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
+from fastgan.ops.routing import Function, Route, apply, autocast_dtype, route, serving
 
 
 def reduced_loss(
@@ -79,7 +79,7 @@ def dtype_of_loss(logits: Tensor) -> torch.dtype:
     return dtype
 
 
-class LogitLoss(torch.autograd.Function):
+class LogitLoss(Function):
     """(logits ...) -> loss, or (loss, stats): an output that is not there still costs a microsecond."""
 
     @staticmethod
@@ -122,7 +122,7 @@ class LogitLoss(torch.autograd.Function):
         return (None, None, None, None, None, None, None, *grads)
 
 
-class LogitLossTerms(torch.autograd.Function):
+class LogitLossTerms(Function):
     @staticmethod
     def forward(ctx: Any, backend: Backend, logits: Tensor, label: float, sign: float, kind: str) -> Tensor:
         ctx.save_for_backward(logits)

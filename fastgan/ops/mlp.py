@@ -17,7 +17,7 @@ from fastgan.ops.linear_leaky_relu import (
     cotangent_of_dz,
     linear_leaky_relu_reference,
 )
-from fastgan.ops.routing import Route, apply, asked_for, outside_autocast, route, serving
+from fastgan.ops.routing import Function, Route, apply, asked_for, outside_autocast, route, serving
 
 
 def mlp(
@@ -54,10 +54,7 @@ def mlp(
     input, *parameters = autocast_like_linear(input, *weights, *biases)
     weights, biases = parameters[:depth], parameters[depth:]
     check_tensor(input, "input")
-    features: Sequence[int] = input.shape
-    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        check_linear(features, input, weight, bias, f" {i}")
-        features = weight.shape[:1]
+    check_chain(input, weights, biases)
     path = route(input, *weights, *biases)
     if path is Route.REFERENCE:
         return mlp_reference(input, weights, biases, negative_slope)
@@ -77,6 +74,14 @@ def mlp(
         else:
             output = chain_of_activations(backend, negative_slope, rows, weights, biases)[-1]
     return output if input.dim() == 2 else output.view(*input.shape[:-1], weights[-1].shape[0])
+
+
+def check_chain(input: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]) -> None:
+    """Each layer takes what the one before gives."""
+    features: Sequence[int] = input.shape
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        check_linear(features, input, weight, bias, f" {i}")
+        features = weight.shape[:1]
 
 
 def mlp_reference(
@@ -110,7 +115,7 @@ def chain_of_activations(
     return outputs
 
 
-class MLP(torch.autograd.Function):
+class MLP(Function):
     """(x, W_1 ... W_L, b_1 ... b_L) -> z_L with h_0 = x, h_i = leaky_relu(h_{i-1} W_iᵀ + b_i)."""
 
     @staticmethod
@@ -201,7 +206,7 @@ def masked_chain(
     return dz, [dx, *dw, *db]
 
 
-class MLPGrad(torch.autograd.Function):
+class MLPGrad(Function):
     """(grad, x, W_1 ... W_L, b_1 ... b_L) -> (dx, dW_i, db_i), differentiable once more.
 
     The masks are constants, but the activations h_i in dW_i = dz_iᵀ h_{i-1} are not. With cotangents u of

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fastgan.kernels import Backend, choose
 from fastgan.kernels.layout import joined
 from fastgan.ops.linear_leaky_relu import autocast_like_linear
-from fastgan.ops.mlp import chain_backward, chain_of_activations, masked_chain
+from fastgan.ops.mlp import chain_backward, chain_of_activations, check_chain, masked_chain
 from fastgan.ops.rooms import room_of
 from fastgan.ops.routing import Route, autocast_dtype, route
 
@@ -26,7 +26,9 @@ def cast_chain(
         halves = [None if room is None else room.half for room in rooms]
         parameters = [p if half is None else half for p, half in zip(parameters, halves, strict=True)]
     samples, *cast = autocast_like_linear(samples, *parameters)
-    return samples, cast[: len(layers)], cast[len(layers) :]
+    weights, biases = cast[: len(layers)], cast[len(layers) :]
+    check_chain(samples, weights, biases)
+    return samples, weights, biases
 
 
 def parameters_of(layers: Sequence[nn.Linear]) -> list[Tensor | None]:

@@ -17,7 +17,7 @@ from fastgan.ops.arguments import (
     check_tensor,
 )
 from fastgan.ops.logit_loss import dtype_of_loss
-from fastgan.ops.routing import Route, apply, autocast_dtype, route, serving
+from fastgan.ops.routing import Function, Route, apply, autocast_dtype, route, serving
 
 
 def reconstruction_loss(input: Tensor, reconstruction: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -141,7 +141,7 @@ def _registered(input: Tensor, reconstruction: Tensor, reduction: str, loss_dtyp
     return loss
 
 
-class ReconstructionLoss(torch.autograd.Function):
+class ReconstructionLoss(Function):
     """(input, reconstruction) -> loss, or for "none" its terms."""
 
     @staticmethod

@@ -15,6 +15,19 @@ from torch.utils._pytree import tree_map_only
 
 from fastgan.kernels import choose, reference
 from fastgan.kernels.counters import in_operator
+from fastgan.kernels.opaque import opaque
+from fastgan.kernels.sizes import check_pair
+from fastgan.ops.arguments import (
+    DTYPES,
+    check_bias,
+    check_like,
+    check_loss,
+    check_negative_slope,
+    check_same_shape,
+    check_scale,
+    check_tensor,
+)
+from fastgan.ops.linear_leaky_relu import check_linear
 
 _library = torch.library.Library("fastgan", "DEF")
 _ops = torch.ops.fastgan
@@ -44,20 +57,78 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
 
 
-def _register(name: str, kernel: Any, fake: Any) -> None:
+def _register(name: str, kernel: Any, fake: Any, check: Any) -> None:
+    @opaque
     def on_plain_tensors(*arguments: Any) -> Any:
+        arguments = tree_map_only(Tensor, _plain, arguments)
+        check(*arguments)
         with in_operator():
-            return kernel(*tree_map_only(Tensor, _plain, arguments))
+            return kernel(*arguments)
+
+    def on_fake_tensors(*arguments: Any) -> Any:
+        check(*arguments)
+        return fake(*arguments)
 
     _library.impl(name, on_plain_tensors, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"fastgan::{name}", fake, lib=_library)
+    torch.library.register_fake(f"fastgan::{name}", on_fake_tensors, lib=_library)
 
 
 def _differentiate(name: str, backward: Any, setup_context: Any) -> None:
-    torch.library.register_autograd(f"fastgan::{name}", backward, setup_context=setup_context, lib=_library)
+    torch.library.register_autograd(
+        f"fastgan::{name}", opaque(backward), setup_context=setup_context, lib=_library
+    )
 
 
 # --- losses
+
+
+def _check_logits(logits: list[Tensor], labels: list[float], kind: str) -> None:
+    check_pair(logits, labels, "logits")
+    check_tensor(logits[0], "logits[0]")
+    for second in logits[1:]:
+        check_like(second, "logits[1]", logits[0], "logits[0]")
+    check_loss(kind, "kind")
+
+
+def _check_scalar(grad: Tensor, like: Tensor) -> None:
+    check_scale(grad, like, "grad")
+    if grad.dim():
+        raise ValueError(f"grad must have no dimensions, but has shape {tuple(grad.shape)}")
+
+
+def _check_loss_dtype(loss_dtype: torch.dtype) -> None:
+    if loss_dtype not in DTYPES:
+        raise TypeError(f"loss_dtype must be float32, bfloat16, float16 or float64, but is {loss_dtype}")
+
+
+def _check_logit_loss(
+    logits: list[Tensor],
+    labels: list[float],
+    _: float,
+    __: bool,
+    loss_dtype: torch.dtype,
+    ___: bool,
+    kind: str,
+) -> None:
+    _check_logits(logits, labels, kind)
+    _check_loss_dtype(loss_dtype)
+
+
+def _check_logit_loss_backward(
+    grad: Tensor, logits: list[Tensor], labels: list[float], _: float, __: bool, kind: str
+) -> None:
+    _check_logits(logits, labels, kind)
+    _check_scalar(grad, logits[0])
+
+
+def _check_terms(logits: Tensor, _: float, __: float, kind: str) -> None:
+    check_tensor(logits, "logits")
+    check_loss(kind, "kind")
+
+
+def _check_terms_backward(grad: Tensor, logits: Tensor, _: float, __: float, kind: str) -> None:
+    _check_terms(logits, _, __, kind)
+    check_same_shape(grad, "grad", logits, "logits")
 
 
 def _logit_loss(
@@ -116,11 +187,14 @@ def _contiguous_like(tensor: Tensor) -> Tensor:
     return tensor.new_empty(tensor.shape)
 
 
-_register("logit_loss", _logit_loss, _logit_loss_fake)
-_register("logit_loss_backward", _logit_loss_backward, _logit_loss_backward_fake)
-_register("logit_loss_terms", _logit_loss_terms, lambda logits, *_: _contiguous_like(logits))
+_register("logit_loss", _logit_loss, _logit_loss_fake, _check_logit_loss)
+_register("logit_loss_backward", _logit_loss_backward, _logit_loss_backward_fake, _check_logit_loss_backward)
+_register("logit_loss_terms", _logit_loss_terms, lambda logits, *_: _contiguous_like(logits), _check_terms)
 _register(
-    "logit_loss_terms_backward", _logit_loss_terms_backward, lambda _, logits, *__: _contiguous_like(logits)
+    "logit_loss_terms_backward",
+    _logit_loss_terms_backward,
+    lambda _, logits, *__: _contiguous_like(logits),
+    _check_terms_backward,
 )
 
 
@@ -154,6 +228,26 @@ _differentiate("logit_loss", _loss_grad, _save_loss)
 _differentiate("logit_loss_terms", _terms_grad, _save_terms)
 
 
+def _check_reconstruction(input: Tensor, reconstruction: Tensor, *_: Any) -> None:
+    check_tensor(input, "input")
+    check_same_shape(reconstruction, "reconstruction", input, "input")
+
+
+def _check_reconstruction_loss(
+    input: Tensor, reconstruction: Tensor, _: bool, loss_dtype: torch.dtype
+) -> None:
+    _check_reconstruction(input, reconstruction)
+    _check_loss_dtype(loss_dtype)
+
+
+def _check_reconstruction_backward(grad: Tensor, input: Tensor, reconstruction: Tensor, *_: Any) -> None:
+    _check_reconstruction(input, reconstruction)
+    if grad.shape == input.shape and grad.dtype is input.dtype:
+        check_like(grad, "grad", input, "input")
+    else:
+        _check_scalar(grad, input)
+
+
 def _reconstruction_loss(
     input: Tensor, reconstruction: Tensor, mean: bool, loss_dtype: torch.dtype
 ) -> Tensor:
@@ -185,9 +279,19 @@ def _reconstruction_terms(input: Tensor, reconstruction: Tensor) -> Tensor:
     return choose(input).reconstruction_terms(input, reconstruction).contiguous()
 
 
-_register("reconstruction_loss", _reconstruction_loss, _reconstruction_loss_fake)
-_register("reconstruction_loss_backward", _reconstruction_loss_backward, _reconstruction_loss_backward_fake)
-_register("reconstruction_terms", _reconstruction_terms, lambda input, _: _contiguous_like(input))
+_register("reconstruction_loss", _reconstruction_loss, _reconstruction_loss_fake, _check_reconstruction_loss)
+_register(
+    "reconstruction_loss_backward",
+    _reconstruction_loss_backward,
+    _reconstruction_loss_backward_fake,
+    _check_reconstruction_backward,
+)
+_register(
+    "reconstruction_terms",
+    _reconstruction_terms,
+    lambda input, _: _contiguous_like(input),
+    _check_reconstruction,
+)
 
 
 def _save_reconstruction(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -215,6 +319,27 @@ _differentiate("reconstruction_terms", _reconstruction_grads, _save_reconstructi
 
 
 # --- layers
+
+
+def _check_dim(tensor: Tensor, dim: int) -> None:
+    if not 0 <= dim < tensor.dim():
+        raise IndexError(f"dim must be one of the {tensor.dim()} dimensions, from 0 on, but is {dim}")
+
+
+def _check_bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> None:
+    check_tensor(input, "input")
+    check_negative_slope(negative_slope)
+    _check_dim(input, dim)
+    check_bias(bias, input.shape[dim], input)
+
+
+def _check_bias_leaky_relu_backward(
+    grad: Tensor, output: Tensor, negative_slope: float, dim: int, _: bool
+) -> None:
+    check_tensor(output, "output")
+    check_same_shape(grad, "grad", output, "output")
+    check_negative_slope(negative_slope)
+    _check_dim(output, dim)
 
 
 def _bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
@@ -247,8 +372,13 @@ def _bias_leaky_relu_backward_fake(
     return _bias_leaky_relu_fake(output, None, negative_slope, dim), summed
 
 
-_register("bias_leaky_relu", _bias_leaky_relu, _bias_leaky_relu_fake)
-_register("bias_leaky_relu_backward", _bias_leaky_relu_backward, _bias_leaky_relu_backward_fake)
+_register("bias_leaky_relu", _bias_leaky_relu, _bias_leaky_relu_fake, _check_bias_leaky_relu)
+_register(
+    "bias_leaky_relu_backward",
+    _bias_leaky_relu_backward,
+    _bias_leaky_relu_backward_fake,
+    _check_bias_leaky_relu_backward,
+)
 
 
 def _save_bias_leaky_relu(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -273,6 +403,16 @@ def _masked(
 _differentiate("bias_leaky_relu", _bias_leaky_relu_grad, _save_bias_leaky_relu)
 
 
+def _check_linear_leaky_relu(
+    input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
+) -> None:
+    check_tensor(input, "input")
+    check_negative_slope(negative_slope)
+    if input.dim() != 2:
+        raise ValueError(f"input must be [N, in_features], but has shape {tuple(input.shape)}")
+    check_linear(input.shape, input, weight, bias)
+
+
 def _linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
     return choose(input).linear_leaky_relu(input, weight, bias, negative_slope)
 
@@ -283,7 +423,7 @@ def _linear_leaky_relu_fake(
     return input.new_empty(input.shape[0], weight.shape[0])
 
 
-_register("linear_leaky_relu", _linear_leaky_relu, _linear_leaky_relu_fake)
+_register("linear_leaky_relu", _linear_leaky_relu, _linear_leaky_relu_fake, _check_linear_leaky_relu)
 
 
 def _save_linear_leaky_relu(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from fastgan.kernels import Backend, choose, reference
-from fastgan.ops.arguments import check_like, check_reduced, check_reduction, check_tensor
+from fastgan.kernels.logit_losses import softplus
+from fastgan.ops.arguments import (
+    No,
+    Reduced,
+    Terms,
+    Yes,
+    check_like,
+    check_reduced,
+    check_reduction,
+    check_tensor,
+)
 from fastgan.ops.discriminator_loss import discriminator_loss, discriminator_loss_value_and_grad
 from fastgan.ops.generator_loss import generator_loss, generator_loss_value_and_grad
 from fastgan.ops.logit_loss import dtype_of_loss
-from fastgan.ops.routing import Route, apply, route, serving
+from fastgan.ops.routing import Function, Route, apply, route, serving
 
 
+@overload
+def relativistic_loss(
+    logits: Tensor,
+    other_logits: Tensor,
+    *,
+    average: bool = ...,
+    reduction: Reduced = ...,
+    return_stats: No = ...,
+) -> Tensor: ...
+@overload
+def relativistic_loss(
+    logits: Tensor, other_logits: Tensor, *, average: No = ..., reduction: str = ..., return_stats: No = ...
+) -> Tensor: ...
+@overload
+def relativistic_loss(
+    logits: Tensor, other_logits: Tensor, *, average: Yes, reduction: Terms, return_stats: No = ...
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def relativistic_loss(
+    logits: Tensor, other_logits: Tensor, *, average: bool = ..., reduction: Reduced = ..., return_stats: Yes
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def relativistic_loss(
+    logits: Tensor, other_logits: Tensor, *, average: No = ..., reduction: str = ..., return_stats: Yes
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def relativistic_loss(
+    logits: Tensor, other_logits: Tensor, *, average: Yes, reduction: Terms, return_stats: Yes
+) -> tuple[Tensor, Tensor, Tensor]: ...
+@overload
+def relativistic_loss(
+    logits: Tensor,
+    other_logits: Tensor,
+    *,
+    average: bool = ...,
+    reduction: str = ...,
+    return_stats: bool = ...,
+) -> Tensor | tuple[Tensor, ...]: ...
 def relativistic_loss(
     logits: Tensor,
     other_logits: Tensor,
@@ -75,18 +123,33 @@ def relativistic_loss(
     return *(value.to(dtype) for value in values), last if return_stats else last.to(dtype)
 
 
+@overload
+def relativistic_loss_reference(
+    logits: Tensor, other_logits: Tensor, average: bool = ..., reduction: Reduced = ...
+) -> Tensor: ...
+@overload
+def relativistic_loss_reference(
+    logits: Tensor, other_logits: Tensor, average: No = ..., reduction: str = ...
+) -> Tensor: ...
+@overload
+def relativistic_loss_reference(
+    logits: Tensor, other_logits: Tensor, average: Yes, reduction: Terms
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def relativistic_loss_reference(
+    logits: Tensor, other_logits: Tensor, average: bool = ..., reduction: str = ...
+) -> Tensor | tuple[Tensor, Tensor]: ...
 def relativistic_loss_reference(
     logits: Tensor, other_logits: Tensor, average: bool = False, reduction: str = "mean"
 ) -> Tensor | tuple[Tensor, Tensor]:
     """What :func:`relativistic_loss` computes, in plain PyTorch."""
-    zero = logits.new_zeros(())
     if average:
-        first = torch.logaddexp(other_logits.mean() - logits, zero)
-        second = torch.logaddexp(other_logits - logits.mean(), zero)
+        first = softplus(other_logits.mean() - logits)
+        second = softplus(other_logits - logits.mean())
         if reduction == "none":
             return first, second
         return first.mean() + second.mean() if reduction == "mean" else first.sum() + second.sum()
-    terms = torch.logaddexp(other_logits - logits, zero)
+    terms = softplus(other_logits - logits)
     if reduction == "none":
         return terms
     return terms.mean() if reduction == "mean" else terms.sum()
@@ -159,7 +222,7 @@ def _total(backend: Backend, tensor: Tensor, *, mean: bool = False) -> Tensor:
     return backend.loss((tensor,), (0.0,), 1.0, mean, tensor.dtype, False, "wasserstein")[0]
 
 
-class _Centred(torch.autograd.Function):
+class _Centred(Function):
     """PyTorch would do, but for the order in which its sums over gradients add up."""
 
     @staticmethod

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from fastgan.kernels import Backend, reference
+from fastgan.kernels.opaque import opaque
 
 
 class Route(Enum):
@@ -35,13 +36,14 @@ _is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
 def route(*tensors: Tensor | None) -> Route:
-    return Route.REGISTERED if torch.compiler.is_compiling() else _eager_route(tensors)
-
-
-def _eager_route(tensors: tuple[Tensor | None, ...]) -> Route:
+    # before compilation is asked for: torch.func inside torch.compile differentiates the operation itself too
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return Route.REFERENCE
-    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._get_tracing_state() is not None
+    ):
         return Route.REGISTERED
     for t in tensors:
         if t is not None and (type(t) not in _PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor()):
@@ -61,7 +63,16 @@ def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(device_type)
 
 
-def apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
+class Function(torch.autograd.Function):
+    """What every operation's gradient is wired with: TorchDynamo leaves its two passes alone."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        opaque(cls.forward)
+        opaque(cls.backward)
+
+
+def apply(function: type[Function], *arguments: Any) -> Any:
     """``function.apply`` without its search for functorch transforms, which :func:`route` has made."""
     return super(torch.autograd.Function, function).apply(*arguments)  # type: ignore[misc]
 
@@ -72,7 +83,7 @@ def serving(backend: Backend, *grads: Tensor | None) -> Backend:
     Not for batched, fake or otherwise special gradients; and not with create_graph=True where the result
     must carry a graph: the reference is differentiable.
     """
-    if torch.is_grad_enabled() or _eager_route(grads) is not Route.DIRECT:
+    if torch.is_grad_enabled() or route(*grads) is not Route.DIRECT:
         return reference
     for g in grads:
         if g is not None and _is_legacy_batched(g):  # torch.autograd.grad(..., is_grads_batched=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, stream
-from fastgan.kernels.layout import same_size
+from fastgan.kernels.sizes import of_size, same_size
 
 
 @guarded
@@ -26,18 +26,19 @@ def adam(
     halves: Tensor | None,
 ) -> None:
     dtype = values.dtype
-    alike = [address(same_size(t, values), dtype) for t in (grads, exp_avg, exp_avg_sq)]
+    moments = {"grads": grads, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+    alike = [address(same_size(t, values, name), dtype) for name, t in moments.items()]
     _cuda.adam(
         DTYPES[dtype],
         values.numel(),
         address(values, dtype),
         *alike,
-        0 if average is None else address(same_size(average, values), dtype),
-        0 if halves is None else address(same_size(halves, values), torch.bfloat16),
-        address(count, torch.float32),
+        0 if average is None else address(same_size(average, values, "average"), dtype),
+        0 if halves is None else address(same_size(halves, values, "halves"), torch.bfloat16),
+        address(of_size(count, 1, "count"), torch.float32),
         is_first,
-        address(learning_rate, torch.float32),
-        address(average_weight, torch.float32),
+        address(of_size(learning_rate, 1, "learning_rate"), torch.float32),
+        address(of_size(average_weight, 1, "average_weight"), torch.float32),
         *betas,
         eps,
         arrivals(values).data_ptr(),

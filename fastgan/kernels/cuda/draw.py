@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.cuda.pointers import _cuda, address, guarded, stream
+from fastgan.kernels.sizes import of_size
 
 
 @guarded
@@ -26,6 +27,6 @@ def draw(
         begins,
         high,
         seed,
-        address(clock, torch.int64),
+        address(of_size(clock, 1, "clock"), torch.int64),
         stream(clock),
     )

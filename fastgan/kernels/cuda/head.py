@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
 from fastgan.kernels.layout import neighbours_like, room
+from fastgan.kernels.sizes import check_pair, matrix, of_size
 
 Tensors = tuple[Tensor, ...]
 
@@ -24,7 +26,7 @@ def head_loss(
     with_stats: bool,
     with_grads: bool,
 ) -> tuple[Tensor, Tensor | None, Tensors, Tensor | None, Tensor | None]:
-    compute = torch.float64 if weight.dtype is torch.float64 else torch.float32
+    compute = compute_dtype(weight.dtype)
     slopes: Tensors = ()
     dw = db = None
     if with_grads:
@@ -73,18 +75,18 @@ def _run(
 ) -> tuple[Tensor, Tensor | None]:
     dense = [t.contiguous() for t in features]
     weight = weight.contiguous()
-    bias = None if bias is None else bias.contiguous()
+    bias = None if bias is None else of_size(bias, 1, "bias").contiguous()
     dtype, width = weight.dtype, weight.numel()
+    check_pair(features, labels, "features")
     for t in dense:
-        if t.shape[1] != width:
-            raise ValueError(f"features have {t.shape[1]} columns, but the weight {width} elements")
-    if len(labels) == 2 and labels[1] != 0:
-        raise ValueError(f"the second tensor's label must be 0, but is {labels[1]}")
+        _, columns = matrix(t, "features")
+        if columns != width:
+            raise ValueError(f"features have {columns} columns, expected {width}, as the weight has elements")
     loss = weight.new_empty((), dtype=loss_dtype)
     stats = weight.new_empty(len(dense) + 1, dtype=torch.float32) if with_stats else None
     rows = [t.shape[0] for t in dense] + [0]
     sums, count = _cuda.head_workspace(DTYPES[dtype], rows[0], rows[1], width)
-    compute = torch.float64 if dtype is torch.float64 else torch.float32
+    compute = compute_dtype(dtype)
     partials = weight.new_empty(sums, dtype=compute)
 
     def outputs(i: int) -> tuple[int, int]:
@@ -139,7 +141,7 @@ def _outer(grad: Tensor, slopes: Tensor, weight: Tensor, width: int) -> Tensor:
     result = weight.new_empty(slopes.numel(), width)
     _cuda.head_grad(
         DTYPES[weight.dtype],
-        address(slopes, slopes.dtype),
+        address(slopes, compute_dtype(weight.dtype)),
         slopes.numel(),
         width,
         address(weight, weight.dtype),

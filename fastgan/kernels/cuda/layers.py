@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, stream
 from fastgan.kernels.layout import channel_layout, room
+from fastgan.kernels.sizes import of_size, same_size
 
 Layout = tuple[int, int, int]
 
@@ -28,9 +30,7 @@ def _bias_leaky_relu_into(
 ) -> None:
     dtype = input.dtype
     if bias is not None:
-        bias = bias.contiguous()
-        if bias.numel() != layout[1]:
-            raise ValueError(f"bias has {bias.numel()} elements, but the input has {layout[1]} channels")
+        bias = of_size(bias, layout[1], "bias").contiguous()
     if input.numel():
         _cuda.bias_leaky_relu_forward(
             DTYPES[dtype],
@@ -72,8 +72,7 @@ def _mask_into(
 ) -> Tensor | None:
     """``masked`` may be ``grad``. Returns the bias gradient."""
     dtype = output.dtype
-    if grad.numel() != output.numel():
-        raise ValueError(f"a gradient has {grad.numel()} elements where {output.numel()} belong")
+    same_size(grad, output, "grad")
     summed = room(into, output, layout[1]) if with_bias else None
     if output.numel() == 0:
         return None if summed is None else summed.zero_()
@@ -81,7 +80,7 @@ def _mask_into(
     on = stream(output)
     if with_bias:
         sums, count = _cuda.layer_workspace(DTYPES[dtype], *layout)
-        compute = torch.float64 if dtype is torch.float64 else torch.float32
+        compute = compute_dtype(dtype)
         partials, arrived = output.new_empty(sums, dtype=compute), arrivals(output, count, on)
     _cuda.bias_leaky_relu_backward(
         DTYPES[dtype],

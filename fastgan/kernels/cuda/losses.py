@@ -7,8 +7,9 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
-from fastgan.kernels.layout import neighbours_like, same_size
+from fastgan.kernels.layout import neighbours_like
 from fastgan.kernels.logit_losses import NUMBERS
+from fastgan.kernels.sizes import check_pair, same_size
 
 Logits = tuple[Tensor, ...]
 
@@ -102,10 +103,11 @@ def _forward(
 
 def _pair(logits: list[Tensor], grads: Logits, labels: tuple[float, ...]) -> tuple[float, ...]:
     """Address, size, label and gradient of the first tensor; of the second, whose label is 0, the same."""
-    if len(labels) == 2 and labels[1] != 0:
-        raise ValueError(f"the second tensor's label must be 0, but is {labels[1]}")
+    check_pair(logits, labels, "logits")
     dtype = logits[0].dtype
-    of_grads = [g.data_ptr() for g in grads] or [0, 0]
+    of_grads = [0, 0]
+    if grads:
+        of_grads = [address(same_size(g, t, "grad"), dtype) for g, t in zip(grads, logits, strict=True)]
     first = address(logits[0], dtype), logits[0].numel(), labels[0], of_grads[0]
     if len(logits) == 1:
         return *first, 0, 0, 0
@@ -169,7 +171,7 @@ def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> 
 
 @guarded
 def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    return _terms(logits.contiguous(), label, sign, same_size(grad, logits).contiguous(), kind)
+    return _terms(logits.contiguous(), label, sign, same_size(grad, logits, "grad").contiguous(), kind)
 
 
 def _terms(logits: Tensor, label: float, sign: float, incoming: Tensor | None, kind: str) -> Tensor:

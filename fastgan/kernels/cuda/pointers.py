@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from fastgan.kernels.codes import DTYPES
+
 try:
     import fastgan._cuda as _cuda
 
@@ -29,7 +31,6 @@ except ImportError as error:
 
 __all__ = ["DTYPES", "_cuda", "address", "guarded", "scalar", "stream", "why_not"]
 
-DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}  # csrc/types.h
 _PLAIN = (Tensor, torch.nn.Parameter)
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
-from fastgan.kernels.layout import address_or_null, room_for, same_size
+from fastgan.kernels.layout import address_or_null, room_for
+from fastgan.kernels.sizes import same_size
 
 _Grads = tuple[Tensor | None, Tensor | None]
 
@@ -55,7 +56,7 @@ def reconstruction_loss_backward(
         *_pair(x, y),
         *map(address_or_null, grads),
         mean,
-        0 if is_scalar else address(same_size(grad, x), x.dtype),
+        0 if is_scalar else address(same_size(grad, x, "grad"), x.dtype),
         *scalar(grad if is_scalar else None),
         stream(x),
     )
@@ -72,4 +73,9 @@ def reconstruction_terms(input: Tensor, reconstruction: Tensor) -> Tensor:
 
 def _pair(x: Tensor, y: Tensor) -> tuple[int, int, int, int]:
     """Dtype, addresses and size."""
-    return DTYPES[x.dtype], address(x, x.dtype), address(same_size(y, x), x.dtype), x.numel()
+    return (
+        DTYPES[x.dtype],
+        address(x, x.dtype),
+        address(same_size(y, x, "reconstruction"), x.dtype),
+        x.numel(),
+    )

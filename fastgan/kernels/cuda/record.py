@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.cuda.pointers import _cuda, address, guarded, stream
-from fastgan.kernels.layout import of_size
+from fastgan.kernels.sizes import of_size
 
 _FLOAT = torch.float32
 
@@ -20,15 +20,15 @@ def record(
     settings: Tensor,
     clock: Tensor,
 ) -> None:
-    of_size(table, len(table) * len(scalars))
-    of_size(schedule, (len(table) + 1) * settings.numel())
+    of_size(table, len(table) * len(scalars), "table")
+    of_size(schedule, (len(table) + 1) * settings.numel(), "schedule")
     _cuda.record(
-        [address(of_size(each, 1), _FLOAT) for each in scalars],
+        [address(of_size(each, 1, "a scalar"), _FLOAT) for each in scalars],
         address(table, _FLOAT),
-        address(row, torch.int64),
+        address(of_size(row, 1, "row"), torch.int64),
         address(schedule, _FLOAT),
         settings.numel(),
         address(settings, _FLOAT),
-        address(clock, torch.int64),
+        address(of_size(clock, 1, "clock"), torch.int64),
         stream(table),
     )

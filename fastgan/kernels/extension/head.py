@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
 from fastgan.kernels.layout import neighbours_like
+from fastgan.kernels.sizes import check_pair, matrix, of_size
 
 _NO_TENSOR = (0, 0, 0.0, 0, 0)  # features, rows, label, slopes, gradient
 _SCALE_ONE = (0, 1)
@@ -24,7 +26,7 @@ def head_loss(
     with_grads: bool,
 ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], Tensor | None, Tensor | None]:
     dense = tuple(t.contiguous() for t in features)
-    compute = torch.float64 if weight.dtype is torch.float64 else torch.float32
+    compute = compute_dtype(weight.dtype)
     slopes: tuple[Tensor, ...] = ()
     if with_grads:
         slopes = tuple(torch.empty(t.shape[0], dtype=compute, device=CPU) for t in dense)
@@ -75,11 +77,12 @@ def _run(
     with_sums: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Loss, statistics, and the gradients of weight and bias in one tensor."""
+    check_pair(features, labels, "features")
     weight = weight.contiguous()
-    bias = None if bias is None else bias.contiguous()
+    bias = None if bias is None else of_size(bias, 1, "bias").contiguous()
     scale = None if scale is None else scale.contiguous()
     dtype, width = weight.dtype, weight.numel()
-    compute = torch.float64 if dtype is torch.float64 else torch.float32
+    compute = compute_dtype(dtype)
     loss = torch.empty((), dtype=loss_dtype, device=CPU)
     stats = torch.empty(len(features) + 1, dtype=torch.float32, device=CPU) if with_stats else None
     sums = torch.empty(width + 1, dtype=compute, device=CPU) if with_sums else None
@@ -87,11 +90,12 @@ def _run(
     def part(i: int) -> tuple[float, ...]:
         if i >= len(features):
             return _NO_TENSOR
-        if features[i].shape[1] != width:
-            raise ValueError(f"features have {features[i].shape[1]} columns, but the weight {width} elements")
+        rows, columns = matrix(features[i], "features")
+        if columns != width:
+            raise ValueError(f"features have {columns} columns, expected {width}, as the weight has elements")
         return (
             address(features[i], dtype),
-            features[i].shape[0],
+            rows,
             labels[i],
             slopes[i].data_ptr() if slopes else 0,
             grads[i].data_ptr() if grads else 0,
@@ -127,7 +131,8 @@ def head_loss_backward(
 ) -> tuple[tuple[Tensor | None, ...], Tensor | None, Tensor | None]:
     grad, weight = grad.contiguous(), weight.contiguous()
     dtype, width = weight.dtype, weight.numel()
-    compute = grad.to(dw.dtype)
+    compute = compute_dtype(dtype)
+    factor = grad.to(dw.dtype)
     grads: tuple[Tensor | None, ...] = (None,) * len(slopes)
     if needs[0]:
         grads = tuple(torch.empty(s.numel(), width, dtype=dtype, device=CPU) for s in slopes)
@@ -135,7 +140,7 @@ def head_loss_backward(
             assert g is not None
             _C.head_grad(
                 DTYPES[dtype],
-                address(s, dw.dtype),
+                address(s, compute),
                 s.numel(),
                 width,
                 address(weight, dtype),
@@ -145,6 +150,6 @@ def head_loss_backward(
             )
     return (
         grads,
-        (compute * dw).to(dtype) if needs[1] else None,
-        (compute * db).to(dtype) if needs[2] else None,
+        (factor * dw).to(dtype) if needs[1] else None,
+        (factor * db).to(dtype) if needs[2] else None,
     )

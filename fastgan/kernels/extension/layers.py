@@ -8,7 +8,8 @@ from torch import Tensor
 from fastgan.kernels.extension import products
 from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address
 from fastgan.kernels.extension.products import Product
-from fastgan.kernels.layout import channel_layout, room, same_size
+from fastgan.kernels.layout import channel_layout, room
+from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, of_size, same_size, wgrad_sizes
 
 
 def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
@@ -30,9 +31,7 @@ def _bias_leaky_relu_into(
 ) -> None:
     dtype = input.dtype
     if bias is not None:
-        bias = bias.contiguous()
-        if bias.numel() != layout[1]:
-            raise ValueError(f"bias has {bias.numel()} elements, but the input has {layout[1]} channels")
+        bias = of_size(bias, layout[1], "bias").contiguous()
     _C.bias_leaky_relu_forward(
         DTYPES[dtype],
         *layout,
@@ -76,7 +75,7 @@ def _mask_into(
         DTYPES[dtype],
         *layout,
         negative_slope,
-        address(same_size(grad, output), dtype),
+        address(same_size(grad, output, "grad"), dtype),
         address(output, dtype),
         address(masked, dtype),
         0 if summed is None else summed.data_ptr(),
@@ -86,7 +85,7 @@ def _mask_into(
 
 
 def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
-    (n, k), m = input.shape, weight.shape[0]
+    n, k, m = forward_sizes(input, weight, bias)
     product = products.choose("forward", input.dtype, n, k, m)
     if product is Product.OWN:
         return _own_forward(input, weight, bias, negative_slope)
@@ -105,7 +104,8 @@ def linear_leaky_relu_backward(
     negative_slope: float,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    (n, k), m = input.shape, weight.shape[0]
+    n, k, m = forward_sizes(input, weight, None)
+    of_size(output, n * m, "output")
     if products.choose("forward", input.dtype, n, k, m) is Product.OWN:
         return _own_backward(grad, input, weight, output, negative_slope, needs)
     dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
@@ -113,7 +113,7 @@ def linear_leaky_relu_backward(
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    (n, k), m = input.shape, weight.shape[0]
+    n, k, m = forward_sizes(input, weight, bias)
     product = products.choose("forward", input.dtype, n, k, m)
     if product is Product.OWN:
         return _own_forward(input, weight, bias, 1.0)
@@ -123,7 +123,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
-    (n, m), k = grad.shape, weight.shape[1]
+    n, k, m = dgrad_sizes(grad, weight)
     product = products.choose("dgrad", grad.dtype, n, k, m)
     if product is Product.OWN:
         return _product(n, k, m, grad.contiguous(), (m, 1), weight.contiguous())
@@ -140,7 +140,7 @@ def dgrad_leaky_relu(
     with_bias: bool,
     into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    (n, m), k = grad.shape, weight.shape[1]
+    n, k, m = dgrad_sizes(grad, weight)
     output = output.contiguous()
     if products.choose("dgrad", grad.dtype, n, k, m) is Product.OWN:
         sums = room(into, output, k) if with_bias else None
@@ -154,7 +154,7 @@ def dgrad_leaky_relu(
 
 
 def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
-    (n, m), k = grad.shape, input.shape[1]
+    n, k, m = wgrad_sizes(grad, input)
     product = products.choose("wgrad", grad.dtype, n, k, m)
     if product is Product.OWN:
         return _product(m, k, n, grad.contiguous(), (1, m), input.contiguous(), into=into)
@@ -202,7 +202,7 @@ def _own_backward(
         negative_slope,
         address(x, torch.float32),
         address(w, torch.float32),
-        address(same_size(dy, y), torch.float32),
+        address(same_size(dy, y, "grad"), torch.float32),
         address(y, torch.float32),
         0 if dx is None else dx.data_ptr(),
         0 if dw is None else dw.data_ptr(),
@@ -239,7 +239,7 @@ def _product(
         columns,
         1,
         result.data_ptr(),
-        0 if output is None else address(same_size(output, result), torch.float32),
+        0 if output is None else address(same_size(output, result, "output"), torch.float32),
         0 if sums is None else sums.data_ptr(),
         negative_slope,
         torch.get_num_threads(),

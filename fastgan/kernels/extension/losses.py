@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
-from fastgan.kernels.layout import same_size
 from fastgan.kernels.logit_losses import NUMBERS
+from fastgan.kernels.sizes import check_pair, same_size
 
 _NO_TENSOR = (0, 0, 0.0)  # address, size, label of an absent second tensor; then its gradient
 _NO_TENSOR_GRAD = (0, 0, 0.0, 0)
@@ -23,6 +23,7 @@ def loss(
     with_stats: bool,
     kind: str = "bce",
 ) -> tuple[Tensor, Tensor | None]:
+    check_pair(logits, labels, "logits")
     count = len(logits)
     first = logits[0].contiguous()
     second = logits[1].contiguous() if count == 2 else None
@@ -81,19 +82,25 @@ def _backward(
     mean: bool,
     kind: str,
 ) -> tuple[Tensor, ...]:
+    check_pair(logits, labels, "logits")
     grad, first = grad.contiguous(), logits[0].contiguous()
     dtype = first.dtype
     other: tuple[float, ...] = _NO_TENSOR_GRAD
     if len(logits) == 2:
         second = logits[1].contiguous()
-        other = (address(second, dtype), second.numel(), labels[1], grads[1].data_ptr())
+        other = (
+            address(second, dtype),
+            second.numel(),
+            labels[1],
+            address(same_size(grads[1], second, "grads[1]"), dtype),
+        )
     _C.loss_backward(
         NUMBERS[kind],
         DTYPES[dtype],
         address(first, dtype),
         first.numel(),
         labels[0],
-        grads[0].data_ptr(),
+        address(same_size(grads[0], first, "grads[0]"), dtype),
         *other,
         sign,
         mean,
@@ -142,6 +149,7 @@ def _loss_and_grad(
     stats: Tensor | None,
     kind: str,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    check_pair(logits, labels, "logits")
     count = len(logits)
     dense = [t.contiguous() for t in logits]
     grads = tuple(map(torch.empty_like, dense))
@@ -197,7 +205,7 @@ def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float,
         dense.numel(),
         label,
         sign,
-        address(same_size(grad, dense), dtype),
+        address(same_size(grad, dense, "grad"), dtype),
         result.data_ptr(),
         torch.get_num_threads(),
     )

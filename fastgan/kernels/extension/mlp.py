@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fastgan.kernels.extension import products
 from fastgan.kernels.extension.pointers import _C, CPU, address
-from fastgan.kernels.layout import of_size, room
+from fastgan.kernels.layout import room
+from fastgan.kernels.sizes import matrix, of_size
 
 _FLOAT = torch.float32
 
@@ -17,11 +18,14 @@ _FLOAT = torch.float32
 def mlp(
     input: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], negative_slope: float
 ) -> list[Tensor] | None:
-    rows, features = len(input), _features(weights)
+    rows, features = _sizes(input, weights)
     if not products.serves_whole(input.dtype, rows, features):
         return None
     x, w = input.contiguous(), [each.contiguous() for each in weights]
-    b = [each if each is None else each.contiguous() for each in biases]
+    b = [
+        each if each is None else of_size(each, m, f"bias {i}").contiguous()
+        for i, (each, m) in enumerate(zip(biases, features[1:], strict=True))
+    ]
     outputs = [torch.empty(rows, m, dtype=_FLOAT, device=CPU) for m in features[1:]]
     _C.mlp_forward(
         rows,
@@ -47,12 +51,17 @@ def mlp_backward(
     first_row: int = 0,
     into: Sequence[Tensor | None] | None = None,
 ) -> list[Tensor | None] | None:
-    rows, features, depth = len(input), _features(weights), len(weights)
+    (rows, features), depth = _sizes(input, weights), len(weights)
     if not products.serves_whole(input.dtype, rows, features):
         return None
     dy, x, w = grad.contiguous(), input.contiguous(), [each.contiguous() for each in weights]
-    h = [each.contiguous() for each in hidden]
-    s = None if scale is None else scale.contiguous()
+    h = [
+        of_size(each, rows * m, f"output {i}").contiguous()
+        for i, (each, m) in enumerate(zip(hidden, features[1:-1], strict=True))
+    ]
+    s = None if scale is None else of_size(scale, rows, "scale").contiguous()
+    if not 0 <= first_row <= rows:
+        raise ValueError(f"first_row is {first_row}, expected one of {rows} rows")
     dx = torch.empty(rows - first_row, features[0], dtype=_FLOAT, device=CPU) if needs[0] else None
     rooms = into or [None] * 2 * depth
     shapes = [*(tuple(each.shape) for each in w), *((m,) for m in features[1:])]
@@ -67,10 +76,10 @@ def mlp_backward(
         features,
         negative_slope,
         [address(each, _FLOAT) for each in w],
-        address(of_size(dy, rows * features[-1]), _FLOAT),
+        address(of_size(dy, rows * features[-1], "grad"), _FLOAT),
         address(x, _FLOAT),
-        [address(of_size(each, rows * m), _FLOAT) for each, m in zip(h, features[1:], strict=False)],
-        0 if s is None else address(of_size(s, rows), _FLOAT),
+        [address(each, _FLOAT) for each in h],
+        0 if s is None else address(s, _FLOAT),
         first_row,
         0 if dx is None else dx.data_ptr(),
         [0 if each is None else each.data_ptr() for each in dw],
@@ -81,5 +90,16 @@ def mlp_backward(
     return [dx, *dw, *db]
 
 
-def _features(weights: Sequence[Tensor]) -> tuple[int, ...]:
-    return (weights[0].shape[1], *(each.shape[0] for each in weights))
+def _sizes(input: Tensor, weights: Sequence[Tensor]) -> tuple[int, tuple[int, ...]]:
+    """Rows, and the numbers of features between layers."""
+    rows, width = matrix(input, "input")
+    features = [width]
+    for i, weight in enumerate(weights):
+        m, k = matrix(weight, f"weight {i}")
+        if k != features[-1]:
+            raise ValueError(
+                f"weight {i} has shape {list(weight.shape)}, expected {features[-1]} columns, as "
+                + ("the input has" if i == 0 else f"weight {i - 1} has rows")
+            )
+        features.append(m)
+    return rows, tuple(features)

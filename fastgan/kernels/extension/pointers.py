@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch  # before _C: the extension then finds torch's OpenMP runtime instead of loading a second one
 from torch import Tensor
 
+from fastgan.kernels.codes import DTYPES
+
 try:
     import fastgan._C as _C
 
@@ -24,7 +26,6 @@ except ImportError as error:
 
 __all__ = ["CPU", "DTYPES", "_C", "address", "instruction_set", "scalar", "why_not"]
 
-DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}  # csrc/cpu/types.h
 _PLAIN = (Tensor, torch.nn.Parameter)
 CPU = torch.device("cpu")
 

@@ -78,6 +78,9 @@ def _padded(k: int, m: int) -> int:
 
 def onednn(a: Tensor, b: Tensor, bias: Tensor | None = None, negative_slope: float | None = None) -> Tensor:
     """``a @ b.T + bias``, through leaky ReLU if a slope is given; a and b may be transposed views."""
+    for name, t in (("weight", b), ("bias", bias)):
+        if t is not None and t.dtype is not a.dtype:
+            raise TypeError(f"{name} is {t.dtype}, expected {a.dtype}")
     bias = None if bias is None else bias.contiguous()  # oneDNN reads it as if it were
     activation = ("none", []) if negative_slope is None else ("leaky_relu", [negative_slope])
     result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, *activation, "")

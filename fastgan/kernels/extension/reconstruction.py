@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
-from fastgan.kernels.layout import address_or_null, room_for, same_size
+from fastgan.kernels.layout import address_or_null, room_for
+from fastgan.kernels.sizes import same_size
 
 _SCALE_ONE = (0, 1)
 _Grads = tuple[Tensor | None, Tensor | None]
@@ -61,7 +62,7 @@ def reconstruction_loss_backward(
         *_pair(x, y),
         *map(address_or_null, grads),
         mean,
-        0 if scalar_grad else address(same_size(grad, x), x.dtype),
+        0 if scalar_grad else address(same_size(grad, x, "grad"), x.dtype),
         *(scalar(grad) if scalar_grad else _SCALE_ONE),
         torch.get_num_threads(),
     )
@@ -77,4 +78,9 @@ def reconstruction_terms(input: Tensor, reconstruction: Tensor) -> Tensor:
 
 def _pair(x: Tensor, y: Tensor) -> tuple[int, int, int, int]:
     """Dtype, addresses and size."""
-    return DTYPES[x.dtype], address(x, x.dtype), address(same_size(y, x), x.dtype), x.numel()
+    return (
+        DTYPES[x.dtype],
+        address(x, x.dtype),
+        address(same_size(y, x, "reconstruction"), x.dtype),
+        x.numel(),
+    )

@@ -9,6 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
+from fastgan.kernels.sizes import of_size, same_size
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.scalar_math import number
 
@@ -72,6 +73,22 @@ def adam(
     average_weight: Tensor,
     halves: Tensor | None,
 ) -> None:
+    alike = {
+        "grads": grads,
+        "exp_avg": exp_avg,
+        "exp_avg_sq": exp_avg_sq,
+        "average": average,
+        "halves": halves,
+    }
+    for name, t in alike.items():
+        if t is not None:
+            same_size(t, values, name)
+    for scalar, name in (
+        (count, "count"),
+        (learning_rate, "learning_rate"),
+        (average_weight, "average_weight"),
+    ):
+        of_size(scalar, 1, name)
     n = values.numel()
     block = threads() * _LOADS * 16 // values.element_size()
     logs = [math.log(beta) if beta > 0 else -math.inf for beta in betas]

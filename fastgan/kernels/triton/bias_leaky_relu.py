@@ -12,11 +12,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import channel_layout, room
+from fastgan.kernels.sizes import of_size, same_size
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns
-from fastgan.kernels.triton.scalar_math import compute_dtype, leaky_relu, leaky_relu_gradient, number
+from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
 
 _LOADS = 4  # of 16 bytes, in flight in a thread
 _MAX_PROGRAMS = 1024  # where a program costs a row of partial sums
@@ -145,13 +147,15 @@ def bias_leaky_relu_into(
     output: Tensor, input: Tensor, layout: tuple[int, int, int], bias: Tensor | None, negative_slope: float
 ) -> None:
     """Both in the order that ``layout`` describes; they may be the same."""
+    if bias is not None:
+        bias = of_size(bias, layout[1], "bias").contiguous()
     if input.numel() == 0:
         return
     rows, columns, along_columns = _matrix(layout)
     tile = _tile(rows, columns, 1024, input.dtype)
     forward_kernel.launch(
         triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1]),
-        (input, None if bias is None else bias.contiguous(), output),
+        (input, bias, output),
         (rows, columns, layout[1], negative_slope),
         (bias is not None, along_columns, divisor(columns), *tile),
     )
@@ -181,6 +185,7 @@ def mask_into(
     into: Tensor | None = None,
 ) -> Tensor | None:
     """All in the order that ``layout`` describes; ``masked`` may be ``grad``. Returns the bias gradient."""
+    same_size(grad, output, "grad")
     _, channels, inner = layout
     summed = room(into, output, channels) if with_bias else None
     if output.numel() == 0:

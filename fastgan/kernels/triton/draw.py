@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.sizes import of_size
 from fastgan.kernels.triton.launch import Kernel, threads
 from fastgan.kernels.triton.scalar_math import number
 
@@ -90,6 +91,7 @@ def draw(
     seed: int,
     clock: Tensor,
 ) -> None:
+    of_size(clock, 1, "clock")
     block = threads()
     sizes = integers.numel(), normal.numel(), uniform.numel()
     programs = [triton.cdiv(size, 4 * block) for size in sizes]

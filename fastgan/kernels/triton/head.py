@@ -12,12 +12,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import neighbours_like, room
+from fastgan.kernels.sizes import check_pair, matrix, of_size
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns, slope_scale, write_loss
 from fastgan.kernels.triton.scalar_math import (
-    compute_dtype,
     exp_minus_abs,
     label_kind,
     linear_part,
@@ -294,6 +295,16 @@ def _run(
     db: Tensor | None,
     scale: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
+    check_pair(features, labels, "features")
+    for t in features:
+        _, columns = matrix(t, "features")
+        if columns != weight.numel():
+            raise ValueError(
+                f"features have {columns} columns, expected {weight.numel()}, as the weight has elements"
+            )
+    for scalar, name in ((bias, "bias"), (scale, "scale")):
+        if scalar is not None:
+            of_size(scalar, 1, name)
     dense = tuple(t.contiguous() for t in features)
     first, second = dense[0], dense[-1]
     two, width = len(dense) == 2, weight.numel()
@@ -348,6 +359,8 @@ def head_loss_backward(
     needs: tuple[bool, bool, bool],
 ) -> tuple[tuple[Tensor | None, ...], Tensor | None, Tensor | None]:
     width = weight.numel()
+    for t, size, name in ((grad, 1, "grad"), (dw, width, "dw"), (db, 1, "db")):
+        of_size(t, size, name)
     grads: tuple[Tensor | None, ...] = (None,) * len(slopes)
     if needs[0]:
         grads = tuple(weight.new_empty(s.numel(), width) for s in slopes)

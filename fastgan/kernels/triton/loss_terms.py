@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.sizes import check_pair, of_size, same_size
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, threads
 from fastgan.kernels.triton.logit_losses import kind_of, slope, term
 from fastgan.kernels.triton.reduction import slope_scale
@@ -138,6 +139,10 @@ def _backward(
 
     Only the device knows ``grad``, so the launch happens anyway; few programs make one cheap that returns.
     """
+    check_pair(logits, labels, "logits")
+    of_size(grad, 1, "grad")
+    for g, t in zip(grads, logits, strict=True):
+        same_size(g, t, "a kept gradient")
     first, second = logits[0], logits[-1]
     block, tiles = _blocks(logits)
     if sum(tiles):
@@ -169,7 +174,7 @@ def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> 
 
 
 def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    return _terms(logits.contiguous(), grad.contiguous(), label, sign, kind)
+    return _terms(logits.contiguous(), same_size(grad, logits, "grad").contiguous(), label, sign, kind)
 
 
 def _terms(logits: Tensor, incoming: Tensor | None, label: float, sign: float, kind: str) -> Tensor:

@@ -13,14 +13,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import neighbours_like
+from fastgan.kernels.sizes import check_pair, of_size
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, on_amd, threads
 from fastgan.kernels.triton.logit_losses import kind_of, slope, statistics, term
 from fastgan.kernels.triton.reduction import FINISH, add_up, slope_scale, write_loss
 from fastgan.kernels.triton.scalar_math import (
     LABEL_BETWEEN,
-    compute_dtype,
     exp_minus_abs,
     log1p_nonnegative,
     number,
@@ -206,6 +207,9 @@ def _forward(
     scale: Tensor | None,
     kind: str,
 ) -> tuple[Tensor, Tensor | None]:
+    check_pair(logits, labels, "logits")
+    if scale is not None:
+        of_size(scale, 1, "scale")
     first, second = logits[0], logits[-1]
     two = len(logits) == 2
     lanes = 16 // first.element_size()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import room
+from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, same_size, wgrad_sizes
 from fastgan.kernels.triton import tuning
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, divisor
 from fastgan.kernels.triton.reduction import add_up_columns
@@ -137,7 +138,7 @@ def product_kernel(
 
 def forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float | None) -> Tensor:
     """``input @ weight.T + bias``, through leaky ReLU if a slope is given."""
-    (n, k), m = input.shape, weight.shape[0]
+    n, k, m = forward_sizes(input, weight, bias)
     c = input.new_empty(n, m)
     tensors = input.contiguous(), weight.contiguous(), c, None if bias is None else bias.contiguous()
 
@@ -163,8 +164,10 @@ def dgrad(
     into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """``grad @ weight``; given ``output``, times the slope there, and with a bias its sum over rows."""
-    (n, m), k = grad.shape, weight.shape[1]
+    n, k, m = dgrad_sizes(grad, weight)
     c = grad.new_empty(n, k)
+    if output is not None:
+        same_size(output, c, "output")
     summed = room(into, grad, k) if with_bias else None
     tensors = grad.contiguous(), weight.contiguous(), c, None, None if output is None else output.contiguous()
 
@@ -187,7 +190,7 @@ def dgrad(
 
 def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
     """``grad.T @ input``."""
-    (n, m), k = grad.shape, input.shape[1]
+    n, k, m = wgrad_sizes(grad, input)
     c = room(into, grad, m, k)
     tensors = grad.contiguous(), input.contiguous(), c
 

@@ -11,11 +11,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import room_for
+from fastgan.kernels.sizes import of_size, same_size
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, slope_scale
-from fastgan.kernels.triton.scalar_math import compute_dtype, number, sign
+from fastgan.kernels.triton.scalar_math import number, sign
 
 _STEPS = 2 if INTERPRETING else 4  # blocks in a tile, or of a program: eight loads of 16 bytes at a time
 _MAX_RANGES = 2048  # enough to fill any GPU, few enough for one program to add up
@@ -119,8 +121,9 @@ def reconstruction_loss_and_grad(
     loss_dtype: torch.dtype,
     needs: tuple[bool, bool],
 ) -> tuple[Tensor, _Grads]:
-    x, y = input.contiguous(), reconstruction.contiguous()
+    x, y = _pair(input, reconstruction)
     grads = room_for(x, needs)
+    scale = None if scale is None else of_size(scale, 1, "scale")
     loss = torch.empty((), dtype=loss_dtype, device=x.device)
     block = _elements(x)
     tiles = triton.cdiv(x.numel(), block * _STEPS)
@@ -140,15 +143,23 @@ def reconstruction_loss_and_grad(
 def reconstruction_loss_backward(
     grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, needs: tuple[bool, bool]
 ) -> _Grads:
-    x, y, grad = input.contiguous(), reconstruction.contiguous(), grad.contiguous()
+    (x, y), grad = _pair(input, reconstruction), grad.contiguous()
     grads = room_for(x, needs)
     is_scalar = grad.numel() == 1
-    _each(x, y, grads, None if is_scalar else grad, grad if is_scalar else None, mean, False)
+    _each(
+        x,
+        y,
+        grads,
+        None if is_scalar else same_size(grad, x, "grad"),
+        grad if is_scalar else None,
+        mean,
+        False,
+    )
     return grads
 
 
 def reconstruction_terms(input: Tensor, reconstruction: Tensor) -> Tensor:
-    x, y = input.contiguous(), reconstruction.contiguous()
+    x, y = _pair(input, reconstruction)
     terms = torch.empty_like(x)
     _each(x, y, (terms, None), None, None, False, True)
     return terms
@@ -172,6 +183,10 @@ def _each(
             (x.numel(),),
             (mean, *wanted, scale is not None, incoming is not None, terms, block, _STEPS),
         )
+
+
+def _pair(input: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
+    return input.contiguous(), same_size(reconstruction, input, "reconstruction").contiguous()
 
 
 def _elements(x: Tensor) -> int:

@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.sizes import of_size
 from fastgan.kernels.triton.launch import Kernel
 
 _MOST = 8  # scalars
@@ -52,6 +53,10 @@ def record(
 ) -> None:
     if len(scalars) > _MOST:
         raise ValueError(f"a step has {len(scalars)} statistics, expected at most {_MOST}")
+    for t, name in ((row, "row"), (clock, "clock"), *((each, "a scalar") for each in scalars)):
+        of_size(t, 1, name)
+    of_size(table, len(table) * len(scalars), "table")
+    of_size(schedule, (len(table) + 1) * settings.numel(), "schedule")
     count = settings.numel()
     places = [*scalars, *[table] * (_MOST - len(scalars))]
     record_kernel.launch(

@@ -7,7 +7,6 @@ nan passes through; infinities give the limits.
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from triton.language.extra import libdevice
@@ -36,11 +35,6 @@ LABEL_BETWEEN = tl.constexpr(2)
 
 def label_kind(label: float) -> int:
     return int(label) if label in (0.0, 1.0) else 2
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """C, in which kernels on this dtype compute."""
-    return torch.float64 if dtype is torch.float64 else torch.float32
 
 
 @triton.jit

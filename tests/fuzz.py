@@ -1,0 +1,237 @@
+"""Calls of every operator, and of every function of a backend, with arguments that do not fit each other.
+
+A program: ``python tests/fuzz.py BACKEND SEED CALLS``. A call that fits is changed in a few places; then it
+may raise an error. What an operator takes after all, it must compute as the reference backend does. What is
+read or written beyond a tensor is for a sanitizer to see: test_cpp_sanitizers.py, test_cuda_sanitizers.py.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import backends  # noqa: F401  (CUDA on the host, Triton interpreted)
+import torch
+from torch import Tensor
+
+import fastgan
+from fastgan import kernels, ops
+from fastgan.kernels.logit_losses import LOSSES
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+OTHERS = (torch.int64, torch.bool, torch.complex64)
+SIZES = (0, 1, 2, 3, 5, 16, 17, 31, 40, 64, 130)
+Call = tuple[Any, ...]
+OPERATORS = [schema.split("(")[0] for schema in ops.registered._SCHEMAS]
+
+
+class Fuzzer(random.Random):
+    """Random tensors, calls, and changes to them."""
+
+    def size(self) -> int:
+        return self.choice(SIZES)
+
+    def flag(self) -> bool:
+        return self.random() < 0.5
+
+    def tensor(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Dense, a view, or transposed."""
+        values = torch.randn(shape).to(dtype)
+        way = self.randrange(4)
+        if way == 0 and shape:
+            return values.repeat_interleave(2, 0)[::2]
+        if way == 1 and len(shape) > 1:
+            return values.transpose(0, -1).contiguous().transpose(0, -1)
+        return values
+
+    def losses(self, dtype: torch.dtype) -> dict[str, Call]:
+        shapes = [[self.size() for _ in range(self.randrange(3))] for _ in range(self.choice((1, 2)))]
+        logits = tuple(self.tensor(*shape, dtype=dtype) for shape in shapes)
+        label, sign, mean, stats = self.choice((0.0, 1.0)), self.choice((1.0, -1.0)), self.flag(), self.flag()
+        labels, kind = (label, 0.0)[: len(logits)], self.choice(tuple(LOSSES))
+        grad = torch.rand((), dtype=dtype)
+        terms = self.tensor(*shapes[0], dtype=dtype)
+        x, y = logits[0], self.tensor(*shapes[0], dtype=dtype)
+        needs = self.flag(), self.flag()
+        call = logits, labels, sign, mean
+        as_lists = list(logits), list(labels), sign, mean
+        kept = tuple(torch.zeros_like(t, memory_format=torch.contiguous_format) for t in logits)
+        return {
+            "logit_loss": (*as_lists, dtype, stats, kind),
+            "logit_loss_backward": (grad, *as_lists, kind),
+            "logit_loss_terms": (x, label, sign, kind),
+            "logit_loss_terms_backward": (terms, x, label, sign, kind),
+            "loss": (*call, dtype, stats, kind),
+            "loss_backward": (grad, *call, kind),
+            "loss_backward_from": (kept, grad, *call, kind),
+            "loss_keeping_grads": (*call, dtype, stats, kind),
+            "loss_and_grad": (*call, self.choice((None, grad)), dtype, kind),
+            "loss_terms": (x, label, sign, kind),
+            "loss_terms_backward": (terms, x, label, sign, kind),
+            "reconstruction_loss": (x, y, mean, dtype),
+            "reconstruction_loss_backward": (self.choice((grad, terms)), x, y, mean, needs),
+            "reconstruction_loss_and_grad": (x, y, mean, self.choice((None, grad)), dtype, needs),
+            "reconstruction_terms": (x, y),
+        }
+
+    def layers(self, dtype: torch.dtype) -> dict[str, Call]:
+        n, k, m = self.size(), self.size(), self.size()
+        dim = self.randrange(3)
+        image, incoming = (self.tensor(n, k, 3, dtype=dtype) for _ in range(2))
+        channels = self.choice((None, self.tensor(image.shape[dim], dtype=dtype)))
+        x, w = self.tensor(n, k, dtype=dtype), self.tensor(m, k, dtype=dtype)
+        y, dy, h = (self.tensor(*shape, dtype=dtype) for shape in ((n, m), (n, m), (n, k)))
+        b = self.choice((None, self.tensor(m, dtype=dtype)))
+        needs = self.flag(), self.flag(), self.flag()
+        return {
+            "bias_leaky_relu": (image, channels, 0.2, dim),
+            "bias_leaky_relu_backward": (incoming, image, 0.2, dim, needs[0]),
+            "linear": (x, w, b),
+            "linear_leaky_relu": (x, w, b, 0.2),
+            "linear_leaky_relu_backward": (dy, x, w, y, 0.2, needs),
+            "dgrad": (dy, w),
+            "dgrad_leaky_relu": (dy, w, h, 0.2, needs[0]),
+            "wgrad": (dy, x),
+        }
+
+    def networks(self, dtype: torch.dtype) -> dict[str, Call]:
+        features = [self.size() + 1 for _ in range(self.randrange(2, 5))]
+        n = self.size()
+        pairs = list(pairwise(features))
+        weights = [self.tensor(m, k, dtype=dtype) for k, m in pairs]
+        biases = [self.choice((None, self.tensor(m, dtype=dtype))) for _, m in pairs]
+        hidden = [self.tensor(n, m, dtype=dtype) for m in features[1:-1]]
+        needs = [self.flag() for _ in range(2 * len(pairs) + 1)]
+        scale = self.choice((None, self.tensor(n, 1, dtype=dtype)))
+        x, grad = self.tensor(n, features[0], dtype=dtype), self.tensor(n, features[-1], dtype=dtype)
+        h = features[0]
+        maps = tuple(self.tensor(self.size(), h, dtype=dtype) for _ in range(self.choice((1, 2))))
+        row, bias, factor = (
+            self.tensor(h, dtype=dtype),
+            self.tensor(1, dtype=dtype),
+            torch.rand((), dtype=dtype),
+        )
+        compute = torch.float64 if dtype is torch.float64 else torch.float32
+        slopes = tuple(torch.rand(len(t), dtype=compute) for t in maps)
+        call = maps, row, self.choice((None, bias)), (1.0, 0.0)[: len(maps)], 1.0, self.flag()
+        return {
+            "mlp": (x, weights, biases, 0.2),
+            "mlp_backward": (grad, x, weights, hidden, 0.2, needs, scale, self.randrange(n + 1), None),
+            "head_loss": (*call, dtype, self.flag(), self.flag()),
+            "head_loss_and_grad": (*call, self.choice((None, factor)), dtype),
+            "head_loss_backward": (
+                *(factor, slopes, row, torch.rand(h, dtype=compute), torch.rand(1, dtype=compute)),
+                (self.flag(), self.flag(), self.flag()),
+            ),
+        }
+
+    def changed(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self.changed_tensor(value)
+        if isinstance(value, (list, tuple)):
+            items = list(value)
+            way = self.randrange(3)
+            if way == 0 and items:
+                del items[self.randrange(len(items))]
+            elif way == 1 and items:
+                items.append(self.choice(items))
+            elif items:
+                at = self.randrange(len(items))
+                items[at] = self.changed(items[at])
+            return type(value)(items)
+        if isinstance(value, bool):
+            return not value
+        if isinstance(value, int):
+            return self.choice((-2, -1, 0, 1, 2, 3, 7, 1000))
+        if isinstance(value, float):
+            return self.choice((0.0, 0.5, 1.0, -1.0, 2.0, float("nan"), float("inf")))
+        if isinstance(value, torch.dtype):
+            return self.choice((*DTYPES, *OTHERS))
+        if isinstance(value, str):
+            return self.choice((*LOSSES, "nonsense", ""))
+        return self.tensor(self.size())  # where None was
+
+    def changed_tensor(self, value: Tensor) -> Tensor:
+        way = self.randrange(6)
+        if way == 0:
+            return value.to(self.choice((*DTYPES, *OTHERS)))
+        if way == 1:
+            return value.to("meta")
+        if way == 2 and value.numel():
+            return value.flatten()[: self.randrange(value.numel())]
+        if way == 3:
+            return value.unsqueeze(self.randrange(value.dim() + 1))
+        if way == 4 and value.dim() > 1:
+            return value.transpose(0, -1)
+        shape = list(value.shape) or [1]
+        shape[self.randrange(len(shape))] = self.size()
+        return self.tensor(*shape, dtype=value.dtype)
+
+    def call(self) -> tuple[str, Call]:
+        dtype = self.choice(DTYPES)
+        calls = self.choice((self.losses, self.layers, self.networks))(dtype)
+        name = self.choice(tuple(calls))
+        arguments = list(calls[name])
+        for _ in range(self.choice((0, 1, 1, 1, 2, 3))):
+            at = self.randrange(len(arguments))
+            arguments[at] = self.changed(arguments[at])
+        return name, tuple(arguments)
+
+
+REFUSALS = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError)
+
+
+def outcome(function: Callable[..., Any], arguments: Call) -> Any:
+    """Its result, or the error with which it refuses."""
+    try:
+        return function(*arguments)
+    except REFUSALS as error:
+        return error
+
+
+def check_operator(name: str, arguments: Call, backend: str) -> bool:
+    """Whether it took the call."""
+    if name == "reconstruction_loss_backward":
+        arguments = *arguments[:-1], *arguments[-1]
+    results = []
+    for each in (backend, "reference"):
+        with fastgan.use_backend(each):
+            results.append(outcome(getattr(torch.ops.fastgan, name), arguments))
+    ours, expected = results
+    if isinstance(ours, Exception):
+        assert str(ours)
+        return False
+    assert not isinstance(expected, Exception), expected
+    dtype = next(t.dtype for t in (ours if isinstance(ours, (list, tuple)) else [ours]))
+    close = 64 * torch.finfo(dtype).eps
+    if not any(t.is_meta for t in (ours if isinstance(ours, (list, tuple)) else [ours])):
+        torch.testing.assert_close(ours, expected, rtol=close, atol=16 * close, equal_nan=True)
+    return True
+
+
+def main(backend: str, seed: int, count: int) -> None:
+    module = kernels.load(backend)
+    fuzzer, taken = Fuzzer(seed), Counter()
+    for i in range(count):
+        torch.manual_seed(fuzzer.getrandbits(32))
+        name, arguments = fuzzer.call()
+        try:
+            if name in OPERATORS and (not hasattr(module, name) or fuzzer.flag()):
+                taken[f"operator {name}", check_operator(name, arguments, backend)] += 1
+            else:
+                result = outcome(getattr(module, name), arguments)
+                taken[name, not isinstance(result, Exception)] += 1
+        except BaseException:
+            print(f"call {i}: {name}", *arguments, sep="\n  ", file=sys.stderr)
+            raise
+    for name in sorted({name for name, _ in taken}):
+        print(f"{name}: {taken[name, True]} taken, {taken[name, False]} refused")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,131 @@
+"""TorchDynamo and the operations: backward passes that it meets, and transforms that it compiles."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from backends import Backend
+from oracle import VIEWS
+from test_transforms import Wrapped, operations
+from torch import Tensor, func
+from torch._dynamo.convert_frame import input_codes
+
+import fastgan
+from fastgan import kernels
+from fastgan.kernels import optional, reference
+from fastgan.ops import routing
+
+Function = Callable[..., Tensor]
+
+
+def test_compiled_update_of_an_eager_loss() -> None:
+    """The forward pass is eager; the backward pass read memory that was free already, and broke the heap."""
+    torch.compiler.reset()
+    discriminator, x = fastgan.nn.MLP([16, 64, 64, 1]), torch.randn(64, 16)
+    found = []
+    for update in (
+        lambda loss: loss.backward(),
+        torch.compile(lambda loss: loss.backward(), backend="eager"),
+    ):
+        for _ in range(5):
+            update(fastgan.discriminator_loss(discriminator(x), discriminator(x / 2)))
+        found.append([p.grad for p in discriminator.parameters()])
+        discriminator.zero_grad()
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+
+
+def test_every_function_is_one_that_dynamo_leaves_alone() -> None:
+    package = Path(fastgan.__file__).parent
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef) and "torch.autograd.Function" in map(ast.unparse, node.bases):
+                assert file.name == "routing.py", f"{node.name} must derive from fastgan.ops.routing.Function"
+    functions = routing.Function.__subclasses__()
+    assert {each.__name__ for each in functions} >= {"LogitLoss", "MLP", "MLPGrad", "HeadLoss"}
+    for each in functions:
+        assert each.forward._torchdynamo_disable
+        assert each.backward._torchdynamo_disable
+
+
+def test_every_kernel_is_one_that_dynamo_leaves_alone(backend: Backend) -> None:
+    module = kernels.load(backend.name)
+    for name in (
+        name for name, of in vars(kernels.Backend).items() if inspect.isfunction(of) and name[0] != "_"
+    ):
+        function = getattr(module, name)
+        if inspect.isfunction(function) and function.__module__ not in (
+            reference.__name__,
+            optional.__name__,
+        ):
+            assert function._torchdynamo_disable, name
+
+
+def eager_graph(
+    ours: Function, view: Function, device: str, wrapped: bool
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """An output, its gradient, and the leaves whose views the operation saw."""
+    torch.default_generator.manual_seed(0)
+    leaves = [torch.randn(4, 4, device=device).requires_grad_() for _ in range(2)]
+    inputs = [view(t).as_subclass(Wrapped) if wrapped else view(t) for t in leaves]
+    output = ours(*inputs).as_subclass(Tensor)
+    return output, torch.rand(4, 4, device=device).t() if output.dim() else torch.rand_like(output), leaves
+
+
+def first_order(output: Tensor, cotangent: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
+    output.backward(cotangent)
+    return [t.grad for t in leaves]
+
+
+def second_order(output: Tensor, cotangent: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
+    """As in R1."""
+    (grad,) = torch.autograd.grad(output.square(), leaves[:1], cotangent, create_graph=True)
+    grad.square().sum().backward()
+    return [t.grad for t in leaves]
+
+
+@operations
+@pytest.mark.parametrize("order", [first_order, second_order])
+def test_compiled_backward(
+    backend: Backend, ours: Function, plain: Function, order: Callable[..., list[Tensor | None]]
+) -> None:
+    """Of a graph that was built eagerly: the bits of an eager backward pass. Dynamo sees no frame of it."""
+    torch.compiler.reset()
+    compiled = torch.compile(order, backend="eager")
+    for view in VIEWS.values():
+        for wrapped in (False, True):
+            expected, found = (
+                run(*eager_graph(ours, view, backend.device, wrapped)) for run in (order, compiled)
+            )
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for each in routing.Function.__subclasses__():
+        assert each.backward.__code__ not in input_codes
+
+
+def total(function: Function) -> Function:
+    return lambda x, w: function(x, w).square().sum()
+
+
+# Of an operation, its input and its weight.
+TRANSFORMS: dict[str, Callable[[Function, Tensor, Tensor], object]] = {
+    "grad": lambda f, x, w: func.grad(total(f))(x, w),
+    "jvp": lambda f, x, w: func.jvp(lambda x: f(x, w), (x,), (w,)),
+    "hessian": lambda f, x, w: func.hessian(total(f))(x, w),
+    "vmap": lambda f, x, w: func.vmap(f, (0, None))(torch.stack([x, -x]), w),
+    "vmap of grad": lambda f, x, w: func.vmap(func.grad(total(f)), (0, None))(torch.stack([x, -x]), w),
+}
+
+
+@operations
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_compiled_transforms(
+    ours: Function, plain: Function, transform: Callable[[Function, Tensor, Tensor], object]
+) -> None:
+    torch.compiler.reset()
+    x, w = torch.randn(4, 4), torch.randn(4, 4)
+    compiled = torch.compile(lambda x, w: transform(ours, x, w), backend="aot_eager")
+    torch.testing.assert_close(compiled(x, w), transform(plain, x, w))

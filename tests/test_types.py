@@ -1,0 +1,90 @@
+"""What type checkers, which read py.typed, say of code that uses the losses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMES = """\
+import torch
+from torch import Tensor, nn
+D: nn.Module = nn.Linear(2, 1)
+G: nn.Module = nn.Linear(2, 2)
+x: Tensor = torch.ones(4, 2)
+z: Tensor = torch.ones(4, 2)
+"""
+USES = """\
+from typing_extensions import assert_type
+import fastgan
+from fastgan import ops
+from fastgan.nn import DiscriminatorLoss, GeneratorLoss
+
+fastgan.discriminator_loss(x, x).backward()
+fastgan.discriminator_loss(x, x, loss="hinge", reduction="sum").backward()
+fastgan.generator_loss(x).backward()
+fastgan.relativistic_loss(x, x).backward()
+fastgan.relativistic_loss(x, x, average=True).backward()
+fastgan.reconstruction_loss(x, x).backward()
+ops.labelled_loss(x, 0.9, reduction="none").sum().backward()
+ops.discriminator_head_loss(x, x, z).backward()
+DiscriminatorLoss()(x, x).backward()
+GeneratorLoss()(x).backward()
+GeneratorLoss().forward(x).backward()
+
+Pair = tuple[Tensor, Tensor]
+Triple = tuple[Tensor, Tensor, Tensor]
+assert_type(fastgan.discriminator_loss(x, x, return_stats=True), Pair)
+assert_type(fastgan.discriminator_loss(x, x, reduction="none"), Pair)
+assert_type(fastgan.discriminator_loss(x, x, reduction="none", return_stats=True), Triple)
+assert_type(fastgan.generator_loss(x, reduction="none"), Tensor)
+assert_type(fastgan.generator_loss(x, reduction="none", return_stats=True), Pair)
+assert_type(fastgan.relativistic_loss(x, x, reduction="none"), Tensor)
+assert_type(fastgan.relativistic_loss(x, x, average=True, reduction="none"), Pair)
+assert_type(fastgan.relativistic_loss(x, x, average=True, return_stats=True), Pair)
+assert_type(fastgan.relativistic_loss(x, x, average=True, reduction="none", return_stats=True), Triple)
+assert_type(ops.discriminator_head_loss(x, x, z, return_stats=True), Pair)
+assert_type(ops.discriminator_loss_reference(x, x), Tensor)
+assert_type(ops.discriminator_loss_reference(x, x, reduction="none"), Pair)
+assert_type(ops.relativistic_loss_reference(x, x, True, "none"), Pair)
+
+
+def chosen_later(reduction: str, return_stats: bool) -> None:
+    assert_type(fastgan.discriminator_loss(x, x, reduction=reduction), Tensor | tuple[Tensor, ...])
+    assert_type(fastgan.discriminator_loss(x, x, return_stats=return_stats), Tensor | tuple[Tensor, ...])
+    assert_type(fastgan.generator_loss(x, reduction=reduction), Tensor)
+"""
+
+
+def first_snippet() -> str:
+    readme = (ROOT / "README.md").read_text()
+    return readme.split("```python\n")[1].split("```")[0]
+
+
+def test_mypy(tmp_path: Path) -> None:
+    """Of README's first lines, and of what every loss returns."""
+    pytest.importorskip("mypy")
+    (tmp_path / "readme.py").write_text(f"{NAMES}{first_snippet()}loss.backward()\n")
+    (tmp_path / "uses.py").write_text(NAMES + USES)
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--follow-imports=silent",
+        "--cache-dir=cache",
+        "readme.py",
+        "uses.py",
+    ]
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
