@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from fastgan.data import load
 from fastgan.training import Callback, TrainConfig, Trainer, checkpoint
 from fastgan.training.alarms import Rule, Watch
+from fastgan.training.export import export
 from fastgan.training.recipes import recipe_for
-from fastgan.training.run import RunConfig
+from fastgan.training.run import RunConfig, load_generator
+from fastgan.training.sampling import interpolation
 from fastgan.training.session import resume_run, train_run
 from fastgan.training.state import TrainingState
 from tests.test_cli import one_line, run
@@ -125,6 +127,28 @@ def test_a_run_in_a_thread(tmp_path: Path) -> None:
     assert again.folder == tmp_path / "thread"
     train_run(tmp_path / "main", data, config)
     assert_same_run(tmp_path / "thread", tmp_path / "main")
+
+
+def test_a_run_under_another_default_dtype(tmp_path: Path) -> None:
+    """Its files are those of float32, as its data are."""
+    data = load("ring")
+    recipe = recipe_for(data)
+    config = RunConfig.of(
+        "ring", data, replace(recipe, config=replace(recipe.config, steps=2, batch_size=16))
+    )
+    try:
+        torch.set_default_dtype(torch.float64)
+        again = load("ring")
+        train_run(tmp_path / "run", again, config)
+        _, generator = load_generator(tmp_path / "run")
+        drawn = interpolation(generator, 2, config.training.latent_dim, seed=0)
+        export(generator, config, tmp_path / "exported", "safetensors")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(again.samples, data.samples)
+    assert drawn.dtype is torch.float32
+    tensors = weights(tmp_path / "run").values()
+    assert {t.dtype for t in tensors if t.is_floating_point()} == {torch.float32}
 
 
 def test_keep_says_how_many_checkpoints_stay(tmp_path: Path) -> None:

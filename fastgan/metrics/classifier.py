@@ -139,7 +139,7 @@ def train_classifier(data: Labelled, seed: int = 0) -> Classifier:
 
 
 def _untrained(data: Labelled) -> Classifier:
-    return Classifier(tuple(data.images.shape[1:]), int(data.labels.max()) + 1)
+    return Classifier(tuple(data.images.shape[1:]), int(data.labels.max()) + 1).float()  # as images are
 
 
 def _load(path: Path, classifier: Classifier) -> Classifier:

@@ -70,7 +70,7 @@ def load(folder: str | Path) -> nn.Module:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         family = FAMILIES[config["model"]]
         generator = family.generator(config["latent_dim"], tuple(config["sample_shape"]), config["hidden"])
-        generator.load_state_dict(load_file(folder / WEIGHTS))
+        generator.float().load_state_dict(load_file(folder / WEIGHTS))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{folder}: {CONFIG} or {WEIGHTS} is damaged ({reason}); export again") from error

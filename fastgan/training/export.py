@@ -59,7 +59,8 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
         WriteError: if it cannot be written.
     """
     latent_dim = config.training.latent_dim
-    latent = torch.randn(_CHECKED, latent_dim, generator=torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(0)
+    latent = torch.randn(_CHECKED, latent_dim, generator=rng, dtype=torch.float32)
     with torch.no_grad():
         expected = generator(latent)
 

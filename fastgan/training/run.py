@@ -141,14 +141,16 @@ class RunConfig:
             ConfigError: if the model has none of such widths for such samples, as below.
         """
         with self._naming_model():
-            return FAMILIES[self.model].generator(self.training.latent_dim, self.sample_shape, self.generator)
+            family = FAMILIES[self.model]
+            generator = family.generator(self.training.latent_dim, self.sample_shape, self.generator)
+            return generator.float()  # whatever torch.set_default_dtype says, as the data are
 
     def build_discriminator(self) -> nn.Module:
         """An untrained discriminator, of packs of samples."""
         first, *rest = self.sample_shape
         pack = self.training.pack * first, *rest
         with self._naming_model():
-            return FAMILIES[self.model].discriminator(pack, self.discriminator)
+            return FAMILIES[self.model].discriminator(pack, self.discriminator).float()
 
     @contextmanager
     def _naming_model(self) -> Iterator[None]:
