@@ -1,5 +1,8 @@
 """fastgan: fused kernels and a lean loop for training generative adversarial networks in PyTorch."""
 
+import fastgan._startup  # noqa: F401  first, as Ctrl-C may come while the rest is imported
+
+# isort: split
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING

@@ -3,18 +3,22 @@
 import signal
 import sys
 
+from fastgan import _startup
+
 
 def main() -> None:
-    """Run the command line; SIGTERM ends it as Ctrl-C does, so that nothing is left half-written."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        # takes seconds, in which Ctrl-C may come as well
-        from fastgan.cli import main as run
+    """Run the command line; SIGTERM and SIGHUP end it as Ctrl-C does: nothing is left half-written."""
+    from fastgan.cli import main as run
 
+    try:
+        _startup.finish()
         run()
     except KeyboardInterrupt:
         print("fastgan: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(_startup.INTERRUPTED) from None
+    finally:
+        # nothing is left to save: Ctrl-C ends the process while Python winds up, without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,18 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import Python
 
+import fastgan
 from fastgan import use_backend
 from fastgan.cli import main
 from fastgan.training.run import RunConfig
@@ -347,24 +347,39 @@ def test_divergence_is_one_line_and_keeps_the_folder(
     assert (out / "config.yaml").is_file()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
-def test_a_signal_saves_and_exits(tmp_path: Path, number: signal.Signals) -> None:
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "fastgan", "train", "--steps", "1000000", "--out", str(out)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
-    )
-    deadline = time.monotonic() + 60
-    metrics = out / "metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert "stopped at step" in printed
-    step = json.loads((out / "checkpoint.json").read_text())["checkpoints"][-1]["step"]
-    assert json.loads((out / "summary.json").read_text())["steps"] == step
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"fastgan {fastgan.__version__}, torch {torch.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("sample",), ("plot",), ("plot", "objectives")])
+def test_help_is_short_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    for option in ("-h", "--help"):
+        assert run(monkeypatch, *command, option) == 0
+        assert capsys.readouterr().out.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "warns"),
+    [
+        (("--objective", "wasserstein", "--r1-gamma", 0), True),
+        (("--objective", "wasserstein", "--r1-gamma", 0, "--gp-weight", 10), False),
+        (("--objective", "wasserstein"), False),  # the recipe of ring has R1
+        (("--r1-gamma", 0), False),
+    ],
+)
+def test_wasserstein_without_a_penalty_warns(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[object, ...],
+    warns: bool,
+) -> None:
+    assert run(monkeypatch, "train", "--steps", 1, *options, "--out", tmp_path / "run") == 0
+    said = "fastgan: warning: nothing keeps D Lipschitz, which wasserstein needs; give --gp-weight 10 "
+    assert capsys.readouterr().err == (said + "--r1-interval 1\n") * warns
 
 
 def test_missing_extra_is_one_line() -> None:

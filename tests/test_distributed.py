@@ -180,7 +180,9 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         if not key.startswith("random."):
             torch.testing.assert_close(found[key], theirs, rtol=1e-3, atol=1e-4)
     done = subprocess.run(
-        torchrun(2, "-m", "fastgan", "train", "--resume", str(two)), env=ENVIRONMENT, capture_output=True
+        torchrun(2, "-m", "fastgan", "train", "--resume", str(two), "--steps", "60"),
+        env=ENVIRONMENT,
+        capture_output=True,
     )
     assert done.returncode == 0
 

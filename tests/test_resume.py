@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from fastgan.training import Callback, TrainConfig, Trainer, checkpoint
 from fastgan.training.alarms import Rule, Watch
 from fastgan.training.export import export
 from fastgan.training.recipes import recipe_for
-from fastgan.training.run import RunConfig, load_generator
+from fastgan.training.run import RunConfig, load_generator, read_config
 from fastgan.training.sampling import interpolation
 from fastgan.training.session import resume_run, train_run
 from fastgan.training.state import TrainingState
@@ -202,14 +203,7 @@ def test_the_command_line_resumes(
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert run(monkeypatch, *TRAIN, "--out", whole) == 0
     with monkeypatch.context() as patch:
-        save = checkpoint.save
-
-        def dies_at_40(folder: Path, state: TrainingState) -> Path:
-            if state.step == 40:
-                raise OSError("[Errno 28] No space left on device")
-            return save(folder, state)
-
-        patch.setattr(checkpoint, "save", dies_at_40)
+        patch.setattr(checkpoint, "save", dies_at(40))
         assert run(monkeypatch, *TRAIN, "--out", stopped) == 2
     assert checkpoint.read(stopped).step == 20
     assert run(monkeypatch, "train", "--resume", stopped) == 0
@@ -254,12 +248,81 @@ def test_a_damaged_log_is_named(
     log.write_text("[]\n" + log.read_text())
     before = {path: path.read_bytes() for path in out.iterdir()}
     capsys.readouterr()
-    assert run(monkeypatch, "train", "--resume", out) == 2
+    assert run(monkeypatch, "train", "--resume", out, "--steps", 80) == 2
     assert f"{log}: line 1 is damaged; repair or remove it" in one_line(capsys)
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     log.unlink()
+    (out / "summary.json").unlink()  # killed before it was written
     assert run(monkeypatch, "train", "--resume", out) == 0
     assert json.loads((out / "summary.json").read_text())["steps"] == 60
+
+
+def state_of(folder: Path, steps: int) -> TrainingState:
+    """A run's last checkpoint, trained on by the library to so many steps."""
+    config = read_config(folder, "cpu")
+    training = replace(config.training, steps=steps)
+    trainer = Trainer(config.build_generator(), config.build_discriminator(), training)
+    checkpoint.restore(checkpoint.read(folder), trainer.state)
+    return trainer.fit(load("ring"))
+
+
+def test_more_steps_extend_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their schedules are those of the whole, also where the extended run is killed and resumed."""
+    out = tmp_path / "run"
+    assert run(monkeypatch, *TRAIN, "--instance-noise", 0.5, "--out", out) == 0
+    expected = state_of(out, 120).tensors()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", dies_at(100))
+        assert run(monkeypatch, "train", "--resume", out, "--steps", 120) == 2
+    assert "120 steps in place of 60, with their schedules" in capsys.readouterr().out
+    assert read_config(out, "cpu").training.steps == 120
+    assert run(monkeypatch, "train", "--resume", out) == 0
+    assert "schedules" not in capsys.readouterr().out
+    found = weights(out)
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows] == [20, 40, 60, 80, 100, 120]
+    assert json.loads((out / "summary.json").read_text())["steps"] == 120
+
+
+def dies_at(step: int) -> Callable[[Path, TrainingState], Path]:
+    save = checkpoint.save
+
+    def dies(folder: Path, state: TrainingState) -> Path:
+        if state.step == step:
+            raise OSError("[Errno 28] No space left on device")
+        return save(folder, state)
+
+    return dies
+
+
+def test_a_run_that_has_its_steps_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run(monkeypatch, *TRAIN, "--out", out) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    said = f"nothing to do: {out} has been trained for 60 steps; give --steps a larger number\n"
+    for steps in ((), ("--steps", 60), ("--steps", 20)):
+        capsys.readouterr()
+        assert run(monkeypatch, "train", "--resume", out, *steps) == 0
+        assert capsys.readouterr().out == said
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_fewer_steps_end_a_run_that_was_stopped_sooner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", dies_at(40))
+        assert run(monkeypatch, *TRAIN, "--out", out) == 2
+    expected = state_of(out, 50).tensors()
+    assert run(monkeypatch, "train", "--resume", out, "--steps", 50) == 0
+    assert [name for name in expected if not torch.equal(weights(out)[name], expected[name])] == []
+    assert read_config(out, "cpu").training.steps == 50
 
 
 def test_a_config_edited_by_hand_is_refused(

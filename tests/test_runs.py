@@ -182,7 +182,7 @@ def test_downloaded_sets_are_found_again(
     assert run(monkeypatch, "train", "mnist", "--data-dir", "sets", *options) == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert run(monkeypatch, "train", "--resume", tmp_path / "run") == 0
+    assert run(monkeypatch, "train", "--resume", tmp_path / "run", "--steps", 4) == 0
     assert run(monkeypatch, "evaluate", tmp_path / "run", "--count", 2) == 0
 
 
@@ -232,7 +232,7 @@ def test_a_run_that_trains_is_not_resumed_or_begun_again(
     fresh.mkdir()
     with locked(out), locked(fresh):  # a second lock of one process is refused as that of another
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        for arguments in (("--resume", out), ("--out", fresh, "--steps", 2)):
+        for arguments in (("--resume", out, "--steps", 4), ("--out", fresh, "--steps", 2)):
             capsys.readouterr()
             assert run(monkeypatch, "train", *arguments) == 2
             assert f"process {os.getpid()} on " in one_line(capsys)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+
+from fastgan import __version__
+from fastgan._startup import INTERRUPTED
 
 try:
     import typer
@@ -14,7 +17,7 @@ try:
     from fastgan.cli.export import export
     from fastgan.cli.info import info
     from fastgan.cli.pictures import interpolate, objectives, sample
-    from fastgan.cli.terminal import FAILED, INTERRUPTED, fail
+    from fastgan.cli.terminal import FAILED, fail
     from fastgan.cli.train import train
     from fastgan.data import DataError
     from fastgan.kernels import BackendError
@@ -42,11 +45,29 @@ _OUT_OF_MEMORY = {
 }
 
 app = typer.Typer(
-    help="Train GANs on fused kernels.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of the subcommands too
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fastgan {__version__}, torch {torch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show versions and exit."),
+    ] = False,
+) -> None:
+    """Train GANs on fused kernels."""
+
+
 for command in (train, sample, evaluate, interpolate, export, info):
     app.command()(command)
 plot = typer.Typer(help="Draw what needs no run.", rich_markup_mode=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,15 +11,17 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from fastgan.cli.terminal import INTERRUPTED, console, fail
-from fastgan.data import load
+from fastgan._startup import INTERRUPTED
+from fastgan.cli.terminal import console, fail, say, warn
+from fastgan.data import Dataset, Streaming, load
 from fastgan.data import stream as open_stream
 from fastgan.training.alarms import Alarm
+from fastgan.training.config import PENALTIES, TrainConfig
 from fastgan.training.distributed import joined
-from fastgan.training.progress import ProgressBar
+from fastgan.training.progress import can_animate, shown_on
 from fastgan.training.recipes import published_recipe, recipe_for
 from fastgan.training.run import RunConfig, read_config, with_data
-from fastgan.training.session import Outcome, resume_run, train_run
+from fastgan.training.session import Outcome, resume_run, step_of_finished, train_run
 
 
 def train(
@@ -63,7 +66,12 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of weights, batches and noise.")] = None,
     device: Annotated[str | None, typer.Option(help="As in torch.device.")] = None,
     steps_per_replay: Annotated[int | None, typer.Option(help="Steps a CUDA graph holds.")] = None,
+    log_interval: Annotated[int | None, typer.Option(help="Steps between two rows of the log.")] = None,
+    sample_interval: Annotated[int | None, typer.Option(help="Steps between two sample pictures.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between two checkpoints.")] = None,
+    checkpoint_minutes: Annotated[
+        float | None, typer.Option(help="The same by the clock, at the log's next row.")
+    ] = None,
     keep: Annotated[int | None, typer.Option(help="How many checkpoints stay.")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder; else runs/DATA-NUMBER.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run of this folder.")] = None,
@@ -110,7 +118,10 @@ def train(
         "seed": seed,
         "device": device,
         "steps_per_replay": steps_per_replay,
+        "log_interval": log_interval,
+        "sample_interval": sample_interval,
         "checkpoint_interval": checkpoint_every,
+        "checkpoint_minutes": checkpoint_minutes,
         "keep": keep,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -121,7 +132,7 @@ def train(
         fail(f"--recipe {recipe} has networks of its own; leave --model away")
     if resume is None:
         source = data or "ring"
-        dataset, feed = open_stream(source) if stream else (load(source, data_dir), None)
+        dataset, feed = _read(source, data_dir, stream=stream)
         chosen = (
             published_recipe(recipe, dataset) if recipe else recipe_for(dataset, objective, model or "mlp")
         )
@@ -134,13 +145,16 @@ def train(
         if stream and before.stream is False:
             fail(f"{resume}: did not stream its data; leave --stream away")
         config = replace(before, training=replace(before.training, **changes))
-        if stream or config.stream:
-            dataset, feed = open_stream(config.data)
-        else:
-            dataset, feed = load(config.data, config.data_path), None
+        _end_if_finished(resume, config)
+        if config.training.steps != before.training.steps:
+            say(
+                f"{config.training.steps:,} steps in place of {before.training.steps:,}, with their schedules"
+            )
+        dataset, feed = _read(config.data, config.data_path, stream=stream or bool(config.stream))
     config = replace(config, workers=config.workers if workers is None else workers)
+    _warn_of(config.training)
     with joined(torch.device(config.training.device)) as world:
-        progress = ProgressBar(console, config.training.steps)
+        progress = shown_on(console, config.training.steps, every_row=log_interval is not None)
         with progress:
             callbacks = [progress]
             if resume is None:
@@ -151,6 +165,23 @@ def train(
         _print_outcome(outcome.folder, outcome)
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _read(source: str, data_dir: Path | None, *, stream: bool) -> tuple[Dataset, Streaming | None]:
+    with console.status(f"reading {source}") if can_animate(console) else nullcontext():
+        return open_stream(source) if stream else (load(source, data_dir), None)
+
+
+def _end_if_finished(folder: Path, config: RunConfig) -> None:
+    done = step_of_finished(folder, config)
+    if done is not None:
+        say(f"nothing to do: {folder} has been trained for {done:,} steps; give --steps a larger number")
+        raise typer.Exit
+
+
+def _warn_of(config: TrainConfig) -> None:
+    if config.objective == "wasserstein" and not any(getattr(config, name) for name in PENALTIES):
+        warn("nothing keeps D Lipschitz, which wasserstein needs; give --gp-weight 10 --r1-interval 1")
 
 
 def _print_outcome(folder: Path, outcome: Outcome) -> None:
@@ -173,4 +204,4 @@ def _print_outcome(folder: Path, outcome: Outcome) -> None:
     if outcome.interrupted:
         lines.append(f"go on       fastgan train --resume {typed}")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        say(line)

@@ -99,17 +99,23 @@ def save(folder: Path, state: TrainingState) -> Path:
     return path
 
 
+def peek(folder: Path) -> tuple[int, dict[str, Any]]:
+    """Step and settings of the latest checkpoint of a folder that is still there, without its tensors.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    index, there = _find(folder)
+    return there[-1]["step"], index["settings"]
+
+
 def read(folder: Path) -> Checkpoint:
     """Read the latest checkpoint of a folder that is still there.
 
     Raises:
         CheckpointError: if there is none, or a byte of it has changed.
     """
-    index = _read_index(folder / INDEX)
-    there = [entry for entry in index["checkpoints"] if (folder / entry["tensors"]).is_file()]
-    if not there:
-        missing = folder / index["checkpoints"][-1]["tensors"]
-        raise CheckpointError(f"{missing}: missing, though {INDEX} names it; restore or retrain")
+    index, there = _find(folder)
     entry = there[-1]
     path = folder / entry["tensors"]
     remedy = f"remove it to go on from step {there[-2]['step']}" if there[:-1] else "restore or retrain"
@@ -149,6 +155,16 @@ def _another(path: Path, part: str) -> CheckpointError:
     return CheckpointError(
         f"{path}: holds another {part}; config.yaml and checkpoint do not belong together; restore both"
     )
+
+
+def _find(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The index, and the checkpoints in it whose files are there."""
+    index = _read_index(folder / INDEX)
+    there = [entry for entry in index["checkpoints"] if (folder / entry["tensors"]).is_file()]
+    if not there:
+        missing = folder / index["checkpoints"][-1]["tensors"]
+        raise CheckpointError(f"{missing}: missing, though {INDEX} names it; restore or retrain")
+    return index, there
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:

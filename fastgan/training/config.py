@@ -117,6 +117,8 @@ class TrainConfig:
         log_interval: steps between two logged rows; statistics stay on the device until then.
         sample_interval: steps between two sample pictures.
         checkpoint_interval: steps between two checkpoints.
+        checkpoint_minutes: minutes after which the next log point takes a checkpoint as well; None for
+            never.
         keep: how many checkpoints stay, the latest ones.
 
     Raises:
@@ -160,6 +162,7 @@ class TrainConfig:
     log_interval: int = 100
     sample_interval: int = 2_000
     checkpoint_interval: int = 2_000
+    checkpoint_minutes: float | None = None
     keep: int = 1
 
     def __post_init__(self) -> None:
@@ -185,8 +188,6 @@ class TrainConfig:
                 self._check_whole(name, 1, _MOST)
         self._check_whole("seed", 0, 2**63 - 1)
         self._check_real("learning_rate", _is_above_zero, "above 0 and finite")
-        if self.discriminator_learning_rate is not None:
-            self._check_real("discriminator_learning_rate", _is_above_zero, "above 0 and finite")
         self._check_real("learning_rate_decay", lambda share: 0 <= share <= 1, "from 0 to 1")
         self._check_real("ema_decay", lambda decay: 0 <= decay < 1, "from 0 to below 1")
         self._check_real("instance_noise", lambda sigma: 0 <= sigma < math.inf, "at least 0 and finite")
@@ -197,8 +198,9 @@ class TrainConfig:
         self._check_real("real_label", lambda label: 0 < label <= 1, "above 0, up to 1")
         self._check_real("diversity_ratio", lambda ratio: 0 < ratio <= 1, "above 0, up to 1")
         self._check_real("balance_rate", _is_above_zero, "above 0 and finite")
-        if self.gradient_clip is not None:
-            self._check_real("gradient_clip", _is_above_zero, "above 0 and finite")
+        for name in ("discriminator_learning_rate", "gradient_clip", "checkpoint_minutes"):
+            if getattr(self, name) is not None:
+                self._check_real(name, _is_above_zero, "above 0 and finite")
         for name, choices in (
             ("objective", ObjectiveName),
             ("generator_loss", GeneratorLoss),

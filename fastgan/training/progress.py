@@ -1,42 +1,41 @@
-"""The progress bar of a run."""
+"""How far a run is: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
-_LINES = (
+_VALUES = (
     ("loss_D", "loss_G", "gradient"),
     # what each objective says of D's outputs
     ("D(x)", "D(G(z))", "logit(x)", "logit(G(z))", "D(x, G(z))", "D~(x)", "D~(G(z))", "saturated", "k", "M"),
     ("diversity", "modes_covered", "modes", "high_quality"),
 )
+_FRAME = 0.1  # seconds between two looks of the bar at the step
+_PAUSE = 10.0  # between two lines
+_LONG_PAUSE = 60.0  # after which a line comes without values, where steps are slow
 
 
-class ProgressBar(Callback):
-    """Shows progress, steps a second, losses, diagnostics and alarms; a context manager.
+class Shown(Callback):
+    """Shows a run on a console; a context manager.
 
     Args:
-        console: where to show them.
+        console: where to show it.
         steps: how many steps there will be.
     """
 
     def __init__(self, console: Console, steps: int) -> None:
-        self._progress = Progress(
-            BarColumn(bar_width=6),  # all of it fits into 80 columns, in three lines
-            TaskProgressColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.description}"),
-            console=console,
-        )
-        self._task = self._progress.add_task("", total=steps)
+        self._console = console
+        self._steps = steps
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self) -> Shown:
         return self
 
     def __exit__(
@@ -45,20 +44,166 @@ class ProgressBar(Callback):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._progress.live.is_started:
-            self._progress.stop()
+        raise NotImplementedError
 
-    def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Move the bar, show the row, and print the alarms that begin or end above it."""
-        lines = (
-            " ".join(f"{name} {row.values[name]:.3g}" for name in names if name in row.values)
-            for names in _LINES
-        )
-        text = f"{row.steps_per_second:,.0f} steps/s " + "\n".join(lines)
-        self._progress.start()  # not before: a run that is refused shows no bar
-        self._progress.update(self._task, completed=row.step, description=text)
+    def _show_alarms(self, row: LogRow) -> None:
+        """Print the alarms that begin or end with this row."""
         for alarm in row.alarms:
             if row.step in (alarm.raised, alarm.ended):
-                console = self._progress.console
-                whole = not console.is_terminal  # a line of a file stays one
-                console.print(f"step {row.step:,}: {alarm}", highlight=False, soft_wrap=whole)
+                whole = not self._console.is_terminal  # a line of a file stays one
+                self._console.print(f"step {row.step:,}: {alarm}", highlight=False, soft_wrap=whole)
+
+
+class _Bar(Progress):
+    """A bar with values below it."""
+
+    values = ""
+
+    def get_renderables(self) -> list[RenderableType]:
+        return [self.make_tasks_table(self.tasks), *map(Text, self.values.splitlines())]
+
+
+class ProgressBar(Shown):
+    """A bar that moves with every step, above the values of the last row; alarms scroll by above it."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        super().__init__(console, steps)
+        self._bar = _Bar(
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+        )
+        self._drawn = 0.0
+
+    def on_progress(self, state: TrainingState) -> None:
+        """Move the bar; the first call shows it, so that a run that is refused has none."""
+        now = time.perf_counter()
+        if not self._bar.tasks:
+            self._bar.add_task("", total=self._steps, completed=state.step)
+            self._bar.start()
+        elif now - self._drawn < _FRAME and state.step < self._steps:
+            return
+        self._drawn = now
+        (task,) = self._bar.tasks
+        speed = "" if task.speed is None else f"{_short(task.speed)} steps/s"
+        self._bar.update(task.id, completed=state.step, description=speed)
+
+    def on_log(self, state: TrainingState, row: LogRow) -> None:
+        """Show the row's values and alarms."""
+        self._bar.values = "\n".join(_values_of(row))
+        self._show_alarms(row)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+
+class ProgressLines(Shown):
+    """A line every ten seconds where there is a new row, after a minute without one where there is none.
+
+    Args:
+        console: where to print them.
+        steps: how many steps there will be.
+        every_row: print a line for every row instead.
+    """
+
+    def __init__(self, console: Console, steps: int, *, every_row: bool = False) -> None:
+        super().__init__(console, steps)
+        self._every_row = every_row
+        self._said = 0, 0.0  # step and time of the last line
+        self._said_row = 0.0  # and time of the last one with values
+        self._held: LogRow | None = None
+        self._begun = False
+
+    def on_progress(self, state: TrainingState) -> None:
+        """Print a line if there has been none for a long time."""
+        now = time.perf_counter()
+        if not self._begun:
+            self._begun, self._said, self._said_row = True, (state.step, now), now
+        elif now - self._said[1] >= _LONG_PAUSE and state.step > self._said[0]:
+            self._say(state.step, "")
+
+    def on_log(self, state: TrainingState, row: LogRow) -> None:
+        """Print the row if it is time to, and its alarms."""
+        self._held = row
+        is_last = row.step == self._steps
+        if self._every_row or is_last or time.perf_counter() - self._said_row >= _PAUSE:
+            self._say_held()
+        self._show_alarms(row)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._say_held()
+
+    def _say_held(self) -> None:
+        if self._held is not None:
+            self._say(self._held.step, ": " + " ".join(_values_of(self._held)))
+            self._held, self._said_row = None, time.perf_counter()
+
+    def _say(self, step: int, values: str) -> None:
+        now = time.perf_counter()
+        before, then = self._said
+        rate = (step - before) / max(now - then, 1e-6)
+        left = f", {_duration((self._steps - step) / rate)} left" if before < step < self._steps else ""
+        share = f"{step / self._steps:.0%}"
+        self._console.print(
+            f"step {step:,} of {self._steps:,} ({share}), {_short(rate)} steps/s{left}{values}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._said = step, now
+
+
+def can_animate(console: Console) -> bool:
+    """Whether it is a terminal that can draw one line over another."""
+    # FORCE_COLOR makes a pipe a terminal to rich
+    return console.is_interactive and console.file.isatty()
+
+
+def shown_on(console: Console, steps: int, *, every_row: bool) -> Shown:
+    """A bar where the console can animate one, lines otherwise.
+
+    Args:
+        console: where to show a run.
+        steps: how many steps it will have.
+        every_row: whether lines come with every row of the log, however fast they follow each other.
+    """
+    if can_animate(console):
+        return ProgressBar(console, steps)
+    return ProgressLines(console, steps, every_row=every_row)
+
+
+def _values_of(row: LogRow) -> list[str]:
+    lines = (
+        " ".join(f"{name} {row.values[name]:.3g}" for name in names if name in row.values)
+        for names in _VALUES
+    )
+    return [line for line in lines if line]
+
+
+def _short(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

@@ -24,15 +24,18 @@ from fastgan.training.lock import LOCK, locked
 from fastgan.training.recipes import Recipe
 
 CONFIG = "config.yaml"
-# what a run may go on with another value of: the numbers stay the same, or as near as another device's
+# what a run may go on with another value of: but for its steps, on which schedules depend, the numbers stay
+# the same, or as near as another device's
 _FREE = frozenset(
     {
         "capture",
         "checkpoint_interval",
+        "checkpoint_minutes",
         "device",
         "keep",
         "log_interval",
         "sample_interval",
+        "steps",
         "steps_per_replay",
         "threads",
     }
@@ -271,6 +274,17 @@ def note_data(folder: Path, config: RunConfig) -> None:
         _write(folder, _plain(noted))
 
 
+def change_steps(folder: Path, steps: int) -> None:
+    """Write into config.yaml how many steps the run has now, if it has others.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    content = _read(folder)
+    if content["training"]["steps"] != steps:
+        _write(folder, _plain({**content, "training": {**content["training"], "steps": steps}}))
+
+
 def load_generator(folder: Path) -> tuple[RunConfig, nn.Module]:
     """The averaged generator of a run, ready to sample from, on the CPU.
 
@@ -292,9 +306,17 @@ def read_checkpoint(folder: Path) -> checkpoint.Checkpoint:
         RunError: if there is none yet.
         CheckpointError: if it is damaged.
     """
-    if not (folder / checkpoint.INDEX).exists():
-        raise RunError(f"{folder}: stopped before its first checkpoint; train again")
+    _check_there(folder)
     return checkpoint.read(folder)
+
+
+def peek_checkpoint(folder: Path) -> tuple[int, dict[str, Any]]:
+    """Step and settings of the latest checkpoint of a run.
+
+    Raises are those of :func:`read_checkpoint`.
+    """
+    _check_there(folder)
+    return checkpoint.peek(folder)
 
 
 def check_data(folder: Path, config: RunConfig, data: Dataset) -> None:
@@ -310,15 +332,20 @@ def check_data(folder: Path, config: RunConfig, data: Dataset) -> None:
         )
 
 
-def check_unchanged(folder: Path, saved: checkpoint.Checkpoint, wanted: TrainConfig) -> None:
+def check_unchanged(folder: Path, saved: dict[str, Any], wanted: TrainConfig) -> None:
     """Refuse to go on with other settings: the run would be neither the one nor the other.
+
+    Args:
+        folder: of the run.
+        saved: the settings that its checkpoint notes.
+        wanted: those to go on with.
 
     Raises:
         RunError: naming each setting that differs, with both values.
         CheckpointError: if the checkpoint's settings are none.
     """
     try:
-        settings = _known(TrainConfig, tuples(saved.settings))
+        settings = _known(TrainConfig, tuples(saved))
         kept = TrainConfig(**{**settings, "device": wanted.device})  # another machine may not have its own
     except ConfigError as error:
         raise checkpoint.CheckpointError(
@@ -384,6 +411,11 @@ def _kind(content: object) -> str:
     """What a value of YAML is called there."""
     names = {tuple: "a list", dict: "settings by name", type(None): "missing"}
     return names.get(type(content), repr(content))
+
+
+def _check_there(folder: Path) -> None:
+    if not (folder / checkpoint.INDEX).exists():
+        raise RunError(f"{folder}: stopped before its first checkpoint; train again")
 
 
 def _are_widths(value: object) -> bool:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Sequence, Sized
-from contextlib import contextmanager, nullcontext
+import json
+from collections.abc import Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
 from fastgan.data import DataError, Dataset, Streaming
 from fastgan.training import checkpoint
-from fastgan.training.distributed import LostRankError, World
+from fastgan.training.distributed import World
 from fastgan.training.lock import locked
-from fastgan.training.recorder import Recorder
+from fastgan.training.recorder import SUMMARY, Recorder
 from fastgan.training.run import (
     RunConfig,
     RunError,
+    change_steps,
     check_data,
     check_unchanged,
     new_folder,
     note_data,
+    peek_checkpoint,
     read_checkpoint,
 )
+from fastgan.training.signals import stopped_by_signals
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.trainer import Callback, Trainer
 
@@ -38,7 +39,7 @@ class Outcome:
     Attributes:
         folder: of the run; None in a process that does not record.
         summary: as in summary.json.
-        interrupted: whether Ctrl-C ended it before its last step.
+        interrupted: whether a signal ended it before its last step.
     """
 
     folder: Path | None
@@ -57,8 +58,8 @@ def train_run(
 ) -> Outcome:
     """Train on the data and record everything in a new folder, ``runs/DATA-NUMBER`` if none is named.
 
-    Ctrl-C ends the run after the step that is running, and records it like a finished one; a
-    second Ctrl-C ends it at once.
+    Ctrl-C, SIGTERM or SIGHUP ends the run after the step that is running, and records it like a finished
+    one; a second Ctrl-C ends it at once.
 
     Args:
         out: the folder; it must be new or empty.
@@ -95,6 +96,9 @@ def resume_run(
 ) -> Outcome:
     """Go on with a run from its last checkpoint, bit for bit as if it had never stopped.
 
+    With other ``steps`` than it began with, learning rate and instance noise are from now on those of a run
+    of so many, and config.yaml says so.
+
     Args and outcome are those of :func:`train_run`.
 
     Raises:
@@ -106,7 +110,7 @@ def resume_run(
     check_data(folder, config, data)
     with nullcontext() if world and world.rank else locked(folder):
         saved = read_checkpoint(folder)
-        check_unchanged(folder, saved, config.training)
+        check_unchanged(folder, saved.settings, config.training)
         trainer = _trainer(config, world)
         checkpoint.restore(saved, trainer.state)
         if trainer.state.world.rank:
@@ -123,6 +127,22 @@ def _note_same_data(folder: Path, config: RunConfig, samples: Sized) -> None:
     note_data(folder, noted)
 
 
+def step_of_finished(folder: Path, config: RunConfig) -> int | None:
+    """The step of a run that has all of its steps behind it and on record; None if something is left to do.
+
+    Raises:
+        RunError: if there is no checkpoint, or it was trained with other settings.
+        CheckpointError: if the checkpoint is damaged.
+    """
+    step, settings = peek_checkpoint(folder)
+    check_unchanged(folder, settings, config.training)
+    try:
+        recorded = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["steps"]
+    except (OSError, ValueError, KeyError, TypeError):  # it was killed before the summary was written
+        recorded = None
+    return step if step >= config.training.steps and recorded == step else None
+
+
 def _trainer(config: RunConfig, world: World | None) -> Trainer:
     return Trainer(config.build_generator(), config.build_discriminator(), config.training, world=world)
 
@@ -137,10 +157,12 @@ def _record(
 ) -> Outcome:
     state = trainer.state
     with Recorder(folder, data, state.step) as recorder:
+        if trainer.config.steps > state.step:
+            change_steps(folder, trainer.config.steps)  # a resumed run may have been given more
         trainer.callbacks = [recorder, *callbacks]
         for row in recorder.rows:
             trainer.watch.update(int(row["step"]), row)
-        with _signals_stop(trainer):
+        with stopped_by_signals(trainer.stop):
             state = _fit(trainer, samples, workers, recorder)
         return Outcome(
             folder,
@@ -151,7 +173,7 @@ def _record(
 
 def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Outcome:
     """Train beside the process that records."""
-    with _signals_stop(trainer):
+    with stopped_by_signals(trainer.stop):
         state = trainer.fit(samples, workers=workers)
     return Outcome(None, {}, interrupted=state.step < trainer.config.steps)
 
@@ -163,30 +185,3 @@ def _fit(trainer: Trainer, samples: Dataset | Streaming, workers: int, recorder:
         remedy = "; try a lower learning rate" if isinstance(error, DivergenceError) else ""
         kept = f"kept the checkpoint of step {recorder.saved_step} in {recorder.folder}"
         raise type(error)(f"{error}; {kept}{remedy}") from error
-
-
-@contextmanager
-def _signals_stop(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C, or a scheduler's SIGTERM, ends the run with a checkpoint; a second one ends it at once.
-
-    Only the main thread can heed signals: elsewhere they do what they did before.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        trainer.stop()
-        signal.signal(number, previous[signal.Signals(number)])
-
-    previous = {
-        number: signal.signal(number, stop) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    except LostRankError:
-        previous[signal.SIGTERM] = signal.SIG_IGN  # torchrun sends it, perhaps before this is told
-        raise
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -7,6 +7,7 @@ import random
 import reprlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from fastgan.data.dataset import DataError
 from fastgan.training.failure import Failure
+from fastgan.training.signals import ignore_signals
 from fastgan.training.state import TrainingState
 
 
@@ -99,7 +101,7 @@ class Streamed:
             batch_sampler=_Draws(dataset, state),  # type: ignore[arg-type]
             collate_fn=_as_is,
             num_workers=workers,
-            worker_init_fn=prepare,
+            worker_init_fn=partial(_begin, prepare),
             pin_memory=state.device.type == "cuda",
             generator=torch.Generator(),  # or it would draw from the global stream, and dropout with it
         )
@@ -208,6 +210,12 @@ def _random_numbers(seeds: np.random.SeedSequence) -> Iterator[None]:
         torch.set_rng_state(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         random.setstate(before[2])
+
+
+def _begin(prepare: Callable[[int], None] | None, worker: int) -> None:
+    ignore_signals()
+    if prepare is not None:
+        prepare(worker)
 
 
 def _as_is(batch: Any) -> Any:

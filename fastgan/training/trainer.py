@@ -45,6 +45,9 @@ class LogRow:
 class Callback:
     """What may happen beside training; override what is wanted."""
 
+    def on_progress(self, state: TrainingState) -> None:
+        """Called before the first step and after each, on a GPU as soon as it is launched; be quick."""
+
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Called every ``log_interval`` steps and after the last."""
 
@@ -52,7 +55,7 @@ class Callback:
         """Called every ``sample_interval`` steps and after the last."""
 
     def on_checkpoint(self, state: TrainingState) -> None:
-        """Called every ``checkpoint_interval`` steps and after the last.
+        """Called every ``checkpoint_interval`` steps, after the last, and as ``checkpoint_minutes`` says.
 
         The statistics of every step until then were finite.
         """
@@ -90,7 +93,7 @@ class Trainer:
         self.state = TrainingState(generator, discriminator, self.config, world)
         self.callbacks = callbacks
         self.watch = Watch()
-        self._last_log = time.perf_counter()
+        self._last_log = self._last_checkpoint = time.perf_counter()
         self._stopping = False
 
     def fit(self, data: Data, *, workers: int = 2) -> TrainingState:
@@ -141,11 +144,13 @@ class Trainer:
     def _run(self, source: Source, diagnostics: Diagnostics) -> None:
         state, window = self.state, Window(self.state)
         steps = steps_of(state, source, window)
-        self._last_log = time.perf_counter()
+        self._last_log = self._last_checkpoint = time.perf_counter()
         done = state.step >= self.config.steps
         state.hold()
+        self._progress()
         while not done:
             steps.advance(self._until_event())
+            self._progress()
             done = state.step >= self.config.steps or self._must_stop()
             self._notify(window, diagnostics, done)
 
@@ -161,6 +166,14 @@ class Trainer:
             return False
         return self.state.world.any(self._stopping, self.state.device)
 
+    @property
+    def _called(self) -> Sequence[Callback]:
+        return self.callbacks if self.state.world.rank == 0 else ()
+
+    def _progress(self) -> None:
+        for callback in self._called:
+            callback.on_progress(self.state)
+
     def _notify(self, window: Window, diagnostics: Diagnostics, done: bool) -> None:
         step, config = self.state.step, self.config
         checkpoint = done or step % config.checkpoint_interval == 0
@@ -168,13 +181,21 @@ class Trainer:
         sample = done or step % config.sample_interval == 0
         if log:
             self._log(window, diagnostics)
-        for callback in self.callbacks if self.state.world.rank == 0 else ():
+            # at log points alone, where statistics are read anyway: rows do not depend on the time
+            checkpoint = checkpoint or self._is_due()
+        for callback in self._called:
             if checkpoint:
                 callback.on_checkpoint(self.state)
             if sample:
                 callback.on_sample(self.state)
+        if checkpoint:
+            self._last_checkpoint = time.perf_counter()
         if log or sample:
             self.state.hold()  # whatever callbacks have done to the weights
+
+    def _is_due(self) -> bool:
+        minutes = self.config.checkpoint_minutes
+        return minutes is not None and time.perf_counter() - self._last_checkpoint >= 60 * minutes
 
     def _log(self, window: Window, diagnostics: Diagnostics) -> None:
         rows = window.close()
@@ -187,7 +208,7 @@ class Trainer:
             return
         values = dict(zip(window.names, rows.mean(dim=0).tolist(), strict=True)) | diagnostics.measure()
         row = LogRow(self.state.step, rate, values, self.watch.update(self.state.step, values))
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_log(self.state, row)
 
     def _check_finite(self, rows: Tensor) -> None:

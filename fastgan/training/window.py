@@ -31,14 +31,15 @@ class Window:
     def __init__(self, state: TrainingState) -> None:
         self._state = state
         self.names = (*state.objective.statistics, GRADIENT)
-        capacity = state.config.log_interval
+        config = state.config
+        capacity = min(config.log_interval, config.checkpoint_interval, config.steps)
         # a row more than there are steps: what the last of them puts in force is never used
         self._settings = torch.zeros(
             capacity + 1, len(state.settings), device=state.device, dtype=torch.float32
         )
         self._statistics = torch.zeros(capacity, len(self.names), device=state.device, dtype=torch.float32)
         self._row = torch.zeros(1, dtype=torch.int64, device=state.device)
-        shown = state.config.batch_size // (state.world.size * state.config.pack)
+        shown = config.batch_size // (state.world.size * config.pack)
         self._root_shown = shown**0.5
         self._opened = state.step
         self.open()
