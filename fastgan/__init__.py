@@ -50,10 +50,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # Training pulls in the extra fastgan[train]; the kernels alone do not need it.
+    # Training needs the packages of the extra named train; the kernels alone do not.
     if name in ("Trainer", "TrainConfig"):
         try:
             return getattr(import_module("fastgan.training"), name)
         except ModuleNotFoundError as error:
-            raise ImportError(f"fastgan.{name} needs {error.name}: pip install 'fastgan[train]'") from error
+            raise ImportError(
+                f"fastgan.{name} needs {error.name}: pip install '.[train]' in fastgan's sources"
+            ) from error
     raise AttributeError(f"module 'fastgan' has no attribute {name!r}")

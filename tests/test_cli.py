@@ -173,9 +173,9 @@ def test_a_backend_that_cannot_serve_is_named_before_anything_is_written(
 def test_info_keeps_what_stands_in_brackets(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fastgan.kernels.report", lambda: [("cuda", "pip install 'fastgan[nvcc]'")])
+    monkeypatch.setattr("fastgan.kernels.report", lambda: [("cuda", "pip install '.[nvcc]'")])
     assert run(monkeypatch, "info") == 0
-    assert "'fastgan[nvcc]'" in capsys.readouterr().out
+    assert "'.[nvcc]'" in capsys.readouterr().out
 
 
 def test_a_folder_with_a_run_is_refused(
@@ -386,4 +386,6 @@ def test_missing_extra_is_one_line() -> None:
     script = "import sys; sys.modules['typer'] = None; import fastgan.cli"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["fastgan: the command line needs typer: pip install 'fastgan[train]'"]
+    assert done.stderr.splitlines() == [
+        "fastgan: the command line needs typer: pip install '.[train]' in fastgan's sources"
+    ]

@@ -21,7 +21,7 @@ def test_not_built(python: Python) -> None:
         "import torch, fastgan.kernels as k\nprint(k.why_not('cuda', torch.device('cuda')))"
     )
     assert "the CUDA kernels are not built" in done.stdout, done.stderr
-    assert "pip install 'fastgan[nvcc]'" in done.stdout
+    assert "pip install '.[nvcc]'" in done.stdout
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ def parse_pip(arguments: list[str]) -> None:
     project = (ROOT / "pyproject.toml").read_text()
     assert arguments[0] == "install"
     for word in arguments[1:]:
-        assert word.startswith("-") or re.sub(r"\[(\w+)\]$", "", word) in (".", "fastgan")
+        assert word.startswith("-") or re.sub(r"\[(\w+)\]$", "", word) == "."
         assert all(f"\n{extra} = [" in project for extra in re.findall(r"\[(\w+)\]", word))
 
 
@@ -269,6 +269,19 @@ def test_messages_are_those_of_the_sources() -> None:
     known = sayings()
     unknown = [m for m in messages if not any(re.fullmatch(patterns[m], saying) for saying in known)]
     assert not unknown, f"fastgan says no such thing: {unknown}"
+
+
+def test_nobody_is_sent_to_an_index_for_fastgan() -> None:
+    """It is on none: what came under its name would be a stranger's."""
+    suffixes = {".cfg", ".ipynb", ".md", ".py", ".pyi", ".sh", ".toml", ".txt", ".yml"}
+    names = [*ROOT.glob("*"), *(ROOT / ".ci").rglob("*")]
+    for folder in ("benchmarks", "docs", "examples", "experiments", "fastgan", "tests"):
+        names += (ROOT / folder).rglob("*")
+    texts = [path for path in names if path.suffix in suffixes or path.name in ("Makefile", "run")]
+    assert len(texts) > 200
+    sent = re.compile(r"pip install[^\n#]*[ '\"]fastgan(?!'s|[\w./-])")
+    found = [path for path in texts if path.is_file() and sent.search(path.read_text(encoding="utf-8"))]
+    assert not found
 
 
 # --- links

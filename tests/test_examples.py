@@ -56,7 +56,7 @@ def test_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = json.loads((EXAMPLES / "colab.ipynb").read_text(encoding="utf-8"))
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     commands = [cell for cell in cells if cell.startswith("%")]
-    assert commands == ["%pip install --quiet 'fastgan[train]'"]
+    assert commands == ["%pip install --quiet '.[train]'"]
     assert not any(cell.get("outputs") for cell in notebook["cells"])
     plt.switch_backend("agg")
     shown: list[int] = []

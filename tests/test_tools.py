@@ -215,7 +215,7 @@ def test_what_export_needs_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert run(monkeypatch, "export", digits, "--out", tmp_path / "g.onnx") == 1
-    assert "ONNX needs onnxruntime: pip install 'fastgan[onnx]'" in one_line(capsys)
+    assert "ONNX needs onnxruntime: pip install onnx onnxscript onnxruntime" in one_line(capsys)
     assert run(monkeypatch, "export", digits, "--format", "tflite") == 2
     assert "--format tflite: unknown, expected onnx or torch-export or safetensors" in one_line(capsys)
 

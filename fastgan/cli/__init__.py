@@ -29,7 +29,7 @@ try:
     from fastgan.training.state import DivergenceError
 except ModuleNotFoundError as missing:
     print(
-        f"fastgan: the command line needs {missing.name}: pip install 'fastgan[train]'",
+        f"fastgan: the command line needs {missing.name}: pip install '.[train]' in fastgan's sources",
         file=sys.stderr,
     )
     raise SystemExit(2) from None

@@ -95,8 +95,8 @@ def _cache() -> Path:
         import pooch  # what lies in a folder does without it
     except ModuleNotFoundError as missing:
         raise DataError(
-            f"mnist: fetching it needs {missing.name}: pip install 'fastgan[train]', "
-            "or give the folder that holds it as --data-dir or FASTGAN_DATA"
+            f"mnist: fetching it needs {missing.name}: pip install pooch, or "
+            "give the folder that holds it as --data-dir or FASTGAN_DATA"
         ) from None
     return Path(pooch.os_cache("fastgan"))
 

@@ -148,7 +148,7 @@ def _need(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as missing:
-        raise ExportError(f"ONNX needs {missing.name}: pip install 'fastgan[onnx]'") from None
+        raise ExportError(f"ONNX needs {missing.name}: pip install onnx onnxscript onnxruntime") from None
 
 
 _WRITE = {"onnx": _write_onnx, "torch-export": _write_torch}

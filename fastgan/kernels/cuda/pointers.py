@@ -25,8 +25,9 @@ except ImportError as error:
     _cuda = None  # type: ignore[assignment]
     DEVICE_TYPE = "cuda"
     _missing = (
-        f"the CUDA kernels are not built ({error}); install CUDA's compiler (`pip install 'fastgan[nvcc]'`, "
-        "or the CUDA toolkit) and then run `pip install --force-reinstall --no-deps fastgan`"
+        f"the CUDA kernels are not built ({error}); install CUDA's compiler (the CUDA toolkit, or, in "
+        "fastgan's sources, `pip install '.[nvcc]'`) and then run `pip install --force-reinstall --no-deps "
+        ".` there"
     )
 
 __all__ = ["DTYPES", "_cuda", "address", "guarded", "scalar", "stream", "why_not"]

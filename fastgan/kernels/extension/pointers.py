@@ -21,7 +21,7 @@ except ImportError as error:
     _C = None  # type: ignore[assignment]
     _missing = (
         f"the C++ extension is not built ({error}); install a C++17 compiler (Debian: apt install g++) "
-        "and run `pip install --force-reinstall --no-deps fastgan`"
+        "and run `pip install --force-reinstall --no-deps .` in fastgan's sources"
     )
 
 __all__ = ["CPU", "DTYPES", "_C", "address", "instruction_set", "scalar", "why_not"]
