@@ -1,9 +1,10 @@
 """Every block of code in README and docs is run, or at least understood; every link leads somewhere.
 
-Python blocks of a page run one after another in one namespace, which has the few names that the text
-presumes: D, G, x, z and images, as :func:`presumed` makes them. Lines of shell blocks go to the parser of the
-program that they name, and those in RUN are run. Blocks of text are what the Python above them prints, or
-what fastgan says elsewhere. Anything else fails. Commands in the experiments' docstrings are a shell's too.
+A page is read from top to bottom, in one folder that is empty at first: Python blocks in one namespace, with
+nothing but what they define themselves, and commands of fastgan in between, as they come. The reader has
+MNIST already. What cannot be run stands in NOT_RUN with the reason, and goes to the parser of its program, as
+all other commands do. Blocks of text are what the Python above them prints, or what fastgan says elsewhere.
+Anything else fails. Commands in the experiments' docstrings are a shell's too.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
-import torch
 import typer.main
-from torch import nn
 
 from fastgan.cli import app
-from fastgan.models import MLPGenerator, pretrained
 from tests.test_cli import run
+from tests.test_data import write_idx
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -33,18 +33,12 @@ pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="needs the 
 
 # What stands in a block, and what the test has in its place: the same with fewer steps.
 SHORTER = {"steps=5_000": "steps=3", "steps=200": "steps=3", "range(100)": "range(3)"}
-RUN = {"fastgan info", "fastgan plot objectives"}
-# What is parsed and not run, and why.
+STEPS = 3  # of fastgan train, and as many more where a run is extended
+# What is parsed and not run, by what it begins with, and why.
 NOT_RUN = {
-    "fastgan evaluate": "takes a run; tests/test_tools.py has one",
-    "fastgan export": "takes a run; tests/test_tools.py has one",
-    "fastgan interpolate": "takes a run; tests/test_tools.py has one",
-    "fastgan sample": "takes a run; tests/test_cli.py has one",
-    "fastgan train": "trains for minutes, perhaps on data to be downloaded; tests/test_cli.py takes seconds",
+    "fastgan train photos": "takes the reader's own images; tests/test_streaming.py has some",
     "make": "installs, or measures for half an hour",
     "pip": "installs",
-    "pytest": "measures",
-    "pytest-benchmark": "compares two files of the reader's",
     "python": "trains for hours, or takes the reader's files",
     "torchrun": "wants four GPUs; tests/test_distributed.py has two processes",
 }
@@ -97,43 +91,60 @@ def test_there_is_a_rule_for_every_block() -> None:
     assert not strangers, f"blocks in a language that no test here reads: {strangers}"
 
 
-def presumed(folder: Path) -> dict[str, object]:
-    """The names that the text presumes, and a generator where ``fastgan export`` would have left one."""
-    exported = MLPGenerator(64, (2,), [8], bounded=False)
-    (folder / "generator").mkdir()
-    pretrained.save(
-        folder / "generator", exported, model="mlp", latent_dim=64, sample_shape=(2,), hidden=(8,)
-    )
-    return {
-        "torch": torch,
-        "nn": nn,
-        "D": nn.Sequential(nn.Linear(784, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1)),
-        "G": nn.Sequential(nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Linear(8, 784)),
-        "x": torch.randn(16, 784),
-        "z": torch.randn(16, 64),
-        "images": torch.rand(64, 784),
-    }
+PAGES_WITH_CODE = sorted({block.page for block in BLOCKS if block.page in PAGES and block.language != "text"})
 
 
-PYTHON = sorted({block.page for block in BLOCKS if block.language == "python"})
-
-
-@pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
-def test_python(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page(
+    page: Path,
+    mnist: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    namespace = presumed(tmp_path)
+    monkeypatch.setenv("FASTGAN_DATA", str(mnist))
+    namespace: dict[str, object] = {}
     for block, following in pairwise([*blocks_of(page), Block(page, 0, "", "")]):
+        capsys.readouterr()
         if block.language == "python":
             text = block.text
             for long, short in SHORTER.items():
                 text = text.replace(long, short)
-            capsys.readouterr()
             # its line numbers are those of the page
             exec(compile("\n" * block.line + text, str(page), "exec"), namespace)
-            if following.language == "text" and following.line == block.last_line + 2:
-                assert following.text in capsys.readouterr().out
+        for words in commands_of(block):
+            if not reasons(words):
+                assert run(monkeypatch, *shortened(words[1:])) == 0, f"{block}: {shlex.join(words)}"
+        is_printed = block.language == "python" and following.language == "text"
+        if is_printed and following.line == block.last_line + 2:
+            assert following.text in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as that of who has downloaded MNIST, with fewer digits."""
+    folder = tmp_path_factory.mktemp("mnist")
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 28, 28), np.uint8)
+    write_idx(folder / "train-images-idx3-ubyte", pixels)
+    write_idx(folder / "train-labels-idx1-ubyte", np.arange(200, dtype=np.uint8) % 10)
+    return folder
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """The arguments of fastgan with few steps and samples."""
+    if arguments[0] != "train":
+        return [*arguments, *(["--count", "500"] if arguments[0] == "evaluate" else [])]
+    if "--steps" not in arguments:
+        return [*arguments, "--steps", str(STEPS)]
+    place = arguments.index("--steps") + 1
+    return [*arguments[:place], str(2 * STEPS), *arguments[place + 1 :]]
+
+
+def reasons(words: list[str]) -> list[str]:
+    """Why a command is not run; none for one that is."""
+    command = shlex.join(words)
+    return [reason for beginning, reason in NOT_RUN.items() if command.startswith(beginning)]
 
 
 def test_what_is_shortened_is_there() -> None:
@@ -141,33 +152,33 @@ def test_what_is_shortened_is_there() -> None:
     assert not [long for long in SHORTER if long not in code]
 
 
-def commands() -> Iterator[tuple[Block, list[str]]]:
-    for block in BLOCKS:
-        if block.language == "":
-            for line in block.text.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words:
-                    yield block, words
+def commands_of(block: Block) -> Iterator[list[str]]:
+    """The commands of a shell's block, without what they put into the environment."""
+    if block.language == "":
+        for line in block.text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+                words = words[1:]
+            if words:
+                yield words
 
 
-COMMANDS = list(commands())
+COMMANDS = [(block, words) for block in BLOCKS for words in commands_of(block)]
 
 
 @pytest.mark.parametrize(
     ("block", "words"), COMMANDS, ids=[f"{block}-{shlex.join(words)}" for block, words in COMMANDS]
 )
-def test_command(block: Block, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):
-        words = words[1:]
+def test_command(block: Block, words: list[str]) -> None:
     program, *arguments = words
     assert program in PARSERS, f"{block}: no rule for {program}"
     PARSERS[program](arguments)
-    if any(shlex.join(words).startswith(command) for command in RUN):
-        monkeypatch.chdir(tmp_path)
-        assert run(monkeypatch, *arguments) == 0
-    else:
-        name = f"{program} {arguments[0]}" if program == "fastgan" else program
-        assert name in NOT_RUN, f"{block}: neither run nor with a reason why not"
+    assert program == "fastgan" or reasons(words), f"{block}: neither run nor with a reason why not"
+
+
+def test_what_is_not_run_is_there() -> None:
+    whole = [shlex.join(words) for _, words in COMMANDS]
+    assert not [command for command in NOT_RUN if not any(line.startswith(command) for line in whole)]
 
 
 def parse_fastgan(arguments: list[str]) -> None:
@@ -227,18 +238,12 @@ def parse_pip(arguments: list[str]) -> None:
         assert all(f"\n{extra} = [" in project for extra in re.findall(r"\[(\w+)\]", word))
 
 
-def parse_pytest(arguments: list[str]) -> None:
-    assert all((ROOT / word).exists() for word in arguments if not word.startswith("-"))
-
-
 PARSERS = {
     "fastgan": parse_fastgan,
     "python": parse_module,
     "torchrun": parse_torchrun,
     "make": parse_make,
     "pip": parse_pip,
-    "pytest": parse_pytest,
-    "pytest-benchmark": lambda _: None,
 }
 
 
