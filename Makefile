@@ -6,6 +6,7 @@
 # make gpu-check  on a machine with a GPU, torch, triton, nvcc and pytest: build, test and measure; OUT=folder,
 #                 PART=1 or PART=2 for one part alone, SECONDS=240 for each
 # make lint    ruff and mypy
+# make versions  the tests on another torch and Triton: TORCH=2.9.1 TRITON=3.5.1, and TESTS="tests/test_x.py" for a part
 # Each sets up everything it needs in .venv; PYTHON and VENV choose others.
 
 PYTHON ?= python3
@@ -19,13 +20,24 @@ install_extras = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && \
 	$(BIN)/pip install --quiet --constraint constraints.txt --requirement $(VENV)/extras.txt
 SOURCES := $(shell find csrc -type f)
 
-.PHONY: demo test bench kernels docs gpu-check lint format clean torch compiled
+.PHONY: demo test versions bench kernels docs gpu-check lint format clean torch compiled
 
 demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
 
 test: $(VENV)/installed
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# In an environment of its own, which stays. torch asks for a Triton; what TRITON names takes its place.
+OTHER = build/versions/torch-$(TORCH)-triton-$(TRITON)
+versions:
+	test -n "$(TORCH)" -a -n "$(TRITON)" || { echo "make versions TORCH=2.9.1 TRITON=3.5.1"; exit 2; }
+	test -d $(OTHER) || $(PYTHON) -m venv $(OTHER)
+	mkdir -p build && grep -v '^torch==' constraints.txt > build/constraints.txt
+	$(OTHER)/bin/pip install --quiet --constraint build/constraints.txt torch==$(TORCH) '.[train,test]'
+	$(OTHER)/bin/pip install --quiet --no-deps triton==$(TRITON)
+	$(OTHER)/bin/mypy
+	$(OTHER)/bin/pytest $(TESTS)
 
 # Wants the machine to itself. A case that fails is left out, and told; nothing is stored of a run
 # that did not end.

@@ -50,6 +50,21 @@ def test_no_number_is_specialized(kernels: Kernels, target: str) -> None:
 
 
 @targets
+def test_halves_are_rounded_to_nearest(kernels: Kernels, target: str) -> None:
+    """Triton's interpreter cuts float32 off to bfloat16, so no interpreted test sees how a kernel rounds."""
+    halves = [k for k in kernels[target] if k["dtype"] in ("bfloat16", "float16")]
+    assert [(k["case"], k["dtype"], k["roundings"]) for k in halves if not k["to_nearest"]] == []
+    rounding = {(k["case"], k["dtype"]) for k in halves if k["roundings"]}
+    storing = (
+        "bias + leaky ReLU, rows",
+        "discriminator loss backward",
+        "Adam with average",
+        "forward, small",
+    )
+    assert rounding >= {(case, dtype) for case in storing for dtype in ("bfloat16", "float16")}
+
+
+@targets
 def test_memory_is_read_16_bytes_at_a_time(kernels: Kernels, target: str) -> None:
     narrow = [k["case"] for k in in_bfloat16(kernels[target]) if k["streams"] and not k["wide_loads"]]
     assert narrow == []

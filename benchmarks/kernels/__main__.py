@@ -56,7 +56,7 @@ _COLUMNS = (
 
 def compile_all(target: str, disassembled: list[str], every_candidate: bool) -> None:
     pretend(target)
-    from benchmarks.kernels.assembly import read, resources
+    from benchmarks.kernels.assembly import read, resources, roundings
     from benchmarks.kernels.cases import CASES, kernels_of
 
     for case in CASES:
@@ -68,6 +68,7 @@ def compile_all(target: str, disassembled: list[str], every_candidate: bool) -> 
                 row = {"case": case.name, "dtype": name, "tile": tile, "warps": compiled.metadata.num_warps}
                 row |= {"streams": case.streams, "multiplies": case.multiplies}
                 row |= {"specialized": len(_SPECIALIZED.findall(compiled.asm["ttgir"]))}
+                row["roundings"], row["to_nearest"] = roundings(compiled)
                 row |= asdict(resources(compiled)) | (asdict(read(compiled)) if whole else {})
                 print(json.dumps(row), flush=True)
 

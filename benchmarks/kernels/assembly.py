@@ -53,6 +53,27 @@ def resources(compiled: Any) -> Resources:
     return Resources(int(usage[1]), int(usage[2]))
 
 
+# What rounds to a half. A subtraction of halves, or a multiply-add whose result is one, does so by itself.
+# In PTX all but cvt round to nearest, having no other mode; on gfx942 all but pkrtz, which cuts off.
+_TO_HALF = re.compile(
+    r"\bcvt\.[\w.]*\.(?:bf16|f16)(?:x2)?\.f(?:32|64)\b|\b(?:sub|fma\.rn)\.(?:bf16|f16)\b"
+    r"|\bv_(?:cvt_f16_f32|cvt_pkrtz_f16_f32|fma_mix(?:lo|hi)_f16|sub_f16|pk_add_f16)"
+)
+_TO_NEAREST = re.compile(r"(?:cvt|fma)\.rn\.|sub\.|v_(?!cvt_pkrtz)")
+
+
+def roundings(compiled: Any) -> tuple[list[str], bool]:
+    """The instructions that round to float16 or bfloat16, and whether each of them rounds to nearest."""
+    if not re.search(r"arith\.truncf[^\n]*(?:xbf16|xf16|to bf16|to f16)\b", compiled.asm["ttgir"]):
+        return [], True
+    code = compiled.asm["ptx" if "ptx" in compiled.asm else "amdgcn"]
+    found = set(_TO_HALF.findall(code))
+    # gfx942 has no instruction for bfloat16: what rounds adds 0x7fff and the lowest bit that stays
+    if not found and "0x7fff" in code and "v_add3_u32" in code:
+        found = {"v_add3_u32"}
+    return sorted(found), bool(found) and all(map(_TO_NEAREST.match, found))
+
+
 def _dump(compiled: Any, *options: str) -> str:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
