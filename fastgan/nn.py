@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -29,6 +29,8 @@ class WithLeakyReLU(nn.Module):
     applied: tuple[nn.Module, ...] = ()
 
     def forward(self, input: Tensor, *arguments: Any) -> Tensor:
+        if isinstance(input, fx.Proxy):
+            return _in_graph(self, input, *arguments)
         if self.applied and _is_watched(self):
             result: Tensor = super().forward(input, *arguments)
             return result
@@ -52,6 +54,12 @@ class WithLeakyReLU(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
+
+
+def _in_graph(module: nn.Module, input: Any, *arguments: Any) -> Any:
+    """A call of the whole module in a torch.fx graph, as torch.fx records those of torch.nn."""
+    tracer = input.tracer
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *arguments), {})
 
 
 def _is_watched(layer: WithLeakyReLU) -> bool:
@@ -161,6 +169,8 @@ class AppliedLeakyReLU(nn.LeakyReLU):
     layers: tuple[WithLeakyReLU, ...] = ()
 
     def forward(self, input: Tensor) -> Tensor:
+        if isinstance(input, fx.Proxy):
+            return _in_graph(self, input)
         if getattr(input, "applied_slope", None) == self.negative_slope:
             return input
         if any(map(_is_watched, self.layers)):
@@ -206,6 +216,8 @@ class MLP(nn.Module):
         )
 
     def forward(self, input: Tensor) -> Tensor:
+        if isinstance(input, fx.Proxy):
+            return _in_graph(self, input)
         layers = self.plain_layers()
         if layers is None:
             return self._call_each(input)

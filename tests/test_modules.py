@@ -188,3 +188,26 @@ def test_an_mlp_with_other_layers(
         torch.manual_seed(0)
         results.append(model(torch.randn(5, 4)))
     torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: fastgan.nn.MLP([4, 6, 1]), (3, 4)),
+        (lambda: fastgan.fuse(nn.Sequential(nn.Linear(4, 6), nn.LeakyReLU(0.2), nn.Linear(6, 1))), (3, 4)),
+        (lambda: fastgan.fuse(nn.Sequential(nn.Conv2d(2, 3, 3), nn.LeakyReLU(0.2))), (2, 2, 5, 5)),
+        (lambda: fastgan.fuse(nn.Sequential(nn.ConvTranspose2d(2, 3, 3), nn.LeakyReLU(0.2))), (2, 2, 5, 5)),
+    ],
+    ids=["MLP", "Linear", "Conv2d", "ConvTranspose2d"],
+)
+def test_symbolic_tracing(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    """With the same names of parameters, and the same gradients."""
+    model = nn.Sequential(build())
+    traced = torch.fx.symbolic_trace(model)
+    input = torch.randn(shape)
+    assert list(traced.state_dict()) == list(model.state_dict())
+    results = []
+    for each in (model, traced):
+        output = each(input)
+        results.append([output, *torch.autograd.grad(output.square().sum(), list(each.parameters()))])
+    torch.testing.assert_close(*results)

@@ -4,10 +4,10 @@ A raw pointer may be taken from a plain strided tensor in eager PyTorch and from
 ``FakeTensor.data_ptr()`` is 0 and would crash the process. So there are three ways:
 
 - DIRECT: plain tensors, eager: straight to the backend, without the dispatcher's cost.
-- REGISTERED: torch.compile, export, tracing, FakeTensor, any dispatch mode or tensor subclass: through
+- REGISTERED: torch.compile, tracing, FakeTensor, any dispatch mode or tensor subclass: through
   the operators of :mod:`fastgan.ops.registered`.
-- REFERENCE: torch.func transforms and forward-mode AD, which differentiate the operation themselves:
-  through its plain-PyTorch reference.
+- REFERENCE: torch.func transforms and forward-mode AD, which differentiate the operation themselves, and
+  torch.export, whose programs run where there is no fastgan: through its plain-PyTorch reference.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 
 def route(*tensors: Tensor | None) -> Route:
     # before compilation is asked for: torch.func inside torch.compile differentiates the operation itself too
+    if torch.compiler.is_exporting():
+        return Route.REFERENCE
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return Route.REFERENCE
     if (
