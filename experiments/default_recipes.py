@@ -54,7 +54,7 @@ def run(name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
     state = trainer.fit(data)
     seconds = time.process_time() - begun
     coverage = mode_coverage(
-        sample(state.average, _SAMPLES, recipe.config.latent_dim, 0) * data.scale, data.modes
+        data.transform.inverse(sample(state.average, _SAMPLES, recipe.config.latent_dim, 0)), data.modes
     )
     return {
         "modes": coverage.modes,

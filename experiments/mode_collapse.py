@@ -105,7 +105,9 @@ def run(data: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
     trainer = Trainer(networks.build_generator(), networks.build_discriminator(), networks.training)
     state = trainer.fit(data)
     seconds = time.process_time() - begun
-    samples = sample(state.average, SAMPLES[data.name], recipe.config.latent_dim, seed) * data.scale
+    samples = data.transform.inverse(
+        sample(state.average, SAMPLES[data.name], recipe.config.latent_dim, seed)
+    )
     return {**measure(data, samples), "cpu_seconds": round(seconds, 1), "samples": stored_picture(samples)}
 
 

@@ -12,6 +12,7 @@ from fastgan.data.digits import digits
 from fastgan.data.mnist import mnist
 from fastgan.data.stacked import stack
 from fastgan.data.synthetic import grid, ring
+from fastgan.data.transform import Transform
 from fastgan.training import TrainConfig
 from fastgan.training.recipes import PUBLISHED, Recipe
 
@@ -61,7 +62,7 @@ class Protocol:
 def settings_of(recipe: Recipe, data: Dataset, remedy: str) -> dict[str, Any]:
     """What a remedy changes in a recipe."""
     if remedy == "instance noise":
-        return {"instance_noise": _NOISE[data.name] / data.scale}
+        return {"instance_noise": _NOISE[data.name] / data.transform.scale[0]}
     settings = REMEDIES[remedy]
     packs = settings.get("pack", 1)
     return {**settings, "batch_size": packs * recipe.config.batch_size}  # as many packs as else samples
@@ -86,7 +87,7 @@ def _small(name: str) -> Recipe:
 
 def _magnified(data: Dataset, factor: float) -> Dataset:
     """The same points, larger as the networks see them."""
-    return replace(data, samples=data.samples * factor, scale=data.scale / factor)
+    return data.under(Transform((data.transform.scale[0] / factor,)))
 
 
 def _stacked(single: Dataset) -> Dataset:

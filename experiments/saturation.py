@@ -154,7 +154,8 @@ def _recover(
 
 def _covers_a_mode(state: TrainingState, data: Dataset) -> bool:
     assert data.modes is not None
-    return mode_coverage(state.look(_latents(), live=True) * data.scale, data.modes).covered > 0
+    points = data.transform.inverse(state.look(_latents(), live=True))
+    return mode_coverage(points, data.modes).covered > 0
 
 
 def _latents() -> Tensor:

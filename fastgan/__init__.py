@@ -23,6 +23,7 @@ from fastgan.ops import (
 
 if TYPE_CHECKING:
     from fastgan.training import TrainConfig, Trainer
+    from fastgan.training.trained import load
 
 try:
     __version__ = version("fastgan")
@@ -39,6 +40,7 @@ __all__ = [
     "fuse",
     "generator_loss",
     "linear_leaky_relu",
+    "load",
     "mlp",
     "nn",
     "ops",
@@ -48,12 +50,18 @@ __all__ = [
     "use_backend",
 ]
 
+# Training pulls in the extra fastgan[train]; the kernels alone do not need it.
+_OF_TRAINING = {
+    "TrainConfig": "fastgan.training",
+    "Trainer": "fastgan.training",
+    "load": "fastgan.training.trained",
+}
+
 
 def __getattr__(name: str) -> object:
-    # Training needs the packages of the extra named train; the kernels alone do not.
-    if name in ("Trainer", "TrainConfig"):
+    if name in _OF_TRAINING:
         try:
-            return getattr(import_module("fastgan.training"), name)
+            return getattr(import_module(_OF_TRAINING[name]), name)
         except ModuleNotFoundError as error:
             raise ImportError(
                 f"fastgan.{name} needs {error.name}: pip install '.[train]' in fastgan's sources"

@@ -259,7 +259,12 @@ def test_bad_input_is_one_line(
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("ring\n", "2020-13-01\n"), ("scale: 1.0", "scale: .nan"), ("- 2\n", "- 0\n"), ("- 64\n", "- 1.5\n")],
+    [
+        ("ring\n", "2020-13-01\n"),
+        ("scale:\n  - 1.0", "scale:\n  - .nan"),
+        ("- 2\n", "- 0\n"),
+        ("- 64\n", "- 1.5\n"),
+    ],
 )
 def test_damaged_config_is_one_line(
     ring: Path,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ import torch
 from PIL import Image
 
 import fastgan.data.stacked as stacked
-from fastgan.data import DataError, Modes, load
+from fastgan.data import DataError, Framing, Modes, Transform, load, stream
+from fastgan.data.augmentation import Augmentation, unit_range
+from fastgan.data.folder import image_paths
 from fastgan.data.idx import read_idx
 
 
@@ -36,7 +40,7 @@ def test_mixture_has_distinct_equally_likely_modes(name: str, count: int, sigma:
     assert data.modes is not None
     assert len(data.modes.centers) == count
     assert torch.pdist(data.modes.centers).min() > 0.5
-    distance, mode = torch.cdist(data.samples * data.scale, data.modes.centers).min(dim=1)
+    distance, mode = torch.cdist(data.transform.inverse(data.samples), data.modes.centers).min(dim=1)
     assert distance.square().mean().sqrt() == pytest.approx(sigma * 2**0.5, rel=0.02)
     shares = torch.bincount(mode, minlength=count) / len(mode)
     assert shares == pytest.approx(torch.full((count,), 1 / count), rel=0.1)
@@ -161,22 +165,83 @@ def test_arrays(tmp_path: Path, array: np.ndarray, shape: tuple[int, ...]) -> No
     for suffix in ("npy", "npz"):
         data = load(str(tmp_path / f"a.{suffix}"))
         assert data.shape == shape
-        assert data.samples.dtype == torch.float32
+        assert data.samples.dtype == (torch.uint8 if array.dtype == np.uint8 else torch.float32)
+        assert data.seen(slice(2)).shape == (2, *shape)
+        assert data.seen(slice(2)).dtype == torch.float32
 
 
-def test_points_are_scaled_to_one_and_back(tmp_path: Path) -> None:
-    points = np.array([[1.0, -40.0], [3.0, 20.0]])
+def test_points_are_standardized_axis_by_axis_and_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal((1000, 5, -3e-4), (1, 0.97, 1e-6), (500, 3))
+    points = np.concatenate([points, np.full((500, 1), 0.1)], axis=1)  # whose mean is not quite 0.1
     np.save(tmp_path / "a.npy", points)
     data = load(str(tmp_path / "a.npy"))
-    assert data.samples.abs().max() == 1
-    assert torch.allclose(data.samples * data.scale, torch.from_numpy(points).float())
+    torch.testing.assert_close(data.samples.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(data.samples.std(0), torch.tensor([1.0, 1, 1, 0]), atol=2e-3, rtol=0)
+    back = data.transform.inverse(data.samples)
+    torch.testing.assert_close(back, torch.from_numpy(points).float(), rtol=1e-6, atol=0)
+    assert (data.transform.inverse(torch.randn(9, 4))[:, 3] == torch.tensor(0.1)).all()
+    layer = data.transform.inverse_layer()
+    torch.testing.assert_close(layer(data.samples), back, rtol=1e-6, atol=0)
+    again = data.under(Transform((40.0,))).under(data.transform)
+    torch.testing.assert_close(again.samples[:, :2], data.samples[:, :2], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "said"),
+    [
+        ((1.0, 2.0), (0.0,), "scale has 2 numbers and offset 1"),
+        ((-1.0,), (0.0,), "scale is .*expected at least 0"),
+        ((1.0,), (math.nan,), "offset is .*expected finite numbers"),
+        ((), (), "scale is .*expected finite numbers"),
+        (1.0, 0.0, "scale is 1.0, expected finite numbers"),
+    ],
+)
+def test_a_transform_that_cannot_be_is_named(scale: Any, offset: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Transform(scale, offset)
+
+
+def test_floats_in_range_to_within_rounding_are_understood(tmp_path: Path) -> None:
+    """One value of -1e-7 does not turn [0, 1] into [-1, 1], nor does 1.0000001 refuse them."""
+    images = np.random.default_rng(0).uniform(0, 1, (4, 6, 5))
+    images[0, 0, :2] = 0, 1
+    np.save(tmp_path / "a.npy", images)
+    whole = load(str(tmp_path / "a.npy")).samples
+    assert (whole.min(), whole.max()) == (-1, 1)
+    images[0, 0, :2] = -1e-7, 1.0000001
+    np.save(tmp_path / "b.npy", images)
+    assert torch.equal(load(str(tmp_path / "b.npy")).samples, whole)
+    np.save(tmp_path / "c.npy", images * 2 - 1)
+    torch.testing.assert_close(load(str(tmp_path / "c.npy")).samples, whole)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float32])
+def test_masks_are_black_and_white(tmp_path: Path, dtype: type) -> None:
+    mask = np.random.default_rng(0).integers(0, 2, (4, 6, 5))
+    np.save(tmp_path / "a.npy", mask.astype(dtype))
+    seen = load(str(tmp_path / "a.npy")).seen(slice(None))
+    assert torch.equal(seen, torch.from_numpy(mask[:, None]).float() * 2 - 1)
+
+
+def test_one_array_of_several_is_chosen_by_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((4, 6, 5), np.uint8), y=np.arange(4))
+    with pytest.raises(DataError, match=r"a.npz: holds 2 arrays; name one of them, as in .*a.npz:x \(x, y\)"):
+        load(str(tmp_path / "a.npz"))
+    assert load(f"{tmp_path}/a.npz:x").shape == (1, 6, 5)
+    with pytest.raises(DataError, match=r"a.npz: holds no array z; it has x, y"):
+        load(f"{tmp_path}/a.npz:z")
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
         (np.zeros((0, 2)), "empty"),
-        (np.zeros((4, 3)), "shape"),
+        (np.zeros(4), "shape"),
+        (np.zeros((4, 3), np.uint8), r"points are floats .convert them., and images"),
+        (np.zeros((6, 5, 3), np.uint8), r"shape \(6, 5, 3\), which is one image, expected"),
+        (np.linspace(-0.1, 1, 120).reshape(4, 6, 5), r"-0.1 to 1 are neither \[0, 1\] nor \[-1, 1\]"),
+        (np.array([[1e9], [1e9 + 10]]), "axis 0 varies by 5 about 1e\\+09, which float32 cannot resolve"),
         (np.zeros((4, 5, 6, 7)), "shape"),
         (np.zeros((4, 2), np.int64), "int64"),
         (np.array([[0.0, np.nan]]), "nan"),
@@ -234,7 +299,7 @@ def test_folder_named_like_a_built_in_set_keeps_its_path(
 def test_folder_of_images(tmp_path: Path, mode: str, channels: int) -> None:
     for index, color in enumerate(("black", "white")):
         Image.new(mode, (6, 5), color).save(tmp_path / f"{index}.png")
-    samples = load(str(tmp_path)).samples
+    samples = load(str(tmp_path)).seen(slice(None))
     assert samples.shape == (2, channels, 5, 6)
     assert samples.amax(dim=(1, 2, 3)).tolist() == [-1, 1]
 
@@ -245,18 +310,194 @@ def test_folder_without_image_is_refused(tmp_path: Path) -> None:
         load(str(tmp_path))
 
 
-@pytest.mark.parametrize(("mode", "size"), [("L", (7, 5)), ("RGB", (6, 5)), ("CMYK", (6, 5))])
-def test_odd_image_out_is_named(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
-    Image.new("L", (6, 5)).save(tmp_path / "a.tif")
-    Image.new(mode, size).save(tmp_path / "odd.tif")
-    with pytest.raises(DataError, match=r"odd\.tif"):
+def test_images_of_several_sizes_want_one(tmp_path: Path) -> None:
+    Image.new("L", (6, 5)).save(tmp_path / "a.png")
+    Image.new("L", (7, 5)).save(tmp_path / "odd.png")
+    with pytest.raises(DataError, match=r"odd\.png: 7x5, while other images of .* are 6x5; give --size, 64"):
         load(str(tmp_path))
+    assert load(str(tmp_path), framing=Framing(size=4)).shape == (1, 4, 4)
 
 
-def test_broken_image_is_named(tmp_path: Path) -> None:
+def test_every_bad_image_is_named_at_once(tmp_path: Path) -> None:
+    Image.new("L", (6, 5)).save(tmp_path / "good.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"broken\.png"):
+    Image.effect_noise((64, 64), 50).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2_000])
+    Image.new("F", (6, 5), 0.5).save(tmp_path / "float.tif")
+    with pytest.raises(DataError) as caught:
         load(str(tmp_path))
+    said = str(caught.value)
+    assert "broken.png: not a readable image; " in said
+    assert "cut.png: not a readable image (" in said
+    assert "float.tif: mode F, from 0.5 to 0.5, expected 8 or 16 bits; replace or remove them" in said
+    for number in range(20):
+        (tmp_path / f"{number}.png").touch()
+    with pytest.raises(DataError, match=r"17\.png.*; and 13 more; replace or remove them") as caught:
+        load(str(tmp_path))
+    assert str(caught.value).count("not a readable image") == 10
+
+
+def pixel(folder: Path, framing: Framing | None = None) -> list[int]:
+    """The colour in the middle of a folder's first image."""
+    samples = load(str(folder), framing=framing).samples
+    return samples[0, :, samples.shape[2] // 2, samples.shape[3] // 2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "expected"),
+    [
+        (Image.new("RGBA", (6, 5), (200, 0, 0, 0)), "a.png", [255, 255, 255]),
+        (Image.new("RGBA", (6, 5), (200, 0, 0, 51)), "a.png", [244, 204, 204]),
+        (Image.new("LA", (6, 5), (0, 0)), "a.png", [255]),
+        (Image.new("L", (6, 5), 77), "a.png", [77]),
+        (Image.new("1", (6, 5), 1), "a.png", [255]),
+        (Image.new("RGB", (6, 5), (9, 99, 200)).convert("P"), "a.gif", None),
+        (Image.new("CMYK", (6, 5), (0, 255, 255, 0)), "a.tif", [255, 0, 0]),
+        (Image.fromarray(np.full((5, 6), 257 * 77, np.uint16)), "a.png", [77]),
+        (Image.fromarray(np.full((5, 6), 257 * 77, np.int32)), "a.tif", [77]),
+        (Image.new("HSV", (6, 5), (0, 255, 255)).convert("RGB"), "a.bmp", [255, 0, 0]),
+    ],
+    ids=[
+        "clear",
+        "half clear",
+        "grey and clear",
+        "grey",
+        "1 bit",
+        "palette",
+        "CMYK",
+        "16 bits",
+        "32 bits",
+        "RGB",
+    ],
+)
+def test_any_mode_is_understood(
+    tmp_path: Path, image: Image.Image, name: str, expected: list[int] | None
+) -> None:
+    image.save(tmp_path / name)
+    expected = expected or list(image.convert("RGB").getpixel((3, 2)))  # type: ignore[arg-type]
+    assert pixel(tmp_path) == expected
+
+
+def test_a_palette_may_be_transparent(tmp_path: Path) -> None:
+    image = Image.new("P", (6, 5), 0)
+    image.putpalette([10, 20, 30])
+    image.save(tmp_path / "a.png", transparency=0)
+    assert pixel(tmp_path) == [255, 255, 255]
+
+
+def test_grey_and_coloured_images_are_all_rgb(tmp_path: Path) -> None:
+    Image.new("L", (6, 5), 77).save(tmp_path / "a.png")
+    Image.new("RGB", (6, 5), (1, 2, 3)).save(tmp_path / "b.png")
+    samples = load(str(tmp_path)).samples
+    assert samples[:, :, 0, 0].tolist() == [[77, 77, 77], [1, 2, 3]]
+
+
+@pytest.mark.parametrize("framing", [None, Framing(size=4)], ids=["whole", "framed"])
+def test_photos_are_turned_as_exif_says(tmp_path: Path, framing: Framing | None) -> None:
+    upright = np.zeros((8, 4), np.uint8)
+    upright[:4] = 255  # white above black
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "a.png", exif=exif)
+    samples = load(str(tmp_path), framing=framing).samples[0, 0]
+    assert samples.shape == (framing.size, framing.size) if framing else (8, 4)
+    assert (samples[0] == 255).all()
+    assert (samples[-1] == 0).all()
+
+
+def test_hidden_files_and_those_of_file_managers_are_left_out(tmp_path: Path) -> None:
+    Image.new("L", (6, 5)).save(tmp_path / "a.png")
+    (tmp_path / "sub").mkdir()
+    Image.new("L", (6, 5)).save(tmp_path / "sub" / "B.JPG")
+    for name in (".thumbnails/a.png", "__MACOSX/a.png", "sub/.cache/a.png", "@eaDir/a.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"no image")
+    for name in (".DS_Store", "._a.png", "Thumbs.db", "sub/._B.JPG", "desktop.ini"):
+        (tmp_path / name).write_bytes(b"no image")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in image_paths(tmp_path)] == ["a.png", "B.JPG"]
+    hidden = tmp_path / ".photos"
+    hidden.mkdir()
+    Image.new("L", (6, 5)).save(hidden / "a.png")
+    assert len(load(str(hidden)).samples) == 1  # it was asked for
+
+
+def test_photos_are_framed(tmp_path: Path) -> None:
+    stripes = np.zeros((20, 60, 3), np.uint8)
+    stripes[:, 20:40, 1] = 255
+    Image.fromarray(stripes).save(tmp_path / "a.png")
+    centre = load(str(tmp_path), framing=Framing(size=10))
+    assert centre.samples.shape == (1, 3, 10, 10)
+    assert (centre.samples[0, 1] > 230).all()  # the square in the middle, nothing squeezed
+    assert centre.augmentation is None
+    windows = load(str(tmp_path), framing=Framing(size=32, crop="random", flip=True))
+    assert windows.samples.shape == (1, 3, 36, 36)
+    assert windows.shape == (3, 32, 32)
+    assert windows.augmentation == Augmentation((32, 32), flip=True)
+    assert torch.equal(windows.seen(slice(1)), unit_range(windows.samples[:, :, 2:34, 2:34]))
+    assert load(str(tmp_path), framing=Framing(flip=True)).shape == (3, 20, 60)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"size": 0}, "size is 0, expected at least 1"),
+        ({"size": 8, "crop": "top"}, "crop is 'top', expected center or random"),
+        ({"crop": "random"}, "crop is 'random', which needs a size; give --size"),
+    ],
+)
+def test_a_framing_that_cannot_be_is_named(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        Framing(**settings)
+
+
+@pytest.mark.parametrize("source", ["ring", "digits", "a.npy"])
+def test_only_photos_are_framed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.zeros((4, 6, 5), np.uint8))
+    for open_data in (lambda: load(source, framing=Framing(flip=True)), lambda: stream(source, Framing(8))):
+        with pytest.raises(DataError, match=r"leave --size, --crop and --flip away|cannot be streamed"):
+            open_data()
+
+
+def test_windows_are_where_their_numbers_say() -> None:
+    images = torch.arange(2 * 3 * 5 * 6, dtype=torch.uint8).view(2, 3, 5, 6)
+    augmentation = Augmentation((4, 3), flip=True)
+    rows = torch.tensor([1, 0, 1])
+    numbers = torch.tensor([[0.0, 0.0, 0.1], [0.9999999, 0.9999999, 0.1], [0.5, 0.5, 0.9]])
+    drawn = augmentation.draw(images, rows, numbers)
+    assert torch.equal(drawn[0], images[1, :, :4, :3])
+    assert torch.equal(drawn[1], images[0, :, 1:, 3:])
+    assert torch.equal(drawn[2], images[1, :, 1:, 2:5].flip(-1))
+    whole = Augmentation(flip=True).draw(images, rows, numbers)
+    assert torch.equal(whole, torch.stack([images[1], images[0], images[1].flip(-1)]))
+
+
+_LOADING = """
+import sys
+from pathlib import Path
+from fastgan.data import Framing, load
+def peak():  # resource.getrusage has that of the parent, if it was higher
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+load(sys.argv[1] + "/few", framing=Framing(64))  # what libraries take once
+before = peak()
+data = load(sys.argv[1] + "/many", framing=Framing(size=int(sys.argv[2])))
+print((peak() - before) / data.samples.nbytes, data.samples.nbytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux' /proc")
+def test_loading_photos_takes_no_more_than_twice_their_bytes(tmp_path: Path) -> None:
+    """In a process of its own, as the peak of one never falls."""
+    for folder, count in (("few", 2), ("many", 80)):
+        (tmp_path / folder).mkdir()
+        for number in range(count):
+            Image.new("RGB", (700, 600), (number, 0, 255 - number)).save(tmp_path / folder / f"{number}.png")
+    command = [sys.executable, "-c", _LOADING, str(tmp_path), "512"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    share, size = map(float, done.stdout.split())
+    assert size == 80 * 3 * 512 * 512
+    assert 0.9 < share < 2
 
 
 @pytest.mark.parametrize("name", ["cifar", "data.csv"])

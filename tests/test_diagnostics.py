@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from experiments.diagnostics import Run, watch
-from fastgan.data import Dataset, load
+from fastgan.data import Dataset, Transform, load
 from fastgan.metrics import mean_distance
 from fastgan.training import TrainConfig, Trainer
 from fastgan.training.alarms import Alarm, Rule, Watch
@@ -136,7 +136,7 @@ def test_diagnostics_know_samples_that_are_the_data() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38], ids=str)
 def test_samples_that_are_not_finite_leave_the_coverage_out(value: float) -> None:
-    ring = replace(load("ring"), scale=1e3)
+    ring = replace(load("ring"), transform=Transform((1e3,)))
     state = TrainingState(nn.Linear(2, 2), nn.Linear(2, 1), replace(CONFIG, batch_size=250, latent_dim=2))
     state.look = lambda latent, live=False: torch.full((len(latent), 2), value)  # type: ignore[method-assign]
     values = Diagnostics(state, Resident(ring.samples), ring).measure()

@@ -209,7 +209,7 @@ def test_a_remedy_comes_alone_and_noise_is_as_strong_for_the_same_data() -> None
             data = (PROTOCOLS["small"] if name == "stacked" else protocol).data[name](None)
             recipe = protocol.recipe(name)
             assert (recipe.config.pack, recipe.config.instance_noise) == (1, 0)
-            noise = settings_of(recipe, data, "instance noise")["instance_noise"] * data.scale
+            noise = settings_of(recipe, data, "instance noise")["instance_noise"] * data.transform.scale[0]
             assert noise == {"ring": 0.4, "grid": 0.6, "stacked": 0.5}[name]
             packs = settings_of(recipe, data, "pack 2")
             assert packs == {"pack": 2, "batch_size": 2 * recipe.config.batch_size}
@@ -234,7 +234,7 @@ def test_a_protocol_has_the_points_of_its_card(
     assert data.modes.sigma == sigma
     nearest = torch.cdist(data.samples / seen, data.modes.centers).min(dim=1).values
     assert float(nearest.square().mean()) == pytest.approx(2 * sigma**2, rel=0.02)
-    assert data.scale * seen == 1
+    assert data.transform.scale[0] * seen == 1
 
 
 def test_a_summary_is_a_mean_and_its_standard_error() -> None:

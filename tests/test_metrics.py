@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fastgan.data import Modes, load
 from fastgan.metrics import (
     Neighbourhood,
+    axis_differences,
     distances,
     exact,
     frechet_distance,
@@ -49,7 +50,7 @@ def test_nothing_covered() -> None:
 def test_real_samples_cover_every_mode(name: str) -> None:
     data = load(name)
     assert data.modes is not None
-    coverage = mode_coverage(data.samples * data.scale, data.modes)
+    coverage = mode_coverage(data.transform.inverse(data.samples), data.modes)
     assert coverage.covered == coverage.modes
     assert coverage.high_quality == pytest.approx(1 - math.exp(-4.5), abs=0.002)
 
@@ -426,3 +427,22 @@ def test_bad_bandwidths_and_neighbours() -> None:
         neighbourhood(torch.zeros(9, 2), torch.zeros(9, 2), 0)
     with pytest.raises(ValueError, match=r"k is 2.5, expected a whole number of at least 1"):
         neighbourhood(torch.zeros(9, 2), torch.zeros(9, 2), 2.5)  # type: ignore[arg-type]
+
+
+def test_axis_differences_are_in_deviations_of_the_data() -> None:
+    rng = torch.Generator().manual_seed(0)
+    real = torch.randn(20_000, 3, generator=rng, dtype=torch.float64) * torch.tensor([1.0, 20, 0])
+    fake = real[:10_000] * torch.tensor([1.0, 2, 1]) + torch.tensor([0.5, 0, 0])
+    shifted, widened, constant = axis_differences(real + 1_000, fake + 1_000)
+    assert constant is None
+    assert shifted is not None
+    assert widened is not None
+    assert shifted.mean_error == pytest.approx(0.5, abs=0.02)
+    assert shifted.wasserstein == pytest.approx(0.5, abs=0.02)
+    assert shifted.deviation_ratio == pytest.approx(1, abs=0.02)
+    assert widened.mean_error == pytest.approx(0, abs=0.02)
+    assert widened.deviation_ratio == pytest.approx(2, abs=0.05)
+    assert widened.wasserstein == pytest.approx((2 / math.pi) ** 0.5, abs=0.02)  # E |X|
+    same = axis_differences(real, real)[1]
+    assert same is not None
+    assert (same.mean_error, same.deviation_ratio, same.wasserstein) == (0, 1, 0)

@@ -219,7 +219,7 @@ def test_the_command_line_resumes(
     [
         (["--learning-rate", 0.5, "--seed", 3], "learning_rate 0.002 became 0.5, seed 0 became 3"),
         (["mnist"], "was trained on ring"),
-        (["--out", "elsewhere"], "leave --model, --recipe and --out away"),
+        (["--out", "elsewhere"], "leave --model, --recipe, --size, --crop, --flip and --out away"),
     ],
     ids=str,
 )

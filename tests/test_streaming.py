@@ -15,9 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fastgan.data import DataError, load, stream
+import fastgan
+from fastgan.data import DataError, Framing, load, stream
 from fastgan.training import Callback, ConfigError, TrainConfig, Trainer, checkpoint
 from fastgan.training.distributed import World
+from fastgan.training.feed import source_of
 from fastgan.training.source import Streamed
 from fastgan.training.state import TrainingState
 from tests.test_cli import one_line, run
@@ -57,11 +59,11 @@ def array(tmp_path: Path, images: np.ndarray) -> Path:
 def test_samples_are_those_of_loading(kind: str, request: pytest.FixtureRequest) -> None:
     path = str(request.getfixturevalue(kind))
     preview, data = stream(path)
-    whole = load(path).samples
+    whole = load(path).seen(slice(None))
     assert len(data) == len(whole) == 30
     assert torch.equal(data.__getitems__([3, 29, 3]), whole[[3, 29, 3]])
     assert torch.equal(data[7], whole[7])
-    assert torch.equal(preview.samples, whole)
+    assert torch.equal(preview.seen(slice(None)), whole)
 
 
 def test_workers_change_nothing(array: Path) -> None:
@@ -311,3 +313,83 @@ def test_the_error_of_a_dataset_is_named_whole(
 def test_a_process_that_reads_and_is_killed_ends_the_run() -> None:
     with pytest.raises(DataError, match=r"a process that reads data is gone \(DataLoader.*; lower --workers"):
         Trainer(*networks(), replace(CONFIG, steps=500)).fit(Photos("killed"), workers=1)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Of several sizes and modes."""
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(9):
+        width, height = rng.integers(40, 60, 2)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(
+            folder / f"{number}.png"
+        )
+    Image.new("L", (50, 40), 9).save(folder / "grey.png")
+    return folder
+
+
+@pytest.mark.parametrize("how", [(), ("--stream", "--workers", 1)], ids=["resident", "streamed"])
+def test_a_folder_of_photos_trains(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    how: tuple[object, ...],
+) -> None:
+    out = tmp_path / "run"
+    framed = ("--size", 32, "--crop", "random", "--flip")
+    settings = ("--steps", 2, "--batch-size", 4, *how)
+    assert run(monkeypatch, "train", photos, *framed, *settings, "--out", out) == 0
+    said = "shots: 10 RGB images of 32 x 32 pixels (random crop, mirrored at random), model dcgan"
+    assert capsys.readouterr().out.startswith(said)
+    generator = fastgan.load(out)
+    assert generator.sample_shape == (3, 32, 32)
+    assert generator.config.framing == Framing(32, "random", flip=True)
+    assert run(monkeypatch, "train", "--resume", out) == 0
+    assert said in capsys.readouterr().out
+    assert run(monkeypatch, "evaluate", out, "--count", 8) == 0
+    assert run(monkeypatch, "sample", out, "--format", "npy", "--count", 3, "--out", tmp_path / "s.npy") == 0
+    pixels = np.load(tmp_path / "s.npy")
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (3, 32, 32, 3))
+    capsys.readouterr()
+    assert run(monkeypatch, "train", "--resume", out, "--size", 64) == 2
+    assert "--size, --crop, --flip and --out away" in one_line(capsys)
+
+
+def test_photos_of_no_one_size_are_told_of_size(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "train", photos) == 2
+    assert "give --size, 64 for example, to make them of one size" in one_line(capsys)
+    assert run(monkeypatch, "train", photos, "--crop", "top", "--size", 8) == 2
+    assert "crop is 'top', expected center or random" in one_line(capsys)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["resident", "streamed"])
+def test_windows_follow_from_the_seed_and_the_step(photos: Path, streamed: bool) -> None:
+    framing = Framing(6, "random", flip=True)
+    data, feed = stream(str(photos), framing) if streamed else (load(str(photos), framing=framing), None)
+
+    def batches(seed: int, first: int = 0) -> list[Tensor]:
+        torch.manual_seed(0)
+        generator = nn.Sequential(nn.Linear(3, 108), nn.Unflatten(1, (3, 6, 6)))
+        discriminator = nn.Sequential(nn.Flatten(), nn.Linear(108, 1))
+        state = TrainingState(generator, discriminator, replace(CONFIG, batch_size=64, seed=seed))
+        state.step = first
+        source = source_of(feed or data, state, 0)
+        seen = []
+        for step in range(first, 3):
+            state.step = step
+            source.prepare(state)
+            seen.append(source.batch(state, 0).clone())
+        return seen
+
+    whole = batches(0)
+    assert all(batch.shape == (64, 3, 6, 6) and batch.dtype == torch.float32 for batch in whole)
+    assert all(map(torch.equal, whole, batches(0)))
+    if streamed:  # what is drawn on a device comes from the state's stream, which a checkpoint has
+        assert all(map(torch.equal, whole[1:], batches(0, first=1)))
+    assert not torch.equal(whole[0], batches(1)[0])
+    assert len({image.numpy().tobytes() for image in whole[0]}) > 20  # of 10 photos: other windows, mirrored

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fastgan.data import load
+import fastgan
+from fastgan.data import Transform, load
 from fastgan.metrics import classifier
 from fastgan.models import pretrained
 from fastgan.plots import View
@@ -31,6 +32,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits"
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert run(monkeypatch, "train", "digits", "--steps", 30, "--out", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "ring"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert run(monkeypatch, "train", "ring", "--steps", 30, "--out", folder) == 0
     return folder
 
 
@@ -210,6 +219,148 @@ def test_exported_weights_have_the_hubs_names(
         pretrained.load(out)
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a table whose axes are far from 0 and from each other, one of them constant."""
+    folder = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(0)
+    rows = rng.normal((1000, 5), (1, 0.97), (5_000, 2))
+    np.save(folder / "table.npy", np.concatenate([rows, np.full((5_000, 1), 0.1)], axis=1))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        command = ("train", folder / "table.npy", "--steps", 400, "--latent", "uniform")
+        assert run(monkeypatch, *command, "--out", folder / "run") == 0
+    return folder / "run"
+
+
+def test_a_table_trains_to_the_deviations_of_its_axes(
+    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Points that were only divided by their largest value trained to a deviation of 2.1 for 0.97."""
+    generator = fastgan.load(table)
+    samples = generator.sample(5_000, seed=1)
+    torch.testing.assert_close(samples.mean(0), torch.tensor([1000, 5, 0.1]), atol=0.25, rtol=0)
+    torch.testing.assert_close(samples.std(0), torch.tensor([1, 0.97, 0]), atol=0.2, rtol=0)
+    assert (samples[:, 2] == torch.tensor(0.1)).all()
+    assert run(monkeypatch, "evaluate", table, "--count", 3000) == 0
+    lines = (line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    told = {name.strip(): float(value) for name, value in lines}
+    for axis in (0, 1):
+        assert abs(told[f"axis {axis} mean error"]) < 0.25
+        assert told[f"axis {axis} deviation ratio"] == pytest.approx(1, abs=0.2)
+        assert told[f"axis {axis} Wasserstein"] < 0.3
+    assert "axis 2 mean error" not in told
+
+
+def test_a_loaded_generator_says_what_it_takes_and_makes(table: Path, digits: Path, ring: Path) -> None:
+    points, images, known = map(fastgan.load, (table, digits, str(ring)))
+    assert (points.latent, points.sample_shape, points.data_range) == ("uniform", (3,), None)
+    assert points.transform.offset[0] == pytest.approx(1000, abs=0.1)
+    assert (images.latent, images.latent_dim, images.data_range) == ("normal", 32, (-1.0, 1.0))
+    assert images.sample(3).shape == (3, 1, 8, 8)
+    assert images.interpolate(2).shape == (4, 1, 8, 8)
+    assert known.transform.is_identity
+    assert torch.equal(points.sample(4, seed=3), points.sample(4, seed=3))
+    assert not torch.equal(points.sample(4, seed=3), points.sample(4, seed=4))
+    latent = torch.randn(4, points.latent_dim)
+    assert torch.equal(points(latent), points.transform.inverse(points.network(latent)))
+    assert not points.training
+
+
+def test_samples_are_written_as_arrays_in_the_datas_own_units(
+    table: Path,
+    digits: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "sample", table, "--format", "npy", "--count", 9, "--seed", 3) == 0
+    assert np.array_equal(np.load("samples.npy"), fastgan.load(table).sample(9, seed=3).numpy())
+    assert run(monkeypatch, "sample", digits, "--out", "d.npy", "--count", 5) == 0
+    pixels = np.load("d.npy")
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (5, 8, 8, 1))
+    exact = (fastgan.load(digits).sample(5).movedim(1, 3).numpy() + 1) * 127.5
+    assert np.abs(pixels - exact).max() <= 0.5001
+    assert run(monkeypatch, "sample", digits, "--format", "png", "--count", 5) == 0
+    assert Path("samples.png").is_file()
+    capsys.readouterr()
+    for arguments, said in (
+        (("--format", "npy", "--out", "x.png"), "--out x.png is no npy, as --format says; leave one of them"),
+        (("--format", "gif"), "--format gif: unknown, expected png or npy"),
+        (
+            ("--out", "x.mp3"),
+            "x.mp3: unknown kind of picture; end the name in .png, .pdf, .svg, .jpg, or .npy",
+        ),
+    ):
+        assert run(monkeypatch, "sample", digits, *arguments) == 2
+        assert said in one_line(capsys)
+
+
+def test_a_run_of_an_earlier_version_keeps_its_scale(
+    ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(ring, old)
+    text = (old / "config.yaml").read_text()
+    new = "transform:\n  scale:\n  - 1.0\n  offset:\n  - 0.0\n"
+    assert new in text
+    (old / "config.yaml").write_text(text.replace(new, "scale: 40.0\n"))
+    assert fastgan.load(old).transform == Transform((40.0,))
+    torch.testing.assert_close(fastgan.load(old).sample(5), 40 * fastgan.load(ring).sample(5))
+    # compared with the data in the data's own units: samples are 40 times too wide
+    assert run(monkeypatch, "evaluate", old, "--count", 500) == 0
+    wide = next(line for line in capsys.readouterr().out.splitlines() if "axis 0 deviation ratio" in line)
+    assert run(monkeypatch, "evaluate", ring, "--count", 500) == 0
+    right = next(line for line in capsys.readouterr().out.splitlines() if "axis 0 deviation ratio" in line)
+    assert float(wide.split()[-1]) == pytest.approx(40 * float(right.split()[-1]), rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", export_module.SUFFIXES)
+def test_exports_make_samples_in_the_datas_own_units(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    out = tmp_path / "generator"
+    assert run(monkeypatch, "export", table, "--format", kind, "--out", out) == 0
+    generator = fastgan.load(table)
+    latent = torch.rand(4, generator.latent_dim)
+    with torch.no_grad():
+        found, expected = export_module._RUN[kind](out, latent), generator(latent)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-4)
+    assert (found[:, 0] - 1000).abs().max() < 20
+
+
+@pytest.mark.parametrize("kind", export_module.SUFFIXES)
+@pytest.mark.parametrize("name", ["table", "digits"])
+def test_exports_say_what_they_take_and_make(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    folder, out = request.getfixturevalue(name), tmp_path / "generator"
+    assert run(monkeypatch, "export", folder, "--format", kind, "--out", out) == 0
+    if kind == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+        props = session.get_modelmeta().custom_metadata_map
+        told = {
+            key: json.loads(value)
+            for key, value in props.items()
+            if key != "pkg.torch.export.ExportedProgram"
+        }
+    elif kind == "torch-export":
+        files = {"metadata.json": ""}
+        with out.open("rb") as file:
+            torch.export.load(file, extra_files=files)
+        told = json.loads(files["metadata.json"])
+    else:
+        told = json.loads((out / "config.json").read_text())
+    uniform = name == "table"
+    assert told["latent"] == ("uniform" if uniform else "normal")
+    assert told["latent_range"] == (pytest.approx([-(3**0.5), 3**0.5]) if uniform else None)
+    assert told["latent_dim"] == fastgan.load(folder).latent_dim
+    assert told["sample_shape"] == ([3] if uniform else [1, 8, 8])
+    assert told["data_range"] == (None if uniform else [-1, 1])
+
+
 def test_what_export_needs_is_named(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,6 +393,6 @@ def test_every_tool_understands_remedies_and_published_networks(
     assert run(monkeypatch, "sample", out, "--out", tmp_path / "s.png") == 0
     assert run(monkeypatch, "export", out, "--format", "torch-export", "--out", tmp_path / "g.pt2") == 0
     assert run(monkeypatch, "train", "--resume", out, "--recipe", "pacgan") == 2
-    assert "leave --model, --recipe and --out away" in one_line(capsys)
+    assert "leave --model, --recipe, --size, --crop, --flip and --out away" in one_line(capsys)
     assert run(monkeypatch, "train", "digits", "--recipe", "pacgan") == 2
     assert "recipe is 'pacgan', which is for points, and digits" in one_line(capsys)

@@ -31,7 +31,7 @@ def evaluate(
     """Measure a trained generator against its data."""
     config = with_data(run, read_config(run, device="cpu"), data, data_dir)
     table = Table("", "", show_header=False, box=None)
-    loaded = load(config.data, config.data_path)
+    loaded = load(config.data, config.data_path, config.framing)
     other = config.other_data(config.noting(loaded.samples))
     if other is not None:
         warn(f"{run}: {other}")

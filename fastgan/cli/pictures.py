@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from fastgan.cli.terminal import console, fail
+from fastgan.data.augmentation import to_bytes
+from fastgan.files import write_whole
 from fastgan.plots import save_objectives, save_samples
-from fastgan.training.run import load_generator
-from fastgan.training.sampling import interpolation
-from fastgan.training.sampling import sample as draw_samples
+from fastgan.training.trained import load
 
 _PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
@@ -19,15 +20,32 @@ _PICTURES = (".png", ".pdf", ".svg", ".jpg")
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 64,
-    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("samples.png"),
+    format: Annotated[str | None, typer.Option(help="png or npy; else as --out ends.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture or .npy to write; else samples.png or samples.npy.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
 ) -> None:
-    """Draw samples from a trained generator."""
-    _check_picture(out)
-    config, generator = load_generator(run)
-    training = config.training
-    samples = draw_samples(generator, count, training.latent_dim, seed, training.latent)
-    save_samples(out, samples, config.scale, f"{config.title}, {count:,} samples")
+    """Draw samples from a trained generator.
+
+    As a picture, or as an array in the data's own units: of points float32 [N, D], of images uint8
+    [N, H, W, C].
+    """
+    if format not in (None, "png", "npy"):
+        fail(f"--format {format}: unknown, expected png or npy")
+    out = out or Path(f"samples.{format or 'png'}")
+    if format and out.suffix.lower() != f".{format}":
+        fail(f"--out {out} is no {format}, as --format says; leave one of them away")
+    is_array = out.suffix == ".npy"
+    if not is_array:
+        _check_picture(out, ", or .npy")
+    generator = load(run)
+    samples = generator.sample(count, seed)
+    if is_array:
+        array = to_bytes(samples).movedim(1, 3) if generator.data_range else samples
+        write_whole(out, lambda path: np.save(path, array.numpy()))
+    else:
+        save_samples(out, samples, 1.0, f"{generator.config.title}, {count:,} samples")
     console.print(f"{count} samples of {run} are in {out}", soft_wrap=True)
 
 
@@ -39,10 +57,10 @@ def interpolate(
 ) -> None:
     """Draw what lies between samples, a row a pair."""
     _check_picture(out)
-    config, generator = load_generator(run)
-    training = config.training
-    samples = interpolation(generator, rows, training.latent_dim, seed, training.latent)
-    save_samples(out, samples, config.scale, f"{config.title}, {rows} interpolations")
+    generator = load(run)
+    save_samples(
+        out, generator.interpolate(rows, seed), 1.0, f"{generator.config.title}, {rows} interpolations"
+    )
     console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
 
 
@@ -55,6 +73,6 @@ def objectives(
     console.print(f"the generator's objectives are in {out}", soft_wrap=True)
 
 
-def _check_picture(out: Path) -> None:
+def _check_picture(out: Path, more: str = "") -> None:
     if out.suffix.lower() not in _PICTURES:
-        fail(f"{out}: unknown kind of picture; end the name in {', '.join(_PICTURES)}")
+        fail(f"{out}: unknown kind of picture; end the name in {', '.join(_PICTURES)}{more}")

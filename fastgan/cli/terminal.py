@@ -35,9 +35,8 @@ class _StandardOutput:
 
     @staticmethod
     def _file() -> Any:
-        return getattr(
-            sys.stdout, "rich_proxied_file", sys.stdout
-        )  # while a bar is there, prints go above it
+        # while a bar is there, prints go above it
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
 
 _is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started

@@ -6,15 +6,16 @@ import shlex
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 import typer
 
 from fastgan._startup import INTERRUPTED
 from fastgan.cli.terminal import console, fail, say, warn
-from fastgan.data import Dataset, Streaming, load
+from fastgan.data import Dataset, Framing, Streaming, load
 from fastgan.data import stream as open_stream
+from fastgan.data.folder import Crop
 from fastgan.training.alarms import Alarm
 from fastgan.training.config import PENALTIES, TrainConfig
 from fastgan.training.distributed import joined
@@ -32,7 +33,14 @@ def train(
         str | None,
         typer.Option(help="As published: pacgan, goodfellow2014 or unrolled, for the data set's own."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="mlp, or dcgan for images.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="mlp, or dcgan for images; a path's RGB images get dcgan.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Of a folder's photos: pixels a side, 64 for example.")
+    ] = None,
+    crop: Annotated[str | None, typer.Option(help="Of these: center, or random windows.")] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of them.")] = False,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a batch, of all processes.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="Size of G's input.")] = None,
@@ -132,15 +140,18 @@ def train(
         fail(f"--recipe {recipe} has networks of its own; leave --model away")
     if resume is None:
         source = data or "ring"
-        dataset, feed = _read(source, data_dir, stream=stream)
-        chosen = (
-            published_recipe(recipe, dataset) if recipe else recipe_for(dataset, objective, model or "mlp")
-        )
-        config = RunConfig.of(source, dataset, replace(chosen, config=replace(chosen.config, **changes)))
+        framing = Framing(size, cast("Crop", crop or "center"), flip)
+        dataset, feed = _read(source, data_dir, framing, stream=stream)
+        chosen = published_recipe(recipe, dataset) if recipe else recipe_for(dataset, objective, model)
+        chosen = replace(chosen, config=replace(chosen.config, **changes))
+        config = RunConfig.of(source, dataset, chosen, framing)
         config = replace(config, data_dir=str(data_dir.absolute()) if data_dir else None)
     else:
-        if out or recipe or model:
-            fail(f"{resume}: goes on as it began, in its own folder; leave --model, --recipe and --out away")
+        if out or recipe or model or size or crop or flip:
+            fail(
+                f"{resume}: goes on as it began, in its own folder; leave --model, --recipe, --size, --crop, "
+                "--flip and --out away"
+            )
         before = with_data(resume, read_config(resume, device), data, data_dir)
         if stream and before.stream is False:
             fail(f"{resume}: did not stream its data; leave --stream away")
@@ -150,8 +161,11 @@ def train(
             say(
                 f"{config.training.steps:,} steps in place of {before.training.steps:,}, with their schedules"
             )
-        dataset, feed = _read(config.data, config.data_path, stream=stream or bool(config.stream))
+        dataset, feed = _read(
+            config.data, config.data_path, config.framing, stream=stream or bool(config.stream)
+        )
     config = replace(config, workers=config.workers if workers is None else workers)
+    say(_decided(config, len(feed or dataset.samples)))
     _warn_of(config.training)
     with joined(torch.device(config.training.device)) as world:
         progress = shown_on(console, config.training.steps, every_row=log_interval is not None)
@@ -167,9 +181,11 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
-def _read(source: str, data_dir: Path | None, *, stream: bool) -> tuple[Dataset, Streaming | None]:
+def _read(
+    source: str, data_dir: Path | None, framing: Framing, *, stream: bool
+) -> tuple[Dataset, Streaming | None]:
     with console.status(f"reading {source}") if can_animate(console) else nullcontext():
-        return open_stream(source) if stream else (load(source, data_dir), None)
+        return open_stream(source, framing) if stream else (load(source, data_dir, framing), None)
 
 
 def _end_if_finished(folder: Path, config: RunConfig) -> None:
@@ -182,6 +198,19 @@ def _end_if_finished(folder: Path, config: RunConfig) -> None:
 def _warn_of(config: TrainConfig) -> None:
     if config.objective == "wasserstein" and not any(getattr(config, name) for name in PENALTIES):
         warn("nothing keeps D Lipschitz, which wasserstein needs; give --gp-weight 10 --r1-interval 1")
+
+
+def _decided(config: RunConfig, count: int) -> str:
+    """What the run will be of, in a line."""
+    first, *size = config.sample_shape
+    if not size:
+        return f"{config.title}: {count:,} points of {first} axes, model {config.model}"
+    kind, framing = "RGB" if first == 3 else "grey", config.framing
+    framed = [f"{framing.crop} crop"] if framing.size else []
+    framed += ["mirrored at random"] if framing.flip else []
+    how = f" ({', '.join(framed)})" if framed else ""
+    height, width = size
+    return f"{config.title}: {count:,} {kind} images of {width} x {height} pixels{how}, model {config.model}"
 
 
 def _print_outcome(folder: Path, outcome: Outcome) -> None:

@@ -14,6 +14,10 @@ from torch import Tensor
 
 from fastgan.data.dataset import DataError, Dataset
 from fastgan.data.numpy_files import check_arrays, damaged
+from fastgan.data.transform import Transform
+
+_MOST_DEVIATIONS = 1e5  # that a mean may be off 0: float32 has a resolution of 1 % of a deviation there
+_ROUNDING = 1e-3  # of floats that were meant to lie in [0, 1] or [-1, 1]
 
 
 def from_array(name: str, array: NDArray[Any]) -> Dataset:
@@ -21,30 +25,36 @@ def from_array(name: str, array: NDArray[Any]) -> Dataset:
 
     Args:
         name: what to call it.
-        array: ``[N, 2]`` points, or images ``[N, H, W]``, ``[N, H, W, C]`` or
-            ``[N, C, H, W]`` with C = 1 or 3, of uint8 or of floats in [0, 1] or [-1, 1].
+        array: ``[N, D]`` points of floats, which are standardized axis by axis, or images ``[N, H, W]``,
+            ``[N, H, W, C]`` or ``[N, C, H, W]`` with C = 1 or 3, of uint8, of bools, or of floats in [0, 1]
+            or [-1, 1], to within rounding. Bytes that are all 0 or 1 are black and white.
 
     Raises:
         DataError: for another shape, dtype or range, and for nan.
     """
     if array.size == 0:
         raise DataError(f"{name}: array of shape {array.shape} is empty; add samples")
-    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
+    if array.dtype not in (np.uint8, np.bool_) and not np.issubdtype(array.dtype, np.floating):
         raise DataError(f"{name}: dtype {array.dtype}, expected uint8 or a float; convert it")
-    if not np.isfinite(array).all():
+    low, high = array.min(), array.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError(f"{name}: holds nan or infinite values; remove those samples")
-    if np.abs(array).max() > np.finfo(np.float32).max:
+    if max(abs(float(low)), abs(float(high))) > float(np.finfo(np.float32).max):
         raise DataError(f"{name}: values are too large for float32; rescale them")
-    if array.ndim == 2 and array.shape[1] == 2:
+    if array.ndim == 2:
         return _points(name, array)
-    return Dataset(name, _unit_range(name, _channels_first(name, array)))
+    return Dataset(name, _images(name, channels_first(name, array)))
 
 
-def read_array(path: Path) -> Dataset:
-    """Read an .npy file, or the only array of an .npz file.
+def read_array(path: Path, member: str | None = None) -> Dataset:
+    """Read an .npy file, or an array of an .npz file.
+
+    Args:
+        path: of the file.
+        member: the array's name; None for the only one.
 
     Raises:
-        DataError: if it is unreadable, holds Python objects or several arrays, or is not
+        DataError: if it is unreadable, holds Python objects, several arrays or none of that name, or is not
             what :func:`from_array` takes.
     """
     check_arrays(path)
@@ -52,41 +62,82 @@ def read_array(path: Path) -> Dataset:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, NpzFile):  # whatever the suffix says
             with loaded:
-                arrays = list(loaded.values())
+                array = loaded[_member(path, loaded.files, member)]
+        elif member is not None:
+            raise DataError(f"{path}: holds one array without a name; leave :{member} away")
         else:
-            arrays = [loaded]
+            array = loaded
+    except DataError:
+        raise
     except (ValueError, EOFError, OSError, BadZipFile) as error:
         raise damaged(path, error) from error
-    if len(arrays) != 1:
-        raise DataError(f"{path}: holds {len(arrays)} arrays; save the one to train on alone")
-    return from_array(str(path), arrays[0])
+    return from_array(str(path), array)
+
+
+def _member(path: Path, names: list[str], wanted: str | None) -> str:
+    listed = ", ".join(names)
+    if wanted is None:
+        if len(names) != 1:
+            example = f"; name one of them, as in {path}:{names[0]} ({listed})" if names else ""
+            raise DataError(f"{path}: holds {len(names)} arrays{example}")
+        return names[0]
+    if wanted not in names:
+        raise DataError(f"{path}: holds no array {wanted}; it has {listed}")
+    return wanted
 
 
 def _points(name: str, array: NDArray[Any]) -> Dataset:
-    samples = torch.from_numpy(array.astype(np.float32))
-    scale = samples.abs().max().item() or 1.0
-    return Dataset(name, samples / scale, scale)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise DataError(
+            f"{name}: {array.dtype} of shape {array.shape}; points are floats (convert them), and images "
+            "are at least three-dimensional, (N, H, W)"
+        )
+    transform = Transform.standardizing(array)
+    for axis, (scale, offset) in enumerate(zip(transform.scale, transform.offset, strict=True)):
+        if scale and abs(offset) > _MOST_DEVIATIONS * scale:
+            raise DataError(
+                f"{name}: axis {axis} varies by {scale:g} about {offset:g}, which float32 cannot resolve; "
+                "subtract a constant from it"
+            )
+    return Dataset(name, transform.apply(torch.from_numpy(array.astype(np.float64))), transform)
 
 
-def _channels_first(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    if array.ndim == 3:
+def channels_first(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
         return array[:, None]
     if array.ndim == 4 and array.shape[1] in (1, 3):
         return array
     if array.ndim == 4 and array.shape[3] in (1, 3):
-        return np.moveaxis(array, 3, 1)
+        return np.ascontiguousarray(np.moveaxis(array, 3, 1))
+    what = ", which is one image" if array.ndim == 3 else ""
     raise DataError(
-        f"{name}: shape {array.shape}, expected (N, 2) points, or images (N, H, W), "
+        f"{name}: shape {array.shape}{what}, expected (N, D) points, or images (N, H, W), "
         "(N, H, W, C) or (N, C, H, W) with C = 1 or 3"
     )
 
 
-def _unit_range(name: str, array: NDArray[Any]) -> Tensor:
-    """Images as float32 in [-1, 1]."""
+def _images(name: str, array: NDArray[Any]) -> Tensor:
+    """Images as uint8, or as float32 in [-1, 1]."""
+    if array.dtype == np.bool_:
+        return torch.from_numpy(array.astype(np.uint8)).mul_(255)
     if array.dtype == np.uint8:
-        return torch.from_numpy(array.astype(np.float32)).div_(127.5).sub_(1)
+        return black_and_white(torch.from_numpy(array if array.flags.writeable else array.copy()))
+    return _unit_range(name, array)
+
+
+def black_and_white(images: Tensor) -> Tensor:
+    """Images of bytes, where 1 is white if there is nothing above: so masks are stored."""
+    return images * 255 if int(images.max()) == 1 else images
+
+
+def _unit_range(name: str, array: NDArray[Any]) -> Tensor:
     low, high = float(array.min()), float(array.max())
-    if low < -1 or high > 1:
-        raise DataError(f"{name}: values from {low:g} to {high:g}, expected [0, 1] or [-1, 1]; rescale them")
-    samples = torch.from_numpy(array.astype(np.float32))
-    return samples if low < 0 else samples.mul_(2).sub_(1)
+    told = f"{name}: values from {low:.8g} to {high:.8g}"
+    if low < -1 - _ROUNDING or high > 1 + _ROUNDING:
+        raise DataError(f"{told}, expected [0, 1] or [-1, 1]; rescale them, or save 0 to 255 as uint8")
+    samples = torch.from_numpy(array.astype(np.float32, copy=not array.flags.writeable))
+    if low >= -_ROUNDING:
+        return (samples * 2).sub_(1).clamp_(-1, 1)
+    if low > -0.5:
+        raise DataError(f"{told} are neither [0, 1] nor [-1, 1]; clip them to [0, 1], or let black be -1")
+    return samples.clamp(-1, 1)

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from fastgan.data.folder import image_paths
-from fastgan.data.load import BUILT_IN
+from fastgan.data.load import BUILT_IN, member_of
 
 _WHOLE = 2**28  # bytes of a file that are read in a fraction of a second
 _PART = 2**20
@@ -15,6 +15,11 @@ _PART = 2**20
 def located(source: str) -> str:
     """What the user named, with one meaning in every folder: a built-in data set, or an absolute path."""
     return source if source in BUILT_IN else str(Path(source).absolute())
+
+
+def file_of(source: str) -> Path:
+    """The file or folder of a path, which may name an array of an .npz file after a colon."""
+    return member_of(Path(source))[0]
 
 
 def digest(source: str) -> str | None:
@@ -35,7 +40,7 @@ def digest(source: str) -> str | None:
     """
     if source in BUILT_IN:
         return None
-    path = Path(source)
+    path = file_of(source)
     found = hashlib.sha256()
     if path.is_dir():
         for image in image_paths(path):

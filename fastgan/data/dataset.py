@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from fastgan.data.augmentation import Augmentation, unit_range
+from fastgan.data.transform import IDENTITY, Transform
 
 
 class DataError(ValueError):
@@ -86,13 +89,14 @@ class Dataset:
 
     Attributes:
         name: what the data set is called in logs and pictures.
-        samples: float32 on the CPU, ``[N, 2]`` for points or ``[N, C, H, W]`` for images
-            with C = 1 (grey) or 3 (RGB). Images lie in [-1, 1].
-        scale: data units per unit of ``samples``; points are divided by it to suit the
-            networks, and metrics and pictures multiply it back.
+        samples: on the CPU, ``[N, D]`` for points or ``[N, C, H, W]`` for images with C = 1 (grey) or 3
+            (RGB). Points are float32; images float32 in [-1, 1], or uint8, a fourth of the memory.
+        transform: of which ``samples`` are the result; its inverse gives points in the data's own
+            units, in which pictures and metrics show them.
         modes: the mixture that synthetic points were drawn from.
         labelled: of images with classes, the labelled images: the samples themselves, or single
             ones that are stacked as their channels.
+        augmentation: of images, what a batch gets of each; None for the images as they are.
 
     Raises:
         DataError: if the samples have another shape or dtype, or one of them is not finite.
@@ -100,21 +104,25 @@ class Dataset:
 
     name: str
     samples: Tensor
-    scale: float = 1.0
+    transform: Transform = IDENTITY
     modes: Modes | None = None
     labelled: Labelled | None = None
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
-        if self.samples.dtype != torch.float32:
-            raise DataError(f"{self.name}: samples are {self.samples.dtype}, expected float32")
+        is_bytes = self.samples.dtype == torch.uint8 and self.samples.ndim == 4
+        if self.samples.dtype != torch.float32 and not is_bytes:
+            raise DataError(
+                f"{self.name}: samples are {self.samples.dtype}, expected float32, or uint8 images"
+            )
         if not (is_points(self.shape) or is_image(self.shape)):
             raise DataError(
-                f"{self.name}: samples have shape {list(self.samples.shape)}, expected [N, 2] "
+                f"{self.name}: samples have shape {list(self.samples.shape)}, expected [N, D] "
                 "points, or [N, 1, H, W] or [N, 3, H, W] images"
             )
         if len(self.samples) == 0:
             raise DataError(f"{self.name}: holds no sample; add at least one")
-        if not torch.isfinite(self.samples).all():
+        if not is_bytes and not torch.isfinite(self.samples).all():
             raise DataError(f"{self.name}: holds nan or infinite values; remove those samples")
 
     @property
@@ -124,13 +132,26 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample: ``(2,)``, or ``(C, H, W)``."""
-        return tuple(self.samples.shape[1:])
+        """Shape of one sample, as networks see it: ``(D,)``, or ``(C, H, W)``."""
+        shape = tuple(self.samples.shape[1:])
+        return shape if self.augmentation is None else (shape[0], *self.augmentation.window(shape))
+
+    def seen(self, rows: Tensor | slice) -> Tensor:
+        """Some samples as networks see them, float32, but not augmented: windows are those in the middle."""
+        samples = self.samples[rows]
+        return unit_range(samples if self.augmentation is None else self.augmentation.central(samples))
+
+    def under(self, transform: Transform) -> Dataset:
+        """The same data as samples of another transform, such as that of a run that began before."""
+        if transform == self.transform:
+            return self
+        samples = transform.apply(self.transform.inverse(self.samples))
+        return replace(self, samples=samples, transform=transform)
 
 
 def is_points(shape: tuple[int, ...]) -> bool:
-    """Whether a sample of this shape is a point in the plane."""
-    return shape == (2,)
+    """Whether a sample of this shape is a point, of a table's row for example."""
+    return len(shape) == 1 and shape[0] > 0
 
 
 def is_image(shape: tuple[int, ...]) -> bool:

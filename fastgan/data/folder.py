@@ -1,74 +1,246 @@
-"""A folder of pictures."""
+"""A folder of pictures: photos of any size and mode, decoded to bytes of one shape."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
-from fastgan.data.arrays import from_array
+from fastgan.data.arrays import black_and_white
+from fastgan.data.augmentation import Augmentation
 from fastgan.data.dataset import DataError, Dataset
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-_MODES = ("L", "RGB")
+Crop = Literal["center", "random"]
+_SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN"})
+_GREY = frozenset({"1", "L", "I", "I;16", "I;16L", "I;16B", "LA", "La"})
+_NAMED = 10  # bad files that a message names; it counts the rest
+_MARGIN = 8  # a random window has 8/9 of the height and width that it is chosen from
 
 
-def read_folder(folder: Path) -> Dataset:
-    """Read every image of a folder and of the folders in it, in order of their paths.
+@dataclass(frozen=True)
+class Framing:
+    """What is made of each photo.
+
+    Attributes:
+        size: height and width of what networks see; None for photos of one size, as they are.
+        crop: of which part: ``"center"``, the largest central square; ``"random"``, a window of that square
+            with 8/9 of its side, which is drawn anew each time.
+        flip: whether half of what networks see is mirrored, left to right.
 
     Raises:
-        DataError: if there is none, one is unreadable or neither grey nor RGB, or one
-            differs from the first in size or mode; the message names that file.
+        DataError: if the size is below 1, or there is no such crop or none without a size.
     """
-    paths = image_paths(folder)
-    return from_array(str(folder), read_images(paths, like=paths[0]))
+
+    size: int | None = None
+    crop: Crop = "center"
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise DataError(f"size is {self.size}, expected at least 1")
+        if self.crop not in get_args(Crop):
+            raise DataError(f"crop is {self.crop!r}, expected {' or '.join(get_args(Crop))}")
+        if self.crop == "random" and self.size is None:
+            raise DataError("crop is 'random', which needs a size; give --size, 64 for example")
+
+    @property
+    def side(self) -> int | None:
+        """Of the square that is kept of each photo."""
+        if self.size is None or self.crop == "center":
+            return self.size
+        return self.size + -(-self.size // _MARGIN)
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What is drawn each time a photo is used."""
+        if self.crop == "random" and self.size is not None:
+            return Augmentation((self.size, self.size), self.flip)
+        return Augmentation(flip=True) if self.flip else None
+
+
+AS_THEY_ARE = Framing()
+"""Of photos of one size, all of them."""
+
+
+class _BadImageError(ValueError):
+    """A file that is no image to train on."""
+
+
+class Photos:
+    """The images of a folder and of the folders in it, in order of their paths, to be decoded alike.
+
+    They are RGB if one of them has colours, else grey. What is transparent is white, and photos are turned
+    as their EXIF orientation says.
+
+    Args:
+        folder: files and folders that are hidden, and those of file managers, are left out.
+        framing: what is made of each photo.
+
+    Attributes:
+        paths: of the images.
+        channels: 1 or 3.
+
+    Raises:
+        DataError: if there is no image.
+    """
+
+    def __init__(self, folder: Path, framing: Framing) -> None:
+        self.folder, self.framing = folder, framing
+        self.paths = image_paths(folder)
+        self.channels = 3 if any(map(_has_colours, self.paths)) else 1
+        self._size: tuple[int, int] | None = None
+
+    def read(self, rows: Sequence[int]) -> Tensor:
+        """Decode images, one after the other, into one tensor.
+
+        Returns:
+            uint8 ``[N, channels, H, W]``.
+
+        Raises:
+            DataError: if some are unreadable, or they are of several sizes where none is given; the message
+                names them.
+        """
+        images: NDArray[np.uint8] | None = None
+        bad = []
+        for place, row in enumerate(rows):
+            try:
+                pixels = self._decode(self.paths[row])
+            except _BadImageError as error:
+                bad.append(str(error))
+                continue
+            if images is None:
+                images = np.empty((len(rows), *pixels.shape), np.uint8)
+            images[place] = pixels
+        if bad:
+            more = [f"and {len(bad) - _NAMED:,} more"] if len(bad) > _NAMED else []
+            raise DataError(
+                f"{'; '.join(bad[:_NAMED] + more)}; replace or remove {'it' if len(bad) == 1 else 'them'}"
+            )
+        assert images is not None  # where there is a row, it is bad or good
+        return torch.from_numpy(images)
+
+    def _decode(self, path: Path) -> NDArray[np.uint8]:
+        """Pixels ``[channels, H, W]``.
+
+        Raises:
+            _BadImageError: naming the file and the reason.
+        """
+        side = self.framing.side
+        try:
+            with warnings.catch_warnings(), Image.open(path) as image:
+                warnings.simplefilter("ignore")  # of metadata, and of palettes that are transparent
+                if side is not None:
+                    image.draft(image.mode, (2 * side, 2 * side))  # a large JPEG is not decoded in full
+                pixels = _converted(ImageOps.exif_transpose(image), "RGB" if self.channels == 3 else "L")
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise what they like of damaged files
+            raise _BadImageError(f"{path}: {_reason(error)}") from error
+        if side is not None:
+            pixels = ImageOps.fit(pixels, (side, side), Image.Resampling.LANCZOS)
+        else:
+            self._check_size(path, pixels.size)
+        array: NDArray[np.uint8] = np.asarray(pixels)
+        return np.moveaxis(array.reshape(pixels.height, pixels.width, self.channels), 2, 0)
+
+    def _check_size(self, path: Path, size: tuple[int, int]) -> None:
+        self._size = self._size or size
+        if size != self._size:
+            wanted, found = (f"{width}x{height}" for width, height in (self._size, size))
+            raise DataError(
+                f"{path}: {found}, while other images of {self.folder} are {wanted}; give --size, 64 for "
+                "example, to make them of one size"
+            )
+
+
+def check_framing(path: Path, framing: Framing | None) -> None:
+    """Refuse to frame what is no folder of photos.
+
+    Raises:
+        DataError: naming the options.
+    """
+    if framing not in (None, AS_THEY_ARE) and not path.is_dir():
+        raise DataError(f"{path}: is no folder of images; leave --size, --crop and --flip away")
+
+
+def read_folder(folder: Path, framing: Framing) -> Dataset:
+    """Read every image of a folder and of the folders in it.
+
+    Raises:
+        DataError: as :class:`Photos` and :meth:`Photos.read`.
+    """
+    photos = Photos(folder, framing)
+    images = photos.read(range(len(photos.paths)))
+    return Dataset(str(folder), black_and_white(images), augmentation=framing.augmentation)
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """Every image of a folder and of the folders in it, in order of their paths.
+    """Every image of a folder and of the folders in it, but for hidden ones, in order of their paths.
 
     Raises:
         DataError: if there is none.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = []
+    for inside, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not (name.startswith(".") or name in _SYSTEM_FOLDERS)]
+        paths += [Path(inside, name) for name in names if not name.startswith(".") and _is_image(name)]
     if not paths:
         raise DataError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))})")
-    return paths
+    return sorted(paths)
 
 
-def read_images(paths: Sequence[Path], like: Path) -> NDArray[np.uint8]:
-    """Decode images of one size and mode, those of ``like``.
-
-    Returns:
-        uint8 ``[N, H, W]`` or ``[N, H, W, 3]``.
-
-    Raises:
-        DataError: if one is unreadable, neither grey nor RGB, or differs; the message names that file.
-    """
-    first = _read(like)
-    images = [_read(path) for path in paths]
-    for path, image in zip(paths, images, strict=True):
-        if (image.size, image.mode) != (first.size, first.mode):
-            raise DataError(
-                f"{path}: {_describe(image)}, while {like.name} is {_describe(first)}; "
-                "give all images one size and mode"
-            )
-    return np.stack([np.asarray(image) for image in images])
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _read(path: Path) -> Image.Image:
+def _has_colours(path: Path) -> bool:
     try:
         with Image.open(path) as image:
-            loaded: Image.Image = image.copy()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise DataError(f"{path}: not a readable image; replace or remove it") from error
-    if loaded.mode not in _MODES:
-        raise DataError(f"{path}: mode {loaded.mode}, expected grey (L) or RGB; convert it")
-    return loaded
+            return image.mode not in _GREY
+    except Exception:
+        return False  # it is named when it is decoded
 
 
-def _describe(image: Image.Image) -> str:
-    return f"{image.width}x{image.height} {image.mode}"
+def _reason(error: Exception) -> str:
+    if isinstance(error, _BadImageError):
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return "not a readable image"
+    return f"not a readable image ({getattr(error, 'strerror', None) or error})"
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """The image in mode L or RGB, on white where it is transparent.
+
+    Raises:
+        _BadImageError: if its pixels are numbers of which it cannot be said what is white.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode == "L" or image.mode == mode:
+        return image.convert(mode)
+    # what is not RGB comes to grey through it: a palette has no other way
+    return image.convert("RGB").convert(mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion cuts 16 bits off at 255."""
+    pixels = np.asarray(image)
+    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+        raise _BadImageError(
+            f"mode {image.mode}, from {pixels.min():g} to {pixels.max():g}, expected 8 or 16 bits"
+        )
+    return Image.fromarray(((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))

@@ -6,24 +6,26 @@ from pathlib import Path
 
 from fastgan.data.arrays import from_array, read_array
 from fastgan.data.dataset import DataError, Dataset
-from fastgan.data.folder import read_folder
+from fastgan.data.folder import AS_THEY_ARE, Framing, check_framing, read_folder
 from fastgan.data.idx import is_idx, read_idx
 from fastgan.data.synthetic import grid, ring
 
 BUILT_IN = ("ring", "grid", "digits", "mnist", "stacked")
 
 
-def load(source: str, data_dir: Path | None = None) -> Dataset:
+def load(source: str, data_dir: Path | None = None, framing: Framing | None = None) -> Dataset:
     """Load a data set.
 
     Args:
         source: ``ring``, ``grid``, ``digits``, ``mnist``, ``stacked``, or the path of a folder of
-            images, an .npy or .npz array, or an IDX file of images.
+            images, an .npy or .npz array (``file.npz:name`` of several), or an IDX file of images.
         data_dir: where downloaded sets lie; None to fetch them.
+        framing: what is made of each photo of a folder.
 
     Raises:
         DataError: if there is no such data, or it cannot be trained on.
     """
+    check_framing(Path(source), framing)
     if source == "ring":
         return ring()
     if source == "grid":
@@ -44,16 +46,23 @@ def load(source: str, data_dir: Path | None = None) -> Dataset:
         return stacked(data_dir)
     path = Path(source)
     # ./ring is not the built-in data set, and must not get its name
-    return _read(path.absolute() if str(path) in BUILT_IN else path)
+    return _read(path.absolute() if str(path) in BUILT_IN else path, framing or AS_THEY_ARE)
 
 
-def _read(path: Path) -> Dataset:
+def _read(path: Path, framing: Framing) -> Dataset:
     if path.is_dir():
-        return read_folder(path)
-    if not path.exists():
+        return read_folder(path, framing)
+    file, member = member_of(path)
+    if not file.exists():
         raise DataError(f"{path}: no such data; expected {', '.join(BUILT_IN)} or a path")
-    if path.suffix in (".npy", ".npz"):
-        return read_array(path)
+    if file.suffix in (".npy", ".npz"):
+        return read_array(file, member)
     if is_idx(path):
         return from_array(str(path), read_idx(path))
     raise DataError(f"{path}: unknown kind of file; expected .npy, .npz, IDX or a folder")
+
+
+def member_of(path: Path) -> tuple[Path, str | None]:
+    """An .npz file and the name of an array in it, of ``file.npz:name``; any other path and None."""
+    file, colon, member = str(path).rpartition(":")
+    return (Path(file), member) if colon and file.endswith(".npz") else (path, None)

@@ -65,7 +65,7 @@ def _read_images(path: Path) -> Tensor:
     images: NDArray[np.uint8] = read_idx(path)
     if images.ndim != 3 or images.shape[1:] != (28, 28):
         raise DataError(f"{path}: shape {images.shape}, expected (N, 28, 28); is it MNIST?")
-    return from_array(str(path), images).samples
+    return from_array(str(path), images).seen(slice(None))
 
 
 def _read_labels(path: Path) -> Tensor:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastgan.data.arrays import from_array
+from fastgan.data.arrays import channels_first
+from fastgan.data.augmentation import DRAWN, unit_range
 from fastgan.data.dataset import DataError, Dataset
-from fastgan.data.folder import image_paths, read_images
+from fastgan.data.folder import AS_THEY_ARE, Framing, Photos, check_framing
 from fastgan.data.numpy_files import check_arrays, damaged
 
 _PREVIEWED = 64
@@ -37,6 +39,8 @@ class MappedArray:
         DataError: if it is unreadable or of another kind.
     """
 
+    augmentation = None
+
     def __init__(self, path: Path) -> None:
         self._path = path
         check_arrays(path)
@@ -50,6 +54,7 @@ class MappedArray:
                 f"{path}: {self._array.dtype} of shape {self._array.shape}, expected images of uint8 to "
                 "stream; convert it, or train without --stream"
             )
+        self._white = _white(self._array)
 
     def __len__(self) -> int:
         return len(self._array)
@@ -58,36 +63,55 @@ class MappedArray:
         return self.__getitems__([row])[0]
 
     def __getitems__(self, rows: list[int], /) -> Tensor:
-        return from_array(str(self._path), np.asarray(self._array[rows])).samples
+        return unit_range(self.images(rows))
+
+    def images(self, rows: list[int]) -> Tensor:
+        """uint8 ``[len(rows), C, H, W]``, black and white from 0 to 255."""
+        images = torch.from_numpy(channels_first(str(self._path), np.asarray(self._array[rows])))
+        return images * (255 // self._white)
 
 
 class ImageFolder:
     """Images of a folder, decoded when a batch wants them.
 
+    A random window and flip come from torch's global generator, which the loader seeds for each batch.
+
     Args:
-        folder: as for :func:`fastgan.data.folder.read_folder`.
+        folder, framing: as for :func:`fastgan.data.folder.read_folder`.
 
     Raises:
-        DataError: if it holds no image; and, when one is read, if that is unreadable or differs from the
-            first in size or mode.
+        DataError: if it holds no image; and, when one is read, if that is unreadable, or of another size than
+            the first where none is given.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._paths = image_paths(folder)
+    def __init__(self, folder: Path, framing: Framing) -> None:
+        self._photos = Photos(folder, framing)
+        self.augmentation = framing.augmentation
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._photos.paths)
 
     def __getitem__(self, row: int, /) -> Tensor:
         return self.__getitems__([row])[0]
 
     def __getitems__(self, rows: list[int], /) -> Tensor:
-        images = read_images([self._paths[row] for row in rows], like=self._paths[0])
-        return from_array(str(self._paths[0].parent), images).samples
+        images = self.images(rows)
+        if self.augmentation is not None:
+            numbers = torch.rand(len(rows), DRAWN, dtype=torch.float32)
+            images = self.augmentation.draw(images, torch.arange(len(rows)), numbers)
+        return unit_range(images)
+
+    def images(self, rows: list[int]) -> Tensor:
+        """uint8 ``[len(rows), C, H, W]``, of which windows are drawn."""
+        return self._photos.read(rows)
 
 
-def stream(source: str) -> tuple[Dataset, Streaming]:
+def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, Streaming]:
     """Open a folder of images or an .npy file without reading it.
+
+    Args:
+        source: its path.
+        framing: what is made of each photo of a folder.
 
     Returns:
         Its first samples, for pictures, and the data.
@@ -98,8 +122,20 @@ def stream(source: str) -> tuple[Dataset, Streaming]:
     path = Path(source)
     if not path.is_dir() and path.suffix != ".npy":
         raise DataError(f"{source}: cannot be streamed; give a folder of images or an .npy file")
-    data = ImageFolder(path) if path.is_dir() else MappedArray(path)
+    check_framing(path, framing)
+    data = ImageFolder(path, framing or AS_THEY_ARE) if path.is_dir() else MappedArray(path)
     if len(data) == 0:
         raise DataError(f"{source}: holds no sample; add at least one")
-    first = data.__getitems__(list(range(min(len(data), _PREVIEWED))))
-    return Dataset(source, first), data
+    first = data.images(list(range(min(len(data), _PREVIEWED))))
+    if int(first.max()) == 1:
+        raise DataError(
+            f"{source}: its first {len(first)} images hold 0 and 1 alone; let white be 255, or train without "
+            "--stream"
+        )
+    return Dataset(source, first, augmentation=data.augmentation), data
+
+
+def _white(array: NDArray[Any]) -> int:
+    """1 if no byte is above it, as in masks; else 255. The first few images tell, but for masks."""
+    blocks = range(0, len(array), _PREVIEWED)
+    return 255 if any(array[first : first + _PREVIEWED].max() > 1 for first in blocks) else 1

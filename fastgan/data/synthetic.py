@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastgan.data.dataset import Dataset, Modes
+from fastgan.data.transform import Transform
 
 SAMPLES = 50_000
 _DATA_SEED = 0  # the data set is the same in every run; a run's own seed starts the training
@@ -35,4 +36,4 @@ def _mixture(name: str, modes: Modes, scale: float, samples: int) -> Dataset:
     rng = torch.Generator().manual_seed(_DATA_SEED)
     mode = torch.randint(len(modes.centers), (samples,), generator=rng)
     noise: Tensor = modes.sigma * torch.randn(samples, 2, generator=rng, dtype=torch.float32)
-    return Dataset(name, (modes.centers[mode] + noise) / scale, scale, modes)
+    return Dataset(name, (modes.centers[mode] + noise) / scale, Transform((scale,)), modes)

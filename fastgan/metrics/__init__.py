@@ -1,5 +1,6 @@
 """Measures of how well a generator covers its data. One file each, with the paper that it comes from."""
 
+from fastgan.metrics.axes import AxisDifference, axis_differences
 from fastgan.metrics.diversity import mean_distance, relative_diversity
 from fastgan.metrics.frechet import frechet_distance, gaussian_frechet_distance
 from fastgan.metrics.histogram import jensen_shannon, reverse_kl
@@ -8,9 +9,11 @@ from fastgan.metrics.neighbours import Neighbourhood, neighbourhood
 from fastgan.metrics.parzen import ParzenWindow, parzen_log_likelihood, parzen_window
 
 __all__ = [
+    "AxisDifference",
     "ModeCoverage",
     "Neighbourhood",
     "ParzenWindow",
+    "axis_differences",
     "frechet_distance",
     "gaussian_frechet_distance",
     "jensen_shannon",

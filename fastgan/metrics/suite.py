@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastgan.data import Dataset, Labelled
 from fastgan.data.dataset import is_points
+from fastgan.metrics.axes import axis_differences
 from fastgan.metrics.frechet import frechet_distance
 from fastgan.metrics.histogram import jensen_shannon, reverse_kl
 from fastgan.metrics.modes import mode_coverage
@@ -28,11 +29,12 @@ def compare(data: Dataset, fake: Tensor, seed: int, classifiers: Path | None = N
             :func:`fastgan.metrics.classifier.classifier_of`.
 
     Returns:
-        By name. For points: precision, recall, density and coverage of the points; for a mixture also modes
-        covered, of how many, the share of high quality, and reverse KL and JSD of the histogram. For images
-        with classes: the classifier's accuracy, modes covered and the divergences by the class that it sees,
-        and Fréchet distance, precision, recall, density and coverage of its features. For other images
-        nothing. Precision and the like need six samples or more.
+        By name. For points: of each axis that varies, how far the mean is off and the ratio of the
+        deviations, and the Wasserstein distance; precision, recall, density and coverage of the points; for
+        a mixture also modes covered, of how many, the share of high quality, and reverse KL and JSD of the
+        histogram. For images with classes: the classifier's accuracy, modes covered and the divergences by
+        the class that it sees, and Fréchet distance, precision, recall, density and coverage of its
+        features. For other images nothing. Precision and the like need six samples or more.
 
     Raises:
         ValueError: if the samples have another shape than the data's, are fewer than two, or not finite.
@@ -43,18 +45,25 @@ def compare(data: Dataset, fake: Tensor, seed: int, classifiers: Path | None = N
             f"fake has shape {list(fake.shape)}, expected [{expected}] as in {data.name}, with N at least 2"
         )
     rows = torch.randperm(len(data.samples), generator=torch.Generator().manual_seed(seed))
-    real = data.samples[rows[: len(fake)]]
+    real = data.seen(rows[: len(fake)])
     if data.labelled is not None:
         return _by_class(data.labelled, real, fake, classifiers)
     return _by_place(data, real, fake) if is_points(data.shape) else {}
 
 
 def _by_place(data: Dataset, real: Tensor, fake: Tensor) -> dict[str, float]:
-    result = {}
+    result: dict[str, float] = {}
+    for axis, difference in enumerate(axis_differences(real, fake)):
+        if difference is not None:
+            result |= {
+                f"axis {axis} mean error": difference.mean_error,
+                f"axis {axis} deviation ratio": difference.deviation_ratio,
+                f"axis {axis} Wasserstein": difference.wasserstein,
+            }
     if data.modes is not None:
-        coverage = mode_coverage(fake * data.scale, data.modes)
+        coverage = mode_coverage(data.transform.inverse(fake), data.modes)
         counts = torch.tensor(coverage.counts)
-        result = {**_by_mode(counts, None), "high quality": coverage.high_quality}
+        result |= {**_by_mode(counts, None), "high quality": coverage.high_quality}
     return result | _by_neighbours(real, fake)
 
 

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fastgan import __version__
+from fastgan.data.transform import IDENTITY, Transform
 from fastgan.files import save_tensors
 from fastgan.models import FAMILIES
 
@@ -28,8 +31,9 @@ def save(
     *,
     model: str,
     latent_dim: int,
-    sample_shape: tuple[int, ...],
-    hidden: tuple[int, ...],
+    sample_shape: Sequence[int],
+    hidden: Sequence[int],
+    transform: Transform = IDENTITY,
     **more: object,
 ) -> None:
     """Write both files into a folder that is there.
@@ -39,6 +43,7 @@ def save(
         generator: what is saved.
         model: its family, a key of ``fastgan.models.FAMILIES``.
         latent_dim, sample_shape, hidden: what the family builds it of.
+        transform: whose inverse gives its samples in the data's units.
         more: what else config.json tells of it.
 
     Raises:
@@ -50,6 +55,7 @@ def save(
         "latent_dim": latent_dim,
         "sample_shape": sample_shape,
         "hidden": hidden,
+        "transform": asdict(transform),
         **more,
         "fastgan_version": __version__,
     }
@@ -61,6 +67,9 @@ def save(
 def load(folder: str | Path) -> nn.Module:
     """The generator of a folder that ``fastgan export --format safetensors`` wrote, on the CPU.
 
+    It makes samples in the data's own units: where the networks were trained in others, the family's module
+    is followed by a layer that changes them, in an ``nn.Sequential``.
+
     Raises:
         FileNotFoundError: if a file is missing.
         ValueError: if one is damaged, or they do not belong together.
@@ -71,7 +80,11 @@ def load(folder: str | Path) -> nn.Module:
         family = FAMILIES[config["model"]]
         generator = family.generator(config["latent_dim"], tuple(config["sample_shape"]), config["hidden"])
         generator.float().load_state_dict(load_file(folder / WEIGHTS))
+        told = config.get("transform", {})  # exports of earlier versions have none
+        transform = Transform(**{name: tuple(numbers) for name, numbers in told.items()})
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{folder}: {CONFIG} or {WEIGHTS} is damaged ({reason}); export again") from error
+    if not transform.is_identity:
+        generator = nn.Sequential(generator, transform.inverse_layer())
     return generator.eval()

@@ -71,11 +71,13 @@ def save_dashboard(
     else:
         _plot_outputs(outputs, history)
     if is_points(data.shape):
-        view = View.of(data.samples * data.scale)
-        draw_points(real, data.samples[:_DASHBOARD_POINTS] * data.scale, REAL, "Real samples", view)
-        draw_points(fake, generated[:_DASHBOARD_POINTS] * data.scale, GENERATED, "Generated samples", view)
+        points = data.transform.inverse(data.seen(slice(None)))
+        view = View.of(points)
+        draw_points(real, points[:_DASHBOARD_POINTS], REAL, "Real samples", view)
+        made = data.transform.inverse(generated[:_DASHBOARD_POINTS])
+        draw_points(fake, made, GENERATED, "Generated samples", view)
     else:
-        draw_images(real, data.samples[:_DASHBOARD_IMAGES], "Real samples")
+        draw_images(real, data.seen(slice(_DASHBOARD_IMAGES)), "Real samples")
         draw_images(fake, generated[:_DASHBOARD_IMAGES], "Generated samples")
     _mark_alarms(figure, (losses, outputs), history["step"], alarms)
     save_figure(figure, path)

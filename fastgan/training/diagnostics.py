@@ -68,7 +68,7 @@ def coverage_of(samples: Tensor, data: Dataset) -> ModeCoverage | None:
 
     None too where one is not finite: of a generator that makes such, the losses tell, and end the training.
     """
-    points = samples * data.scale
+    points = data.transform.inverse(samples)
     if data.modes is None or not torch.isfinite(points).all():
         return None
     return mode_coverage(points, data.modes)

@@ -47,6 +47,7 @@ def evaluate(
         CheckpointError: if it is damaged.
     """
     check_data(folder, config, data)
+    data = data.under(config.transform)
     training = config.training
     saved = read_checkpoint(folder)
     generator, discriminator = config.build_generator().eval(), config.build_discriminator().eval()
@@ -56,7 +57,7 @@ def evaluate(
     if not torch.isfinite(fake).all():
         raise RunError(f"{folder}: its generator makes nan or infinite samples; try a lower learning rate")
     rows = torch.randint(len(data.samples), (count,), generator=torch.Generator().manual_seed(seed))
-    real = data.samples[rows]
+    real = data.seen(rows)
     objective = OBJECTIVES[training.objective](training, torch.device("cpu"), World())
     if count < training.pack:
         raise ConfigError(f"count is {count}, expected at least {training.pack}: D sees that many at once")

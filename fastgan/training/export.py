@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import io
+import json
 import logging
 import warnings
 from collections.abc import Callable
@@ -18,9 +19,12 @@ from torch.export import Dim
 from fastgan.files import write_folder, write_whole
 from fastgan.models import MLPGenerator, pretrained
 from fastgan.ops import mlp_reference
+from fastgan.training.latent import REACH
 from fastgan.training.run import RunConfig
+from fastgan.training.trained import TrainedGenerator
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ""}
+METADATA = "metadata.json"
 _CHECKED = 7  # a batch of another size than that of the trace
 _TOLERANCE = 1e-5
 
@@ -48,6 +52,10 @@ class PlainGenerator(nn.Module):
 def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> None:
     """Write a generator that takes ``latent`` ``[N, latent_dim]`` for any N, and run what was written once.
 
+    Its samples are in the data's own units. What a program needs to know besides is in the file's
+    metadata: of ONNX in ``metadata_props``, of torch.export in the extra file ``metadata.json``, and of
+    safetensors in ``config.json``.
+
     Args:
         generator: of a run, on the CPU.
         config: of that run.
@@ -61,8 +69,9 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
     latent_dim = config.training.latent_dim
     rng = torch.Generator().manual_seed(0)
     latent = torch.randn(_CHECKED, latent_dim, generator=rng, dtype=torch.float32)
+    trained = TrainedGenerator(generator, config)
     with torch.no_grad():
-        expected = generator(latent)
+        expected = trained(latent)
 
     def write_checked(whole: Path) -> None:
         if kind == "safetensors":
@@ -71,8 +80,12 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
             plain = PlainGenerator(generator) if isinstance(generator, MLPGenerator) else generator
             # other programs want weights in the usual order, not channels last
             usual = copy.deepcopy(plain).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-            _WRITE[kind](usual.eval(), latent[:2], whole)
-        error = (_RUN[kind](whole, latent) - expected).abs().max().item()
+            in_units = nn.Sequential(usual, config.transform.inverse_layer()).eval()
+            _WRITE[kind](in_units, latent[:2], whole, metadata(trained))
+        scale, offset = map(torch.tensor, (config.transform.scale, config.transform.offset))
+        # of an axis that varies by 1 about 1,000, float32 keeps fewer digits than of one about 0
+        magnitude = (scale + offset.abs()).clamp(min=torch.finfo(torch.float32).tiny)
+        error = ((_RUN[kind](whole, latent) - expected).abs() / magnitude).max().item()
         if not error <= _TOLERANCE:
             raise ExportError(f"{path}: the exported generator differs by {error:.1e}; report this")
 
@@ -85,13 +98,28 @@ def _write_folder(generator: nn.Module, config: RunConfig, folder: Path) -> None
         folder,
         generator,
         model=config.model,
-        latent_dim=config.training.latent_dim,
-        sample_shape=config.sample_shape,
         hidden=config.generator,
-        latent=config.training.latent,
-        data=config.data,
-        scale=config.scale,
+        transform=config.transform,
+        **metadata(TrainedGenerator(generator, config)),
     )
+
+
+def metadata(generator: TrainedGenerator) -> dict[str, Any]:
+    """What a program must know to feed the generator, and to read what it makes.
+
+    Returns:
+        By name, as JSON has it: ``data``, what it was trained on; ``latent_dim``; ``latent``, ``"normal"`` or
+        ``"uniform"``, and ``latent_range``, between which the latter lies; ``sample_shape``; and
+        ``data_range``, least and greatest value of images. A range that does not apply is None.
+    """
+    return {
+        "data": generator.config.data,
+        "latent": generator.latent,
+        "latent_range": [-REACH, REACH] if generator.latent == "uniform" else None,
+        "latent_dim": generator.latent_dim,
+        "sample_shape": list(generator.sample_shape),
+        "data_range": generator.data_range and list(generator.data_range),
+    }
 
 
 def _run_folder(folder: Path, latent: Tensor) -> Tensor:
@@ -100,7 +128,7 @@ def _run_folder(folder: Path, latent: Tensor) -> Tensor:
         return samples
 
 
-def _write_onnx(module: nn.Module, latent: Tensor, path: Path) -> None:
+def _write_onnx(module: nn.Module, latent: Tensor, path: Path, told: dict[str, Any]) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _need(package)
     log = logging.getLogger("torch.onnx")
@@ -109,17 +137,18 @@ def _write_onnx(module: nn.Module, latent: Tensor, path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's, of torch's own calls
-            torch.onnx.export(
+            program = torch.onnx.export(
                 module,
                 (latent,),
-                path,
                 input_names=["latent"],
                 output_names=["samples"],
                 dynamic_shapes=({0: Dim("N")},),
                 dynamo=True,
-                external_data=False,
                 verbose=False,
             )
+        assert program is not None  # as dynamo is asked for
+        program.model.metadata_props.update({name: json.dumps(value) for name, value in told.items()})
+        program.save(path, external_data=False)
     finally:
         log.setLevel(level)
 
@@ -130,10 +159,10 @@ def _run_onnx(path: Path, latent: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, {"latent": latent.numpy()})[0])
 
 
-def _write_torch(module: nn.Module, latent: Tensor, path: Path) -> None:
+def _write_torch(module: nn.Module, latent: Tensor, path: Path, told: dict[str, Any]) -> None:
     program = torch.export.export(module, (latent,), dynamic_shapes=({0: Dim("N")},))
     whole = io.BytesIO()  # a full disk would end the process: torch's writer fails again as it is destroyed
-    torch.export.save(program, whole)
+    torch.export.save(program, whole, extra_files={METADATA: json.dumps(told)})
     path.write_bytes(whole.getbuffer())
 
 

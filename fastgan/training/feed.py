@@ -20,7 +20,7 @@ from torch.utils.data import (
 
 from fastgan.data import Dataset
 from fastgan.training.config import ConfigError
-from fastgan.training.source import MapStyle, Resident, Source, Streamed, in_units, is_numeric, tensor_of
+from fastgan.training.source import MapStyle, Resident, Source, Streamed, is_numeric, tensor_of
 from fastgan.training.state import TrainingState
 
 Data: TypeAlias = Tensor | NDArray[Any] | Dataset | MapStyle | DataLoader[Any]
@@ -38,14 +38,16 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
         _check_loader(data, state.config.batch_size)
         workers, prepare = data.num_workers, data.worker_init_fn
         data = cast(MapStyle, data.dataset)
+    augmentation = None
     if isinstance(data, Dataset):
+        augmentation = data.augmentation
         data = data.samples
     elif isinstance(data, TensorDataset):
         data = data.tensors[0]
     if isinstance(data, np.ndarray):
         data = _tensor_of(data)
     if isinstance(data, Tensor):
-        return Resident(_checked(data, state))
+        return Resident(_checked(data, state), augmentation, state.dtype)
     if isinstance(data, list | tuple | dict) or not all(hasattr(data, n) for n in ("__len__", "__getitem__")):
         raise TypeError(
             f"data is a {type(data).__name__}, expected a Tensor, an array, a Dataset, a map-style dataset "
@@ -86,12 +88,14 @@ def _tensor_of(array: NDArray[Any]) -> Tensor:
 
 
 def _checked(samples: Tensor, state: TrainingState) -> Tensor:
-    """Samples on the device, in the dtype of the networks."""
+    """Samples on the device, in the dtype of the networks, or pixels of uint8 as they are."""
     if samples.dim() == 0 or len(samples) == 0:
         raise ValueError("data holds no sample, expected at least one")
     if not is_numeric(samples):
         raise _is_neither(samples.dtype)
-    samples = in_units(samples.to(state.device), state.dtype)
+    if samples.dtype is torch.uint8:
+        return samples.to(state.device)
+    samples = samples.to(state.device, state.dtype)
     if not torch.isfinite(samples).all():
         raise ValueError(f"data holds nan or infinite values, expected finite ones of {state.dtype}")
     return samples

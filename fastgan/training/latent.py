@@ -9,11 +9,12 @@ from torch import Tensor
 from fastgan.training.config import Latent
 from fastgan.training.draws import Draws
 
-_REACH = math.sqrt(3)  # of a uniform distribution of unit variance, either side of zero
+REACH = math.sqrt(3)
+"""How far a uniform distribution of variance 1 goes, either side of zero."""
 
 
 def draw_latent(shape: tuple[int, ...], latent: Latent, draws: Draws) -> Tensor:
     """Independent numbers of mean 0 and variance 1, standard normal or uniform, on the draws' device."""
     if latent == "uniform":
-        return draws.uniform(shape).mul_(2 * _REACH).sub_(_REACH)
+        return draws.uniform(shape).mul_(2 * REACH).sub_(REACH)
     return draws.normal(shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from fastgan.data import Dataset
+from fastgan.data import BUILT_IN, Dataset
 from fastgan.data.dataset import is_image
 from fastgan.models.dcgan import dcgan_widths
 from fastgan.training.config import ConfigError, TrainConfig
@@ -201,28 +201,51 @@ def published_recipe(name: str, data: Dataset) -> Recipe:
     return recipes[kind]
 
 
+_SMALL = 32  # pixels a side that an MLP may have
 # of images; learning rate, betas and widths as in Radford et al., 2016
 _DCGAN = TrainConfig(
     steps=5_000, batch_size=64, latent_dim=100, learning_rate=2e-4, ema_decay=0.99, instance_noise=0.0
 )
 
 
-def recipe_for(data: Dataset, objective: str | None = None, model: str = "mlp") -> Recipe:
-    """The recipe of a data set; other images get that of mnist, other points that of ring.
+def recipe_for(data: Dataset, objective: str | None = None, model: str | None = None) -> Recipe:
+    """The recipe of a data set; other points get that of ring, other images that of mnist.
+
+    Args:
+        data: what to train on.
+        objective: that was asked for.
+        model: ``"mlp"``, ``"dcgan"`` for images, or None: dcgan for RGB images that are no built-in set, as
+            an MLP makes nothing of photos, unless they are small and of a size that cannot be halved.
 
     Raises:
         ConfigError: if the objective or the model has none for such data, or there is no such model.
     """
-    if model == "dcgan":
+    if model == "dcgan" or (model is None and objective != "began" and _are_photos(data)):
         return _dcgan(data)
-    if model != "mlp":
+    if model not in ("mlp", None):
         raise ConfigError(f"model is {model!r}, expected mlp or dcgan")
     if objective == "began":
         if not is_image(data.shape):
             raise ConfigError(f"objective is 'began', whose recipe is for images, and {data.name} has points")
         return BEGAN.get(data.name, BEGAN["mnist"])
-    kind = "mnist" if is_image(data.shape) else "ring"
-    return RECIPES.get(data.name, RECIPES[kind])
+    if data.name in RECIPES:
+        return RECIPES[data.name]
+    if is_image(data.shape):
+        return RECIPES["mnist"]
+    ring = RECIPES["ring"]
+    # fewer numbers than the data have axes would leave them on a surface
+    latent_dim = max(ring.config.latent_dim, *data.shape)
+    return replace(ring, config=replace(ring.config, latent_dim=latent_dim))
+
+
+def _are_photos(data: Dataset) -> bool:
+    if data.name in BUILT_IN or not is_image(data.shape) or data.shape[0] == 1:
+        return False
+    try:
+        dcgan_widths(data.shape)
+    except ValueError:
+        return max(data.shape[1:]) > _SMALL  # refused, and told of sizes that can be halved
+    return True
 
 
 def _dcgan(data: Dataset) -> Recipe:

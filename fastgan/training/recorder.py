@@ -59,7 +59,7 @@ class Recorder(Callback):
         self.saved_step = step  # a run begins with a checkpoint
         self._step = step
         self._drawn = time.perf_counter()
-        self._view = View.of(data.samples * data.scale) if is_points(data.shape) else None
+        self._view = View.of(data.transform.inverse(data.samples)) if is_points(data.shape) else None
         for name in _OWN:
             remove_leftovers(folder, name)
         self.rows = _rows_until(folder / METRICS, step)
@@ -108,7 +108,8 @@ class Recorder(Callback):
         """Write samples-STEP.png."""
         samples = self._sample(state, _PICTURE_POINTS)
         path = self.folder / f"samples-{state.step:08d}.png"
-        save_samples(path, samples, self.data.scale, f"{self.data.title}, step {state.step:,}", self._view)
+        points = self.data.transform.inverse(samples)
+        save_samples(path, points, 1.0, f"{self.data.title}, step {state.step:,}", self._view)
         with Image.open(path) as image:
             picture = np.asarray(image.convert("RGB"))
         with naming(self.folder):

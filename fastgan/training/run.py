@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields, replace
@@ -14,12 +13,14 @@ import yaml
 from torch import nn
 
 from fastgan.data import BUILT_IN, Dataset
-from fastgan.data.contents import digest, located
+from fastgan.data.contents import digest, file_of, located
 from fastgan.data.dataset import is_image, is_points
+from fastgan.data.folder import AS_THEY_ARE, Framing
+from fastgan.data.transform import Transform
 from fastgan.files import WriteError, naming, write_text
 from fastgan.models import FAMILIES
 from fastgan.training import checkpoint
-from fastgan.training.config import ConfigError, TrainConfig, is_real, is_whole
+from fastgan.training.config import ConfigError, TrainConfig, is_whole
 from fastgan.training.lock import LOCK, locked
 from fastgan.training.recipes import Recipe
 
@@ -53,7 +54,7 @@ class RunConfig:
     Attributes:
         data: a built-in data set, or an absolute path.
         sample_shape: shape of one sample.
-        scale: data units per unit of a sample.
+        transform: of which samples are the result, and the inverse gives them in the data's own units.
         generator: widths of the generator's hidden layers.
         discriminator: widths of the discriminator's hidden layers.
         training: settings of the run.
@@ -64,6 +65,7 @@ class RunConfig:
         workers: processes that read streamed data.
         samples: how many there were; None where it was not noted.
         digest: of the data, by :func:`fastgan.data.contents.digest`.
+        framing: what is made of each photo of a folder.
 
     Raises:
         ConfigError: if a value is of another type or out of its range.
@@ -71,7 +73,7 @@ class RunConfig:
 
     data: str
     sample_shape: tuple[int, ...]
-    scale: float
+    transform: Transform
     generator: tuple[int, ...]
     discriminator: tuple[int, ...]
     training: TrainConfig
@@ -81,15 +83,19 @@ class RunConfig:
     workers: int = 2
     samples: int | None = None
     digest: str | None = None
+    framing: Framing = AS_THEY_ARE
 
     def __post_init__(self) -> None:
         is_shape = _are_widths(self.sample_shape) and (
             is_points(self.sample_shape) or is_image(self.sample_shape)
         )
+        is_transform = isinstance(self.transform, Transform) and (
+            len(self.transform.scale) == 1 or (len(self.transform.scale),) == self.sample_shape
+        )
         valid = {
             "data": (isinstance(self.data, str), "a built-in data set or a path"),
-            "sample_shape": (is_shape, "2, or channels, height and width"),
-            "scale": (is_real(self.scale) and 0 < self.scale < math.inf, "a number above 0 and finite"),
+            "sample_shape": (is_shape, "the number of axes, or channels, height and width"),
+            "transform": (is_transform, "one scale and offset, or one for each axis of a point"),
             "generator": (_are_widths(self.generator), "widths of layers"),
             "discriminator": (_are_widths(self.discriminator), "widths of layers"),
             "model": (isinstance(self.model, str) and self.model in FAMILIES, " or ".join(FAMILIES)),
@@ -98,6 +104,7 @@ class RunConfig:
             "workers": (is_whole(self.workers) and self.workers >= 0, "a whole number from 0 on"),
             "samples": (self.samples is None or is_whole(self.samples), "a whole number"),
             "digest": (isinstance(self.digest, str | None), "a hexadecimal number"),
+            "framing": (isinstance(self.framing, Framing), "size, crop and flip"),
         }
         for name, (is_valid, expected) in valid.items():
             if not is_valid:
@@ -120,10 +127,10 @@ class RunConfig:
         return None if self.data_dir is None else Path(self.data_dir)
 
     @classmethod
-    def of(cls, source: str, data: Dataset, recipe: Recipe) -> RunConfig:
+    def of(cls, source: str, data: Dataset, recipe: Recipe, framing: Framing | None = None) -> RunConfig:
         """The configuration of a run of this recipe on this data."""
-        networks = recipe.generator, recipe.discriminator
-        return cls(located(source), data.shape, data.scale, *networks, recipe.config, recipe.model)
+        known = data.shape, data.transform, recipe.generator, recipe.discriminator, recipe.config
+        return cls(located(source), *known, recipe.model, framing=framing or AS_THEY_ARE)
 
     def noting(self, samples: Sized) -> RunConfig:
         """The same with a note of what its data are: all these samples, streamed or not."""
@@ -236,8 +243,13 @@ def read_config(folder: Path, device: str | None) -> RunConfig:
     try:
         settings = _known(TrainConfig, content.pop("training", None))
         content["training"] = TrainConfig(**{**settings, "device": device or settings.get("device")})
+        if "scale" in content:  # a run of an earlier version, which divided points by one number
+            content["transform"] = {"scale": (content.pop("scale"),)}
+        for name, of in (("transform", Transform), ("framing", Framing)):
+            if name in content:
+                content[name] = of(**_known(of, content[name], name))
         return RunConfig(**_known(RunConfig, content))
-    except ConfigError as error:
+    except ValueError as error:
         raise RunError(f"{folder / CONFIG}: damaged ({error}); restore it") from error
 
 
@@ -256,7 +268,7 @@ def with_data(folder: Path, config: RunConfig, source: str | None, data_dir: Pat
     now = located(source) if source else config.data
     if config.data in BUILT_IN and now != config.data:
         raise RunError(f"{folder}: was trained on {config.data}; leave {source} away")
-    if now not in BUILT_IN and not Path(now).exists():
+    if now not in BUILT_IN and not file_of(now).exists():
         raise RunError(f"{folder}: its data are not at {now}; say where they are as --data")
     return replace(config, data=now, data_dir=str(data_dir.absolute()) if data_dir else config.data_dir)
 
@@ -389,14 +401,16 @@ def _read(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _known(of: type[RunConfig | TrainConfig], content: Any) -> dict[str, Any]:
+def _known(
+    of: type[RunConfig | TrainConfig | Transform | Framing], content: Any, name: str = "training"
+) -> dict[str, Any]:
     """Settings whose names are those of a class, all that it needs among them.
 
     Raises:
         ConfigError: if they are not, or not given by name.
     """
     if not isinstance(content, dict):
-        raise ConfigError(f"training is {_kind(content)}, expected settings by name")
+        raise ConfigError(f"{name} is {_kind(content)}, expected settings by name")
     known = {field.name: field for field in fields(of)}
     strangers = [str(name) for name in content if name not in known]
     if strangers:

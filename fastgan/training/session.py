@@ -108,6 +108,7 @@ def resume_run(
         DivergenceError: if training turns to nan; the last good checkpoint is kept.
     """
     check_data(folder, config, data)
+    data = data.under(config.transform)
     with nullcontext() if world and world.rank else locked(folder):
         saved = read_checkpoint(folder)
         check_unchanged(folder, saved.settings, config.training)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from fastgan.data.augmentation import DRAWN, Augmentation, unit_range
 from fastgan.data.dataset import DataError
 from fastgan.training.failure import Failure
 from fastgan.training.signals import ignore_signals
@@ -53,23 +54,40 @@ class Resident:
     """Samples that lie on the device; batches are drawn there, with replacement.
 
     Args:
-        samples: ``[N, ...]``, on the device.
+        samples: ``[N, ...]`` floats, or pixels of uint8, which become floats in the batch; on the device.
+        augmentation: of images, what a batch gets of each.
+        dtype: of batches of uint8.
     """
 
-    def __init__(self, samples: Tensor) -> None:
-        self._samples = samples
-        self.dtype = samples.dtype
+    def __init__(
+        self,
+        samples: Tensor,
+        augmentation: Augmentation | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._samples, self._augmentation = samples, augmentation
+        self.dtype = dtype if samples.dtype is torch.uint8 else samples.dtype
 
     def prepare(self, state: TrainingState) -> None:
         pass
 
     def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
-        rows = state.world.rows(state.draws.integers(len(self._samples), state.config.batch_size))
-        return torch.index_select(self._samples, 0, rows, out=into)
+        batch_size = state.config.batch_size
+        rows = state.world.rows(state.draws.integers(len(self._samples), batch_size))
+        if self._augmentation is None:
+            if self._samples.dtype == self.dtype:
+                return torch.index_select(self._samples, 0, rows, out=into)
+            batch = unit_range(self._samples.index_select(0, rows), self.dtype)
+        else:
+            numbers = state.world.rows(state.draws.uniform((batch_size, DRAWN)))
+            batch = unit_range(self._augmentation.draw(self._samples, rows, numbers), self.dtype)
+        return batch if into is None else into.copy_(batch)
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(self._samples), (count,), generator=rng, device=self._samples.device)
-        return self._samples.index_select(0, rows)
+        samples = self._samples.index_select(0, rows)
+        central = samples if self._augmentation is None else self._augmentation.central(samples)
+        return unit_range(central, self.dtype)
 
 
 class Streamed:
@@ -179,7 +197,7 @@ class _Guarded:
                         reading = f"data[{row}]"
                         items.append(self._dataset[row])
             samples = items if isinstance(items, Tensor) else _stacked(items, batch.rows)
-            return in_units(samples, self._dtype)
+            return unit_range(samples, self._dtype)
         except Exception as error:
             return Failure.of(error, reading)
 
@@ -243,10 +261,3 @@ def tensor_of(array: NDArray[Any]) -> Tensor:
 def is_numeric(samples: Tensor) -> bool:
     """Whether they are floats, or pixels of uint8."""
     return samples.is_floating_point() or samples.dtype is torch.uint8
-
-
-def in_units(samples: Tensor, dtype: torch.dtype) -> Tensor:
-    """Samples as networks see them: pixels of uint8 from -1 to 1, floats as they are."""
-    if samples.dtype is torch.uint8:
-        return samples.to(dtype).div_(127.5).sub_(1)
-    return samples.to(dtype)

@@ -1,0 +1,70 @@
+"""What becomes of an image on its way from the data set into a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+DRAWN = 3
+"""Numbers that an image needs: of the window's row and column, and of the flip."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A window of each image, at random, and its mirror image half the time.
+
+    Attributes:
+        size: height and width of the window; None for the whole image.
+        flip: whether half of the windows are mirrored, left to right.
+    """
+
+    size: tuple[int, int] | None = None
+    flip: bool = False
+
+    def window(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of what is left of an image ``(C, H, W)``."""
+        return self.size or (shape[1], shape[2])
+
+    def central(self, images: Tensor) -> Tensor:
+        """The windows in the middle of images ``[N, C, H, W]``, not mirrored: what there is to look at."""
+        height, width = self.window(tuple(images.shape[1:]))
+        top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+        return images[:, :, top : top + height, left : left + width]
+
+    def draw(self, images: Tensor, rows: Tensor, numbers: Tensor) -> Tensor:
+        """Windows of some images.
+
+        Args:
+            images: ``[N, C, H, W]``.
+            rows: which, int64 ``[B]``.
+            numbers: ``[B, DRAWN]`` in [0, 1), which decide.
+        """
+        _, channels, *size = images.shape
+        places = []
+        for whole, part, number in zip(size, self.window((channels, *size)), numbers.unbind(1), strict=False):
+            first = (number * (whole - part + 1)).long().clamp_(max=whole - part)  # a product may round up
+            places.append(first[:, None] + torch.arange(part, device=images.device))
+        down, across = places
+        if self.flip:
+            across = torch.where(numbers[:, 2:] < 0.5, across, across.flip(1))
+        channel = torch.arange(channels, device=images.device)
+        return images[
+            rows[:, None, None, None],
+            channel[:, None, None],
+            down[:, None, :, None],
+            across[:, None, None, :],
+        ]
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """uint8 from 0 to 255 of images in [-1, 1]: the inverse of :func:`unit_range`."""
+    return images.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def unit_range(samples: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Samples as networks see them: pixels of uint8 from -1 to 1, floats as they are."""
+    if samples.dtype is torch.uint8:
+        return samples.to(dtype).div_(127.5).sub_(1)
+    return samples.to(dtype)
