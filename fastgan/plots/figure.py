@@ -34,9 +34,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """Write the figure, whole or not at all; the suffix names the format, as in matplotlib."""
     path = Path(path)
     _zoom_images(figure)
-    kind = (
-        path.suffix.removeprefix(".") or "png"
-    )  # named, or matplotlib would add a suffix where there is none
+    # named, or matplotlib would add a suffix where there is none
+    kind = path.suffix.removeprefix(".") or "png"
     write_whole(path, lambda whole: figure.savefig(whole, format=kind, dpi=DPI))
 
 
