@@ -51,7 +51,7 @@ def main() -> None:
     result = {"epochs": options.epochs, "seed": options.seed, **measure(fake, data.samples, test)}
     out = options.out / name
     out.mkdir(parents=True, exist_ok=True)
-    save_samples(out / "samples.png", fake[:100], 1.0, f"Generated after {options.epochs} epochs")
+    save_samples(out / "samples.png", fake[:100], f"Generated after {options.epochs} epochs")
     write_result(out, NAME, result)
     print(result)
 

@@ -198,7 +198,7 @@ def test_an_export_that_does_not_fit_on_the_disk(tmp_path: Path) -> None:
     out = tmp_path / "x"
     done = subprocess.run(
         [sys.executable, "-c", EXPORTS, str(out), "onnx", "torch-export", "safetensors"],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))},
         capture_output=True,
         text=True,
         check=False,

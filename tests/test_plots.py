@@ -22,7 +22,7 @@ from tests.pictures import Shown, pixels_of
 
 @pytest.mark.parametrize(("channels", "last"), [(1, ()), (3, (3,))])
 def test_tile_places_images_row_by_row(channels: int, last: tuple[int, ...]) -> None:
-    levels = torch.tensor([-1.0, 0.0, 1.0, 0.0, 1.0])
+    levels = torch.tensor([-1.0, 0.0, 0.0, 1.0])
     sheet = tile(levels.view(5, 1, 1, 1).expand(5, channels, 2, 3))
     assert sheet.shape == (5, 11, *last)
     cells = [[sheet[row, column].max() for column in (0, 4, 8)] for row in (0, 3)]
@@ -41,7 +41,7 @@ def test_what_is_no_sheet(shape: tuple[int, ...]) -> None:
 def test_no_point_makes_no_picture(tmp_path: Path) -> None:
     said = r"points have shape \[0, 2\], expected \[N, D\] with N and D at least 1"
     with pytest.raises(ValueError, match=said):
-        save_samples(tmp_path / "s.png", torch.zeros(0, 2), 1.0, "none")
+        save_samples(tmp_path / "s.png", torch.zeros(0, 2), "none")
 
 
 HISTORY = {name: [0.1, 0.2, 0.3] for name in ("step", "loss_D", "loss_G", "D(x)", "D(G(z))")}
@@ -99,7 +99,7 @@ def noise(count: int, *shape: int) -> torch.Tensor:
 def test_a_pixel_of_a_sample_is_a_whole_number_of_the_sheets(
     tmp_path: Path, images: torch.Tensor, zoom: int
 ) -> None:
-    save_samples(tmp_path / "s.png", images, 1.0, "a title")
+    save_samples(tmp_path / "s.png", images, "a title")
     assert find(pixels_of(tmp_path / "s.png"), in_bytes(tile(images))) == [zoom]
 
 
@@ -119,7 +119,7 @@ def test_the_title_of_a_sheet_is_whole_however_long(tmp_path: Path) -> None:
     image = torch.ones(1, 1, 8, 8)
     heights = []
     for title in ("short", "a_name_without_a_space" * 6, "$\\alpha$ and words " * 9, "名前"):
-        save_samples(tmp_path / "s.png", image, 1.0, title)
+        save_samples(tmp_path / "s.png", image, title)
         picture = pixels_of(tmp_path / "s.png")
         above = picture[: picture.shape[0] - 8 * 80 - 12]
         assert (above < 100).any()
@@ -132,7 +132,7 @@ def test_the_title_of_a_sheet_is_whole_however_long(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["pdf", "svg", "jpg"])
 def test_sheets_of_other_formats(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"s.{suffix}"
-    save_samples(path, noise(3, 1, 8, 8), 1.0, "three")
+    save_samples(path, noise(3, 1, 8, 8), "three")
     begin = {"pdf": b"%PDF", "svg": b"<?xml", "jpg": b"\xff\xd8"}[suffix]
     assert path.read_bytes().startswith(begin)
 
@@ -146,7 +146,7 @@ def drawn(
         patch.setattr(
             Figure, "savefig", lambda figure, *args, **kw: (figures.append(figure), save(figure, *args, **kw))
         )
-        save_samples(path, points, 1.0, "points", view)
+        save_samples(path, points, "points", view)
     axes: Axes = figures[0].axes[0]
     return axes
 
@@ -214,7 +214,7 @@ def test_points_of_any_number_of_axes(
 
 def test_points_that_are_all_alike_and_ones_that_are_not_finite(tmp_path: Path) -> None:
     for points in (torch.full((9, 2), 7.0), torch.full((9, 2), torch.nan), torch.zeros(9, 1)):
-        save_samples(tmp_path / "s.png", points, 1.0, "odd")
+        save_samples(tmp_path / "s.png", points, "odd")
         assert pixels_of(tmp_path / "s.png").size
 
 

@@ -387,7 +387,7 @@ def test_full_disk_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(WriteError, match=rf"{path}: cannot be written \(No space"):
         write_text(path, "after")
     with pytest.raises(WriteError, match=r"d\.png: cannot be written"):
-        save_samples(tmp_path / "d.png", data(), 1.0, "points")
+        save_samples(tmp_path / "d.png", data(), "points")
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_text() == "before"
 

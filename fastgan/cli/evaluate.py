@@ -32,9 +32,10 @@ def evaluate(
     config = with_data(run, read_config(run, device="cpu"), data, data_dir)
     table = Table("", "", show_header=False, box=None)
     loaded = load(config.data, config.data_path, config.framing)
+    values = evaluate_run(run, config, loaded, count, seed, classifier_dir)
     other = config.other_data(config.noting(loaded.samples))
     if other is not None:
         warn(f"{run}: {other}")
-    for name, value in evaluate_run(run, config, loaded, count, seed, classifier_dir).items():
+    for name, value in values.items():
         table.add_row(name, f"{value:,.0f}" if name in _COUNTS else f"{value:.4f}")
     console.print(table)

@@ -45,7 +45,7 @@ def sample(
         array = to_bytes(samples).movedim(1, 3) if generator.data_range else samples
         write_whole(out, lambda path: np.save(path, array.numpy()))
     else:
-        save_samples(out, samples, 1.0, f"{generator.config.title}, {count:,} samples")
+        save_samples(out, samples, f"{generator.config.title}, {count:,} samples")
     console.print(f"{count} samples of {run} are in {out}", soft_wrap=True)
 
 
@@ -58,9 +58,7 @@ def interpolate(
     """Draw what lies between samples, a row a pair."""
     _check_picture(out)
     generator = load(run)
-    save_samples(
-        out, generator.interpolate(rows, seed), 1.0, f"{generator.config.title}, {rows} interpolations"
-    )
+    save_samples(out, generator.interpolate(rows, seed), f"{generator.config.title}, {rows} interpolations")
     console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
 
 

@@ -12,15 +12,12 @@ from fastgan.plots.points import View, draw_points
 from fastgan.plots.sheets import in_bytes, save_sheet, tile
 
 
-def save_samples(
-    path: str | Path, samples: Tensor, scale: float, title: str, view: View | None = None
-) -> None:
+def save_samples(path: str | Path, samples: Tensor, title: str, view: View | None = None) -> None:
     """Write a picture of samples: a plot of points, or a sheet of images.
 
     Args:
         path: where to write; the suffix names the format, as in matplotlib.
-        samples: ``[N, D]`` or ``[N, C, H, W]`` on the CPU.
-        scale: data units per unit of points.
+        samples: ``[N, D]`` in the data's units or ``[N, C, H, W]``, on the CPU.
         title: what stands above them.
         view: what a plot of points shows; None for what suits the samples.
     """
@@ -28,8 +25,7 @@ def save_samples(
         save_sheet(Path(path), samples, title)
         return
     figure = new_figure(5.2, 5.4)
-    points = samples * scale
-    draw_points(figure.subplots(), points, GENERATED, title, view or View.of(points))
+    draw_points(figure.subplots(), samples, GENERATED, title, view or View.of(samples))
     save_figure(figure, path)
 
 

@@ -109,7 +109,7 @@ class Recorder(Callback):
         samples = self._sample(state, _PICTURE_POINTS)
         path = self.folder / f"samples-{state.step:08d}.png"
         points = self.data.transform.inverse(samples)
-        save_samples(path, points, 1.0, f"{self.data.title}, step {state.step:,}", self._view)
+        save_samples(path, points, f"{self.data.title}, step {state.step:,}", self._view)
         with Image.open(path) as image:
             picture = np.asarray(image.convert("RGB"))
         with naming(self.folder):
