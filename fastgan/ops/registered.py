@@ -7,13 +7,11 @@ PyTorch itself.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
-from torch.utils.flop_counter import register_flop_formula
 
 from fastgan.kernels import choose, reference
 from fastgan.kernels.counters import in_operator
@@ -441,9 +439,3 @@ def _linear_leaky_relu_grad(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 
 _differentiate("linear_leaky_relu", _linear_leaky_relu_grad, _save_linear_leaky_relu)
-
-
-@register_flop_formula(_ops.linear_leaky_relu)
-def _linear_leaky_relu_flops(input: list[int], weight: list[int], *_: Any, **__: Any) -> int:
-    """Those of its product, as PyTorch counts: shapes [N, K] and [M, K]."""
-    return 2 * math.prod(input) * weight[0]

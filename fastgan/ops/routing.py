@@ -6,8 +6,9 @@ A raw pointer may be taken from a plain strided tensor in eager PyTorch and from
 - DIRECT: plain tensors, eager: straight to the backend, without the dispatcher's cost.
 - REGISTERED: torch.compile, tracing, FakeTensor, any dispatch mode or tensor subclass: through
   the operators of :mod:`fastgan.ops.registered`.
-- REFERENCE: torch.func transforms and forward-mode AD, which differentiate the operation themselves, and
-  torch.export, whose programs run where there is no fastgan: through its plain-PyTorch reference.
+- REFERENCE: torch.func transforms and forward-mode AD, which differentiate the operation themselves,
+  torch.export, whose programs run where there is no fastgan, and FlopCounterMode, which counts PyTorch's
+  operators alone: through its plain-PyTorch reference.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from fastgan.kernels import Backend, reference
 from fastgan.kernels.opaque import opaque
@@ -41,16 +43,20 @@ def route(*tensors: Tensor | None) -> Route:
         return Route.REFERENCE
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return Route.REFERENCE
-    if (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._get_tracing_state() is not None
-    ):
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return Route.REGISTERED
+    if torch._C._len_torch_dispatch_stack():
+        return Route.REFERENCE if _counts_flops() else Route.REGISTERED
     for t in tensors:
         if t is not None and (type(t) not in _PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor()):
             return Route.REGISTERED
     return Route.DIRECT
+
+
+def _counts_flops() -> bool:
+    # found by name: its module imports Triton
+    modes = _get_current_dispatch_mode_stack()
+    return any(type(mode).__module__ == "torch.utils.flop_counter" for mode in modes)
 
 
 def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
