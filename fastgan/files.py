@@ -51,7 +51,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         target = path.resolve()  # a link stays a link
         if target.exists() and not target.is_file():  # /dev/null must not become a file
             raise WriteError(f"{path}: is not a file; give another --out")
-        with _folder_beside(target) as folder:
+        with _folder_next_to(target) as folder:
             whole = folder / target.name
             write(whole)
             _sync(whole)
@@ -73,8 +73,8 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
         target = folder.resolve()
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise WriteError(f"{folder}: is there already; give another --out, or remove it")
-        with _folder_beside(target) as beside:
-            whole = beside / target.name
+        with _folder_next_to(target) as neighbour:
+            whole = neighbour / target.name
             whole.mkdir()
             fill(whole)
             for file in (*whole.iterdir(), whole):
@@ -118,7 +118,7 @@ def remove_leftovers(folder: Path, pattern: str) -> None:
 
 
 @contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
+def _folder_next_to(target: Path) -> Iterator[Path]:
     """A folder in which to write what is moved to the target, under a name that nothing else has."""
     prefix = f".{target.name[:40]}."  # the name is limited to 255 bytes
     with TemporaryDirectory(

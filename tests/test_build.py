@@ -251,7 +251,7 @@ def pins() -> list[Requirement]:
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_no_pin_is_for_a_python_that_its_package_refuses(python: str) -> None:
-    """Of what is installed here, which is everything but what `make bench` and `make docs` add."""
+    """It looks at what is installed here: everything but what `make bench` and `make docs` add."""
     unknown, refused = set(), []
     for pin in pins():
         applies = pin.marker is None or pin.marker.evaluate({"python_version": python})

@@ -139,7 +139,7 @@ def test_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert "backend reference" in printed
     assert "torch" in printed
-    assert re.search("backend asked for +none: the best for each device serves", printed)
+    assert re.search("backend asked for +none: each device gets its best one", printed)
     with use_backend("reference"):
         assert run(monkeypatch, "info") == 0
     assert re.search("backend asked for +reference", capsys.readouterr().out)

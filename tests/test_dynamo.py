@@ -93,7 +93,7 @@ def second_order(output: Tensor, cotangent: Tensor, leaves: list[Tensor]) -> lis
 def test_compiled_backward(
     backend: Backend, ours: Function, plain: Function, order: Callable[..., list[Tensor | None]]
 ) -> None:
-    """Of a graph that was built eagerly: the bits of an eager backward pass. Dynamo sees no frame of it."""
+    """A graph that was built eagerly gets the bits of an eager backward pass; Dynamo sees no frame of it."""
     torch.compiler.reset()
     compiled = torch.compile(order, backend="eager")
     for view in VIEWS.values():

@@ -30,7 +30,7 @@ def save(path: Path) -> None:
 
 
 def config(generator: int = 4) -> RunConfig:
-    """Of a run on points, whose generator is that wide."""
+    """The config of a run on points, whose generator is that wide."""
     return RunConfig("ring", (2,), 1.0, (generator,), (4,), TrainConfig(latent_dim=3))
 
 

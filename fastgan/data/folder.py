@@ -55,7 +55,7 @@ class Framing:
 
     @property
     def side(self) -> int | None:
-        """Of the square that is kept of each photo."""
+        """Height and width of the square that is kept of each photo."""
         if self.size is None or self.crop == "center":
             return self.size
         return self.size + -(-self.size // _MARGIN)
@@ -69,7 +69,7 @@ class Framing:
 
 
 AS_THEY_ARE = Framing()
-"""Of photos of one size, all of them."""
+"""Photos of one size are kept whole."""
 
 
 class _BadImageError(ValueError):

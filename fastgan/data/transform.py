@@ -79,7 +79,7 @@ class Transform:
 
 
 IDENTITY = Transform()
-"""Of data whose samples are in their own units."""
+"""Data whose samples are in the data's own units have this one."""
 
 
 class _Inverse(nn.Module):

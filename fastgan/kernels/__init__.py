@@ -437,7 +437,7 @@ def asked_for() -> str:
     """What use_backend or FASTGAN_BACKEND asks for, in words."""
     name = _innermost.get() or _calls[-1][0]
     if not name:
-        return "none: the best for each device serves"
+        return "none: each device gets its best one"
     return name if name in BACKENDS else f"{name!r}, which is none; {_CHOICES}, or unset FASTGAN_BACKEND"
 
 

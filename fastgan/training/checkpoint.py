@@ -176,7 +176,7 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def _check_finite(tensors: dict[str, Tensor], state: TrainingState) -> None:
-    """Of what training moves: buffers and frozen parameters may hold infinities on purpose, as masks do."""
+    """Check what training moves alone: buffers and frozen parameters may hold infinities, as masks do."""
     players = {"generator": state.generator, "average": state.generator, "discriminator": state.discriminator}
     trained = {
         f"{part}.{name}"
