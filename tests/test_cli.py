@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import Python
+from tests.conftest import Python
 
 import fastgan
 from fastgan import use_backend
