@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tests.conftest import Python
 
 import fastgan
 from fastgan import use_backend
 from fastgan.cli import main
 from fastgan.training.run import RunConfig
+from tests.conftest import Python
 from tests.pictures import Shown
 
 pytestmark = pytest.mark.filterwarnings("ignore:fastgan runs on plain PyTorch")

@@ -88,6 +88,7 @@ for build, wrap in [
     (sequential, nn.parallel.DistributedDataParallel),
     (chain, fully_shard),
     (sequential, fully_shard),
+    (chain, each_layer),
     (sequential, each_layer),
 ]:
     torch.manual_seed(0)
@@ -95,10 +96,6 @@ for build, wrap in [
     whole = gradients(copy.deepcopy(module), batch)
     torch.testing.assert_close(gradients(wrap(module), batch.chunk(2)[rank]), whole)
 
-try:
-    each_layer(chain())(batch)  # its layers' own forwards are never called, so nothing makes them whole
-except TypeError as error:
-    print(error)
 dist.destroy_process_group()
 failed = bool(child) and os.waitpid(child, 0)[1] != 0
 sys.stdout.flush()
@@ -149,8 +146,6 @@ def test_ddp_and_fsdp(tmp_path: Path) -> None:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("weight 0 is a DTensor") == 2
-    assert "apply fully_shard to the module in whose forward they are called" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")

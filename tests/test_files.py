@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from fastgan.data.transform import Transform
 from fastgan.files import WriteError, remove_leftovers, save_tensors, write_folder, write_text, write_whole
 from fastgan.training.config import TrainConfig
 from fastgan.training.export import export
 from fastgan.training.run import RunConfig
 from tests.test_cli import one_line, run
+from tests.test_signals import by_default
 
 
 def fill(folder: Path) -> None:
@@ -31,7 +33,7 @@ def save(path: Path) -> None:
 
 def config(generator: int = 4) -> RunConfig:
     """The config of a run on points, whose generator is that wide."""
-    return RunConfig("ring", (2,), 1.0, (generator,), (4,), TrainConfig(latent_dim=3))
+    return RunConfig("ring", (2,), Transform(), (generator,), (4,), TrainConfig(latent_dim=3))
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {
@@ -160,7 +162,9 @@ def test_a_signal_while_writing(tmp_path: Path, number: signal.Signals) -> None:
     """Leaves nothing; only what nothing can follow leaves a folder, which is not in the way."""
     path = tmp_path / "checkpoint-00000001.safetensors"
     command = [sys.executable, "-c", WRITES_SLOWLY, str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=by_default
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
     process.send_signal(number)

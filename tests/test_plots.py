@@ -22,7 +22,7 @@ from tests.pictures import Shown, pixels_of
 
 @pytest.mark.parametrize(("channels", "last"), [(1, ()), (3, (3,))])
 def test_tile_places_images_row_by_row(channels: int, last: tuple[int, ...]) -> None:
-    levels = torch.tensor([-1.0, 0.0, 0.0, 1.0])
+    levels = torch.tensor([-1.0, 0.0, 1.0, 0.0, 1.0])
     sheet = tile(levels.view(5, 1, 1, 1).expand(5, channels, 2, 3))
     assert sheet.shape == (5, 11, *last)
     cells = [[sheet[row, column].max() for column in (0, 4, 8)] for row in (0, 3)]

@@ -14,7 +14,7 @@ from fastgan.training.state import TrainingState
 from tests.test_fit import networks, points
 
 SETTINGS = [
-    *(("generic", "all"), ("cuda", "all"), ("cuda", "matmul"), ("cuda", "conv")),
+    *(("generic", "all"), ("cuda", "all"), ("cuda", "matmul"), ("cuda", "conv"), ("cuda", "rnn")),
     *(("mkldnn", "all"), ("mkldnn", "matmul"), ("mkldnn", "conv")),
 ]
 OLDER = ("highest", "high", "medium")
@@ -40,7 +40,7 @@ def restored() -> Iterator[None]:
     yield
     torch.set_float32_matmul_precision("highest")
     for setting in SETTINGS:
-        write("tf32" if setting == ("cuda", "conv") else "none", *setting)
+        write("tf32" if setting in (("cuda", "conv"), ("cuda", "rnn")) else "none", *setting)
 
 
 def assert_restored() -> None:

@@ -177,10 +177,11 @@ def test_lines_are_there_while_it_trains(tmp_path: Path) -> None:
     environment = {**os.environ, "FORCE_COLOR": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
-        first, second = process.stdout.readline(), process.stdout.readline()
+        decided, first, second = (process.stdout.readline() for _ in range(3))
         assert process.poll() is None
         process.kill()
     pattern = r"step %s of 1,000,000 \(0%%\), [\d.,]+ steps/s, .* left: loss_D .* D\(x\) .* diversity .*\n"
+    assert decided == "ring: 50,000 points of 2 axes, model mlp\n"
     assert re.fullmatch(pattern % 20, first)
     assert re.fullmatch(pattern % 40, second)
 

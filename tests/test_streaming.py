@@ -347,7 +347,7 @@ def test_a_folder_of_photos_trains(
     generator = fastgan.load(out)
     assert generator.sample_shape == (3, 32, 32)
     assert generator.config.framing == Framing(32, "random", flip=True)
-    assert run(monkeypatch, "train", "--resume", out) == 0
+    assert run(monkeypatch, "train", "--resume", out, "--steps", 3) == 0
     assert said in capsys.readouterr().out
     assert run(monkeypatch, "evaluate", out, "--count", 8) == 0
     assert run(monkeypatch, "sample", out, "--format", "npy", "--count", 3, "--out", tmp_path / "s.npy") == 0

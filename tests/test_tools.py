@@ -145,7 +145,7 @@ def test_pictures_of_a_run_have_the_limits_of_its_data(
     out = tmp_path / "run"
     assert run(monkeypatch, "train", "ring", "--steps", 2, "--out", out) == 0
     data = load("ring")
-    assert views == [View.of(data.samples * data.scale)]
+    assert views == [View.of(data.transform.inverse(data.samples))]
 
 
 def test_interpolate_draws_a_row_a_pair(

@@ -55,11 +55,11 @@ class ExactDistances:
         return total
 
     def _split(self, points: Tensor) -> Tensor:
-        """The digits ``[P, D, digits]`` of coordinates; only the first may be below 0."""
+        """The digits ``[P, D, digits]`` of coordinates, each with its coordinate's sign."""
         digits = []
         for _ in range(self._digits):
             points = points * 2.0**self._bits
-            digits.append(points.floor())
+            digits.append(points.trunc())  # a floor would leave 1 - 1e-30 of -1e-30, which rounds
             points = points - digits[-1]
         return torch.stack(digits, dim=2)
 
