@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.image
 import numpy as np
@@ -21,10 +22,12 @@ import fastgan
 from fastgan import use_backend
 from fastgan.cli import main
 from fastgan.training.run import RunConfig
-from tests.conftest import Python
 from tests.pictures import Shown
 
 pytestmark = pytest.mark.filterwarnings("ignore:fastgan runs on plain PyTorch")
+
+if TYPE_CHECKING:  # programs of other tests import this module, and know no conftest
+    from conftest import Python
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
