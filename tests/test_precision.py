@@ -39,6 +39,7 @@ def older() -> str:
 def restored() -> Iterator[None]:
     yield
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = True
     for setting in SETTINGS:
         write("tf32" if setting in (("cuda", "conv"), ("cuda", "rnn")) else "none", *setting)
 

@@ -113,7 +113,7 @@ def test_workers_leave_signals_to_the_run(tmp_path: Path) -> None:
     """torchrun, timeout and a terminal send them to the whole group of processes."""
     out, script = tmp_path / "run", tmp_path / "script.py"
     script.write_text(SPAWNED)
-    np.save(tmp_path / "a.npy", np.zeros((64, 4, 4), np.uint8))
+    np.save(tmp_path / "a.npy", np.zeros((64, 8, 8), np.uint8))
     train = ("train", tmp_path / "a.npy", "--stream", *ENDLESS[2:], "--out", out)
     with started(sys.executable, script, *train) as process:
         until(lambda: rows(out) > 0, process)
@@ -201,6 +201,7 @@ def test_a_run_outlives_who_reads_its_lines(tmp_path: Path) -> None:
     train = ("train", "ring", "--steps", "60", "--batch-size", "16", "--log-interval", "5", "--out", out)
     with started(*COMMAND, *train) as process:
         assert process.stdout is not None
+        assert process.stdout.readline().startswith("ring: ")
         assert process.stdout.readline().startswith("step 5 of 60 ")
         process.stdout.close()
         process.wait(timeout=60)
