@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from fastgan import nn, ops
 from fastgan.fusion import fuse, unfuse
-from fastgan.kernels import available_backends, use_backend
+from fastgan.kernels import available_backends
+from fastgan.kernels.forcing import use_backend
 from fastgan.ops import (
     bias_leaky_relu,
     discriminator_head_loss,

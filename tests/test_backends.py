@@ -81,7 +81,7 @@ def test_a_bare_call_holds_from_then_on(python: Python) -> None:
         "thread.start(); thread.join()\n"
         "with fastgan.use_backend('reference'):\n"
         "    fastgan.use_backend('cpp'); print(name())\n"
-        "print(name(), len(k._calls))",
+        "print(name(), len(k.forcing._calls))",
         FASTGAN_BACKEND="tpu",
     )
     served = ["reference", "extension", "reference", "reference", "extension", "extension", "2"]

@@ -20,7 +20,7 @@ try:
     from fastgan.cli.terminal import FAILED, fail
     from fastgan.cli.train import train
     from fastgan.data import DataError
-    from fastgan.kernels import BackendError
+    from fastgan.kernels.forcing import BackendError
     from fastgan.training.checkpoint import CheckpointError
     from fastgan.training.config import ConfigError
     from fastgan.training.distributed import LostRankError

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from fastgan import __version__, kernels
 from fastgan.cli.terminal import console
+from fastgan.kernels.forcing import forced_in_words
 
 
 def info() -> None:
@@ -21,7 +22,7 @@ def info() -> None:
     table.add_row("device", _device())
     for backend, why_not in kernels.report():
         table.add_row(f"backend {backend}", why_not or "available")
-    table.add_row("backend asked for", kernels.asked_for())
+    table.add_row("backend asked for", forced_in_words())
     if "cpp" in kernels.available_backends():
         table.add_row("instruction set", kernels.extension.instruction_set())
     console.print(table)

@@ -3,32 +3,26 @@
 A backend is one module with the functions of :class:`Backend`: plain tensors in, new plain tensors out,
 no autograd. CPU tensors are served by ``cpp``, then ``reference``; CUDA and ROCm tensors by ``cuda``, then
 ``triton``, then ``reference``. A choice that is not the best one for the device warns once, with the reason;
-a backend forced by :func:`use_backend` or ``FASTGAN_BACKEND`` never falls back.
+a backend forced by :func:`fastgan.use_backend` or ``FASTGAN_BACKEND`` never falls back.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-import os
-import threading
 import warnings
-import weakref
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar, Token
+from collections.abc import Sequence
 from functools import cache
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from fastgan.kernels import cuda, extension, optional, reference
+from fastgan.kernels.forcing import BACKENDS, CHOICES, BackendError, forced_name
 from fastgan.kernels.opaque import opaque
 
 Logits = tuple[Tensor, ...]
 Labels = tuple[float, ...]
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 
 class Backend(Protocol):
@@ -319,7 +313,6 @@ class Backend(Protocol):
         """
 
 
-BACKENDS: tuple[str, ...] = ("cpp", "cuda", "triton", "reference")
 # The best first. Other devices: the reference.
 _PREFERRED = {"cpu": ("cpp", "reference"), "cuda": ("cuda", "triton", "reference")}
 
@@ -355,90 +348,11 @@ def why_not(name: str, device: torch.device) -> str | None:
         return f"Triton cannot be imported ({error}); on Linux, `pip install triton` brings it"
 
 
-class BackendError(RuntimeError):
-    """A backend was asked for that cannot serve; the message says why, and the remedy."""
-
-
-_CHOICES = f"choose one of {', '.join(BACKENDS)}"
-# The names asked for, the newest last, each with its use_backend object while that one is alive. A call that
-# nobody has kept cannot become a block any more: it was a bare one.
-_calls: list[tuple[str | None, Callable[[], object]]] = [(os.environ.get("FASTGAN_BACKEND"), lambda: None)]
-_lock = threading.Lock()
-_innermost: ContextVar[str | None] = ContextVar("fastgan_backend", default=None)
-
-
-class use_backend:  # noqa: N801 - called like a function
-    """Serve every fastgan operation from one backend: from now on, or inside a ``with`` block.
-
-    Called bare, it holds for the whole process until it is called again. As a context manager or a decorator
-    it holds inside the block, and meanwhile in threads that have no block of their own, so in those that the
-    block starts. An operation that this backend cannot serve raises RuntimeError. A backward pass uses the
-    backend of its forward pass, wherever it runs.
-
-    Args:
-        name: "cpp", "cuda", "triton" or "reference".
-
-    Raises:
-        ValueError: no backend has that name.
-
-    Example:
-        >>> fastgan.use_backend("reference")
-        >>> with fastgan.use_backend("cpp"):
-        ...     loss = fastgan.generator_loss(logits)
-    """
-
-    def __init__(self, name: str) -> None:
-        if name not in BACKENDS:
-            raise ValueError(f"use_backend() names no backend: {name!r}; {_CHOICES}")
-        self.name = name
-        self._call = (name, weakref.ref(self))
-        self._outer: Token[str | None] | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        if _innermost.get() is not None:  # a block around it would hide it
-            self._outer = _innermost.set(self.name)
-        with _lock:
-            *replaced, _ = [call for call in _calls if call[1]() is None]
-            _calls[:] = [*(call for call in _calls if call not in replaced), self._call]
-
-    def __enter__(self) -> None:
-        if self._call not in _calls:  # entered once more
-            self._begin()
-        if self._outer is None:
-            self._outer = _innermost.set(self.name)
-
-    def __exit__(self, *error: object) -> None:
-        with _lock:
-            _calls.remove(self._call)
-        if self._outer is not None:
-            _innermost.reset(self._outer)
-            self._outer = None
-
-    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
-        self.__exit__()  # it holds in the function alone
-
-        @functools.wraps(function)
-        def served(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            with use_backend(self.name):
-                return function(*args, **kwargs)
-
-        return served
-
-
 def available_backends(device: str | torch.device = "cpu") -> list[str]:
     """The backends that serve tensors on such a device here unless another is forced, the best first."""
     device = torch.device(device)
     names = _PREFERRED.get(device.type, ("reference",))
     return [name for name in names if why_not(name, device) is None]
-
-
-def asked_for() -> str:
-    """What use_backend or FASTGAN_BACKEND asks for, in words."""
-    name = _innermost.get() or _calls[-1][0]
-    if not name:
-        return "none: each device gets its best one"
-    return name if name in BACKENDS else f"{name!r}, which is none; {_CHOICES}, or unset FASTGAN_BACKEND"
 
 
 def report() -> list[tuple[str, str | None]]:
@@ -462,14 +376,14 @@ _CPU = torch.device("cpu")
 
 def choose(tensor: Tensor) -> Backend:
     """The backend for a tensor on this device: the forced one, else the best that is there."""
-    return _choose(_CPU if tensor.is_cpu else tensor.device, _innermost.get() or _calls[-1][0])
+    return _choose(_CPU if tensor.is_cpu else tensor.device, forced_name())
 
 
 @cache
 def _choose(device: torch.device, forced: str | None) -> Backend:
     if forced:
         if forced not in BACKENDS:
-            raise BackendError(f"FASTGAN_BACKEND names no backend: {forced!r}; {_CHOICES}, or unset it")
+            raise BackendError(f"FASTGAN_BACKEND names no backend: {forced!r}; {CHOICES}, or unset it")
         reason = why_not(forced, device)
         if reason is not None:
             raise BackendError(f"the {forced} backend was asked for but cannot serve: {reason}")
