@@ -26,7 +26,7 @@ from fastgan.training.capture import EagerSteps
 from fastgan.training.diagnostics import Diagnostics
 from fastgan.training.objectives import gan
 from fastgan.training.recipes import RECIPES
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState
 from fastgan.training.window import Window

@@ -26,7 +26,7 @@ from fastgan.plots.figure import GUIDE, new_figure, open_axes, save_figure
 from fastgan.plots.samples import draw_images
 from fastgan.training import Callback, TrainConfig, Trainer
 from fastgan.training.recipes import BEGAN, Recipe
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import LogRow

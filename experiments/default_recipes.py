@@ -19,7 +19,7 @@ from fastgan.files import write_text
 from fastgan.metrics import mode_coverage, reverse_kl
 from fastgan.training import Trainer
 from fastgan.training.recipes import RECIPES, Recipe
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import sample
 
 NAME = "default_recipes"

@@ -20,7 +20,7 @@ from fastgan.data import load
 from fastgan.training import Callback, Trainer
 from fastgan.training.alarms import Alarm
 from fastgan.training.recipes import recipe_for
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import LogRow
 

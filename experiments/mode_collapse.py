@@ -24,7 +24,7 @@ from fastgan.metrics import mode_coverage, reverse_kl
 from fastgan.metrics.classifier import mode_shares, train_classifier
 from fastgan.training import Trainer
 from fastgan.training.recipes import Recipe
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import sample
 
 NAME = "mode_collapse"

@@ -21,7 +21,7 @@ import yaml
 import fastgan
 from fastgan import use_backend
 from fastgan.cli import main
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from tests.pictures import Shown
 
 pytestmark = pytest.mark.filterwarnings("ignore:fastgan runs on plain PyTorch")

@@ -18,7 +18,7 @@ from fastgan.models.dcgan import dcgan_widths
 from fastgan.training import ConfigError
 from fastgan.training.objectives.gan import GAN
 from fastgan.training.recipes import recipe_for
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from tests.test_cli import one_line, picture, run
 
 IMAGE, WIDTHS = (3, 8, 12), [6, 10]

@@ -18,7 +18,7 @@ from fastgan.data.transform import Transform
 from fastgan.files import WriteError, remove_leftovers, save_tensors, write_folder, write_text, write_whole
 from fastgan.training.config import TrainConfig
 from fastgan.training.export import export
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from tests.test_cli import one_line, run
 from tests.test_signals import by_default
 

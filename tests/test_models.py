@@ -23,7 +23,7 @@ from fastgan.training.draws import GeneratorDraws
 from fastgan.training.flat import flat_parameters
 from fastgan.training.latent import draw_latent
 from fastgan.training.recipes import PUBLISHED, published_recipe
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import interpolation
 from fastgan.training.sgd import SGD
 

@@ -92,7 +92,7 @@ def test_bad_features() -> None:
 
 
 def outputs_and_gradients(model: nn.Module, input: Tensor) -> list[Tensor]:
-    """Of three calls with a step between them: spectral norm moves its vectors at each."""
+    """Those of three calls with a step between them: spectral norm moves its vectors at each."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     results: list[Tensor] = []
     for _ in range(3):

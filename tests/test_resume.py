@@ -24,7 +24,8 @@ from fastgan.training import Callback, TrainConfig, Trainer, checkpoint
 from fastgan.training.alarms import Rule, Watch
 from fastgan.training.export import export
 from fastgan.training.recipes import recipe_for
-from fastgan.training.run import RunConfig, load_generator, read_config
+from fastgan.training.run import load_generator, read_config
+from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import interpolation
 from fastgan.training.session import resume_run, train_run
 from fastgan.training.state import TrainingState

@@ -317,7 +317,7 @@ def test_a_process_that_reads_and_is_killed_ends_the_run() -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Of several sizes and modes."""
+    """A folder of photos of several sizes and modes."""
     folder = tmp_path / "shots"
     folder.mkdir()
     rng = np.random.default_rng(0)

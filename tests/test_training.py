@@ -24,7 +24,7 @@ from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig
 from fastgan.training.capture import EagerSteps
 from fastgan.training.objectives.gan import GAN
 from fastgan.training.recipes import RECIPES, recipe_for
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import sample
 from fastgan.training.source import Resident
 from fastgan.training.state import TrainingState, packed

@@ -66,7 +66,7 @@ def first_snippet() -> str:
 
 
 def test_mypy(tmp_path: Path) -> None:
-    """Of README's first lines, and of what every loss returns."""
+    """The types in README's first lines, and those of what every loss returns."""
     pytest.importorskip("mypy")
     (tmp_path / "readme.py").write_text(f"{NAMES}{first_snippet()}loss.backward()\n")
     (tmp_path / "uses.py").write_text(NAMES + USES)

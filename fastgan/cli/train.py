@@ -21,7 +21,8 @@ from fastgan.training.config import PENALTIES, TrainConfig
 from fastgan.training.distributed import joined
 from fastgan.training.progress import can_animate, shown_on
 from fastgan.training.recipes import published_recipe, recipe_for
-from fastgan.training.run import RunConfig, read_config, with_data
+from fastgan.training.run import read_config, with_data
+from fastgan.training.run_config import RunConfig
 from fastgan.training.session import Outcome, resume_run, step_of_finished, train_run
 
 

@@ -61,3 +61,16 @@ def check_pair(tensors: Sequence[Tensor], labels: Sequence[float], name: str) ->
         raise ValueError(f"labels has {len(labels)} numbers, expected {len(tensors)}, one a tensor of {name}")
     if len(labels) == 2 and labels[1] != 0:
         raise ValueError(f"the second label is {labels[1]}, expected 0")
+
+
+def check_head(
+    features: Sequence[Tensor], labels: Sequence[float], weight: Tensor, bias: Tensor | None
+) -> None:
+    """One tensor of features or two, [n, k] each, a weight of k elements, and a bias of one."""
+    check_pair(features, labels, "features")
+    for each in features:
+        _, columns = matrix(each, "features")
+        if columns != weight.numel():
+            raise ValueError(f"features have {columns} columns, expected {weight.numel()}, as many as weight")
+    if bias is not None:
+        of_size(bias, 1, "bias")

@@ -12,7 +12,8 @@ from fastgan.metrics.suite import compare
 from fastgan.training.config import ConfigError
 from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
-from fastgan.training.run import RunConfig, RunError, check_data, read_checkpoint
+from fastgan.training.run import RunError, check_data, read_checkpoint
+from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import sample
 from fastgan.training.state import packed
 

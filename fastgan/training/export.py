@@ -20,7 +20,7 @@ from fastgan.files import write_folder, write_whole
 from fastgan.models import MLPGenerator, pretrained
 from fastgan.ops import mlp_reference
 from fastgan.training.latent import REACH
-from fastgan.training.run import RunConfig
+from fastgan.training.run_config import RunConfig
 from fastgan.training.trained import TrainedGenerator
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ""}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,12 +37,11 @@ class Shown(Callback):
     def __enter__(self) -> Shown:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Show what is left to show."""
         raise NotImplementedError
 
     def _show_alarms(self, row: LogRow) -> None:
@@ -96,12 +94,8 @@ class ProgressBar(Shown):
         self._bar.values = "\n".join(_values_of(row))
         self._show_alarms(row)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """Leave the bar as it is."""
         if self._bar.live.is_started:
             self._bar.stop()
 
@@ -139,12 +133,8 @@ class ProgressLines(Shown):
             self._say_held()
         self._show_alarms(row)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """Print the last row, if no line has had it."""
         self._say_held()
 
     def _say_held(self) -> None:

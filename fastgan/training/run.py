@@ -1,10 +1,10 @@
-"""The folder of a run: where it is made, and the config.yaml that says what was trained."""
+"""The folder of a run: where it is made, what its config.yaml says, and what may go on in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,14 @@ import yaml
 from torch import nn
 
 from fastgan.data import BUILT_IN, Dataset
-from fastgan.data.contents import digest, file_of, located
-from fastgan.data.dataset import is_image, is_points
-from fastgan.data.folder import AS_THEY_ARE, Framing
+from fastgan.data.contents import file_of, located
+from fastgan.data.folder import Framing
 from fastgan.data.transform import Transform
 from fastgan.files import WriteError, naming, write_text
-from fastgan.models import FAMILIES
 from fastgan.training import checkpoint
-from fastgan.training.config import ConfigError, TrainConfig, is_whole
+from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.lock import LOCK, locked
-from fastgan.training.recipes import Recipe
+from fastgan.training.run_config import RunConfig
 
 CONFIG = "config.yaml"
 # what a run may go on with another value of: but for its steps, on which schedules depend, the numbers stay
@@ -45,129 +43,6 @@ _FREE = frozenset(
 
 class RunError(ValueError):
     """A run's folder that cannot be used; the message names it and the remedy."""
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All that is needed to build a run's networks and to repeat it.
-
-    Attributes:
-        data: a built-in data set, or an absolute path.
-        sample_shape: shape of one sample.
-        transform: of which samples are the result, and the inverse gives them in the data's own units.
-        generator: widths of the generator's hidden layers.
-        discriminator: widths of the discriminator's hidden layers.
-        training: settings of the run.
-        model: the networks' family, a key of ``fastgan.models.FAMILIES``.
-        data_dir: where downloaded sets lie, an absolute path; None to fetch them.
-        stream: whether the data stay on the disk while training; None in runs of versions that did not note
-            it.
-        workers: processes that read streamed data.
-        samples: how many there were; None where it was not noted.
-        digest: of the data, by :func:`fastgan.data.contents.digest`.
-        framing: what is made of each photo of a folder.
-
-    Raises:
-        ConfigError: if a value is of another type or out of its range.
-    """
-
-    data: str
-    sample_shape: tuple[int, ...]
-    transform: Transform
-    generator: tuple[int, ...]
-    discriminator: tuple[int, ...]
-    training: TrainConfig
-    model: str = "mlp"
-    data_dir: str | None = None
-    stream: bool | None = None
-    workers: int = 2
-    samples: int | None = None
-    digest: str | None = None
-    framing: Framing = AS_THEY_ARE
-
-    def __post_init__(self) -> None:
-        is_shape = _are_widths(self.sample_shape) and (
-            is_points(self.sample_shape) or is_image(self.sample_shape)
-        )
-        is_transform = isinstance(self.transform, Transform) and (
-            len(self.transform.scale) == 1 or (len(self.transform.scale),) == self.sample_shape
-        )
-        valid = {
-            "data": (isinstance(self.data, str), "a built-in data set or a path"),
-            "sample_shape": (is_shape, "the number of axes, or channels, height and width"),
-            "transform": (is_transform, "one scale and offset, or one for each axis of a point"),
-            "generator": (_are_widths(self.generator), "widths of layers"),
-            "discriminator": (_are_widths(self.discriminator), "widths of layers"),
-            "model": (isinstance(self.model, str) and self.model in FAMILIES, " or ".join(FAMILIES)),
-            "data_dir": (isinstance(self.data_dir, str | None), "a path"),
-            "stream": (isinstance(self.stream, bool | None), "true or false"),
-            "workers": (is_whole(self.workers) and self.workers >= 0, "a whole number from 0 on"),
-            "samples": (self.samples is None or is_whole(self.samples), "a whole number"),
-            "digest": (isinstance(self.digest, str | None), "a hexadecimal number"),
-            "framing": (isinstance(self.framing, Framing), "size, crop and flip"),
-        }
-        for name, (is_valid, expected) in valid.items():
-            if not is_valid:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
-        objective = self.training.objective
-        if (objective == "began") != (self.model == "autoencoder"):
-            raise ConfigError(
-                f"model is {self.model!r}, which the {objective} objective cannot train: "
-                "began takes an autoencoder, and no other does"
-            )
-
-    @property
-    def title(self) -> str:
-        """What the data are called, without the folders that they lie in."""
-        return Path(self.data).name
-
-    @property
-    def data_path(self) -> Path | None:
-        """``data_dir`` as a path."""
-        return None if self.data_dir is None else Path(self.data_dir)
-
-    @classmethod
-    def of(cls, source: str, data: Dataset, recipe: Recipe, framing: Framing | None = None) -> RunConfig:
-        """The configuration of a run of this recipe on this data."""
-        known = data.shape, data.transform, recipe.generator, recipe.discriminator, recipe.config
-        return cls(located(source), *known, recipe.model, framing=framing or AS_THEY_ARE)
-
-    def noting(self, samples: Sized) -> RunConfig:
-        """The same with a note of what its data are: all these samples, streamed or not."""
-        return replace(self, samples=len(samples), digest=digest(self.data))
-
-    def other_data(self, now: RunConfig) -> str | None:
-        """How the data that another configuration notes differ from those noted here; None if they do not."""
-        if self.samples not in (None, now.samples):
-            return f"was trained on {self.samples:,} samples, and {now.data} has {now.samples:,}"
-        if self.digest not in (None, now.digest):
-            return f"was trained on other data than {now.data} has now, as their names, sizes or bytes say"
-        return None
-
-    def build_generator(self) -> nn.Module:
-        """An untrained generator; that of images is bounded.
-
-        Raises:
-            ConfigError: if the model has none of such widths for such samples, as below.
-        """
-        with self._naming_model():
-            family = FAMILIES[self.model]
-            generator = family.generator(self.training.latent_dim, self.sample_shape, self.generator)
-            return generator.float()  # whatever torch.set_default_dtype says, as the data are
-
-    def build_discriminator(self) -> nn.Module:
-        """An untrained discriminator, of packs of samples."""
-        first, *rest = self.sample_shape
-        pack = self.training.pack * first, *rest
-        with self._naming_model():
-            return FAMILIES[self.model].discriminator(pack, self.discriminator).float()
-
-    @contextmanager
-    def _naming_model(self) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:
-            raise ConfigError(f"model is {self.model!r}: {error}") from error
 
 
 @contextmanager
@@ -430,10 +305,6 @@ def _kind(content: object) -> str:
 def _check_there(folder: Path) -> None:
     if not (folder / checkpoint.INDEX).exists():
         raise RunError(f"{folder}: stopped before its first checkpoint; train again")
-
-
-def _are_widths(value: object) -> bool:
-    return isinstance(value, tuple) and all(is_whole(width) and width >= 1 for width in value)
 
 
 def _plain(value: Any) -> Any:

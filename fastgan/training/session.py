@@ -17,7 +17,6 @@ from fastgan.training.distributed import World
 from fastgan.training.lock import locked
 from fastgan.training.recorder import SUMMARY, Recorder
 from fastgan.training.run import (
-    RunConfig,
     RunError,
     change_steps,
     check_data,
@@ -27,6 +26,7 @@ from fastgan.training.run import (
     peek_checkpoint,
     read_checkpoint,
 )
+from fastgan.training.run_config import RunConfig
 from fastgan.training.signals import stopped_by_signals
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.trainer import Callback, Trainer

@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fastgan.data.dataset import is_image
-from fastgan.training.run import RunConfig, load_generator
+from fastgan.training.run import load_generator
+from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import interpolation, sample
 
 

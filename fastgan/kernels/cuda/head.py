@@ -9,7 +9,7 @@ from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
 from fastgan.kernels.layout import neighbours_like, room
-from fastgan.kernels.sizes import check_pair, matrix, of_size
+from fastgan.kernels.sizes import check_head
 
 Tensors = tuple[Tensor, ...]
 
@@ -73,15 +73,11 @@ def _run(
     db: Tensor | None,
     scale: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
+    check_head(features, labels, weight, bias)
     dense = [t.contiguous() for t in features]
     weight = weight.contiguous()
-    bias = None if bias is None else of_size(bias, 1, "bias").contiguous()
+    bias = None if bias is None else bias.contiguous()
     dtype, width = weight.dtype, weight.numel()
-    check_pair(features, labels, "features")
-    for t in dense:
-        _, columns = matrix(t, "features")
-        if columns != width:
-            raise ValueError(f"features have {columns} columns, expected {width}, as the weight has elements")
     loss = weight.new_empty((), dtype=loss_dtype)
     stats = weight.new_empty(len(dense) + 1, dtype=torch.float32) if with_stats else None
     rows = [t.shape[0] for t in dense] + [0]

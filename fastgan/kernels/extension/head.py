@@ -8,7 +8,7 @@ from torch import Tensor
 from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
 from fastgan.kernels.layout import neighbours_like
-from fastgan.kernels.sizes import check_pair, matrix, of_size
+from fastgan.kernels.sizes import check_head
 
 _NO_TENSOR = (0, 0, 0.0, 0, 0)  # features, rows, label, slopes, gradient
 _SCALE_ONE = (0, 1)
@@ -77,9 +77,9 @@ def _run(
     with_sums: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Loss, statistics, and the gradients of weight and bias in one tensor."""
-    check_pair(features, labels, "features")
+    check_head(features, labels, weight, bias)
     weight = weight.contiguous()
-    bias = None if bias is None else of_size(bias, 1, "bias").contiguous()
+    bias = None if bias is None else bias.contiguous()
     scale = None if scale is None else scale.contiguous()
     dtype, width = weight.dtype, weight.numel()
     compute = compute_dtype(dtype)
@@ -90,12 +90,9 @@ def _run(
     def part(i: int) -> tuple[float, ...]:
         if i >= len(features):
             return _NO_TENSOR
-        rows, columns = matrix(features[i], "features")
-        if columns != width:
-            raise ValueError(f"features have {columns} columns, expected {width}, as the weight has elements")
         return (
             address(features[i], dtype),
-            rows,
+            features[i].shape[0],
             labels[i],
             slopes[i].data_ptr() if slopes else 0,
             grads[i].data_ptr() if grads else 0,

@@ -15,7 +15,7 @@ from torch import Tensor
 from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import neighbours_like, room
-from fastgan.kernels.sizes import check_pair, matrix, of_size
+from fastgan.kernels.sizes import check_head, of_size
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns, slope_scale, write_loss
 from fastgan.kernels.triton.scalar_math import (
@@ -295,16 +295,9 @@ def _run(
     db: Tensor | None,
     scale: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    check_pair(features, labels, "features")
-    for t in features:
-        _, columns = matrix(t, "features")
-        if columns != weight.numel():
-            raise ValueError(
-                f"features have {columns} columns, expected {weight.numel()}, as the weight has elements"
-            )
-    for scalar, name in ((bias, "bias"), (scale, "scale")):
-        if scalar is not None:
-            of_size(scalar, 1, name)
+    check_head(features, labels, weight, bias)
+    if scale is not None:
+        of_size(scale, 1, "scale")
     dense = tuple(t.contiguous() for t in features)
     first, second = dense[0], dense[-1]
     two, width = len(dense) == 2, weight.numel()
