@@ -14,6 +14,7 @@ from fastgan.ops import (
     MLPPass,
     discriminator_loss_value_and_grad,
     generator_loss_value_and_grad,
+    labelled_loss,
     reconstruction_loss_value_and_grad,
 )
 
@@ -55,6 +56,21 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: fastgan.discriminator_loss(ONES, ONES, real_label=math.nan),
         ValueError,
         r"real_label .*nan",
+    ),
+    "infinite label": (
+        lambda: labelled_loss(ONES, math.inf, loss="least-squares"),
+        ValueError,
+        r"label must be finite, but is inf",
+    ),
+    "infinite label of an operator": (
+        lambda: torch.ops.fastgan.logit_loss_terms(ONES, math.inf, 1.0, "bce"),
+        ValueError,
+        r"label must be finite, but is inf",
+    ),
+    "nan among the labels of an operator": (
+        lambda: torch.ops.fastgan.logit_loss([ONES], [math.nan], 1.0, True, torch.float32, False, "bce"),
+        ValueError,
+        r"labels\[0\] must be finite, but is nan",
     ),
     "unknown loss": (
         lambda: fastgan.discriminator_loss(ONES, ONES, loss="lsgan"),

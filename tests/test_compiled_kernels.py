@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 import triton
 
 from benchmarks.kernels.__main__ import BUDGET, DOCUMENT, all_rows, instructions_per_element, line
+from benchmarks.kernels.assembly import roundings
 from benchmarks.kernels.driver import TARGETS
 from benchmarks.kernels.plan import code_of
 
@@ -62,6 +64,22 @@ def test_halves_are_rounded_to_nearest(kernels: Kernels, target: str) -> None:
         "forward, small",
     )
     assert rounding >= {(case, dtype) for case in storing for dtype in ("bfloat16", "float16")}
+
+
+@pytest.mark.parametrize(
+    ("code", "to_nearest"),
+    [
+        ({"ptx": "cvt.rn.bf16x2.f32 %r1, %f2, %f1;"}, True),
+        ({"ptx": "cvt.rn.bf16.f32 %rs1, %f1; cvt.rz.bf16.f32 %rs2, %f2;"}, False),
+        ({"ptx": "shr.u32 %r2, %r1, 16;"}, False),
+        ({"amdgcn": "v_cvt_f16_f32_e32 v1, v2"}, True),
+        ({"amdgcn": "v_cvt_pkrtz_f16_f32 v1, v2, v3"}, False),
+        ({"amdgcn": "v_lshrrev_b32_e32 v1, 16, v2"}, False),
+    ],
+)
+def test_a_planted_truncation_is_seen(code: dict[str, str], to_nearest: bool) -> None:
+    kernel = SimpleNamespace(asm={"ttgir": "arith.truncf %1 : tensor<8xf32> to tensor<8xbf16>", **code})
+    assert roundings(kernel)[1] is to_nearest
 
 
 @targets

@@ -834,6 +834,28 @@ def test_a_wrapped_layer_is_fused_where_a_call_shows_it() -> None:
     assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
 
 
+class Counting(nn.Module):
+    """Puts a new tensor in the place of a buffer, and writes into another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.activation = pair()
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        self.seen += input.sum().detach()
+        return self.activation(self.layer(input))
+
+
+def test_a_watched_call_leaves_buffers_as_they_were() -> None:
+    model = Counting()
+    buffers = dict(model.named_buffers())
+    fastgan.fuse(model, torch.ones(3, 4))
+    assert all(after is buffers[name] and not after for name, after in model.named_buffers())
+
+
 def test_watching_needs_weights() -> None:
     with pytest.raises(ValueError, match="lazy layers without a weight; call it once"):
         fastgan.fuse(nn.Sequential(nn.LazyLinear(4), nn.LeakyReLU()), torch.randn(3, 4))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fastgan.fusion.tracing import is_layer, undone
+from fastgan.restoring import tensors_restored
 
 
 def watch(model: nn.Module, example_input: Any) -> list[fx.Graph]:
@@ -30,24 +30,12 @@ def watch(model: nn.Module, example_input: Any) -> list[fx.Graph]:
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     modules = list(model.modules())
     graphs = []
-    with undone(modules), _same_tensors(model), torch.random.fork_rng():
+    with undone(modules), tensors_restored(model), torch.random.fork_rng():
         for training in (True, False):
             for each in modules:
                 each.training = training
             graphs.append(_record(model, arguments))
     return graphs
-
-
-@contextlib.contextmanager
-def _same_tensors(model: nn.Module) -> Iterator[None]:
-    """Running statistics, and vectors of spectral norm, get back what they held."""
-    held = [(t, t.detach().clone()) for t in [*model.parameters(), *model.buffers()]]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for t, before in held:
-                t.copy_(before)
 
 
 def _record(model: nn.Module, arguments: tuple[Any, ...]) -> fx.Graph:

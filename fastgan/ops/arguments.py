@@ -91,6 +91,11 @@ def check_negative_slope(negative_slope: float) -> None:
         raise ValueError(f"negative_slope must be finite and not negative, but is {negative_slope}")
 
 
+def check_finite(number: float, name: str) -> None:
+    if not -float("inf") < number < float("inf"):
+        raise ValueError(f"{name} must be finite, but is {number}")
+
+
 def check_scale(scale: Tensor | None, like: Tensor, name: str = "scale") -> None:
     if scale is None:
         return

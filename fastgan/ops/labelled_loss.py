@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastgan.kernels.logit_losses import LOSSES
-from fastgan.ops.arguments import check_loss, check_reduction, check_tensor
+from fastgan.ops.arguments import check_finite, check_loss, check_reduction, check_tensor
 from fastgan.ops.logit_loss import dtype_of_loss, loss_terms, reduced_loss
 from fastgan.ops.routing import Route, route
 
@@ -56,6 +56,7 @@ def labelled_loss_reference(
 
 
 def _check_label(label: float, loss: str) -> None:
+    check_finite(label, "label")
     if loss == "bce" and not 0.0 <= label <= 1.0:
         raise ValueError(f"label must lie in [0, 1], but is {label}")
     if not LOSSES[loss].labels and label not in (0.0, 1.0):

@@ -20,6 +20,7 @@ from fastgan.kernels.sizes import check_pair
 from fastgan.ops.arguments import (
     DTYPES,
     check_bias,
+    check_finite,
     check_like,
     check_loss,
     check_negative_slope,
@@ -84,6 +85,7 @@ def _differentiate(name: str, backward: Any, setup_context: Any) -> None:
 
 def _check_logits(logits: list[Tensor], labels: list[float], kind: str) -> None:
     check_pair(logits, labels, "logits")
+    check_finite(labels[0], "labels[0]")
     check_tensor(logits[0], "logits[0]")
     for second in logits[1:]:
         check_like(second, "logits[1]", logits[0], "logits[0]")
@@ -121,13 +123,14 @@ def _check_logit_loss_backward(
     _check_scalar(grad, logits[0])
 
 
-def _check_terms(logits: Tensor, _: float, __: float, kind: str) -> None:
+def _check_terms(logits: Tensor, label: float, _: float, kind: str) -> None:
+    check_finite(label, "label")
     check_tensor(logits, "logits")
     check_loss(kind, "kind")
 
 
-def _check_terms_backward(grad: Tensor, logits: Tensor, _: float, __: float, kind: str) -> None:
-    _check_terms(logits, _, __, kind)
+def _check_terms_backward(grad: Tensor, logits: Tensor, label: float, _: float, kind: str) -> None:
+    _check_terms(logits, label, _, kind)
     check_same_shape(grad, "grad", logits, "logits")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fastgan.restoring import tensors_restored
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState, packed
 from fastgan.training.step import autocast
@@ -42,7 +42,8 @@ def _check_generator(state: TrainingState, real: Tensor) -> None:
 def _check_discriminator(state: TrainingState, shown: Tensor) -> None:
     pack = state.config.pack
     takes = f"{'packs of ' + str(pack) + ' ' if pack > 1 else ''}samples of shape {list(shown.shape[1:])}"
-    with _untouched(state.discriminator, state.device), autocast(state):
+    devices = [state.device] if state.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), tensors_restored(state.discriminator), autocast(state):
         outputs = _output_of("discriminator", takes, lambda: state.discriminator(shown))
     if not outputs.requires_grad:
         raise ValueError(
@@ -70,25 +71,3 @@ def _output_of(name: str, takes: str, call: Callable[[], object]) -> Tensor:
     if not made.is_floating_point():
         raise TypeError(f"{name} returns a Tensor of {made.dtype}, expected floats")
     return made
-
-
-@contextmanager
-def _untouched(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Undo what a pass moves: batch statistics, power iterations, and random streams."""
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in network.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    frozen = [(p, p.detach().clone()) for p in network.parameters() if not p.requires_grad]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for module, name, buffer, before in buffers:
-                    buffer.copy_(before)
-                    setattr(module, name, buffer)  # it may have been replaced
-                for p, value in frozen:
-                    p.copy_(value)
