@@ -218,12 +218,38 @@ def test_points_that_are_all_alike_and_ones_that_are_not_finite(tmp_path: Path) 
         assert pixels_of(tmp_path / "s.png").size
 
 
-def test_alarms_are_marked_on_the_dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved from now on."""
     figures: list[Figure] = []
     save = Figure.savefig
     monkeypatch.setattr(
         Figure, "savefig", lambda figure, *args, **kw: (figures.append(figure), save(figure, *args, **kw))
     )
+    return figures
+
+
+@pytest.mark.parametrize("outputs", [("D(x)", "D(G(z))"), ("k", "M", "L(x)")])
+def test_a_log_of_one_row_is_seen_on_the_dashboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outputs: tuple[str, ...]
+) -> None:
+    """A line through one point shows nothing."""
+    figures, data = saved_figures(monkeypatch), load("ring")
+    for rows in (1, 2):
+        history = {name: [0.7] * rows for name in ("loss_D", "loss_G", *outputs)}
+        history["step"] = [100.0, 200.0][:rows]
+        save_dashboard(tmp_path / "d.png", history, data, data.samples[:9])
+    for rows, figure in enumerate(figures, 1):
+        lines = [line for axes in figure.axes for line in axes.lines]
+        guides = [line for line in lines if "undecided" in str(line.get_label())]
+        assert [line.get_marker() == "o" for line in lines if line not in guides] == [rows == 1] * (
+            2 + len(outputs)
+        )
+        assert not any(line.get_marker() == "o" for line in guides)
+        assert all(step == round(step) for step in figure.axes[0].get_xticks())
+
+
+def test_alarms_are_marked_on_the_dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = saved_figures(monkeypatch)
     steps = [100.0, 200.0, 300.0, 400.0, 500.0]
     history = {name: steps if name == "step" else [0.5] * 5 for name in HISTORY}
     alarms: list[dict[str, str]] = [{}, {"collapse": "one"}, {"collapse": "two"}, {}, {"collapse": "three"}]

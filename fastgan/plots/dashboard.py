@@ -70,6 +70,9 @@ def save_dashboard(
         _plot_balance(outputs, history)
     else:
         _plot_outputs(outputs, history)
+    for curve in (curve for axes in figure.axes for curve in axes.lines):
+        if np.size(curve.get_xdata()) == 1:  # a line through one point shows nothing
+            curve.set_marker("o")
     if is_points(data.shape):
         points = data.transform.inverse(data.seen(slice(None)))
         view = View.of(points)
@@ -150,6 +153,6 @@ def _guide(axes: Axes, level: float, name: str) -> None:
 def _style(axes: Axes, title: str, label: str) -> None:
     axes.set(title=title, xlabel="training step", ylabel=label)
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    axes.locator_params(axis="x", nbins=6)
+    axes.locator_params(axis="x", nbins=6, integer=True)
     axes.legend(frameon=False, fontsize=9)
     open_axes(axes)
