@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +360,24 @@ def test_exports_say_what_they_take_and_make(
     assert told["latent_dim"] == fastgan.load(folder).latent_dim
     assert told["sample_shape"] == ([3] if uniform else [1, 8, 8])
     assert told["data_range"] == (None if uniform else [-1, 1])
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch-export", "safetensors"])
+def test_an_export_does_not_say_where_things_lie_here(
+    table: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the data's folder, nor those of the sources, which torch notes at each operation."""
+    out = tmp_path / "generator"
+    assert run(monkeypatch, "export", table, "--format", kind, "--out", out) == 0
+    data = load_generator(table)[0].data
+    for file in [out] if out.is_file() else list(out.iterdir()):
+        parts = [file.read_bytes()]
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                parts = [archive.read(name) for name in archive.namelist()]
+        sources = (Path(fastgan.__file__), Path(torch.__file__), Path(data))
+        for folder in (str(path.parent) for path in sources):
+            assert not any(folder.encode() in part for part in parts)
 
 
 def test_what_export_needs_is_named(

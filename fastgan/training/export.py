@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.export import Dim
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
 
 from fastgan.files import write_folder, write_whole
-from fastgan.models import MLPGenerator, pretrained
-from fastgan.ops import mlp_reference
+from fastgan.models import pretrained
 from fastgan.training.latent import REACH
 from fastgan.training.run_config import RunConfig
 from fastgan.training.trained import TrainedGenerator
@@ -31,22 +30,6 @@ _TOLERANCE = 1e-5
 
 class ExportError(RuntimeError):
     """A generator that cannot be exported here, or whose file computes something else."""
-
-
-class PlainGenerator(nn.Module):
-    """An :class:`fastgan.models.MLPGenerator` through the reference operations, which any program knows."""
-
-    def __init__(self, generator: MLPGenerator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, latent: Tensor) -> Tensor:
-        mlp = self.generator.mlp
-        layers = [layer for layer in mlp.layers if isinstance(layer, nn.Linear)]
-        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-        flat = mlp_reference(latent, weights, biases, mlp.negative_slope)
-        values = torch.tanh(flat) if self.generator.bounded else flat
-        return values.reshape(-1, *self.generator.sample_shape)
 
 
 def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> None:
@@ -77,9 +60,8 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
         if kind == "safetensors":
             _write_folder(generator, config, whole)
         else:
-            plain = PlainGenerator(generator) if isinstance(generator, MLPGenerator) else generator
             # other programs want weights in the usual order, not channels last
-            usual = copy.deepcopy(plain).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            usual = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
             in_units = nn.Sequential(usual, config.transform.inverse_layer()).eval()
             _WRITE[kind](in_units, latent[:2], whole, metadata(trained))
         scale, offset = map(torch.tensor, (config.transform.scale, config.transform.offset))
@@ -108,12 +90,13 @@ def metadata(generator: TrainedGenerator) -> dict[str, Any]:
     """What a program must know to feed the generator, and to read what it makes.
 
     Returns:
-        By name, as JSON has it: ``data``, what it was trained on; ``latent_dim``; ``latent``, ``"normal"`` or
-        ``"uniform"``, and ``latent_range``, between which the latter lies; ``sample_shape``; and
-        ``data_range``, least and greatest value of images. A range that does not apply is None.
+        By name, as JSON has it: ``data``, the name of what it was trained on, without its folder;
+        ``latent_dim``; ``latent``, ``"normal"`` or ``"uniform"``, and ``latent_range``, between which the
+        latter lies; ``sample_shape``; and ``data_range``, least and greatest value of images. A range that
+        does not apply is None.
     """
     return {
-        "data": generator.config.data,
+        "data": generator.config.title,
         "latent": generator.latent,
         "latent_range": [-REACH, REACH] if generator.latent == "uniform" else None,
         "latent_dim": generator.latent_dim,
@@ -128,6 +111,15 @@ def _run_folder(folder: Path, latent: Tensor) -> Tensor:
         return samples
 
 
+def _traced(module: nn.Module, latent: Tensor) -> ExportedProgram:
+    """The module as a program for any N, which does not say in which folders its sources lie here."""
+    program = torch.export.export(module, (latent,), dynamic_shapes=({0: Dim("N")},))
+    for graph in (each.graph for each in program.graph_module.modules() if isinstance(each, fx.GraphModule)):
+        for node in graph.nodes:
+            node.meta.pop("stack_trace", None)
+    return program
+
+
 def _write_onnx(module: nn.Module, latent: Tensor, path: Path, told: dict[str, Any]) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _need(package)
@@ -138,11 +130,9 @@ def _write_onnx(module: nn.Module, latent: Tensor, path: Path, told: dict[str, A
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's, of torch's own calls
             program = torch.onnx.export(
-                module,
-                (latent,),
+                _traced(module, latent),
                 input_names=["latent"],
                 output_names=["samples"],
-                dynamic_shapes=({0: Dim("N")},),
                 dynamo=True,
                 verbose=False,
             )
@@ -160,7 +150,7 @@ def _run_onnx(path: Path, latent: Tensor) -> Tensor:
 
 
 def _write_torch(module: nn.Module, latent: Tensor, path: Path, told: dict[str, Any]) -> None:
-    program = torch.export.export(module, (latent,), dynamic_shapes=({0: Dim("N")},))
+    program = _traced(module, latent)
     whole = io.BytesIO()  # a full disk would end the process: torch's writer fails again as it is destroyed
     torch.export.save(program, whole, extra_files={METADATA: json.dumps(told)})
     path.write_bytes(whole.getbuffer())
