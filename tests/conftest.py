@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -115,3 +116,13 @@ def python() -> Python:
         )
 
     return run
+
+
+@pytest.fixture
+def heeded_signals() -> Iterator[None]:
+    """Processes of the test heed SIGINT and SIGHUP, which nohup and a shell's background ignore."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

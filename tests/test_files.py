@@ -20,7 +20,6 @@ from fastgan.training.config import TrainConfig
 from fastgan.training.export import export
 from fastgan.training.run_config import RunConfig
 from tests.test_cli import one_line, run
-from tests.test_signals import by_default
 
 
 def fill(folder: Path) -> None:
@@ -157,14 +156,13 @@ __main__.main()
 """
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_while_writing(tmp_path: Path, number: signal.Signals) -> None:
     """Leaves nothing; only what nothing can follow leaves a folder, which is not in the way."""
     path = tmp_path / "checkpoint-00000001.safetensors"
     command = [sys.executable, "-c", WRITES_SLOWLY, str(path)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=by_default
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
     process.send_signal(number)

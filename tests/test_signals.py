@@ -19,14 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("heeded_signals")
+
 ENDLESS = ("train", "ring", "--steps", "1000000", "--batch-size", "16", "--log-interval", "5")
 COMMAND = (sys.executable, "-m", "fastgan")
-
-
-def by_default() -> None:
-    """The tests may have been started in the background or by nohup, which ignore these."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
@@ -34,13 +30,7 @@ def started(*command: object, **options: Any) -> Iterator[subprocess.Popen[str]]
     """A process in a session of its own, gone with the test."""
     process = subprocess.Popen(
         [str(word) for word in command],
-        **{
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-            "start_new_session": True,
-            "preexec_fn": by_default,
-            **options,
-        },
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True, **options},
         text=True,
         env={**os.environ, "MPLBACKEND": "Agg"},
     )
