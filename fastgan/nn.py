@@ -56,10 +56,11 @@ class WithLeakyReLU(nn.Module):
         return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
 
 
-def _in_graph(module: nn.Module, input: Any, *arguments: Any) -> Any:
+def _in_graph(module: nn.Module, input: Any, *arguments: Any) -> Tensor:
     """A call of the whole module in a torch.fx graph, as torch.fx records those of torch.nn."""
     tracer = input.tracer
-    return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *arguments), {})
+    call: Tensor = tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *arguments), {})
+    return call
 
 
 def _is_watched(layer: WithLeakyReLU) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,4 +59,4 @@ def initialize(network: nn.Module, *, scales_vary: bool) -> None:
             nn.init.normal_(layer.weight, std=_SIGMA)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    cast("Any", network).to(memory_format=torch.channels_last)  # not in the stubs of every PyTorch

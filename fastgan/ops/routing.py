@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp.autocast_mode import is_autocast_available
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
@@ -65,7 +66,7 @@ def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
         return None
     device_type = tensor.device.type
     # for "meta" and its like the second question raises; the first one PyTorch 2.11 cannot compile
-    has_autocast = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device_type)
+    has_autocast = torch.compiler.is_compiling() or is_autocast_available(device_type)
     if not has_autocast or not torch.is_autocast_enabled(device_type):
         return None
     return torch.get_autocast_dtype(device_type)

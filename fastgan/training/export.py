@@ -61,7 +61,8 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
             _write_folder(generator, config, whole)
         else:
             # other programs want weights in the usual order, not channels last
-            usual = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            usual: Any = copy.deepcopy(generator)  # the stubs of not every PyTorch know this call
+            usual.to(memory_format=torch.contiguous_format)
             in_units = nn.Sequential(usual, config.transform.inverse_layer()).eval()
             _WRITE[kind](in_units, latent[:2], whole, metadata(trained))
         scale, offset = map(torch.tensor, (config.transform.scale, config.transform.offset))
