@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
@@ -255,11 +256,11 @@ class OddError(Exception):
 class Photos:
     """A dataset of a user's, of which one item is out of order."""
 
-    def __init__(self, wrong: str) -> None:
-        self.wrong = wrong
+    def __init__(self, wrong: str, length: int = 10) -> None:
+        self.wrong, self.length = wrong, length
 
     def __len__(self) -> int:
-        return 10
+        return self.length
 
     def __getitem__(self, row: int) -> Tensor:
         if row != 7:
@@ -310,9 +311,31 @@ def test_the_error_of_a_dataset_is_named_whole(
     assert ("KeyError: 7" in shown) == (cause is FileNotFoundError)
 
 
+LOST = r"a process that reads data is gone \(DataLoader.*; lower --workers"
+
+
 def test_a_process_that_reads_and_is_killed_ends_the_run() -> None:
-    with pytest.raises(DataError, match=r"a process that reads data is gone \(DataLoader.*; lower --workers"):
-        Trainer(*networks(), replace(CONFIG, steps=500)).fit(Photos("killed"), workers=1)
+    with pytest.raises(DataError, match=LOST) as raised:
+        Trainer(*networks(), replace(CONFIG, steps=500)).fit(Photos("killed"), workers=2)
+    # the other one has ended too, though the traceback holds the loader
+    assert raised.tb is not None
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_may_be_lost_while_a_step_computes() -> None:
+    """torch raises its error in the signal handler, so anywhere."""
+
+    class Losing(Callback):
+        def on_log(self, state: TrainingState, row: object) -> None:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    with pytest.raises(DataError, match=LOST):
+        Trainer(*networks(), CONFIG, [Losing()]).fit(torch.zeros(9, 1, 6, 8))
+
+
+def test_processes_that_read_end_with_the_run() -> None:
+    Trainer(*networks(), CONFIG).fit(Photos("never read", length=7), workers=2)
+    assert multiprocessing.active_children() == []
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fastgan.data.augmentation import DRAWN, Augmentation, unit_range
 from fastgan.data.dataset import DataError
@@ -48,6 +49,9 @@ class Source(Protocol):
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         """About that many samples, of which training sees no trace."""
+
+    def close(self) -> None:
+        """End what reads ahead."""
 
 
 class Resident:
@@ -89,6 +93,9 @@ class Resident:
         central = samples if self._augmentation is None else self._augmentation.central(samples)
         return unit_range(central, self.dtype)
 
+    def close(self) -> None:
+        pass
+
 
 class Streamed:
     """Samples of a map-style dataset that does not fit on the device, read ahead by worker processes.
@@ -124,7 +131,11 @@ class Streamed:
             generator=torch.Generator(),  # or it would draw from the global stream, and dropout with it
         )
         self._batches = iter(loader)
-        self._turns = [self._read().to(state.device) for _ in range(state.config.discriminator_steps)]
+        try:
+            self._turns = [self._read().to(state.device) for _ in range(state.config.discriminator_steps)]
+        except BaseException:
+            self.close()
+            raise
         self.dtype = self._turns[0].dtype
         self._step = state.step
 
@@ -140,19 +151,35 @@ class Streamed:
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         return torch.cat(self._turns)  # reading others from the disk would take time
 
+    def close(self) -> None:
+        # not when the iterator is collected: an exception's traceback may hold it, and while torch knows a lost
+        # worker, it raises its error again when another child process ends
+        if isinstance(self._batches, _MultiProcessingDataLoaderIter):
+            self._batches._shutdown_workers()
+
     def _read(self) -> Tensor:
-        try:
-            read: Tensor | Failure = next(self._batches)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            reason = str(error).partition("\n")[0]
-            raise DataError(
-                f"a process that reads data is gone ({reason}); lower --workers if memory is short"
-            ) from error
+        read: Tensor | Failure = next(self._batches)
         if isinstance(read, Failure):
             read.raise_it()
         return read
+
+
+@contextmanager
+def lost_workers_named() -> Iterator[None]:
+    """Turn torch's error about a process that reads, which it raises wherever the main thread is, into ours.
+
+    Raises:
+        DataError: in its place.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"a process that reads data is gone ({reason}); lower --workers if memory is short"
+        ) from error
 
 
 class _Batch(NamedTuple):

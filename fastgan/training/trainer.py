@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from fastgan.training.distributed import World
 from fastgan.training.feed import Data, source_of
 from fastgan.training.inspection import check_networks
 from fastgan.training.precision import matmul_precision
-from fastgan.training.source import Source
+from fastgan.training.source import Source, lost_workers_named
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.window import Window
 
@@ -129,8 +129,12 @@ class Trainer:
         for network in (state.generator, state.discriminator):
             _set_training(network)
         try:
-            with _threads(self.config.threads), matmul_precision(self.config.precision):
-                source = source_of(data, state, workers)
+            with (
+                _threads(self.config.threads),
+                matmul_precision(self.config.precision),
+                lost_workers_named(),
+                closing(source_of(data, state, workers)) as source,
+            ):
                 check_networks(state, source)
                 self._run(source, Diagnostics(state, source, data if isinstance(data, Dataset) else None))
         finally:
