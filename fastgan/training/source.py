@@ -152,8 +152,8 @@ class Streamed:
         return torch.cat(self._turns)  # reading others from the disk would take time
 
     def close(self) -> None:
-        # Not when the iterator is collected, which an exception's traceback may hold: while torch knows a lost
-        # worker, it raises its error again when another child process ends.
+        # An exception's traceback may hold the iterator. While torch knows a lost worker, it raises its error
+        # again when another child process ends.
         if isinstance(self._batches, _MultiProcessingDataLoaderIter):
             self._batches._shutdown_workers()
 
