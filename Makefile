@@ -18,6 +18,7 @@ BIN := $(VENV)/bin
 # Not by fastgan's name: where it is not installed, pip would fetch whatever an index has under that name.
 install_extras = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && \
 	$(BIN)/pip install --quiet --constraint constraints.txt --requirement $(VENV)/extras.txt
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SOURCES := $(shell find csrc -type f)
 
 .PHONY: demo test versions bench kernels docs gpu-check lint format clean torch compiled
@@ -26,7 +27,7 @@ demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
 
 test: $(VENV)/installed
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest $(PARALLEL)
 
 # In an environment of its own, which stays. torch asks for a Triton; what TRITON names takes its place.
 OTHER = build/versions/torch-$(TORCH)-triton-$(TRITON)
@@ -37,7 +38,7 @@ versions:
 	$(OTHER)/bin/pip install --quiet --constraint build/constraints.txt torch==$(TORCH) '.[train,test]'
 	$(OTHER)/bin/pip install --quiet --no-deps triton==$(TRITON)
 	$(OTHER)/bin/mypy
-	$(OTHER)/bin/pytest $(TESTS)
+	$(OTHER)/bin/pytest $(PARALLEL) $(TESTS)
 
 # Wants the machine to itself. A case that fails is left out, and told; nothing is stored of a run
 # that did not end.
