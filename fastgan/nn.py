@@ -218,7 +218,7 @@ class MLP(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if isinstance(input, fx.Proxy):
-            return _in_graph(self, input)
+            return self._call_each(input) if input.tracer.root is self else _in_graph(self, input)
         layers = self.plain_layers()
         if layers is None:
             return self._call_each(input)

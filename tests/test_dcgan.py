@@ -82,6 +82,13 @@ def test_discriminator_is_plain_pytorch() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
 
 
+def test_symbolic_tracing() -> None:
+    discriminator = DCGANDiscriminator((1, 16, 16), (4, 8)).eval()
+    samples = torch.randn(2, 1, 16, 16)
+    traced = torch.fx.symbolic_trace(discriminator)
+    torch.testing.assert_close(traced(samples), discriminator(samples))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_maps_weights_and_gradients_are_channels_last(dtype: torch.dtype) -> None:
     def is_last(tensor: Tensor) -> bool:

@@ -202,12 +202,18 @@ def test_an_mlp_with_other_layers(
 )
 def test_symbolic_tracing(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
     """With the same names of parameters, and the same gradients."""
-    model = nn.Sequential(build())
-    traced = torch.fx.symbolic_trace(model)
-    input = torch.randn(shape)
-    assert list(traced.state_dict()) == list(model.state_dict())
-    results = []
-    for each in (model, traced):
-        output = each(input)
-        results.append([output, *torch.autograd.grad(output.square().sum(), list(each.parameters()))])
-    torch.testing.assert_close(*results)
+    for model in (nn.Sequential(build()), build()):  # as a part, and as the whole of what is traced
+        traced = torch.fx.symbolic_trace(model)
+        input = torch.randn(shape)
+        assert sorted(traced.state_dict()) == sorted(model.state_dict())
+        results = []
+        for each in (model, traced):
+            output = each(input)
+            parameters = [each.get_parameter(name) for name, _ in model.named_parameters()]
+            results.append([output, *torch.autograd.grad(output.square().sum(), parameters)])
+        torch.testing.assert_close(*results)
+
+
+def test_a_function_cannot_be_traced_unless_it_is_wrapped() -> None:
+    with pytest.raises(TypeError, match=r"input is a torch.fx.Proxy.*torch.fx.wrap\('NAME'\)"):
+        torch.fx.symbolic_trace(lambda x: fastgan.linear_leaky_relu(x, torch.ones(2, 3)))

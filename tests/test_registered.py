@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from backends import Backend
@@ -270,9 +271,15 @@ def test_flops_are_counted(build: Callable[[], nn.Module]) -> None:
     assert counted(lambda x: fastgan.mlp(x, weights, biases)) == expected
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of torch's own calls
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:Exporting a model:UserWarning")
+@pytest.mark.parametrize("dynamo", [True, False], ids=["torch.export", "TorchScript"])
 @pytest.mark.parametrize("build", [lambda: fuse(plain_network()), lambda: fastgan.nn.MLP([6, 8, 8, 1])])
-def test_onnx(build: Callable[[], nn.Module]) -> None:
+def test_onnx(build: Callable[[], nn.Module], dynamo: bool, tmp_path: Path) -> None:
+    """By both of PyTorch's exporters, with the values of the model."""
     model, input = build(), torch.randn(5, 6)
-    program = torch.onnx.export(model, (input,), dynamo=True, verbose=False)
-    assert {node.domain for node in program.model.graph} <= {"", "ai.onnx"}
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(model, (input,), path, dynamo=dynamo, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    (output,) = session.run(None, {session.get_inputs()[0].name: input.numpy()})
+    torch.testing.assert_close(torch.from_numpy(output), model(input).detach())

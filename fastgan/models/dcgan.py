@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from fastgan import ops
 from fastgan.models.maps import MapsGenerator, check_hidden, initialize
 from fastgan.nn import Conv2dLeakyReLU
+from fastgan.ops import bias_leaky_relu
+
+fx.wrap("bias_leaky_relu")  # recorded as one call, as it looks at its arguments
 
 _SMALLEST, _LARGEST = 3, 7  # the shorter side of the smallest map
 _KERNEL, _STRIDE, _PADDING = 4, 2, 1  # of every convolution that halves or doubles
@@ -72,7 +74,7 @@ class DCGANDiscriminator(nn.Module):
         """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
         map: Tensor = self.first(samples)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            map = ops.bias_leaky_relu(norm(convolution(map)))
+            map = bias_leaky_relu(norm(convolution(map)))
         logits: Tensor = self.last(map)
         return logits.flatten(1)
 

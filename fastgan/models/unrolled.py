@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from fastgan import ops
 from fastgan.models.maps import MapsGenerator, check_hidden, initialize
+from fastgan.ops import bias_leaky_relu
+
+fx.wrap("bias_leaky_relu")  # recorded as one call, as it looks at its arguments
 
 _GAIN = 0.8  # of the initial weights of networks for points, which are orthogonal
 _SLOPE = 0.3
@@ -92,7 +94,7 @@ class UnrolledDiscriminator(nn.Module):
         """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
         maps = samples
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            maps = ops.bias_leaky_relu(norm(convolution(maps)), negative_slope=_SLOPE)
+            maps = bias_leaky_relu(norm(convolution(maps)), negative_slope=_SLOPE)
         logits: Tensor = self.last(maps.flatten(1))
         return logits
 

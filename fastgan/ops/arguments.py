@@ -6,7 +6,7 @@ import sys
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from fastgan.kernels.logit_losses import LOSSES
 
@@ -21,6 +21,12 @@ No = Literal[False]
 
 
 def check_tensor(tensor: Tensor, name: str) -> None:
+    if isinstance(tensor, fx.Proxy):
+        raise TypeError(
+            f"{name} is a torch.fx.Proxy, and fastgan's functions look at their arguments: for each one that "
+            "a module calls, write torch.fx.wrap('NAME') below the imports of its file, and call it by that "
+            "name alone; torch.fx then records the call"
+        )
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, but is {type(tensor).__name__}")
     if type(tensor) is not Tensor and _is_sharded(tensor):

@@ -4,11 +4,11 @@ A raw pointer may be taken from a plain strided tensor in eager PyTorch and from
 ``FakeTensor.data_ptr()`` is 0 and would crash the process. So there are three ways:
 
 - DIRECT: plain tensors, eager: straight to the backend, without the dispatcher's cost.
-- REGISTERED: torch.compile, tracing, FakeTensor, any dispatch mode or tensor subclass: through
-  the operators of :mod:`fastgan.ops.registered`.
-- REFERENCE: torch.func transforms and forward-mode AD, which differentiate the operation themselves,
-  torch.export, whose programs run where there is no fastgan, and FlopCounterMode, which counts PyTorch's
-  operators alone: through its plain-PyTorch reference.
+- REGISTERED: torch.compile, FakeTensor, any dispatch mode or tensor subclass: through the operators of
+  :mod:`fastgan.ops.registered`.
+- REFERENCE: torch.func transforms and forward-mode AD, which differentiate the operation themselves;
+  torch.export, torch.jit.trace and torch.onnx.export, whose programs run where there is no fastgan; and
+  FlopCounterMode, which counts PyTorch's operators alone: through its plain-PyTorch reference.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 
 def route(*tensors: Tensor | None) -> Route:
     # before compilation is asked for: torch.func inside torch.compile differentiates the operation itself too
-    if torch.compiler.is_exporting():
+    if torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None:
         return Route.REFERENCE
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return Route.REFERENCE
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+    if torch.compiler.is_compiling():
         return Route.REGISTERED
     if torch._C._len_torch_dispatch_stack():
         return Route.REFERENCE if _counts_flops() else Route.REGISTERED
