@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import fastgan
 from fastgan.data import DataError, Framing, load, stream
+from fastgan.data.streaming import ImageFolder
 from fastgan.training import Callback, ConfigError, TrainConfig, Trainer, checkpoint
 from fastgan.training.distributed import World
 from fastgan.training.feed import source_of
@@ -190,6 +191,28 @@ def test_the_command_line_streams(
     assert "ring: cannot be streamed; give a folder of images or an .npy file" in one_line(capsys)
 
 
+def test_evaluation_reads_no_more_of_streamed_data_than_it_compares(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    steps = ("--steps", 2, "--batch-size", 4)
+    assert run(monkeypatch, "train", folder, "--stream", *steps, "--out", out) == 0
+    decoded: list[int] = []
+    images = ImageFolder.images
+
+    def counting(data: ImageFolder, rows: list[int]) -> Tensor:
+        decoded.extend(rows)
+        return images(data, rows)
+
+    monkeypatch.setattr(ImageFolder, "images", counting)
+    monkeypatch.setattr("fastgan.data.streaming._PREVIEWED", 1)
+    capsys.readouterr()
+    assert run(monkeypatch, "evaluate", out, "--count", 8) == 0
+    assert "diversity" in capsys.readouterr().out
+    assert len(decoded) == 1 + 8
+    assert len(set(decoded[1:])) == 8
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_ends_the_run_by_name(
     folder: Path,
@@ -311,7 +334,7 @@ def test_the_error_of_a_dataset_is_named_whole(
     assert ("KeyError: 7" in shown) == (cause is FileNotFoundError)
 
 
-LOST = r"a process that reads data is gone \(DataLoader.*; lower --workers"
+LOST = r"a process that reads data is gone \(.*\); lower --workers"
 
 
 def test_a_process_that_reads_and_is_killed_ends_the_run() -> None:
@@ -331,6 +354,18 @@ def test_a_process_may_be_lost_while_a_step_computes() -> None:
 
     with pytest.raises(DataError, match=LOST):
         Trainer(*networks(), CONFIG, [Losing()]).fit(torch.zeros(9, 1, 6, 8))
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), EOFError(), FileNotFoundError("no socket")])
+def test_a_process_may_be_lost_while_a_batch_is_fetched(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("multiprocessing.resource_sharer.DupFd.detach", fetch)
+    with pytest.raises(DataError, match=LOST):
+        Trainer(*networks(), CONFIG).fit(Photos("never read", length=7), workers=1)
 
 
 def test_processes_that_read_end_with_the_run() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.table import Table
 
 from fastgan.cli.terminal import console, warn
-from fastgan.data import load
+from fastgan.data import Dataset, load, stream
 from fastgan.training.evaluation import evaluate as evaluate_run
 from fastgan.training.run import read_config, with_data
+from fastgan.training.run_config import RunConfig
 
 _COUNTS = ("step", "modes covered", "modes")
 
@@ -31,11 +35,21 @@ def evaluate(
     """Measure a trained generator against its data."""
     config = with_data(run, read_config(run, device="cpu"), data, data_dir)
     table = Table("", "", show_header=False, box=None)
-    loaded = load(config.data, config.data_path, config.framing)
-    values = evaluate_run(run, config, loaded, count, seed, classifier_dir)
-    other = config.other_data(config.noting(loaded.samples))
+    compared, everything = _read(config, count, seed)
+    values = evaluate_run(run, config, compared, count, seed, classifier_dir)
+    other = config.other_data(config.noting(everything))
     if other is not None:
         warn(f"{run}: {other}")
     for name, value in values.items():
         table.add_row(name, f"{value:,.0f}" if name in _COUNTS else f"{value:.4f}")
     console.print(table)
+
+
+def _read(config: RunConfig, count: int, seed: int) -> tuple[Dataset, Sized]:
+    """What to compare samples with, and all of the data, which are left on the disk if streamed."""
+    if not config.stream:
+        loaded = load(config.data, config.data_path, config.framing)
+        return loaded, loaded.samples
+    first, feed = stream(config.data, config.framing)
+    rows = torch.randperm(len(feed), generator=torch.Generator().manual_seed(seed))[:count]
+    return replace(first, samples=feed.images(rows.sort().values.tolist())), feed

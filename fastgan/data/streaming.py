@@ -106,7 +106,7 @@ class ImageFolder:
         return self._photos.read(rows)
 
 
-def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, Streaming]:
+def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, MappedArray | ImageFolder]:
     """Open a folder of images or an .npy file without reading it.
 
     Args:

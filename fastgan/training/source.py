@@ -158,7 +158,11 @@ class Streamed:
             self._batches._shutdown_workers()
 
     def _read(self) -> Tensor:
-        read: Tensor | Failure = next(self._batches)
+        try:
+            read: Tensor | Failure = next(self._batches)
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            # a batch is fetched from the process that made it, and that one may be gone before torch notices
+            raise _lost_worker(str(error) or "no more data") from error
         if isinstance(read, Failure):
             read.raise_it()
         return read
@@ -176,10 +180,11 @@ def lost_workers_named() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        reason = str(error).partition("\n")[0]
-        raise DataError(
-            f"a process that reads data is gone ({reason}); lower --workers if memory is short"
-        ) from error
+        raise _lost_worker(str(error).partition("\n")[0]) from error
+
+
+def _lost_worker(reason: str) -> DataError:
+    return DataError(f"a process that reads data is gone ({reason}); lower --workers if memory is short")
 
 
 class _Batch(NamedTuple):
