@@ -29,16 +29,19 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest $(PARALLEL)
 
-# In an environment of its own, which stays. torch asks for a Triton; what TRITON names takes its place.
-OTHER = build/versions/torch-$(TORCH)-triton-$(TRITON)
+# In an environment of its own, which stays, with a copy of the sources: what is compiled there is for another
+# torch. torch asks for a Triton; what TRITON names takes its place.
+OTHER = $(abspath build/versions/torch-$(TORCH)-triton-$(TRITON))
 versions:
 	test -n "$(TORCH)" -a -n "$(TRITON)" || { echo "make versions TORCH=2.9.1 TRITON=3.5.1"; exit 2; }
 	test -d $(OTHER) || $(PYTHON) -m venv $(OTHER)
-	mkdir -p build && grep -v '^torch==' constraints.txt > build/constraints.txt
-	$(OTHER)/bin/pip install --quiet --constraint build/constraints.txt torch==$(TORCH) '.[train,test]'
-	$(OTHER)/bin/pip install --quiet --no-deps triton==$(TRITON)
-	$(OTHER)/bin/mypy
-	$(OTHER)/bin/pytest $(PARALLEL) $(TESTS)
+	mkdir -p $(OTHER)/sources
+	find $(OTHER)/sources -mindepth 1 -maxdepth 1 ! -name build -exec rm -r {} +
+	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory=$(OTHER)/sources
+	cd $(OTHER)/sources && sed -i '/^torch==/d' constraints.txt && \
+	../bin/pip install --quiet --constraint constraints.txt torch==$(TORCH) --editable '.[train,test]' && \
+	../bin/pip install --quiet --no-deps triton==$(TRITON) && \
+	../bin/mypy && ../bin/pytest $(PARALLEL) $(TESTS)
 
 # Wants the machine to itself. A case that fails is left out, and told; nothing is stored of a run
 # that did not end.

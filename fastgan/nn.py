@@ -218,7 +218,8 @@ class MLP(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if isinstance(input, fx.Proxy):
-            return self._call_each(input) if input.tracer.root is self else _in_graph(self, input)
+            is_whole = getattr(input.tracer, "root", None) is self  # not every tracer has one
+            return self._call_each(input) if is_whole else _in_graph(self, input)
         layers = self.plain_layers()
         if layers is None:
             return self._call_each(input)

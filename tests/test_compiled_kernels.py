@@ -75,6 +75,8 @@ def test_halves_are_rounded_to_nearest(kernels: Kernels, target: str) -> None:
         ({"amdgcn": "v_cvt_f16_f32_e32 v1, v2"}, True),
         ({"amdgcn": "v_cvt_pkrtz_f16_f32 v1, v2, v3"}, False),
         ({"amdgcn": "v_lshrrev_b32_e32 v1, 16, v2"}, False),
+        ({"amdgcn": "v_bfe_u32 v1, v0, 16, 1; v_add3_u32 v1, v0, v1, 0x7fff"}, True),
+        ({"amdgcn": "v_bfe_u32 v1, v0, 16, 1; v_and_b32_e32 v5, 0x7fffff, v5"}, False),
     ],
 )
 def test_a_planted_truncation_is_seen(code: dict[str, str], to_nearest: bool) -> None:

@@ -59,6 +59,7 @@ _TO_HALF = re.compile(
     r"\bcvt\.[\w.]*\.(?:bf16|f16)(?:x2)?\.f(?:32|64)\b|\b(?:sub|fma\.rn)\.(?:bf16|f16)\b"
     r"|\bv_(?:cvt_f16_f32|cvt_pkrtz_f16_f32|fma_mix(?:lo|hi)_f16|sub_f16|pk_add_f16)"
 )
+_ADDS_LOWEST_BIT = re.compile(r"\bv_add3_u32\b|\bv_bfe_u32(?= v\d+, v\d+, 16, 1\b)")
 _TO_NEAREST = re.compile(r"(?:cvt|fma)\.rn\.|sub\.|v_(?!cvt_pkrtz)")
 
 
@@ -69,8 +70,8 @@ def roundings(compiled: Any) -> tuple[list[str], bool]:
     code = compiled.asm["ptx" if "ptx" in compiled.asm else "amdgcn"]
     found = set(_TO_HALF.findall(code))
     # gfx942 has no instruction for bfloat16: what rounds adds 0x7fff and the lowest bit that stays
-    if not found and "0x7fff" in code and "v_add3_u32" in code:
-        found = {"v_add3_u32"}
+    if not found and re.search(r"\b0x7fff\b", code):
+        found = set(_ADDS_LOWEST_BIT.findall(code))
     return sorted(found), bool(found) and all(map(_TO_NEAREST.match, found))
 
 
