@@ -142,7 +142,9 @@ def cuda_architectures() -> list[str]:
 
 class CleanBuild(build):
     def run(self) -> None:
-        shutil.rmtree(Path(self.build_lib, "fastgan"), ignore_errors=True)
+        built = Path(self.build_lib, "fastgan").resolve()
+        if built != (ROOT / "fastgan").resolve():  # with --build-lib . they are the sources
+            shutil.rmtree(built, ignore_errors=True)
         super().run()
 
 

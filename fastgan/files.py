@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -109,6 +113,17 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
         code = int(number[1])
         raise OSError(code, os.strerror(code)) from error
     path.chmod(mode)
+
+
+def save_array(array: NDArray[Any], path: Path) -> None:
+    """Write an .npy file.
+
+    Raises:
+        OSError: if it cannot be written. NumPy hands a file to C, whose error has no reason.
+    """
+    with path.open("wb") as file:
+        only_written_to: Any = SimpleNamespace(write=file.write)
+        np.save(only_written_to, array)
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:

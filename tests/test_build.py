@@ -135,6 +135,13 @@ def test_a_used_build_folder_leaves_nothing_in_the_wheel(tmp_path: Path) -> None
     assert wheel_of(root) == {"__init__"}
 
 
+def test_sources_outlive_a_build_into_their_own_folder(tmp_path: Path) -> None:
+    root = small_copy(tmp_path)
+    done = run_setup(tmp_path, "build", "--build-lib", ".", root=root, FASTGAN_NO_CUDA="1")
+    assert done.returncode == 0, done.stderr
+    assert (root / "fastgan/__init__.py").is_file()
+
+
 def test_what_was_built_in_place_from_other_sources_goes(tmp_path: Path) -> None:
     root = small_copy(tmp_path)
 

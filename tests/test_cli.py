@@ -173,12 +173,12 @@ def test_a_backend_that_cannot_serve_is_named_before_anything_is_written(
     assert re.search(f"backend asked for +{expected}", shown), shown
 
 
-def test_info_keeps_what_stands_in_brackets(
+def test_info_keeps_what_stands_in_brackets_and_between_colons(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fastgan.kernels.report", lambda: [("cuda", "pip install '.[nvcc]'")])
+    monkeypatch.setattr("fastgan.kernels.report", lambda: [("cuda", "pip install '.[nvcc]' file.npz:a: no")])
     assert run(monkeypatch, "info") == 0
-    assert "'.[nvcc]'" in capsys.readouterr().out
+    assert "'.[nvcc]' file.npz:a: no" in capsys.readouterr().out
 
 
 def test_a_folder_with_a_run_is_refused(

@@ -11,11 +11,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from fastgan.data.transform import Transform
-from fastgan.files import WriteError, remove_leftovers, save_tensors, write_folder, write_text, write_whole
+from fastgan.files import (
+    WriteError,
+    remove_leftovers,
+    save_array,
+    save_tensors,
+    write_folder,
+    write_text,
+    write_whole,
+)
 from fastgan.training.config import TrainConfig
 from fastgan.training.export import export
 from fastgan.training.run_config import RunConfig
@@ -82,6 +91,13 @@ def test_an_error_leaves_nothing(
     with pytest.raises((WriteError, type(error))):
         writer(tmp_path / "x", fails)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_array_on_a_full_disk() -> None:
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        save_array(np.zeros(100_000), Path("/dev/full"))
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:

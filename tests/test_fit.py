@@ -156,6 +156,9 @@ def test_the_look_at_the_networks_leaves_no_trace(precision: str) -> None:
 class LeavesGradients(Callback):
     """As a callback does that measures the norm of a gradient."""
 
+    def on_progress(self, state: TrainingState) -> None:
+        leave_gradients(state.generator, state.discriminator)
+
     def on_log(self, state: TrainingState, row: object) -> None:
         leave_gradients(state.generator, state.discriminator)
 

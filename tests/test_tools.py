@@ -277,6 +277,8 @@ def test_samples_are_written_as_arrays_in_the_datas_own_units(
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, "sample", table, "--format", "npy", "--count", 9, "--seed", 3) == 0
     assert np.array_equal(np.load("samples.npy"), fastgan.load(table).sample(9, seed=3).numpy())
+    assert run(monkeypatch, "sample", table, "--out", "S.NPY", "--count", 9, "--seed", 3) == 0
+    assert Path("S.NPY").read_bytes() == Path("samples.npy").read_bytes()
     assert run(monkeypatch, "sample", digits, "--out", "d.npy", "--count", 5) == 0
     pixels = np.load("d.npy")
     assert (pixels.dtype, pixels.shape) == (np.uint8, (5, 8, 8, 1))

@@ -351,6 +351,10 @@ def test_buffers_and_frozen_weights_may_hold_infinities(tmp_path: Path) -> None:
         getattr(broken, name)[0].weight.data[0] = torch.nan
         with pytest.raises(DivergenceError, match=rf"{name}\.0\.weight is nan or infinite"):
             checkpoint.save(tmp_path, broken)
+    broken = copy.deepcopy(state)
+    broken.average.mask[0, 0] = torch.nan  # as a running variance becomes
+    with pytest.raises(DivergenceError, match=r"average\.mask is nan or infinite"):
+        checkpoint.save(tmp_path, broken)
 
 
 def full_disk(*_: object) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from fastgan.cli.terminal import console, fail
 from fastgan.data.augmentation import to_bytes
-from fastgan.files import write_whole
+from fastgan.files import save_array, write_whole
 from fastgan.plots import save_objectives, save_samples
 from fastgan.training.trained import load
 
@@ -36,14 +35,14 @@ def sample(
     out = out or Path(f"samples.{format or 'png'}")
     if format and out.suffix.lower() != f".{format}":
         fail(f"--out {out} is no {format}, as --format says; leave one of them away")
-    is_array = out.suffix == ".npy"
+    is_array = out.suffix.lower() == ".npy"
     if not is_array:
         _check_picture(out, ", or .npy")
     generator = load(run)
     samples = generator.sample(count, seed)
     if is_array:
         array = to_bytes(samples).movedim(1, 3) if generator.data_range else samples
-        write_whole(out, lambda path: np.save(path, array.numpy()))
+        write_whole(out, lambda path: save_array(array.numpy(), path))
     else:
         save_samples(out, samples, f"{generator.config.title}, {count:,} samples")
     console.print(f"{count} samples of {run} are in {out}", soft_wrap=True)

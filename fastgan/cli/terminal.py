@@ -41,7 +41,12 @@ class _StandardOutput:
 
 _is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
 # with markup it would swallow what stands in brackets, in paths and extras
-console = Console(file=_StandardOutput(), markup=False, quiet=not _is_first)  # type: ignore[arg-type]
+console = Console(
+    file=_StandardOutput(),  # type: ignore[arg-type]
+    markup=False,
+    emoji=False,  # file.npz:a: is a name
+    quiet=not _is_first,
+)
 
 
 def say(line: str) -> None:

@@ -176,7 +176,7 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def _check_finite(tensors: dict[str, Tensor], state: TrainingState) -> None:
-    """Check what training moves alone: buffers and frozen parameters may hold infinities, as masks do."""
+    """Refuse nan, and infinities but in buffers and frozen parameters, which may be masks."""
     players = {"generator": state.generator, "average": state.generator, "discriminator": state.discriminator}
     trained = {
         f"{part}.{name}"
@@ -185,9 +185,8 @@ def _check_finite(tensors: dict[str, Tensor], state: TrainingState) -> None:
         if p.requires_grad
     }
     for name, tensor in tensors.items():
-        if name.partition(".")[0] in players and name not in trained:
-            continue
-        if not torch.isfinite(tensor).all():
+        is_trained = name in trained or name.partition(".")[0] not in players
+        if not torch.isfinite(tensor).all() if is_trained else torch.isnan(tensor).any():
             raise DivergenceError(f"training diverged: {name} is nan or infinite at step {state.step}")
 
 

@@ -150,8 +150,8 @@ class Trainer:
         steps = steps_of(state, source, window)
         self._last_log = self._last_checkpoint = time.perf_counter()
         done = state.step >= self.config.steps
-        state.hold()
         self._progress()
+        state.hold()
         while not done:
             steps.advance(self._until_event())
             self._progress()
@@ -194,8 +194,7 @@ class Trainer:
                 callback.on_sample(self.state)
         if checkpoint:
             self._last_checkpoint = time.perf_counter()
-        if log or sample:
-            self.state.hold()  # whatever callbacks have done to the weights
+        self.state.hold()  # whatever callbacks have done to the weights
 
     def _is_due(self) -> bool:
         minutes = self.config.checkpoint_minutes
