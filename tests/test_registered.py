@@ -182,6 +182,23 @@ def test_compile(backend: Backend, compiler: str, dynamic: bool, fused: str) -> 
         )
 
 
+def test_each_operation_is_one_node_of_a_compiled_graph() -> None:
+    torch.compiler.reset()
+    graphs = []
+
+    def kept(graph: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    layer = fastgan.nn.LinearLeakyReLU(6, 8)
+    torch.compile(lambda x: fastgan.generator_loss(layer(x)), fullgraph=True, backend=kept)(torch.randn(4, 6))
+    nodes = [str(node.target) for graph in graphs for node in graph.graph.nodes]
+    assert [name for name in nodes if "fastgan" in name] == [
+        "fastgan.linear_leaky_relu",
+        "fastgan.logit_loss",
+    ]
+
+
 def test_compile_under_autocast(backend: Backend) -> None:
     torch.compiler.reset()
     layer = fastgan.nn.LinearLeakyReLU(6, 8).to(backend.device)

@@ -81,7 +81,9 @@ def test_cpu_tensors_need_the_interpreter(python: Python) -> None:
     )
     refused = python(code)
     assert "no kernels for cpu tensors; TRITON_INTERPRET=1" in refused.stderr
-    assert python(code, TRITON_INTERPRET="1").returncode == 0
+    # as tests prepare it: up to Triton 3.6 the interpreter alone fails with NumPy 2.4
+    prepared = f"from tests.triton_interpreter import prepare\nprepare()\n{code}"
+    assert python(prepared, TRITON_INTERPRET="1").returncode == 0
 
 
 def test_importing_fastgan_leaves_triton_alone(python: Python) -> None:

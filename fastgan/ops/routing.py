@@ -39,9 +39,10 @@ _is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
 def route(*tensors: Tensor | None) -> Route:
-    # before compilation is asked for: torch.func inside torch.compile differentiates the operation itself too
-    if torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None:
+    # is_exporting() returns this flag, but in torch.compile of torch 2.9 it is always True
+    if torch.compiler._is_exporting_flag or torch._C._get_tracing_state() is not None:
         return Route.REFERENCE
+    # before compilation is asked for: torch.func inside torch.compile differentiates the operation itself too
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return Route.REFERENCE
     if torch.compiler.is_compiling():

@@ -158,7 +158,9 @@ def _write_torch(module: nn.Module, latent: Tensor, path: Path, told: dict[str, 
 
 
 def _run_torch(path: Path, latent: Tensor) -> Tensor:
-    with path.open("rb") as file:
+    with path.open("rb") as file, warnings.catch_warnings():
+        # torch 2.9 warns of how it reads the file itself
+        warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         module: Callable[[Tensor], Tensor] = torch.export.load(file).module()
     with torch.no_grad():
         return module(latent)
