@@ -21,7 +21,7 @@ from benchmarks.kernels.plan import code_of
 
 MATRIX = {"sm_80": "HMMA", "sm_90": "HGMMA", "sm_100": "UTCHMMA", "gfx942": "v_mfma"}
 ROOT = Path(__file__).parents[1]
-VERSION = Version(triton.__version__)
+installed = Version(triton.__version__)
 Kernels = dict[str, list[dict[str, Any]]]
 
 
@@ -41,7 +41,7 @@ def in_bfloat16(kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [k for k in kernels if k["dtype"] == "bfloat16"]
 
 
-@pytest.mark.skipif(VERSION < Version("3.7"), reason="docs/install.md lists what spills with older Tritons")
+@pytest.mark.skipif(installed < Version("3.7"), reason="docs/install.md lists what spills with older Tritons")
 @targets
 def test_no_spills(kernels: Kernels, target: str) -> None:
     assert len(kernels[target]) >= 150
@@ -296,7 +296,7 @@ for one in cache.values():
 def test_offsets_of_32_bits_are_for_short_storages(python: Python) -> None:
     """From 3.6 on Triton counts on them on AMD for what it compiled first with a storage of at most 2 GiB."""
     done = python(LONG_STORAGE)
-    nowhere = VERSION < Version("3.6")
+    nowhere = installed < Version("3.6")
     assert done.stdout.split() == (["kept", "0"] if nowhere else ["kept", "3", "other", "1"]), (
         done.stdout + done.stderr
     )
