@@ -39,7 +39,7 @@ _is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
 def route(*tensors: Tensor | None) -> Route:
-    # is_exporting() returns this flag, but in torch.compile of torch 2.9 it is always True
+    # is_exporting() returns this flag, but in torch.compile it was always True until pytorch/pytorch#176499
     if torch.compiler._is_exporting_flag or torch._C._get_tracing_state() is not None:
         return Route.REFERENCE
     # before compilation is asked for: torch.func inside torch.compile differentiates the operation itself too
