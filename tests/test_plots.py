@@ -194,6 +194,8 @@ def test_single_points_are_seen_and_many_are_a_density(
     assert 20 < one < 400
     drawn(monkeypatch, path, torch.tensor([[1.0, 1.0], [-3.0, 2.0], [0.0, -4.0]]), view)
     assert coloured(path) == pytest.approx(3 * one, rel=0.1)
+    drawn(monkeypatch, path, torch.tensor([1.0, 1.0]) + 1e-3 * torch.randn(20_000, 2), view)
+    assert one <= coloured(path) <= 2 * one  # a dot, as after a collapse
     crowd = torch.randn(100_000, 2) * 0.1
     axes = drawn(monkeypatch, path, crowd, view)
     without = coloured(path)

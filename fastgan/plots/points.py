@@ -14,6 +14,7 @@ from fastgan.plots.figure import open_axes
 
 _MANY = 10_000  # of which a cloud would be one blot
 _CELLS = 150  # of a density, on each axis
+_FEW = 100  # cells with a point in them; each is then a dot, as a cell is two pixels wide
 _BARS = 60
 _ALIKE = 3.0  # ratio of two axes' lengths up to which both have one scale
 _OUTLIERS = 0.001  # of the data, at each end of an axis
@@ -80,7 +81,8 @@ def draw_points(axes: Axes, points: Tensor, color: str, title: str, view: View) 
 
 def _draw_cloud(axes: Axes, points: NDArray[np.float64], color: str, view: View) -> None:
     x, y = points.T
-    if len(points) > _MANY:
+    few = np.count_nonzero(np.histogram2d(x, y, _CELLS, view.limits)[0]) < _FEW
+    if len(points) > _MANY and not few:
         # a cell with a single point has half the colour, so that it is seen
         rgb = np.array(to_rgb(color))
         shades = LinearSegmentedColormap.from_list("", np.stack([(rgb + 1) / 2, rgb, 0 * rgb]))
@@ -89,7 +91,6 @@ def _draw_cloud(axes: Axes, points: NDArray[np.float64], color: str, view: View)
         )
         axes.figure.colorbar(cells, ax=axes, label="samples in a cell", shrink=0.7)
     else:
-        few = len(points) < 100
         axes.scatter(x, y, s=30 if few else 6, alpha=0.8 if few else 0.5, color=color, linewidths=0)
     axes.set(xlim=view.limits[0], ylim=view.limits[1])
     axes.set_aspect("equal" if view.is_even else "auto")
