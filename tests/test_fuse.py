@@ -800,6 +800,33 @@ WATCHED: dict[str, tuple[Build, dict[str, str]]] = {
         lambda: Forward(lambda m, x: (y := activated(m, x)).data.neg_() + y),
         {"act": "'neg_' overwrites its output in place"},
     ),
+    "F.relu(inplace)": (
+        lambda: Forward(lambda m, x: F.relu(activated(m, x), inplace=True)),
+        {"act": "'relu' overwrites its output in place"},
+    ),
+    "F.dropout(inplace)": (
+        lambda: Forward(lambda m, x: F.dropout(activated(m, x), 0.3, m.training, True)),
+        {"act": "'dropout' overwrites its output in place"},
+    ),
+    "another module made in the forward": (
+        lambda: Forward(lambda m, x: m.act(z := m.linear(x)) + nn.Tanh()(z)),
+        {"act": "the output of Linear 'linear' also goes to Tanh, which is not registered in the model"},
+    ),
+    "another activation made in the forward": (
+        lambda: Forward(lambda m, x: m.act(z := m.linear(x)) + nn.LeakyReLU(0.2)(z)),
+        {"act": "the output of Linear 'linear' also goes to LeakyReLU, which is not registered in the model"},
+    ),
+    "a layer made in the forward": (
+        lambda: Forward(lambda m, x: m.act(nn.Linear(4, 4)(x))),
+        {"act": "follows Linear, which is not registered in the model"},
+    ),
+    "a layer made in the forward, F.leaky_relu": (
+        lambda: Forward(lambda m, x: F.leaky_relu(nn.Linear(4, 4)(m.linear(x)))),
+        {
+            "act": "the call with example_input does not reach it",
+            "Linear": "is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU",
+        },
+    ),
     "another consumer": (
         lambda: Forward(with_a_feature),
         {"act": "the output of Linear 'linear' also goes to the output"},

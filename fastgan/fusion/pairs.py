@@ -48,7 +48,10 @@ class Calls:
         return f"'{operation(node)}'"
 
     def named(self, module: nn.Module) -> str:
-        return f"{type_before_parametrizations(module).__name__} '{self.names[module]}'"
+        cls = type_before_parametrizations(module).__name__
+        if module not in self.names:
+            return f"{cls}, which is not registered in the model"
+        return f"{cls} '{self.names[module]}'"
 
     def holds(self, outer: nn.Module, inner: nn.Module) -> bool:
         path = self.names[outer]
@@ -145,6 +148,8 @@ def _why_not_here(
         return f"follows {name}; move the dropout behind the activation, which computes the same"
     if isinstance(layer, (nn.Identity, _DropoutNd)) and has_hooks(layer):
         return f"a hook sees the output of {name}"
+    if layer not in calls.names:
+        return f"follows {name}"
     no_form = why_no_fused_form(layer)
     if no_form is not None:
         return f"follows {name}, which {no_form}"
@@ -157,7 +162,7 @@ def _why_not_here(
             owner = calls.within[user.graph]
             if user.op == "output" and not calls.holds(owner, activation):
                 return f"{name} is a part of {calls.named(owner)}, and this activation is not"
-            if type(other) is not nn.LeakyReLU or other in left:
+            if type(other) is not nn.LeakyReLU or other in left or other not in calls.names:
                 return f"the output of {name} also goes to {calls.called(user)}"
             if other.negative_slope != activation.negative_slope:
                 return f"{name} is followed by another slope elsewhere"
@@ -206,7 +211,8 @@ def _functions(calls: Calls) -> Iterator[tuple[str, str]]:
         if why_no_fused_form(layer) is None and any(
             _is_leaky_relu(user) for node in nodes for user in _users(node)
         ):
-            yield calls.names[layer], "is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU"
+            name = calls.names.get(layer, type(layer).__name__)
+            yield name, "is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU"
 
 
 def _hidden_functions(calls: Calls) -> Iterator[tuple[str, str]]:

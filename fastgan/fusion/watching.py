@@ -15,6 +15,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fastgan.fusion.tracing import is_layer, undone
 from fastgan.restoring import tensors_restored
 
+_CONSTANTS = (bool, int, float, str)
+
 
 def watch(model: nn.Module, example_input: Any) -> list[fx.Graph]:
     """Call the model in training and in evaluation mode; its state, and the random numbers, stay as they are.
@@ -69,8 +71,10 @@ class _Recorder(TorchFunctionMode):
         return argument
 
     def nodes_of(self, value: Any) -> Any:
-        """Tensors replaced by what they come from, or None."""
-        return tree_map(lambda leaf: self._nodes.get(id(leaf)), value)
+        """Tensors replaced by what they come from, or None; of all else, plain constants alone."""
+        return tree_map(
+            lambda leaf: leaf if isinstance(leaf, _CONSTANTS) else self._nodes.get(id(leaf)), value
+        )
 
     def enter(self, module: nn.Module, _: Any) -> None:
         self._depth += _is_whole(module)
