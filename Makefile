@@ -38,8 +38,9 @@ versions:
 	mkdir -p $(OTHER)/sources
 	find $(OTHER)/sources -mindepth 1 -maxdepth 1 ! -name build -exec rm -r {} +
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory=$(OTHER)/sources
-	cd $(OTHER)/sources && sed -i '/^torch==/d' constraints.txt && \
-	../bin/pip install --quiet --constraint constraints.txt torch==$(TORCH) --editable '.[train,test]' && \
+	grep -v '^torch==' constraints.txt > $(OTHER)/constraints.txt
+	cd $(OTHER)/sources && \
+	../bin/pip install --quiet --constraint ../constraints.txt torch==$(TORCH) --editable '.[train,test]' && \
 	../bin/pip install --quiet --no-deps triton==$(TRITON) && \
 	../bin/mypy && ../bin/pytest $(PARALLEL) $(TESTS)
 
