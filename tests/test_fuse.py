@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -481,6 +482,20 @@ class Layerwise(nn.Module):
         return outputs
 
 
+class InMethods(nn.Module):
+    """Looks at its data, and names its activation elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.function = nn.Linear(4, 4), F.leaky_relu
+
+    def act(self, x: Tensor) -> Tensor:
+        return self.function(x, 0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 1e9 else self.act(self.linear(x))
+
+
 LEFT: dict[str, tuple[Build, str]] = {
     "forward hook": (lambda: hooked("register_forward_hook", 0), r"1: a hook sees .* Linear '0'"),
     "activation hook": (lambda: hooked("register_forward_hook", 1), r"1: it has a hook"),
@@ -515,6 +530,11 @@ LEFT: dict[str, tuple[Build, str]] = {
         lambda: nn.Sequential(Wrapped(nn.Linear(4, 4)), nn.LeakyReLU()),
         r"1: Linear '0\.layer' is a part of Wrapped '0', and this activation is not",
     ),
+    "a function, in a forward that fx cannot trace": (
+        InMethods,
+        r"left     InMethods: its forward holds layers, and torch.fx cannot trace it; an F.leaky_relu behind "
+        r"them is seen only with example_input: TraceError: symbolically traced",
+    ),
     "negative slope": (lambda: nn.Sequential(*pair(-0.1)), r"1: its negative slope is -0.1"),
     "other order": (lambda: nn.Sequential(nn.LeakyReLU(), nn.Linear(4, 4)), r"0: follows the input"),
     "empty": (nn.Sequential, "no nn.LeakyReLU"),
@@ -528,7 +548,7 @@ LEFT: dict[str, tuple[Build, str]] = {
     ),
     "Dropout(inplace) of a view": (
         lambda: nn.Sequential(*pair(), nn.Flatten(), nn.Dropout(inplace=True)),
-        r"1: Dropout '3' overwrites",
+        r"1: Dropout '3' overwrites what may be a view of its output",
     ),
     "in place in another module": (
         lambda: nn.Sequential(Forward(activated), nn.ReLU(inplace=True)),
@@ -798,7 +818,7 @@ WATCHED: dict[str, tuple[Build, dict[str, str]]] = {
     "item assignment": (lambda: Forward(assigned_to), {"act": "'setitem' overwrites its output in place"}),
     "written through .data": (
         lambda: Forward(lambda m, x: (y := activated(m, x)).data.neg_() + y),
-        {"act": "'neg_' overwrites its output in place"},
+        {"act": "'neg_' overwrites what may be a view of its output"},
     ),
     "F.relu(inplace)": (
         lambda: Forward(lambda m, x: F.relu(activated(m, x), inplace=True)),
@@ -854,6 +874,146 @@ def test_what_a_watched_call_leaves(build: Build, left: dict[str, str]) -> None:
     assert not found.fusable
 
 
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "alias": torch.ops.aten.alias,
+    "alias.default": torch.ops.aten.alias.default,
+    "as_strided": lambda h: h.as_strided((4,), (1,)),
+    "atleast_2d": torch.atleast_2d,
+    "broadcast_to": lambda h: torch.broadcast_to(h, (3, 4)),
+    "cpu": lambda h: h.cpu(),
+    "diagonal": lambda h: h.diagonal(),
+    "float": lambda h: h.float(),
+    "hsplit": lambda h: torch.hsplit(h, 2)[0],
+    "mT": lambda h: h.mT,
+    "positive": torch.positive,
+    "ravel": lambda h: h.ravel(),
+    "real": torch.real,
+    "requires_grad_": lambda h: h.requires_grad_(),
+    "resolve_conj": torch.resolve_conj,
+    "swapdims": lambda h: h.swapdims(0, 1),
+    "tensor_split": lambda h: torch.tensor_split(h, 2)[0],
+    "type": lambda h: h.type(torch.float32),
+    "type_as": lambda h: h.type_as(h),
+    "unfold": lambda h: h.unfold(0, 2, 2),
+    "unsafe_chunk": lambda h: h.unsafe_chunk(2)[0],
+}
+
+
+@pytest.mark.parametrize("example_input", [None, torch.randn(3, 4)], ids=["traced", "watched"])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_a_write_behind_a_view_is_seen(
+    view: Callable[[Tensor], Tensor], example_input: Tensor | None
+) -> None:
+    def forward(m: Forward, x: Tensor) -> Tensor:
+        y = activated(m, x)
+        view(y).data.neg_()
+        return y
+
+    left = {"act": "'neg_' overwrites what may be a view of its output"}
+    assert report(Forward(forward), example_input).left == left
+
+
+def added_to_data(h: Tensor) -> None:
+    h.data += 5
+
+
+# What each does, and that it is found without an example input too: numpy cannot take what torch.fx shows it.
+WRITES: dict[str, tuple[Callable[[Tensor], object], str, bool]] = {
+    "data +=": (added_to_data, r"'(iadd|add_)' overwrites what may be a view of its output", True),
+    "mT.data +=": (
+        lambda h: added_to_data(h.mT),
+        r"'(iadd|add_)' overwrites what may be a view of its output",
+        True,
+    ),
+    "a view, not of data": (
+        lambda h: h.ravel().neg_(),
+        "'neg_' overwrites what may be a view of its output",
+        True,
+    ),
+    "an operator": (
+        lambda h: torch.ops.aten.neg_.default(h.data),
+        "'neg_' overwrites what may be a view of its output",
+        True,
+    ),
+    "a list": (
+        lambda h: torch._foreach_neg_([h.data]),
+        "'_foreach_neg_' overwrites what may be a view of its output",
+        True,
+    ),
+    "out of several": (
+        lambda h: torch.max(2 * h.detach(), 0, out=(h.data[0], torch.zeros(4, dtype=torch.long))),
+        "'max' overwrites what may be a view of its output",
+        True,
+    ),
+    "nn.init": (
+        lambda h: nn.init.constant_(h.data, -1.0),
+        "'constant_' overwrites what may be a view of its output",
+        True,
+    ),
+    "storage": (
+        lambda h: h.untyped_storage().fill_(0),
+        "'untyped_storage' hands out the memory of its output, where a write is not seen",
+        True,
+    ),
+    "numpy": (
+        lambda h: np.negative(a := h.detach().numpy(), out=a),
+        "'numpy' hands out the memory of its output, where a write is not seen",
+        False,
+    ),
+    "an array": (
+        lambda h: np.asarray(h.detach()).fill(0),
+        "'array' hands out the memory of its output, where a write is not seen",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("watched", [False, True], ids=["traced", "watched"])
+@pytest.mark.parametrize(("write", "reason", "traceable"), WRITES.values(), ids=WRITES)
+def test_a_write_is_seen(
+    write: Callable[[Tensor], object], reason: str, traceable: bool, watched: bool
+) -> None:
+    def forward(m: Forward, x: Tensor) -> Tensor:
+        y = activated(m, x)
+        write(y)
+        return y
+
+    left = report(Forward(forward), torch.randn(3, 4) if watched else None).left["act"]
+    if watched or traceable:
+        assert re.fullmatch(reason, left)
+    else:
+        assert left.startswith("torch.fx cannot trace the forward of Forward")
+
+
+def added_to_a_new_tensor(m: Forward, x: Tensor) -> Tensor:
+    y = activated(m, x)
+    z = m.linear2(y)
+    z += y
+    return F.relu(z, inplace=True)
+
+
+READS: dict[str, Callable[[Forward, Tensor], Tensor]] = {
+    "a residual block": added_to_a_new_tensor,
+    "arithmetic": lambda m, x: F.relu_((2 - activated(m, x).exp()) / 3),
+    "standard deviation of a batch": lambda m, x: torch.cat(
+        [y := activated(m, x), y.std(0).mean().expand(len(x) if isinstance(x, Tensor) else 3, 1)], 1
+    ).mul_(2),
+    "a matrix product": lambda m, x: torch.relu_(activated(m, x) @ m.linear2.weight),
+    "pooling": lambda m, x: F.avg_pool1d(activated(m, x), 2).clamp_(0),
+    "a view that is read": lambda m, x: activated(m, x).view(-1).detach().sum(),
+}
+
+
+@pytest.mark.parametrize("example_input", [None, torch.randn(3, 4)], ids=["traced", "watched"])
+@pytest.mark.parametrize("forward", READS.values(), ids=READS)
+def test_a_write_into_new_memory_is_none(
+    forward: Callable[[Forward, Tensor], Tensor], example_input: Tensor | None
+) -> None:
+    model = Forward(forward)
+    model.linear2 = nn.Linear(4, 4)
+    assert report(model, example_input).fusable == {"linear": "act"}
+
+
 def test_a_wrapped_layer_is_fused_where_a_call_shows_it() -> None:
     plain, model = twice(lambda: nn.Sequential(Wrapped(nn.Linear(4, 4)), nn.LeakyReLU(0.1)))
     input = torch.randn(3, 4, dtype=torch.float64)
@@ -881,6 +1041,23 @@ def test_a_watched_call_leaves_buffers_as_they_were() -> None:
     buffers = dict(model.named_buffers())
     fastgan.fuse(model, torch.ones(3, 4))
     assert all(after is buffers[name] and not after for name, after in model.named_buffers())
+
+
+def test_an_untraceable_forward_is_told_once() -> None:
+    """Not one whose layers others call, nor one that an activation's reason names."""
+    found = report(nn.Sequential(Untraceable(), InMethods(), MyDropout()))
+    assert list(found.left) == ["0.act", "1"]
+    assert list(report(InMethods(), torch.randn(3, 4)).left) == ["linear"]
+
+
+@pytest.mark.parametrize("several", [list, dict], ids=["list", "dict"])
+def test_several_arguments_in_no_tuple(several: type) -> None:
+    x = torch.randn(3, 4)
+    example_input = [x, x] if several is list else {"x": x}
+    expected = rf"cannot be called with example_input, one {several.__name__}: .*; .* a tuple of several"
+    for run in (fastgan.fuse, report):
+        with pytest.raises(ValueError, match=re.compile(expected, re.DOTALL)):
+            run(nn.Sequential(*pair()), example_input)
 
 
 def test_watching_needs_weights() -> None:

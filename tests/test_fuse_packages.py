@@ -227,7 +227,8 @@ PACKAGES = {
     "HiFi-GAN, periods": Package(
         Period,
         SOUND,
-        f"left     Period: calls F.leaky_relu in a forward that torch.fx cannot trace: {CONTROL_FLOW}",
+        "left     Period: its forward holds layers, and torch.fx cannot trace it; an F.leaky_relu behind "
+        f"them is seen only with example_input: {CONTROL_FLOW}",
         f"left     convs.0: {FUNCTIONAL}\nleft     convs.1: {FUNCTIONAL}",
     ),
     "HiFi-GAN, scales": Package(

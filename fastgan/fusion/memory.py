@@ -3,24 +3,94 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from torch import fx, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
+from torch.utils._pytree import tree_leaves
 
 from fastgan import nn as fused
 
-# What may return the memory it was given.
-_VIEWS = {
-    *("chunk", "contiguous", "data", "detach", "dropout", "expand", "expand_as", "flatten", "getattr"),
-    *("getitem", "moveaxis", "movedim", "narrow", "permute", "reshape", "reshape_as", "select", "split"),
-    *("squeeze", "swapaxes", "t", "to", "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as"),
+# Whose result lies in new memory. What is not here may return a view of what it was given.
+_COMPUTING = {
+    *(
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "cosine_similarity",
+        "flip",
+        "glu",
+    ),
+    *(
+        "hardswish",
+        "index_select",
+        "mish",
+        "normalize",
+        "outer",
+        "prelu",
+        "repeat_interleave",
+        "roll",
+        "softsign",
+    ),
+    *(
+        "abs",
+        "add",
+        "addbmm",
+        "addcdiv",
+        "addcmul",
+        "addmm",
+        "all",
+        "amax",
+        "amin",
+        "any",
+        "argmax",
+        "argmin",
+    ),
+    *("avg_pool1d", "avg_pool2d", "avg_pool3d", "baddbmm", "batch_norm", "bilinear", "bmm", "cat", "celu"),
+    *(
+        "clamp",
+        "clamp_max",
+        "clamp_min",
+        "clip",
+        "clone",
+        "concat",
+        "concatenate",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+    ),
+    *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cos", "cumsum", "div", "elu", "eq", "exp"),
+    *("floordiv", "gather", "ge", "gelu", "group_norm", "gt", "hardtanh", "instance_norm", "interpolate"),
+    *("layer_norm", "le", "leaky_relu", "lerp", "linear", "log", "log1p", "log_softmax", "logsigmoid"),
+    *("logsumexp", "lt", "masked_fill", "matmul", "max", "max_pool1d", "max_pool2d", "max_pool3d", "maximum"),
+    *(
+        "mean",
+        "min",
+        "minimum",
+        "mm",
+        "mod",
+        "mul",
+        "multiply",
+        "ne",
+        "neg",
+        "norm",
+        "ones_like",
+        "pad",
+        "pow",
+    ),
+    *("prod", "radd", "rand_like", "randn_like", "rdiv", "reciprocal", "relu", "repeat", "rmatmul", "rmul"),
+    *("rpow", "rsqrt", "rsub", "rtruediv", "selu", "sigmoid", "silu", "sin", "softmax", "softplus", "sqrt"),
+    *("square", "stack", "std", "sub", "sum", "tanh", "truediv", "var", "where", "zeros_like"),
 }
-_VIEWING_LAYERS = (
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Identity,
-    nn.modules.dropout._DropoutNd,
-    fused.AppliedLeakyReLU,
-)
+_COMPUTING_LAYERS = {
+    f"torch.nn.modules.{name}"
+    for name in (
+        *("activation", "batchnorm", "conv", "instancenorm", "linear", "normalization", "padding", "pooling"),
+        *("rnn", "upsampling"),
+    )
+}
+# Whose result is no tensor and lies in a tensor's memory: no graph has what writes into it.
+_HANDING_OUT = {"array", "data_ptr", "dlpack", "numpy", "storage", "to_dlpack", "untyped_storage"}
 _IN_PLACE_OPERATORS = {
     "iadd",
     "isub",
@@ -49,30 +119,37 @@ _METADATA = {
 }
 
 
-def overwriter(node: fx.Node) -> fx.Node | None:
-    """Who writes into the memory of a result: the fused backward reads the slope from it."""
-    for user in node.users:
-        if _writes_into(user, node):
-            return user
-        if _is_view(user):
-            writer = overwriter(user)
-            if writer is not None:
-                return writer
+def overwriter(node: fx.Node) -> tuple[fx.Node, str] | None:
+    """Who may write into the memory of a result, and how: the fused backward reads the slope from it."""
+    views = [node]
+    for view in views:
+        for user in view.users:
+            if view in _written(user):
+                what = "its output in place" if view is node else "what may be a view of its output"
+                return user, f"overwrites {what}"
+            if user.op != "call_module" and operation(user) in _HANDING_OUT:
+                return user, "hands out the memory of its output, where a write is not seen"
+            if user not in views and _may_be_view(user):
+                views.append(user)
     return None
 
 
-def _writes_into(user: fx.Node, node: fx.Node) -> bool:
-    if user.op == "call_module":
-        module = user.meta["module"]
-        return bool(getattr(module, "inplace", False)) and not isinstance(module, fused.AppliedLeakyReLU)
-    if node is user.kwargs.get("out"):
-        return True
-    name = operation(user)
-    if not user.args or user.args[0] is not node:
+def _written(call: fx.Node) -> list[Any]:
+    """What a call writes into."""
+    arguments = [*call.args, *call.kwargs.values()]
+    first = tree_leaves(arguments[:1])
+    if call.op == "call_module":
+        module = call.meta["module"]
+        is_in_place = getattr(module, "inplace", False) and not isinstance(module, fused.AppliedLeakyReLU)
+        return first if is_in_place else []
+    return tree_leaves(call.kwargs.get("out")) + (first if _is_in_place(call) else [])
+
+
+def _is_in_place(call: fx.Node) -> bool:
+    name = operation(call)
+    if name == "requires_grad_":
         return False
-    return (
-        name in _IN_PLACE_OPERATORS or (name.endswith("_") and name[-2:] != "__") or _is_told_in_place(user)
-    )
+    return name in _IN_PLACE_OPERATORS or name.endswith("_") or _is_told_in_place(call)
 
 
 def _is_told_in_place(call: fx.Node) -> bool:
@@ -86,18 +163,22 @@ def _is_told_in_place(call: fx.Node) -> bool:
     return arguments.get("inplace") is True
 
 
-def _is_view(node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(node.meta["module"], _VIEWING_LAYERS)
-    return operation(node).lower() in _VIEWS
+def _may_be_view(call: fx.Node) -> bool:
+    """Whether the result may lie in the memory of an argument that the call does not write into."""
+    if call.op == "call_module":
+        return not _is_computing_layer(call.meta["module"])
+    return not (operation(call) in _COMPUTING or _is_in_place(call) or reads_metadata(call))
+
+
+def _is_computing_layer(module: nn.Module) -> bool:
+    if isinstance(module, (nn.Identity, fused.AppliedLeakyReLU)):
+        return False
+    return any(cls.__module__ in _COMPUTING_LAYERS for cls in type_before_parametrizations(module).__mro__)
 
 
 def reads_metadata(user: fx.Node) -> bool:
     """Whether a call asks for a tensor's shape, or its like, which an activation does not change."""
-    if user.op == "call_module":
-        return False
-    name = operation(user)
-    return (user.args[1] if name == "getattr" else name) in _METADATA
+    return user.op != "call_module" and operation(user) in _METADATA
 
 
 def operation(node: fx.Node) -> str:
@@ -106,4 +187,8 @@ def operation(node: fx.Node) -> str:
     name = str(getattr(target, "__name__", target))
     if name == "__get__":
         name = str(getattr(getattr(target, "__self__", None), "__name__", name))
-    return name[2:-2] if name.startswith("__") and name.endswith("__") else name
+    elif name == "getattr":
+        name = str(node.args[1])
+    if name.startswith("__") and name.endswith("__"):
+        return name[2:-2]
+    return name.partition(".")[0]  # neg_ of torch.ops.aten.neg_.default

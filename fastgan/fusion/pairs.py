@@ -57,6 +57,10 @@ class Calls:
         path = self.names[outer]
         return self.names[inner].startswith(f"{path}." if path else "")
 
+    def untraceable_around(self, inner: nn.Module) -> nn.Module | None:
+        """The innermost module around another whose forward cannot be traced."""
+        return next((each for each in reversed(self.untraceable) if self.holds(each, inner)), None)
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -104,7 +108,7 @@ def find(model: nn.Module, example_input: Any = None) -> tuple[dict[nn.Module, P
             _add(pair.activations, [activation])
             _add(pair.between, between)
     reasons = {calls.names[activation]: reason for activation, reason in left.items()}
-    return pairs, reasons | dict(_functions(calls)) | dict(_hidden_functions(calls))
+    return pairs, reasons | dict(_functions(calls)) | dict(_hidden(calls, left))
 
 
 def _add(modules: list[Any], others: list[Any]) -> None:
@@ -130,9 +134,9 @@ def _why_not(activation: nn.LeakyReLU, calls: Calls, left: dict[nn.Module, str])
 def _why_never_called(activation: nn.Module, calls: Calls) -> str:
     if calls.watched:
         return "the call with example_input does not reach it"
-    for module, reason in reversed(calls.untraceable.items()):  # the innermost around it
-        if calls.holds(module, activation):
-            return f"torch.fx cannot trace the forward of {type(module).__name__}: {reason}"
+    module = calls.untraceable_around(activation)
+    if module is not None:
+        return f"torch.fx cannot trace the forward of {type(module).__name__}: {calls.untraceable[module]}"
     return "no traced forward calls it"
 
 
@@ -168,8 +172,8 @@ def _why_not_here(
                 return f"{name} is followed by another slope elsewhere"
         if not users:
             return f"the output of {name} is not always used"
-    writer = overwriter(node)
-    return f"{calls.called(writer)} overwrites its output in place" if writer is not None else None
+    found = overwriter(node)
+    return f"{calls.called(found[0])} {found[1]}" if found is not None else None
 
 
 def _source(node: fx.Node) -> tuple[object, list[nn.Module]]:
@@ -215,13 +219,19 @@ def _functions(calls: Calls) -> Iterator[tuple[str, str]]:
             yield name, "is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU"
 
 
-def _hidden_functions(calls: Calls) -> Iterator[tuple[str, str]]:
-    """Modules whose forward cannot be traced and, by its code, calls a leaky ReLU that is a function."""
-    for module, reason in calls.untraceable.items():
-        forward = type(module).forward
-        names = getattr(getattr(forward, "__code__", None), "co_names", ())
-        if {"leaky_relu", "leaky_relu_"} & {*names}:
+def _hidden(calls: Calls, left: dict[nn.Module, str]) -> Iterator[tuple[str, str]]:
+    """Modules that call layers in a forward that cannot be traced, where no activation's reason says so."""
+    told = {calls.untraceable_around(activation) for activation in left if activation not in calls.of}
+    layers = [each for each in calls.names if each not in calls.of and why_no_fused_form(each) is None]
+    for module in dict.fromkeys(map(calls.untraceable_around, layers)):
+        if module is not None and module not in told and not _is_followed(module, calls):
             yield (
                 calls.names[module] or type(module).__name__,
-                f"calls F.leaky_relu in a forward that torch.fx cannot trace: {reason}",
+                "its forward holds layers, and torch.fx cannot trace it; an F.leaky_relu behind them is seen "
+                f"only with example_input: {calls.untraceable[module]}",
             )
+
+
+def _is_followed(module: nn.Module, calls: Calls) -> bool:
+    """Whether a forward around a module was traced right through it."""
+    return module not in calls.of and any(calls.holds(owner, module) for owner, _ in calls.graphs)

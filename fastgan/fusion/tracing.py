@@ -86,6 +86,15 @@ def undone(modules: list[nn.Module]) -> Iterator[None]:
 class _Proxy(fx.Proxy):
     """``x += y`` is recorded as what it is, where fx alone would write ``x = x + y``."""
 
+    def __getattr__(self, name: str) -> _Attribute:
+        return _Attribute(self, name)
+
+
+class _Attribute(fx.proxy.Attribute, _Proxy):
+    """``x.data += y`` too."""
+
+    __getattr__ = _Proxy.__getattr__
+
 
 def _recording(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     def record(self: Any, other: Any) -> Any:

@@ -25,7 +25,7 @@ def watch(model: nn.Module, example_input: Any) -> list[fx.Graph]:
         example_input: its argument, or a tuple of them.
 
     Raises:
-        ValueError: a lazy layer has no weight yet.
+        ValueError: a lazy layer has no weight yet, or the call fails.
     """
     if any(is_lazy(each) for each in [*model.parameters(), *model.buffers()]):
         raise ValueError("the model has lazy layers without a weight; call it once before fastgan.fuse")
@@ -36,7 +36,14 @@ def watch(model: nn.Module, example_input: Any) -> list[fx.Graph]:
         for training in (True, False):
             for each in modules:
                 each.training = training
-            graphs.append(_record(model, arguments))
+            try:
+                graphs.append(_record(model, arguments))
+            except Exception as error:
+                kind = f"one {type(example_input).__name__}" if len(arguments) == 1 else "a tuple"
+                raise ValueError(
+                    f"the model cannot be called with example_input, {kind}: {type(error).__name__}: "
+                    f"{error}; give the argument of a call, or a tuple of several"
+                ) from error
     return graphs
 
 
