@@ -153,6 +153,28 @@ def test_a_changed_byte_of_an_array_is_seen(tmp_path: Path, monkeypatch: pytest.
     assert digest("ring") is None
 
 
+def test_another_array_of_the_same_file_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = np.random.default_rng(0).normal(size=(8, 2))
+    archive, out = tmp_path / "ab.npz", tmp_path / "run"
+    np.savez(archive, a=points, b=points + 1)
+    assert run(monkeypatch, "train", f"{archive}:a", "--steps", 4, *SHORT, "--out", out) == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "train", "--resume", out, "--steps", 8, "--data", f"{archive}:b") == 2
+    assert f"was trained on other data than {archive}:b has now" in one_line(capsys)
+    archive = archive.rename(tmp_path / "moved.npz")
+    assert run(monkeypatch, "train", "--resume", out, "--steps", 8, "--data", f"{archive}:a") == 0
+
+
+def test_the_only_array_of_a_file_is_the_file(tmp_path: Path) -> None:
+    """Named or not, and as runs of before noted it: by the bytes alone."""
+    archive = tmp_path / "a.npz"
+    np.savez(archive, a=np.zeros((8, 2)))
+    (tmp_path / "bytes").write_bytes(archive.read_bytes())
+    assert len({digest(f"{tmp_path}/{name}") for name in ("a.npz", "a.npz:a", "bytes")}) == 1
+
+
 def test_a_run_of_an_earlier_version_goes_on(
     stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
