@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from fastgan.nn import MLP
 from fastgan.training import Callback, TrainConfig, Trainer
@@ -283,6 +292,13 @@ class Pairs:
         return self.samples[row], 7
 
 
+class Moved(TensorDataset):
+    """As users give their samples a transform."""
+
+    def __getitem__(self, row: int) -> tuple[Tensor, ...]:
+        return (super().__getitem__(row)[0] + 3,)
+
+
 def loader(data: Any, **settings: Any) -> DataLoader[Any]:
     return DataLoader(data, **{"batch_size": 8, **settings})
 
@@ -305,6 +321,11 @@ def loader(data: Any, **settings: Any) -> DataLoader[Any]:
         (Pairs(gray_images()), Pairs(gray_images() / 127.5 - 1)),
         (Pairs(gray_images().numpy()), Pairs(gray_images() / 127.5 - 1)),
         (loader(Pairs(points())), Pairs(points())),
+        (Moved(points()), Pairs(points() + 3)),
+        (loader(Moved(points())), Pairs(points() + 3)),
+        (np.ma.masked_greater(points().numpy(), 1e9), points()),
+        (loader(Pairs(points()), sampler=RandomSampler(range(64))), Pairs(points())),
+        (loader(Pairs(points()), sampler=DistributedSampler(range(64), 2, 0)), Pairs(points())),
         (Subset(Pairs(points()), range(32)), Pairs(points()[:32])),
     ],
 )
@@ -326,6 +347,10 @@ def test_a_loader_brings_its_workers_and_prepares_them() -> None:
     assert not worker_begun  # another process has it
 
 
+def masked() -> Any:
+    return np.ma.masked_greater(points().numpy(), 1)
+
+
 class Endless(IterableDataset[Tensor]):
     def __iter__(self) -> Any:
         return iter(points())
@@ -342,8 +367,25 @@ class Endless(IterableDataset[Tensor]):
             "DataLoader with a WeightedRandomSampler",
         ),
         (loader(Pairs(points()), collate_fn=list), ValueError, "collate_fn, which a Trainer does not call"),
-        (loader(Endless()), ValueError, "DataLoader with a _InfiniteConstantSampler"),
-        (Endless(), TypeError, "data is a Endless, expected a Tensor, an array"),
+        (
+            loader(Pairs(points()), sampler=SequentialSampler(range(10))),
+            ValueError,
+            "DataLoader with a SequentialSampler of 10 of 64 samples, but a Trainer draws all .*Subset",
+        ),
+        (
+            loader(TensorDataset(points()), sampler=RandomSampler(range(32))),
+            ValueError,
+            "RandomSampler of 32 of 64 samples",
+        ),
+        (
+            loader(Pairs(points()), sampler=DistributedSampler(range(32), 2, 0)),
+            ValueError,
+            "DistributedSampler of 32 of 64 samples",
+        ),
+        (loader(Endless()), TypeError, "data is a Endless, an IterableDataset, but .*map-style dataset"),
+        (Endless(), TypeError, "data is a Endless, an IterableDataset, but .*map-style dataset"),
+        (masked(), ValueError, "data has masked values, .*fill them, or leave them out"),
+        (Pairs(masked()), ValueError, "data has masked values"),
         (points().numpy().astype(np.int64), TypeError, "data is int64, expected floats, or pixels of uint8"),
         (points().bool(), TypeError, "data is torch.bool, expected floats, or pixels"),
         (np.array([["a"]]), TypeError, "data is <U1"),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
 import signal
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, get_worker_info
 
 import fastgan
 from fastgan.data import DataError, Framing, load, stream
@@ -267,6 +271,104 @@ def test_items_that_are_no_samples_are_named() -> None:
 
     with pytest.raises(DataError, match="data has items of int, expected tensors of floats"):
         Trainer(*networks(), CONFIG).fit(Labels())
+
+
+class Ones:
+    """Samples of a user's, to which the processes that read add something."""
+
+    gain = 1.0
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, row: int) -> Tensor:
+        return torch.full((1, 6, 8), self.gain)
+
+
+@pytest.mark.parametrize("prepares", [True, False])
+def test_a_process_that_reads_has_the_users_dataset(prepares: bool) -> None:
+    """Which PyTorch's documentation tells users to prepare there."""
+
+    def prepare(worker: int) -> None:
+        get_worker_info().dataset.gain = 7.0
+
+    class Looks(Ones):
+        def __getitem__(self, row: int) -> Tensor:
+            assert get_worker_info().dataset is self
+            return super().__getitem__(row)
+
+    data = DataLoader(Looks(), 4, num_workers=1, worker_init_fn=prepare if prepares else None)
+    state = Trainer(*networks(), CONFIG).state
+    with contextlib.closing(source_of(data, state, 0)) as source:
+        assert source.batch(state, 0).unique().tolist() == [7.0 if prepares else 1.0]
+
+
+def test_the_seed_of_a_process_that_reads_follows_from_seed_step_and_rank() -> None:
+    class Seeds:
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, row: int) -> Tensor:
+            seed = get_worker_info().seed
+            return torch.tensor([float(seed % 2**24), float(seed // 2**24 % 2**24)])
+
+    def seed_of(seed: int, step: int, rank: int) -> tuple[float, ...]:
+        state = TrainingState(*networks(), replace(CONFIG, seed=seed), World(rank, 2))
+        state.step = step
+        with contextlib.closing(Streamed(Seeds(), state, workers=1)) as source:
+            (read,) = source.batch(state, 0).unique(dim=0)
+        return tuple(read.tolist())
+
+    cases = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert len({seed_of(*case) for case in cases}) == 4
+    assert seed_of(*cases[2]) == seed_of(*cases[2])
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (lambda rows: torch.zeros(1, 1, 6, 8), "gives a batch of 1 for 4 rows; give a sample for each"),
+        (lambda rows: torch.zeros(5, 1, 6, 8), "gives a batch of 5 for 4 rows"),
+        (lambda rows: [torch.zeros(1, 6, 8)] * 3, "gives a batch of 3 for 4 rows"),
+        (lambda rows: [], "gives a batch of 0 for 4 rows"),
+        (lambda rows: (torch.zeros(4, 1, 6, 8), torch.zeros(4)), "gives a batch of 2 for 4 rows"),
+        (lambda rows: torch.zeros(4, 1, 6, 8, dtype=torch.int64), "data has items of torch.int64"),
+        (lambda rows: torch.zeros(()), "failed with TypeError: len.. of a 0-d tensor"),
+    ],
+    ids=["one", "one more", "one less", "none", "with labels", "integers", "a number"],
+)
+def test_a_batch_that_is_no_batch_is_named(read: Callable[[list[int]], Any], said: str) -> None:
+    class Batches(Ones):
+        def __getitems__(self, rows: list[int]) -> Any:
+            return read(rows)
+
+    with pytest.raises(DataError, match=said):
+        Trainer(*networks(), CONFIG).fit(Batches(), workers=0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e200])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_nan_in_streamed_data_is_named_by_its_row(workers: int, wrong: float, at_once: bool) -> None:
+    class Wrong(Ones):
+        def __getitem__(self, row: int) -> Tensor:
+            sample = super().__getitem__(row).double()
+            sample[0, 0, 0] = wrong if row == 7 else 3e38  # of which a few sum to infinity
+            return sample
+
+    class AtOnce(Wrong):
+        def __getitems__(self, rows: list[int]) -> Tensor:
+            return torch.stack([self[row] for row in rows])
+
+    def read_on(data: Wrong) -> None:
+        state = Trainer(*networks(), CONFIG).state
+        with contextlib.closing(Streamed(data, state, workers)) as source:
+            for state.step in range(500):
+                source.prepare(state)
+
+    said = r"^data\[7\] holds nan or infinite values, expected finite ones of torch.float32$"
+    with pytest.raises(DataError, match=said):
+        read_on(AtOnce() if at_once else Wrong())
 
 
 class OddError(Exception):

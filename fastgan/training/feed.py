@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import (
     DataLoader,
     DistributedSampler,
+    IterableDataset,
     RandomSampler,
     SequentialSampler,
     TensorDataset,
@@ -34,6 +35,7 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
     The arguments and errors are those of :meth:`fastgan.Trainer.fit`.
     """
     prepare: Callable[[int], None] | None = None
+    _check_map_style(data.dataset if isinstance(data, DataLoader) else data)
     if isinstance(data, DataLoader):
         _check_loader(data, state.config.batch_size)
         workers, prepare = data.num_workers, data.worker_init_fn
@@ -42,7 +44,7 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
     if isinstance(data, Dataset):
         augmentation = data.augmentation
         data = data.samples
-    elif isinstance(data, TensorDataset):
+    elif type(data) is TensorDataset:  # a class of a user's may do more than index
         data = data.tensors[0]
     if isinstance(data, np.ndarray):
         data = _tensor_of(data)
@@ -62,6 +64,14 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
     return Streamed(data, state, workers, prepare)
 
 
+def _check_map_style(data: object) -> None:
+    if isinstance(data, IterableDataset):
+        raise TypeError(
+            f"data is a {type(data).__name__}, an IterableDataset, but a Trainer draws samples by their "
+            "number; give it a map-style dataset, with __len__ and __getitem__"
+        )
+
+
 def _check_loader(loader: DataLoader[Any], batch_size: int) -> None:
     """Refuse a DataLoader that asks for what a trainer, which draws batches itself, would not do."""
     if loader.batch_size != batch_size:
@@ -69,9 +79,10 @@ def _check_loader(loader: DataLoader[Any], batch_size: int) -> None:
             f"data is a DataLoader with batch_size {loader.batch_size}, but the config has {batch_size}; "
             "give both the same"
         )
-    if type(loader.sampler) not in _UNIFORM:
+    preferring = _preferring(loader)
+    if preferring is not None:
         raise ValueError(
-            f"data is a DataLoader with a {type(loader.sampler).__name__}, but a Trainer draws all samples "
+            f"data is a DataLoader with a {preferring}, but a Trainer draws all samples "
             "equally often; give it a dataset of those to draw, such as a torch.utils.data.Subset"
         )
     if loader.collate_fn is not default_collate:
@@ -79,6 +90,19 @@ def _check_loader(loader: DataLoader[Any], batch_size: int) -> None:
             "data is a DataLoader with a collate_fn, which a Trainer does not call; do its work in the "
             "dataset's __getitem__"
         )
+
+
+def _preferring(loader: DataLoader[Any]) -> str | None:
+    """What sampler draws some samples more often than others; None if it does not."""
+    sampler: Any = loader.sampler
+    data = cast(MapStyle, loader.dataset)
+    name = type(sampler).__name__
+    if type(sampler) not in _UNIFORM:
+        return name
+    drawn = getattr(sampler, "dataset" if isinstance(sampler, DistributedSampler) else "data_source")
+    if drawn is data or len(drawn) == len(data):
+        return None
+    return f"{name} of {len(drawn)} of {len(data)} samples"
 
 
 def _tensor_of(array: NDArray[Any]) -> Tensor:

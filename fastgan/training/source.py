@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fastgan.data.augmentation import DRAWN, Augmentation, unit_range
@@ -121,6 +121,9 @@ class Streamed:
         workers: int,
         prepare: Callable[[int], None] | None = None,
     ) -> None:
+        # of its own, or the loader would draw the workers' seed from the global stream, and dropout with it
+        entropy = np.random.SeedSequence([state.config.seed, state.step], spawn_key=(state.world.rank, 0))
+        of_workers = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
         loader: DataLoader[Any] = DataLoader(
             _Guarded(dataset, state.dtype),  # type: ignore[arg-type]
             batch_sampler=_Draws(dataset, state),  # type: ignore[arg-type]
@@ -128,7 +131,7 @@ class Streamed:
             num_workers=workers,
             worker_init_fn=partial(_begin, prepare),
             pin_memory=state.device.type == "cuda",
-            generator=torch.Generator(),  # or it would draw from the global stream, and dropout with it
+            generator=of_workers,
         )
         self._batches = iter(loader)
         try:
@@ -212,30 +215,42 @@ class _Draws(Sampler[_Batch]):
 
 
 class _Guarded:
-    """Reads batches; an error comes back in place of one, and says which sample it was."""
+    """Reads batches; an error comes back in place of one, and says which sample it was.
+
+    Attributes:
+        dataset: what it reads from.
+    """
 
     def __init__(self, dataset: Any, dtype: torch.dtype) -> None:
-        self._dataset, self._dtype = dataset, dtype
+        self.dataset, self._dtype = dataset, dtype
 
     def __getitems__(self, batch: _Batch) -> Tensor | Failure:
         reading = f"data.__getitems__({reprlib.repr(batch.rows)})"
         try:
             with _random_numbers(batch.seeds):
-                if hasattr(self._dataset, "__getitems__"):
-                    items = self._dataset.__getitems__(batch.rows)
+                if hasattr(self.dataset, "__getitems__"):
+                    items = self.dataset.__getitems__(batch.rows)
                 else:
                     items = []
                     for row in batch.rows:
                         reading = f"data[{row}]"
-                        items.append(self._dataset[row])
-            samples = items if isinstance(items, Tensor) else _stacked(items, batch.rows)
-            return unit_range(samples, self._dtype)
+                        items.append(self.dataset[row])
+            samples = unit_range(_stacked(items, batch.rows), self._dtype)
+            _check_finite(samples, batch.rows)
+            return samples
         except Exception as error:
             return Failure.of(error, reading)
 
 
-def _stacked(items: list[Any], rows: list[int]) -> Tensor:
-    samples = [sample_of(item) for item in items]
+def _stacked(items: Any, rows: list[int]) -> Tensor:
+    """One tensor of the samples of these rows; of their items, or of the tensor that a dataset gave."""
+    samples = sample_of(items) if isinstance(items, Tensor) else [sample_of(item) for item in items]
+    if len(samples) != len(rows):
+        raise DataError(
+            f"data.__getitems__ gives a batch of {len(samples)} for {len(rows)} rows; give a sample for each"
+        )
+    if isinstance(samples, Tensor):
+        return samples
     shape = samples[0].shape
     for row, sample in zip(rows, samples, strict=True):
         if sample.shape != shape:
@@ -244,6 +259,16 @@ def _stacked(items: list[Any], rows: list[int]) -> Tensor:
                 "give all samples one shape"
             )
     return torch.stack(samples)
+
+
+def _check_finite(samples: Tensor, rows: list[int]) -> None:
+    if samples.sum().isfinite():  # read once: a look at each number takes several times as long
+        return
+    for row, sample in zip(rows, samples, strict=True):
+        if not sample.isfinite().all():
+            raise DataError(
+                f"data[{row}] holds nan or infinite values, expected finite ones of {sample.dtype}"
+            )
 
 
 @contextmanager
@@ -264,6 +289,8 @@ def _random_numbers(seeds: np.random.SeedSequence) -> Iterator[None]:
 
 def _begin(prepare: Callable[[int], None] | None, worker: int) -> None:
     ignore_signals()
+    info: Any = get_worker_info()
+    object.__setattr__(info, "dataset", info.dataset.dataset)  # users expect theirs; WorkerInfo is frozen
     if prepare is not None:
         prepare(worker)
 
@@ -286,7 +313,13 @@ def sample_of(item: Any) -> Tensor:
 
 
 def tensor_of(array: NDArray[Any]) -> Tensor:
-    """A copy: an array may be read-only, or stored backwards or in another byte order."""
+    """A copy: an array may be read-only, or stored backwards or in another byte order.
+
+    Raises:
+        DataError: if some values are masked.
+    """
+    if np.ma.is_masked(array):
+        raise DataError("data has masked values, which a tensor cannot have; fill them, or leave them out")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
 
 
