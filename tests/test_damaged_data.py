@@ -44,6 +44,12 @@ def pickled() -> bytes:
     return file.getvalue()
 
 
+def nothing_saved() -> bytes:
+    file = io.BytesIO()
+    np.savez(file)
+    return file.getvalue()
+
+
 LYING = npy((10**12, 2), bytes(32))
 WHOLE = npy((400, 2), bytes(6400))
 
@@ -71,6 +77,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     ),
     "text.npz": (b"1, 2\n", ": is no .npy or .npz file, whatever its name is; save it with numpy.save"),
     "empty.npy": (b"", ": is empty; save it again"),
+    "no array.npz": (nothing_saved(), ": holds no array; save one in it, with numpy.savez"),
     "objects.npy": (pickled(), ": holds pickled Python objects; save an array of numbers"),
     "records.npy": (
         b"\x93NUMPY\x03\x00" + struct.pack("<I", 16) + b"{'descr': '<f8'}",

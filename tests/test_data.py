@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +316,7 @@ def test_folder_without_image_is_refused(tmp_path: Path) -> None:
 def test_images_of_several_sizes_want_one(tmp_path: Path) -> None:
     Image.new("L", (6, 5)).save(tmp_path / "a.png")
     Image.new("L", (7, 5)).save(tmp_path / "odd.png")
-    with pytest.raises(DataError, match=r"odd\.png: 7x5, while other images of .* are 6x5; give --size, 64"):
+    with pytest.raises(DataError, match=r"odd\.png: 7x5, while others are 6x5; give --size, 64"):
         load(str(tmp_path))
     assert load(str(tmp_path), framing=Framing(size=4)).shape == (1, 4, 4)
 
@@ -335,6 +338,69 @@ def test_every_bad_image_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"17\.png.*; and 13 more; replace or remove them") as caught:
         load(str(tmp_path))
     assert str(caught.value).count("not a readable image") == 10
+
+
+def test_bad_images_and_odd_sizes_are_named_together(tmp_path: Path) -> None:
+    Image.new("L", (6, 5)).save(tmp_path / "a.png")
+    Image.new("L", (7, 5)).save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        load(str(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path}/b.png: 7x5, while others are 6x5; {tmp_path}/c.png: not a readable image; "
+        "give --size, 64 for example, to make them of one size and replace or remove what is not readable"
+    )
+    (tmp_path / "c.png").unlink()
+    for number in range(20):
+        Image.new("L", (7, 5)).save(tmp_path / f"odd{number}.png")
+    with pytest.raises(DataError, match=r"; and 11 more; give --size, 64 .*of one size$") as caught:
+        load(str(tmp_path))
+    assert str(caught.value).count("7x5, while") == 10
+
+
+def save_16_bits_of_colour(path: Path, value: int) -> None:
+    """Pillow writes none."""
+    row = b"\0" + struct.pack(">3H", *[value] * 3) * 6
+    chunks = [(b"IHDR", struct.pack(">2I5B", 6, 5, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(row * 5))]
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, content in [*chunks, (b"IEND", b"")]:
+            file.write(struct.pack(">I", len(content)) + name + content)
+            file.write(struct.pack(">I", zlib.crc32(name + content)))
+
+
+@pytest.mark.parametrize("framing", [None, Framing(size=4)], ids=["whole", "framed"])
+@pytest.mark.parametrize(
+    ("save", "brightest"),
+    [
+        (lambda path: Image.fromarray(np.full((5, 6), 255, np.uint16)).save(path / "a.png"), "257"),
+        (lambda path: Image.fromarray(np.full((5, 6), 100, np.uint16)).save(path / "a.tif"), "0"),
+        (lambda path: Image.fromarray(np.full((5, 6), 200, np.int32)).save(path / "a.tif"), "257"),
+        (lambda path: Image.fromarray(np.full((5, 6), 4095, np.uint16)).save(path / "a.png"), "4,112"),
+        (lambda path: save_16_bits_of_colour(path / "a.png", 300), "257"),
+    ],
+    ids=["grey", "nearly black", "32 bits", "12 bits", "colours"],
+)
+def test_dark_images_of_16_bits_are_no_masks(
+    tmp_path: Path, save: Callable[[Path], None], brightest: str, framing: Framing | None
+) -> None:
+    save(tmp_path)
+    with pytest.raises(DataError) as caught:
+        load(str(tmp_path), framing=framing)
+    assert str(caught.value) == (
+        f"{tmp_path}: holds images of 16 bits whose brightest pixel is about {brightest} of 65,535, "
+        "so all but black; multiply them (by 16 if they hold 12 bits), or save them with 8 bits"
+    )
+
+
+def test_images_of_16_bits_and_of_colours(tmp_path: Path) -> None:
+    save_16_bits_of_colour(tmp_path / "a.png", 77 * 257)
+    assert pixel(tmp_path) == [77, 77, 77]
+
+
+def test_images_of_8_bits_may_be_masks(tmp_path: Path) -> None:
+    Image.new("L", (6, 5), 1).save(tmp_path / "a.png")
+    assert pixel(tmp_path) == [255]
 
 
 def pixel(folder: Path, framing: Framing | None = None) -> list[int]:
@@ -420,6 +486,44 @@ def test_hidden_files_and_those_of_file_managers_are_left_out(tmp_path: Path) ->
     hidden.mkdir()
     Image.new("L", (6, 5)).save(hidden / "a.png")
     assert len(load(str(hidden)).samples) == 1  # it was asked for
+
+
+@pytest.mark.parametrize("unreadable", ["", "sub"])
+def test_a_folder_that_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unreadable: str
+) -> None:
+    """Root may read any, so another says no."""
+    Image.new("L", (6, 5)).save(tmp_path / "a.png")
+    (tmp_path / "sub").mkdir()
+    scan = os.scandir
+
+    def refuses(path: Any) -> Any:
+        if Path(path) == tmp_path / unreadable:
+            raise PermissionError(13, os.strerror(13), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    said = rf"{tmp_path / unreadable}: cannot be read \(Permission denied\); make it readable"
+    with pytest.raises(DataError, match=said):
+        load(str(tmp_path))
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    photos, other = tmp_path / "photos", tmp_path / "other"
+    for folder, name in ((photos, "a.png"), (other / "deep", "b.png")):
+        folder.mkdir(parents=True)
+        Image.new("L", (6, 5)).save(folder / name)
+    (photos / "link").symlink_to(other)
+    (photos / "self").symlink_to(photos)
+    (photos / "above").symlink_to(tmp_path)
+    (other / "deep" / "back").symlink_to(photos)
+    (other / "deep" / "up").symlink_to(other)
+    (photos / ".hidden").symlink_to(other)
+    assert image_paths(photos) == [photos / "a.png", photos / "link" / "deep" / "b.png"]
+    (photos / "again").symlink_to(other)
+    assert len(image_paths(photos)) == 3  # as other programs have it
+    (photos / "a.png").unlink()
+    assert [path.name for path in image_paths(Path(os.path.relpath(photos)))] == ["b.png", "b.png"]
 
 
 def test_photos_are_framed(tmp_path: Path) -> None:

@@ -475,6 +475,13 @@ def test_processes_that_read_end_with_the_run() -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_dark_images_of_16_bits_are_no_masks(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.fromarray(np.full((6, 8), 100 + 100 * number, np.uint16)).save(tmp_path / f"{number}.png")
+    with pytest.raises(DataError, match=r"16 bits whose brightest pixel is about 257 of 65,535"):
+        stream(str(tmp_path))
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of photos of several sizes and modes."""

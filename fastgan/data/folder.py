@@ -12,18 +12,19 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fastgan.data.arrays import black_and_white
 from fastgan.data.augmentation import Augmentation
-from fastgan.data.dataset import DataError, Dataset
+from fastgan.data.dataset import DataError, Dataset, reading
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 Crop = Literal["center", "random"]
 _SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN"})
 _GREY = frozenset({"1", "L", "I", "I;16", "I;16L", "I;16B", "LA", "La"})
 _NAMED = 10  # bad files that a message names; it counts the rest
+_DARK = 16  # of 255: the white of 12 bits that were stored in 16
 _MARGIN = 8  # a random window has 8/9 of the height and width that it is chosen from
 
 
@@ -76,6 +77,10 @@ class _BadImageError(ValueError):
     """A file that is no image to train on."""
 
 
+class _OddSizeError(_BadImageError):
+    """An image of another size than those before."""
+
+
 class Photos:
     """The images of a folder and of the folders in it, in order of their paths, to be decoded alike.
 
@@ -99,6 +104,7 @@ class Photos:
         self.paths = image_paths(folder)
         self.channels = 3 if any(map(_has_colours, self.paths)) else 1
         self._size: tuple[int, int] | None = None
+        self._brightest: int | None = None  # pixel of images of 16 bits, on the scale to 255
 
     def read(self, rows: Sequence[int]) -> Tensor:
         """Decode images, one after the other, into one tensor.
@@ -111,23 +117,35 @@ class Photos:
                 names them.
         """
         images: NDArray[np.uint8] | None = None
-        bad = []
+        bad: list[_BadImageError] = []
         for place, row in enumerate(rows):
             try:
                 pixels = self._decode(self.paths[row])
             except _BadImageError as error:
-                bad.append(str(error))
+                bad.append(error)
                 continue
             if images is None:
                 images = np.empty((len(rows), *pixels.shape), np.uint8)
             images[place] = pixels
         if bad:
-            more = [f"and {len(bad) - _NAMED:,} more"] if len(bad) > _NAMED else []
-            raise DataError(
-                f"{'; '.join(bad[:_NAMED] + more)}; replace or remove {'it' if len(bad) == 1 else 'them'}"
-            )
+            raise DataError(_told(bad))
         assert images is not None  # where there is a row, it is bad or good
         return torch.from_numpy(images)
+
+    def check_brightness(self) -> None:
+        """Refuse images of 16 bits that come out black, as they use few of the values.
+
+        They would pass for masks, or train a generator of black images.
+
+        Raises:
+            DataError: naming the folder and the remedy.
+        """
+        if self._brightest is not None and self._brightest <= _DARK:
+            raise DataError(
+                f"{self.folder}: holds images of 16 bits whose brightest pixel is about "
+                f"{self._brightest * 257:,} of 65,535, so all but black; multiply them (by 16 if they hold "
+                "12 bits), or save them with 8 bits"
+            )
 
     def _decode(self, path: Path) -> NDArray[np.uint8]:
         """Pixels ``[channels, H, W]``.
@@ -139,6 +157,7 @@ class Photos:
         try:
             with warnings.catch_warnings(), Image.open(path) as image:
                 warnings.simplefilter("ignore")  # of metadata, and of palettes that are transparent
+                is_deep = _is_deep(image)
                 if side is not None:
                     image.draft(image.mode, (2 * side, 2 * side))  # a large JPEG is not decoded in full
                 pixels = _converted(ImageOps.exif_transpose(image), "RGB" if self.channels == 3 else "L")
@@ -146,6 +165,8 @@ class Photos:
             raise
         except Exception as error:  # decoders raise what they like of damaged files
             raise _BadImageError(f"{path}: {_reason(error)}") from error
+        if is_deep:
+            self._brightest = max(self._brightest or 0, int(np.asarray(pixels).max()))
         if side is not None:
             pixels = ImageOps.fit(pixels, (side, side), Image.Resampling.LANCZOS)
         else:
@@ -157,10 +178,7 @@ class Photos:
         self._size = self._size or size
         if size != self._size:
             wanted, found = (f"{width}x{height}" for width, height in (self._size, size))
-            raise DataError(
-                f"{path}: {found}, while other images of {self.folder} are {wanted}; give --size, 64 for "
-                "example, to make them of one size"
-            )
+            raise _OddSizeError(f"{path}: {found}, while others are {wanted}")
 
 
 def check_framing(path: Path, framing: Framing | None) -> None:
@@ -181,22 +199,36 @@ def read_folder(folder: Path, framing: Framing) -> Dataset:
     """
     photos = Photos(folder, framing)
     images = photos.read(range(len(photos.paths)))
+    photos.check_brightness()
     return Dataset(str(folder), black_and_white(images), augmentation=framing.augmentation)
 
 
 def image_paths(folder: Path) -> list[Path]:
     """Every image of a folder and of the folders in it, but for hidden ones, in order of their paths.
 
+    Symbolic links to folders are followed, unless one leads back to a folder above it.
+
     Raises:
-        DataError: if there is none.
+        DataError: if there is none, or a folder cannot be read.
     """
     paths = []
-    for inside, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not (name.startswith(".") or name in _SYSTEM_FOLDERS)]
+    for inside, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        folders[:] = [name for name in folders if _is_entered(Path(inside, name))]
         paths += [Path(inside, name) for name in names if not name.startswith(".") and _is_image(name)]
     if not paths:
         raise DataError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))})")
     return sorted(paths)
+
+
+def _unreadable(error: OSError) -> None:
+    with reading(Path(error.filename)):
+        raise error
+
+
+def _is_entered(folder: Path) -> bool:
+    if folder.name.startswith(".") or folder.name in _SYSTEM_FOLDERS:
+        return False
+    return not folder.is_symlink() or folder.resolve() not in map(Path.resolve, folder.absolute().parents)
 
 
 def _is_image(name: str) -> bool:
@@ -209,6 +241,24 @@ def _has_colours(path: Path) -> bool:
             return image.mode not in _GREY
     except Exception:
         return False  # it is named when it is decoded
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether it has 16 bits or more; of colours Pillow keeps 8, and the mode does not tell."""
+    return image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _told(bad: list[_BadImageError]) -> str:
+    """Which images are bad, and what to do about them."""
+    more = [f"and {len(bad) - _NAMED:,} more"] if len(bad) > _NAMED else []
+    odd = sum(isinstance(error, _OddSizeError) for error in bad)
+    remedies = []
+    if odd:
+        remedies.append("give --size, 64 for example, to make them of one size")
+    if odd < len(bad):
+        which = "what is not readable" if odd else "it" if len(bad) == 1 else "them"
+        remedies.append(f"replace or remove {which}")
+    return "; ".join([*map(str, bad[:_NAMED]), *more, " and ".join(remedies)])
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastgan.data.dataset import DataError, reading
 
-_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_NPY, _ZIP, _EMPTY_ZIP = b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -32,6 +32,8 @@ def check_arrays(path: Path) -> None:
             _check_array(str(path), file, path.stat().st_size)
         elif start.startswith(_ZIP):
             _check_archive(path)
+        elif start.startswith(_EMPTY_ZIP):
+            raise DataError(f"{path}: holds no array; save one in it, with numpy.savez")
         elif path.stat().st_size == 0:
             raise DataError(f"{path}: is empty; save it again")
         else:

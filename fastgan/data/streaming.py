@@ -85,11 +85,11 @@ class ImageFolder:
     """
 
     def __init__(self, folder: Path, framing: Framing) -> None:
-        self._photos = Photos(folder, framing)
+        self.photos = Photos(folder, framing)
         self.augmentation = framing.augmentation
 
     def __len__(self) -> int:
-        return len(self._photos.paths)
+        return len(self.photos.paths)
 
     def __getitem__(self, row: int, /) -> Tensor:
         return self.__getitems__([row])[0]
@@ -103,7 +103,7 @@ class ImageFolder:
 
     def images(self, rows: list[int]) -> Tensor:
         """uint8 ``[len(rows), C, H, W]``, of which windows are drawn."""
-        return self._photos.read(rows)
+        return self.photos.read(rows)
 
 
 def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, MappedArray | ImageFolder]:
@@ -127,6 +127,8 @@ def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, Mapped
     if len(data) == 0:
         raise DataError(f"{source}: holds no sample; add at least one")
     first = data.images(list(range(min(len(data), _PREVIEWED))))
+    if isinstance(data, ImageFolder):
+        data.photos.check_brightness()
     if int(first.max()) == 1:
         raise DataError(
             f"{source}: its first {len(first)} images hold 0 and 1 alone; let white be 255, or train without "

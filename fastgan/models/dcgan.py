@@ -95,7 +95,7 @@ def dcgan_widths(sample_shape: Sequence[int], first: int = 64) -> tuple[int, ...
     if halvings == 0 or not _SMALLEST <= shorter <= _LARGEST:
         raise ValueError(
             f"images of {_size(sample_shape)} cannot be halved down to {_SMALLEST} to {_LARGEST} pixels a "
-            "side; resize them to 28, 32, 48, 64, 96 or 128"
+            "side; resize them (photos: --size) to 28, 32, 48, 64, 96 or 128"
         )
     return tuple(first * 2**i for i in range(halvings))
 
@@ -112,7 +112,7 @@ def smallest_map(sample_shape: Sequence[int], hidden: Sequence[int]) -> tuple[in
     if height % divisor or width % divisor:
         raise ValueError(
             f"images of {_size(sample_shape)} cannot be halved {len(hidden)} times, once for each of the "
-            f"maps {list(hidden)}; resize them to multiples of {divisor}, or give fewer maps"
+            f"maps {list(hidden)}; resize them (photos: --size) to multiples of {divisor}, or give fewer maps"
         )
     return height // divisor, width // divisor
 
