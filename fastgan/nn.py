@@ -16,6 +16,11 @@ from fastgan import ops
 from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.ops.arguments import check_negative_slope
 
+# What holds a module, the name by which it does, and that module.
+Place = tuple[nn.Module, str, nn.Module]
+
+_REMEDY = "call fastgan.unfuse on the model before such a change, and fuse after it"
+
 
 class WithLeakyReLU(nn.Module):
     """A layer that applies the leaky ReLU behind it.
@@ -23,10 +28,14 @@ class WithLeakyReLU(nn.Module):
     Attributes:
         applied: of a layer that :func:`fastgan.fuse` has changed, the activations behind it and what lies
             between; empty in a layer that was built as it is.
+        home: where the layer was held then.
+        held: where its activations were.
     """
 
     negative_slope: float
     applied: tuple[nn.Module, ...] = ()
+    home: tuple[Place, ...] = ()
+    held: tuple[Place, ...] = ()
 
     def forward(self, input: Tensor, *arguments: Any) -> Tensor:
         if isinstance(input, fx.Proxy):
@@ -36,14 +45,22 @@ class WithLeakyReLU(nn.Module):
             return result
         output = self._activated(input, *arguments)
         if self.applied:
-            self._check_slopes()
-            output.applied_slope = self.negative_slope  # type: ignore[attr-defined]
+            self._check_activations()
+            version: Any = _version(output)
+            if version is not None or _hold(self.home):  # or a wrapper may write into it without a trace
+                output.applied_slope = self.negative_slope  # type: ignore[attr-defined]
+                output.applied_version = version  # type: ignore[attr-defined]
         return output
 
     def _activated(self, input: Tensor, *arguments: Any) -> Tensor:
         raise NotImplementedError
 
-    def _check_slopes(self) -> None:
+    def _check_activations(self) -> None:
+        if not _hold(self.held):
+            raise RuntimeError(
+                f"the activation of a fused {type(self).__name__} was replaced or removed since "
+                f"fastgan.fuse; {_REMEDY}"
+            )
         for each in self.applied:
             if isinstance(each, AppliedLeakyReLU) and each.negative_slope != self.negative_slope:
                 raise RuntimeError(
@@ -66,6 +83,23 @@ def _in_graph(module: nn.Module, input: Any, *arguments: Any) -> Tensor:
 def _is_watched(layer: WithLeakyReLU) -> bool:
     """Whether a hook sees what lies between a layer and its activation: then each computes its own part."""
     return sees_the_output(layer) or any(map(has_hooks, layer.applied))
+
+
+def _hold(places: tuple[Place, ...]) -> bool:
+    """Whether each of the places still holds its module; other names, as in a list that grew, are fine."""
+    for parent, name, child in places:
+        if parent._modules.get(name) is not child:
+            expected = [p for p, _, c in places if p is parent and c is child]
+            if len([each for each in parent._modules.values() if each is child]) < len(expected):
+                return False
+    return True
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often a tensor was written into; None where PyTorch does not count."""
+    if torch.compiler.is_compiling() or tensor.is_inference():
+        return None
+    return tensor._version
 
 
 class LinearLeakyReLU(WithLeakyReLU, nn.Linear):
@@ -164,7 +198,8 @@ class AppliedLeakyReLU(nn.LeakyReLU):
         layers: those that do.
 
     Raises:
-        RuntimeError: the input comes from elsewhere, so that nobody knows whether it is activated.
+        RuntimeError: the input comes from elsewhere, so that nobody knows whether it is activated, or was
+            written in place.
     """
 
     layers: tuple[WithLeakyReLU, ...] = ()
@@ -173,13 +208,18 @@ class AppliedLeakyReLU(nn.LeakyReLU):
         if isinstance(input, fx.Proxy):
             return _in_graph(self, input)
         if getattr(input, "applied_slope", None) == self.negative_slope:
+            before, now = input.applied_version, _version(input)  # type: ignore[attr-defined]
+            if before is not None and now is not None and before != now:
+                raise RuntimeError(
+                    "the output of a fused layer was written in place before its LeakyReLU got it, as by a "
+                    f"wrapper around the layer; {_REMEDY}"
+                )
             return input
         if any(map(_is_watched, self.layers)):
             return super().forward(input)
         raise RuntimeError(
             "a fused LeakyReLU got a tensor that is not the output of its layer: the layer was wrapped, "
-            "replaced or called in another way since fastgan.fuse; call fastgan.unfuse on the model before "
-            "such a change, and fuse after it"
+            f"replaced or called in another way since fastgan.fuse; {_REMEDY}"
         )
 
     def extra_repr(self) -> str:

@@ -729,6 +729,87 @@ SURGERY: dict[str, Callable[[nn.Sequential], object]] = {
 }
 
 
+class LowRankInPlace(LowRank):
+    def forward(self, input: Tensor) -> Tensor:
+        output = self.base(input)
+        output += self.up(self.down(input))
+        return output
+
+
+MODES: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "training": lambda model, input: model(input),
+    "no_grad": torch.no_grad()(lambda model, input: model(input)),
+    "inference": torch.inference_mode()(lambda model, input: model(input)),
+    "compiled": lambda model, input: torch.compile(model, backend="eager")(input),
+}
+
+
+@pytest.mark.parametrize("call", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("between", [[], [nn.Identity()]], ids=["", "Identity"])
+def test_a_wrapper_that_writes_in_place(
+    between: list[nn.Module], call: Callable[[nn.Module, Tensor], Tensor]
+) -> None:
+    model = fastgan.fuse(nn.Sequential(nn.Linear(4, 4), *between, nn.LeakyReLU(0.2)))
+    input = torch.randn(3, 4)
+    call(model, input)
+    model[0] = LowRankInPlace(model[0])
+    with pytest.raises(RuntimeError, match=r"wrapp.*fastgan\.unfuse on the model before such a change"):
+        call(model, input)
+
+
+EXCHANGED: dict[str, Callable[[nn.Sequential], object]] = {
+    "another function": lambda model: model.__setitem__(1, nn.Tanh()),
+    "another slope": lambda model: model.__setitem__(1, nn.LeakyReLU(0.7)),
+    "nothing": lambda model: model.__setitem__(1, nn.Identity()),
+    "removed": lambda model: model.__delitem__(1),
+    "one of two": lambda model: model.__setitem__(3, nn.Tanh()),
+    "what holds it": lambda model: setattr(model[4], "act", nn.Sequential(nn.Tanh())),
+}
+
+
+class Held(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.act = nn.Linear(4, 4), nn.Sequential(nn.LeakyReLU(0.2))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.act(self.linear(input))
+
+
+@pytest.mark.parametrize("call", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: model], ids=["copy", "itself"])
+@pytest.mark.parametrize("change", EXCHANGED.values(), ids=EXCHANGED)
+def test_an_activation_that_was_exchanged(
+    change: Callable[[nn.Sequential], object],
+    copied: Callable[[nn.Module], nn.Sequential],
+    call: Callable[[nn.Module, Tensor], Tensor],
+) -> None:
+    act = nn.LeakyReLU(0.2)
+    model = nn.Sequential(nn.Linear(4, 4), act, nn.Linear(4, 4), act, Held())
+    assert fused_layers(fastgan.fuse(model, torch.randn(3, 4))) == 3
+    model = copied(model)
+    input = torch.randn(3, 4)
+    call(model, input)
+    change(model)
+    with pytest.raises(RuntimeError, match=r"activation of a fused .* replaced or removed .*unfuse"):
+        call(model, input)
+    plain = fastgan.unfuse(model)
+    assert not any(isinstance(each, fastgan.nn.WithLeakyReLU) for each in plain.modules())
+    call(plain, input)
+
+
+def test_modules_may_move_and_be_taken_together() -> None:
+    plain, model = twice(lambda: nn.Sequential(*pair(), *pair(0.1), nn.Linear(4, 1)))
+    fastgan.fuse(model)
+    input = torch.randn(5, 4, dtype=torch.float64)
+    assert_same(outputs_and_gradients(model[:2], input), outputs_and_gradients(plain[:2], input))
+    for each in (plain, model):
+        each.insert(0, nn.Tanh())
+        each.append(nn.Tanh())
+    assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
+    assert fused_layers(model) == 2
+
+
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize("change", SURGERY.values(), ids=SURGERY)
 def test_a_fused_model_that_was_changed_says_so(

@@ -11,6 +11,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from fastgan.fusion.classes import become, fused_class, plain_class
 from fastgan.fusion.pairs import find
+from fastgan.fusion.places import places
 from fastgan.nn import AppliedLeakyReLU, WithLeakyReLU
 
 __all__ = ["Report", "fuse", "report", "unfuse"]
@@ -39,10 +40,13 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
         ``module`` itself. A UserWarning says if nothing is fused.
     """
     pairs, _ = find(module, example_input)
+    modules = dict(module.named_modules(remove_duplicate=False))
     for layer, pair in pairs.items():
+        home, held = places(modules, layer, pair.activations)
         become(layer, fused_class(type_before_parametrizations(layer)))
         slope = pair.activations[0].negative_slope
         vars(layer).update(negative_slope=slope, applied=(*pair.activations, *pair.between))
+        vars(layer).update(home=home, held=held)
         for activation in pair.activations:
             become(activation, AppliedLeakyReLU)
             vars(activation).setdefault("layers", ())
@@ -73,7 +77,7 @@ def unfuse(module: ModuleT) -> ModuleT:
             fused += vars(each).pop("layers")
         elif isinstance(each, WithLeakyReLU) and each.applied:
             fused += vars(each).pop("applied")
-            del each.negative_slope
+            del each.negative_slope, each.home, each.held
             become(each, plain_class(each))
     return module
 
