@@ -41,9 +41,10 @@ def in_bfloat16(kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [k for k in kernels if k["dtype"] == "bfloat16"]
 
 
-@pytest.mark.skipif(installed < Version("3.7"), reason="docs/install.md lists what spills with older Tritons")
 @targets
 def test_no_spills(kernels: Kernels, target: str) -> None:
+    if installed < Version("3.7") and target != "gfx942":
+        pytest.skip("docs/install.md says what spills with Triton 3.5 and 3.6 on NVIDIA's GPUs")
     assert len(kernels[target]) >= 150
     assert [(k["case"], k["dtype"]) for k in kernels[target] if k["spilled"]] == []
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -297,6 +298,7 @@ def test_onnx(build: Callable[[], nn.Module], dynamo: bool, tmp_path: Path) -> N
     model, input = build(), torch.randn(5, 6)
     path = tmp_path / "model.onnx"
     torch.onnx.export(model, (input,), path, dynamo=dynamo, verbose=False)
+    assert {node.domain for node in onnx.load(path).graph.node} <= {"", "ai.onnx"}
     session = onnxruntime.InferenceSession(path)
     (output,) = session.run(None, {session.get_inputs()[0].name: input.numpy()})
     torch.testing.assert_close(torch.from_numpy(output), model(input).detach())
