@@ -94,4 +94,4 @@ $(VENV)/installed-docs: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf build dist *.egg-info fastgan/_C*.so $(VENV)
+	rm -rf build dist *.egg-info fastgan/_cpu*.so $(VENV)

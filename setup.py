@@ -1,4 +1,4 @@
-"""Builds fastgan._C and, where nvcc is found, fastgan._cuda with ninja, against pybind11 and CUDA alone.
+"""Builds fastgan._cpu and, where nvcc is found, fastgan._cuda with ninja, against pybind11 and CUDA alone.
 
 No torch is needed, here or in csrc, and no GPU. Without a C++ compiler the install is pure Python, without
 nvcc it has no CUDA kernels, and `fastgan info` says so. CXX, CXXFLAGS, LDFLAGS, MAX_JOBS, CUDA_HOME and
@@ -190,7 +190,7 @@ class NinjaBuild(build_ext):
         check_compiler(compiler, folder)
         jobs = max_jobs()
         with (folder / "build.ninja").open("w") as file:
-            if ext.name == "fastgan._C":
+            if ext.name == "fastgan._cpu":
                 write_cpu(file, compiler, folder, target)
             else:
                 nvcc = find_nvcc()
@@ -207,7 +207,7 @@ class NinjaBuild(build_ext):
         if done.returncode == 0:
             self.compiled.append(target.name)
             return
-        if ext.name == "fastgan._C" or os.environ.get("FORCE_CUDA") == "1":
+        if ext.name == "fastgan._cpu" or os.environ.get("FORCE_CUDA") == "1":
             raise RuntimeError(f"{ext.name} was not built: the message of ninja or the compiler is above")
         print(
             "fastgan: nvcc is there but cannot compile the CUDA kernels (they want CUDA 13, or architectures "
@@ -247,7 +247,7 @@ def write_cpu(file: TextIO, compiler: list[str], folder: Path, target: Path) -> 
     flags = [*FLAGS, *openmp, *from_environment("CXXFLAGS")]
     ninja = start(file, compiler, target)
     objects = []
-    for path in sorted([ROOT / "csrc/bindings.cpp", *(ROOT / "csrc/cpu").glob("*.cpp")]):
+    for path in sorted((ROOT / "csrc/cpu").glob("*.cpp")):
         source, stem = path.relative_to(ROOT).as_posix(), path.stem
         for name, isa_flags in INSTRUCTION_SETS.items() if stem == "isa" else [("", [])]:
             own = python_includes() if stem == "bindings" else []
@@ -282,7 +282,7 @@ def write_cuda(file: TextIO, compiler: list[str], nvcc: Path, target: Path, jobs
     ninja.build("$target", "link", objects, variables=variables(link))
 
 
-EXTENSIONS = [Extension("fastgan._C", sources=[]), Extension("fastgan._cuda", sources=[])]
+EXTENSIONS = [Extension("fastgan._cpu", sources=[]), Extension("fastgan._cuda", sources=[])]
 
 if __name__ == "__main__":
     commands = {"build": CleanBuild, "build_ext": NinjaBuild, "bdist_wheel": CleanWheel}

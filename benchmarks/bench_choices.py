@@ -2,7 +2,7 @@
 
 ``pytest benchmarks/bench_choices.py`` prints for each pass and size how many times longer every path takes
 than the one that the table chose: below 1, and the table is wrong on this machine. On a CPU the table is in
-``fastgan/kernels/extension/products.py``, on a GPU in ``fastgan/kernels/triton/layers.py``, and that of the
+``fastgan/kernels/cpu/products.py``, on a GPU in ``fastgan/kernels/triton/layers.py``, and that of the
 tiles in ``tuning.py``.
 """
 
@@ -23,8 +23,8 @@ from benchmarks.operations.operation import DTYPES
 from benchmarks.operations.table import SLOPE
 from benchmarks.replay import replayed
 from fastgan.kernels import load
-from fastgan.kernels.extension import products
-from fastgan.kernels.extension.products import Product
+from fastgan.kernels.cpu import products
+from fastgan.kernels.cpu.products import Product
 
 pytestmark = pytest.mark.benchmark(timer=replayed)
 SIZES = [(64, 64, 64), (256, 256, 256)]
@@ -67,14 +67,14 @@ def _label(kind: str, sizes: tuple[int, int, int]) -> str:
 
 
 @pytest.mark.skipif(DEVICE != "cpu", reason="the table of the CPU's products")
-@pytest.mark.skipif(load("cpp").why_not(torch.device("cpu")) is not None, reason="no cpp backend")
+@pytest.mark.skipif(load("cpu").why_not(torch.device("cpu")) is not None, reason="no cpu backend")
 @pytest.mark.parametrize("dtype", ["fp32"] if IS_QUICK else ["fp32", "bf16"])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("kind", PASSES)
 def test_cpu_products(
     record: Record, monkeypatch: pytest.MonkeyPatch, kind: str, sizes: tuple[int, int, int], dtype: str
 ) -> None:
-    usual = timed(passes("cpp", sizes, dtype, "cpu")[kind])
+    usual = timed(passes("cpu", sizes, dtype, "cpu")[kind])
     served = [Product.BLAS]
     served += [Product.ONEDNN] if _onednn_serves(dtype) else []
     served += [Product.OWN] if dtype == "fp32" else []

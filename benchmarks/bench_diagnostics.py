@@ -54,7 +54,7 @@ def wide() -> Case:
 @pytest.mark.parametrize("case", [ring, wide])
 def test_steps(record: Record, case: Callable[[], Case]) -> None:
     state, samples, _ = case()
-    turn = _steps(state, samples, state.config.r1_interval)  # as many with R1 in each round
+    turn = _steps(state, samples, state.config.penalty_interval)  # as many with R1 in each round
     with _switch() as switch:
 
         def bare() -> None:

@@ -51,7 +51,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info["fastgan"] = {
         "version": fastgan.__version__,
         "backends": fastgan.available_backends(DEVICE),
-        "instruction set": fastgan.kernels.extension.instruction_set(),
+        "instruction set": fastgan.kernels.cpu.instruction_set(),
     }
     machine_info["rates"] = {"copy seconds": measured.copy_seconds, "flops": measured.flops}
 

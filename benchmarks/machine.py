@@ -18,7 +18,7 @@ import torch
 
 import fastgan
 from benchmarks.contest import Effort, Run, contest, timed
-from fastgan.kernels.extension.products import HAS_ONEDNN
+from fastgan.kernels.cpu.products import HAS_ONEDNN
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 _EFFORT = Effort(20, 10, 0.5)

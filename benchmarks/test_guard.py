@@ -33,7 +33,7 @@ FLOORS = {
 }
 
 pytestmark = pytest.mark.skipif(
-    fastgan.available_backends()[0] != "cpp", reason="the extension is not built: nothing to guard"
+    fastgan.available_backends()[0] != "cpu", reason="the extension is not built: nothing to guard"
 )
 
 

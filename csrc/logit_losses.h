@@ -19,7 +19,7 @@ struct AtLogit {
 };
 
 // label softplus(-t) + (1 - label) softplus(t), any label in [0, 1]. Saturated: at either end of the sigmoid.
-struct CrossEntropy {
+struct Bce {
   static constexpr bool kLogarithm = true;
   template <class A>
   FASTGAN_HD AtLogit<A> at(A t, A e, A label) {
@@ -60,7 +60,7 @@ struct Wasserstein {
   }
 };
 
-enum class Loss : int { cross_entropy, hinge, least_squares, wasserstein };
+enum class Loss : int { bce, hinge, least_squares, wasserstein };
 
 // work(functor) for a loss that has no logarithm.
 template <class Work>
@@ -75,7 +75,7 @@ FASTGAN_HD auto with_plain_loss(Loss loss, const Work& work) {
 // work(functor) for any loss.
 template <class Work>
 FASTGAN_HD auto with_loss(Loss loss, const Work& work) {
-  return loss == Loss::cross_entropy ? work(CrossEntropy{}) : with_plain_loss(loss, work);
+  return loss == Loss::bce ? work(Bce{}) : with_plain_loss(loss, work);
 }
 
 }  // namespace fastgan

@@ -17,7 +17,7 @@ from fastgan.training import TrainConfig
 from fastgan.training.recipes import PUBLISHED, Recipe
 
 _TRAINED_ON = 100_000  # of PacGAN's samples, drawn once
-_PENALTY = {"r1_gamma": 0.1, "r1_interval": 4}
+_PENALTY = {"r1_gamma": 0.1, "penalty_interval": 4}
 _NOISE = {"ring": 0.4, "grid": 0.6, "stacked": 0.5}  # in the data's units
 
 SAMPLES = {"ring": 2_500, "grid": 2_500, "stacked": 25_600}

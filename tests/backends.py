@@ -21,11 +21,11 @@ import fastgan
 from fastgan import kernels
 
 try:
-    from fastgan import _C
+    from fastgan import _cpu
 except ImportError:
     INSTRUCTION_SETS = []
 else:
-    INSTRUCTION_SETS = _C.instruction_sets()
+    INSTRUCTION_SETS = _cpu.instruction_sets()
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Backend:
 GPU = "cuda" if torch.cuda.is_available() else "cpu"  # on the CPU: kernels on the host, and interpreted
 BACKENDS = [
     Backend("reference"),
-    Backend("cpp"),
+    Backend("cpu"),
     Backend("cuda", device=GPU),
     Backend("triton", device=GPU),
 ]
-# The same, and the cpp kernels once for each instruction set that this machine runs.
-VARIANTS = BACKENDS + [Backend("cpp", instruction_set=name) for name in INSTRUCTION_SETS[:-1]]
+# The same, and the cpu kernels once for each instruction set that this machine runs.
+VARIANTS = BACKENDS + [Backend("cpu", instruction_set=name) for name in INSTRUCTION_SETS[:-1]]
 
 assert set(fastgan.available_backends()) <= {backend.name for backend in BACKENDS}

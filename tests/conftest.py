@@ -20,7 +20,7 @@ from backends import BACKENDS, INSTRUCTION_SETS, VARIANTS, Backend
 import fastgan
 
 sys.path.append(str(Path(__file__).parents[1]))  # for benchmarks; last, as another fastgan may be under test
-# Where test_cpp_sanitizers.py has the package that its run must test, and no other.
+# Where test_cpu_sanitizers.py has the package that its run must test, and no other.
 assert Path(fastgan.__file__).is_relative_to(os.environ.get("FASTGAN_TESTED", "/"))
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -59,11 +59,11 @@ def served_by(backend: Backend) -> Iterator[Backend]:
         if backend.instruction_set is None:
             yield backend
             return
-        fastgan.kernels.extension._C.use_instruction_set(backend.instruction_set)
+        fastgan.kernels.cpu._cpu.use_instruction_set(backend.instruction_set)
         try:
             yield backend
         finally:
-            fastgan.kernels.extension._C.use_instruction_set(INSTRUCTION_SETS[-1])
+            fastgan.kernels.cpu._cpu.use_instruction_set(INSTRUCTION_SETS[-1])
 
 
 @pytest.fixture(params=as_parameters(BACKENDS))
@@ -75,7 +75,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 @pytest.fixture(params=as_parameters(VARIANTS))
 def variant(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend, and each instruction set of the cpp backend."""
+    """Each backend, and each instruction set of the cpu backend."""
     with served_by(request.param) as served:
         yield served
 

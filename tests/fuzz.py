@@ -2,7 +2,7 @@
 
 A program: ``python tests/fuzz.py BACKEND SEED CALLS``. A call that fits is changed in a few places; then it
 may raise an error. What an operator takes after all, it must compute as the reference backend does. What is
-read or written beyond a tensor is for a sanitizer to see: test_cpp_sanitizers.py, test_cuda_sanitizers.py.
+read or written beyond a tensor is for a sanitizer to see: test_cpu_sanitizers.py, test_cuda_sanitizers.py.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import fastgan
 from fastgan import kernels
 
 SERVED = "import torch, fastgan, fastgan.kernels as k; t = torch.ones(2)\n"
-WITHOUT_EXTENSION = "import sys; sys.modules['fastgan._C'] = None\n"
+WITHOUT_EXTENSION = "import sys; sys.modules['fastgan._cpu'] = None\n"
 
 
 def serving() -> str:
@@ -73,18 +73,18 @@ def test_an_exception_ends_the_choice() -> None:
 def test_a_bare_call_holds_from_then_on(python: Python) -> None:
     result = python(
         SERVED + "name = lambda: k.choose(t).__name__.rpartition('.')[2]\n"
-        "for _ in range(1_000): fastgan.use_backend('cpp')\n"
+        "for _ in range(1_000): fastgan.use_backend('cpu')\n"
         "fastgan.use_backend('reference'); print(name())\n"
-        "with fastgan.use_backend('cpp'): print(name())\n"
+        "with fastgan.use_backend('cpu'): print(name())\n"
         "print(name())\n"
         "import threading; thread = threading.Thread(target=lambda: print(name()))\n"
         "thread.start(); thread.join()\n"
         "with fastgan.use_backend('reference'):\n"
-        "    fastgan.use_backend('cpp'); print(name())\n"
+        "    fastgan.use_backend('cpu'); print(name())\n"
         "print(name(), len(k.forcing._calls))",
         FASTGAN_BACKEND="tpu",
     )
-    served = ["reference", "extension", "reference", "reference", "extension", "extension", "2"]
+    served = ["reference", "cpu", "reference", "reference", "cpu", "cpu", "2"]
     assert result.stdout.split() == served, result.stderr
 
 
@@ -174,7 +174,7 @@ def test_environment_variable(python: Python) -> None:
 
 def test_the_context_wins_over_the_environment(python: Python) -> None:
     code = SERVED + "with fastgan.use_backend('reference'): print(k.choose(t).__name__)"
-    assert python(code, FASTGAN_BACKEND="cpp").stdout.strip() == "fastgan.kernels.reference"
+    assert python(code, FASTGAN_BACKEND="cpu").stdout.strip() == "fastgan.kernels.reference"
 
 
 def test_without_the_extension_one_warning(python: Python) -> None:
@@ -189,9 +189,9 @@ def test_without_the_extension_one_warning(python: Python) -> None:
 
 
 def test_forced_but_missing(python: Python) -> None:
-    code = WITHOUT_EXTENSION + SERVED + "with fastgan.use_backend('cpp'): fastgan.generator_loss(t)"
+    code = WITHOUT_EXTENSION + SERVED + "with fastgan.use_backend('cpu'): fastgan.generator_loss(t)"
     result = python(code)
-    assert "BackendError: the cpp backend was asked for but cannot serve" in result.stderr
+    assert "BackendError: the cpu backend was asked for but cannot serve" in result.stderr
     assert "compiler" in result.stderr
 
 
@@ -224,7 +224,7 @@ def test_bfloat16_on_a_machine_without_avx512(python: Python) -> None:
     assert result.stdout.strip() == "32768.0", result.stderr
 
 
-@pytest.mark.skipif("cpp" not in fastgan.available_backends(), reason="the extension is not built")
+@pytest.mark.skipif("cpu" not in fastgan.available_backends(), reason="the extension is not built")
 @pytest.mark.parametrize(
     "before", ["", "import sklearn.utils._openmp_helpers\n"], ids=["alone", "beside sklearn"]
 )

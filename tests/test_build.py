@@ -69,7 +69,7 @@ def built(folder: Path) -> set[str]:
 def test_the_rest_is_installed(tmp_path: Path) -> None:
     done = build(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert built(tmp_path) == {"_C"}
+    assert built(tmp_path) == {"_cpu"}
     assert "nvcc is there but cannot compile the CUDA kernels" in done.stderr
     assert "Triton will serve GPUs" in done.stderr
 
@@ -83,7 +83,7 @@ def test_force_cuda_fails(tmp_path: Path) -> None:
 def test_no_cuda_asks_no_nvcc(tmp_path: Path) -> None:
     done = build(tmp_path, FASTGAN_NO_CUDA="1")
     assert done.returncode == 0, done.stderr
-    assert built(tmp_path) == {"_C"}
+    assert built(tmp_path) == {"_cpu"}
     assert "no nvcc found" in done.stderr
 
 
@@ -112,7 +112,7 @@ def test_a_path_may_have_spaces_and_signs(tmp_path: Path) -> None:
     root = small_copy(folder)
     done = run_setup(folder, "bdist_wheel", root=root, nvcc=COMPILES)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert wheel_of(root) == {"__init__", "_C", "_cuda"}
+    assert wheel_of(root) == {"__init__", "_cpu", "_cuda"}
 
 
 def test_a_used_build_folder_leaves_nothing_in_the_wheel(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_used_build_folder_leaves_nothing_in_the_wheel(tmp_path: Path) -> None
     root = small_copy(tmp_path)
     (root / "fastgan/deleted.py").touch()
     assert run_setup(tmp_path, "bdist_wheel", root=root, nvcc=COMPILES).returncode == 0
-    assert wheel_of(root) == {"__init__", "deleted", "_C", "_cuda"}
+    assert wheel_of(root) == {"__init__", "deleted", "_cpu", "_cuda"}
     (root / "fastgan/deleted.py").unlink()
     (platform,) = (path.name.removeprefix("lib.") for path in (root / "build").glob("lib.*"))
     killed = root / "build" / f"bdist.{platform.removesuffix(f'-{sys.implementation.cache_tag}')}" / "wheel"
@@ -128,7 +128,7 @@ def test_a_used_build_folder_leaves_nothing_in_the_wheel(tmp_path: Path) -> None
     (killed / "fastgan/killed.py").touch()
 
     assert run_setup(tmp_path, "bdist_wheel", root=root, FASTGAN_NO_CUDA="1").returncode == 0
-    assert wheel_of(root) == {"__init__", "_C"}
+    assert wheel_of(root) == {"__init__", "_cpu"}
     (tmp_path / "empty").mkdir()
     done = run_setup(tmp_path, "bdist_wheel", root=root, CXX="", PATH=str(tmp_path / "empty"))
     assert "no C++ compiler found" in done.stderr
@@ -150,11 +150,11 @@ def test_what_was_built_in_place_from_other_sources_goes(tmp_path: Path) -> None
         assert done.returncode == 0, done.stderr
         return {path.name.partition(".")[0] for path in (root / "fastgan").glob("*.so*")}
 
-    assert in_place(nvcc=COMPILES) == {"_C", "_cuda"}
-    assert in_place(FASTGAN_NO_CUDA="1") == {"_C", "_cuda"}  # of these sources: as good as built now
+    assert in_place(nvcc=COMPILES) == {"_cpu", "_cuda"}
+    assert in_place(FASTGAN_NO_CUDA="1") == {"_cpu", "_cuda"}  # of these sources: as good as built now
     with (root / "csrc/scalar_math.h").open("a") as file:
         file.write("// one more line\n")
-    assert in_place(FASTGAN_NO_CUDA="1") == {"_C"}
+    assert in_place(FASTGAN_NO_CUDA="1") == {"_cpu"}
 
 
 @pytest.mark.parametrize("jobs", ["abc", "0", "-1", "2.5"])
@@ -292,7 +292,7 @@ def test_an_sdist_has_every_file_and_its_tests_run(tmp_path: Path) -> None:
     for name in tracked():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    for junk in ("fastgan/_C.so", "fastgan/_C.so.sources", "tests/x.pyc", "build/lib/fastgan/old.py"):
+    for junk in ("fastgan/_cpu.so", "fastgan/_cpu.so.sources", "tests/x.pyc", "build/lib/fastgan/old.py"):
         (root / junk).parent.mkdir(parents=True, exist_ok=True)
         (root / junk).touch()
     done = run_setup(tmp_path, "sdist", "--formats=gztar", root=root)

@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "clipped": {"gradient_clip": 0.1},
     "bf16": {"precision": "bf16"},
     "SGD": {"optimizer": "sgd", "latent": "uniform", "momentum_steps": 8},
-    "lazy R1": {"r1_gamma": 1.0, "r1_interval": 3},
+    "lazy R1": {"r1_gamma": 1.0, "penalty_interval": 3},
     "began": {"objective": "began", "instance_noise": 0.0, "diversity_ratio": 1.0, "balance_rate": 0.5},
     "began, simultaneous": {
         "objective": "began",
@@ -78,7 +78,7 @@ def test_a_step_takes_nothing_from_the_host(settings: dict[str, Any]) -> None:
 
     A learning rate, a noise level or a row of the log that was a number of the host would be frozen here.
     """
-    config = replace(CONFIG, **{**settings, "r1_interval": 1})
+    config = replace(CONFIG, **{**settings, "penalty_interval": 1})
     replayed, expected = state_of(config), state_of(config)
     torch.manual_seed(1)
     steps = EagerSteps(*expected)

@@ -153,7 +153,7 @@ def test_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     [
         (
             "tpu",
-            "FASTGAN_BACKEND names no backend: 'tpu'; choose one of cpp, cuda, triton, reference, or ",
+            "FASTGAN_BACKEND names no backend: 'tpu'; choose one of cpu, cuda, triton, reference, or ",
         ),
         ("cuda", "the cuda backend was asked for but cannot serve: "),
     ],
@@ -387,7 +387,7 @@ def test_wasserstein_without_a_penalty_warns(
 ) -> None:
     assert run(monkeypatch, "train", "--steps", 1, *options, "--out", tmp_path / "run") == 0
     said = "fastgan: warning: nothing keeps D Lipschitz, which wasserstein needs; give --gp-weight 10 "
-    assert capsys.readouterr().err == (said + "--r1-interval 1\n") * warns
+    assert capsys.readouterr().err == (said + "--penalty-interval 1\n") * warns
 
 
 def test_missing_extra_is_one_line() -> None:

@@ -21,8 +21,8 @@ from fastgan.training import TrainConfig, Trainer
 from fastgan.training.alarms import Alarm, Rule, Watch
 from fastgan.training.capture import EagerSteps
 from fastgan.training.diagnostics import Diagnostics
+from fastgan.training.objectives.bce import BCE
 from fastgan.training.objectives.critic import Critic
-from fastgan.training.objectives.gan import GAN
 from fastgan.training.objectives.logits import LogitObjective
 from fastgan.training.objectives.relativistic import Relativistic, RelativisticAverage
 from fastgan.training.source import Resident
@@ -211,8 +211,8 @@ def test_the_gradient_that_reaches_the_generator(update: str, saturating: bool) 
 
 SURE, UNSURE = 20.0, 0.0
 GAMES: dict[str, tuple[LogitObjective, str, str]] = {
-    "gan": (GAN(), "discriminator won", "generator won"),
-    "saturating": (GAN(saturating=True), "vanishing gradient", "generator won"),
+    "bce": (BCE(), "discriminator won", "generator won"),
+    "saturating": (BCE(saturating=True), "vanishing gradient", "generator won"),
     "relativistic": (Relativistic(), "discriminator won all pairs", "generator won all pairs"),
     "relativistic-average": (
         RelativisticAverage(),
@@ -242,7 +242,7 @@ def test_who_has_won(objective: LogitObjective, of_d: str, of_g: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "objective", [GAN(), Relativistic(), RelativisticAverage()], ids=lambda o: type(o).__name__
+    "objective", [BCE(), Relativistic(), RelativisticAverage()], ids=lambda o: type(o).__name__
 )
 def test_the_share_of_the_gradient_tends_to_1_where_d_wins(objective: LogitObjective) -> None:
     real, fake = torch.full((8, 1), SURE), torch.full((8, 1), -SURE)

@@ -20,7 +20,7 @@ from fastgan.training.distributed import World
 from fastgan.training.state import TrainingState
 from tests.test_resume import networks
 
-SETTINGS = ["--steps", "40", "--checkpoint-every", "20", "--batch-size", "32"]
+SETTINGS = ["--steps", "40", "--checkpoint-interval", "20", "--batch-size", "32"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
 # each process writes its gradients of one step; a single one those of the whole batch
@@ -35,7 +35,7 @@ from tests.test_training import data
 
 with joined(torch.device("cpu")) as world:
     results = []
-    for objective in ("gan", "began"):
+    for objective in ("bce", "began"):
         generator, discriminator = networks(dropout=True, reconstructs=objective == "began")
         discriminator[1] = generator[1] = torch.nn.Identity()  # the batch's statistics are each process's own
         settings = {"diversity_ratio": 1.0} if objective == "began" else {}
@@ -184,7 +184,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 
 def test_a_lost_process_ends_the_run(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    settings = ["--steps", "1000000", "--batch-size", "32", "--checkpoint-every", "100"]
+    settings = ["--steps", "1000000", "--batch-size", "32", "--checkpoint-interval", "100"]
     process = subprocess.Popen(
         torchrun(2, "-m", "fastgan", "train", "ring", *settings, "--out", str(out)),
         stdout=subprocess.DEVNULL,

@@ -39,10 +39,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "objective": "relativistic",
         "r1_gamma": 1.0,
         "r2_gamma": 1.0,
-        "r1_interval": 2,
+        "penalty_interval": 2,
         "discriminator_steps": 2,
     },
-    "WGAN-GP": {"objective": "wasserstein", "gp_weight": 10.0, "r1_interval": 1},
+    "WGAN-GP": {"objective": "wasserstein", "gp_weight": 10.0, "penalty_interval": 1},
     "BEGAN": {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5},
 }
 
@@ -204,7 +204,7 @@ def test_changed_layers_train_as_in_a_sequential(
     latents_in_double: None, change: Change, changed: Literal["generator", "discriminator"]
 ) -> None:
     """Hooks, norms, pruning, wrappers: neither the step nor its passes go around a layer."""
-    config = replace(CONFIG, latent_dim=3, r1_gamma=1.0, r1_interval=2)
+    config = replace(CONFIG, latent_dim=3, r1_gamma=1.0, penalty_interval=2)
 
     def of(player: str, features: list[int]) -> tuple[nn.Module, nn.Module]:
         torch.manual_seed(0)

@@ -98,7 +98,7 @@ def assert_complete(out: Path) -> None:
     }
     rows = rows_of(out)
     results = {row["case"]: row["status"] for row in rows if row["what"] == "stage"}
-    assert results == dict.fromkeys(("tests, cpp", *(s.name for s in stages.first(True))), "ok")
+    assert results == dict.fromkeys(("tests, cpu", *(s.name for s in stages.first(True))), "ok")
     with_versions = {row["run"] for row in rows if row["what"] == "about"}
     for row in rows:
         assert {"t", "run", "stage", "what", "case", "device"} <= row.keys()

@@ -11,9 +11,9 @@ from oracle import DTYPES, VIEWS, check, off_the_kink
 from torch import Tensor
 
 import fastgan
-from fastgan.kernels import extension
-from fastgan.kernels.extension import products
-from fastgan.kernels.extension.products import Product
+from fastgan.kernels import cpu
+from fastgan.kernels.cpu import products
+from fastgan.kernels.cpu.products import Product
 from fastgan.ops import bias_leaky_relu_reference, linear_leaky_relu_reference, mlp_reference
 
 Shape = tuple[int, ...]
@@ -179,14 +179,14 @@ def test_linear_leaky_relu_strides(
 def test_linear_leaky_relu_by_each_product(
     monkeypatch: pytest.MonkeyPatch, product: Product, argument: int, view: Callable[[Tensor], Tensor]
 ) -> None:
-    if extension.why_not(torch.device("cpu")) is not None:
-        pytest.skip(extension.why_not(torch.device("cpu")))
+    if cpu.why_not(torch.device("cpu")) is not None:
+        pytest.skip(cpu.why_not(torch.device("cpu")))
     if product is Product.ONEDNN and not products.HAS_ONEDNN:
         pytest.skip("torch has no oneDNN here")
     monkeypatch.setattr(products, "choose", lambda *_: product)
     tensors = off_the_kink((70,), (40, 33), torch.float32, "cpu")
     tensors[argument] = view(tensors[argument])
-    with fastgan.use_backend("cpp"):
+    with fastgan.use_backend("cpu"):
         check_chain("linear", tensors, [True])
 
 

@@ -18,8 +18,8 @@ from fastgan.training import ConfigError, TrainConfig, Trainer
 from fastgan.training.config import ObjectiveName
 from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
+from fastgan.training.objectives.bce import BCE
 from fastgan.training.objectives.began import BEGAN
-from fastgan.training.objectives.gan import GAN
 from fastgan.training.objectives.penalty import around, between, lipschitz_penalty_turn, penalty_turn
 from fastgan.training.objectives.relativistic import Relativistic
 from fastgan.training.state import TrainingState, packed
@@ -221,7 +221,7 @@ def test_what_began_says_of_a_trained_pair() -> None:
 
 def test_label_smoothing_reaches_the_loss() -> None:
     logits = torch.randn(8, 1), torch.randn(8, 1)
-    *_, smoothed = GAN(real_label=0.9).discriminator_loss(*logits)
+    *_, smoothed = BCE(real_label=0.9).discriminator_loss(*logits)
     expected = 0.9 * softplus(-logits[0]) + 0.1 * softplus(logits[0]) + softplus(logits[1])
     torch.testing.assert_close(smoothed["loss_D"], expected.mean())
 
@@ -246,7 +246,7 @@ def test_a_pack_is_seen_at_once() -> None:
 
 
 @pytest.mark.parametrize("update", ["alternating", "simultaneous"])
-@pytest.mark.parametrize("objective", ["gan", "relativistic"])
+@pytest.mark.parametrize("objective", ["bce", "relativistic"])
 def test_packs_train(objective: str, update: str) -> None:
     torch.manual_seed(0)
     config = replace(CONFIG, objective=objective, update=update, pack=2, r1_gamma=0.1, r2_gamma=0.1)  # type: ignore[arg-type]
@@ -309,7 +309,7 @@ def test_a_flat_discriminator_has_a_finite_penalty() -> None:
     "settings",
     [
         {"objective": "hinge", "dragan_weight": 1.0},
-        {"objective": "wasserstein", "gp_weight": 10.0, "r1_interval": 1},
+        {"objective": "wasserstein", "gp_weight": 10.0, "penalty_interval": 1},
         {"objective": "least-squares", "update": "simultaneous"},
         {"objective": "relativistic-average", "r1_gamma": 1.0, "r2_gamma": 1.0},
     ],

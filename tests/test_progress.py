@@ -188,7 +188,7 @@ def test_lines_are_there_while_it_trains(tmp_path: Path) -> None:
 
 def test_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "run"
-    intervals = ("--log-interval", 7, "--sample-interval", 9, "--checkpoint-every", 20)
+    intervals = ("--log-interval", 7, "--sample-interval", 9, "--checkpoint-interval", 20)
     assert run(monkeypatch, "train", "--steps", 30, "--keep", 9, *intervals, "--out", out) == 0
     logged = [json.loads(line)["step"] for line in (out / "metrics.jsonl").open()]
     assert logged == [7, 14, 20, 21, 28, 30]  # a checkpoint comes with a row

@@ -85,9 +85,9 @@ class Items:
     [
         {"instance_noise": 0.3},
         {"update": "simultaneous"},
-        {"discriminator_steps": 2, "r1_gamma": 1.0, "r1_interval": 3},
+        {"discriminator_steps": 2, "r1_gamma": 1.0, "penalty_interval": 3},
         {"precision": "bf16", "gradient_clip": 0.5},
-        {"objective": "wasserstein", "gp_weight": 10.0, "dragan_weight": 1.0, "r1_interval": 2},
+        {"objective": "wasserstein", "gp_weight": 10.0, "dragan_weight": 1.0, "penalty_interval": 2},
         {"capture": False},
         {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5},
         {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5, "update": "simultaneous"},
@@ -176,7 +176,7 @@ EARLY = Rule(
     remedy="wait",
 )
 TIMES = {"steps_per_second": 0, "seconds": 0}  # in place of a row's own, which no two runs share
-TRAIN = ("train", "ring", "--steps", 60, "--checkpoint-every", 20, "--batch-size", 32)
+TRAIN = ("train", "ring", "--steps", 60, "--checkpoint-interval", 20, "--batch-size", 32)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -340,7 +340,7 @@ def test_a_config_edited_by_hand_is_refused(
 
 def test_killed_ten_times_it_still_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a checkpoint every fifth step, many of the kills fall into a write."""
-    settings = ("--steps", 4000, "--checkpoint-every", 5, "--batch-size", 16)
+    settings = ("--steps", 4000, "--checkpoint-interval", 5, "--batch-size", 16)
     out = tmp_path / "killed"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     begin = ["train", "ring", *map(str, settings), "--out", str(out)]
@@ -365,7 +365,7 @@ def test_killed_ten_times_it_still_ends_the_same(tmp_path: Path, monkeypatch: py
     assert 0 < steps[-1] < 4000
     last = checkpoint.read(out)
     reference = tmp_path / "reference"
-    at_that_step = ("--checkpoint-every", last.step, "--keep", 4000)
+    at_that_step = ("--checkpoint-interval", last.step, "--keep", 4000)
     assert run(monkeypatch, *begin[:-1], reference, *at_that_step) == 0
     expected = load_file(reference / last.path.name)
     assert [name for name in expected if not torch.equal(last.tensors[name], expected[name])] == []

@@ -26,7 +26,7 @@ from fastgan.training.run import RunError, read_config
 from tests.test_cli import one_line, run
 from tests.test_resume import assert_same_run
 
-SHORT = ("--batch-size", 4, "--checkpoint-every", 4, "--latent-dim", 4)
+SHORT = ("--batch-size", 4, "--checkpoint-interval", 4, "--latent-dim", 4)
 
 
 def write_photos(folder: Path, count: int = 8) -> Path:

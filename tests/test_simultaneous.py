@@ -16,7 +16,7 @@ from fastgan.models import MLPDiscriminator
 from fastgan.nn import MLP
 from fastgan.ops import MLPPass, mlp_reference
 from fastgan.training import ConfigError, TrainConfig
-from fastgan.training.objectives.gan import GAN
+from fastgan.training.objectives.bce import BCE
 
 Gradients = list[Tensor]
 
@@ -35,7 +35,7 @@ def two_passes(discriminator: nn.Module, real: Tensor, latent: Tensor, saturatin
 def one_pass(discriminator: nn.Module, real: Tensor, latent: Tensor, saturating: bool) -> Gradients:
     latent.grad = None
     fake = latent.tanh()
-    grad, _ = GAN(saturating=saturating).both_turns(discriminator, real, fake)
+    grad, _ = BCE(saturating=saturating).both_turns(discriminator, real, fake)
     fake.backward(grad)
     return [t.grad for t in (*discriminator.parameters(), latent) if t.grad is not None]
 
@@ -120,14 +120,14 @@ def test_one_pass_serves_both(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda cls, batches, *rest: calls.append(sum(map(len, batches))) or make(cls, batches, *rest)
         ),
     )
-    GAN().both_turns(MLPDiscriminator((6,), [9]), torch.randn(5, 6), torch.randn(4, 6))
+    BCE().both_turns(MLPDiscriminator((6,), [9]), torch.randn(5, 6), torch.randn(4, 6))
     assert calls == [9]
 
 
 def test_frozen_layers_get_no_gradient() -> None:
     discriminator = MLP([6, 9, 1])
     discriminator.layers[0].requires_grad_(False)
-    GAN().both_turns(discriminator, torch.randn(5, 6), torch.randn(4, 6))
+    BCE().both_turns(discriminator, torch.randn(5, 6), torch.randn(4, 6))
     assert [p.grad is None for p in discriminator.parameters()] == [True, True, False, False]
 
 

@@ -15,7 +15,7 @@ from benchmarks.gpu.rows import put
 from benchmarks.machine import DEVICE, about
 
 PACKAGES = ("triton", "numpy", "jax", "jaxlib", "pytest", "pytest-xdist", "ninja", "pybind11")
-WANTED = {"cuda": ["cuda", "triton"], "cpu": ["cpp"]}
+WANTED = {"cuda": ["cuda", "triton"], "cpu": ["cpu"]}
 
 
 def versions() -> None:

@@ -20,7 +20,7 @@ import torch
 from benchmarks.gpu.rows import put
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("_C", "_cuda")
+NAMES = ("_cpu", "_cuda")
 
 
 def why_not(name: str) -> str:

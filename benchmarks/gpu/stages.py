@@ -36,7 +36,7 @@ def first(quick: bool) -> Iterator[Stage]:
     yield Stage("about", python(about, "versions"), need=5, limit=60)
     if quick:
         yield Stage("backends", python(about, "backends"), need=3, limit=60)
-        yield Stage("correct, cpp", _correct("cpp", OPERATIONS, quick), need=3, limit=60)
+        yield Stage("correct, cpu", _correct("cpu", OPERATIONS, quick), need=3, limit=60)
     else:
         yield from _on_a_gpu(about)
     yield from _timed(quick)
@@ -101,7 +101,7 @@ def _second(quick: bool) -> Iterator[Stage]:
     left = {stage.name: stage for stage in first(quick)}
     yield left.pop("about")
     if quick:
-        yield _tests("tests, cpp", ("head",), "cpp and float32 and mean", 3, 60, ())
+        yield _tests("tests, cpu", ("head",), "cpu and float32 and mean", 3, 60, ())
         yield from left.values()
         return
     yield left.pop("build")

@@ -46,7 +46,7 @@ class Fastgan:
             steps_per_replay=replay,
             precision=precision,  # type: ignore[arg-type]
             r1_gamma=problem.r1_gamma,
-            r1_interval=1,
+            penalty_interval=1,
         )
         widths = [problem.width] * 2
         generator = MLPGenerator(LATENT_DIM, (SAMPLE_DIM,), widths, bounded=True)

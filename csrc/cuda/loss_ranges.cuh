@@ -16,7 +16,7 @@ using KindOf = std::integral_constant<Kind, kKind>;
 // work(kind) for the first tensor's, as a constant. Doubles, which only check gradients, have any label's arithmetic.
 template <class T, class Work>
 void with_kind(const LossCall& call, const Work& work) {
-  if (call.loss != Loss::cross_entropy)
+  if (call.loss != Loss::bce)
     return work(KindOf<Kind::any_loss>{});
   if constexpr (sizeof(T) == 8)
     work(KindOf<Kind::label_between>{});
@@ -44,7 +44,7 @@ struct Terms {
   __device__ AtLogit<A> at(A t, A e) const {
     if constexpr (kKind == Kind::any_loss)
       return with_plain_loss(loss, [&](auto plain) { return decltype(plain)::at(t, e, label); });
-    AtLogit<A> here = CrossEntropy::at(t, e, label);
+    AtLogit<A> here = Bce::at(t, e, label);
     if constexpr (kKind == Kind::label_zero) {
       here.term = t > A(0) ? t : A(0);
       here.slope = sigmoid(t, e);

@@ -23,8 +23,8 @@ def info() -> None:
     for backend, why_not in kernels.report():
         table.add_row(f"backend {backend}", why_not or "available")
     table.add_row("backend asked for", forced_in_words())
-    if "cpp" in kernels.available_backends():
-        table.add_row("instruction set", kernels.extension.instruction_set())
+    if "cpu" in kernels.available_backends():
+        table.add_row("instruction set", kernels.cpu.instruction_set())
     console.print(table)
 
 

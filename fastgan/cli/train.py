@@ -69,7 +69,7 @@ def train(
     r2_gamma: Annotated[float | None, typer.Option(help="The same, on generated samples.")] = None,
     gp_weight: Annotated[float | None, typer.Option(help="Weight of WGAN-GP's penalty, there 10.")] = None,
     dragan_weight: Annotated[float | None, typer.Option(help="Weight of DRAGAN's penalty.")] = None,
-    r1_interval: Annotated[int | None, typer.Option(help="Steps between two penalties.")] = None,
+    penalty_interval: Annotated[int | None, typer.Option(help="Steps between two penalties.")] = None,
     gradient_clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, batches and noise.")] = None,
@@ -77,7 +77,7 @@ def train(
     steps_per_replay: Annotated[int | None, typer.Option(help="Steps a CUDA graph holds.")] = None,
     log_interval: Annotated[int | None, typer.Option(help="Steps between two rows of the log.")] = None,
     sample_interval: Annotated[int | None, typer.Option(help="Steps between two sample pictures.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between two checkpoints.")] = None,
+    checkpoint_interval: Annotated[int | None, typer.Option(help="Steps between two checkpoints.")] = None,
     checkpoint_minutes: Annotated[
         float | None, typer.Option(help="The same by the clock, at the log's next row.")
     ] = None,
@@ -121,7 +121,7 @@ def train(
         "r2_gamma": r2_gamma,
         "gp_weight": gp_weight,
         "dragan_weight": dragan_weight,
-        "r1_interval": r1_interval,
+        "penalty_interval": penalty_interval,
         "gradient_clip": gradient_clip,
         "precision": precision,
         "seed": seed,
@@ -129,7 +129,7 @@ def train(
         "steps_per_replay": steps_per_replay,
         "log_interval": log_interval,
         "sample_interval": sample_interval,
-        "checkpoint_interval": checkpoint_every,
+        "checkpoint_interval": checkpoint_interval,
         "checkpoint_minutes": checkpoint_minutes,
         "keep": keep,
     }
@@ -198,7 +198,7 @@ def _end_if_finished(folder: Path, config: RunConfig) -> None:
 
 def _warn_of(config: TrainConfig) -> None:
     if config.objective == "wasserstein" and not any(getattr(config, name) for name in PENALTIES):
-        warn("nothing keeps D Lipschitz, which wasserstein needs; give --gp-weight 10 --r1-interval 1")
+        warn("nothing keeps D Lipschitz, which wasserstein needs; give --gp-weight 10 --penalty-interval 1")
 
 
 def _decided(config: RunConfig, count: int) -> str:

@@ -1,7 +1,7 @@
 """Which backend serves a tensor.
 
 A backend is one module with the functions of :class:`Backend`: plain tensors in, new plain tensors out,
-no autograd. CPU tensors are served by ``cpp``, then ``reference``; CUDA and ROCm tensors by ``cuda``, then
+no autograd. CPU tensors are served by ``cpu``, then ``reference``; CUDA and ROCm tensors by ``cuda``, then
 ``triton``, then ``reference``. A choice that is not the best one for the device warns once, with the reason;
 a backend forced by :func:`fastgan.use_backend` or ``FASTGAN_BACKEND`` never falls back.
 """
@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fastgan.kernels import cuda, extension, optional, reference
+from fastgan.kernels import cpu, cuda, optional, reference
 from fastgan.kernels.forcing import BACKENDS, CHOICES, BackendError, forced_name
 from fastgan.kernels.opaque import opaque
 
@@ -314,7 +314,7 @@ class Backend(Protocol):
 
 
 # The best first. Other devices: the reference.
-_PREFERRED = {"cpu": ("cpp", "reference"), "cuda": ("cuda", "triton", "reference")}
+_PREFERRED = {"cpu": ("cpu", "reference"), "cuda": ("cuda", "triton", "reference")}
 
 
 @cache
@@ -328,7 +328,7 @@ def load(name: str) -> Backend:
         from fastgan.kernels import triton
 
         return _opaque(triton)
-    return {"cpp": _opaque(extension), "cuda": _opaque(cuda)}.get(name, reference)
+    return {"cpu": _opaque(cpu), "cuda": _opaque(cuda)}.get(name, reference)
 
 
 def _opaque(backend: Backend) -> Backend:
@@ -359,7 +359,7 @@ def report() -> list[tuple[str, str | None]]:
     """Each backend, and why it cannot be had on this machine (None: it can)."""
     gpu = torch.device("cuda")
     return [
-        ("cpp", why_not("cpp", torch.device("cpu"))),
+        ("cpu", why_not("cpu", torch.device("cpu"))),
         ("cuda", why_not("cuda", gpu)),
         ("triton", why_not("triton", gpu)),
         ("reference", None),
@@ -368,7 +368,7 @@ def report() -> list[tuple[str, str | None]]:
 
 def has_chains(tensor: Tensor) -> bool:
     """Whether the backend of a tensor takes a whole chain of layers in one call, where it can."""
-    return choose(tensor) is extension
+    return choose(tensor) is cpu
 
 
 _CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-BACKENDS = ("cpp", "cuda", "triton", "reference")
+BACKENDS = ("cpu", "cuda", "triton", "reference")
 CHOICES = f"choose one of {', '.join(BACKENDS)}"
 # The names asked for, the newest last, each with its use_backend object while that one is alive. A call that
 # nobody has kept cannot become a block any more: it was a bare one.
@@ -35,14 +35,14 @@ class use_backend:  # noqa: N801 - called like a function
     backend of its forward pass, wherever it runs.
 
     Args:
-        name: "cpp", "cuda", "triton" or "reference".
+        name: "cpu", "cuda", "triton" or "reference".
 
     Raises:
         ValueError: no backend has that name.
 
     Example:
         >>> fastgan.use_backend("reference")
-        >>> with fastgan.use_backend("cpp"):
+        >>> with fastgan.use_backend("cpu"):
         ...     loss = fastgan.generator_loss(logits)
     """
 

@@ -54,7 +54,7 @@ def softplus(t: Tensor) -> Tensor:
     return (torch.relu(wide) + minus_size.exp().log1p()).to(t.dtype)
 
 
-def _cross_entropy(t: Tensor, label: float) -> Tensor:
+def _bce(t: Tensor, label: float) -> Tensor:
     # A weight of zero leaves its softplus out: 0 * inf would be nan.
     terms = softplus(t) * (1 - label) if label != 1 else torch.zeros_like(t)
     return terms + softplus(-t) * label if label != 0 else terms
@@ -73,7 +73,7 @@ def _beyond_margin(t: Tensor, label: float) -> Tensor:
 LOSSES: dict[str, LogitLoss] = {
     # Goodfellow et al., 2014, equation 1, in logits; the generator's is the non-saturating one of section 3.
     "bce": LogitLoss(
-        term=_cross_entropy,
+        term=_bce,
         # sigmoid(t) - label, written so that neither end cancels
         slope=lambda t, label: (1 - label) * torch.sigmoid(t) - label * torch.sigmoid(-t),
         output=torch.sigmoid,

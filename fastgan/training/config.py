@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 ObjectiveName = Literal[
-    "gan", "hinge", "least-squares", "wasserstein", "relativistic", "relativistic-average", "began"
+    "bce", "hinge", "least-squares", "wasserstein", "relativistic", "relativistic-average", "began"
 ]
 GeneratorLoss = Literal["non-saturating", "saturating"]
 Update = Literal["alternating", "simultaneous"]
@@ -22,17 +22,17 @@ PENALTIES = ("r1_gamma", "r2_gamma", "gp_weight", "dragan_weight")
 """Settings that are weights of gradient penalties on D."""
 _MOST = 2**31 - 1
 # settings that mean nothing to an objective, with the value that leaves them out
-_OF_GAN: dict[str, float | str] = {"real_label": 1, "generator_loss": "non-saturating"}
+_OF_BCE: dict[str, float | str] = {"real_label": 1, "generator_loss": "non-saturating"}
 _OF_BEGAN: dict[str, float | str] = {"diversity_ratio": 0.5, "balance_rate": 1e-3}
 _NOT_OF: dict[str, dict[str, float | str]] = {
-    "gan": _OF_BEGAN,
-    "hinge": {**_OF_GAN, **_OF_BEGAN},
+    "bce": _OF_BEGAN,
+    "hinge": {**_OF_BCE, **_OF_BEGAN},
     "least-squares": {"generator_loss": "non-saturating", **_OF_BEGAN},
-    "wasserstein": {**_OF_GAN, **_OF_BEGAN},
-    "relativistic": {**_OF_GAN, **_OF_BEGAN},
-    "relativistic-average": {**_OF_GAN, **_OF_BEGAN},
+    "wasserstein": {**_OF_BCE, **_OF_BEGAN},
+    "relativistic": {**_OF_BCE, **_OF_BEGAN},
+    "relativistic-average": {**_OF_BCE, **_OF_BEGAN},
     "began": {
-        **_OF_GAN,
+        **_OF_BCE,
         "instance_noise": 0,
         "pack": 1,
         "r1_gamma": 0,
@@ -74,7 +74,7 @@ class TrainConfig:
             at first; it falls linearly to zero over the first half of the run. While it blurs
             the modes of the data into each other, the generator can even out how often it
             visits each (Sønderby et al., 2017; Arjovsky and Bottou, 2017).
-        objective: what the players minimize: ``"gan"`` (Goodfellow et al., 2014), ``"hinge"``,
+        objective: what the players minimize: ``"bce"`` (Goodfellow et al., 2014), ``"hinge"``,
             ``"least-squares"`` or ``"wasserstein"``, the losses of these names
             (:func:`fastgan.discriminator_loss`; the last wants ``gp_weight``, or a D that is
             Lipschitz by itself), ``"relativistic"``, softplus of the difference of a pair's logits
@@ -84,7 +84,7 @@ class TrainConfig:
         real_label: label of real samples in D's loss; below 1 it is one-sided label smoothing
             (Salimans et al., 2016), and the target of ``"least-squares"``. Of these two alone.
         generator_loss: ``"non-saturating"``, -log D(G(z)), or ``"saturating"``,
-            log(1 - D(G(z))). Of ``"gan"`` alone.
+            log(1 - D(G(z))). Of ``"bce"`` alone.
         diversity_ratio: γ in (0, 1], the ratio L(G(z)) / L(x) that ``"began"`` holds; the lower,
             the more D cares for the real samples. Of ``"began"`` alone, as is the next.
         balance_rate: λ, by which its k moves in a step, times how far the losses are off that ratio.
@@ -101,7 +101,7 @@ class TrainConfig:
         gp_weight: weight of WGAN-GP's penalty, lambda E (|grad D| - 1)^2 on lines between real
             and generated samples (Gulrajani et al., 2017, equation 3, where it is 10); 0 for none.
         dragan_weight: that of DRAGAN's, the same near real samples (Kodali et al., 2017).
-        r1_interval: steps between two penalties of any kind, each of which then counts that many
+        penalty_interval: steps between two penalties of any kind, each of which then counts that many
             times ("lazy" regularization: Karras et al., 2020, appendix B). WGAN-GP was made for 1.
         gradient_clip: largest norm of each player's gradient; None for no limit.
         precision: ``"fp32"``, ``"tf32"``: products in TensorFloat-32 where the GPU has it, or
@@ -139,7 +139,7 @@ class TrainConfig:
     momentum_steps: int = 125_000
     ema_decay: float = 0.999
     instance_noise: float = 0.0
-    objective: ObjectiveName = "gan"
+    objective: ObjectiveName = "bce"
     real_label: float = 1.0
     generator_loss: GeneratorLoss = "non-saturating"
     diversity_ratio: float = 0.5
@@ -151,7 +151,7 @@ class TrainConfig:
     r2_gamma: float = 0.0
     gp_weight: float = 0.0
     dragan_weight: float = 0.0
-    r1_interval: int = 16
+    penalty_interval: int = 16
     gradient_clip: float | None = None
     precision: Precision = "fp32"
     capture: bool = True
@@ -175,7 +175,7 @@ class TrainConfig:
             "momentum_steps",
             "discriminator_steps",
             "pack",
-            "r1_interval",
+            "penalty_interval",
             "steps_per_replay",
             "keep",
             "log_interval",
@@ -246,7 +246,7 @@ class TrainConfig:
 
     def penalizes_at(self, step: int) -> bool:
         """Whether the given step, counted from 0, has the gradient penalties."""
-        return any(getattr(self, name) > 0 for name in PENALTIES) and step % self.r1_interval == 0
+        return any(getattr(self, name) > 0 for name in PENALTIES) and step % self.penalty_interval == 0
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:

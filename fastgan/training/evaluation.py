@@ -35,7 +35,7 @@ def evaluate(
         classifiers: folder that keeps the classifiers that images are compared by; None to keep none.
 
     Returns:
-        By name: what the objective says of the pair; for "gan" the value function V(D, G) = E log D(x) +
+        By name: what the objective says of the pair; for "bce" the value function V(D, G) = E log D(x) +
         E log(1 - D(G(z))) (Goodfellow et al., 2014, equation 1; -log 4 where D cannot tell), mean D(x) and
         D(G(z)), and the share of saturated logits. Then the mean distance between two samples over that
         between two of the data (near 0 where it has collapsed; left out where no two real samples differ),

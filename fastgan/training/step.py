@@ -87,14 +87,14 @@ def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) 
     real, fake = real.detach(), fake.detach()
     for samples, gamma in ((real, config.r1_gamma), (fake, config.r2_gamma)):
         if gamma > 0:
-            penalty_turn(discriminator, samples, gamma * config.r1_interval)
+            penalty_turn(discriminator, samples, gamma * config.penalty_interval)
     one_each = len(real), *[1] * (real.dim() - 1)
     if config.gp_weight > 0:
         samples = between(real, fake, state.uniform(*one_each))
-        lipschitz_penalty_turn(discriminator, samples, config.gp_weight * config.r1_interval)
+        lipschitz_penalty_turn(discriminator, samples, config.gp_weight * config.penalty_interval)
     if config.dragan_weight > 0:
         samples = around(real, state.uniform(*one_each), state.uniform(*real.shape))
-        lipschitz_penalty_turn(discriminator, samples, config.dragan_weight * config.r1_interval)
+        lipschitz_penalty_turn(discriminator, samples, config.dragan_weight * config.penalty_interval)
 
 
 def _move(state: TrainingState, optimizer: Adam | SGD) -> None:

@@ -72,7 +72,7 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
     exact += (label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i))) / static_cast<double>(n);
   for (int64_t i = 0; i < m; ++i) exact += softplus(fake.get(i)) / static_cast<double>(m);
   for (const bool with_grad : {false, true}) {
-    const LossCall call{Loss::cross_entropy, dtype,
+    const LossCall call{Loss::bce, dtype,
                         {{real.data, n, label, nullptr, with_grad ? grad_real.data : nullptr},
                          {fake.data, m, 0.0, nullptr, with_grad ? grad_fake.data : nullptr}},
                         2, 1.0, true, nullptr};
@@ -83,11 +83,11 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
   }
   for (int64_t i = 0; i < n; ++i)
     near(grad_real.get(i) * static_cast<double>(n), logistic(real.get(i)) - label, dtype, "its gradient");
-  const LossCall backward{Loss::cross_entropy, dtype,
+  const LossCall backward{Loss::bce, dtype,
                           {{real.data, n, label, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
                           2, 1.0, true, nullptr};
   launched(loss_backward(backward, loss.data, loss.dtype, false));
-  const LossCall each{Loss::cross_entropy, dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false,
+  const LossCall each{Loss::bce, dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false,
                       nullptr};
   launched(loss_terms(each));
   launched(cudaDeviceSynchronize());
@@ -95,7 +95,7 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
     near(grad_fake.get(i) * static_cast<double>(m), loss.get(0) * logistic(fake.get(i)), dtype, "its backward pass");
   for (int64_t i = 0; i < n; ++i)
     near(terms.get(i), label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i)), dtype, "its terms");
-  const LossCall of_terms{Loss::cross_entropy, dtype, {{real.data, n, label, terms.data, grad_real.data}, {}}, 1, 1.0,
+  const LossCall of_terms{Loss::bce, dtype, {{real.data, n, label, terms.data, grad_real.data}, {}}, 1, 1.0,
                           false, nullptr};
   launched(loss_terms_backward(of_terms));
   launched(cudaDeviceSynchronize());
@@ -106,7 +106,7 @@ void losses(DType dtype, int64_t n, int64_t m, double label) {
 // Gradients that are there for an incoming 1: left alone where it is 1, else computed from the logits.
 void kept_gradients(DType dtype, int64_t n, int64_t m) {
   Array real(dtype, n, 22), fake(dtype, m, 23), grad_real(dtype, n), grad_fake(dtype, m), scale(DType::f32, 1);
-  const LossCall call{Loss::cross_entropy, dtype,
+  const LossCall call{Loss::bce, dtype,
                       {{real.data, n, 1.0, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
                       2, 1.0, true, nullptr};
   for (const double factor : {1.0, 3.0}) {

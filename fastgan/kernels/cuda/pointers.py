@@ -1,6 +1,6 @@
 """Addresses for CUDA kernels: which tensors, on which device, on which stream.
 
-As in fastgan/kernels/extension/pointers.py, a tensor is checked here before its address is taken. The
+As in fastgan/kernels/cpu/pointers.py, a tensor is checked here before its address is taken. The
 kernels run on the current stream of the tensor's device, as PyTorch's do.
 """
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from fastgan.training.config import TrainConfig
 from fastgan.training.distributed import World
+from fastgan.training.objectives.bce import BCE
 from fastgan.training.objectives.began import BEGAN
 from fastgan.training.objectives.critic import Critic
-from fastgan.training.objectives.gan import GAN
 from fastgan.training.objectives.relativistic import Relativistic, RelativisticAverage
 
 
@@ -52,7 +52,7 @@ class Objective(Protocol):
 
 
 OBJECTIVES: dict[str, Callable[[TrainConfig, torch.device, World], Objective]] = {
-    "gan": lambda config, device, world: GAN(
+    "bce": lambda config, device, world: BCE(
         saturating=config.generator_loss == "saturating", real_label=config.real_label
     ),
     "hinge": lambda config, device, world: Critic("hinge"),

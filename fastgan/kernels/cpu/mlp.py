@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastgan.kernels.extension import products
-from fastgan.kernels.extension.pointers import _C, CPU, address
+from fastgan.kernels.cpu import products
+from fastgan.kernels.cpu.pointers import CPU, _cpu, address
 from fastgan.kernels.layout import room
 from fastgan.kernels.sizes import matrix, of_size
 
@@ -27,7 +27,7 @@ def mlp(
         for i, (each, m) in enumerate(zip(biases, features[1:], strict=True))
     ]
     outputs = [torch.empty(rows, m, dtype=_FLOAT, device=CPU) for m in features[1:]]
-    _C.mlp_forward(
+    _cpu.mlp_forward(
         rows,
         features,
         negative_slope,
@@ -71,7 +71,7 @@ def mlp_backward(
     ]
     dw, db = each_grad[:depth], each_grad[depth:]
     scratch = torch.empty(2 * rows * max(features[1:-1], default=0), dtype=_FLOAT, device=CPU)
-    _C.mlp_backward(
+    _cpu.mlp_backward(
         rows,
         features,
         negative_slope,

@@ -1,16 +1,16 @@
-// The module fastgan._C. Pointers arrive as integers, from fastgan/kernels/extension/ alone, which has
+// The module fastgan._cpu. Pointers arrive as integers, from fastgan/kernels/cpu/ alone, which has
 // checked device, dtype, contiguity and sizes; nothing is checked again here.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "cpu/bias_leaky_relu.h"
-#include "cpu/dispatch.h"
-#include "cpu/head.h"
-#include "cpu/losses.h"
-#include "cpu/mlp.h"
-#include "cpu/parallel.h"
-#include "cpu/products.h"
-#include "cpu/reconstruction.h"
+#include "bias_leaky_relu.h"
+#include "dispatch.h"
+#include "head.h"
+#include "losses.h"
+#include "mlp.h"
+#include "parallel.h"
+#include "products.h"
+#include "reconstruction.h"
 
 namespace py = pybind11;
 
@@ -43,7 +43,7 @@ LossTensor loss_tensor(Address logits, int64_t size, double label, Address outpu
 }  // namespace
 
 // Calls share nothing but the chosen instruction set, which is atomic, and memory that their callers own.
-PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
+PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   module.def("instruction_sets", &instruction_sets);
   module.def("use_instruction_set", &use_instruction_set);
   module.def("instruction_set", [] { return kernels().name; });

@@ -1,7 +1,7 @@
 """The C++ backend. pointers.py alone takes addresses; products.py chooses a layer's matrix product."""
 
-from fastgan.kernels.extension.head import head_loss, head_loss_and_grad, head_loss_backward
-from fastgan.kernels.extension.layers import (
+from fastgan.kernels.cpu.head import head_loss, head_loss_and_grad, head_loss_backward
+from fastgan.kernels.cpu.layers import (
     bias_leaky_relu,
     bias_leaky_relu_backward,
     dgrad,
@@ -11,7 +11,7 @@ from fastgan.kernels.extension.layers import (
     linear_leaky_relu_backward,
     wgrad,
 )
-from fastgan.kernels.extension.losses import (
+from fastgan.kernels.cpu.losses import (
     loss,
     loss_and_grad,
     loss_backward,
@@ -20,9 +20,9 @@ from fastgan.kernels.extension.losses import (
     loss_terms,
     loss_terms_backward,
 )
-from fastgan.kernels.extension.mlp import mlp, mlp_backward
-from fastgan.kernels.extension.pointers import _C, instruction_set, why_not
-from fastgan.kernels.extension.reconstruction import (
+from fastgan.kernels.cpu.mlp import mlp, mlp_backward
+from fastgan.kernels.cpu.pointers import _cpu, instruction_set, why_not
+from fastgan.kernels.cpu.reconstruction import (
     reconstruction_loss,
     reconstruction_loss_and_grad,
     reconstruction_loss_backward,
@@ -31,7 +31,7 @@ from fastgan.kernels.extension.reconstruction import (
 from fastgan.kernels.reference import adam, draw, record
 
 __all__ = [
-    "_C",
+    "_cpu",
     "adam",
     "bias_leaky_relu",
     "bias_leaky_relu_backward",

@@ -44,12 +44,12 @@ def instrumented(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_table(instrumented: Path) -> None:
-    result = sanitizers.run_table(instrumented, "cpp")
+    result = sanitizers.run_table(instrumented, "cpu")
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 
 
 def test_arguments_that_do_not_fit(instrumented: Path) -> None:
-    result = sanitizers.run_fuzz(instrumented, "cpp", 4000)
+    result = sanitizers.run_fuzz(instrumented, "cpu", 4000)
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
     assert "operator linear_leaky_relu: " in result.stdout
 
@@ -57,8 +57,8 @@ def test_arguments_that_do_not_fit(instrumented: Path) -> None:
 def test_the_net_holds(instrumented: Path) -> None:
     """One logit more than there are is an error, and not a silent one."""
     call = (
-        "import torch; from fastgan import _C; t = torch.zeros(1000); loss = torch.zeros(())\n"
-        "_C.loss(0, 1, t.data_ptr(), 1000 + {}, 1.0, 0, 0, 0.0, 1, 1.0, True, loss.data_ptr(), 1, 0, 1)"
+        "import torch; from fastgan import _cpu; t = torch.zeros(1000); loss = torch.zeros(())\n"
+        "_cpu.loss(0, 1, t.data_ptr(), 1000 + {}, 1.0, 0, 0, 0.0, 1, 1.0, True, loss.data_ptr(), 1, 0, 1)"
     )
     right, wrong = (sanitizers.run(instrumented, "-c", call.format(more)) for more in (0, 1))
     assert right.returncode == 0, right.stderr

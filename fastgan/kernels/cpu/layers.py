@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.extension import products
-from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address
-from fastgan.kernels.extension.products import Product
+from fastgan.kernels.cpu import products
+from fastgan.kernels.cpu.pointers import CPU, DTYPES, _cpu, address
+from fastgan.kernels.cpu.products import Product
 from fastgan.kernels.layout import channel_layout, room
 from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, of_size, same_size, wgrad_sizes
 
@@ -32,7 +32,7 @@ def _bias_leaky_relu_into(
     dtype = input.dtype
     if bias is not None:
         bias = of_size(bias, layout[1], "bias").contiguous()
-    _C.bias_leaky_relu_forward(
+    _cpu.bias_leaky_relu_forward(
         DTYPES[dtype],
         *layout,
         negative_slope,
@@ -71,7 +71,7 @@ def _mask_into(
 ) -> Tensor | None:
     dtype = output.dtype
     summed = room(into, output, layout[1]) if with_bias else None
-    _C.bias_leaky_relu_backward(
+    _cpu.bias_leaky_relu_backward(
         DTYPES[dtype],
         *layout,
         negative_slope,
@@ -169,7 +169,7 @@ def _own_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_sl
     b = None if bias is None else bias.contiguous()
     (n, k), m = x.shape, w.shape[0]
     y = torch.empty(n, m, dtype=torch.float32, device=CPU)
-    _C.linear_forward(
+    _cpu.linear_forward(
         n,
         k,
         m,
@@ -195,7 +195,7 @@ def _own_backward(
     dx = torch.empty_like(x) if needs[0] else None
     dw = torch.empty_like(w) if needs[1] else None
     db = torch.empty(w.shape[0], dtype=torch.float32, device=CPU) if needs[2] else None
-    _C.linear_backward(
+    _cpu.linear_backward(
         x.shape[0],
         x.shape[1],
         w.shape[0],
@@ -229,7 +229,7 @@ def _product(
     Masked by the output of a leaky ReLU if one is given; ``sums`` becomes the result's over its rows.
     """
     result = room(into, a, rows, columns)
-    _C.product(
+    _cpu.product(
         rows,
         columns,
         depth,

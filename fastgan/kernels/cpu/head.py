@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.codes import compute_dtype
-from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
+from fastgan.kernels.cpu.pointers import CPU, DTYPES, _cpu, address, scalar
 from fastgan.kernels.layout import neighbours_like
 from fastgan.kernels.sizes import check_head
 
@@ -98,7 +98,7 @@ def _run(
             grads[i].data_ptr() if grads else 0,
         )
 
-    _C.head_loss(
+    _cpu.head_loss(
         DTYPES[dtype],
         *part(0),
         *part(1),
@@ -135,7 +135,7 @@ def head_loss_backward(
         grads = tuple(torch.empty(s.numel(), width, dtype=dtype, device=CPU) for s in slopes)
         for s, g in zip(slopes, grads, strict=True):
             assert g is not None
-            _C.head_grad(
+            _cpu.head_grad(
                 DTYPES[dtype],
                 address(s, compute),
                 s.numel(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
+from fastgan.kernels.cpu.pointers import CPU, DTYPES, _cpu, address, scalar
 from fastgan.kernels.logit_losses import NUMBERS
 from fastgan.kernels.sizes import check_pair, same_size
 
@@ -30,7 +30,7 @@ def loss(
     dtype = first.dtype
     value = first.new_empty(()) if dtype is loss_dtype else first.new_empty((), dtype=loss_dtype)
     stats = torch.empty(count + 1, dtype=torch.float32, device=CPU) if with_stats else None
-    _C.loss(
+    _cpu.loss(
         NUMBERS[kind],
         DTYPES[dtype],
         address(first, dtype),
@@ -94,7 +94,7 @@ def _backward(
             labels[1],
             address(same_size(grads[1], second, "grads[1]"), dtype),
         )
-    _C.loss_backward(
+    _cpu.loss_backward(
         NUMBERS[kind],
         DTYPES[dtype],
         address(first, dtype),
@@ -160,7 +160,7 @@ def _loss_and_grad(
     def part(i: int) -> tuple[float, ...]:
         return address(dense[i], dtype), dense[i].numel(), labels[i], grads[i].data_ptr()
 
-    _C.loss_and_grad(
+    _cpu.loss_and_grad(
         NUMBERS[kind],
         DTYPES[dtype],
         *part(0),
@@ -181,7 +181,7 @@ def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> 
     dense = logits.contiguous()
     terms = torch.empty_like(dense)
     dtype = dense.dtype
-    _C.loss_terms(
+    _cpu.loss_terms(
         NUMBERS[kind],
         DTYPES[dtype],
         address(dense, dtype),
@@ -198,7 +198,7 @@ def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float,
     dense, grad = logits.contiguous(), grad.contiguous()
     result = torch.empty_like(dense)
     dtype = dense.dtype
-    _C.loss_terms_backward(
+    _cpu.loss_terms_backward(
         NUMBERS[kind],
         DTYPES[dtype],
         address(dense, dtype),

@@ -8,23 +8,23 @@ a contiguous copy in a variable until the kernel has run.
 
 from __future__ import annotations
 
-import torch  # before _C: the extension then finds torch's OpenMP runtime instead of loading a second one
+import torch  # before _cpu: the extension then finds torch's OpenMP runtime instead of loading a second one
 from torch import Tensor
 
 from fastgan.kernels.codes import DTYPES
 
 try:
-    import fastgan._C as _C
+    import fastgan._cpu as _cpu
 
     _missing: str | None = None
 except ImportError as error:
-    _C = None  # type: ignore[assignment]
+    _cpu = None  # type: ignore[assignment]
     _missing = (
         f"the C++ extension is not built ({error}); install a C++17 compiler (Debian: apt install g++) "
         "and run `pip install --force-reinstall --no-deps .` in fastgan's sources"
     )
 
-__all__ = ["CPU", "DTYPES", "_C", "address", "instruction_set", "scalar", "why_not"]
+__all__ = ["CPU", "DTYPES", "_cpu", "address", "instruction_set", "scalar", "why_not"]
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def why_not(device: torch.device) -> str | None:
 
 def instruction_set() -> str:
     """The instruction set that serves CPU tensors: "baseline", "avx2" or "avx512"."""
-    return _C.instruction_set()
+    return _cpu.instruction_set()
 
 
 def address(tensor: Tensor, dtype: torch.dtype) -> int:

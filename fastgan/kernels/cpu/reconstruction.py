@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.extension.pointers import _C, CPU, DTYPES, address, scalar
+from fastgan.kernels.cpu.pointers import CPU, DTYPES, _cpu, address, scalar
 from fastgan.kernels.layout import address_or_null, room_for
 from fastgan.kernels.sizes import same_size
 
@@ -40,7 +40,7 @@ def _loss(
     scale = None if scale is None else scale.contiguous()
     loss = torch.empty((), dtype=loss_dtype, device=CPU)
     grads = room_for(x, needs)
-    _C.reconstruction_loss(
+    _cpu.reconstruction_loss(
         *_pair(x, y),
         *map(address_or_null, grads),
         mean,
@@ -58,7 +58,7 @@ def reconstruction_loss_backward(
     x, y, grad = input.contiguous(), reconstruction.contiguous(), grad.contiguous()
     grads = room_for(x, needs)
     scalar_grad = grad.numel() == 1
-    _C.reconstruction_backward(
+    _cpu.reconstruction_backward(
         *_pair(x, y),
         *map(address_or_null, grads),
         mean,
@@ -72,7 +72,7 @@ def reconstruction_loss_backward(
 def reconstruction_terms(input: Tensor, reconstruction: Tensor) -> Tensor:
     x, y = input.contiguous(), reconstruction.contiguous()
     terms = torch.empty_like(x)
-    _C.reconstruction_terms(*_pair(x, y), terms.data_ptr(), torch.get_num_threads())
+    _cpu.reconstruction_terms(*_pair(x, y), terms.data_ptr(), torch.get_num_threads())
     return terms
 
 

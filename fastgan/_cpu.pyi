@@ -1,4 +1,4 @@
-"""The compiled kernels (csrc/bindings.cpp). Nothing is checked: kernels/extension/ alone calls these."""
+"""The compiled kernels (csrc/cpu/bindings.cpp). Nothing is checked: kernels/cpu/ alone calls these."""
 
 from collections.abc import Sequence
 

@@ -15,7 +15,7 @@ from fastgan.training.objectives.logits import SHARE, LogitObjective, gradient_s
 from fastgan.training.objectives.passes import through_head
 
 
-class GAN(LogitObjective):
+class BCE(LogitObjective):
     """Binary cross-entropy for D; -log D(G(z)), or log(1 - D(G(z))), for G.
 
     Statistics: both losses, mean D(x), mean D(G(z)), the share of saturated logits in D's turn,
