@@ -11,12 +11,12 @@ from backends import Backend
 
 import fastgan
 from fastgan.ops import (
-    MLPPass,
     discriminator_loss_value_and_grad,
     generator_loss_value_and_grad,
     labelled_loss,
     reconstruction_loss_value_and_grad,
 )
+from fastgan.training.mlp_pass import MLPPass
 
 ONES = torch.ones(3, 3)
 INT, DOUBLE, META = ONES.long(), ONES.double(), ONES.to("meta")

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import fastgan
 from fastgan.kernels import reference
-from fastgan.ops import MLPPass, mlp_reference
+from fastgan.ops import mlp_reference
+from fastgan.training.mlp_pass import MLPPass
 from fastgan.training.objectives.passes import through
 
 FEATURES = (12, 16, 24, 16, 8, 1)

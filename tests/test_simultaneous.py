@@ -14,8 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from fastgan.models import MLPDiscriminator
 from fastgan.nn import MLP
-from fastgan.ops import MLPPass, mlp_reference
+from fastgan.ops import mlp_reference
 from fastgan.training import ConfigError, TrainConfig
+from fastgan.training.mlp_pass import MLPPass
 from fastgan.training.objectives.bce import BCE
 
 Gradients = list[Tensor]

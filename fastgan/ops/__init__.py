@@ -17,11 +17,9 @@ from fastgan.ops.generator_loss import (
     generator_loss_reference,
     generator_loss_value_and_grad,
 )
-from fastgan.ops.head_pass import HeadPass
 from fastgan.ops.labelled_loss import labelled_loss, labelled_loss_reference
 from fastgan.ops.linear_leaky_relu import linear_leaky_relu, linear_leaky_relu_reference
 from fastgan.ops.mlp import mlp, mlp_reference
-from fastgan.ops.mlp_pass import MLPPass
 from fastgan.ops.reconstruction_loss import (
     reconstruction_loss,
     reconstruction_loss_reference,
@@ -34,8 +32,6 @@ from fastgan.ops.relativistic_loss import (
 )
 
 __all__ = [
-    "HeadPass",
-    "MLPPass",
     "bias_leaky_relu",
     "bias_leaky_relu_reference",
     "discriminator_head_loss",

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from fastgan.kernels.layout import joined
 from fastgan.models import MLPGenerator
 from fastgan.nn import MLP
-from fastgan.ops import MLPPass
 from fastgan.ops.routing import Route, route
+from fastgan.training.mlp_pass import MLPPass
 from fastgan.training.objectives.passes import is_plain
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState

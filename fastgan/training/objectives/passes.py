@@ -21,7 +21,8 @@ from fastgan.nn import (
     Conv3dLeakyReLU,
     LinearLeakyReLU,
 )
-from fastgan.ops import HeadPass, MLPPass
+from fastgan.training.head_pass import HeadPass
+from fastgan.training.mlp_pass import MLPPass
 
 _SAMPLEWISE = frozenset(
     {

@@ -12,8 +12,8 @@ from fastgan.kernels import Backend, Labels, choose
 from fastgan.kernels.layout import joined
 from fastgan.ops.logit_loss import dtype_of_loss
 from fastgan.ops.mlp import masked_chain
-from fastgan.ops.mlp_pass import add_gradients, cast_chain, parameters_of, places_for
 from fastgan.ops.routing import Route, route
+from fastgan.training.mlp_pass import add_gradients, cast_chain, parameters_of, places_for
 
 
 @dataclass
