@@ -16,7 +16,7 @@ from fastgan.data import Dataset
 from fastgan.models import DCGANDiscriminator, DCGANGenerator
 from fastgan.models.dcgan import dcgan_widths
 from fastgan.training import ConfigError
-from fastgan.training.objectives.bce import BCE
+from fastgan.training.objectives.losses import LossObjective
 from fastgan.training.recipes import recipe_for
 from fastgan.training.run_config import RunConfig
 from tests.test_cli import one_line, picture, run
@@ -117,9 +117,9 @@ def test_discriminator_sees_real_and_fake_apart() -> None:
     discriminator = DCGANDiscriminator(IMAGE, WIDTHS)
     discriminator.norms[0].register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
     real, fake = torch.randn(6, *IMAGE), torch.randn(4, *IMAGE)
-    BCE().discriminator_turn(discriminator, real, fake)
+    LossObjective().discriminator_turn(discriminator, real, fake)
     assert batches == [6, 4]
-    BCE().both_turns(discriminator, real, fake)
+    LossObjective().both_turns(discriminator, real, fake)
     assert batches == [6, 4, 6, 4]
 
 

@@ -21,9 +21,8 @@ from fastgan.training import TrainConfig, Trainer
 from fastgan.training.alarms import Alarm, Rule, Watch
 from fastgan.training.capture import EagerSteps
 from fastgan.training.diagnostics import Diagnostics
-from fastgan.training.objectives.bce import BCE
-from fastgan.training.objectives.critic import Critic
 from fastgan.training.objectives.logits import LogitObjective
+from fastgan.training.objectives.losses import LossObjective
 from fastgan.training.objectives.relativistic import Relativistic, RelativisticAverage
 from fastgan.training.source import Resident
 from fastgan.training.state import DivergenceError, TrainingState
@@ -211,15 +210,15 @@ def test_the_gradient_that_reaches_the_generator(update: str, saturating: bool) 
 
 SURE, UNSURE = 20.0, 0.0
 GAMES: dict[str, tuple[LogitObjective, str, str]] = {
-    "bce": (BCE(), "discriminator won", "generator won"),
-    "saturating": (BCE(saturating=True), "vanishing gradient", "generator won"),
+    "bce": (LossObjective(), "discriminator won", "generator won"),
+    "saturating": (LossObjective(saturating=True), "vanishing gradient", "generator won"),
     "relativistic": (Relativistic(), "discriminator won all pairs", "generator won all pairs"),
     "relativistic-average": (
         RelativisticAverage(),
         "discriminator won on average",
         "generator won on average",
     ),
-    "hinge": (Critic("hinge"), "discriminator won beyond the margin", ""),
+    "hinge": (LossObjective("hinge"), "discriminator won beyond the margin", ""),
 }
 
 
@@ -242,7 +241,7 @@ def test_who_has_won(objective: LogitObjective, of_d: str, of_g: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "objective", [BCE(), Relativistic(), RelativisticAverage()], ids=lambda o: type(o).__name__
+    "objective", [LossObjective(), Relativistic(), RelativisticAverage()], ids=lambda o: type(o).__name__
 )
 def test_the_share_of_the_gradient_tends_to_1_where_d_wins(objective: LogitObjective) -> None:
     real, fake = torch.full((8, 1), SURE), torch.full((8, 1), -SURE)

@@ -18,8 +18,8 @@ from fastgan.training import ConfigError, TrainConfig, Trainer
 from fastgan.training.config import ObjectiveName
 from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
-from fastgan.training.objectives.bce import BCE
 from fastgan.training.objectives.began import BEGAN
+from fastgan.training.objectives.losses import LossObjective
 from fastgan.training.objectives.penalty import around, between, lipschitz_penalty_turn, penalty_turn
 from fastgan.training.objectives.relativistic import Relativistic
 from fastgan.training.state import TrainingState, packed
@@ -221,7 +221,7 @@ def test_what_began_says_of_a_trained_pair() -> None:
 
 def test_label_smoothing_reaches_the_loss() -> None:
     logits = torch.randn(8, 1), torch.randn(8, 1)
-    *_, smoothed = BCE(real_label=0.9).discriminator_loss(*logits)
+    *_, smoothed = LossObjective(real_label=0.9).discriminator_loss(*logits)
     expected = 0.9 * softplus(-logits[0]) + 0.1 * softplus(logits[0]) + softplus(logits[1])
     torch.testing.assert_close(smoothed["loss_D"], expected.mean())
 

@@ -17,7 +17,7 @@ from fastgan.nn import MLP
 from fastgan.ops import mlp_reference
 from fastgan.training import ConfigError, TrainConfig
 from fastgan.training.mlp_pass import MLPPass
-from fastgan.training.objectives.bce import BCE
+from fastgan.training.objectives.losses import LossObjective
 
 Gradients = list[Tensor]
 
@@ -36,7 +36,7 @@ def two_passes(discriminator: nn.Module, real: Tensor, latent: Tensor, saturatin
 def one_pass(discriminator: nn.Module, real: Tensor, latent: Tensor, saturating: bool) -> Gradients:
     latent.grad = None
     fake = latent.tanh()
-    grad, _ = BCE(saturating=saturating).both_turns(discriminator, real, fake)
+    grad, _ = LossObjective(saturating=saturating).both_turns(discriminator, real, fake)
     fake.backward(grad)
     return [t.grad for t in (*discriminator.parameters(), latent) if t.grad is not None]
 
@@ -121,14 +121,14 @@ def test_one_pass_serves_both(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda cls, batches, *rest: calls.append(sum(map(len, batches))) or make(cls, batches, *rest)
         ),
     )
-    BCE().both_turns(MLPDiscriminator((6,), [9]), torch.randn(5, 6), torch.randn(4, 6))
+    LossObjective().both_turns(MLPDiscriminator((6,), [9]), torch.randn(5, 6), torch.randn(4, 6))
     assert calls == [9]
 
 
 def test_frozen_layers_get_no_gradient() -> None:
     discriminator = MLP([6, 9, 1])
     discriminator.layers[0].requires_grad_(False)
-    BCE().both_turns(discriminator, torch.randn(5, 6), torch.randn(4, 6))
+    LossObjective().both_turns(discriminator, torch.randn(5, 6), torch.randn(4, 6))
     assert [p.grad is None for p in discriminator.parameters()] == [True, True, False, False]
 
 

@@ -22,7 +22,7 @@ from fastgan.files import WriteError, write_text
 from fastgan.plots import save_samples
 from fastgan.training import Callback, ConfigError, DivergenceError, TrainConfig, Trainer, checkpoint
 from fastgan.training.capture import EagerSteps
-from fastgan.training.objectives.bce import BCE
+from fastgan.training.objectives.losses import LossObjective
 from fastgan.training.recipes import RECIPES, recipe_for
 from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import sample
@@ -52,7 +52,7 @@ def test_discriminator_turn_is_bce(batch_norm: bool) -> None:
     _, discriminator = networks(batch_norm)
     reference = copy.deepcopy(discriminator)
     real, fake = torch.randn(6, 2), torch.randn(4, 2)
-    statistics = BCE().discriminator_turn(discriminator, real, fake)
+    statistics = LossObjective().discriminator_turn(discriminator, real, fake)
     real_logits, fake_logits = reference(real), reference(fake)
     expected = bce(real_logits, torch.ones(6, 1)) + bce(fake_logits, torch.zeros(4, 1))
     expected.backward()
@@ -75,7 +75,7 @@ def test_unknown_layers_see_real_and_fake_apart(layer: nn.Module) -> None:
     batches: list[int] = []
     discriminator = nn.Sequential(layer, nn.Linear(2, 1))
     layer.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
-    BCE().discriminator_turn(discriminator, torch.randn(6, 2), torch.randn(4, 2))
+    LossObjective().discriminator_turn(discriminator, torch.randn(6, 2), torch.randn(4, 2))
     assert batches == [6, 4]
 
 
@@ -85,7 +85,7 @@ def test_known_layers_see_real_and_fake_at_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         nn.Linear, "forward", lambda self, samples: batches.append(len(samples)) or forward(self, samples)
     )
-    BCE().discriminator_turn(networks()[1], torch.randn(6, 2), torch.randn(4, 2))
+    LossObjective().discriminator_turn(networks()[1], torch.randn(6, 2), torch.randn(4, 2))
     assert batches == [10, 10]
 
 
@@ -95,7 +95,7 @@ def test_generator_turn_is_bce_and_leaves_the_discriminator_alone(saturating: bo
     discriminator[0].bias.requires_grad_(False)
     reference = copy.deepcopy(generator)
     latent = torch.randn(6, 3)
-    objective = BCE(saturating=saturating)
+    objective = LossObjective(saturating=saturating)
     fake = generator(latent)
     grad, statistics = objective.generator_turn(discriminator, torch.randn(6, 2), fake)
     fake.backward(grad)
@@ -517,7 +517,7 @@ def test_recipe_of_began_builds_an_autoencoder(name: str) -> None:
     config = RunConfig.of(name, data, recipe_for(data, "began"))
     fake = sample(config.build_generator(), 4, config.training.latent_dim, seed=0)
     assert config.build_discriminator()(fake).shape == fake.shape == (4, *shape)
-    with pytest.raises(ConfigError, match="model is 'autoencoder', which the gan objective cannot train"):
+    with pytest.raises(ConfigError, match="model is 'autoencoder', which the bce objective cannot train"):
         replace(
             config,
             training=replace(config.training, objective="bce", diversity_ratio=0.5, balance_rate=1e-3),

@@ -31,6 +31,9 @@ class LogitLoss:
         saturated: where D learns nothing more from a sample.
         generator: the loss whose terms under label 1 the generator minimizes.
         labels: any label from 0 to 1 has a meaning, not the ends alone.
+        probability: ``output`` is a probability.
+        saturating: the generator may also minimize minus the term under label 0, the saturating loss.
+        lipschitz: D must be Lipschitz, which the loss itself does not ensure.
     """
 
     term: Labelled
@@ -39,6 +42,9 @@ class LogitLoss:
     saturated: Labelled
     generator: str
     labels: bool = False
+    probability: bool = False
+    saturating: bool = False
+    lipschitz: bool = False
 
 
 def softplus(t: Tensor) -> Tensor:
@@ -80,6 +86,8 @@ LOSSES: dict[str, LogitLoss] = {
         saturated=lambda t, label: t.abs() > SATURATED_LOGIT,
         generator="bce",
         labels=True,
+        probability=True,
+        saturating=True,
     ),
     # max(0, 1 -+ t): Lim and Ye, 2017, section 3.2; Miyato et al., 2018, equations 16 and 17.
     "hinge": LogitLoss(
@@ -105,6 +113,7 @@ LOSSES: dict[str, LogitLoss] = {
         output=lambda t: t,
         saturated=lambda t, label: torch.zeros_like(t, dtype=torch.bool),
         generator="wasserstein",
+        lipschitz=True,
     ),
 }
 NUMBERS = Codes("kind", {name: number for number, name in enumerate(LOSSES)})

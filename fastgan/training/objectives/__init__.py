@@ -8,11 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from fastgan.kernels.logit_losses import LOSSES
 from fastgan.training.config import TrainConfig
 from fastgan.training.distributed import World
-from fastgan.training.objectives.bce import BCE
 from fastgan.training.objectives.began import BEGAN
-from fastgan.training.objectives.critic import Critic
+from fastgan.training.objectives.losses import LossObjective
 from fastgan.training.objectives.relativistic import Relativistic, RelativisticAverage
 
 
@@ -51,13 +51,13 @@ class Objective(Protocol):
         """What its turns change from step to step, by name: a part of each checkpoint."""
 
 
+def _of_loss(config: TrainConfig, device: torch.device, world: World) -> Objective:
+    saturating = config.generator_loss == "saturating"
+    return LossObjective(config.objective, real_label=config.real_label, saturating=saturating)
+
+
 OBJECTIVES: dict[str, Callable[[TrainConfig, torch.device, World], Objective]] = {
-    "bce": lambda config, device, world: BCE(
-        saturating=config.generator_loss == "saturating", real_label=config.real_label
-    ),
-    "hinge": lambda config, device, world: Critic("hinge"),
-    "least-squares": lambda config, device, world: Critic("least-squares", real_label=config.real_label),
-    "wasserstein": lambda config, device, world: Critic("wasserstein"),
+    **dict.fromkeys(LOSSES, _of_loss),
     "relativistic": lambda config, device, world: Relativistic(),
     "relativistic-average": lambda config, device, world: RelativisticAverage(),
     "began": lambda config, device, world: BEGAN(

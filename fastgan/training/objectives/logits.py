@@ -29,8 +29,8 @@ class LogitObjective(ABC):
         paired: whether G's loss depends on the logits of real samples too.
     """
 
-    statistics: ClassVar[tuple[str, ...]]
-    paired: ClassVar[bool]
+    statistics: tuple[str, ...]
+    paired: ClassVar[bool] = False
 
     @abstractmethod
     def discriminator_loss(

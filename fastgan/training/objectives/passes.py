@@ -143,13 +143,14 @@ def through(
 
 
 def through_head(
-    discriminator: nn.Module, *batches: Tensor, labels: Labels, sign: float = 1.0
+    discriminator: nn.Module, *batches: Tensor, loss: str, labels: Labels, sign: float = 1.0
 ) -> HeadPass | None:
-    """Show batches to D and take its cross-entropy loss with them, the last layer and the loss in one kernel.
+    """Show batches to D and take its loss with them, the last layer and the loss in one kernel.
 
-    None where D is no such MLP, and where a backend is faster that takes all layers in one call.
+    None if there is no such kernel for the loss, if D is not an MLP of one logit, or if the backend takes all
+    layers in one call, which is faster.
     """
-    chain = _chain_to_logits(discriminator)
+    chain = _chain_to_logits(discriminator) if loss == "bce" else None
     if chain is None or len(chain[0]) < 2 or has_chains(batches[0]):
         return None
     flat = [batch.detach().flatten(1) for batch in batches]

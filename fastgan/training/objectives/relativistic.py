@@ -20,7 +20,7 @@ class Relativistic(LogitObjective):
     and ``SHARE``.
     """
 
-    statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "D(x, G(z))", "saturated", SHARE)
+    statistics: tuple[str, ...] = ("loss_D", "loss_G", "D(x, G(z))", "saturated", SHARE)
     paired: ClassVar[bool] = True
     _average: ClassVar[bool] = False
 
@@ -58,5 +58,5 @@ class RelativisticAverage(Relativistic):
     saturated differences in D's turn, and ``SHARE``, of the mean of the two terms.
     """
 
-    statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "D~(x)", "D~(G(z))", "saturated", SHARE)
+    statistics: tuple[str, ...] = ("loss_D", "loss_G", "D~(x)", "D~(G(z))", "saturated", SHARE)
     _average: ClassVar[bool] = True

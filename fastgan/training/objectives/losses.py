@@ -1,0 +1,82 @@
+"""The objective of each loss on logits: one class for every row of their table."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fastgan.kernels.logit_losses import LOSSES
+from fastgan.ops import (
+    discriminator_loss,
+    discriminator_loss_value_and_grad,
+    generator_loss_value_and_grad,
+)
+from fastgan.training.objectives.logits import SHARE, LogitObjective, gradient_share
+from fastgan.training.objectives.passes import through_head
+
+
+class LossObjective(LogitObjective):
+    """A loss of :func:`fastgan.discriminator_loss`, and :func:`fastgan.generator_loss` of the same name.
+
+    Statistics: both losses, D's mean output for real and for generated samples (``D(x)`` and ``D(G(z))``
+    if it is a probability, otherwise ``logit(x)`` and ``logit(G(z))``), the share of saturated logits in D's
+    turn and, if D's output is a probability, ``SHARE``.
+
+    Args:
+        loss: a name of :data:`fastgan.kernels.logit_losses.LOSSES`.
+        real_label: label of real samples, for losses with ``labels``; below 1 it is one-sided label
+            smoothing (Salimans et al., 2016).
+        saturating: whether the generator minimizes log(1 - D(G(z))), for losses with ``saturating``.
+    """
+
+    def __init__(self, loss: str = "bce", *, real_label: float = 1.0, saturating: bool = False) -> None:
+        self.loss, self.real_label, self.saturating = loss, real_label, saturating
+        self._row = LOSSES[loss]
+        outputs = ("D(x)", "D(G(z))") if self._row.probability else ("logit(x)", "logit(G(z))")
+        self._stats = (*outputs, "saturated")
+        self.statistics = ("loss_D", "loss_G", *self._stats, *[SHARE] * self._row.probability)
+
+    def discriminator_loss(
+        self, real_logits: Tensor, fake_logits: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        loss, grad_real, grad_fake, stats = discriminator_loss_value_and_grad(
+            real_logits, fake_logits, loss=self.loss, real_label=self.real_label
+        )
+        return grad_real, grad_fake, self._of_discriminator(loss, stats)
+
+    def generator_loss(
+        self, real_logits: Tensor | None, fake_logits: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, grad, _ = generator_loss_value_and_grad(fake_logits, loss=self.loss, saturating=self.saturating)
+        share = {SHARE: gradient_share(grad)} if self._row.probability else {}
+        return grad, {"loss_G": loss} | share
+
+    def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        seen = through_head(discriminator, real, fake, loss=self.loss, labels=(self.real_label, 0.0))
+        if seen is None:
+            return super().discriminator_turn(discriminator, real, fake)
+        seen.reach_parameters()
+        return self._of_discriminator(seen.loss, seen.stats)
+
+    def generator_turn(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        label, sign = (0.0, -1.0) if self.saturating else (1.0, 1.0)
+        seen = through_head(discriminator, fake, loss=self.loss, labels=(label,), sign=sign)
+        if seen is None:
+            return super().generator_turn(discriminator, real, fake)
+        # every logit's derivative has the same sign, so their sum is as large as ``SHARE``
+        share = seen.bias_grad.squeeze(0)
+        return seen.reach_samples().view_as(fake), {"loss_G": seen.loss, SHARE: share}
+
+    def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
+        """D's loss, or the value function V(D, G) of a minimax game; then D's statistics."""
+        # the value function has no smoothed labels
+        label = 1.0 if self._row.saturating else self.real_label
+        loss, stats = discriminator_loss(
+            real_logits, fake_logits, loss=self.loss, real_label=label, return_stats=True
+        )
+        value = {"V(D, G)": -float(loss)} if self._row.saturating else {"loss_D": float(loss)}
+        return value | dict(zip(self._stats, stats.tolist(), strict=True))
+
+    def _of_discriminator(self, loss: Tensor, stats: Tensor) -> dict[str, Tensor]:
+        return {"loss_D": loss} | dict(zip(self._stats, stats.unbind(), strict=True))
