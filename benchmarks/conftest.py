@@ -1,7 +1,9 @@
-"""What every benchmark leaves behind: a line when it is done, and its rounds in pytest-benchmark's JSON."""
+"""What every benchmark leaves behind: a line when it is done, and quartiles in pytest-benchmark's JSON."""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import pytest
@@ -24,9 +26,10 @@ def record(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> Record:
     rates(DEVICE)  # once, before the first of them: on the same machine, and in the same state
 
     def keep(suite: str, case: str, result: Result, **what: Any) -> None:
-        rounded = {name: [float(f"{s:.4g}") for s in each] for name, each in result.seconds.items()}
+        seconds = {name: _quartiles(each) for name, each in result.seconds.items()}
+        ratios = {name: _quartiles(result.ratios(name)) for name in seconds if name != "fastgan"}
         benchmark.group = suite
-        benchmark.extra_info.update(suite=suite, case=case, seconds=rounded, **what)
+        benchmark.extra_info.update(suite=suite, case=case, seconds=seconds, ratios=ratios, **what)
         replay(benchmark, result.seconds["fastgan"])
         named = ", ".join([suite, case, *(what[key] for key in ("dtype", "direction") if key in what)])
         cells = [f"{name} {_ratio(result, name)}" for name in result.seconds if name != "fastgan"]
@@ -41,8 +44,23 @@ def _ratio(result: Result, name: str) -> str:
     return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
+def _quartiles(values: Sequence[float]) -> dict[str, float]:
+    """Under the names of pytest-benchmark's own statistics."""
+    q1, median, q3 = statistics.quantiles(values, n=4)
+    found = {"min": min(values), "q1": q1, "median": median, "q3": q3, "max": max(values), "iqr": q3 - q1}
+    return {name: float(f"{value:.9g}") for name, value in found.items()}
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
+    """Leave out the rounds, whose quartiles are kept, and parameters, which the test's name has in short."""
+    for each in output_json["benchmarks"]:
+        each["stats"].pop("data", None)
+        each["params"] = None
+
+
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     del machine_info["node"]  # a host's name says nothing about its speed
+    machine_info["cpu"].pop("flags", None)  # a hundred; "instruction set" says what is used of them
     measured = rates(DEVICE)
     machine_info["device"] = device_name(DEVICE)
     machine_info["torch"] = torch.__version__

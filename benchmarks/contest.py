@@ -48,10 +48,15 @@ class Result:
     def fastest(self, name: str) -> float:
         return min(self.seconds[name])
 
-    def ratio(self, name: str, ours: str = "fastgan") -> tuple[float, float, float]:
-        """How many times longer ``name`` takes than ours: lower quartile, median, upper quartile."""
-        ratios = [theirs / own for theirs, own in zip(self.seconds[name], self.seconds[ours], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
+    def ratios(self, name: str) -> list[float]:
+        """How many times longer ``name`` takes than fastgan in each round."""
+        return [
+            theirs / ours for theirs, ours in zip(self.seconds[name], self.seconds["fastgan"], strict=True)
+        ]
+
+    def ratio(self, name: str) -> tuple[float, float, float]:
+        """Lower quartile, median and upper quartile of ``ratios``."""
+        low, middle, high = statistics.quantiles(self.ratios(name), n=4)
         return low, middle, high
 
 

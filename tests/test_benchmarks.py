@@ -19,6 +19,7 @@ from benchmarks.operations.in_pytorch import InPyTorch
 from benchmarks.operations.operation import Case, Direction
 from benchmarks.report import __main__ as report
 
+QUARTILES = ("min", "q1", "median", "q3", "max", "iqr")
 TINY = table.tiny()
 BRIEF = Effort(rounds=3, least=2, seconds=0.0)
 
@@ -135,7 +136,8 @@ def case_of(name: str, direction: str, ours: float, theirs: float, size: int) ->
         "axis": "logits",
         "size": size,
         "bytes": 1024,
-        "seconds": {"fastgan": [ours] * 3, "eager": [theirs] * 3},
+        "seconds": {"fastgan": dict.fromkeys(QUARTILES, ours), "eager": dict.fromkeys(QUARTILES, theirs)},
+        "ratios": {"eager": dict.fromkeys(QUARTILES, theirs / ours)},
     }
 
 
@@ -248,4 +250,8 @@ def test_stored_results_can_be_read() -> None:
     paths = sorted((report.ROOT / "benchmarks/results").glob("*.json"))
     assert paths
     for path in paths:
-        assert all(case.result.seconds or case.memory for case in report.read(path).cases)
+        assert all(case.seconds or case.memory for case in report.read(path).cases)
+        stored = json.loads(path.read_text())["benchmarks"]
+        assert not [each["name"] for each in stored if "data" in each["stats"]], "rounds, not quartiles"
+        contests = [each["extra_info"] for each in stored if "seconds" in each["extra_info"]]
+        assert {tuple(q) for each in contests for q in each["seconds"].values()} == {QUARTILES}

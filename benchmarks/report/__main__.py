@@ -1,8 +1,8 @@
 """``python -m benchmarks.report [RESULT.json ... | RESULT.jsonl ...]``: stored results as docs/benchmarks.md.
 
 Writes a picture for each device and suite into docs/images/benchmarks. Ratios are medians of interleaved
-rounds with their quartiles, computed from the rounds that the results hold. A .jsonl is a GPU's, of ``make
-gpu-check``: given alone it replaces what docs/benchmarks.md and README say of GPUs, between two comments.
+rounds with their quartiles. A .jsonl is a GPU's, of ``make gpu-check``: given alone it replaces what
+docs/benchmarks.md and README say of GPUs, between two comments.
 """
 
 from __future__ import annotations

@@ -53,14 +53,14 @@ def curves(path: Path, cases: Sequence[Case]) -> None:
 def rows(path: Path, cases: Sequence[Case]) -> None:
     """A row of marks for each case: time, and share of the floor where it is known."""
     with_floor = any(case.floor for case in cases)
-    panels: list[tuple[str, Callable[[Case, str], float]]] = [("time", lambda c, n: c.result.median(n))]
+    panels: list[tuple[str, Callable[[Case, str], float]]] = [("time", lambda c, n: c.median(n))]
     if with_floor:
         panels.append(("share of the floor", _share))
     figure, grid = _row_panels(cases, [title for title, _ in panels])
-    names = names_of(case.result.seconds for case in cases)
+    names = names_of(case.seconds for case in cases)
     for axes, (_, value) in zip(grid, panels, strict=True):
         for name in names:
-            served = [(y, value(case, name)) for y, case in enumerate(cases) if name in case.result.seconds]
+            served = [(y, value(case, name)) for y, case in enumerate(cases) if name in case.seconds]
             _marks(axes, name, served, names)
     _ticks(grid[0].xaxis, seconds)
     if with_floor:
@@ -85,11 +85,11 @@ def memory(path: Path, cases: Sequence[Case]) -> None:
 
 
 def _share(case: Case, name: str) -> float:
-    return (case.floor or math.nan) / case.result.median(name)
+    return (case.floor or math.nan) / case.median(name)
 
 
 def _time_panel(axes: Axes, cases: Sequence[Case]) -> None:
-    ends = _lines(axes, cases, lambda case, name: case.result.median(name))
+    ends = _lines(axes, cases, lambda case, name: case.median(name))
     if any(case.floor for case in cases):
         floors = [(case.size, case.floor) for case in cases if case.floor]
         axes.plot(*zip(*floors, strict=True), color="black", linewidth=0.8, linestyle=(0, (1, 2)))
@@ -111,8 +111,8 @@ def _lines(axes: Axes, cases: Sequence[Case], value: Callable[[Case, str], float
     """A line for each contender; returns where each ends."""
     ends = {}
     axes.set_xscale("log")
-    for name in names_of(case.result.seconds for case in cases):
-        points = [(case.size, value(case, name)) for case in cases if name in case.result.seconds]
+    for name in names_of(case.seconds for case in cases):
+        points = [(case.size, value(case, name)) for case in cases if name in case.seconds]
         color, style = _style(name)
         axes.plot(
             *zip(*points, strict=True),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import Result
 from benchmarks.machine import Rates
 
 
@@ -18,6 +17,8 @@ class Case:
     Attributes:
         size: what ``axis`` counts; 0 where cases are of one size.
         floor: seconds that nothing can be faster than, if the machine's rates are known.
+        seconds: quartiles of each contender's time for a call.
+        ratios: quartiles of how many times longer each other takes than fastgan in a round.
         memory: of each contender the bytes saved for backward and at the peak; no contest then.
     """
 
@@ -28,16 +29,20 @@ class Case:
     size: int
     axis: str
     floor: float | None
-    result: Result
+    seconds: dict[str, dict[str, float]]
+    ratios: dict[str, dict[str, float]]
     memory: dict[str, dict[str, int]]
     inputs: int
 
     @property
     def others(self) -> list[str]:
-        return [name for name in self.result.seconds if name != "fastgan"]
+        return list(self.ratios)
+
+    def median(self, name: str) -> float:
+        return self.seconds[name]["median"]
 
     def loses_to(self, other: str) -> bool:
-        return self.result.ratio(other)[1] < 1
+        return self.ratios[other]["median"] < 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ def _case(what: dict[str, Any], rates: Rates | None) -> Case:
         what.get("size", 0),
         what.get("axis", ""),
         floor,
-        Result(what.get("seconds", {})),
+        what.get("seconds", {}),
+        what.get("ratios", {}),
         what.get("memory", {}),
         what.get("inputs", 0),
     )

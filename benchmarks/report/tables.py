@@ -32,7 +32,7 @@ def times(cases: Sequence[Case]) -> list[str]:
     head += [*(["of the floor"] if has_floor else []), *others]
     lines = [_row(head), "|---" * len(head) + "|"]
     for case in cases:
-        ours = case.result.median("fastgan")
+        ours = case.median("fastgan")
         cells = [case.name, *([case.dtype] if has_dtypes else []), seconds(ours)]
         cells += [f"{case.floor / ours:.0%}" if case.floor else ""] if has_floor else []
         lines.append(_row([*cells, *(_ratio(case, other) for other in others)]))
@@ -40,11 +40,11 @@ def times(cases: Sequence[Case]) -> list[str]:
 
 
 def _ratio(case: Case, other: str) -> str:
-    if other not in case.result.seconds:
+    if other not in case.ratios:
         return ""
-    low, middle, high = case.result.ratio(other)
-    shown = f"{middle:.2f}"
-    return f"{f'**{shown}**' if case.loses_to(other) else shown} ({low:.2f}–{high:.2f})"
+    ratio = case.ratios[other]
+    shown = f"{ratio['median']:.2f}"
+    return f"{f'**{shown}**' if case.loses_to(other) else shown} ({ratio['q1']:.2f}–{ratio['q3']:.2f})"
 
 
 def memory(cases: Sequence[Case]) -> list[str]:
@@ -69,8 +69,8 @@ def losses(cases: Sequence[Case]) -> list[str]:
     for (suite, direction, other), members in found.items():
         lost = [case for case in members if case.loses_to(other)]
         if lost:
-            worst = min(lost, key=lambda case: case.result.ratio(other)[1])
-            ratio = worst.result.ratio(other)[1]
+            worst = min(lost, key=lambda case: case.ratios[other]["median"])
+            ratio = worst.ratios[other]["median"]
             where = suite + (f", {direction}" if direction else "")
             lines.append(
                 (
