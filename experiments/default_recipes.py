@@ -6,16 +6,16 @@ python -m experiments.default_recipes --data ring grid
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import torch
 
+from experiments import markdown
 from experiments.record import arguments, command, run_seeds, stored_seeds, write_result
 from fastgan.data import load
-from fastgan.files import write_text
 from fastgan.metrics import mode_coverage, reverse_kl
 from fastgan.training import Trainer
 from fastgan.training.recipes import RECIPES, Recipe
@@ -36,11 +36,10 @@ def main() -> None:
         recipe = RECIPES[name]
         run_seeds(options.out / name, asdict(recipe), options.seeds, partial(run, name, recipe))
     stored = {name: stored_seeds(options.out / name, asdict(RECIPES[name])) for name in DATA}
-    results = {name: rows for name, rows in stored.items() if rows}
-    write_result(options.out, NAME, {"results": results})
-    tables = "\n".join(table(name, rows) for name, rows in results.items())
-    write_text(options.out / "table.md", tables)
-    print(tables)
+    results = {
+        name: [{"seed": seed, **row} for seed, row in rows.items()] for name, rows in stored.items() if rows
+    }
+    write_result(options.out, NAME, {"results": results}, tables)
 
 
 def run(name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -61,25 +60,60 @@ def run(name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
         "covered": coverage.covered,
         "high_quality": coverage.high_quality,
         "reverse_kl": reverse_kl(coverage.counts),
-        "counts": coverage.counts,
+        "fewest": min(coverage.counts),
+        "most": max(coverage.counts),
         "cpu_seconds": round(seconds, 1),
     }
 
 
-def table(name: str, rows: Mapping[int, Mapping[str, Any]]) -> str:
-    """Markdown, a seed a line."""
-    lines = [
-        f"`fastgan train {name}`, {_SAMPLES:,} samples of the averaged generator",
-        "",
-        "| seed | modes | high quality | reverse KL | fewest and most samples in a mode |",
-        "|---|---|---|---|---|",
+def tables(result: Mapping[str, Any]) -> list[str]:
+    """For each data set a line a seed; and, where other settings were tried, a line for each of them."""
+    found = []
+    for name, rows in result["results"].items():
+        found.append(_by_seed(rows))
+        if tried := result.get("changes", {}).get(name):
+            found.append(_by_change({"none": rows, **tried}))
+    return found
+
+
+def _by_seed(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        [
+            str(row["seed"]),
+            f"{row['covered']} of {row['modes']}",
+            f"{100 * row['high_quality']:.1f} %",
+            f"{row['reverse_kl']:.3f}",
+            f"{row['fewest']:,}–{row['most']:,}",
+        ]
+        for row in rows
     ]
-    for seed, row in rows.items():
-        lines.append(
-            f"| {seed} | {row['covered']} of {row['modes']} | {row['high_quality']:.1%} "
-            f"| {row['reverse_kl']:.3f} | {min(row['counts'])}, {max(row['counts'])} |"
+    titles = ["seed", "modes", "high quality", "reverse KL", "samples in a mode"]
+    return markdown.table(titles, cells)
+
+
+def _by_change(changes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Smallest and largest values over the seeds of each."""
+    cells = []
+    for change, rows in changes.items():
+        column = {name: [row[name] for row in rows] for name in rows[0]}
+        cells.append(
+            [
+                change,
+                _seeds(column["seed"]),
+                markdown.span(column["covered"]),
+                markdown.span((100 * share for share in column["high_quality"]), "{:.1f}".format) + " %",
+                markdown.span(column["reverse_kl"], "{:.3f}".format),
+                f"{min(column['fewest']):,}",
+            ]
         )
-    return "\n".join(lines) + "\n"
+    titles = ["change", "seeds", "modes", "high quality", "reverse KL", "fewest samples in a mode"]
+    return markdown.table(titles, cells)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    first, last = seeds[0], seeds[-1]
+    whole = len(seeds) > 2 and list(seeds) == list(range(first, last + 1))
+    return f"{first}–{last}" if whole else ", ".join(map(str, seeds))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.record import arguments, command, data_dir, run_seeds, stored_seeds, write_result
+from experiments import markdown
+from experiments.record import (
+    arguments,
+    command,
+    data_dir,
+    folder_name,
+    run_seeds,
+    stored_seeds,
+    write_result,
+)
 from fastgan.data import load
 from fastgan.training import Callback, Trainer
 from fastgan.training.alarms import Alarm
@@ -45,19 +54,14 @@ class Run:
 _BARE = {"instance_noise": 0.0, "pack": 1, "r1_gamma": 0.0}
 _BARE_RING = {**_BARE, "steps": 4_000, "learning_rate": 1e-3}
 _OBJECTIVES = ("relativistic", "relativistic-average", "hinge")
-RUNS = {
-    # healthy
+AS_THEY_ARE = {
     "ring": Run("ring"),
     "ring, 2,000 steps": Run("ring", {"steps": 2_000}),
     "grid": Run("grid"),
     "digits": Run("digits"),
     "mnist": Run("mnist"),
-    **{
-        f"{data}, {objective}": Run(data, {"steps": steps, "objective": objective})
-        for data, steps in (("ring", 4_000), ("digits", 2_000))
-        for objective in _OBJECTIVES
-    },
-    # made to fail
+}
+MADE_TO_FAIL = {
     "ring, learning rate 0.01": Run("ring", {**_BARE_RING, "learning_rate": 1e-2}),
     "ring, D of two units": Run("ring", _BARE_RING, discriminator=(2,)),
     "ring, saturating, 5 turns of D": Run(
@@ -73,6 +77,13 @@ RUNS = {
         "digits", {**_BARE, "steps": 2_000, "generator_loss": "saturating"}, frozen=600
     ),
     "mnist, learning rate 0.01": Run("mnist", {**_BARE, "steps": 2_000, "learning_rate": 1e-2}),
+}
+OTHER_OBJECTIVES = {
+    **{
+        f"{data}, {objective}": Run(data, {"steps": steps, "objective": objective})
+        for data, steps in (("ring", 4_000), ("digits", 2_000))
+        for objective in _OBJECTIVES
+    },
     **{
         f"digits, {objective}, G frozen": Run(
             "digits", {**_BARE, "steps": 1_000, "objective": objective}, frozen=1_000
@@ -80,10 +91,12 @@ RUNS = {
         for objective in _OBJECTIVES
     },
 }
-COLUMNS = (
-    *("gradient_share", "D(G(z))", "D(x, G(z))", "D~(G(z))", "saturated"),
-    *("diversity", "modes_covered"),
-)
+RUNS = {**AS_THEY_ARE, **MADE_TO_FAIL, **OTHER_OBJECTIVES}
+_OF_SAMPLES = ("diversity", "modes_covered")
+_OF_CROSS_ENTROPY = ("gradient_share", "D(G(z))", *_OF_SAMPLES)
+_OF_OTHERS = ("D(x, G(z))", "D~(G(z))", "saturated", *_OF_SAMPLES)
+GROUPS = ((AS_THEY_ARE, _OF_CROSS_ENTROPY), (MADE_TO_FAIL, _OF_CROSS_ENTROPY), (OTHER_OBJECTIVES, _OF_OTHERS))
+"""What stands in one table: its runs and columns."""
 
 
 class _Log(Callback):
@@ -125,26 +138,27 @@ def summary(rows: Sequence[Mapping[str, float]], alarms: Iterable[Alarm]) -> dic
     """Smallest and largest value of what the alarms' rules read, and the alarms."""
     spans = {
         name: [min(values), max(values)]
-        for name in COLUMNS
+        for name in dict.fromkeys((*_OF_CROSS_ENTROPY, *_OF_OTHERS))
         if (values := [row[name] for row in rows if name in row])
     }
     return {"steps": rows[-1]["step"], "spans": spans, "alarms": [asdict(alarm) for alarm in alarms]}
 
 
-def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """In Markdown, a line a run."""
-    lines = [
-        "| run | steps | " + " | ".join(f"`{name}`" for name in COLUMNS) + " | alarms |",
-        "|---" * (len(COLUMNS) + 3) + "|",
-    ]
-    for name, of_run in summaries.items():
-        cells = [name, f"{of_run['steps']:,}"]
-        for column in COLUMNS:
-            span = of_run["spans"].get(column)
-            cells.append("" if span is None else f"{span[0]:.2g} – {span[1]:.2g}")
-        cells.append("; ".join(map(_when, of_run["alarms"])) or "none")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def tables(result: Mapping[str, Any]) -> list[str]:
+    """Of the recipes, of what was made to fail, and of other objectives: a line a run."""
+    runs = {**result.get("rounded", {}), **result["runs"]}
+    found = []
+    for group, columns in GROUPS:
+        rows = [[name, *_cells(runs[name], columns)] for name in group if name in runs]
+        if rows:
+            titles = ["run", "steps", *(f"`{column}`" for column in columns), "alarms"]
+            found.append(markdown.table(titles, rows))
+    return found
+
+
+def _cells(run: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
+    spans = [markdown.span(run["spans"][column]) if column in run["spans"] else "" for column in columns]
+    return [f"{run['steps']:,}", *spans, "; ".join(map(_when, run["alarms"])) or "none"]
 
 
 def _when(alarm: Mapping[str, Any]) -> str:
@@ -160,13 +174,12 @@ def main() -> None:
     )
     data_dir(parser)
     given = parser.parse_args()
-    folders = {name: given.out / name.replace(", ", "-").replace(" ", "_") for name in RUNS}
+    folders = {name: given.out / folder_name(name) for name in RUNS}
     for name in given.runs:
         run_seeds(folders[name], asdict(RUNS[name]), [0], partial(watch, RUNS[name], given.data_dir))
     stored = {name: stored_seeds(folder, asdict(RUNS[name])) for name, folder in folders.items()}
     summaries = {name: seeds[0] for name, seeds in stored.items() if 0 in seeds}
-    write_result(given.out, "diagnostics", {"runs": summaries})
-    print(table(summaries))
+    write_result(given.out, "diagnostics", {"runs": summaries}, tables)
 
 
 if __name__ == "__main__":

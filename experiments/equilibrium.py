@@ -8,6 +8,7 @@ logits on exact expectations, and once as a network on samples, as in a training
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.record import arguments, command, write_result
+from experiments import markdown
+from experiments.record import PICTURE, arguments, command, write_result
 from fastgan.metrics import jensen_shannon
 from fastgan.nn import MLP
 from fastgan.ops import discriminator_loss
@@ -152,6 +154,19 @@ def save_picture(path: Path, runs: list[tuple[Case, Trained, Trained]]) -> None:
     save_figure(figure, path)
 
 
+def tables(result: Mapping[str, Any]) -> list[str]:
+    """How near the table and the network came, a line a shift."""
+    trained = ("table", "network")
+    errors = ("V - V(D*)", "mean |D - D*|")
+    rows = []
+    for case, found in result["cases"].items():
+        exact = [f"{found[name]:.4f}".replace("-", "−") for name in ("JSD", "V(D*)")]
+        off = [markdown.number(found[who][error], digits=1) for who in trained for error in errors]
+        rows.append([case.removeprefix("shift "), *exact, *off])
+    titles = [f"{who}: {error}".replace("|", "\\|").replace("-", "−") for who in trained for error in errors]
+    return [markdown.table(["p_g shifted by", "JSD", "V(D*)", *titles], rows)]
+
+
 @command
 def main() -> None:
     folder: Path = arguments("equilibrium", __doc__, seeds=0).parse_args().out
@@ -164,9 +179,8 @@ def main() -> None:
             "table": table.beside(case),
             "network": network.beside(case),
         }
-    write_result(folder, "equilibrium", {"cases": results})
-    save_picture(folder / "equilibrium.png", runs)
-    print(f"{folder}: result.json, equilibrium.png")
+    save_picture(folder / PICTURE, runs)
+    write_result(folder, "equilibrium", {"cases": results}, tables)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ python -m experiments.goodfellow2014 --epochs 250
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from experiments.record import arguments, command, data_dir, write_result
+from experiments import markdown
+from experiments.record import PICTURE, arguments, command, data_dir, write_result
 from fastgan.data import Dataset
 from fastgan.data.mnist import mnist, mnist_test_images
 from fastgan.metrics import ParzenWindow, parzen_window
@@ -52,9 +54,8 @@ def main() -> None:
     result = {"epochs": options.epochs, "seed": options.seed, **measure(fake, data.samples, test)}
     out = options.out / name
     out.mkdir(parents=True, exist_ok=True)
-    save_samples(out / "samples.png", fake[:100], f"Generated after {options.epochs} epochs")
-    write_result(out, NAME, result)
-    print(result)
+    save_samples(out / PICTURE, fake[:100], f"Generated after {options.epochs} epochs")
+    write_result(out, NAME, result, tables)
 
 
 def train(folder: Path, data: Dataset, epochs: int, seed: int) -> Outcome:
@@ -80,6 +81,19 @@ def measure(fake: Tensor, train: Tensor, test: Tensor) -> dict[str, Any]:
     ours = parzen_window(_intensities(fake), held_out, test)
     real = parzen_window(_intensities(train[: len(fake)]), held_out, test)
     return {"generated": _row(ours), "training images": _row(real), "published": PUBLISHED_NATS}
+
+
+def tables(result: Mapping[str, Any]) -> list[str]:
+    """Published, ours, and what training images score."""
+    published = ["samples, published", result["published"], ""]
+    ours = [f"samples, ours, seed {result['seed']}", *_cells(result["generated"])]
+    real = ["training images, for comparison", *_cells(result["training images"])]
+    titles = ["10,000 Gaussians about", "nats", "σ chosen"]
+    return [markdown.table(titles, [published, ours, real])]
+
+
+def _cells(row: Mapping[str, float]) -> list[str]:
+    return [f"{row['nats']:.0f} ± {row['standard_error']:.1f}", f"{row['sigma']:.3f}"]
 
 
 def _row(window: ParzenWindow) -> dict[str, float]:

@@ -15,11 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.mode_collapse_report import draw, stored_picture, summary, table
-from experiments.record import arguments, command, data_dir, run_seeds, stored_seeds, write_result
+from experiments.mode_collapse_report import draw, measures, tables
+from experiments.record import (
+    PICTURE,
+    arguments,
+    command,
+    data_dir,
+    folder_name,
+    run_seeds,
+    stored_seeds,
+    write_result,
+)
 from experiments.remedies import PROTOCOLS, REMEDIES, SAMPLES, settings_of
+from experiments.thumbnails import thumbnails
 from fastgan.data import Dataset
-from fastgan.files import write_text
 from fastgan.metrics import mode_coverage, reverse_kl
 from fastgan.metrics.classifier import mode_shares, train_classifier
 from fastgan.training import Trainer
@@ -68,21 +77,20 @@ def main() -> None:
         run_seeds(
             folder_of(out, name, remedy), asdict(recipe), options.seeds, partial(run, data[name], recipe)
         )
-    lines, summaries, pictured = [], {}, {}
+    results, pictured = {}, {}
     for name in data:
         stored = {
             remedy: stored_seeds(folder_of(out, name, remedy), asdict(recipes[name, remedy]))
             for remedy in REMEDIES
         }
-        results = {remedy: list(seeds.values()) for remedy, seeds in stored.items() if seeds}
-        if results:
-            summaries[name] = {remedy: summary(seeds) for remedy, seeds in results.items()}
-            pictured[name] = data[name], results
-            lines += [*table(name, protocol, recipes[name, "plain"].config.steps, summaries[name]), ""]
-    write_result(out, NAME, {"protocol": options.protocol, "results": summaries})
-    write_text(out / "table.md", "\n".join(lines))
-    draw(out / "samples.png", pictured)
-    print("\n".join(lines))
+        by_remedy = {remedy: seeds for remedy, seeds in stored.items() if seeds}
+        if by_remedy:
+            measured = {remedy: measures(seeds) for remedy, seeds in by_remedy.items()}
+            results[name] = {"steps": recipes[name, "plain"].config.steps, "remedies": measured}
+            firsts = {remedy: next(iter(seeds.values())) for remedy, seeds in by_remedy.items()}
+            pictured[name] = data[name], firsts
+    draw(out / PICTURE, pictured)
+    write_result(out, NAME, {"protocol": options.protocol, "results": results}, tables)
 
 
 def with_remedy(recipe: Recipe, data: Dataset, remedy: str, steps: int | None) -> Recipe:
@@ -94,7 +102,7 @@ def with_remedy(recipe: Recipe, data: Dataset, remedy: str, steps: int | None) -
 
 
 def folder_of(out: Path, name: str, remedy: str) -> Path:
-    return out / f"{name}-{remedy.replace(',', '').replace(' ', '-')}"
+    return out / folder_name(f"{name} {remedy}")
 
 
 def run(data: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -108,7 +116,7 @@ def run(data: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
     samples = data.transform.inverse(
         sample(state.average, SAMPLES[data.name], recipe.config.latent_dim, seed)
     )
-    return {**measure(data, samples), "cpu_seconds": round(seconds, 1), "samples": stored_picture(samples)}
+    return {**measure(data, samples), "cpu_seconds": round(seconds, 1), "samples": thumbnails(samples)}
 
 
 def measure(data: Dataset, samples: Tensor) -> dict[str, Any]:

@@ -1,10 +1,14 @@
-"""What every experiment needs: its folder, seeds that run once each, and a word on what made the result."""
+"""What every experiment needs: its folder, seeds that run once each, and a word on what made the result.
+
+Runs leave a file for each seed in runs/experiments, and there the result that ``experiments.pages`` stores.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +19,12 @@ from typing import Any
 from benchmarks.machine import about
 from fastgan.files import write_text
 
-RESULT = "result.json"
+RUNS = Path("runs/experiments")
+RESULT, PICTURE = "result.json", "picture.png"
+_ASCII = str.maketrans({"β": "beta", "γ": "gamma", "λ": "lambda", "₁": "1"})
+Tables = Callable[[Mapping[str, Any]], list[str]]
+"""From what a result.json holds to the tables of its page, in Markdown."""
+
 _COMMIT = about("cpu")["commit"]  # of the code that this process has read, whatever is committed since
 
 
@@ -26,7 +35,7 @@ def arguments(name: str, description: str | None, *, seeds: int = 1) -> argparse
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, default=Path("docs/experiments") / name, help="folder of results")
+    parser.add_argument("--out", type=Path, default=RUNS / name, help="folder of the runs")
     if seeds:
         parser.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)), help="which to run")
     return parser
@@ -51,6 +60,11 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
             raise SystemExit(2) from None
 
     return ending_in_words
+
+
+def folder_name(words: str) -> str:
+    """The name of a setting as that of a folder, which any shell and file system takes."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", words.translate(_ASCII)).strip("-")
 
 
 def run_seeds(
@@ -111,14 +125,15 @@ def _read(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     return result if stored["settings"] == as_stored else None
 
 
-def write_result(folder: Path, name: str, result: Mapping[str, Any]) -> None:
-    """Write result.json: the command of the experiment, versions, commit, and the result.
+def write_result(folder: Path, name: str, result: Mapping[str, Any], tables: Tables) -> None:
+    """Write result.json: the command of the experiment, versions, commit, and the result; print its tables.
 
-    They are those of the summary; the seeds' are in their own files.
+    They are those of the last command; what made a seed is in the seed's own file.
     """
     line = shlex.join(["python", "-m", f"experiments.{name}", *sys.argv[1:]])
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULT, {"command": line, **_made(), **result})
+    print("\n\n".join(tables(result)))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.record import arguments, command, run_seeds, stored_seeds, write_result
-from experiments.saturation_report import save_picture, summary, table
+from experiments.record import PICTURE, arguments, command, run_seeds, stored_seeds, write_result
+from experiments.saturation_report import save_picture, summary, tables
 from fastgan.data import Dataset, load
 from fastgan.metrics import mode_coverage
 from fastgan.models import MLPDiscriminator
@@ -171,10 +171,9 @@ def main() -> None:
     run_seeds(options.out, kept, options.seeds, lambda seed: run(settings, seed))
     stored = stored_seeds(options.out, kept)
     results = list(stored.values())
-    of = summary(results)
-    write_result(options.out, "saturation", {"seeds": list(stored), "head starts": of})
-    save_picture(options.out / "saturation.png", results, settings.limit, settings.checked_every)
-    print(table(of))
+    save_picture(options.out / PICTURE, results, settings.limit, settings.checked_every)
+    result = {"seeds": list(stored), "head starts": summary(results)}
+    write_result(options.out, "saturation", result, tables)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from experiments import markdown
 from fastgan.plots.figure import DISCRIMINATOR, GENERATOR, GUIDE, new_figure, open_axes, save_figure
 
 _COLORS = {"saturating": DISCRIMINATOR, "non-saturating": GENERATOR}
@@ -35,17 +36,16 @@ def summary(results: Results) -> dict[str, Any]:
     }
 
 
-def table(of: Mapping[str, Any]) -> str:
-    """A summary in Markdown, a line a head start."""
-    pairs = list(next(iter(of.values()))["recovered"])
-    names = ["head start", "D(G(z))", *(f"gradient, {loss}" for loss in _COLORS), *pairs]
-    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    for head_start, row in of.items():
-        gradients = [f"{row['gradient'][loss]:.2g}" for loss in _COLORS]
-        steps = [_in_words(row["recovered"][pair]) for pair in pairs]
-        cells = [f"{int(head_start):,}", f"{row['D(G(z))']:.2g}", *gradients, *steps]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def tables(result: Mapping[str, Any]) -> list[str]:
+    """The summary, a line a head start."""
+    rows = []
+    for head_start, row in result["head starts"].items():
+        gradients = [markdown.number(row["gradient"][loss]) for loss in _COLORS]
+        steps = [_in_words(of) for of in row["recovered"].values()]
+        rows.append([f"{int(head_start):,}", markdown.number(row["D(G(z))"]), *gradients, *steps])
+    pairs = next(iter(result["head starts"].values()))["recovered"]
+    titles = ["head start", "D(G(z))", *(f"gradient, {loss}" for loss in _COLORS), *pairs]
+    return [markdown.table(titles, rows)]
 
 
 def _median(values: Iterable[float]) -> float:

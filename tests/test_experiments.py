@@ -7,23 +7,28 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from experiments import (
     began,
+    began_report,
     default_recipes,
     diagnostics,
     goodfellow2014,
+    markdown,
     mode_collapse,
     mode_collapse_report,
+    pages,
     saturation,
 )
-from experiments.record import run_seeds, stored_seeds, write_result
+from experiments.record import PICTURE, folder_name, run_seeds, stored_seeds, write_result
 from experiments.remedies import PROTOCOLS, REMEDIES, SAMPLES, Protocol, settings_of
+from experiments.thumbnails import images_of, thumbnails
 from fastgan.data import Dataset
 from fastgan.metrics import classifier, parzen_window
 from fastgan.training.recipes import BEGAN, Recipe
@@ -108,7 +113,7 @@ def test_bad_input_ends_in_one_line(
 
 
 def test_a_result_names_what_made_it(tmp_path: Path) -> None:
-    write_result(tmp_path, "equilibrium", {"modes": 8})
+    write_result(tmp_path, "equilibrium", {"modes": 8}, lambda result: [])
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["command"].startswith("python -m experiments.equilibrium")
     made = {"device", "torch", "fastgan", "commit"}
@@ -128,21 +133,26 @@ def test_a_result_names_what_made_it(tmp_path: Path) -> None:
     ],
 )
 def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
-    protocol: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Shown
+    protocol: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shown: Shown,
 ) -> None:
     full = shorten(monkeypatch, protocol)
     out = tmp_path / f"{protocol}-4-steps"
     command = f"mode_collapse --protocol {protocol} --steps 4 --seeds 0 --out".split()
     monkeypatch.setattr(sys, "argv", [*command, str(tmp_path)])
     mode_collapse.main()
-    table = (out / "table.md").read_text()
+    table = capsys.readouterr().out
     assert table.count(words) == len(full.data)
     assert table.count("| plain | 1 |") == len(full.data)
     assert ("high quality" in table) == ("ring" in full.data)
     stored = json.loads((out / "result.json").read_text())["results"]
     assert list(stored) == list(full.data)
-    assert all(list(by_remedy) == list(REMEDIES) for by_remedy in stored.values())
-    cells = iter(shown(out / "samples.png"))
+    assert all(of["steps"] == 4 and list(of["remedies"]) == list(REMEDIES) for of in stored.values())
+    cells = iter(shown(out / PICTURE))
     for name in full.data:
         for _ in REMEDIES:
             *centres, samples = next(cells)
@@ -151,7 +161,7 @@ def test_mode_collapse_runs_every_remedy_and_says_by_which_protocol(
 
 
 def test_a_part_of_mode_collapse_is_shown_with_what_is_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shorten(monkeypatch, "pacgan")
     command = f"mode_collapse --steps 4 --out {tmp_path}".split()
@@ -161,8 +171,9 @@ def test_a_part_of_mode_collapse_is_shown_with_what_is_stored(
         ["R1", "plain", "--seeds", "1", "--data", "ring"],
     ):
         monkeypatch.setattr(sys, "argv", [*command, "--remedies", *part])
+        capsys.readouterr()
         mode_collapse.main()
-    ring, grid = (tmp_path / "pacgan-4-steps" / "table.md").read_text().split("\ngrid: ")
+    ring, grid = capsys.readouterr().out.split("\ngrid: ")
     rows = [re.findall(r"^\| (.+?) \| (\d) \|", table, re.MULTILINE) for table in (ring, grid)]
     assert rows == [[("plain", "2"), ("R1", "2"), ("label smoothing", "1")], [("label smoothing", "1")]]
 
@@ -199,7 +210,7 @@ def test_stacked_digits_are_counted_by_the_number_that_they_spell() -> None:
 
 def test_pictured_images_come_back_from_what_is_stored() -> None:
     images = torch.rand(20, 3, 4, 5) * 2 - 1
-    back = mode_collapse_report.images_of(mode_collapse_report.stored_picture(images), (3, 4, 5))
+    back = images_of(thumbnails(images), (3, 4, 5))
     torch.testing.assert_close(back, images[: len(back)], rtol=0, atol=0.5 / 127.5 + 1e-6)
 
 
@@ -237,15 +248,17 @@ def test_a_protocol_has_the_points_of_its_card(
     assert data.transform.scale[0] * seen == 1
 
 
-def test_a_summary_is_a_mean_and_its_standard_error() -> None:
+def test_a_row_is_a_mean_and_its_standard_error() -> None:
     seeds = [
         {"modes": 6, "high_quality": 0.9, "reverse_kl": 0.5},
         {"modes": 8, "high_quality": 0.7, "reverse_kl": None},
     ]
-    found = mode_collapse_report.summary(seeds)
-    assert found["modes"] == pytest.approx([7, 1])
-    assert found["high_quality"] == pytest.approx([0.8, 0.1])
-    assert found["reverse_kl"] == [0.5, None]
+    none = [{"modes": 0, "high_quality": 0.0, "reverse_kl": None}]
+    found = {"steps": 400_000, "remedies": {"plain": seeds, "R1": none}}
+    (table,) = mode_collapse_report.tables({"protocol": "pacgan", "results": {"ring": found}})
+    assert "PacGAN's protocol with 400,000 steps" in table
+    assert "\n| plain | 2 | 7.0 ± 1.0 | 80.0 ± 10.0 % | 0.500 | 6.3 ± 0.5 modes," in table
+    assert "\n| R1 | 1 | 0.0 | 0.0 % | no sample in a mode |  |" in table
 
 
 def test_goodfellow_2014_goes_on_where_it_was_stopped_and_measures_in_unit_intensities(
@@ -281,23 +294,24 @@ def test_default_recipes_are_measured_seed_by_seed(
         monkeypatch.setitem(default_recipes.RECIPES, name, short)
     monkeypatch.setattr(sys, "argv", ["default_recipes", "--seeds", "0", "1", "--out", str(tmp_path)])
     default_recipes.main()
-    table = (tmp_path / "table.md").read_text()
+    table = capsys.readouterr().out
     assert table.count("\n| 0 | ") == table.count("\n| 1 | ") == 2
     assert " of 8 | " in table
     assert " of 25 | " in table
     first = json.loads((tmp_path / "ring" / "seed-0.json").read_text())
     assert first["settings"]["config"]["steps"] == 5
-    assert len(first["result"]["counts"]) == 8
+    assert first["result"]["fewest"] <= first["result"]["most"]
     part = ["--data", "ring", "--seeds", "2", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["default_recipes", *part])
     default_recipes.main()
-    longer = (tmp_path / "table.md").read_text()
-    assert [line for line in longer.splitlines() if not line.startswith("| 2 |")] == table.splitlines()
-    assert longer in capsys.readouterr().out
+    longer = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert sum(line.startswith("| 2 | ") for line in longer) == 1
+    shorter = [line for line in table.splitlines() if line.startswith("|")]
+    assert [line for line in longer if not line.startswith("| 2 | ")] == shorter
 
 
 def test_began_says_how_long_k_stayed_at_0(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Shown
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shown: Shown
 ) -> None:
     paper, unit = began.Setting(encoder=(16, 4)), began.Setting(encoder=(16, 4), unit=True)
     recipe = replace(BEGAN["mnist"], config=replace(BEGAN["mnist"].config, steps=20, log_interval=5))
@@ -306,31 +320,31 @@ def test_began_says_how_long_k_stayed_at_0(
     monkeypatch.setattr(began, "_EVALUATED", 64)
     monkeypatch.setattr(began, "compare", lambda *_: {"modes covered": 3.0})
     arguments = ["--data", "digits", "--steps", "20", "--out", str(tmp_path), "--settings"]
-    for ran in (["uniform noise", "recipe", "pixels in [0, 1]"], ["paper"]):
+    for ran in (["uniform noise"], ["recipe", "pixels in [0, 1]"], ["paper"]):
         monkeypatch.setattr(sys, "argv", ["began", *arguments, *ran])
+        capsys.readouterr()
         began.main()
-    found = json.loads((tmp_path / "digits" / "result.json").read_text())["settings"]
+    found = json.loads((tmp_path / "result.json").read_text())["digits"]
     assert list(found) == [*settings, "uniform noise"], "what is stored, in one order, whatever was run"
     assert all(seeds[0]["modes covered"] == 3 for seeds in found.values())
     paper_at_0, unit_at_0, recipe_at_0 = (found[name][0]["k at 0"] for name in settings)
     assert paper_at_0 == unit_at_0 == 1 > recipe_at_0
-    assert (tmp_path / "digits" / "table.md").read_text().count("\n") == 6
-    curves = shown(tmp_path / "balance-digits.png")  # four panels a group; the paper stands in three
-    assert curves == [[20, 20]] * 4 + [[20]] * 8 + [[4]] * 4
-    sheets = shown(tmp_path / "samples-digits.png")
-    assert len(sheets) == 4
+    assert capsys.readouterr().out.count("\n|") == 6
+    panels = shown(tmp_path / PICTURE)  # three panels a group, of which the paper stands in three; the sheets
+    assert panels[:12] == [[20, 20]] * 3 + [[20]] * 6 + [[4]] * 3
+    sheets = [panel for panel in panels[12:] if panel]
+    assert len(sheets) == len(settings)
     assert min(map(min, sheets)) > 0
 
 
-@pytest.mark.parametrize(("data", "folder"), [("digits", "recipe_of_digits"), ("mnist", "recipe")])
-def test_the_began_that_was_measured_is_what_users_get(data: str, folder: str) -> None:
-    path = Path(__file__).parents[1] / f"docs/experiments/began/{data}/{folder}/seed-0.json"
+@pytest.mark.parametrize(("data", "name"), [("digits", "recipe of digits"), ("mnist", "recipe")])
+def test_the_began_that_was_measured_is_what_users_get(data: str, name: str) -> None:
+    path = pages.DOCS / "experiments/began/result.json"
     if not path.exists():
         pytest.skip("needs the sources")
-    measured = json.loads(path.read_text(encoding="utf-8"))["settings"]
-    given = json.loads(json.dumps(asdict(BEGAN[data])))
-    assert measured.pop("config").items() <= given.pop("config").items()
-    assert measured == given
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    assert name in stored[data]
+    assert stored["recipes"][name] == json.loads(json.dumps(began.described(BEGAN[data])))
 
 
 def test_a_floor_has_learnt_nothing_and_is_in_the_range_of_the_samples() -> None:
@@ -345,6 +359,111 @@ def test_a_floor_has_learnt_nothing_and_is_in_the_range_of_the_samples() -> None
 
 def test_k_is_at_0_only_where_all_steps_of_a_row_had_it_there() -> None:
     rows = [{"k": k, "M": 1.0, "L(x)": 2.0, "loss_G": 1.0, "diversity": 0.5} for k in (0, 0, 0, 1e-9, 0.2)]
-    found = began.summary({"rows": rows})
+    found = began_report.summary({"rows": rows})
     assert found["k at 0"] == pytest.approx(3 / 5)
     assert (found["k"], found["ratio"]) == (0.2, 0.5)
+
+
+TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+BY_HAND = {
+    "| | |",  # what an experiment is of
+    "| | ring | stacked digits |",
+    "| remedy | flags |",
+    "| | ring: modes | high quality | reverse KL | grid: modes | high quality | reverse KL |",  # published
+    "| modes of 1,000; reverse KL | plain | 1 step | 5 steps | 10 steps |",
+    "| column | what it is |",
+    "| alarm | begins | ends | for steps |",
+}
+"""Headers of tables that no result has a part in."""
+
+
+@pytest.mark.parametrize("name", pages.RESULTS)
+def test_the_tables_of_a_page_are_made_from_its_stored_result(name: str) -> None:
+    shown = pages.RESULTS[name]
+    text = (pages.DOCS / shown.page).read_text(encoding="utf-8")
+    made = pages.tables(name)
+    assert made
+    places = [text.find(f"\n\n{table}\n") for table in made]
+    assert -1 not in places, f"{shown.page} lacks {made[places.index(-1)]}"
+    assert places == sorted(places)
+    rest = [table for table in TABLE.findall(text) if not any(table.strip() in each for each in made)]
+    assert {table.partition("\n")[0] for table in rest} <= BY_HAND
+
+
+def test_what_is_stored_of_experiments_is_small() -> None:
+    files = [path for path in (pages.DOCS / "experiments").rglob("*") if path.is_file()]
+    folders = {path.parent.relative_to(pages.DOCS / "experiments") for path in files} - {Path()}
+    assert {str(folder) for folder in folders} == set(pages.RESULTS)
+    assert len(files) <= 60
+    assert sum(path.stat().st_size for path in files) <= 1_500_000
+    assert all(path.as_posix().isascii() for path in files)
+
+
+def test_a_stored_result_keeps_what_was_added_by_hand_and_its_picture_is_small(tmp_path: Path) -> None:
+    runs, docs = tmp_path / "runs", tmp_path / "docs"
+    for folder, result in ((runs, {"modes": 8}), (docs, {"modes": 7, "changes": [1]})):
+        folder.mkdir()
+        (folder / "result.json").write_text(json.dumps(result))
+    pixels = torch.randint(256, (300, 300, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    Image.fromarray(pixels.numpy()).save(runs / PICTURE)
+    pages.store(runs, docs)
+    assert json.loads((docs / "result.json").read_text()) == {"modes": 8, "changes": [1]}
+    with Image.open(docs / PICTURE) as picture:
+        assert len(picture.getcolors()) <= 64
+    assert (docs / PICTURE).stat().st_size < 150_000 < (runs / PICTURE).stat().st_size
+
+
+def test_a_picture_that_stays_too_large_is_not_stored(tmp_path: Path) -> None:
+    noise = torch.randint(256, (900, 900, 3), dtype=torch.uint8)
+    Image.fromarray(noise.numpy()).save(tmp_path / PICTURE)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(
+        ValueError, match=r"picture.png: [\d,]+ bytes in 64 colours, expected at most 150,000"
+    ):
+        pages.store(tmp_path, tmp_path / "docs")
+    assert not list((tmp_path / "docs").iterdir())
+
+
+def test_the_folder_of_a_setting_is_named_in_plain_ascii() -> None:
+    names = [*began.SETTINGS, *began.FLOORS, *diagnostics.RUNS, *REMEDIES]
+    folders = [folder_name(name) for name in names]
+    assert all(re.fullmatch(r"[A-Za-z0-9.-]+", folder) for folder in folders)
+    for group in (began.SETTINGS, diagnostics.RUNS, REMEDIES):
+        assert len(set(map(folder_name, group))) == len(group)
+
+
+def test_a_number_has_as_many_digits_as_asked_for() -> None:
+    two = {
+        0.0: "0",
+        8: "8",
+        25_000: "25,000",
+        0.056: "0.056",
+        0.0099999: "0.010",
+        0.0039: "3.9·10⁻³",
+        0.999: "1.0",
+        12.34: "12",
+        365.4: "365",
+    }
+    assert {value: markdown.number(value) for value in two} == two
+    assert markdown.number(-7.86e-11, digits=1) == "−8·10⁻¹¹"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("veegan", "veegan: no page shows it, expected equilibrium, saturation, began, "),
+        ("saturation", "runs/experiments/saturation: holds no result.json; run the experiment first"),
+    ],
+)
+def test_what_cannot_be_stored_is_said_in_one_line(
+    words: str,
+    error: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pages", words])
+    with pytest.raises(SystemExit):
+        pages.main()
+    assert capsys.readouterr().err.startswith(f"error: {error}")

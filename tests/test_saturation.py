@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experiments.saturation import Settings, run
-from experiments.saturation_report import save_picture, summary, table
+from experiments.saturation_report import save_picture, summary, tables
 from tests.pictures import Shown
 
 SETTINGS = Settings(head_starts=(0, 500), limit=300)
@@ -40,7 +40,8 @@ def test_only_the_saturating_loss_without_adam_does_not_recover(results: list[di
 
 
 def test_table_and_picture(results: list[dict[str, Any]], tmp_path: Path, shown: Shown) -> None:
-    header, _, even, late = table(summary(results)).splitlines()
+    (table,) = tables({"head starts": summary(results)})
+    header, _, even, late = table.splitlines()
     assert "sgd, non-saturating" in header
     assert even.startswith("| 0 | 0.4")
     assert "none of 2" in late

@@ -1,0 +1,32 @@
+"""Tables in Markdown, and the numbers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (titles, *rows)]
+    lines.insert(1, "|---" * len(titles) + "|")
+    return "\n".join(lines)
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Significant digits, times a power of ten below 0.01: ``0.056``, ``3.9·10⁻³``; whole numbers whole."""
+    if isinstance(value, int) or value == 0:
+        return f"{value:,.0f}"
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    power = int(exponent)
+    if power < -2:
+        text = f"{mantissa}·10{str(power).translate(_SUPERSCRIPTS)}"
+    else:
+        text = f"{value:,.{max(0, digits - 1 - power)}f}"
+    return text.replace("-", "−")
+
+
+def span(values: Iterable[float], written: Callable[[float], str] = number) -> str:
+    """The smallest and the largest value, or the one that both are."""
+    ordered = sorted(values)
+    return "–".join(dict.fromkeys(map(written, (ordered[0], ordered[-1]))))
