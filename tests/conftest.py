@@ -41,13 +41,22 @@ def as_parameters(backends: list[Backend]) -> list[object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The interpreter, ten thousand times slower than a GPU, leaves out what is marked ``long``."""
+    """Leave out what is marked ``long`` or ``breadth`` for the backends that these marks are about.
+
+    The interpreter is ten thousand times slower than a GPU. The reference has no tiles to end in the middle
+    of, and the instruction sets are one source.
+    """
 
     def left_out(item: pytest.Item) -> bool:
         parameters = getattr(item, "callspec", None)
-        if parameters is None or item.get_closest_marker("long") is None:
-            return False
-        return any(isinstance(p, Backend) and p.is_interpreted for p in parameters.params.values())
+        backends = [p for p in parameters.params.values() if isinstance(p, Backend)] if parameters else []
+        is_long = item.get_closest_marker("long") is not None
+        is_breadth = item.get_closest_marker("breadth") is not None
+        return any(
+            (is_long and b.is_interpreted)
+            or (is_breadth and (b.name == "reference" or b.instruction_set is not None))
+            for b in backends
+        )
 
     config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
     items[:] = [item for item in items if not left_out(item)]

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from backends import Backend
-from oracle import DTYPES, assert_as_exact
+from oracle import assert_as_exact, cases
 from torch import Tensor, nn
 
 from fastgan.kernels import choose
@@ -42,9 +42,8 @@ def move(given: State, count: float, halves: Tensor | None = None, *, is_first: 
     return counter
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("size", [1, 63, 64, 1_001, 5_000])
-@pytest.mark.parametrize("count", [0, 1, 10_000])
+@pytest.mark.parametrize(("dtype", "size"), cases([1_001], [1, 63, 64, 5_000]))
+@pytest.mark.parametrize("count", [0, 10_000])
 def test_a_step(backend: Backend, dtype: torch.dtype, size: int, count: int) -> None:
     given = state(size, dtype, backend.device)
     values, grads, m, v, average = given

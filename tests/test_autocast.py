@@ -37,7 +37,7 @@ def test_double_stays_double(backend: Backend) -> None:
         assert fastgan.generator_loss(input).dtype is torch.float64
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_losses_are_float32(backend: Backend, dtype: torch.dtype, reduction: str) -> None:
     fake = torch.randn(9).to(backend.device, dtype).requires_grad_()
@@ -51,7 +51,7 @@ def test_losses_are_float32(backend: Backend, dtype: torch.dtype, reduction: str
     torch.testing.assert_close(*grads, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_reconstructions_of_another_dtype_meet_in_float32(
     backend: Backend, dtype: torch.dtype, reduction: str

@@ -141,7 +141,7 @@ def test_threads_that_do_not_wait_as_one_end_the_program(tmp_path: Path, case: s
         f"void kernel() {{\n  {body}\n}}\n"
         "int main() { FASTGAN_LAUNCH((kernel), 3, nullptr); }\n"
     )
-    command = ["g++", *cuda_on_host.FLAGS, "kernel.cpp", "-o", "kernel"]
+    command = ["g++", *cuda_on_host.FLAGS, f"-I{cuda_on_host.HEADER}", "kernel.cpp", "-o", "kernel"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     done = subprocess.run([tmp_path / "kernel"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0

@@ -55,8 +55,10 @@ def drawn(
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (0, 6, 0), (5, 0, 9), (1_030, 4_099, 1_027)])
-@pytest.mark.parametrize("begins", [(0, 0, 0), (8, 4, 2**34)])
-@pytest.mark.parametrize(("seed", "step", "high"), [(0, 0, 1), (2**63 - 1, 2**40 + 1, 2**31), (7, 5, 20_000)])
+@pytest.mark.parametrize(
+    ("begins", "seed", "step", "high"),
+    [((0, 0, 0), 0, 0, 1), ((0, 0, 0), 7, 5, 20_000), ((8, 4, 2**34), 2**63 - 1, 2**40 + 1, 2**31)],
+)
 def test_every_backend_draws_the_same(
     backend: Backend,
     sizes: tuple[int, int, int],

@@ -188,12 +188,10 @@ def lattice(*sizes: int, features: int, levels: int) -> list[torch.Tensor]:
     ],
     ids=["whole", "int64", "shifted", "large", "small", "tenths", "normalized", "two clusters"],
 )
-@pytest.mark.parametrize(("features", "levels", "k"), [(1, 9, 2), (3, 3, 3), (10, 2, 1), (9, 3, 5)])
-def test_ties_are_ties(
-    moved: Callable[[torch.Tensor], torch.Tensor], features: int, levels: int, k: int
-) -> None:
-    real, fake = map(moved, lattice(40, 30, features=features, levels=levels))
-    assert neighbourhood(real, fake, k) == by_brute_force(real, fake, k)
+def test_ties_are_ties(moved: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    for features, levels, k in ((1, 9, 2), (3, 3, 3), (10, 2, 1), (9, 3, 5)):
+        real, fake = map(moved, lattice(40, 30, features=features, levels=levels))
+        assert neighbourhood(real, fake, k) == by_brute_force(real, fake, k)
 
 
 @pytest.mark.filterwarnings("ignore:.*exact copies:UserWarning")

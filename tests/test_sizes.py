@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from backends import Backend
-from oracle import DTYPES, check, eager_discriminator_loss, off_the_kink
+from oracle import check, eager_discriminator_loss, off_the_kink
 from torch import Tensor
 
 import fastgan
@@ -141,7 +141,7 @@ def _biased(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
     check(fastgan.bias_leaky_relu, plain, plain, inputs)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)  # four and eight in 16 bytes
 @pytest.mark.parametrize(
     "operation", [losses, reconstructions, heads, layers, rows, planes], ids=lambda f: f.__name__
 )

@@ -109,6 +109,23 @@ def test_generator_turn_is_bce_and_leaves_the_discriminator_alone(saturating: bo
     assert [p.requires_grad for p in discriminator.parameters()] == [True, False, True, True]
 
 
+def test_penalties_come_once_in_an_interval_and_count_as_many() -> None:
+    config = replace(CONFIG, r1_gamma=1.0, penalty_interval=3)
+    assert [config.penalizes_at(step) for step in range(7)] == [True, False, False, True, False, False, True]
+    assert not any(replace(config, r1_gamma=0.0).penalizes_at(step) for step in range(7))
+
+    def first_step(config: TrainConfig) -> Tensor:
+        state = TrainingState(*networks(), config)
+        EagerSteps(state, Resident(data()), Window(state)).advance(1)
+        return torch.cat([p.detach().flatten() for p in state.discriminator.parameters()])
+
+    for name in ("r1_gamma", "r2_gamma", "gp_weight", "dragan_weight"):
+        at_once = replace(CONFIG, penalty_interval=1, optimizer="sgd", **{name: 6.0})
+        spread = replace(at_once, penalty_interval=3, **{name: 2.0})
+        torch.testing.assert_close(first_step(spread), first_step(at_once))
+        assert not torch.equal(first_step(at_once), first_step(replace(at_once, **{name: 2.0})))
+
+
 class HostReads(TorchDispatchMode):
     """Counts the operations that make the host wait for a value."""
 

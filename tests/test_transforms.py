@@ -65,7 +65,15 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
     "linear_leaky_relu": (fastgan.linear_leaky_relu, linear_leaky_relu_reference),
     "mlp": (chain(fastgan.mlp), chain(mlp_reference)),
 }
-operations = pytest.mark.parametrize(("ours", "plain"), OPERATIONS.values(), ids=OPERATIONS)
+# An operation of the same autograd Function as another is not for the interpreter.
+_ALIKE = ("labelled_loss", "hinge")
+operations = pytest.mark.parametrize(
+    ("ours", "plain"),
+    [
+        pytest.param(*pair, id=name, marks=[pytest.mark.long] * (name in _ALIKE))
+        for name, pair in OPERATIONS.items()
+    ],
+)
 
 
 class Seen(TorchDispatchMode):

@@ -25,7 +25,6 @@ FLAGS = [
     "-fno-strict-aliasing",
     "-U_FORTIFY_SOURCE",  # which lets longjmp only go up a stack, and not to another
     "-DFASTGAN_CUDA_ON_HOST",
-    f"-I{HEADER}",
 ]
 
 
@@ -51,11 +50,13 @@ def made_once(name: str, state: Iterable[str | bytes], make: Callable[[Path], No
 
 
 def compile_files(files: Iterable[Path], flags: list[str], sources: Path = SOURCES) -> list[Path]:
-    """An object file for each."""
-    headers = [p.read_bytes() for folder in (sources, HEADER) for p in sorted(folder.rglob("*.*h"))]
+    """An object file for each, the same in every checkout."""
+    headers = [
+        p.read_bytes() for folder in (sources, sources / "cuda", HEADER) for p in sorted(folder.glob("*.*h"))
+    ]
 
     def one(file: Path) -> Path:
-        command = ["g++", *FLAGS, *flags, "-x", "c++", "-c", str(file), "-o"]
+        command = ["g++", *FLAGS, f"-I{HEADER}", *flags, "-x", "c++", "-c", str(file), "-o"]
 
         def make(out: Path) -> None:
             subprocess.run([*command, str(out)], check=True, capture_output=True, text=True)
@@ -84,7 +85,8 @@ def build_module(flags: list[str]) -> Path:
         command = ["g++", "-shared", *flags, "-pthread", *inputs, "-o", str(out)]
         subprocess.run(command, check=True, capture_output=True)
 
-    return made_once(f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}", inputs, link)
+    names = [*flags, *(path.name for path in objects)]  # which say what is in them
+    return made_once(f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}", names, link)
 
 
 def load() -> None:

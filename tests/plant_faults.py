@@ -1,0 +1,340 @@
+"""Plants faults in a copy of the sources, one at a time, and reports whether the tests catch them.
+
+    python -m tests.plant_faults            # all, in about half an hour
+    python -m tests.plant_faults --list
+    python -m tests.plant_faults "a lost tail" "a missing barrier"
+
+A fault is caught if one of the tests named here fails with it and passes without it. Run this when tests are
+removed or merged: whatever the suite loses, it must still catch every fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``old``, which occurs once in ``file``, becomes ``new``; ``tests`` are arguments of pytest."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+FAULTS = {
+    # the C++ kernels
+    "a lost tail": Fault(
+        "csrc/cpu/loss_loops.h",
+        "if (at < c.size) tile(1, c.size - at);",
+        "",
+        "test_losses.py -k cpu",
+    ),
+    "a bias gradient that is counted twice": Fault(
+        "csrc/cpu/bias_leaky_relu_loops.h",
+        "sums[c] += gradient;",
+        "sums[c] += gradient + gradient;",
+        "test_layers.py -k cpu",
+    ),
+    "a mean over both tensors": Fault(
+        "csrc/cpu/losses.cpp",
+        "total += mean ? sums.loss / size",
+        "total += mean ? sums.loss / static_cast<double>(size_first + size_second)",
+        "test_losses.py -k cpu",
+    ),
+    "one instruction set that is wrong": Fault(
+        "csrc/cpu/loss_loops.h",
+        "sums.loss[lane] += here.term;",
+        "\n#ifdef __AVX2__\nsums.loss[lane] += here.term;\n#endif\n",
+        "test_losses.py -k cpu",
+    ),
+    # the losses' arithmetic, for the C++ and the CUDA kernels
+    "a sign": Fault(
+        "csrc/logit_losses.h",
+        "beyond ? A(0) : side",
+        "beyond ? A(0) : -side",
+        "test_losses.py -k cuda",
+    ),
+    # the CUDA kernels, on the host
+    "a wrong label in one backend": Fault(
+        "csrc/cuda/loss_ranges.cuh",
+        "static_cast<compute_t<T>>(tensor.label)",
+        "static_cast<compute_t<T>>(1 - tensor.label)",
+        "test_losses.py -k cuda",
+    ),
+    "a missing barrier": Fault(
+        "csrc/cuda/reduce.cuh",
+        "of_warp[i][warp] = values[i];\n  __syncthreads();",
+        "of_warp[i][warp] = values[i];",
+        "test_losses.py -k cuda",
+    ),
+    "a missing barrier that changes no value on the host": Fault(
+        "csrc/cuda/reduce.cuh",
+        "__syncthreads();  // of_warp may still be read for earlier sums",
+        "",
+        "test_cuda_sanitizers.py",
+    ),
+    "a thread that writes beyond the last element": Fault(
+        "csrc/cuda/draw.cu",
+        "if (i < count) to[i] = numbers[i];",
+        "to[i] = numbers[i];",
+        "test_cuda_sanitizers.py",
+    ),
+    "one random stream for two kinds of numbers": Fault(
+        "csrc/cuda/draw.cu",
+        "static_cast<uint32_t>(kind + 4 * (place >> 32))",
+        "static_cast<uint32_t>(4 * (place >> 32))",
+        "test_draws.py",
+    ),
+    "the weight of an average": Fault(
+        "csrc/cuda/adam.cu",
+        "load(values.at[i]), step.average_weight",
+        "load(values.at[i]), A(1) - step.average_weight",
+        "test_adam.py",
+    ),
+    # the Triton kernels, interpreted
+    "a wrong mask": Fault(
+        "fastgan/kernels/triton/losses.py",
+        "e = tl.where(lane < left, e, 0.0)",
+        "pass",
+        "test_losses.py -k triton",
+    ),
+    "a sum that leaves ranges out": Fault(
+        "fastgan/kernels/triton/reduction.py",
+        "for first in range(0, count, HEIGHT):",
+        "for first in range(0, 1, HEIGHT):",
+        "test_layers.py -k triton",
+    ),
+    "a stale key of compiled kernels": Fault(
+        "fastgan/kernels/triton/launch.py",
+        "            constants,\n            *[",
+        "            (),\n            *[",
+        "test_compiled_kernels.py test_sizes.py",
+    ),
+    "a counter that is not reset": Fault(
+        "fastgan/kernels/triton/bias_leaky_relu.py",
+        "tl.store(arrived + tile, 0)",
+        "pass",
+        "test_layers.py -k triton",
+    ),
+    # operations
+    "a lost second-order term": Fault(
+        "fastgan/ops/linear_leaky_relu.py",
+        "total if v is None else total.add_(backend.linear(input, v, None))",
+        "total",
+        "test_gradients.py test_layers.py -k 'linear_leaky_relu or zero_stride'",
+    ),
+    "a missing contiguous()": Fault(
+        "fastgan/kernels/cpu/losses.py",
+        "dense = [t.contiguous() for t in logits]",
+        "dense = list(logits)",
+        "test_losses.py -k cpu",
+    ),
+    "a bias along the wrong dimension": Fault(
+        "fastgan/ops/bias_leaky_relu.py",
+        "-1 if i == ctx.dim else 1",
+        "-1 if i == 1 else 1",
+        "test_gradients.py -k bias_leaky_relu",
+    ),
+    "a mean over the other tensor": Fault(
+        "fastgan/ops/relativistic_loss.py",
+        "grad = first - _total(backend, second) / first.numel()",
+        "grad = first - _total(backend, second) / second.numel()",
+        "test_losses.py -k relativistic",
+    ),
+    "swapped arguments": Fault(
+        "fastgan/compat/mimicry.py",
+        'discriminator_loss(output_real, output_fake, loss="wasserstein")',
+        'discriminator_loss(output_fake, output_real, loss="wasserstein")',
+        "test_compat.py",
+    ),
+    # modules and fusion
+    "a setting that a module does not pass on": Fault(
+        "fastgan/nn.py",
+        "saturating=self.saturating",
+        "saturating=False",
+        "test_modules.py",
+    ),
+    "a fused layer whose slope another activation has": Fault(
+        "fastgan/fusion/pairs.py",
+        "if other.negative_slope != activation.negative_slope:",
+        "if False:",
+        "test_fuse.py",
+    ),
+    "a fused layer whose output is overwritten": Fault(
+        "fastgan/fusion/memory.py",
+        "if view in _written(user):",
+        "if False:",
+        "test_fuse.py",
+    ),
+    # training
+    "a penalty one step late": Fault(
+        "fastgan/training/config.py",
+        "step % self.penalty_interval == 0",
+        "step % self.penalty_interval == 1",
+        "test_training.py",
+    ),
+    "a penalty that does not count its interval": Fault(
+        "fastgan/training/step.py",
+        "gamma * config.penalty_interval",
+        "gamma",
+        "test_training.py",
+    ),
+    "a checkpoint without the objective's state": Fault(
+        "fastgan/training/state.py",
+        '"objective": self.objective.tensors(),',
+        "",
+        "test_resume.py test_objectives.py",
+    ),
+    "an average that misses the buffers": Fault(
+        "fastgan/training/state.py",
+        "[*frozen, *zip(self.average.buffers(), self.generator.buffers(), strict=True)]",
+        "frozen",
+        "test_training.py",
+    ),
+    "the sign of the saturating loss": Fault(
+        "fastgan/training/objectives/bce.py",
+        "(0.0, -1.0) if self.saturating",
+        "(0.0, 1.0) if self.saturating",
+        "test_objectives.py test_saturation.py test_step_launches.py",
+    ),
+    "gradients of one process alone": Fault(
+        "fastgan/training/step.py",
+        "state.world.average(flat.grads)",
+        "pass",
+        "test_distributed.py",
+    ),
+    # data
+    "a window that never reaches the edge": Fault(
+        "fastgan/data/augmentation.py",
+        "number * (whole - part + 1)",
+        "number * (whole - part)",
+        "test_data.py test_streaming.py",
+    ),
+    "an image mirrored upside down": Fault(
+        "fastgan/data/augmentation.py",
+        "across = torch.where(numbers[:, 2:] < 0.5, across, across.flip(1))",
+        "down = torch.where(numbers[:, 2:] < 0.5, down, down.flip(1))",
+        "test_data.py test_streaming.py",
+    ),
+    "another deviation": Fault(
+        "fastgan/data/transform.py",
+        "points.std(axis=0)",
+        "points.std(axis=0, ddof=1)",
+        "test_data.py",
+    ),
+}
+
+
+def copy_sources(to: Path) -> None:
+    """All that the tests need, and what is already compiled."""
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
+    ).split("\0")
+    compiled = [*ROOT.glob("fastgan/_cpu*"), *ROOT.glob("build/cuda_on_host/*")]
+    for name in [*listed, *(path.relative_to(ROOT) for path in compiled)]:
+        if name and (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, to / name)
+
+
+@contextmanager
+def planted(fault: Fault, folder: Path) -> Iterator[None]:
+    """Compiled, where it is in the C++ kernels; those of CUDA the tests compile for the host themselves."""
+    file = folder / fault.file
+    right = file.read_text()
+    if right.count(fault.old) != 1:
+        raise ValueError(f"{fault.file}: expected once, found {right.count(fault.old)} times: {fault.old}")
+    file.write_text(right.replace(fault.old, fault.new))
+    compiled = {path: path.read_bytes() for path in (folder / "fastgan").glob("_cpu*.so")}
+    try:
+        if fault.file.startswith("csrc/") and "cuda" not in fault.file:
+            subprocess.run(
+                [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+                cwd=folder,
+                # -O1 takes the compiler a third of the time
+                env=os.environ | {"FASTGAN_NO_CUDA": "1", "CXXFLAGS": "-O1"},
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+        yield
+    finally:
+        file.write_text(right)
+        for path, content in compiled.items():
+            path.write_bytes(content)
+
+
+def run_tests(fault: Fault, folder: Path, *options: str) -> tuple[int, list[str]]:
+    """pytest's exit code, and the test that failed."""
+    cache = folder / ".pytest_cache"
+    words = [f"tests/{word}" if word.endswith(".py") else word for word in shlex.split(fault.tests)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "--tb=short", "-o", f"cache_dir={cache}", *options, *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (folder / "output.txt").write_text(done.stdout + done.stderr)
+    failed = cache / "v/cache/lastfailed"
+    return done.returncode, list(json.loads(failed.read_text())) if failed.exists() else []
+
+
+def try_out(fault: Fault, folder: Path) -> tuple[bool, str]:
+    """Whether the tests catch a fault, and by which test, or what happened instead."""
+    shutil.rmtree(folder / ".pytest_cache", ignore_errors=True)
+    with planted(fault, folder):
+        code, failed = run_tests(fault, folder)
+    if code == 0:
+        return False, "all tests pass"
+    if code != 1 or len(failed) != 1:
+        return False, f"pytest ended with {code}: {(folder / 'output.txt').read_text()[-2000:]}"
+    code, _ = run_tests(fault, folder, "--last-failed")
+    if code != 0:
+        return False, f"{failed[0]} fails without the fault too"
+    return True, failed[0].removeprefix("tests/")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of faults; all of them if none is given")
+    parser.add_argument("--list", action="store_true", help="print the names and exit")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(FAULTS))
+        return 0
+    unknown = [name for name in arguments.names if name not in FAULTS]
+    if unknown:
+        parser.error(f"no fault is called {unknown[0]!r}; see --list")
+    names = arguments.names or list(FAULTS)
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy_sources(Path(folder))
+        for name in names:
+            began = time.monotonic()
+            is_caught, how = try_out(FAULTS[name], Path(folder))
+            missed += not is_caught
+            verdict = "caught    " if is_caught else "NOT caught"
+            print(f"{verdict}  {name} ({time.monotonic() - began:.0f} s): {how}", flush=True)
+    print(f"{len(names) - missed} of {len(names)} faults are caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
