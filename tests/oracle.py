@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,26 +13,6 @@ Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 REDUCTIONS = ("mean", "sum", "none")
-
-
-def cases(
-    every_dtype: Sequence[object], float32: Sequence[object] = (), long: Sequence[object] = ()
-) -> list[object]:
-    """Parameters ``(dtype, case)``: a few cases in every dtype, and more of them in float32 alone.
-
-    The kernels of all dtypes are one template. They differ in how many elements 16 bytes hold and in how they
-    round, which the few cases show; the others are about where tensors end.
-
-    Args:
-        every_dtype: for every backend and instruction set; float64 as what follows.
-        float32: for the backends with kernels, and of instruction sets the newest.
-        long: the same, but not for the interpreter.
-    """
-    breadth, one = pytest.mark.breadth, torch.float32
-    found = [(dtype, case, [breadth] * (dtype is torch.float64)) for dtype in DTYPES for case in every_dtype]
-    found += [(one, case, [breadth]) for case in float32]
-    found += [(one, case, [breadth, pytest.mark.long]) for case in long]
-    return [pytest.param(dtype, case, id=f"{dtype}-{case}", marks=marks) for dtype, case, marks in found]
 
 
 def as_tuple(value: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -88,21 +67,6 @@ def assert_as_exact(ours: Tensor, pytorch: Tensor, exact: Tensor) -> None:
         assert largest <= 4 * theirs.abs().max() + allowed * exact.abs().max(), (largest, theirs.abs().max())
 
 
-# A gradient's scale, which lies on the device: in each dtype, with inputs in each dtype, and in other
-# shapes of one element.
-scales = pytest.mark.parametrize(
-    ("dtype", "scale_dtype", "scale_shape"),
-    [
-        *[(torch.float32, scale, ()) for scale in DTYPES],
-        *[(dtype, torch.float32, ()) for dtype in DTYPES if dtype is not torch.float32],
-        (torch.float64, torch.bfloat16, ()),
-        (torch.float32, torch.float32, (1,)),
-        (torch.float32, torch.float32, (1, 1)),
-    ],
-    ids=str,
-)
-
-
 def softplus(t: Tensor) -> Tensor:
     """``log(1 + exp(t))``, exact: F.softplus is the identity from 20 on."""
     return F.binary_cross_entropy_with_logits(-t, torch.ones_like(t), reduction="none")
@@ -150,21 +114,6 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed": lambda t: t.transpose(0, -1).contiguous().transpose(0, -1),
     "unaligned": lambda t: torch.cat([t.new_zeros(1), t.flatten()])[1:].view(t.shape),
 }
-
-
-# A view is made contiguous before a kernel sees it, whatever its dtype. One that only starts at an address
-# off 16 bytes is not, and there the dtypes differ.
-views_and_dtypes = pytest.mark.parametrize(
-    ("view", "dtype"),
-    [
-        *[pytest.param(view, torch.float32, id=f"{name}-{torch.float32}") for name, view in VIEWS.items()],
-        *[
-            pytest.param(VIEWS["unaligned"], dtype, id=f"unaligned-{dtype}")
-            for dtype in DTYPES
-            if dtype is not torch.float32
-        ],
-    ],
-)
 
 
 def off_the_kink(

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 from backends import Backend
-from oracle import assert_as_exact, cases
+from oracle import assert_as_exact
+from tables import cases
 from torch import Tensor, nn
 
 from fastgan.kernels import choose

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import GPU, Backend
-from oracle import DTYPES, cases
+from oracle import DTYPES
+from tables import cases
 from torch import Tensor
 
 import fastgan

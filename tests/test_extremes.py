@@ -9,7 +9,8 @@ from itertools import product
 import pytest
 import torch
 from backends import Backend
-from oracle import DTYPES, OTHER_LOSSES, cases, eager_discriminator_loss
+from oracle import DTYPES, OTHER_LOSSES, eager_discriminator_loss
+from tables import cases
 from torch import Tensor, func
 
 import fastgan

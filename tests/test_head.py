@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from backends import Backend
-from oracle import assert_as_exact, cases, check, eager_discriminator_loss, evaluate, views_and_dtypes
+from oracle import assert_as_exact, check, eager_discriminator_loss, evaluate
+from tables import cases, views_and_dtypes
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 

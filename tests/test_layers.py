@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from backends import BACKENDS, Backend
-from oracle import VIEWS, cases, check, off_the_kink, views_and_dtypes
+from oracle import VIEWS, check, off_the_kink
+from tables import cases, views_and_dtypes
 from torch import Tensor
 
 import fastgan

@@ -15,14 +15,12 @@ from oracle import (
     OTHER_LOSSES,
     REDUCTIONS,
     assert_as_exact,
-    cases,
     check,
     eager_discriminator_loss,
     eager_generator_loss,
     evaluate,
-    scales,
-    views_and_dtypes,
 )
+from tables import cases, scales, views_and_dtypes
 from torch import Tensor
 
 import fastgan

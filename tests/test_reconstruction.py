@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from backends import Backend
-from oracle import DTYPES, assert_as_exact, cases, check, evaluate, scales, views_and_dtypes
+from oracle import DTYPES, assert_as_exact, check, evaluate
+from tables import cases, scales, views_and_dtypes
 from torch import Tensor
 
 import fastgan
