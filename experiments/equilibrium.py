@@ -179,8 +179,8 @@ def main() -> None:
             "table": table.beside(case),
             "network": network.beside(case),
         }
-    save_picture(folder / PICTURE, runs)
     write_result(folder, "equilibrium", {"cases": results}, tables)
+    save_picture(folder / PICTURE, runs)
 
 
 if __name__ == "__main__":

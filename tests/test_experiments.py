@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from experiments import (
     began_report,
     default_recipes,
     diagnostics,
+    equilibrium,
     goodfellow2014,
     markdown,
     mode_collapse,
@@ -388,6 +390,18 @@ def test_the_tables_of_a_page_are_made_from_its_stored_result(name: str) -> None
     assert places == sorted(places)
     rest = [table for table in TABLE.findall(text) if not any(table.strip() in each for each in made)]
     assert {table.partition("\n")[0] for table in rest} <= BY_HAND
+
+
+def test_equilibrium_leaves_a_result_and_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train_table", "train_network"):
+        monkeypatch.setattr(equilibrium, name, partial(getattr(equilibrium, name), steps=2))
+    monkeypatch.setattr(equilibrium, "NETWORK_STEPS", 2)
+    monkeypatch.setattr(sys, "argv", ["equilibrium", "--out", str(tmp_path / "new" / "folder")])
+    equilibrium.main()
+    assert capsys.readouterr().out.count("\n| ") == len(equilibrium.SHIFTS)
+    assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {PICTURE, "result.json"}
 
 
 def test_what_is_stored_of_experiments_is_small() -> None:
