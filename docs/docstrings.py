@@ -1,8 +1,9 @@
-"""Docstrings' roles and formulas, which are reStructuredText's, as HTML within Markdown."""
+"""Docstrings' roles and formulas, which are reStructuredText's, as HTML within Markdown; settings too."""
 
 from __future__ import annotations
 
 import re
+from importlib import import_module
 
 import griffe
 from latex2mathml.converter import convert
@@ -10,10 +11,23 @@ from latex2mathml.converter import convert
 _ROLE = re.compile(r":(?:class|func|meth|mod):`~?([\w.]+)`")
 _FORMULA = re.compile(r":math:`([^`]+)`")
 _EXAMPLE = re.compile(r"(?:^ *>>> .*\n?(?:^ *\S.*\n?)*)+", re.MULTILINE)
+_SETTINGS = "fastgan.training.setting"
 _DISPLAYED = re.compile(r"^\.\. math:: (.+)$", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
+    def on_class_instance(self, *, cls: griffe.Class, **_: object) -> None:
+        """A docstring that a decorator completes is taken from the class as Python imports it."""
+        decorators = [decorator.callable_path for decorator in cls.decorators]
+        if f"{_SETTINGS}.documented" in decorators and cls.docstring is not None:
+            cls.docstring.value = getattr(import_module(cls.module.path), cls.name).__doc__
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: object) -> None:
+        """The signature shows the default of a setting without its metadata."""
+        value = attr.value
+        if isinstance(value, griffe.ExprCall) and value.canonical_path == f"{_SETTINGS}.setting":
+            attr.value = value.arguments[0]
+
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         if obj.docstring is not None:
             text, module = obj.docstring.value, obj.module.path

@@ -366,7 +366,7 @@ def test_help_is_short_too(
 ) -> None:
     for option in ("-h", "--help"):
         assert run(monkeypatch, *command, option) == 0
-        assert capsys.readouterr().out.startswith("Usage: ")
+        assert capsys.readouterr().out.strip().startswith("Usage: ")
 
 
 @pytest.mark.parametrize(

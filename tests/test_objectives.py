@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Any, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from oracle import softplus
+from oracle import eager_discriminator_loss, eager_generator_loss, softplus
 from torch import Tensor, nn
 
 from fastgan.data import load
+from fastgan.kernels.logit_losses import LOSSES
 from fastgan.models import MLPAutoencoder, MLPDiscriminator
 from fastgan.nn import MLP
 from fastgan.training import ConfigError, TrainConfig, Trainer
-from fastgan.training.config import ObjectiveName
 from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
 from fastgan.training.objectives.began import BEGAN
 from fastgan.training.objectives.losses import LossObjective
 from fastgan.training.objectives.penalty import around, between, lipschitz_penalty_turn, penalty_turn
 from fastgan.training.objectives.relativistic import Relativistic
+from fastgan.training.setting import OBJECTIVE_NAMES
 from fastgan.training.state import TrainingState, packed
+
+if TYPE_CHECKING:
+    from conftest import Python
 
 CONFIG = TrainConfig(steps=4, batch_size=16, latent_dim=3, log_interval=2)
 CPU = torch.device("cpu")
@@ -73,19 +78,18 @@ def test_relativistic_pairs(make: Any, together: bool) -> None:
 
 def losses_of(name: str, r: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
     """D's and G's, as their papers have them."""
-    return {
-        "hinge": ((1 - r).relu().mean() + (1 + f).relu().mean(), -f.mean()),
-        "least-squares": ((r - 1).square().mean() / 2 + f.square().mean() / 2, (f - 1).square().mean() / 2),
-        "wasserstein": (f.mean() - r.mean(), -f.mean()),
-        "relativistic-average": (
+    if name == "relativistic-average":
+        return (
             softplus(f.mean() - r).mean() + softplus(f - r.mean()).mean(),
             softplus(r.mean() - f).mean() + softplus(r - f.mean()).mean(),
-        ),
-    }[name]
+        )
+    of_d = eager_discriminator_loss(r, f, loss=name)
+    assert isinstance(of_d, Tensor)
+    return of_d, eager_generator_loss(f, loss=name)
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["alternating", "simultaneous"])
-@pytest.mark.parametrize("name", ["hinge", "least-squares", "wasserstein", "relativistic-average"])
+@pytest.mark.parametrize("name", [*LOSSES, "relativistic-average"])
 @pytest.mark.parametrize("make", [DISCRIMINATORS["MLP"], DISCRIMINATORS["batch norm"]])
 def test_losses_by_name(make: Any, name: str, together: bool) -> None:
     torch.manual_seed(0)
@@ -97,7 +101,7 @@ def test_losses_by_name(make: Any, name: str, together: bool) -> None:
     weights = list(reference.parameters())
     of_d = torch.autograd.grad(loss_d, weights, retain_graph=True, allow_unused=True)
     (of_g,) = torch.autograd.grad(loss_g, latent)
-    objective = OBJECTIVES[name](replace(CONFIG, objective=name), CPU, World())  # type: ignore[arg-type]
+    objective = OBJECTIVES[name](replace(CONFIG, objective=name), CPU, World())
     fake = latent.tanh()
     if together:
         grad, statistics = objective.both_turns(discriminator, real, fake)
@@ -226,11 +230,43 @@ def test_label_smoothing_reaches_the_loss() -> None:
     torch.testing.assert_close(smoothed["loss_D"], expected.mean())
 
 
+NEW_LOSS = """
+import sys
+from dataclasses import replace
+from fastgan import use_backend
+from fastgan.kernels.logit_losses import LOSSES
+LOSSES["quadratic"] = replace(LOSSES["least-squares"], generator="quadratic", lipschitz=True)
+from fastgan.cli import main
+sys.argv[1:] = COMMAND
+with use_backend("reference"):
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ("--real-label 0.9 --r1-gamma 0", 0, "nothing keeps D Lipschitz, which quadratic needs"),
+        ("--generator-loss saturating", 2, "expected non-saturating for the quadratic objective"),
+        ("--help", 0, "only with bce, least-squares or quadratic"),
+    ],
+)
+def test_a_row_of_losses_is_all_that_training_needs(
+    tmp_path: Path, python: Python, options: str, code: int, said: str
+) -> None:
+    command = f"train --objective quadratic --steps 2 --out {tmp_path / 'run'} {options}"
+    done = python(f"COMMAND = {command!r}.split()\n{NEW_LOSS}", COLUMNS="200")
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    if said.startswith("nothing"):
+        assert "objective: quadratic" in (tmp_path / "run" / "config.yaml").read_text()
+
+
 def test_every_objective_has_a_name_and_says_what_it_logs() -> None:
-    assert set(OBJECTIVES) == set(get_args(ObjectiveName))
+    assert set(OBJECTIVES) == set(OBJECTIVE_NAMES)
     fake = torch.randn(4, 6)
     for name, make in OBJECTIVES.items():
-        objective = make(replace(CONFIG, objective=name), CPU, World())  # type: ignore[arg-type]
+        objective = make(replace(CONFIG, objective=name), CPU, World())
         discriminator = MLP([6, 9, 6 if name == "began" else 1])
         grad, statistics = objective.both_turns(discriminator, torch.randn(4, 6), fake)
         assert grad.shape == fake.shape, name
@@ -327,20 +363,20 @@ def test_a_ring_stays_finite(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"objective": "hinge", "real_label": 0.9}, "real_label is 0.9, expected 1 for the hinge"),
+        ({"objective": "hinge", "real_label": 0.9}, "real_label is 0.9, expected 1.0 for the hinge"),
         ({"objective": "wasserstein", "generator_loss": "saturating"}, "generator_loss is 'saturating'"),
-        ({"objective": "began", "gp_weight": 1.0}, "gp_weight is 1.0, expected 0 for the began"),
+        ({"objective": "began", "gp_weight": 1.0}, "gp_weight is 1.0, expected 0.0 for the began"),
         ({"dragan_weight": -1.0}, "dragan_weight is -1.0, expected a number at least 0"),
         (
             {"objective": "relativistic", "real_label": 0.9},
-            "real_label is 0.9, expected 1 for the relativistic",
+            "real_label is 0.9, expected 1.0 for the relativistic",
         ),
         ({"objective": "relativistic", "generator_loss": "saturating"}, "generator_loss is 'saturating'"),
-        ({"objective": "began", "r1_gamma": 1.0}, "r1_gamma is 1.0, expected 0 for the began"),
-        ({"objective": "began", "r2_gamma": 1.0}, "r2_gamma is 1.0, expected 0 for the began"),
+        ({"objective": "began", "r1_gamma": 1.0}, "r1_gamma is 1.0, expected 0.0 for the began"),
+        ({"objective": "began", "r2_gamma": 1.0}, "r2_gamma is 1.0, expected 0.0 for the began"),
         ({"objective": "began", "pack": 2}, "pack is 2, expected 1 for the began"),
-        ({"objective": "began", "instance_noise": 0.1}, "instance_noise is 0.1, expected 0 for the began"),
-        ({"objective": "began", "real_label": 0.9}, "real_label is 0.9, expected 1 for the began"),
+        ({"objective": "began", "instance_noise": 0.1}, "instance_noise is 0.1, expected 0.0 for the began"),
+        ({"objective": "began", "real_label": 0.9}, "real_label is 0.9, expected 1.0 for the began"),
         ({"objective": "began", "generator_loss": "saturating"}, "generator_loss is 'saturating'"),
         ({"batch_size": 9, "pack": 2}, "pack is 2, expected a divisor of batch_size, 9"),
     ],

@@ -348,9 +348,9 @@ def trained_with(**changes: Any) -> Callable[[dict[str, Any]], str]:
 
 
 DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
-    "empty": (lambda _: "", "is empty; restore it"),
-    "a list": (lambda _: "[1, 2]", "holds a list, expected settings by name; restore it"),
-    "a number": (lambda _: "7", "holds 7, expected settings by name; restore it"),
+    "empty": (lambda _: "", "damaged (it is empty); restore it"),
+    "a list": (lambda _: "[1, 2]", "damaged (it holds a list, expected settings by name); restore it"),
+    "a number": (lambda _: "7", "damaged (it holds 7, expected settings by name); restore it"),
     "no yaml": (
         lambda _: "a: 1\nb: [",
         "damaged (line 2: expected the node content, but found '<stream end>'); restore it",
@@ -391,7 +391,7 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
     ),
     "device": (
         trained_with(device=None),
-        "damaged (device is None, expected a name such as cpu or cuda); restore it",
+        "damaged (device is None, expected a name such as cpu); restore it",
     ),
     "betas": (
         trained_with(betas=3),

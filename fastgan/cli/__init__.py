@@ -46,7 +46,7 @@ _OUT_OF_MEMORY = {
 
 app = typer.Typer(
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},  # of the subcommands too
 )
@@ -70,7 +70,7 @@ def root(
 
 for command in (train, sample, evaluate, interpolate, export, info):
     app.command()(command)
-plot = typer.Typer(help="Draw what needs no run.", rich_markup_mode=None)
+plot = typer.Typer(help="Draw what needs no run.", rich_markup_mode="rich")
 plot.command()(objectives)
 app.add_typer(plot, name="plot")
 

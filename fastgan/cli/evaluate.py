@@ -22,14 +22,17 @@ _COUNTS = ("step", "modes covered", "modes")
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    count: Annotated[int, typer.Option(min=2, help="How many samples.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+    count: Annotated[int, typer.Option(min=2, help="Number of samples.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
     classifier_dir: Annotated[
-        Path | None, typer.Option(help="Keeps what images are compared by; else trained each time.")
+        Path | None,
+        typer.Option(
+            help="Folder to keep the classifier that compares images; else it is trained each time."
+        ),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(envvar="FASTGAN_DATA", help="Where downloaded data lies.")
+        Path | None, typer.Option(envvar="FASTGAN_DATA", help="Folder of downloaded data.")
     ] = None,
 ) -> None:
     """Measure a trained generator against its data."""

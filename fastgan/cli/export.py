@@ -18,13 +18,13 @@ def export(
     format: Annotated[str, typer.Option(help="onnx, torch-export or safetensors.")] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write, of safetensors a folder; else generator.onnx or the like."),
+        typer.Option(help="File or, of safetensors, folder to write; by default generator.onnx or the like."),
     ] = None,
 ) -> None:
     """Write the generator for other programs, and check it by running it.
 
-    As a file that needs no fastgan, or as a folder with model.safetensors and config.json, which
-    fastgan.models.pretrained.load reads.
+    onnx and torch-export make a file that needs no fastgan, safetensors a folder for
+    fastgan.models.pretrained.load.
     """
     if format not in SUFFIXES:
         fail(f"--format {format}: unknown, expected {' or '.join(SUFFIXES)}")

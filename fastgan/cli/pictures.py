@@ -18,23 +18,24 @@ _PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 64,
-    format: Annotated[str | None, typer.Option(help="png or npy; else as --out ends.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
+    format: Annotated[str | None, typer.Option(help="png or npy; by default as --out ends.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Picture or .npy to write; else samples.png or samples.npy.")
+        Path | None, typer.Option(help="Picture or .npy to write, by default samples.png or samples.npy.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
 ) -> None:
     """Draw samples from a trained generator.
 
-    As a picture, or as an array in the data's own units: of points float32 [N, D], of images uint8
-    [N, H, W, C].
+    They become a picture or, if the name ends in .npy, an array in the data's own units.
+
+    Points are float32 [N, D], images uint8 [N, H, W, C].
     """
     if format not in (None, "png", "npy"):
         fail(f"--format {format}: unknown, expected png or npy")
     out = out or Path(f"samples.{format or 'png'}")
     if format and out.suffix.lower() != f".{format}":
-        fail(f"--out {out} is no {format}, as --format says; leave one of them away")
+        fail(f"--out {out} does not end in .{format}, as --format says; leave one of them away")
     is_array = out.suffix.lower() == ".npy"
     if not is_array:
         _check_picture(out, ", or .npy")
@@ -51,10 +52,12 @@ def sample(
 def interpolate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("interpolation.png"),
-    rows: Annotated[int, typer.Option(min=2, max=32, help="Pairs, and samples from one to the other.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+    rows: Annotated[
+        int, typer.Option(min=2, max=32, help="Number of pairs, and of samples from one to the other.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
 ) -> None:
-    """Draw what lies between samples, a row a pair."""
+    """Draw samples between two others, a row for each pair."""
     _check_picture(out)
     generator = load(run)
     save_samples(out, generator.interpolate(rows, seed), f"{generator.config.title}, {rows} interpolations")

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fastgan.files import WriteError, remove_leftovers, save_tensors, write_text, write_whole
-from fastgan.training.config import is_whole
+from fastgan.training.setting import is_whole
 from fastgan.training.state import DivergenceError, TrainingState
 
 INDEX = "checkpoint.json"

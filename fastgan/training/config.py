@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-ObjectiveName = Literal[
-    "bce", "hinge", "least-squares", "wasserstein", "relativistic", "relativistic-average", "began"
-]
+from fastgan.kernels.logit_losses import LOSSES
+from fastgan.training.setting import (
+    DECAY,
+    NON_NEGATIVE,
+    OBJECTIVE_NAMES,
+    POSITIVE,
+    POSITIVE_SHARE,
+    SEED,
+    SHARE,
+    documented,
+    setting,
+    settings_of,
+)
+
 GeneratorLoss = Literal["non-saturating", "saturating"]
 Update = Literal["alternating", "simultaneous"]
 Optimizer = Literal["adam", "sgd"]
@@ -20,203 +29,235 @@ Latent = Literal["normal", "uniform"]
 Precision = Literal["fp32", "tf32", "bf16"]
 PENALTIES = ("r1_gamma", "r2_gamma", "gp_weight", "dragan_weight")
 """Settings that are weights of gradient penalties on D."""
-_MOST = 2**31 - 1
-# settings that mean nothing to an objective, with the value that leaves them out
-_OF_BCE: dict[str, float | str] = {"real_label": 1, "generator_loss": "non-saturating"}
-_OF_BEGAN: dict[str, float | str] = {"diversity_ratio": 0.5, "balance_rate": 1e-3}
-_NOT_OF: dict[str, dict[str, float | str]] = {
-    "bce": _OF_BEGAN,
-    "hinge": {**_OF_BCE, **_OF_BEGAN},
-    "least-squares": {"generator_loss": "non-saturating", **_OF_BEGAN},
-    "wasserstein": {**_OF_BCE, **_OF_BEGAN},
-    "relativistic": {**_OF_BCE, **_OF_BEGAN},
-    "relativistic-average": {**_OF_BCE, **_OF_BEGAN},
-    "began": {
-        **_OF_BCE,
-        "instance_noise": 0,
-        "pack": 1,
-        "r1_gamma": 0,
-        "r2_gamma": 0,
-        "gp_weight": 0,
-        "dragan_weight": 0,
-    },
-}
+_ON_LOGITS = tuple(name for name in OBJECTIVE_NAMES if name != "began")
+_WITH_LABELS = tuple(name for name, loss in LOSSES.items() if loss.labels)
+_LIPSCHITZ = tuple(name for name, loss in LOSSES.items() if loss.lipschitz)
+_WITH_SATURATING = tuple(name for name, loss in LOSSES.items() if loss.saturating)
 
 
 class ConfigError(ValueError):
     """A setting that training cannot run with; the message names it and what it should be."""
 
 
+@documented
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a training run. A step is ``discriminator_steps`` turns of D and one of G.
+    """Settings of a training run. In a step D has ``discriminator_steps`` turns, then G has one.
 
-    Attributes:
-        steps: how many steps to train for.
-        batch_size: real samples, and generated samples, in each turn, of all processes together.
-        latent_dim: size of the generator's input.
-        latent: what it is drawn from: ``"normal"``, or ``"uniform"`` between -√3 and √3, both of
-            variance 1.
-        optimizer: of both players: ``"adam"``, or ``"sgd"`` with momentum.
-        learning_rate: of both players, before its decay.
-        discriminator_learning_rate: of D where it differs (two time-scales: Heusel et al., 2017); it
-            decays alike. None for the same.
-        learning_rate_decay: share of the run, at its end, over which the learning rate falls
-            linearly to zero; 0 keeps it constant, 1 lets it fall from the first step.
-        learning_rate_half_life: steps in which the learning rate halves, from the first step on,
-            beside that; None for never.
-        betas: of Adam.
-        momentum: of SGD, in the first step and from step ``momentum_steps`` on; it rises linearly.
-        momentum_steps: how long it rises.
-        ema_decay: decay, each step, of the exponential moving average of the generator's
-            weights, from which samples are drawn; 0 follows the weights themselves.
-        instance_noise: standard deviation of the Gaussian noise added to all samples that D sees
-            at first; it falls linearly to zero over the first half of the run. While it blurs
-            the modes of the data into each other, the generator can even out how often it
-            visits each (Sønderby et al., 2017; Arjovsky and Bottou, 2017).
-        objective: what the players minimize: ``"bce"`` (Goodfellow et al., 2014), ``"hinge"``,
-            ``"least-squares"`` or ``"wasserstein"``, the losses of these names
-            (:func:`fastgan.discriminator_loss`; the last wants ``gp_weight``, or a D that is
-            Lipschitz by itself), ``"relativistic"``, softplus of the difference of a pair's logits
-            (Jolicoeur-Martineau, 2018), ``"relativistic-average"``, which compares with the mean of
-            the other side, or ``"began"``, the reconstruction loss of a D that is an autoencoder
-            (Berthelot et al., 2017).
-        real_label: label of real samples in D's loss; below 1 it is one-sided label smoothing
-            (Salimans et al., 2016), and the target of ``"least-squares"``. Of these two alone.
-        generator_loss: ``"non-saturating"``, -log D(G(z)), or ``"saturating"``,
-            log(1 - D(G(z))). Of ``"bce"`` alone.
-        diversity_ratio: γ in (0, 1], the ratio L(G(z)) / L(x) that ``"began"`` holds; the lower,
-            the more D cares for the real samples. Of ``"began"`` alone, as is the next.
-        balance_rate: λ, by which its k moves in a step, times how far the losses are off that ratio.
-        discriminator_steps: turns of D for each turn of G.
-        update: ``"alternating"``: G's turn begins when D has moved. ``"simultaneous"``: both
-            gradients are taken at the same weights and of the same generated samples, in one
-            pass through D, before either moves (Goodfellow et al.'s own code of 2014).
-        pack: samples that D sees at once, concatenated along channels or features; it then judges
-            batch_size / pack packs (Lin et al., 2018).
-        r1_gamma: weight of the R1 penalty, gamma/2 E |grad_x D(x)|^2 on real samples (Mescheder
-            et al., 2018, equation 9); 0 for none. Where D normalizes its batch, this gradient and
-            the others below are of the sum of the batch's outputs, on which each sample acts.
-        r2_gamma: that of R2, the same on generated samples (equation 10).
-        gp_weight: weight of WGAN-GP's penalty, lambda E (|grad D| - 1)^2 on lines between real
-            and generated samples (Gulrajani et al., 2017, equation 3, where it is 10); 0 for none.
-        dragan_weight: that of DRAGAN's, the same near real samples (Kodali et al., 2017).
-        penalty_interval: steps between two penalties of any kind, each of which then counts that many
-            times ("lazy" regularization: Karras et al., 2020, appendix B). WGAN-GP was made for 1.
-        gradient_clip: largest norm of each player's gradient; None for no limit.
-        precision: ``"fp32"``, ``"tf32"``: products in TensorFloat-32 where the GPU has it, or
-            ``"bf16"``: both networks under bfloat16 autocast. Weights, Adam and average stay
-            float32.
-        capture: on a GPU, run each step as one CUDA graph; the same step otherwise.
-        steps_per_replay: steps that one such graph holds.
-        seed: of the latent vectors and the choice of batches.
-        device: where to train, as in ``torch.device``.
-        threads: CPU threads of torch while training; None leaves them as they are. Matrices of
-            64 columns are too small to share out: with other work on the machine, two threads
-            on two cores waited for each other and took ten times as long as one.
-        log_interval: steps between two logged rows; statistics stay on the device until then.
-        sample_interval: steps between two sample pictures.
-        checkpoint_interval: steps between two checkpoints.
-        checkpoint_minutes: minutes after which the next log point takes a checkpoint as well; None for
-            never.
-        keep: how many checkpoints stay, the latest ones.
+    Each setting is also an option of ``fastgan train``, with - for _: ``--batch-size``.
 
     Raises:
-        ConfigError: if a value is of another type or out of its range.
+        ConfigError: if a value has another type, is out of its range, or means nothing to the objective.
     """
 
-    steps: int = 12_000
-    batch_size: int = 256
-    latent_dim: int = 64
-    latent: Latent = "normal"
-    optimizer: Optimizer = "adam"
-    learning_rate: float = 1e-3
-    discriminator_learning_rate: float | None = None
-    learning_rate_decay: float = 1.0
-    learning_rate_half_life: int | None = None
-    betas: tuple[float, float] = (0.5, 0.999)
-    momentum: tuple[float, float] = (0.5, 0.7)
-    momentum_steps: int = 125_000
-    ema_decay: float = 0.999
-    instance_noise: float = 0.0
-    objective: ObjectiveName = "bce"
-    real_label: float = 1.0
-    generator_loss: GeneratorLoss = "non-saturating"
-    diversity_ratio: float = 0.5
-    balance_rate: float = 1e-3
-    discriminator_steps: int = 1
-    update: Update = "alternating"
-    pack: int = 1
-    r1_gamma: float = 0.0
-    r2_gamma: float = 0.0
-    gp_weight: float = 0.0
-    dragan_weight: float = 0.0
-    penalty_interval: int = 16
-    gradient_clip: float | None = None
-    precision: Precision = "fp32"
-    capture: bool = True
-    steps_per_replay: int = 1
-    seed: int = 0
-    device: str = "cpu"
-    threads: int | None = None
-    log_interval: int = 100
-    sample_interval: int = 2_000
-    checkpoint_interval: int = 2_000
-    checkpoint_minutes: float | None = None
-    keep: int = 1
+    steps: int = setting(12_000, "Training", "Number of training steps.")
+    batch_size: int = setting(
+        256, "Training", "Real samples in a batch, and as many generated ones, of all processes together."
+    )
+    latent_dim: int = setting(64, "Training", "Size of the generator's input.")
+    latent: Latent = setting(
+        "normal",
+        "Training",
+        "Distribution of the generator's input. The uniform one is between -√3 and √3; both have variance 1.",
+    )
+    discriminator_steps: int = setting(1, "Training", "Turns of D for each turn of G.")
+    update: Update = setting(
+        "alternating",
+        "Training",
+        "Whether G's turn follows D's or both move at once. In simultaneous updates both gradients are "
+        "taken at the same weights and for the same generated samples, in one pass through D (Goodfellow et "
+        "al.'s own code of 2014).",
+    )
+    pack: int = setting(
+        1,
+        "Training",
+        "Samples that D sees at once. They are concatenated along channels or features, and D judges "
+        "batch_size / pack packs (Lin et al., 2018).",
+        objectives=_ON_LOGITS,
+    )
+    instance_noise: float = setting(
+        0.0,
+        "Training",
+        "Initial standard deviation of noise on all samples that D sees. The noise is Gaussian and falls "
+        "linearly to zero over the first half of the run. While it blurs the modes of the data into each "
+        "other, the generator can even out how often it visits each (Sønderby et al., 2017; Arjovsky and "
+        "Bottou, 2017).",
+        range=NON_NEGATIVE,
+        objectives=_ON_LOGITS,
+    )
+    ema_decay: float = setting(
+        0.999,
+        "Training",
+        "Decay per step of the moving average of G's weights. Samples are drawn from this exponential "
+        "moving average (EMA); 0 makes it the weights themselves.",
+        range=DECAY,
+    )
+    seed: int = setting(
+        0,
+        "Training",
+        "Seed of weights, batches and latent vectors.",
+        range=SEED,
+    )
+    objective: str = setting(
+        "bce",
+        "Objective",
+        "What the players minimize. Most are the losses of that name, as in "
+        ":func:`fastgan.discriminator_loss`. The others: relativistic, softplus of the difference of a "
+        "pair's logits (Jolicoeur-Martineau, 2018); relativistic-average, which compares with the mean of "
+        "the other side; began, the reconstruction loss of a D that is an autoencoder (Berthelot et al., "
+        "2017). "
+        f"For {' and '.join(_LIPSCHITZ)} set ``gp_weight``, unless D is Lipschitz by itself.",
+        choices=OBJECTIVE_NAMES,
+    )
+    real_label: float = setting(
+        1.0,
+        "Objective",
+        "Label of real samples in D's loss. Below 1 it is one-sided label smoothing (Salimans et al., "
+        "2016); with least-squares it is the target of D's logits.",
+        range=POSITIVE_SHARE,
+        objectives=_WITH_LABELS,
+    )
+    generator_loss: GeneratorLoss = setting(
+        "non-saturating",
+        "Objective",
+        "Form of G's loss. Non-saturating is -log D(G(z)), saturating log(1 - D(G(z))).",
+        objectives=_WITH_SATURATING,
+    )
+    diversity_ratio: float = setting(
+        0.5,
+        "Objective",
+        "The ratio L(G(z)) / L(x) that BEGAN holds. It is γ of the paper; the lower it is, the more D "
+        "attends to the real samples.",
+        range=POSITIVE_SHARE,
+        objectives=("began",),
+    )
+    balance_rate: float = setting(
+        1e-3,
+        "Objective",
+        "Rate at which BEGAN's k moves. It is λ of the paper: in each step k moves by λ times the distance "
+        "to that ratio.",
+        range=POSITIVE,
+        objectives=("began",),
+    )
+    optimizer: Optimizer = setting("adam", "Optimizer", "Optimizer of both players.")
+    learning_rate: float = setting(
+        1e-3, "Optimizer", "Initial learning rate of both players.", range=POSITIVE
+    )
+    discriminator_learning_rate: float | None = setting(
+        None,
+        "Optimizer",
+        "D's own initial learning rate. Two time-scales: Heusel et al., 2017. It decays as G's does. None "
+        "for the same as G's.",
+        range=POSITIVE,
+    )
+    learning_rate_decay: float = setting(
+        1.0,
+        "Optimizer",
+        "Share of the run over which the learning rate falls to zero. It falls linearly, at the end of the "
+        "run: 0 keeps it constant, 1 lets it fall from the first step.",
+        range=SHARE,
+    )
+    learning_rate_half_life: int | None = setting(
+        None,
+        "Optimizer",
+        "Steps in which the learning rate halves. This starts at the first step and multiplies with the "
+        "linear decay. None for no such decay.",
+    )
+    betas: tuple[float, float] = setting((0.5, 0.999), "Optimizer", "Adam's betas.", range=DECAY)
+    momentum: tuple[float, float] = setting(
+        (0.5, 0.7),
+        "Optimizer",
+        "SGD's momentum in the first step, and its highest. It rises linearly over ``momentum_steps`` steps.",
+        range=DECAY,
+    )
+    momentum_steps: int = setting(125_000, "Optimizer", "Steps over which SGD's momentum rises.")
+    gradient_clip: float | None = setting(
+        None,
+        "Optimizer",
+        "Largest norm of each player's gradient. None for no limit.",
+        range=POSITIVE,
+    )
+    r1_gamma: float = setting(
+        0.0,
+        "Penalties",
+        "Weight of the R1 penalty. It is gamma/2 E |grad_x D(x)|^2 on real samples (Mescheder et al., 2018, "
+        "equation 9); 0 for none. If D normalizes its batch, this gradient and those of the other penalties "
+        "are of the sum of the batch's outputs, on which each sample acts.",
+        range=NON_NEGATIVE,
+        objectives=_ON_LOGITS,
+    )
+    r2_gamma: float = setting(
+        0.0,
+        "Penalties",
+        "Weight of the R2 penalty, R1 on generated samples. Mescheder et al., 2018, equation 10.",
+        range=NON_NEGATIVE,
+        objectives=_ON_LOGITS,
+    )
+    gp_weight: float = setting(
+        0.0,
+        "Penalties",
+        "Weight of WGAN-GP's penalty. It is lambda E (|grad D| - 1)^2 on lines between real and generated "
+        "samples (Gulrajani et al., 2017, equation 3, where lambda is 10).",
+        range=NON_NEGATIVE,
+        objectives=_ON_LOGITS,
+    )
+    dragan_weight: float = setting(
+        0.0,
+        "Penalties",
+        "Weight of DRAGAN's penalty. It is that of WGAN-GP near real samples (Kodali et al., 2017).",
+        range=NON_NEGATIVE,
+        objectives=_ON_LOGITS,
+    )
+    penalty_interval: int = setting(
+        16,
+        "Penalties",
+        'Steps between two penalties of any kind. Each of them counts that many times ("lazy" '
+        "regularization: Karras et al., 2020, appendix B). WGAN-GP was made for 1.",
+        formerly="r1_interval",
+    )
+    device: str = setting("cpu", "Device", "Where to train, a name that torch.device takes.")
+    threads: int | None = setting(
+        None,
+        "Device",
+        "CPU threads of torch while training. None keeps torch's number. Small networks are faster with 1 "
+        "where other programs run too: matrices of 64 columns on two busy cores took ten times as long with "
+        "two threads that waited for each other.",
+    )
+    precision: Precision = setting(
+        "fp32",
+        "Device",
+        "Precision of products. tf32 takes products in TensorFloat-32 if the GPU has it; bf16 runs both "
+        "networks under bfloat16 autocast. Weights, optimizer and EMA stay float32.",
+    )
+    capture: bool = setting(
+        True, "Device", "On a GPU, run each step as one CUDA graph. On a CPU it changes nothing."
+    )
+    steps_per_replay: int = setting(1, "Device", "Steps in one CUDA graph.")
+    log_interval: int = setting(
+        100,
+        "Output",
+        "Steps between two rows of the log. Statistics stay on the device until then.",
+    )
+    sample_interval: int = setting(2_000, "Output", "Steps between two sample pictures.")
+    checkpoint_interval: int = setting(2_000, "Output", "Steps between two checkpoints.")
+    checkpoint_minutes: float | None = setting(
+        None,
+        "Output",
+        "Minutes after which the next row of the log brings a checkpoint too. None for never.",
+        range=POSITIVE,
+    )
+    keep: int = setting(1, "Output", "Checkpoints to keep, the latest ones.")
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
-        for name in (
-            "steps",
-            "batch_size",
-            "latent_dim",
-            "momentum_steps",
-            "discriminator_steps",
-            "pack",
-            "penalty_interval",
-            "steps_per_replay",
-            "keep",
-            "log_interval",
-            "sample_interval",
-            "checkpoint_interval",
-        ):
-            self._check_whole(name, 1, _MOST)
-        for name in ("threads", "learning_rate_half_life"):
-            if getattr(self, name) is not None:
-                self._check_whole(name, 1, _MOST)
-        self._check_whole("seed", 0, 2**63 - 1)
-        self._check_real("learning_rate", _is_above_zero, "above 0 and finite")
-        self._check_real("learning_rate_decay", lambda share: 0 <= share <= 1, "from 0 to 1")
-        self._check_real("ema_decay", lambda decay: 0 <= decay < 1, "from 0 to below 1")
-        self._check_real("instance_noise", lambda sigma: 0 <= sigma < math.inf, "at least 0 and finite")
-        for name in ("betas", "momentum"):
-            self._check(name, _are_decays(getattr(self, name)), "two numbers from 0 to below 1")
-        for name in PENALTIES:
-            self._check_real(name, lambda weight: 0 <= weight < math.inf, "at least 0 and finite")
-        self._check_real("real_label", lambda label: 0 < label <= 1, "above 0, up to 1")
-        self._check_real("diversity_ratio", lambda ratio: 0 < ratio <= 1, "above 0, up to 1")
-        self._check_real("balance_rate", _is_above_zero, "above 0 and finite")
-        for name in ("discriminator_learning_rate", "gradient_clip", "checkpoint_minutes"):
-            if getattr(self, name) is not None:
-                self._check_real(name, _is_above_zero, "above 0 and finite")
-        for name, choices in (
-            ("objective", ObjectiveName),
-            ("generator_loss", GeneratorLoss),
-            ("optimizer", Optimizer),
-            ("latent", Latent),
-            ("update", Update),
-            ("precision", Precision),
-        ):
-            self._check(name, getattr(self, name) in get_args(choices), " or ".join(get_args(choices)))
-        self._check("capture", isinstance(self.capture, bool), "True or False")
-        for name, only in _NOT_OF[self.objective].items():
-            self._check(name, getattr(self, name) == only, f"{only} for the {self.objective} objective")
+        for name, about in SETTINGS.items():
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+            self._check(name, about.accepts(getattr(self, name)), about.expected)
+        for name, about in SETTINGS.items():
+            fits = self.objective in about.objectives or getattr(self, name) == about.default
+            self._check(name, fits, f"{about.default} for the {self.objective} objective")
         self._check("pack", self.batch_size % self.pack == 0, f"a divisor of batch_size, {self.batch_size}")
         if self.update == "simultaneous":
             self._check("discriminator_steps", self.discriminator_steps == 1, "1 in simultaneous updates")
-        self._check("device", isinstance(self.device, str), "a name such as cpu or cuda")
         self._check_device()
 
     def learning_rates_at(self, step: int) -> tuple[float, float]:
@@ -252,14 +293,6 @@ class TrainConfig:
         if not valid:
             raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
-    def _check_whole(self, name: str, low: int, high: int) -> None:
-        value = getattr(self, name)
-        self._check(name, is_whole(value) and low <= value <= high, f"a whole number from {low} to {high}")
-
-    def _check_real(self, name: str, valid: Callable[[float], bool], expected: str) -> None:
-        value = getattr(self, name)
-        self._check(name, is_real(value) and valid(value), f"a number {expected}")
-
     def _check_device(self) -> None:
         reason = "the trainer knows no such device"
         try:
@@ -282,23 +315,4 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def is_whole(value: object) -> bool:
-    """Whether it is an int; True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_real(value: object) -> bool:
-    """Whether it is an int or a float; True and False are not."""
-    return is_whole(value) or isinstance(value, float)
-
-
-def _is_above_zero(value: float) -> bool:
-    return 0 < value < math.inf
-
-
-def _are_decays(value: object) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(is_real(decay) and 0 <= decay < 1 for decay in value)
-    )
+SETTINGS = settings_of(TrainConfig)

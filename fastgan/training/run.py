@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, fields, replace
+from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fastgan.data.folder import Framing
 from fastgan.data.transform import Transform
 from fastgan.files import WriteError, naming, write_text
 from fastgan.training import checkpoint
-from fastgan.training.config import ConfigError, TrainConfig
+from fastgan.training.config import SETTINGS, ConfigError, TrainConfig
 from fastgan.training.lock import LOCK, locked
 from fastgan.training.run_config import RunConfig
 
@@ -114,18 +115,27 @@ def read_config(folder: Path, device: str | None) -> RunConfig:
     Raises:
         RunError: if there is none or it is damaged.
     """
-    content = _read(folder)
+    with _naming_config(folder):
+        return _parsed(_read(folder / CONFIG), device)
+
+
+def read_config_file(path: Path, device: str | None) -> RunConfig:
+    """Read the config.yaml of a run, perhaps edited, of which a new run is to be made.
+
+    Args:
+        path: the file.
+        device: in place of the one that it names; None for that one.
+
+    Raises:
+        ConfigError: if it cannot be read, or a setting in it is wrong.
+    """
     try:
-        settings = _known(TrainConfig, content.pop("training", None))
-        content["training"] = TrainConfig(**{**settings, "device": device or settings.get("device")})
-        if "scale" in content:  # a run of an earlier version, which divided points by one number
-            content["transform"] = {"scale": (content.pop("scale"),)}
-        for name, of in (("transform", Transform), ("framing", Framing)):
-            if name in content:
-                content[name] = of(**_known(of, content[name], name))
-        return RunConfig(**_known(RunConfig, content))
+        return _parsed(_read(path), device)
+    except OSError as error:
+        remedy = f"give the {CONFIG} of a run as --config"
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     except ValueError as error:
-        raise RunError(f"{folder / CONFIG}: damaged ({error}); restore it") from error
+        raise ConfigError(f"{path}: {error}; correct it") from error
 
 
 def with_data(folder: Path, config: RunConfig, source: str | None, data_dir: Path | None) -> RunConfig:
@@ -154,7 +164,8 @@ def note_data(folder: Path, config: RunConfig) -> None:
     Raises:
         WriteError: if it cannot be written.
     """
-    content = _read(folder)
+    with _naming_config(folder):
+        content = _read(folder / CONFIG)
     names = "data", "data_dir", "stream", "workers", "samples", "digest"
     noted = {**content, **{name: getattr(config, name) for name in names}}
     if noted != content:
@@ -167,7 +178,8 @@ def change_steps(folder: Path, steps: int) -> None:
     Raises:
         WriteError: if it cannot be written.
     """
-    content = _read(folder)
+    with _naming_config(folder):
+        content = _read(folder / CONFIG)
     if content["training"]["steps"] != steps:
         _write(folder, _plain({**content, "training": {**content["training"], "steps": steps}}))
 
@@ -252,28 +264,48 @@ def _write(folder: Path, content: dict[str, Any]) -> None:
     write_text(folder / CONFIG, yaml.safe_dump(content, sort_keys=False))
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """What a run's config.yaml says, by name.
-
-    Raises:
-        RunError: if there is none or it says nothing by name.
-    """
+@contextmanager
+def _naming_config(folder: Path) -> Iterator[None]:
+    """Turn what is wrong with a run's config.yaml into an error that names it."""
     path = folder / CONFIG
     if not path.is_file():
         raise RunError(f"{folder}: holds no {CONFIG}; give the folder of a run")
     try:
+        yield
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); restore it") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a configuration file says, by name.
+
+    Raises:
+        ValueError: if it is not YAML, or has no names.
+        OSError: if it cannot be read.
+    """
+    try:
         content = tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise RunError(f"{path}: damaged ({line}{error.problem}); restore it") from error
-    except (yaml.YAMLError, ValueError) as error:  # bytes that are no text, a date that there is not
-        reason = str(error).partition("\n")[0]
-        raise RunError(f"{path}: damaged ({reason}); restore it") from error
+        raise ConfigError(f"{line}{error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(str(error).partition("\n")[0]) from error
     if content is None:
-        raise RunError(f"{path}: is empty; restore it")
+        raise ConfigError("it is empty")
     if not isinstance(content, dict):
-        raise RunError(f"{path}: holds {_kind(content)}, expected settings by name; restore it")
+        raise ConfigError(f"it holds {_kind(content)}, expected settings by name")
     return content
+
+
+def _parsed(content: dict[str, Any], device: str | None) -> RunConfig:
+    settings = _known(TrainConfig, content.pop("training", None))
+    content["training"] = TrainConfig(**settings | ({"device": device} if device else {}))
+    if "scale" in content:  # a run of an earlier version, which divided points by one number
+        content["transform"] = {"scale": (content.pop("scale"),)}
+    for name, of in (("transform", Transform), ("framing", Framing)):
+        if name in content:
+            content[name] = of(**_known(of, content[name], name))
+    return RunConfig(**_known(RunConfig, content))
 
 
 def _known(
@@ -289,11 +321,22 @@ def _known(
     known = {field.name: field for field in fields(of)}
     strangers = [str(name) for name in content if name not in known]
     if strangers:
-        raise ConfigError(f"no setting is called {strangers[0]}; another version of fastgan may know it")
+        raise ConfigError(_unknown(strangers[0], known))
     missing = [name for name, field in known.items() if field.default is MISSING and name not in content]
     if missing:
         raise ConfigError(f"{missing[0]} is missing")
     return content
+
+
+def _unknown(stranger: str, known: Iterable[str]) -> str:
+    """What to say about a name that no setting has."""
+    for name, about in SETTINGS.items():
+        if about.formerly == stranger:
+            return f"{stranger} is now called {name}"
+    close = get_close_matches(stranger, known, n=1)
+    return f"no setting is called {stranger}" + (
+        f", but {close[0]} is" if close else "; another version of fastgan may know it"
+    )
 
 
 def _kind(content: object) -> str:

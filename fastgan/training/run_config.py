@@ -15,8 +15,9 @@ from fastgan.data.dataset import is_image, is_points
 from fastgan.data.folder import AS_THEY_ARE, Framing
 from fastgan.data.transform import Transform
 from fastgan.models import FAMILIES
-from fastgan.training.config import ConfigError, TrainConfig, is_whole
+from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.recipes import Recipe
+from fastgan.training.setting import is_whole
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ class RunConfig:
     def title(self) -> str:
         """What the data are called, without the folders that they lie in."""
         return Path(self.data).name
+
+    @property
+    def recipe(self) -> Recipe:
+        """The networks and settings, without the data."""
+        return Recipe(self.generator, self.discriminator, self.training, self.model)
 
     @property
     def data_path(self) -> Path | None:
