@@ -306,9 +306,10 @@ def anchors(page: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for link in _LINK.findall(without_code(page)):
+def test_links_lead_somewhere() -> None:
+    links = [(page, link) for page in PAGES for link in _LINK.findall(without_code(page))]
+    assert len(links) > 100
+    for page, link in links:
         if re.match(r"https?:", link):
             continue
         path, _, anchor = link.partition("#")

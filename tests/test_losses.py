@@ -104,12 +104,9 @@ def test_generator_loss(
     check_generator_loss(variant, dtype, saturating, reduction, shape)
 
 
-@pytest.mark.parametrize(("saturating", "reduction"), [(False, "mean"), (True, "none")])
 @pytest.mark.parametrize(("dtype", "shape"), cases([], MORE_SHAPES, LONG_SHAPES))
-def test_generator_loss_of_any_size(
-    variant: Backend, dtype: torch.dtype, saturating: bool, reduction: str, shape: Shape
-) -> None:
-    check_generator_loss(variant, dtype, saturating, reduction, shape)
+def test_generator_loss_of_any_size(variant: Backend, dtype: torch.dtype, shape: Shape) -> None:
+    check_generator_loss(variant, dtype, False, "mean", shape)
 
 
 def check_generator_loss(

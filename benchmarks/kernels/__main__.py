@@ -12,9 +12,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -54,7 +56,7 @@ _COLUMNS = (
 )
 
 
-def compile_all(target: str, disassembled: list[str], every_candidate: bool) -> None:
+def compile_all(target: str, dtypes: list[str], disassembled: list[str], every_candidate: bool) -> None:
     pretend(target)
     from benchmarks.kernels.assembly import read, resources, roundings
     from benchmarks.kernels.cases import CASES, kernels_of
@@ -62,6 +64,8 @@ def compile_all(target: str, disassembled: list[str], every_candidate: bool) -> 
     for case in CASES:
         for dtype in case.dtypes:
             name = str(dtype).removeprefix("torch.")
+            if dtypes and name not in dtypes:
+                continue
             whole = not disassembled or name in disassembled
             for tile, kernel, key in kernels_of(case, dtype, every_candidate):
                 compiled = kernel.compiled[key]
@@ -89,11 +93,16 @@ def rows(target: str, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def all_rows(*options: str) -> dict[str, list[dict[str, Any]]]:
-    """Every target's, two at a time."""
+def all_rows(
+    *options: str, dtypes: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, list[dict[str, Any]]]:
+    """Every target's, two at a time; of a target in ``dtypes`` those of its dtypes alone."""
+
+    def rows_of(target: str) -> list[dict[str, Any]]:
+        return rows(target, *options, *(f"--dtype={dtype}" for dtype in dtypes.get(target, ())))
+
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda target: rows(target, *options), TARGETS)
-        return dict(zip(TARGETS, found, strict=True))
+        return dict(zip(TARGETS, pool.map(rows_of, TARGETS), strict=True))
 
 
 def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
@@ -134,13 +143,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--target", choices=TARGETS)
     parser.add_argument("--plan", action="store_true", help="compile nothing")
+    parser.add_argument("--dtype", action="append", default=[], help="default: all")
     parser.add_argument("--disassemble", metavar="DTYPE", action="append", default=[], help="default: all")
     parser.add_argument("--first", action="store_true", help="of a product's tiles the fixed choice alone")
     options = parser.parse_args()
     if options.target and options.plan:
         print_plan(options.target)
     elif options.target:
-        compile_all(options.target, options.disassemble, not options.first)
+        compile_all(options.target, options.dtype, options.disassemble, not options.first)
     else:
         write_document()
 

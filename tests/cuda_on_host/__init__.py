@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -35,17 +36,22 @@ def why_not() -> str | None:
 
 
 def made_once(name: str, state: Iterable[str | bytes], make: Callable[[Path], None]) -> Path:
-    """The file that ``make`` writes, kept in ``build`` for as long as what it depends on stays the same."""
+    """The file that ``make`` writes, kept in ``build`` for as long as what it depends on stays the same.
+
+    One process makes it, and others that want it wait.
+    """
     digest = hashlib.sha256()
     for each in state:
         digest.update(each if isinstance(each, bytes) else each.encode())
     made = ROOT / "build" / "cuda_on_host" / f"{digest.hexdigest()[:16]}-{name}"
-    if not made.exists():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=made.parent) as folder:
-            unfinished = Path(folder) / name
-            make(unfinished)
-            unfinished.rename(made)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            with tempfile.TemporaryDirectory(dir=made.parent) as folder:
+                unfinished = Path(folder) / name
+                make(unfinished)
+                unfinished.rename(made)
     return made
 
 
