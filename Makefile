@@ -21,7 +21,7 @@ install_extras = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && \
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SOURCES := $(shell find csrc -type f)
 
-.PHONY: demo test versions bench kernels docs gpu-check lint format clean torch compiled
+.PHONY: demo test versions bench kernels docs gpu-check lint format clean packages compiled
 
 demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
@@ -71,16 +71,15 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Kernels changed or dependencies changed: install again. torch, the largest of them, is unpacked while the
-# kernels compile (by make, which ends both on Ctrl-C); after that no install compiles them once more.
+# Kernels changed or dependencies changed: install again. Packages are fetched and unpacked while the kernels
+# compile (by make, which ends both on Ctrl-C); after that no install compiles them once more.
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(SOURCES)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(MAKE) --jobs=2 --no-print-directory torch compiled
-	$(call install_extras,train test)
+	$(MAKE) --jobs=2 --no-print-directory packages compiled
 	touch $@
 
-torch:
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
+packages:
+	$(call install_extras,train test)
 
 compiled:
 	$(BIN)/pip install --quiet --no-deps --editable .

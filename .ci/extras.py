@@ -1,11 +1,13 @@
-"""Print the packages that the installed fastgan and its extras ask for, a line each: extras.py EXTRA..."""
+"""Print the packages that fastgan and its extras ask for, a line each: extras.py EXTRA..."""
 
 import sys
-from importlib.metadata import requires
+from pathlib import Path
 
-from pip._vendor.packaging.requirements import Requirement
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
 
-for requirement in map(Requirement, requires("fastgan") or ()):
-    marker, requirement.marker = requirement.marker, None
-    if marker is None or any(marker.evaluate({"extra": extra}) for extra in sys.argv[1:]):
-        print(requirement)
+project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+extras = [project["optional-dependencies"][name] for name in sys.argv[1:]]
+print("\n".join(sum(extras, project["dependencies"])))
