@@ -167,13 +167,15 @@ COMMANDS = [(block, words) for block in BLOCKS for words in commands_of(block)]
 
 
 @pytest.mark.parametrize(
-    ("block", "words"), COMMANDS, ids=[f"{block}-{shlex.join(words)}" for block, words in COMMANDS]
+    "page", dict.fromkeys(block.page for block, _ in COMMANDS), ids=lambda page: page.stem
 )
-def test_command(block: Block, words: list[str]) -> None:
-    program, *arguments = words
-    assert program in PARSERS, f"{block}: no rule for {program}"
-    PARSERS[program](arguments)
-    assert program == "fastgan" or reasons(words), f"{block}: neither run nor with a reason why not"
+def test_commands(page: Path) -> None:
+    for block, words in COMMANDS:
+        if block.page == page:
+            program, *arguments = words
+            assert program in PARSERS, f"{block}: no rule for {program}"
+            PARSERS[program](arguments)
+            assert program == "fastgan" or reasons(words), f"{block}: neither run nor with a reason why not"
 
 
 def test_what_is_not_run_is_there() -> None:
