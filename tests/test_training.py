@@ -109,6 +109,22 @@ def test_generator_turn_is_bce_and_leaves_the_discriminator_alone(saturating: bo
     assert [p.requires_grad for p in discriminator.parameters()] == [True, False, True, True]
 
 
+def test_the_average_has_the_generators_buffers_and_frozen_parameters() -> None:
+    generator, discriminator = networks(batch_norm=True)
+    frozen = generator[0].bias.requires_grad_(False)
+    state = TrainingState(generator, discriminator, CONFIG)
+    steps = EagerSteps(state, Resident(data()), Window(state))
+    steps.advance(1)
+    with torch.no_grad():
+        frozen.add_(1)
+    steps.advance(1)
+    buffers = dict(state.average.named_buffers())
+    assert buffers["1.num_batches_tracked"] > 0
+    for name, buffer in generator.named_buffers():
+        assert torch.equal(buffers[name], buffer), name
+    assert torch.equal(state.average[0].bias, frozen)
+
+
 def test_penalties_come_once_in_an_interval_and_count_as_many() -> None:
     config = replace(CONFIG, r1_gamma=1.0, penalty_interval=3)
     assert [config.penalizes_at(step) for step in range(7)] == [True, False, False, True, False, False, True]
