@@ -1,7 +1,7 @@
 // Arrays whose element type is known at run time only.
 #pragma once
 
-#include "types.h"
+#include "calls.h"
 
 namespace fastgan {
 
@@ -27,8 +27,9 @@ FASTGAN_HD double load_element(const void* from, DType dtype) {
   return 0;
 }
 
-// A factor that may be left out.
-FASTGAN_HD double load_scale(const void* scale, DType dtype) { return scale == nullptr ? 1.0 : load_element(scale, dtype); }
+FASTGAN_HD double load_scale(Scale scale) { return scale.at == nullptr ? 1.0 : load_element(scale.at, scale.dtype); }
+
+FASTGAN_HD DType compute_type(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
 
 FASTGAN_HD void store_element(void* to, DType dtype, double value) {
   switch (dtype) {

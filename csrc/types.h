@@ -10,7 +10,7 @@
 
 namespace fastgan {
 
-// The order is that of DTYPES in fastgan/kernels/cpu/pointers.py.
+// The order is that of DTYPES in fastgan/kernels/native.py.
 enum class DType : int { f64 = 0, f32 = 1, f16 = 2, bf16 = 3 };
 
 struct Half {

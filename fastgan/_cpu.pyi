@@ -1,4 +1,7 @@
-"""The compiled kernels (csrc/cpu/bindings.cpp). Nothing is checked: kernels/cpu/ alone calls these."""
+"""The C++ kernels (csrc/cpu/bindings.cpp). Nothing is checked: fastgan/kernels/cpu/ alone calls these.
+
+Tensors are addresses, 0 where one may be left out; a dtype and a loss are numbers.
+"""
 
 from collections.abc import Sequence
 
@@ -7,20 +10,182 @@ SATURATED_LOGIT: float
 def instruction_sets() -> list[str]: ...
 def use_instruction_set(name: str) -> bool: ...
 def instruction_set() -> str: ...
-def loss(*args: float) -> None: ...
-def loss_backward(*args: float) -> None: ...
-def loss_and_grad(*args: float) -> None: ...
-def loss_terms(*args: float) -> None: ...
-def loss_terms_backward(*args: float) -> None: ...
-def reconstruction_loss(*args: float) -> None: ...
-def reconstruction_terms(*args: float) -> None: ...
-def reconstruction_backward(*args: float) -> None: ...
-def head_loss(*args: float) -> None: ...
-def head_grad(*args: float) -> None: ...
-def bias_leaky_relu_forward(*args: float) -> None: ...
-def bias_leaky_relu_backward(*args: float) -> None: ...
-def linear_forward(*args: float) -> None: ...
-def linear_backward(*args: float) -> None: ...
-def product(*args: float) -> None: ...
-def mlp_forward(*args: float | Sequence[int]) -> None: ...
-def mlp_backward(*args: float | Sequence[int]) -> None: ...
+def loss(
+    loss: int,
+    dtype: int,
+    logits: Sequence[int],
+    sizes: Sequence[int],
+    labels: Sequence[float],
+    weights: Sequence[float],
+    grads: Sequence[int],
+    scale: int,
+    scale_dtype: int,
+    total: int,
+    total_dtype: int,
+    details: int,
+    threads: int,
+) -> None: ...
+def loss_backward(
+    loss: int,
+    dtype: int,
+    logits: Sequence[int],
+    sizes: Sequence[int],
+    labels: Sequence[float],
+    weights: Sequence[float],
+    grads: Sequence[int],
+    scale: int,
+    scale_dtype: int,
+    threads: int,
+) -> None: ...
+def loss_terms(
+    loss: int,
+    dtype: int,
+    logits: int,
+    size: int,
+    label: float,
+    weight: float,
+    incoming: int,
+    result: int,
+    threads: int,
+) -> None: ...
+def reconstruction_loss(
+    dtype: int,
+    x: int,
+    y: int,
+    size: int,
+    dx: int,
+    dy: int,
+    mean: bool,
+    scale: int,
+    scale_dtype: int,
+    loss: int,
+    loss_dtype: int,
+    threads: int,
+) -> None: ...
+def reconstruction_terms(dtype: int, x: int, y: int, size: int, terms: int, threads: int) -> None: ...
+def reconstruction_backward(
+    dtype: int,
+    x: int,
+    y: int,
+    size: int,
+    dx: int,
+    dy: int,
+    mean: bool,
+    incoming: int,
+    scale: int,
+    scale_dtype: int,
+    threads: int,
+) -> None: ...
+def head_loss(
+    loss: int,
+    dtype: int,
+    features: Sequence[int],
+    rows: Sequence[int],
+    labels: Sequence[float],
+    weights: Sequence[float],
+    slopes: Sequence[int],
+    grads: Sequence[int],
+    width: int,
+    weight: int,
+    bias: int,
+    scale: int,
+    scale_dtype: int,
+    total: int,
+    total_dtype: int,
+    details: int,
+    sums: int,
+    threads: int,
+) -> None: ...
+def head_grad(
+    dtype: int,
+    slopes: int,
+    rows: int,
+    width: int,
+    weight: int,
+    scale: int,
+    scale_dtype: int,
+    grad: int,
+    threads: int,
+) -> None: ...
+def bias_leaky_relu_forward(
+    dtype: int,
+    outer: int,
+    channels: int,
+    inner: int,
+    negative_slope: float,
+    x: int,
+    bias: int,
+    y: int,
+    threads: int,
+) -> None: ...
+def bias_leaky_relu_backward(
+    dtype: int,
+    outer: int,
+    channels: int,
+    inner: int,
+    negative_slope: float,
+    dy: int,
+    y: int,
+    dx: int,
+    grad_bias: int,
+    threads: int,
+) -> None: ...
+def product(
+    rows: int,
+    columns: int,
+    depth: int,
+    a: int,
+    a_row: int,
+    a_column: int,
+    b: int,
+    b_row: int,
+    b_column: int,
+    c: int,
+    output: int,
+    sums: int,
+    negative_slope: float,
+    threads: int,
+) -> None: ...
+def linear_forward(
+    n: int, k: int, m: int, negative_slope: float, x: int, w: int, bias: int, y: int, threads: int
+) -> None: ...
+def linear_backward(
+    n: int,
+    k: int,
+    m: int,
+    negative_slope: float,
+    x: int,
+    w: int,
+    dy: int,
+    y: int,
+    dx: int,
+    dw: int,
+    db: int,
+    threads: int,
+) -> None: ...
+def mlp_forward(
+    rows: int,
+    features: Sequence[int],
+    negative_slope: float,
+    x: int,
+    weights: Sequence[int],
+    biases: Sequence[int],
+    outputs: Sequence[int],
+    threads: int,
+) -> None: ...
+def mlp_backward(
+    rows: int,
+    features: Sequence[int],
+    negative_slope: float,
+    weights: Sequence[int],
+    grad: int,
+    x: int,
+    outputs: Sequence[int],
+    scale: int,
+    first_row: int,
+    dx: int,
+    dw: Sequence[int],
+    db: Sequence[int],
+    scratch: int,
+    threads: int,
+) -> None: ...

@@ -8,9 +8,9 @@ from torch.nn.modules import module as _of_all_modules
 
 def has_hooks(module: nn.Module) -> bool:
     """Whether anything is attached to the module, or to all modules, that the module's type does not tell."""
-    return bool(
-        module._forward_pre_hooks or _of_all_modules._global_forward_pre_hooks or sees_the_output(module)
-    )
+    if module._forward_pre_hooks or _of_all_modules._global_forward_pre_hooks:
+        return True
+    return sees_the_output(module)
 
 
 def sees_the_output(module: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
-from typing import Any
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
@@ -296,28 +296,45 @@ def _has_leaky_relu_between(layer: nn.Module, following: nn.Module) -> bool:
 class DiscriminatorLoss(nn.Module):
     """:func:`fastgan.discriminator_loss` as a module: (real_logits, fake_logits) to the loss."""
 
-    def __init__(self, *, loss: str = "bce", real_label: float = 1.0, reduction: str = "mean") -> None:
+    def __init__(
+        self, *, loss: str = "bce", real_label: float = 1.0, reduction: str = "mean", over: str = "sum"
+    ) -> None:
         super().__init__()
-        self.loss, self.real_label, self.reduction = loss, real_label, reduction
+        self.loss, self.real_label, self.reduction, self.over = loss, real_label, reduction, over
 
-    def forward(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(
+        self, real_logits: Tensor | Sequence[Tensor], fake_logits: Tensor | Sequence[Tensor]
+    ) -> Tensor | tuple[Tensor | tuple[Tensor, ...], ...]:
         return ops.discriminator_loss(
             real_logits,
             fake_logits,
             loss=self.loss,
             real_label=self.real_label,
             reduction=self.reduction,
+            over=self.over,
         )
 
 
 class GeneratorLoss(nn.Module):
     """:func:`fastgan.generator_loss` as a module: fake_logits to the loss."""
 
-    def __init__(self, *, loss: str = "bce", saturating: bool = False, reduction: str = "mean") -> None:
+    def __init__(
+        self, *, loss: str = "bce", saturating: bool = False, reduction: str = "mean", over: str = "sum"
+    ) -> None:
         super().__init__()
-        self.loss, self.saturating, self.reduction = loss, saturating, reduction
+        self.loss, self.saturating, self.reduction, self.over = loss, saturating, reduction, over
 
-    def forward(self, fake_logits: Tensor) -> Tensor:
+    @overload
+    def forward(self, fake_logits: Tensor) -> Tensor: ...
+    @overload
+    def forward(self, fake_logits: Sequence[Tensor]) -> Tensor | tuple[Tensor | tuple[Tensor, ...], ...]: ...
+    def forward(
+        self, fake_logits: Tensor | Sequence[Tensor]
+    ) -> Tensor | tuple[Tensor | tuple[Tensor, ...], ...]:
         return ops.generator_loss(
-            fake_logits, loss=self.loss, saturating=self.saturating, reduction=self.reduction
+            fake_logits,
+            loss=self.loss,
+            saturating=self.saturating,
+            reduction=self.reduction,
+            over=self.over,
         )

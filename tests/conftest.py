@@ -68,11 +68,11 @@ def served_by(backend: Backend) -> Iterator[Backend]:
         if backend.instruction_set is None:
             yield backend
             return
-        fastgan.kernels.cpu._cpu.use_instruction_set(backend.instruction_set)
+        fastgan._cpu.use_instruction_set(backend.instruction_set)
         try:
             yield backend
         finally:
-            fastgan.kernels.cpu._cpu.use_instruction_set(INSTRUCTION_SETS[-1])
+            fastgan._cpu.use_instruction_set(INSTRUCTION_SETS[-1])
 
 
 @pytest.fixture(params=as_parameters(BACKENDS))

@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 import fastgan
-from fastgan import kernels, ops
-from fastgan.kernels.logit_losses import LOSSES
+from fastgan import kernels
+from fastgan.kernels.logit_losses import LOSSES, LossSpec
+from fastgan.ops.registered import OPERATORS
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 OTHERS = (torch.int64, torch.bool, torch.complex64)
 SIZES = (0, 1, 2, 3, 5, 16, 17, 31, 40, 64, 130)
 Call = tuple[Any, ...]
-OPERATORS = [schema.split("(")[0] for schema in ops.registered._SCHEMAS]
 
 
 class Fuzzer(random.Random):
@@ -50,34 +50,36 @@ class Fuzzer(random.Random):
         return values
 
     def losses(self, dtype: torch.dtype) -> dict[str, Call]:
-        shapes = [[self.size() for _ in range(self.randrange(3))] for _ in range(self.choice((1, 2)))]
+        shapes = [[self.size() for _ in range(self.randrange(3))] for _ in range(self.choice((1, 2, 3, 9)))]
         logits = tuple(self.tensor(*shape, dtype=dtype) for shape in shapes)
-        label, sign, mean, stats = self.choice((0.0, 1.0)), self.choice((1.0, -1.0)), self.flag(), self.flag()
-        labels, kind = (label, 0.0)[: len(logits)], self.choice(tuple(LOSSES))
+        mean, detailed = self.flag(), self.flag()
+        spec, loss = self.spec(len(logits)), self.choice(tuple(LOSSES))
+        label, weight = self.choice((0.0, 1.0)), self.choice((1.0, -1.0))
         grad = torch.rand((), dtype=dtype)
         terms = self.tensor(*shapes[0], dtype=dtype)
         x, y = logits[0], self.tensor(*shapes[0], dtype=dtype)
         needs = self.flag(), self.flag()
-        call = logits, labels, sign, mean
-        as_lists = list(logits), list(labels), sign, mean
+        as_lists = list(logits), spec.loss, list(spec.labels), list(spec.weights), spec.mean
         kept = tuple(torch.zeros_like(t, memory_format=torch.contiguous_format) for t in logits)
         return {
-            "logit_loss": (*as_lists, dtype, stats, kind),
-            "logit_loss_backward": (grad, *as_lists, kind),
-            "logit_loss_terms": (x, label, sign, kind),
-            "logit_loss_terms_backward": (terms, x, label, sign, kind),
-            "loss": (*call, dtype, stats, kind),
-            "loss_backward": (grad, *call, kind),
-            "loss_backward_from": (kept, grad, *call, kind),
-            "loss_keeping_grads": (*call, dtype, stats, kind),
-            "loss_and_grad": (*call, self.choice((None, grad)), dtype, kind),
-            "loss_terms": (x, label, sign, kind),
-            "loss_terms_backward": (terms, x, label, sign, kind),
+            "logit_loss": (*as_lists, dtype, detailed),
+            "logit_loss_backward": (grad, *as_lists),
+            "logit_loss_terms": (x, loss, label, weight),
+            "logit_loss_terms_backward": (terms, x, loss, label, weight),
+            "loss": (logits, spec, dtype, detailed, self.flag()),
+            "loss_backward": (grad, logits, spec, self.choice(((), kept))),
+            "loss_and_grad": (logits, spec, self.choice((None, grad)), dtype),
+            "loss_terms": (x, loss, label, weight),
+            "loss_terms_backward": (terms, x, loss, label, weight),
             "reconstruction_loss": (x, y, mean, dtype),
             "reconstruction_loss_backward": (self.choice((grad, terms)), x, y, mean, needs),
             "reconstruction_loss_and_grad": (x, y, mean, self.choice((None, grad)), dtype, needs),
             "reconstruction_terms": (x, y),
         }
+
+    def spec(self, count: int) -> LossSpec:
+        labels = tuple(self.choice((0.0, 1.0)) for _ in range(count))
+        return LossSpec(self.choice(tuple(LOSSES)), labels, (1.0,) * count, self.flag())
 
     def layers(self, dtype: torch.dtype) -> dict[str, Call]:
         n, k, m = self.size(), self.size(), self.size()
@@ -100,14 +102,15 @@ class Fuzzer(random.Random):
         }
 
     def networks(self, dtype: torch.dtype) -> dict[str, Call]:
-        features = [self.size() + 1 for _ in range(self.randrange(2, 5))]
+        features = [self.size() + 1 for _ in range(self.randrange(1, 4))]
+        features.append(self.choice((1, self.size() + 1)))  # one logit, as of a discriminator, or more
         n = self.size()
         pairs = list(pairwise(features))
         weights = [self.tensor(m, k, dtype=dtype) for k, m in pairs]
         biases = [self.choice((None, self.tensor(m, dtype=dtype))) for _, m in pairs]
         hidden = [self.tensor(n, m, dtype=dtype) for m in features[1:-1]]
         needs = [self.flag() for _ in range(2 * len(pairs) + 1)]
-        scale = self.choice((None, self.tensor(n, 1, dtype=dtype)))
+        scale = self.tensor(n, 1, dtype=dtype)
         x, grad = self.tensor(n, features[0], dtype=dtype), self.tensor(n, features[-1], dtype=dtype)
         h = features[0]
         maps = tuple(self.tensor(self.size(), h, dtype=dtype) for _ in range(self.choice((1, 2))))
@@ -118,10 +121,14 @@ class Fuzzer(random.Random):
         )
         compute = torch.float64 if dtype is torch.float64 else torch.float32
         slopes = tuple(torch.rand(len(t), dtype=compute) for t in maps)
-        call = maps, row, self.choice((None, bias)), (1.0, 0.0)[: len(maps)], 1.0, self.flag()
+        call = maps, row, self.choice((None, bias)), self.spec(len(maps))
         return {
             "mlp": (x, weights, biases, 0.2),
-            "mlp_backward": (grad, x, weights, hidden, 0.2, needs, scale, self.randrange(n + 1), None),
+            "mlp_backward": (grad, x, weights, hidden, 0.2, needs, None),
+            "mlp_backward_of_both": (
+                *(scale, self.randrange(n + 1), x, weights, hidden, 0.2, needs),
+                [None] * 2 * len(pairs),
+            ),
             "head_loss": (*call, dtype, self.flag(), self.flag()),
             "head_loss_and_grad": (*call, self.choice((None, factor)), dtype),
             "head_loss_backward": (
@@ -135,7 +142,7 @@ class Fuzzer(random.Random):
             return self.changed_tensor(value)
         if isinstance(value, (list, tuple)):
             items = list(value)
-            way = self.randrange(3)
+            way = 2 if isinstance(value, LossSpec) else self.randrange(3)
             if way == 0 and items:
                 del items[self.randrange(len(items))]
             elif way == 1 and items:
@@ -143,7 +150,7 @@ class Fuzzer(random.Random):
             elif items:
                 at = self.randrange(len(items))
                 items[at] = self.changed(items[at])
-            return type(value)(items)
+            return LossSpec(*items) if isinstance(value, LossSpec) else type(value)(items)
         if isinstance(value, bool):
             return not value
         if isinstance(value, int):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.autograd.profiler_util import FunctionEvent
 
-from fastgan.kernels.cuda import pointers
+from fastgan.kernels.cuda.module import _cuda
 from fastgan.kernels.triton.launch import Kernel
 
 _OURS = "a launch of fastgan"
@@ -44,9 +44,9 @@ def counted_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         return run
 
     with monkeypatch.context() as patch:
-        for name, value in vars(pointers._cuda).items():
+        for name, value in vars(_cuda).items():
             if callable(value) and name not in _NO_LAUNCH:
-                patch.setattr(pointers._cuda, name, counting(name, value))
+                patch.setattr(_cuda, name, counting(name, value))
         launch = Kernel.launch
         patch.setattr(
             Kernel,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import fastgan
+
+P = ParamSpec("P")
+R = TypeVar("R")
 Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -65,6 +70,11 @@ def assert_as_exact(ours: Tensor, pytorch: Tensor, exact: Tensor) -> None:
     if error.numel():
         largest = error.abs().max()
         assert largest <= 4 * theirs.abs().max() + allowed * exact.abs().max(), (largest, theirs.abs().max())
+
+
+def by_reference(operation: Callable[P, R]) -> Callable[P, R]:
+    """The operation in plain PyTorch, which differentiates it too: as the reference backend computes it."""
+    return fastgan.use_backend("reference")(operation)
 
 
 def softplus(t: Tensor) -> Tensor:

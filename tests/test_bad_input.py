@@ -32,7 +32,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "list": (
         lambda: fastgan.generator_loss([0.0]),
         TypeError,
-        r"fake_logits must be a torch.Tensor, but is list",
+        r"fake_logits must be a torch.Tensor, but is float",
     ),
     "None": (lambda: fastgan.discriminator_loss(ONES, None), TypeError, r"fake_logits .*NoneType"),
     "sparse": (
@@ -62,12 +62,12 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         r"label must be finite, but is inf",
     ),
     "infinite label of an operator": (
-        lambda: torch.ops.fastgan.logit_loss_terms(ONES, math.inf, 1.0, "bce"),
+        lambda: torch.ops.fastgan.logit_loss_terms(ONES, "bce", math.inf, 1.0),
         ValueError,
         r"label must be finite, but is inf",
     ),
     "nan among the labels of an operator": (
-        lambda: torch.ops.fastgan.logit_loss([ONES], [math.nan], 1.0, True, torch.float32, False, "bce"),
+        lambda: torch.ops.fastgan.logit_loss([ONES], "bce", [math.nan], [1.0], True, torch.float32, False),
         ValueError,
         r"labels\[0\] must be finite, but is nan",
     ),
@@ -232,7 +232,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         r"dim must be one of the 2 dimensions, from 0 on, but is -1",
     ),
     "an operator's gradient": (
-        lambda: torch.ops.fastgan.logit_loss_terms_backward(BIAS, ONES, 1.0, 1.0, "bce"),
+        lambda: torch.ops.fastgan.logit_loss_terms_backward(BIAS, ONES, "bce", 1.0, 1.0),
         ValueError,
         r"grad must have the shape of logits, \(3, 3\), but has \(3,\)",
     ),

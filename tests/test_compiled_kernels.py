@@ -201,8 +201,11 @@ import re
 from benchmarks.kernels.driver import pretend
 pretend("sm_90")
 import torch
-from fastgan.kernels import triton as backend
+from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.triton import Triton
 from fastgan.kernels.triton.launch import KERNELS
+
+backend = Triton()
 
 def everything(n, k, m):
     x, w, b = torch.empty(n, k), torch.empty(m, k), torch.empty(m)
@@ -215,19 +218,19 @@ def everything(n, k, m):
         backend.bias_leaky_relu(torch.empty(n, channels, k), torch.empty(channels), 0.2, 1)
     scalar = torch.empty(())
     for logits in ((torch.empty(n * 100), torch.empty(n * 90)), (torch.empty(n // 9), torch.empty(n // 9))):
-        loss = logits, (1.0, 0.0), 1.0, True
-        backend.loss(*loss, torch.float32, True)
-        backend.loss_keeping_grads(*loss, torch.float32, True)
-        backend.loss_backward(scalar, *loss)
-        backend.loss_backward_from(logits, scalar, *loss)
-        backend.loss_terms(logits[0], 1.0, 1.0)
-        backend.loss_terms_backward(logits[0], logits[0].clone(), 1.0, 1.0)
+        spec = LossSpec("bce", (1.0, 0.0), (1.0, 1.0), True)
+        backend.loss(logits, spec, torch.float32, True)
+        backend.loss(logits, spec, torch.float32, True, True)
+        backend.loss_backward(scalar, logits, spec)
+        backend.loss_backward(scalar, logits, spec, logits)
+        backend.loss_terms(logits[0], "bce", 1.0, 1.0)
+        backend.loss_terms_backward(logits[0], logits[0].clone(), "bce", 1.0, 1.0)
         t = logits[0]
         backend.reconstruction_loss_and_grad(t, t, True, None, torch.float32, (True, True))
         backend.reconstruction_loss_backward(scalar, t, t.clone(), True, (True, True))
         backend.reconstruction_terms(t, t)
-    head = w[0].clone(), b[:1].clone(), (1.0, 0.0), 1.0, True
-    _, _, slopes, dw, db = backend.head_loss((x, x), *head, torch.float32, True, True)
+    head = w[0].clone(), b[:1].clone()
+    _, _, slopes, dw, db = backend.head_loss((x, x), *head, spec, torch.float32, True, True)
     backend.head_loss_backward(scalar, slopes, head[0], dw, db, (True, True, True))
     flat, number = torch.empty(m * k), torch.empty(1, dtype=torch.int64)  # of a layer, not of a batch
     rest = (0.5, 0.999), 1e-8, flat, scalar, flat.bfloat16()
@@ -284,13 +287,13 @@ LONG_STORAGE = """
 from benchmarks.kernels.driver import pretend
 pretend("gfx942")
 import torch
-from fastgan.kernels.triton import reconstruction_terms
+from fastgan.kernels.triton import Triton
 from fastgan.kernels.triton.reconstruction import reconstruction_each_kernel as kernel
 
 short = torch.empty(4096)
 long = torch.empty((1 << 31) + 64, dtype=torch.uint8)[: 4 * 4096].view(torch.float32)
 for t in (short, long, short, long):
-    reconstruction_terms(t, t)
+    Triton().reconstruction_terms(t, t)
 ((cache, *_),) = kernel.jit.device_caches.values()
 kept, = kernel.compiled.values()
 for one in cache.values():

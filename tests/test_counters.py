@@ -87,13 +87,13 @@ def module(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
     gpu.allocated.clear()
     found = Module(gpu)
     monkeypatch.setattr(counters, "_module_bank", lambda _: bank)
-    monkeypatch.setattr(counters.pointers, "_cuda", found)
+    monkeypatch.setattr(counters.module, "_cuda", found)
     yield found
     assert counters._tensor_banks == {}  # nothing of PyTorch's is ever kept
 
 
 def test_the_module_says_how_many_there_are() -> None:
-    module = counters.pointers._cuda
+    module = counters.module._cuda
     if module is None:
         pytest.skip("the CUDA kernels are not built, nor can they be for the host")
     assert (module.COUNTER_SLOTS, module.COUNTERS_OF_SLOT) == (counters.SLOTS, counters.SIZE)

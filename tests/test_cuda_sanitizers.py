@@ -87,8 +87,8 @@ PLANTED = {
     ),
     "an index off by one": (
         "losses.cu",
-        "if (r.start <= at && at < r.stop)",
-        "if (r.start <= at && at <= r.stop)",
+        "if (at < r.size) {",
+        "if (at <= r.size) {",
         "address,undefined",
         "heap-buffer-overflow",
     ),

@@ -9,19 +9,15 @@ from itertools import product
 import pytest
 import torch
 from backends import Backend
-from oracle import DTYPES, OTHER_LOSSES, eager_discriminator_loss
+from oracle import DTYPES, OTHER_LOSSES, by_reference, eager_discriminator_loss
 from tables import cases
 from torch import Tensor, func
 
 import fastgan
 from fastgan.kernels.logit_losses import softplus
 from fastgan.ops import (
-    discriminator_loss_reference,
     discriminator_loss_value_and_grad,
-    generator_loss_reference,
     generator_loss_value_and_grad,
-    labelled_loss_reference,
-    relativistic_loss_reference,
 )
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -93,17 +89,27 @@ def sigmoid(t: float) -> float:
 REFERENCES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "softplus": (softplus, 1),
     "discriminator, real": (
-        lambda t: discriminator_loss_reference(t, torch.full_like(t, -INF), 1.0, "sum"),
+        lambda t: by_reference(fastgan.discriminator_loss)(
+            t, torch.full_like(t, -INF), real_label=1.0, reduction="sum"
+        ),
         -1,
     ),
     "discriminator, fake": (
-        lambda t: discriminator_loss_reference(torch.full_like(t, INF), t, 1.0, "sum"),
+        lambda t: by_reference(fastgan.discriminator_loss)(
+            torch.full_like(t, INF), t, real_label=1.0, reduction="sum"
+        ),
         1,
     ),
-    "generator": (lambda t: generator_loss_reference(t, reduction="sum"), -1),
-    "generator, saturating": (lambda t: -generator_loss_reference(t, saturating=True, reduction="sum"), 1),
-    "labelled": (lambda t: labelled_loss_reference(t, 0.0, "sum"), 1),
-    "relativistic": (lambda t: relativistic_loss_reference(t, torch.zeros_like(t), reduction="sum"), -1),
+    "generator": (lambda t: by_reference(fastgan.generator_loss)(t, reduction="sum"), -1),
+    "generator, saturating": (
+        lambda t: -by_reference(fastgan.generator_loss)(t, saturating=True, reduction="sum"),
+        1,
+    ),
+    "labelled": (lambda t: by_reference(fastgan.ops.labelled_loss)(t, 0.0, reduction="sum"), 1),
+    "relativistic": (
+        lambda t: by_reference(fastgan.relativistic_loss)(t, torch.zeros_like(t), reduction="sum"),
+        -1,
+    ),
 }
 
 

@@ -7,15 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from backends import BACKENDS, Backend
-from oracle import VIEWS, check, off_the_kink
+from oracle import VIEWS, by_reference, check, off_the_kink
 from tables import cases, views_and_dtypes
 from torch import Tensor
 
 import fastgan
-from fastgan.kernels import cpu
+from fastgan import kernels
 from fastgan.kernels.cpu import products
 from fastgan.kernels.cpu.products import Product
-from fastgan.ops import bias_leaky_relu_reference, linear_leaky_relu_reference, mlp_reference
 
 Shape = tuple[int, ...]
 # Rows and planes whose length 16 bytes divide, in every dtype, and others.
@@ -49,8 +48,8 @@ MORE_SHAPES_AND_DIMS: list[tuple[Shape, int]] = [
 def check_bias_leaky_relu(input: Tensor, bias: Tensor | None, dim: int, negative_slope: float = 0.2) -> None:
     check(
         lambda x, b=None: fastgan.bias_leaky_relu(x, b, negative_slope, dim=dim),
-        lambda x, b=None: bias_leaky_relu_reference(x, b, negative_slope, dim),
-        lambda x, b=None: bias_leaky_relu_reference(x, b, negative_slope, dim),
+        lambda x, b=None: by_reference(fastgan.bias_leaky_relu)(x, b, negative_slope, dim=dim),
+        lambda x, b=None: by_reference(fastgan.bias_leaky_relu)(x, b, negative_slope, dim=dim),
         [input] if bias is None else [input, bias],
     )
 
@@ -126,10 +125,10 @@ def check_chain(function: str, tensors: list[Tensor], with_bias: list[bool]) -> 
     input, weights = tensors[0], tensors[1 : depth + 1]
     given = [b for b, keep in zip(tensors[depth + 1 :], with_bias, strict=True) if keep]
     ours, reference = {
-        "mlp": (fastgan.mlp, mlp_reference),
+        "mlp": (fastgan.mlp, by_reference(fastgan.mlp)),
         "linear": (
             lambda x, w, b: fastgan.linear_leaky_relu(x, w[0], b[0]),
-            lambda x, w, b: linear_leaky_relu_reference(x, w[0], b[0]),
+            lambda x, w, b: by_reference(fastgan.linear_leaky_relu)(x, w[0], b[0]),
         ),
     }[function]
 
@@ -194,8 +193,8 @@ def test_linear_leaky_relu_strides(
 def test_linear_leaky_relu_by_each_product(
     monkeypatch: pytest.MonkeyPatch, product: Product, view: Callable[[Tensor], Tensor]
 ) -> None:
-    if cpu.why_not(torch.device("cpu")) is not None:
-        pytest.skip(cpu.why_not(torch.device("cpu")))
+    if kernels.why_not("cpu", torch.device("cpu")) is not None:
+        pytest.skip(kernels.why_not("cpu", torch.device("cpu")))
     if product is Product.ONEDNN and not products.HAS_ONEDNN:
         pytest.skip("torch has no oneDNN here")
     monkeypatch.setattr(products, "choose", lambda *_: product)
@@ -269,5 +268,5 @@ def test_zero_stride_gradients(backend: Backend) -> None:
         second = torch.autograd.grad(first[0].sum() + first[1].sum(), inputs[:3])
         return [*first, *second]
 
-    for ours, exact in zip(gradients(fastgan.mlp), gradients(mlp_reference), strict=True):
+    for ours, exact in zip(gradients(fastgan.mlp), gradients(by_reference(fastgan.mlp)), strict=True):
         torch.testing.assert_close(ours, exact, rtol=1e-12, atol=1e-12)

@@ -15,6 +15,7 @@ from oracle import (
     OTHER_LOSSES,
     REDUCTIONS,
     assert_as_exact,
+    by_reference,
     check,
     eager_discriminator_loss,
     eager_generator_loss,
@@ -24,15 +25,12 @@ from tables import cases, scales, views_and_dtypes
 from torch import Tensor
 
 import fastgan
-from fastgan.kernels import cpu, logit_losses
+from fastgan import _cpu
+from fastgan.kernels import logit_losses
 from fastgan.ops import (
-    discriminator_loss_reference,
     discriminator_loss_value_and_grad,
-    generator_loss_reference,
     generator_loss_value_and_grad,
     labelled_loss,
-    labelled_loss_reference,
-    relativistic_loss_reference,
     relativistic_loss_value_and_grad,
 )
 
@@ -89,7 +87,9 @@ def check_discriminator_loss(
     check(
         ours,
         lambda real, fake: eager_discriminator_loss(real, fake, real_label, reduction),
-        lambda real, fake: discriminator_loss_reference(real, fake, real_label, reduction),
+        lambda real, fake: by_reference(fastgan.discriminator_loss)(
+            real, fake, real_label=real_label, reduction=reduction
+        ),
         [logits(shape, dtype, variant.device) for shape in shapes],
     )
 
@@ -115,7 +115,7 @@ def check_generator_loss(
     check(
         lambda fake: fastgan.generator_loss(fake, saturating=saturating, reduction=reduction),
         lambda fake: eager_generator_loss(fake, saturating, reduction),
-        lambda fake: generator_loss_reference(fake, saturating, reduction),
+        lambda fake: by_reference(fastgan.generator_loss)(fake, saturating=saturating, reduction=reduction),
         [logits(shape, dtype, variant.device)],
     )
 
@@ -134,7 +134,9 @@ def test_discriminator_loss_value_and_grad(
     )
     eager = evaluate(lambda r, f: eager_discriminator_loss(r, f, real_label, reduction), inputs, [scale])
     exact = evaluate(
-        lambda r, f: discriminator_loss_reference(r, f, real_label, reduction),
+        lambda r, f: by_reference(fastgan.discriminator_loss)(
+            r, f, real_label=real_label, reduction=reduction
+        ),
         [t.double() for t in inputs],
         [scale.double()],
     )
@@ -153,7 +155,9 @@ def test_generator_loss_value_and_grad(
     one = torch.ones((), dtype=dtype, device=variant.device)
     eager = evaluate(lambda f: eager_generator_loss(f, saturating, reduction), [fake], [one])
     exact = evaluate(
-        lambda f: generator_loss_reference(f, saturating, reduction), [fake.double()], [one.double()]
+        lambda f: by_reference(fastgan.generator_loss)(f, saturating=saturating, reduction=reduction),
+        [fake.double()],
+        [one.double()],
     )
     for each in zip(ours, eager, exact, strict=True):
         assert_as_exact(*each)
@@ -205,11 +209,11 @@ def test_relativistic_loss(
 ) -> None:
     inputs = [logits(shape, dtype, backend.device) for shape in shapes]
     for reduction in REDUCTIONS:
-        plain = partial(relativistic_loss_reference, average=average, reduction=reduction)
+        plain = partial(by_reference(fastgan.relativistic_loss), average=average, reduction=reduction)
         check(partial(fastgan.relativistic_loss, average=average, reduction=reduction), plain, plain, inputs)
     scale = torch.tensor(0.75, dtype=dtype, device=backend.device)
     for reduction in ("mean", "sum"):
-        plain = partial(relativistic_loss_reference, average=average, reduction=reduction)
+        plain = partial(by_reference(fastgan.relativistic_loss), average=average, reduction=reduction)
         *ours, stats = relativistic_loss_value_and_grad(
             *inputs, average=average, reduction=reduction, scale=scale
         )
@@ -294,7 +298,7 @@ def test_strides(
         check(
             partial(fastgan.discriminator_loss, reduction=reduction),
             partial(eager_discriminator_loss, reduction=reduction),
-            partial(discriminator_loss_reference, reduction=reduction),
+            partial(by_reference(fastgan.discriminator_loss), reduction=reduction),
             inputs,
         )
 
@@ -319,7 +323,7 @@ def test_one_term_of_the_pair_unused(backend: Backend) -> None:
 def test_saturated_means_the_same_everywhere() -> None:
     assert math.log(999) == pytest.approx(logit_losses.SATURATED_LOGIT, rel=1e-15)
     if INSTRUCTION_SETS:
-        assert cpu._cpu.SATURATED_LOGIT == logit_losses.SATURATED_LOGIT
+        assert _cpu.SATURATED_LOGIT == logit_losses.SATURATED_LOGIT
 
 
 def eager_labelled_loss(t: Tensor, label: float, loss: str, reduction: str) -> Tensor:
@@ -347,6 +351,6 @@ def test_labelled_loss(backend: Backend, dtype: torch.dtype, reduction: str, los
     check(
         lambda t: labelled_loss(t, label, loss=loss, reduction=reduction),
         lambda t: eager_labelled_loss(t, label, loss, reduction),
-        lambda t: labelled_loss_reference(t, label, reduction, loss),
+        lambda t: by_reference(fastgan.ops.labelled_loss)(t, label, reduction=reduction, loss=loss),
         [logits((1025,), dtype, backend.device)],
     )

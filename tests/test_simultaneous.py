@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 from backends import Backend
-from oracle import assert_as_exact, off_the_kink
+from oracle import assert_as_exact, by_reference, off_the_kink
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
+import fastgan
 from fastgan.models import MLPDiscriminator
 from fastgan.nn import MLP
-from fastgan.ops import mlp_reference
 from fastgan.training import ConfigError, TrainConfig
 from fastgan.training.mlp_pass import MLPPass
 from fastgan.training.objectives.losses import LossObjective
@@ -74,7 +74,7 @@ def test_one_way_back_on_every_backend(variant: Backend, features: tuple[int, ..
     def by_autograd(dtype: torch.dtype) -> Gradients:
         leaves = [t.to(dtype).requires_grad_() for t in (samples, *parameters)]
         depth = len(features) - 1
-        logits = mlp_reference(leaves[0], leaves[1 : 1 + depth], leaves[1 + depth :])
+        logits = by_reference(fastgan.mlp)(leaves[0], leaves[1 : 1 + depth], leaves[1 + depth :])
         (at_samples,) = torch.autograd.grad(logits[203:], leaves[0], of_g.to(dtype), retain_graph=True)
         return [*torch.autograd.grad(logits, leaves[1:], of_d.to(dtype)), at_samples[203:]]
 

@@ -10,19 +10,14 @@ import torch
 import torch.nn.functional as F
 from backends import Backend
 from conftest import Python
-from oracle import eager_generator_loss
+from oracle import by_reference, eager_generator_loss
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastgan
 from fastgan.ops import (
-    bias_leaky_relu_reference,
     labelled_loss,
-    linear_leaky_relu_reference,
-    mlp_reference,
-    reconstruction_loss_reference,
-    relativistic_loss_reference,
 )
 
 Function = Callable[..., Tensor]
@@ -52,18 +47,18 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
     ),
     "relativistic_loss": (
         lambda a, b: fastgan.relativistic_loss(a, b, average=True),
-        lambda a, b: relativistic_loss_reference(a, b, average=True),
+        lambda a, b: by_reference(fastgan.relativistic_loss)(a, b, average=True),
     ),
     "reconstruction_loss": (
         lambda x, w: fastgan.reconstruction_loss(x, w, reduction="none"),
-        lambda x, w: reconstruction_loss_reference(x, w, reduction="none"),
+        lambda x, w: by_reference(fastgan.reconstruction_loss)(x, w, reduction="none"),
     ),
     "bias_leaky_relu": (
         lambda x, w: fastgan.bias_leaky_relu(x, w[0]),
-        lambda x, w: bias_leaky_relu_reference(x, w[0]),
+        lambda x, w: by_reference(fastgan.bias_leaky_relu)(x, w[0]),
     ),
-    "linear_leaky_relu": (fastgan.linear_leaky_relu, linear_leaky_relu_reference),
-    "mlp": (chain(fastgan.mlp), chain(mlp_reference)),
+    "linear_leaky_relu": (fastgan.linear_leaky_relu, by_reference(fastgan.linear_leaky_relu)),
+    "mlp": (chain(fastgan.mlp), chain(by_reference(fastgan.mlp))),
 }
 # An operation of the same autograd Function as another is not for the interpreter.
 _ALIKE = ("labelled_loss", "hinge")

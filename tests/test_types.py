@@ -1,8 +1,11 @@
-"""What type checkers, which read py.typed, say of code that uses the losses."""
+"""What type checkers, which read py.typed, say of code that uses the losses; stubs of compiled modules."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +44,8 @@ Triple = tuple[Tensor, Tensor, Tensor]
 assert_type(fastgan.discriminator_loss(x, x, return_stats=True), Pair)
 assert_type(fastgan.discriminator_loss(x, x, reduction="none"), Pair)
 assert_type(fastgan.discriminator_loss(x, x, reduction="none", return_stats=True), Triple)
+assert_type(fastgan.discriminator_loss([x, x], [x, x]), Tensor)
+assert_type(fastgan.discriminator_loss([x, x], [x, x], return_terms=True), Pair)
 assert_type(fastgan.generator_loss(x, reduction="none"), Tensor)
 assert_type(fastgan.generator_loss(x, reduction="none", return_stats=True), Pair)
 assert_type(fastgan.relativistic_loss(x, x, reduction="none"), Tensor)
@@ -48,9 +53,6 @@ assert_type(fastgan.relativistic_loss(x, x, average=True, reduction="none"), Pai
 assert_type(fastgan.relativistic_loss(x, x, average=True, return_stats=True), Pair)
 assert_type(fastgan.relativistic_loss(x, x, average=True, reduction="none", return_stats=True), Triple)
 assert_type(ops.discriminator_head_loss(x, x, z, return_stats=True), Pair)
-assert_type(ops.discriminator_loss_reference(x, x), Tensor)
-assert_type(ops.discriminator_loss_reference(x, x, reduction="none"), Pair)
-assert_type(ops.relativistic_loss_reference(x, x, True, "none"), Pair)
 
 
 def chosen_later(reduction: str, return_stats: bool) -> None:
@@ -88,3 +90,42 @@ def test_mypy(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+# pybind11's words for what a stub writes with Python's.
+WORDS: dict[str, str] = {
+    r"collections\.abc\.|typing\.": "",
+    r" \| SupportsIndex": "",
+    "SupportsInt": "int",
+    "SupportsFloat": "float",
+    r"Annotated\[Sequence\[(\w+)\], \"FixedSize\(3\)\"\]": r"tuple[\1, \1, \1]",
+}
+
+
+def parameters(signature: str) -> list[str]:
+    """The types of the parameters in ``name(...) -> ...``, which a stub or pybind11 has written."""
+    for theirs, ours in WORDS.items():
+        signature = re.sub(theirs, ours, signature)
+    (function,) = ast.parse(f"def {signature.strip()}: ...").body
+    assert isinstance(function, ast.FunctionDef)
+    assert function.args.vararg is None
+    assert function.args.kwarg is None
+    return [ast.unparse(each.annotation) for each in function.args.args if each.annotation is not None]
+
+
+@pytest.mark.parametrize("name", ["_cpu", "_cuda"])
+def test_stubs_of_compiled_modules(name: str) -> None:
+    """They have every function, and each has as many parameters as in the module, of the same types."""
+    module = pytest.importorskip(f"fastgan.{name}")
+    stub = ast.parse((ROOT / f"fastgan/{name}.pyi").read_text())
+    declared = {
+        node.name: ast.unparse(node).removeprefix("def ").removesuffix(":\n    ...")
+        for node in stub.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    built = {key: str(value.__doc__) for key, value in vars(module).items() if inspect.isbuiltin(value)}
+    assert declared.keys() == built.keys()
+    for function, text in declared.items():
+        assert (function, parameters(text)) == (function, parameters(built[function]))
+    attributes = {ast.unparse(node.target) for node in stub.body if isinstance(node, ast.AnnAssign)}
+    assert attributes == {key for key in vars(module) if key.isupper()}

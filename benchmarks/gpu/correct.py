@@ -28,6 +28,7 @@ from oracle import (  # type: ignore[import-not-found]
     Function,
     as_tuple,
     assert_as_exact,
+    by_reference,
     eager_discriminator_loss,
     eager_generator_loss,
     evaluate,
@@ -76,13 +77,13 @@ def generator_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
 
 def labelled_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     for count in logit_counts(quick):
-        reference = partial(ops.labelled_loss_reference, label=0.9)
         ours = partial(fastgan.ops.labelled_loss, label=0.9)
+        reference = by_reference(ours)
         yield f"{count}", ours, reference, reference, [_logits(count, dtype)]
 
 
 def relativistic_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
-    reference = ops.relativistic_loss_reference
+    reference = by_reference(ops.relativistic_loss)
     for count in logit_counts(quick):
         inputs = _pair(count, dtype)
         yield f"{count}", ops.relativistic_loss, reference, reference, inputs
@@ -95,7 +96,7 @@ def reconstruction_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
 
 
 def discriminator_head_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
-    reference = ops.discriminator_head_loss_reference
+    reference = by_reference(ops.discriminator_head_loss)
     for rows, width in ((32, 16), (5, 7)) if quick else ((8192, 1024), (37, 97), (8192, 512), (101, 8)):
         real, fake = (torch.randn(rows, width, device=DEVICE).to(dtype) for _ in range(2))
         weight = (torch.randn(1, width, device=DEVICE) * width**-0.5).to(dtype)
@@ -137,7 +138,7 @@ def mlp(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
 
 def value_and_grad(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     """Both at once, as the training step asks for them: a kernel of its own for each loss."""
-    relativistic = ops.relativistic_loss_reference
+    relativistic = by_reference(ops.relativistic_loss)
     for count in logit_counts(quick):
         pair = _pair(count, dtype)
         for kind in KINDS:

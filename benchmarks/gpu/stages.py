@@ -19,8 +19,8 @@ OPERATIONS = (
 # the files under tests/ that have tests marked gpu; they alone are imported
 TESTED = (
     *("autocast", "bad_input", "capture", "cuda_kept_grads", "dynamo", "extremes", "gradients", "head"),
-    *("kept_gradients", "large", "layers", "losses", "reconstruction", "record", "registered"),
-    *("repeatability", "sizes", "transforms"),
+    *("frames", "kept_gradients", "large", "layers", "losses", "many_discriminators", "reconstruction"),
+    *("record", "registered", "repeatability", "sizes", "transforms"),
 )
 # they need these packages
 TESTED_TRAINING = ("adam", "captured_steps", "draws", "generation", "r1", "resume", "simultaneous")

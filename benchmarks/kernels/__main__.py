@@ -42,7 +42,7 @@ the code looks, not how fast it runs.
 - *matrix*: the matrix instruction. float32 is multiplied exactly, on the ordinary cores, unless PyTorch
   allows TF32.
 
-On sm_90 the bf16 discriminator loss with statistics takes **{per_element:.1f} instructions an element**, in
+On sm_90 the bf16 discriminator loss with details takes **{per_element:.1f} instructions an element**, in
 the loop over whole tiles, of which a thread's share is {tile} elements; the goal is at most {budget}.
 
 A GPU's fingerprint is of the kernels' source and of all that they are launched with. A test compares it, and
@@ -106,9 +106,9 @@ def all_rows(
 
 
 def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
-    """Of the bf16 discriminator loss with statistics: the longest of its loops over whole tiles."""
+    """The bf16 discriminator loss with details: the longest of its loops over whole tiles."""
     (kernel,) = (
-        k for k in kernels if k["case"] == "discriminator loss, with statistics" and k["dtype"] == "bfloat16"
+        k for k in kernels if k["case"] == "discriminator loss, detailed" and k["dtype"] == "bfloat16"
     )
     # A whole tile is loaded 8 elements at a time.
     tiles = [count for count, wide in kernel["loops"] if wide == _FULL_TILE // 8]

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from fastgan.kernels import triton as backend
-from fastgan.kernels.triton import tuning
+from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.triton import Triton, tuning
 from fastgan.kernels.triton.launch import KERNELS, Kernel
 
+backend = Triton()
 HALVES = (torch.bfloat16, torch.float16)
 ALL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
@@ -31,7 +32,14 @@ def _empty(*shape: int) -> Callable[[torch.dtype], torch.Tensor]:
 
 _logits, _few, _scalar = _empty(1 << 20), _empty(1000), _empty()
 _matrix, _images = _empty(4096, 512), _empty(64, 128, 32, 32)
-_LABELS = (1.0, 0.0)
+
+
+def _pair(dtype: torch.dtype, count: int = 2) -> tuple[torch.Tensor, ...]:
+    return (_logits(dtype),) * count
+
+
+def _spec(loss: str = "bce", count: int = 2, real_label: float = 1.0) -> LossSpec:
+    return LossSpec(loss, (real_label, 0.0) * (count // 2), (1.0,) * count, True)
 
 
 def _heads(dtype: torch.dtype, width: int) -> tuple[torch.Tensor, ...]:
@@ -41,7 +49,7 @@ def _heads(dtype: torch.dtype, width: int) -> tuple[torch.Tensor, ...]:
 def _head(width: int) -> Callable[[torch.dtype], object]:
     def call(dtype: torch.dtype) -> object:
         weight, bias = torch.empty(width, dtype=dtype), torch.empty(1, dtype=dtype)
-        return backend.head_loss(_heads(dtype, width), weight, bias, _LABELS, 1.0, True, dtype, True, True)
+        return backend.head_loss(_heads(dtype, width), weight, bias, _spec(), dtype, True, True)
 
     return call
 
@@ -116,57 +124,37 @@ def _products() -> Iterator[Case]:
 
 
 CASES = [
-    Case(
-        "discriminator loss, with statistics",
-        lambda d: backend.loss((_logits(d), _logits(d)), _LABELS, 1.0, True, d, True),
-    ),
-    Case(
-        "discriminator loss",
-        lambda d: backend.loss((_logits(d), _logits(d)), _LABELS, 1.0, True, d, False),
-    ),
+    Case("discriminator loss, detailed", lambda d: backend.loss(_pair(d), _spec(), d, True)),
+    Case("discriminator loss", lambda d: backend.loss(_pair(d), _spec(), d)),
     Case(
         "discriminator loss, smoothed label",
-        lambda d: backend.loss((_logits(d), _logits(d)), (0.9, 0.0), 1.0, True, d, True),
+        lambda d: backend.loss(_pair(d), _spec(real_label=0.9), d, True),
     ),
-    Case(
-        "discriminator loss, one block",
-        lambda d: backend.loss((_few(d), _few(d)), _LABELS, 1.0, True, d, True),
-    ),
-    Case(
-        "discriminator loss backward",
-        lambda d: backend.loss_backward(_scalar(d), (_logits(d), _logits(d)), _LABELS, 1.0, True),
-    ),
-    Case(
-        "discriminator loss, gradient kept",
-        lambda d: backend.loss_keeping_grads((_logits(d), _logits(d)), _LABELS, 1.0, True, d, False),
-    ),
+    Case("discriminator loss, one program", lambda d: backend.loss((_few(d), _few(d)), _spec(), d, True)),
+    Case("discriminator loss backward", lambda d: backend.loss_backward(_scalar(d), _pair(d), _spec())),
+    Case("discriminator loss, gradient kept", lambda d: backend.loss(_pair(d), _spec(), d, keep_grads=True)),
     Case(
         "discriminator loss backward, gradient kept",
-        lambda d: backend.loss_backward_from(
-            (_logits(d), _logits(d)), _scalar(d), (_logits(d), _logits(d)), _LABELS, 1.0, True
-        ),
+        lambda d: backend.loss_backward(_scalar(d), _pair(d), _spec(), _pair(d)),
+    ),
+    Case("discriminator loss and gradient", lambda d: backend.loss_and_grad(_pair(d), _spec(), None, d)),
+    Case(
+        "loss of ten tensors and gradient",
+        lambda d: backend.loss_and_grad(_pair(d, 10), _spec(count=10), None, d),
     ),
     Case(
-        "discriminator loss and gradient",
-        lambda d: backend.loss_and_grad((_logits(d), _logits(d)), _LABELS, 1.0, True, None, d),
+        "loss of ten tensors backward",
+        lambda d: backend.loss_backward(_scalar(d), _pair(d, 10), _spec(count=10)),
     ),
-    Case(
-        "hinge loss, with statistics",
-        lambda d: backend.loss((_logits(d), _logits(d)), _LABELS, 1.0, True, d, True, "hinge"),
-    ),
+    Case("hinge loss, detailed", lambda d: backend.loss(_pair(d), _spec("hinge"), d, True)),
     Case(
         "least-squares loss and gradient",
-        lambda d: backend.loss_and_grad(
-            (_logits(d), _logits(d)), _LABELS, 1.0, True, None, d, "least-squares"
-        ),
+        lambda d: backend.loss_and_grad(_pair(d), _spec("least-squares"), None, d),
     ),
-    Case(
-        "hinge loss backward",
-        lambda d: backend.loss_backward(_scalar(d), (_logits(d), _logits(d)), _LABELS, 1.0, True, "hinge"),
-    ),
+    Case("hinge loss backward", lambda d: backend.loss_backward(_scalar(d), _pair(d), _spec("hinge"))),
     Case(
         "Wasserstein loss and gradient",
-        lambda d: backend.loss_and_grad((_logits(d), _logits(d)), _LABELS, 1.0, True, None, d, "wasserstein"),
+        lambda d: backend.loss_and_grad(_pair(d), _spec("wasserstein"), None, d),
     ),
     Case(
         "discriminator head",
@@ -178,24 +166,25 @@ CASES = [
     ),
     Case(
         "discriminator head and gradient",
-        lambda d: backend.head_loss_and_grad(
-            _heads(d, 512), _empty(512)(d), _empty(1)(d), _LABELS, 1.0, True, None, d
-        ),
+        lambda d: backend.head_loss_and_grad(_heads(d, 512), _empty(512)(d), _empty(1)(d), _spec(), None, d),
     ),
     Case("discriminator head backward", _head_backward, streams=False),
-    Case("generator loss", lambda d: backend.loss((_logits(d),), (1.0,), 1.0, True, d, True)),
-    Case("loss terms", lambda d: backend.loss_terms(_logits(d), 1.0, 1.0), streams=False),
-    Case("hinge loss terms", lambda d: backend.loss_terms(_logits(d), 1.0, 1.0, "hinge"), streams=False),
+    Case(
+        "generator loss",
+        lambda d: backend.loss((_logits(d),), LossSpec("bce", (1.0,), (1.0,), True), d, True),
+    ),
+    Case("loss terms", lambda d: backend.loss_terms(_logits(d), "bce", 1.0, 1.0), streams=False),
+    Case("hinge loss terms", lambda d: backend.loss_terms(_logits(d), "hinge", 1.0, 1.0), streams=False),
     Case(
         "loss terms backward",
-        lambda d: backend.loss_terms_backward(_logits(d), _logits(d), 1.0, 1.0),
+        lambda d: backend.loss_terms_backward(_logits(d), _logits(d), "bce", 1.0, 1.0),
     ),
     Case(
         "reconstruction loss",
         lambda d: backend.reconstruction_loss(_logits(d), _logits(d), True, d),
     ),
     Case(
-        "reconstruction loss, one block",
+        "reconstruction loss, one program",
         lambda d: backend.reconstruction_loss(_few(d), _few(d), True, d),
     ),
     Case(
@@ -260,8 +249,9 @@ def kernels_of(case: Case, dtype: torch.dtype, every_candidate: bool) -> Iterato
             case.call(dtype)
             tile = " x ".join(map(str, offered[choice][:3])) if offered else ""
             for kernel in KERNELS:
-                for key in set(kernel.compiled) - seen[id(kernel)]:
-                    seen[id(kernel)].add(key)
+                before = seen.setdefault(id(kernel), set())  # a kernel of so many tensors may be new
+                for key in set(kernel.compiled) - before:
+                    before.add(key)
                     yield tile, kernel, key
             choice += 1
     finally:

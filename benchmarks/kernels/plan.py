@@ -16,25 +16,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import triton
+from triton.runtime.jit import JITFunction
 
 from benchmarks.kernels.cases import CASES, kernels_of
-from fastgan.kernels.triton.launch import KERNELS
-
-
-class _Uncompiled:
-    """Stands for a Triton function, and for what is compiled of it: a launch does nothing."""
-
-    def __init__(self, function: Any) -> None:
-        self.fn = function
-
-    def __getitem__(self, _: object) -> Any:
-        return lambda *_, **__: self
+from fastgan.kernels.triton.launch import Kernel, KernelOfTensors
 
 
 def plan() -> dict[str, Any]:
     """What the GPU that this process pretends to have gets: rows as in the document, kernels, fingerprint."""
-    for kernel in KERNELS:
-        kernel.jit = _Uncompiled(kernel.jit.fn)
+    # A launch compiles nothing, and keeps the Triton function itself for what was compiled of it.
+    JITFunction.__getitem__ = lambda self, _: lambda *_, **__: self
     rows, launched = [], []
     for case in CASES:
         for dtype in case.dtypes:
@@ -45,21 +36,32 @@ def plan() -> dict[str, Any]:
     return {
         "rows": rows,
         "launched": sorted({name for name, _ in launched}),
-        "kernels": sorted(kernel.jit.fn.__name__ for kernel in KERNELS),
+        "kernels": sorted(_kernels()),
         "fingerprint": hashlib.sha256(made_of.encode()).hexdigest()[:16],
     }
 
 
+def _in_modules() -> Iterator[tuple[str, str, Any]]:
+    """Module, name and value of everything that the backend's modules define or import."""
+    for module in sorted(name for name in sys.modules if name.startswith("fastgan.kernels.triton")):
+        for name, value in sorted(vars(sys.modules[module]).items()):
+            yield module, name, value
+
+
+def _kernels() -> set[str]:
+    """The names of all kernels, launched or not."""
+    kernels = (value for *_, value in _in_modules() if isinstance(value, Kernel | KernelOfTensors))
+    return {kernel.jit.fn.__name__ for kernel in kernels}
+
+
 def sources() -> Iterator[tuple[str, str]]:
     """Name and code of everything that Triton compiles, and the constants it takes from around it."""
-    own = "fastgan.kernels.triton"
-    for module in sorted(name for name in sys.modules if name.startswith(own)):
-        for name, value in sorted(vars(sys.modules[module]).items()):
-            if isinstance(value, triton.language.constexpr):
-                yield name, repr(value.value)
-            function = getattr(getattr(value, "jit", value), "fn", None)
-            if inspect.isfunction(function) and function.__module__ == module:
-                yield name, code_of(inspect.getsource(function))
+    for module, name, value in _in_modules():
+        if isinstance(value, triton.language.constexpr):
+            yield name, repr(value.value)
+        function = getattr(getattr(value, "jit", value), "fn", None)
+        if inspect.isfunction(function) and function.__module__ == module:
+            yield name, code_of(inspect.getsource(function))
 
 
 _BETWEEN = (tokenize.COMMENT, tokenize.NL, token.NEWLINE, token.ENDMARKER)

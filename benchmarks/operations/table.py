@@ -5,7 +5,7 @@ Layers are in bf16 on a GPU alone: few CPUs have instructions for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,15 +15,6 @@ from torch import Tensor, nn
 
 import fastgan
 from benchmarks.operations.operation import DTYPES, Case, Operation, Work
-from fastgan.ops import (
-    bias_leaky_relu_reference,
-    discriminator_head_loss_reference,
-    discriminator_loss_reference,
-    generator_loss_reference,
-    linear_leaky_relu_reference,
-    mlp_reference,
-    reconstruction_loss_reference,
-)
 
 SLOPE = 0.2
 _bce = nn.BCEWithLogitsLoss()
@@ -66,10 +57,6 @@ def eager_mlp(input: Tensor, *parameters: Tensor) -> Tensor:
     return F.linear(input, weights[-1], biases[-1])
 
 
-def _mlp_reference(input: Tensor, *parameters: Tensor) -> Tensor:
-    return mlp_reference(input, *_halves(parameters))
-
-
 def _mlp(input: Tensor, *parameters: Tensor) -> Tensor:
     return fastgan.mlp(input, *_halves(parameters))
 
@@ -79,9 +66,14 @@ def _halves(parameters: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[T
     return parameters[:depth], parameters[depth:]
 
 
+def _by_reference(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The operation in plain PyTorch."""
+    return fastgan.use_backend("reference")(operation)
+
+
 DISCRIMINATOR_LOSS = Operation(
     "discriminator_loss",
-    discriminator_loss_reference,
+    _by_reference(fastgan.discriminator_loss),
     {"eager": discriminator_bce, "eager, softplus": discriminator_softplus},
     fastgan.discriminator_loss,
     "logits",
@@ -89,7 +81,7 @@ DISCRIMINATOR_LOSS = Operation(
 )
 GENERATOR_LOSS = Operation(
     "generator_loss",
-    generator_loss_reference,
+    _by_reference(fastgan.generator_loss),
     {"eager": generator_bce, "eager, softplus": generator_softplus},
     fastgan.generator_loss,
     "logits",
@@ -97,7 +89,7 @@ GENERATOR_LOSS = Operation(
 )
 RECONSTRUCTION_LOSS = Operation(
     "reconstruction_loss",
-    reconstruction_loss_reference,
+    _by_reference(fastgan.reconstruction_loss),
     {"eager": F.l1_loss},
     fastgan.reconstruction_loss,
     "elements",
@@ -105,7 +97,7 @@ RECONSTRUCTION_LOSS = Operation(
 )
 HEAD = Operation(
     "discriminator_head_loss",
-    discriminator_head_loss_reference,
+    _by_reference(fastgan.discriminator_head_loss),
     {"eager": head_bce},
     fastgan.discriminator_head_loss,
     "features",
@@ -113,7 +105,7 @@ HEAD = Operation(
 )
 BIAS_LEAKY_RELU = Operation(
     "bias_leaky_relu",
-    bias_leaky_relu_reference,
+    _by_reference(fastgan.bias_leaky_relu),
     {"eager": eager_bias},
     fastgan.bias_leaky_relu,
     "elements",
@@ -121,13 +113,13 @@ BIAS_LEAKY_RELU = Operation(
 )
 LINEAR_LEAKY_RELU = Operation(
     "linear_leaky_relu",
-    linear_leaky_relu_reference,
+    _by_reference(fastgan.linear_leaky_relu),
     {"eager": eager_linear},
     fastgan.linear_leaky_relu,
     "multiply-adds",
     has_products=True,
 )
-MLP = Operation("mlp", _mlp_reference, {"eager": eager_mlp}, _mlp, "multiply-adds", has_products=True)
+MLP = Operation("mlp", _by_reference(_mlp), {"eager": eager_mlp}, _mlp, "multiply-adds", has_products=True)
 
 
 def loss(operation: Operation, size: int, dtype: str) -> Case:

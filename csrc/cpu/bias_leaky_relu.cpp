@@ -61,7 +61,7 @@ void backward_rows(const LayerShape& s, const void* dy, const void* y, void* dx,
   const auto kernel = kernels().leaky_relu_grad_rows[static_cast<int>(s.dtype)];
   const DType sum_dtype = s.dtype == DType::f64 ? DType::f64 : DType::f32;
   std::vector<char> partials(static_cast<size_t>(blocks.count * s.channels * bytes_of(sum_dtype)), 0);
-  for_each_piece(blocks.count, work(s), s.threads, [&](int64_t block) {
+  for_each_piece(blocks.count, work(s), s.where, [&](int64_t block) {
     const int64_t at = blocks.start(block) * s.channels;
     kernel(advance(dy, at, s.dtype), advance(y, at, s.dtype), advance(dx, at, s.dtype),
            advance(partials.data(), block * s.channels, sum_dtype), blocks.size(block), s.channels, s.negative_slope);
@@ -76,7 +76,7 @@ void backward_planes(const LayerShape& s, const void* dy, const void* y, void* d
   const PlaneChunks chunks(s);
   const auto kernel = kernels().leaky_relu_grad_plane[static_cast<int>(s.dtype)];
   std::vector<double> partials(static_cast<size_t>(chunks.count));
-  for_each_piece(chunks.count, work(s), s.threads, [&](int64_t piece) {
+  for_each_piece(chunks.count, work(s), s.where, [&](int64_t piece) {
     const int64_t at = chunks.start(piece);
     partials[piece] = kernel(advance(dy, at, s.dtype), advance(y, at, s.dtype), advance(dx, at, s.dtype),
                              chunks.size(piece), s.negative_slope);
@@ -95,7 +95,7 @@ void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void*
   if (bias != nullptr && s.inner == 1) {
     const RowBlocks blocks(s);
     const auto kernel = kernels().bias_leaky_relu_rows[static_cast<int>(s.dtype)];
-    for_each_piece(blocks.count, work(s), s.threads, [&](int64_t block) {
+    for_each_piece(blocks.count, work(s), s.where, [&](int64_t block) {
       const int64_t at = blocks.start(block) * s.channels;
       kernel(advance(x, at, s.dtype), bias, advance(y, at, s.dtype), blocks.size(block), s.channels, s.negative_slope);
     });
@@ -103,7 +103,7 @@ void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void*
   }
   const PlaneChunks chunks(s);
   const auto kernel = kernels().bias_leaky_relu_plane[static_cast<int>(s.dtype)];
-  for_each_piece(chunks.count, work(s), s.threads, [&](int64_t piece) {
+  for_each_piece(chunks.count, work(s), s.where, [&](int64_t piece) {
     const int64_t at = chunks.start(piece);
     kernel(advance(x, at, s.dtype), advance(bias, chunks.plane(piece) % s.channels, s.dtype), advance(y, at, s.dtype),
            chunks.size(piece), s.negative_slope);

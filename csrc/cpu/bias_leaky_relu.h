@@ -5,13 +5,6 @@
 
 namespace fastgan {
 
-struct LayerShape {
-  DType dtype;
-  int64_t outer, channels, inner;
-  double negative_slope;
-  int threads;
-};
-
 // y = leaky_relu(x + bias); bias may be null, y may be x.
 void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void* bias, void* y);
 // dx = dy * slope(y), and in the same pass, unless null, grad_bias = dx summed over all but channels.

@@ -15,7 +15,9 @@ namespace {
 // Rows of a chunk: about kChunk features, but enough rows that its sums of `width` are few beside them.
 int64_t rows_of_chunk(int64_t width) { return std::clamp<int64_t>(kChunk / std::max<int64_t>(width, 1), 16, 256); }
 
-DType compute_type(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+int64_t chunks_of_rows(int64_t rows, int64_t width) {
+  return (rows + rows_of_chunk(width) - 1) / rows_of_chunk(width);
+}
 
 // The weight in the compute type.
 std::vector<double> computed(const HeadCall& call) {
@@ -27,24 +29,29 @@ std::vector<double> computed(const HeadCall& call) {
   return weight;
 }
 
-// Calls visit(index, chunk) for every chunk of every tensor; indices run through both.
+// Calls visit(index, chunk) for every chunk of every tensor; indices run through all of them.
 template <class Visit>
-void for_each_chunk(const HeadCall& call, double scalar, const Visit& visit) {
+void for_each_chunk(const HeadCall& call, const Visit& visit) {
   const DType compute = compute_type(call.dtype);
   const int64_t rows = rows_of_chunk(call.width);
   const std::vector<double> weight = computed(call);
   const double bias = call.bias == nullptr ? 0.0 : load_element(call.bias, call.dtype);
-  const int64_t first = (call.tensors[0].rows + rows - 1) / rows;
-  const int64_t all = first + (call.tensors[1].rows + rows - 1) / rows;
-  for (const HeadTensor& tensor : call.tensors)
+  const double scale = load_scale(call.scale);
+  std::vector<int64_t> first;  // the first chunk of each tensor
+  int64_t chunks = 0;
+  for (int i = 0; i < call.count; ++i) {
+    const HeadTensor& tensor = call.tensors[i];
     if (tensor.grad != nullptr) advise_huge_pages(tensor.grad, tensor.rows * call.width * bytes_of(call.dtype));
-  for_each_piece(all, call.elements(), call.threads, [&](int64_t index) {
-    const HeadTensor& tensor = call.tensors[index < first ? 0 : 1];
-    const int64_t start = (index < first ? index : index - first) * rows;
-    const double scale = call.sign * scalar / (call.mean ? static_cast<double>(tensor.rows) : 1.0);
-    visit(index, HeadChunk{advance(tensor.features, start * call.width, call.dtype),
-                           std::min(rows, tensor.rows - start), call.width, weight.data(), bias, tensor.label, scale,
-                           advance(tensor.slopes, start, compute),
+    first.push_back(chunks);
+    chunks += chunks_of_rows(tensor.rows, call.width);
+  }
+  for_each_piece(chunks, call.elements(), call.where, [&](int64_t index) {
+    const auto which = std::upper_bound(first.begin(), first.end(), index) - first.begin() - 1;
+    const HeadTensor& tensor = call.tensors[which];
+    const int64_t start = (index - first[static_cast<size_t>(which)]) * rows;
+    visit(index, HeadChunk{call.loss, advance(tensor.features, start * call.width, call.dtype),
+                           std::min(rows, tensor.rows - start), call.width, weight.data(), bias, tensor.label,
+                           tensor.weight * scale, advance(tensor.slopes, start, compute),
                            advance(tensor.grad, start * call.width, call.dtype), nullptr});
   });
 }
@@ -61,27 +68,30 @@ void add_up(const std::vector<double>& partials, int64_t chunks, int64_t size, D
 
 }  // namespace
 
-void head_loss(const HeadCall& call, const void* scale, DType scale_dtype, void* loss, DType loss_dtype, float* stats,
-               void* sums) {
+void head_loss(const HeadCall& call, Result total, void* details, void* sums) {
   const DType compute = compute_type(call.dtype);
   const auto kernel = kernels().head_rows[static_cast<int>(call.dtype)];
-  const int64_t rows = rows_of_chunk(call.width), size = call.width + 1;
-  const int64_t first = (call.tensors[0].rows + rows - 1) / rows;
-  const int64_t all = first + (call.tensors[1].rows + rows - 1) / rows;
-  std::vector<LossSums> partials(static_cast<size_t>(all));
-  std::vector<double> partial_sums(sums == nullptr ? 0 : static_cast<size_t>(all * size));
-  for_each_chunk(call, load_scale(scale, scale_dtype), [&](int64_t index, HeadChunk chunk) {
+  const int64_t size = call.width + 1;
+  std::vector<LossPart> parts;
+  int64_t chunks = 0;
+  for (int i = 0; i < call.count; ++i) {
+    const HeadTensor& tensor = call.tensors[i];
+    parts.push_back({tensor.rows, chunks_of_rows(tensor.rows, call.width), tensor.weight});
+    chunks += parts.back().chunks;
+  }
+  std::vector<LossSums> partials(static_cast<size_t>(chunks));
+  std::vector<double> partial_sums(sums == nullptr ? 0 : static_cast<size_t>(chunks * size));
+  for_each_chunk(call, [&](int64_t index, HeadChunk chunk) {
     if (sums != nullptr) chunk.sums = advance(partial_sums.data(), index * size, compute);
     partials[static_cast<size_t>(index)] = kernel(chunk);
   });
-  if (sums != nullptr) add_up(partial_sums, all, size, compute, sums);
-  write_loss(partials.data(), first, all, call.tensors[0].rows, call.tensors[1].rows, call.count, call.sign, call.mean,
-             loss, loss_dtype, stats);
+  if (sums != nullptr) add_up(partial_sums, chunks, size, compute, sums);
+  write_loss(partials.data(), parts.data(), call.count, compute, total, details);
 }
 
-void head_grad(const HeadCall& call, const void* scale, DType scale_dtype) {
+void head_grad(const HeadCall& call) {
   const auto kernel = kernels().head_grad_rows[static_cast<int>(call.dtype)];
-  for_each_chunk(call, load_element(scale, scale_dtype), [kernel](int64_t, const HeadChunk& chunk) { kernel(chunk); });
+  for_each_chunk(call, [kernel](int64_t, const HeadChunk& chunk) { kernel(chunk); });
 }
 
 }  // namespace fastgan

@@ -1,7 +1,7 @@
 // The loops of the head over one chunk of rows. Included by isa.cpp alone; internal linkage.
 #pragma once
 
-#include "kernels.h"
+#include "loss_loops.h"
 
 namespace fastgan {
 namespace {
@@ -15,8 +15,8 @@ compute_t<T> dot(const T* __restrict h, const compute_t<T>* __restrict weight, i
 }
 
 // A row stays in the first cache between the product that makes its logit and the sum that it enters.
-template <class T>
-LossSums head_rows(const HeadChunk& c) {
+template <class L, class T>
+LossSums rows_of_head(const HeadChunk& c) {
   using A = compute_t<T>;
   const A* __restrict weight = static_cast<const A*>(c.weight);
   A* __restrict sums = static_cast<A*>(c.sums);
@@ -27,12 +27,13 @@ LossSums head_rows(const HeadChunk& c) {
   for (int64_t row = 0; row < c.rows; ++row) {
     const T* __restrict h = static_cast<const T*>(c.features) + row * c.width;
     const A t = dot(h, weight, c.width) + bias;
-    const A e = exp_minus_abs(t);
-    total.loss += static_cast<double>(linear_part(t, label) + log1p_nonnegative(e));
-    total.output += static_cast<double>(sigmoid(t, e));
-    total.saturated += absolute(t) > A(kSaturatedLogit) ? 1.0 : 0.0;
+    const A e = exponential_for<L>(t);
+    const AtLogit<A> here = L::at(t, e, label);
+    total.loss += static_cast<double>(L::kLogarithm ? here.term + log1p_nonnegative(e) : here.term);
+    total.output += static_cast<double>(here.output);
+    total.saturated += static_cast<double>(here.saturated);
     if (sums == nullptr) continue;
-    const A slope = scale * loss_slope(t, e, label);
+    const A slope = scale * here.slope;
     if (slopes != nullptr) slopes[row] = slope;
     slopes_sum += static_cast<double>(slope);
 #pragma omp simd
@@ -44,6 +45,11 @@ LossSums head_rows(const HeadChunk& c) {
   }
   if (sums != nullptr) sums[c.width] = static_cast<A>(slopes_sum);
   return total;
+}
+
+template <class T>
+LossSums head_rows(const HeadChunk& c) {
+  return with_loss(c.loss, [&](auto loss) { return rows_of_head<decltype(loss), T>(c); });
 }
 
 template <class T>

@@ -5,8 +5,7 @@
 // order of sums belong to losses.cpp and bias_leaky_relu.cpp.
 #pragma once
 
-#include "../logit_losses.h"
-#include "../types.h"
+#include "../calls.h"
 
 namespace fastgan {
 
@@ -23,7 +22,7 @@ struct LossChunk {
   const void* logits;
   int64_t size;
   double label;
-  double scale;          // of terms and gradients: the sign, 1/N, the incoming gradient
+  double scale;          // of terms and gradients: the weight, the incoming gradient
   const void* incoming;  // an incoming gradient for each element, or null
   void* output;          // terms or gradients, where the function writes any
 };
@@ -39,6 +38,7 @@ struct ReconstructionChunk {
 
 // Rows of features, and the linear layer of one output that makes their logits.
 struct HeadChunk {
+  Loss loss;
   const void* features;  // [rows, width]
   int64_t rows, width;
   const void* weight;  // [width], of the compute type

@@ -1,7 +1,7 @@
 // A chain of linear layers with leaky ReLU between them, in float: any pass of it is one call.
 #pragma once
 
-#include <cstdint>
+#include "../calls.h"
 
 namespace fastgan {
 
@@ -11,7 +11,7 @@ struct MLP {
   const int64_t* features;  // [layers + 1]
   float negative_slope;
   const float* const* weights;  // of layer i: [features[i + 1], features[i]]
-  int threads;
+  Where threads;
 };
 
 // outputs[i]: [rows, features[i + 1]]; a bias may be null.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstdint>
+#include "../calls.h"
 
 namespace fastgan {
 
@@ -10,12 +10,12 @@ constexpr int64_t kParallelWork = 32768;
 // body(0), ..., body(count - 1), on up to `threads` threads where the work is large. Bodies write to
 // places that belong to their index, so the result does not depend on the number of threads.
 template <class Body>
-void for_each_piece(int64_t count, int64_t work, int threads, const Body& body) {
+void for_each_piece(int64_t count, int64_t work, Where threads, const Body& body) {
   if (threads == 1 || count == 1 || work < kParallelWork) {  // even a region of one thread costs 1 us
     for (int64_t index = 0; index < count; ++index) body(index);
     return;
   }
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
+#pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(dynamic)
   for (int64_t index = 0; index < count; ++index) body(index);
 }
 

@@ -22,12 +22,12 @@ float* grown(std::vector<float>& buffer, int64_t size) {
 }  // namespace
 
 // Panels of columns, shared out among threads. A column's sum does not depend on how.
-void multiply(const Product& p, int threads) {
+void multiply(const Product& p, Where threads) {
   if (p.sums != nullptr) std::fill_n(p.sums, p.columns, 0.0f);
   const int64_t panels = (p.columns + kProductPanel - 1) / kProductPanel;
   // each piece packs all of an A that it cannot read in place
   const int64_t pieces_a_thread = p.a_column == 1 && p.a_scale == nullptr ? kPiecesAThread : 1;
-  const int64_t pieces = std::min<int64_t>(threads == 1 ? 1 : pieces_a_thread * threads, panels);
+  const int64_t pieces = std::min<int64_t>(threads == 1 ? 1 : pieces_a_thread * static_cast<int64_t>(threads), panels);
   for_each_piece(pieces, p.rows * p.columns * p.depth / kProductsInALogit, threads, [&](int64_t piece) {
     thread_local std::vector<float> buffer;
     // larger pieces first: the last to be taken then holds up least

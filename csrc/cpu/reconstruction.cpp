@@ -12,11 +12,11 @@ namespace {
 
 // Calls visit(index, chunk, start) for every chunk.
 template <class Visit>
-void for_each_chunk(const ReconstructionCall& call, const void* incoming, double scale, const Visit& visit) {
+void for_each_chunk(const ReconstructionCall& call, const void* incoming, const Visit& visit) {
+  const double scale = load_scale(call.scale) / (call.mean ? static_cast<double>(call.size) : 1.0);
   for (void* output : {call.dx, call.dy})
     if (output != nullptr) advise_huge_pages(output, call.size * bytes_of(call.dtype));
-  if (call.mean) scale /= static_cast<double>(call.size);
-  for_each_piece(chunks_of(call.size), call.size, call.threads, [&](int64_t index) {
+  for_each_piece(chunks_of(call.size), call.size, call.where, [&](int64_t index) {
     const int64_t start = index * kChunk;
     const int64_t size = call.size - start < kChunk ? call.size - start : kChunk;
     const ReconstructionChunk chunk{advance(call.x, start, call.dtype), advance(call.y, start, call.dtype), size, scale,
@@ -28,8 +28,7 @@ void for_each_chunk(const ReconstructionCall& call, const void* incoming, double
 
 }  // namespace
 
-void reconstruction_loss(const ReconstructionCall& call, const void* scale, DType scale_dtype, void* loss,
-                         DType loss_dtype) {
+void reconstruction_loss(const ReconstructionCall& call, Result loss) {
   const bool with_grad = call.dx != nullptr || call.dy != nullptr;
   const auto& table = with_grad ? kernels().reconstruction_sum_and_grad : kernels().reconstruction_sum;
   const auto kernel = table[static_cast<int>(call.dtype)];
@@ -41,26 +40,25 @@ void reconstruction_loss(const ReconstructionCall& call, const void* scale, DTyp
     many.resize(static_cast<size_t>(chunks));
     partials = many.data();
   }
-  for_each_chunk(call, nullptr, load_scale(scale, scale_dtype),
+  for_each_chunk(call, nullptr,
                  [&](int64_t index, const ReconstructionChunk& chunk, int64_t) { partials[index] = kernel(chunk); });
   double total = 0;
   for (int64_t index = 0; index < chunks; ++index) total += partials[index];
   // the mean of nothing is nan, as in PyTorch
-  store_element(loss, loss_dtype, call.mean ? total / static_cast<double>(call.size) : total);
+  store_element(loss.at, loss.dtype, call.mean ? total / static_cast<double>(call.size) : total);
 }
 
 void reconstruction_terms(const ReconstructionCall& call, void* terms) {
   const auto kernel = kernels().reconstruction_terms[static_cast<int>(call.dtype)];
   advise_huge_pages(terms, call.size * bytes_of(call.dtype));
-  for_each_chunk(call, nullptr, 1.0, [&](int64_t, const ReconstructionChunk& chunk, int64_t start) {
+  for_each_chunk(call, nullptr, [&](int64_t, const ReconstructionChunk& chunk, int64_t start) {
     kernel(chunk, advance(terms, start, call.dtype));
   });
 }
 
-void reconstruction_backward(const ReconstructionCall& call, const void* incoming, const void* scale,
-                             DType scale_dtype) {
+void reconstruction_backward(const ReconstructionCall& call, const void* incoming) {
   const auto kernel = kernels().reconstruction_grad[static_cast<int>(call.dtype)];
-  for_each_chunk(call, incoming, load_scale(scale, scale_dtype),
+  for_each_chunk(call, incoming,
                  [kernel](int64_t, const ReconstructionChunk& chunk, int64_t) { kernel(chunk); });
 }
 

@@ -5,21 +5,10 @@
 
 namespace fastgan {
 
-struct ReconstructionCall {
-  DType dtype;
-  const void *x, *y;
-  int64_t size;
-  void *dx, *dy;  // gradients, or null
-  bool mean;      // the sum over `size`
-  int threads;
-};
-
-// The reduced loss into `loss` (of loss_dtype) and, where there is room for them, gradients times `scale` (null: 1).
-void reconstruction_loss(const ReconstructionCall& call, const void* scale, DType scale_dtype, void* loss,
-                         DType loss_dtype);
+// The reduced loss and, where there is room for them, gradients times the scale.
+void reconstruction_loss(const ReconstructionCall& call, Result loss);
 void reconstruction_terms(const ReconstructionCall& call, void* terms);
-// Gradients: times the scalar `scale` (null: 1), and times `incoming` (null: 1), one for each element.
-void reconstruction_backward(const ReconstructionCall& call, const void* incoming, const void* scale,
-                             DType scale_dtype);
+// Gradients times the scale, and times `incoming` (null: 1), one for each element.
+void reconstruction_backward(const ReconstructionCall& call, const void* incoming);
 
 }  // namespace fastgan

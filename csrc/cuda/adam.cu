@@ -128,7 +128,7 @@ cudaError_t adam(const AdamCall& call) {
     a.log_beta2 = log(call.beta2);
     a.counter = call.counter;
     const int64_t blocks = ceil_div(call.size, int64_t{kThreads} * kVector<T>);
-    FASTGAN_LAUNCH((adam_kernel<T>), blocks < kMostBlocks ? blocks : kMostBlocks, call.stream, a);
+    FASTGAN_LAUNCH((adam_kernel<T>), blocks < kMostBlocks ? blocks : kMostBlocks, call.where, a);
     return cudaGetLastError();
   });
 }

@@ -20,7 +20,7 @@ struct AdamCall {
   const float* average_weight;
   double beta1, beta2, eps;
   unsigned* counter;      // zero between calls
-  cudaStream_t stream;
+  Where where;
 };
 
 cudaError_t adam(const AdamCall& call);

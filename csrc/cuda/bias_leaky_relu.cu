@@ -256,11 +256,11 @@ cudaError_t forward(const LayerShape& s, const void* x_, const void* bias_, void
   const auto slope = static_cast<compute_t<T>>(s.negative_slope);
   const int64_t blocks = g.stripes * g.ranges;
   if (bias == nullptr)
-    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::none>), blocks, s.stream, x, bias, y, g, s.channels, slope);
+    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::none>), blocks, s.where, x, bias, y, g, s.channels, slope);
   else if (columns)
-    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::of_columns>), blocks, s.stream, x, bias, y, g, s.channels, slope);
+    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::of_columns>), blocks, s.where, x, bias, y, g, s.channels, slope);
   else
-    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::of_rows>), blocks, s.stream, x, bias, y, g, s.channels, slope);
+    FASTGAN_LAUNCH((forward_kernel<T, V, Bias::of_rows>), blocks, s.where, x, bias, y, g, s.channels, slope);
   return cudaGetLastError();
 }
 
@@ -275,17 +275,17 @@ cudaError_t backward(const LayerShape& s, const void* dy_, const void* y_, void*
   if (grad_bias == nullptr) {
     Grid g = plain_grid(s, V);
     g.aligned = aligned;
-    FASTGAN_LAUNCH((backward_rows_kernel<T, V, false>), g.stripes * g.ranges, s.stream, dy, y, dx, grad_bias, g, slope,
+    FASTGAN_LAUNCH((backward_rows_kernel<T, V, false>), g.stripes * g.ranges, s.where, dy, y, dx, grad_bias, g, slope,
                    partials, counters);
     return cudaGetLastError();
   }
   Grid g = summing_grid(s, V);
   g.aligned = aligned;
   if (columns)
-    FASTGAN_LAUNCH((backward_rows_kernel<T, V, true>), g.stripes * g.ranges, s.stream, dy, y, dx, grad_bias, g, slope,
+    FASTGAN_LAUNCH((backward_rows_kernel<T, V, true>), g.stripes * g.ranges, s.where, dy, y, dx, grad_bias, g, slope,
                    partials, counters);
   else
-    FASTGAN_LAUNCH((backward_planes_kernel<T, V>), s.channels * g.ranges, s.stream, dy, y, dx, grad_bias, g, s.channels,
+    FASTGAN_LAUNCH((backward_planes_kernel<T, V>), s.channels * g.ranges, s.where, dy, y, dx, grad_bias, g, s.channels,
                    slope, partials, counters);
   return cudaGetLastError();
 }

@@ -5,13 +5,6 @@
 
 namespace fastgan::cuda {
 
-struct LayerShape {
-  DType dtype;
-  int64_t outer, channels, inner;
-  double negative_slope;
-  cudaStream_t stream;
-};
-
 // Room that the bias gradient needs: sums of the compute type, and counters that are zero between calls.
 struct LayerWorkspace {
   int64_t sums, counters;

@@ -80,7 +80,7 @@ cudaError_t draw(const DrawCall& call) {
   int64_t counters = 0;
   for (const int64_t size : call.sizes) counters += ceil_div(size, 4);
   if (counters == 0) return cudaSuccess;
-  FASTGAN_LAUNCH((draw_kernel), ceil_div(counters, kThreads), call.stream, call);
+  FASTGAN_LAUNCH((draw_kernel), ceil_div(counters, kThreads), call.where, call);
   return cudaGetLastError();
 }
 

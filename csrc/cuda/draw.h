@@ -13,7 +13,7 @@ struct DrawCall {
   int64_t sizes[3], begins[3];
   uint64_t high, seed;
   const int64_t* step;  // on the device
-  cudaStream_t stream;
+  Where where;
 };
 
 cudaError_t draw(const DrawCall& call);

@@ -3,7 +3,7 @@
 // blocks are added up in two steps, by the last block of each group and by the last group: one alone would take long.
 #include "head.h"
 
-#include "reduce.cuh"
+#include "parts.cuh"
 
 namespace fastgan::cuda {
 namespace {
@@ -11,13 +11,13 @@ namespace {
 constexpr int kWarps = kThreads / 32;
 constexpr int kRowsOfWarp = 4;  // that it multiplies together
 constexpr int kMostRows = 32;   // at a time
-constexpr int kScalars = 4;     // sums of a block: losses, sigmoids, saturations, slopes
+constexpr int kScalars = 4;     // sums of a block: terms, D's outputs, saturated logits, slopes
 
 // How the rows of a call are cut up: from sizes alone, as sums must not depend on the machine.
 struct Cut {
   int64_t span;    // rows of a block
   int rows;        // at a time; a power of two
-  int64_t blocks;  // of both tensors; one where there are no rows, as they have a loss too
+  int64_t blocks;  // of all tensors; one where there are no rows, as they have a loss too
   int64_t group;   // blocks whose gradients one of them adds up
 };
 
@@ -25,12 +25,13 @@ constexpr int64_t kMostRanges = kThreads;          // of a tensor
 constexpr int64_t kEnoughRanges = kMostRanges / 4;  // to give most multiprocessors work
 
 Cut cut_of(const HeadCall& call) {
-  const int64_t a = call.tensors[0].rows, b = call.tensors[1].rows, largest = a > b ? a : b;
+  int64_t largest = 0;
+  for (int i = 0; i < call.count; ++i) largest = call.tensors[i].rows > largest ? call.tensors[i].rows : largest;
   Cut cut{0, kRowsOfWarp, 0, 2};
   while (cut.rows < kMostRows && cut.rows * kEnoughRanges < largest) cut.rows *= 2;
   const int64_t turns = ceil_div(largest, cut.rows * kMostRanges);
   cut.span = (turns > 1 ? turns : 1) * cut.rows;
-  cut.blocks = ceil_div(a, cut.span) + ceil_div(b, cut.span);
+  for (int i = 0; i < call.count; ++i) cut.blocks += ceil_div(call.tensors[i].rows, cut.span);
   if (cut.blocks == 0) cut.blocks = 1;
   while (cut.group * cut.group < cut.blocks) cut.group *= 2;
   return cut;
@@ -38,14 +39,14 @@ Cut cut_of(const HeadCall& call) {
 
 template <class T>
 struct HeadArgs {
+  Parts parts;
   struct Tensor {
     const T* features;
     compute_t<T>* slopes;
     T* grad;
-    int64_t rows, blocks;
-    double label;
-  } tensors[2];
-  int count;
+    compute_t<T> label;
+  } tensors[kMostTensors];
+  Loss loss;
   int64_t width, span;  // rows of a block
   int rows;             // of a block, at a time
   int64_t group;        // blocks that a group has
@@ -53,15 +54,10 @@ struct HeadArgs {
   bool is_staged;       // rows are kept in shared memory
   const T* weight;
   const T* bias;
-  double sign;
-  bool mean;
-  const void* scale;
-  DType scale_dtype;
-  void* loss;
-  DType loss_dtype;
-  float* stats;
-  void *dw, *db;
-  DType grads_dtype, compute_dtype;
+  Scale scale;
+  Result total, dw, db;
+  DType compute_dtype;
+  compute_t<T>* details;     // [2 count + 1]
   compute_t<T>* scalars;     // [kScalars, blocks]
   compute_t<T>* sums;        // [blocks, width]
   compute_t<T>* group_sums;  // [groups, width]
@@ -218,30 +214,33 @@ __device__ void add_up(const A* sums, int64_t count, int64_t width, void* result
 template <class T>
 __device__ void finish(const HeadArgs<T>& a, int64_t blocks) {
   using A = compute_t<T>;
-  A total = 0, saturated = 0, slopes = 0;
-  int64_t rows = 0;
-  for (int which = 0; which < a.count; ++which) {
-    const int64_t first = which == 0 ? 0 : a.tensors[0].blocks;
-    A sums[kScalars];  // as in Seen
-    sums_in_order(a.scalars + first, blocks, a.tensors[which].blocks, sums);
-    const A size = static_cast<A>(a.tensors[which].rows);
-    rows += a.tensors[which].rows;
-    total += a.mean ? sums[0] / size : sums[0];  // the mean of nothing is nan, as in PyTorch
-    saturated += sums[2];
-    slopes += sums[3];
-    if (threadIdx.x == 0 && a.stats != nullptr) a.stats[which] = static_cast<float>(sums[1] / size);
-  }
+  __shared__ PartSums<kScalars, A> sums;  // as in Seen
+  const int pieces = add_up_parts(a.parts, a.scalars, blocks, sums);
   if (threadIdx.x != 0) return;
-  store_element(a.loss, a.loss_dtype, static_cast<double>(static_cast<A>(a.sign) * total));
-  if (a.stats != nullptr) a.stats[a.count] = static_cast<float>(saturated / static_cast<A>(rows));
-  if (a.db != nullptr) store_element(a.db, a.grads_dtype, static_cast<double>(slopes));
+  write_loss(a.parts, sums, pieces, a.total, a.details);
+  if (a.db.at == nullptr) return;
+  A slopes = 0;
+  for (int part = 0; part < a.parts.count; ++part) slopes += sums.of(part, 3, pieces);
+  store_element(a.db.at, a.db.dtype, static_cast<double>(slopes));
 }
 
 // What a thread knows of its rows.
 template <class A>
 struct Seen {
-  A loss = 0, sigmoids = 0, saturations = 0, slopes = 0;
+  A loss = 0, output = 0, saturated = 0, slopes = 0;
 };
+
+// All of a logit under a label, its logarithm included. A row has one logit, so its loss may be chosen at run time.
+template <class A>
+__device__ AtLogit<A> at_logit(Loss loss, A t, A label) {
+  return with_loss(loss, [&](auto functor) {
+    using L = decltype(functor);
+    const A e = L::kLogarithm ? exp_minus_abs_of<A>(t) : A(0);
+    AtLogit<A> here = L::at(t, e, label);
+    if (L::kLogarithm) here.term += log1p_nonnegative(e);
+    return here;
+  });
+}
 
 // The range of rows of a block. With few rows at a time, `parts` warps share the same rows, each with its pieces.
 template <class T, int V, bool kStaged>
@@ -250,15 +249,14 @@ __device__ Seen<compute_t<T>> visit_rows(const HeadArgs<T>& a, bool aligned) {
   __shared__ A products[kMostRows];  // [parts, rows]
   __shared__ A slopes[kMostRows];
   FASTGAN_DYNAMIC_SHARED(T, staged);  // [rows, width]
-  const bool is_first = blockIdx.x < a.tensors[0].blocks;
-  const auto& tensor = a.tensors[is_first ? 0 : 1];
-  const int64_t start = (blockIdx.x - (is_first ? 0 : a.tensors[0].blocks)) * a.span;
-  const int64_t stop = start + a.span < tensor.rows ? start + a.span : tensor.rows;
+  const int which = part_of(a.parts, blockIdx.x);
+  const auto& tensor = a.tensors[which];
+  const int64_t start = (blockIdx.x - a.parts.blocks[which]) * a.span, size = a.parts.sizes[which];
+  const int64_t stop = start + a.span < size ? start + a.span : size;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int parts = a.rows < kWarps * kRowsOfWarp ? kWarps * kRowsOfWarp / a.rows : 1;
-  const double scale = a.sign * load_scale(a.scale, a.scale_dtype);
-  const A factor = static_cast<A>(a.mean ? scale / static_cast<double>(tensor.rows) : scale);
-  const A label = static_cast<A>(tensor.label), bias = a.bias == nullptr ? A(0) : load(*a.bias);
+  const A factor = static_cast<A>(a.parts.weights[which] * load_scale(a.scale));
+  const A bias = a.bias == nullptr ? A(0) : load(*a.bias);
   Seen<A> seen;
   for (int64_t base = start; base < stop; base += a.rows) {
     const T* const rows = tensor.features + base * a.width;
@@ -277,17 +275,17 @@ __device__ Seen<compute_t<T>> visit_rows(const HeadArgs<T>& a, bool aligned) {
       const int row = threadIdx.x;
       A t = bias;  // logits are not rounded to a half type
       for (int part = 0; part < parts; ++part) t += products[part * a.rows + row];
-      const A e = exp_minus_abs_of<A>(t);
-      const A slope = factor * loss_slope(t, e, label);
-      seen.loss += linear_part(t, label) + log1p_nonnegative(e);
-      seen.sigmoids += sigmoid(t, e);
-      seen.saturations += absolute(t) > A(kSaturatedLogit) ? A(1) : A(0);
+      const AtLogit<A> here = at_logit(a.loss, t, tensor.label);
+      const A slope = factor * here.slope;
+      seen.loss += here.term;
+      seen.output += here.output;
+      seen.saturated += here.saturated;
       seen.slopes += slope;
       slopes[row] = slope;
       if (tensor.slopes != nullptr) tensor.slopes[base + row] = slope;
     }
     __syncthreads();
-    if (a.dw != nullptr)
+    if (a.dw.at != nullptr)
       add_rows<T, V>(a, kStaged ? staged : rows, tensor.grad == nullptr ? nullptr : tensor.grad + base * a.width, slopes,
                      count, a.sums + blockIdx.x * a.width, base == start, aligned);
     __syncthreads();  // before the next rows
@@ -303,37 +301,38 @@ __device__ Seen<compute_t<T>> visit_rows_as_they_lie(const HeadArgs<T>& a) {
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kThreads, 2) head_kernel(const HeadArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, 2) head_kernel(const __grid_constant__ HeadArgs<T> a) {
   using A = compute_t<T>;
   const Seen<A> seen = visit_rows_as_they_lie<T, V>(a);
   const int64_t blocks = gridDim.x, group = blockIdx.x / a.group;
-  A of_block[kScalars] = {seen.loss, seen.sigmoids, seen.saturations, seen.slopes};
+  A of_block[kScalars] = {seen.loss, seen.output, seen.saturated, seen.slopes};
   block_sums(of_block);
 #pragma unroll
   for (int i = 0; i < kScalars; ++i)
     if (threadIdx.x == 0) a.scalars[i * blocks + blockIdx.x] = of_block[i];
   const int64_t members = blocks - group * a.group < a.group ? blocks - group * a.group : a.group;
   if (!is_last_of(static_cast<unsigned>(members), a.counters + 1 + group)) return;
-  const int64_t used = a.tensors[0].blocks + a.tensors[1].blocks;  // none, where there are no rows at all
-  if (a.dw != nullptr) {
+  if (a.dw.at != nullptr) {
+    const int64_t used = a.parts.blocks[a.parts.count];  // none, where there are no rows at all
     const int64_t there = used - group * a.group < members ? used - group * a.group : members;
     add_up<(V > 1)>(a.sums + group * a.group * a.width, there, a.width, a.group_sums + group * a.width,
                     a.compute_dtype);
   }
   const int64_t groups = (blocks + a.group - 1) / a.group;
   if (!is_last_of(static_cast<unsigned>(groups), a.counters)) return;
-  if (a.dw != nullptr) add_up<(V > 1)>(a.group_sums, groups, a.width, a.dw, a.grads_dtype);
+  if (a.dw.at != nullptr) add_up<(V > 1)>(a.group_sums, groups, a.width, a.dw.at, a.dw.dtype);
   finish(a, blocks);
 }
 
 constexpr int64_t kRowsOfGrad = 8;  // of a block
 
 template <class T, int V>
-__global__ void __launch_bounds__(kThreads) grad_kernel(const HeadArgs<T> a) {
+__global__ void __launch_bounds__(kThreads) grad_kernel(const __grid_constant__ HeadArgs<T> a) {
   using A = compute_t<T>;
   const auto& tensor = a.tensors[0];
-  const A factor = static_cast<A>(load_element(a.scale, a.scale_dtype));
-  const int64_t start = blockIdx.x * a.span, stop = start + a.span < tensor.rows ? start + a.span : tensor.rows;
+  const A factor = static_cast<A>(load_scale(a.scale));
+  const int64_t start = blockIdx.x * a.span, rows = a.parts.sizes[0];
+  const int64_t stop = start + a.span < rows ? start + a.span : rows;
   for (int64_t at = static_cast<int64_t>(threadIdx.x) * V; at < a.width; at += int64_t{kThreads} * V) {
     A w[V];
 #pragma unroll
@@ -352,18 +351,18 @@ __global__ void __launch_bounds__(kThreads) grad_kernel(const HeadArgs<T> a) {
 template <class T>
 HeadArgs<T> arguments(const HeadCall& call, int64_t span) {
   HeadArgs<T> a{};
-  a.count = call.count;
+  a.loss = call.loss;
   a.width = call.width;
   a.span = span;
   a.weight = static_cast<const T*>(call.weight);
   a.bias = static_cast<const T*>(call.bias);
-  a.sign = call.sign;
-  a.mean = call.mean;
+  a.scale = call.scale;
   a.aligned = is_aligned(call.weight);
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < call.count; ++i) {
     const HeadTensor& from = call.tensors[i];
+    a.parts.add(from.rows, from.weight, span);
     a.tensors[i] = {static_cast<const T*>(from.features), static_cast<compute_t<T>*>(from.slopes),
-                    static_cast<T*>(from.grad), from.rows, ceil_div(from.rows, span), from.label};
+                    static_cast<T*>(from.grad), static_cast<compute_t<T>>(from.label)};
     a.aligned = a.aligned && is_aligned(from.features) && is_aligned(from.grad);
   }
   return a;
@@ -388,49 +387,43 @@ HeadWorkspace head_workspace(const HeadCall& call) {
   return {kScalars * cut.blocks + (cut.blocks + groups) * call.width, 1 + groups};
 }
 
-cudaError_t head_loss(const HeadCall& call, void* sums, unsigned* counters, const void* scale, DType scale_dtype,
-                      void* loss, DType loss_dtype, float* stats, void* dw, void* db, DType grads_dtype) {
+cudaError_t head_loss(const HeadCall& call, Workspace workspace, Result total, void* details, Result dw, Result db) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const Cut cut = cut_of(call);
     HeadArgs<T> a = arguments<T>(call, cut.span);
     a.rows = cut.rows;
     a.group = cut.group;
-    a.scale = scale;
-    a.scale_dtype = scale_dtype;
-    a.loss = loss;
-    a.loss_dtype = loss_dtype;
-    a.stats = stats;
+    a.total = total;
     a.dw = dw;
     a.db = db;
-    a.grads_dtype = grads_dtype;
-    a.compute_dtype = call.dtype == DType::f64 ? DType::f64 : DType::f32;
-    a.scalars = static_cast<compute_t<T>*>(sums);
+    a.compute_dtype = compute_type(call.dtype);
+    a.details = static_cast<compute_t<T>*>(details);
+    a.scalars = static_cast<compute_t<T>*>(workspace.partials);
     a.sums = a.scalars + kScalars * cut.blocks;
     a.group_sums = a.sums + cut.blocks * call.width;
-    a.counters = counters;
+    a.counters = workspace.counters;
     const bool in_vectors = call.width % kVector<T> == 0;
-    const int64_t shared = in_vectors && a.aligned ? staged_bytes(call, cut, dw != nullptr) : 0;
+    const int64_t shared = in_vectors && a.aligned ? staged_bytes(call, cut, dw.at != nullptr) : 0;
     a.is_staged = shared > 0;
     if (in_vectors)
-      FASTGAN_LAUNCH_WITH_SHARED((head_kernel<T, kVector<T>>), cut.blocks, shared, call.stream, a);
+      FASTGAN_LAUNCH_WITH_SHARED((head_kernel<T, kVector<T>>), cut.blocks, shared, call.where, a);
     else
-      FASTGAN_LAUNCH((head_kernel<T, 1>), cut.blocks, call.stream, a);
+      FASTGAN_LAUNCH((head_kernel<T, 1>), cut.blocks, call.where, a);
     return cudaGetLastError();
   });
 }
 
-cudaError_t head_grad(const HeadCall& call, const void* scale, DType scale_dtype) {
+cudaError_t head_grad(const HeadCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    HeadArgs<T> a = arguments<T>(call, kRowsOfGrad);
-    a.scale = scale;
-    a.scale_dtype = scale_dtype;
-    if (a.tensors[0].blocks == 0) return cudaSuccess;
+    const HeadArgs<T> a = arguments<T>(call, kRowsOfGrad);
+    const int64_t blocks = a.parts.all_blocks();
+    if (blocks == 0) return cudaSuccess;
     if (call.width % kVector<T> == 0)
-      FASTGAN_LAUNCH((grad_kernel<T, kVector<T>>), a.tensors[0].blocks, call.stream, a);
+      FASTGAN_LAUNCH((grad_kernel<T, kVector<T>>), blocks, call.where, a);
     else
-      FASTGAN_LAUNCH((grad_kernel<T, 1>), a.tensors[0].blocks, call.stream, a);
+      FASTGAN_LAUNCH((grad_kernel<T, 1>), blocks, call.where, a);
     return cudaGetLastError();
   });
 }

@@ -7,7 +7,7 @@ namespace {
 constexpr int kVectors = 4;  // of a thread
 
 template <class T>
-constexpr int64_t kSpan = int64_t{kVectors} * kThreads * kVector<T>;
+constexpr int kSpan = kVectors * kThreads * kVector<T>;
 
 enum class Wanted { terms, slopes, slopes_times_incoming };
 
@@ -32,16 +32,15 @@ __device__ T term_or_slope(const Terms<T, kKind>& terms, T logit, compute_t<T> s
 // kCount vectors, a block apart. All are loaded before the first is stored, which the compiler would not do, as
 // results may overwrite logits for all it knows; and before the scale is there, which takes as long to arrive.
 template <class T, Kind kKind, Wanted kWanted, int kCount>
-__device__ void each_of_vectors(const Range<T, kKind>& r, const LossArgs<T>& a,
-                                const typename LossArgs<T>::Tensor& tensor, int64_t at, bool aligned) {
+__device__ void each_of_vectors(const LossArgs<T>& a, const Range<T, kKind>& r, int at, bool aligned) {
   constexpr int V = kVector<T>, kApart = kThreads * V;
   Vector<T, V> logits[kCount], factors[kCount];
 #pragma unroll
   for (int row = 0; row < kCount; ++row) {
     logits[row] = load_vector<T, V>(r.logits + at + row * kApart, aligned);
-    if (kTimesIncoming<kWanted>) factors[row] = load_vector<T, V>(tensor.incoming + at + row * kApart, aligned);
+    if (kTimesIncoming<kWanted>) factors[row] = load_vector<T, V>(r.incoming + at + row * kApart, aligned);
   }
-  const auto scale = factor(a, tensor.size);
+  const auto scale = factor(a, r);
 #pragma unroll
   for (int row = 0; row < kCount; ++row) {
     Vector<T, V> result;
@@ -49,44 +48,38 @@ __device__ void each_of_vectors(const Range<T, kKind>& r, const LossArgs<T>& a,
     for (int i = 0; i < V; ++i)
       result.at[i] = term_or_slope<T, kKind, kWanted>(
           r.terms, logits[row].at[i], kTimesIncoming<kWanted> ? scale * load(factors[row].at[i]) : scale);
-    store_vector<T, V>(r.grad + at + row * kApart, result, aligned);
+    store_vector<T, V>(r.output + at + row * kApart, result, aligned);
   }
 }
 
 template <class T, Kind kKind, Wanted kWanted>
-__device__ void each_of_range(const Range<T, kKind>& r, const LossArgs<T>& a,
-                              const typename LossArgs<T>::Tensor& tensor) {
+__device__ void each_of_range(const LossArgs<T>& a, const Range<T, kKind>& r) {
   constexpr int V = kVector<T>;
-  int64_t at = r.start + static_cast<int64_t>(threadIdx.x) * V;
-  if (r.aligned && r.stop - r.start == kSpan<T>) {
-    each_of_vectors<T, kKind, kWanted, kVectors>(r, a, tensor, at, true);
+  const int size = static_cast<int>(r.size);  // at most kSpan
+  int at = static_cast<int>(threadIdx.x) * V;
+  if (r.aligned && size == kSpan<T>) {
+    each_of_vectors<T, kKind, kWanted, kVectors>(a, r, at, true);
     return;
   }
 #pragma unroll 1
-  for (; at + V <= r.stop; at += kThreads * V)
-    each_of_vectors<T, kKind, kWanted, 1>(r, a, tensor, at, r.aligned);
-  if (at >= r.stop) return;
-  const auto scale = factor(a, tensor.size);
+  for (; at + V <= size; at += kThreads * V) each_of_vectors<T, kKind, kWanted, 1>(a, r, at, r.aligned);
+  if (at >= size) return;
+  const auto scale = factor(a, r);
 #pragma unroll 1
-  for (const int64_t end = at + V; at < end && at < r.stop; ++at)
-    r.grad[at] = term_or_slope<T, kKind, kWanted>(
-        r.terms, r.logits[at], kTimesIncoming<kWanted> ? scale * load(tensor.incoming[at]) : scale);
+  for (const int end = at + V; at < end && at < size; ++at)
+    r.output[at] = term_or_slope<T, kKind, kWanted>(
+        r.terms, r.logits[at], kTimesIncoming<kWanted> ? scale * load(r.incoming[at]) : scale);
 }
 
-// Tiles of the first tensor, then of the second, as many as a block's turn brings it.
-template <class T, Kind kFirst, Wanted kWanted>
-__global__ void __launch_bounds__(kThreads, 3) each_kernel(const LossArgs<T> a) {
-  if (kWanted == Wanted::slopes && a.are_for_one && load_scale(a.scale, a.scale_dtype) == 1) return;
-  const int64_t tiles = a.tensors[0].blocks + a.tensors[1].blocks;
+// Tiles of one tensor after the other, as many as a block's turn brings it.
+template <class T, Kind kKind, Wanted kWanted>
+__global__ void __launch_bounds__(kThreads, kTimesIncoming<kWanted> ? 2 : 3) each_kernel(const __grid_constant__ LossArgs<T> a) {
+  if (kWanted == Wanted::slopes && a.are_for_one && load_scale(a.scale) == 1) return;
+  const int64_t tiles = a.parts.blocks[a.parts.count];
 #pragma unroll 1
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const bool is_first = tile < a.tensors[0].blocks;
-    const auto& tensor = a.tensors[is_first ? 0 : 1];
-    const int64_t index = tile - (is_first ? 0 : a.tensors[0].blocks);
-    if (is_first || kSecond<T, kFirst> == kFirst)
-      each_of_range<T, kFirst, kWanted>(range_of<kFirst>(a, is_first, index), a, tensor);
-    else
-      each_of_range<T, kSecond<T, kFirst>, kWanted>(range_of<kSecond<T, kFirst>>(a, false, index), a, tensor);
+    const int which = part_of(a.parts, tile);
+    each_of_range<T, kKind, kWanted>(a, range_of<kKind>(a, which, tile - a.parts.blocks[which]));
   }
 }
 
@@ -94,37 +87,29 @@ __global__ void __launch_bounds__(kThreads, 3) each_kernel(const LossArgs<T> a) 
 constexpr int64_t kMostBlocksToLook = kMaxRanges / 2;
 
 template <class T, Wanted kWanted>
-cudaError_t each(const LossCall& call, const void* scale, DType scale_dtype, bool are_for_one = false) {
+cudaError_t each(const LossCall& call, bool are_for_one) {
   // Few logits are spread over more blocks, of a vector a thread: they end when the slowest has waited for memory once.
   constexpr int64_t kRow = kThreads * kVector<T>;
-  const bool are_few = call.tensors[0].size + call.tensors[1].size <= kMaxRanges / 2 * kRow;
-  LossArgs<T> a = arguments<T>(call, are_few ? kRow : kSpan<T>, int64_t{1} << 30);
-  a.scale = scale;
-  a.scale_dtype = scale_dtype;
+  LossArgs<T> a = arguments<T>(call, call.elements() <= kMaxRanges / 2 * kRow ? kRow : kSpan<T>);
   a.are_for_one = are_for_one;
-  const int64_t tiles = a.tensors[0].blocks + a.tensors[1].blocks;
+  const int64_t tiles = a.parts.all_blocks();
   if (tiles == 0) return cudaSuccess;
   const int64_t blocks = are_for_one && tiles > kMostBlocksToLook ? kMostBlocksToLook : tiles;
-  with_kind<T>(call, [&](auto kind) { FASTGAN_LAUNCH((each_kernel<T, kind(), kWanted>), blocks, call.stream, a); });
+  with_kind<T>(call, [&](auto kind) { FASTGAN_LAUNCH((each_kernel<T, kind(), kWanted>), blocks, call.where, a); });
   return cudaGetLastError();
 }
 
 }  // namespace
 
 cudaError_t loss_terms(const LossCall& call) {
-  return with_type(call.dtype,
-                   [&](auto zero) { return each<decltype(zero), Wanted::terms>(call, nullptr, DType::f32); });
+  return with_type(call.dtype, [&](auto zero) { return each<decltype(zero), Wanted::terms>(call, false); });
 }
 
-cudaError_t loss_backward(const LossCall& call, const void* scale, DType scale_dtype, bool are_for_one) {
+cudaError_t loss_backward(const LossCall& call, bool are_for_one) {
   return with_type(call.dtype, [&](auto zero) {
-    return each<decltype(zero), Wanted::slopes>(call, scale, scale_dtype, are_for_one);
-  });
-}
-
-cudaError_t loss_terms_backward(const LossCall& call) {
-  return with_type(call.dtype, [&](auto zero) {
-    return each<decltype(zero), Wanted::slopes_times_incoming>(call, nullptr, DType::f32);
+    using T = decltype(zero);
+    if (call.tensors[0].incoming != nullptr) return each<T, Wanted::slopes_times_incoming>(call, false);
+    return each<T, Wanted::slopes>(call, are_for_one);
   });
 }
 

@@ -1,9 +1,8 @@
-// A tensor of logits is cut into ranges, whose number depends on its size alone; a block sums one range, in tiles
+// A tensor of logits is cut into ranges, whose number depends on sizes alone; a block sums one range, in tiles
 // of kRows vectors a thread. Every lane of a vector keeps the product of (1 + e) down its column of the tile, and
-// one log1p serves the thread's whole share. The block that arrives last adds the ranges up, in order. Tensors of
+// one log1p serves the thread's whole share. The block that arrives last adds the ranges up, in order. A few tensors of
 // one range each have one block, which has nothing to wait for.
 #include "loss_ranges.cuh"
-#include "reduce.cuh"
 
 namespace fastgan::cuda {
 namespace {
@@ -83,7 +82,7 @@ __device__ void add_tile(const Range<T, kKind>& r, int64_t tile, int count, comp
 #pragma unroll
         for (int i = 0; i < V; ++i)
           add_logit<T, kKind, kStats, kGrad>(r.terms, logits[row].at[i], &grad.at[i], scale, product[i], sums);
-        if (kGrad) store_vector<T, V>(r.grad + tile + at + row * kApart, grad, aligned);
+        if (kGrad) store_vector<T, V>(r.output + tile + at + row * kApart, grad, aligned);
       }
   }
   if (r.terms.kLogarithm) sums.loss += log_of_products(product);
@@ -93,21 +92,21 @@ template <class T, Kind kKind, bool kStats, bool kGrad>
 __device__ Sums<compute_t<T>> sum_range(const Range<T, kKind>& r, compute_t<T> scale) {
   using A = compute_t<T>;
   Sums<A> sums;
-  int64_t tile = r.start;
+  int64_t tile = 0;
   if (r.aligned)
 #pragma unroll 1
-    for (; tile + kTile<T> <= r.stop; tile += kTile<T>)
+    for (; tile + kTile<T> <= r.size; tile += kTile<T>)
       add_tile<T, kKind, kStats, kGrad, true>(r, tile, kTile<T>, scale, sums);
 #pragma unroll 1
-  for (; tile < r.stop; tile += kTile<T>) {
-    const int64_t left = r.stop - tile;
+  for (; tile < r.size; tile += kTile<T>) {
+    const int64_t left = r.size - tile;
     add_tile<T, kKind, kStats, kGrad, false>(r, tile, left < kTile<T> ? static_cast<int>(left) : kTile<T>, scale, sums);
   }
   // what is left behind the last whole vector, an element a thread
-  const int64_t at = r.stop - r.stop % kVector<T> + threadIdx.x;
-  if (r.start <= at && at < r.stop) {
+  const int64_t at = r.size - r.size % kVector<T> + threadIdx.x;
+  if (at < r.size) {
     A product = 0;
-    add_logit<T, kKind, kStats, kGrad>(r.terms, r.logits[at], kGrad ? r.grad + at : nullptr, scale, product, sums);
+    add_logit<T, kKind, kStats, kGrad>(r.terms, r.logits[at], kGrad ? r.output + at : nullptr, scale, product, sums);
     if (r.terms.kLogarithm) sums.loss += log1p_nonnegative(product);
   }
   return sums;
@@ -117,35 +116,12 @@ __device__ Sums<compute_t<T>> sum_range(const Range<T, kKind>& r, compute_t<T> s
 template <bool kStats>
 constexpr int kSums = kStats ? 3 : 1;
 
-// Loss and statistics from the sums of each tensor, by one thread.
-template <class T, int N>
-__device__ void finish(const LossArgs<T>& a, const compute_t<T> (&sums)[2][N]) {
-  using A = compute_t<T>;
-  A total = 0, saturated = 0;
-  for (int which = 0; which < a.count; ++which) {
-    const A size = static_cast<A>(a.tensors[which].size);
-    total += a.mean ? sums[which][0] / size : sums[which][0];  // the mean of nothing is nan, as in PyTorch
-    if constexpr (N == kSums<true>) {
-      if (a.stats != nullptr) a.stats[which] = static_cast<float>(sums[which][1] / size);
-      saturated += sums[which][2];
-    }
-  }
-  store_element(a.loss, a.loss_dtype, static_cast<double>(static_cast<A>(a.sign) * total));
-  if (a.stats != nullptr)
-    a.stats[a.count] = static_cast<float>(saturated / static_cast<A>(a.tensors[0].size + a.tensors[1].size));
-}
-
 // The sums of one range of a tensor, in the first warp.
-template <class T, Kind kFirst, bool kStats, bool kGrad>
-__device__ void sums_of_range(const LossArgs<T>& a, bool is_first, int64_t index,
-                              compute_t<T> (&of_block)[kSums<kStats>]) {
+template <class T, Kind kKind, bool kStats, bool kGrad>
+__device__ void sums_of_range(const LossArgs<T>& a, int which, int64_t index, compute_t<T> (&of_block)[kSums<kStats>]) {
   using A = compute_t<T>;
-  const A scale = kGrad ? factor(a, a.tensors[is_first ? 0 : 1].size) : A(1);
-  Sums<A> sums;
-  if (is_first || kSecond<T, kFirst> == kFirst)  // compiled once where both tensors have the same arithmetic
-    sums = sum_range<T, kFirst, kStats, kGrad>(range_of<kFirst>(a, is_first, index), scale);
-  else
-    sums = sum_range<T, kSecond<T, kFirst>, kStats, kGrad>(range_of<kSecond<T, kFirst>>(a, false, index), scale);
+  const Range<T, kKind> range = range_of<kKind>(a, which, index);
+  const Sums<A> sums = sum_range<T, kKind, kStats, kGrad>(range, kGrad ? factor(a, range) : A(1));
   of_block[0] = sums.loss;
   if constexpr (kStats) {
     of_block[1] = sums.output;
@@ -154,72 +130,70 @@ __device__ void sums_of_range(const LossArgs<T>& a, bool is_first, int64_t index
   block_sums(of_block);
 }
 
-// A block has a range of one tensor; a single one has both tensors.
-template <class T, Kind kFirst, bool kStats, bool kGrad>
-__global__ void __launch_bounds__(kThreads, kResident<T>) loss_kernel(const LossArgs<T> a) {
+// A block has a range of one tensor; a single one has all tensors.
+template <class T, Kind kKind, bool kStats, bool kGrad>
+__global__ void __launch_bounds__(kThreads, kResident<T>) loss_kernel(const __grid_constant__ LossArgs<T> a) {
   using A = compute_t<T>;
   constexpr int N = kSums<kStats>;
-  __shared__ A sums[2][N];
+  __shared__ PartSums<N, A> sums;
   A of_block[N];
   const int64_t blocks = gridDim.x;
-  const bool is_alone = blocks == 1;
-  const int own = blockIdx.x < a.tensors[0].blocks ? 0 : 1;
+  const bool is_alone = a.partials == nullptr;
+  const int first = is_alone ? 0 : part_of(a.parts, blockIdx.x), end = is_alone ? a.parts.count : first + 1;
 #pragma unroll 1
-  for (int which = is_alone ? 0 : own; which < (is_alone ? a.count : own + 1); ++which) {
-    const int64_t index = is_alone ? 0 : blockIdx.x - (which == 0 ? 0 : a.tensors[0].blocks);
-    sums_of_range<T, kFirst, kStats, kGrad>(a, which == 0, index, of_block);
+  for (int which = first; which < end; ++which) {
+    sums_of_range<T, kKind, kStats, kGrad>(a, which, is_alone ? 0 : blockIdx.x - a.parts.blocks[which], of_block);
 #pragma unroll
     for (int i = 0; i < N; ++i)
-      if (threadIdx.x == 0) (is_alone ? sums[which][i] : a.partials[i * blocks + blockIdx.x]) = of_block[i];
+      if (threadIdx.x == 0) (is_alone ? sums.at[which][i] : a.partials[i * blocks + blockIdx.x]) = of_block[i];
   }
+  int pieces = 1;
   if (!is_alone) {
     if (!is_last_of(gridDim.x, a.counter)) return;
-    for (int which = 0; which < a.count; ++which) {
-      const A* partials = a.partials + (which == 0 ? 0 : a.tensors[0].blocks);
-      sums_in_order(partials, blocks, a.tensors[which].blocks, of_block);
-#pragma unroll
-      for (int i = 0; i < N; ++i)
-        if (threadIdx.x == 0) sums[which][i] = of_block[i];
-    }
+    pieces = add_up_parts(a.parts, a.partials, blocks, sums);
   }
-  if (threadIdx.x == 0) finish<T, N>(a, sums);
+  if (threadIdx.x == 0) write_loss(a.parts, sums, pieces, a.total, a.details);
 }
 
-template <class T, Kind kFirst>
-void launch_loss(const LossArgs<T>& a, int64_t blocks, bool with_grad, cudaStream_t stream) {
-  constexpr bool kAlwaysStats = kFirst == Kind::any_loss;  // two additions an element, and a kernel less to compile
+template <class T, Kind kKind>
+void launch_loss(const LossArgs<T>& a, int64_t blocks, bool with_grad, Where where) {
+  constexpr bool kAlwaysStats = kKind == Kind::plain;  // two additions an element, and a kernel less to compile
   if (with_grad)
-    FASTGAN_LAUNCH((loss_kernel<T, kFirst, true, true>), blocks, stream, a);
-  else if (a.stats != nullptr || kAlwaysStats)
-    FASTGAN_LAUNCH((loss_kernel<T, kFirst, true, false>), blocks, stream, a);
+    FASTGAN_LAUNCH((loss_kernel<T, kKind, true, true>), blocks, where, a);
+  else if (a.details != nullptr || kAlwaysStats)
+    FASTGAN_LAUNCH((loss_kernel<T, kKind, true, false>), blocks, where, a);
   else
-    FASTGAN_LAUNCH((loss_kernel<T, kFirst, kAlwaysStats, false>), blocks, stream, a);
+    FASTGAN_LAUNCH((loss_kernel<T, kKind, kAlwaysStats, false>), blocks, where, a);
 }
 
+// An empty tensor's output has no address.
+bool has_outputs(const LossCall& call) {
+  for (int i = 0; i < call.count; ++i)
+    if (call.tensors[i].output != nullptr) return true;
+  return false;
+}
+
+// Elements of a block: whole tiles, as many as leave kMaxRanges blocks for a single tensor, and twice as many for several.
 template <class T>
-cudaError_t forward(const LossCall& call, Workspace workspace, const void* scale, DType scale_dtype, void* loss,
-                    DType loss_dtype, float* stats) {
-  LossArgs<T> a = arguments<T>(call, kTile<T>, kMaxRanges);
-  a.scale = scale;
-  a.scale_dtype = scale_dtype;
-  a.loss = loss;
-  a.loss_dtype = loss_dtype;
-  a.stats = stats;
-  a.partials = static_cast<compute_t<T>*>(workspace.partials);
-  a.counter = workspace.counters;
-  const bool fits_one = a.tensors[0].blocks <= 1 && a.tensors[1].blocks <= 1;  // an empty input has a loss too
-  const int64_t blocks = fits_one ? 1 : a.tensors[0].blocks + a.tensors[1].blocks;
-  const bool with_grad = call.tensors[0].output != nullptr || call.tensors[1].output != nullptr;
-  with_kind<T>(call, [&](auto kind) { launch_loss<T, kind()>(a, blocks, with_grad, call.stream); });
-  return cudaGetLastError();
+int64_t span_of(const LossCall& call) {
+  const int64_t tiles = ceil_div(call.elements(), kTile<T> * (call.count == 1 ? kMaxRanges : kMostBlocks));
+  return (tiles > 1 ? tiles : 1) * kTile<T>;
 }
 
 }  // namespace
 
-cudaError_t loss_forward(const LossCall& call, Workspace workspace, const void* scale, DType scale_dtype, void* loss,
-                         DType loss_dtype, float* stats) {
+cudaError_t loss_forward(const LossCall& call, Workspace workspace, Result total, void* details) {
   return with_type(call.dtype, [&](auto zero) {
-    return forward<decltype(zero)>(call, workspace, scale, scale_dtype, loss, loss_dtype, stats);
+    using T = decltype(zero);
+    LossArgs<T> a = arguments<T>(call, span_of<T>(call));
+    a.total = total;
+    a.details = static_cast<compute_t<T>*>(details);
+    a.partials = static_cast<compute_t<T>*>(workspace.partials);
+    a.counter = workspace.counters;
+    // an empty input has a loss too
+    const int64_t blocks = a.partials == nullptr || a.parts.all_blocks() == 0 ? 1 : a.parts.all_blocks();
+    with_kind<T>(call, [&](auto kind) { launch_loss<T, kind()>(a, blocks, has_outputs(call), call.where); });
+    return cudaGetLastError();
   });
 }
 

@@ -8,12 +8,13 @@
 
 #include <cstdint>
 
-#define FASTGAN_LAUNCH(kernel, blocks, stream, ...) \
-  kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, 0, stream>>>(__VA_ARGS__)
+#define FASTGAN_LAUNCH(kernel, blocks, where, ...) \
+  kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, 0, fastgan::stream_of(where)>>>(__VA_ARGS__)
 // With so many bytes of dynamic shared memory, which a kernel must be allowed to have if they are many.
-#define FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, bytes, stream, ...)                                                  \
-  (fastgan::allow_shared(reinterpret_cast<const void*>(&FASTGAN_STRIP kernel), bytes),                                  \
-   kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, static_cast<size_t>(bytes), stream>>>(__VA_ARGS__))
+#define FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, bytes, where, ...)                                   \
+  (fastgan::allow_shared(reinterpret_cast<const void*>(&FASTGAN_STRIP kernel), bytes),                   \
+   kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, static_cast<size_t>(bytes), fastgan::stream_of(where)>>>( \
+       __VA_ARGS__))
 #define FASTGAN_STRIP(...) __VA_ARGS__
 // In a kernel: that memory, as `T* name`.
 #define FASTGAN_DYNAMIC_SHARED(T, name)      \
@@ -36,6 +37,8 @@ inline void allow_shared(const void* kernel, int64_t bytes) {
 #include "../storage.h"
 
 namespace fastgan {
+
+inline cudaStream_t stream_of(Where where) { return reinterpret_cast<cudaStream_t>(where); }
 
 // 2^x, to 2 ulp; results below 2^-126 are flushed to zero if that is allowed, which saves three instructions.
 template <bool kFlush>
@@ -118,7 +121,7 @@ FASTGAN_HD void store_vector(T* to, const Vector<T, kWidth>& values, bool aligne
   }
 }
 
-inline bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+FASTGAN_HD bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 // The dynamic shared memory that a block of the current device may have, next to what kernels declare (up to 12 KB).
 inline int64_t most_shared_bytes() {

@@ -18,17 +18,15 @@ struct ReconstructionArgs {
   T *dx, *dy, *terms;
   int64_t size, span;  // elements, of all and of a block
   bool aligned, mean;
-  const void* scale;
-  DType scale_dtype;
-  void* loss;
-  DType loss_dtype;
+  Scale scale;
+  Result loss;
   compute_t<T>* partials;  // [blocks]
   unsigned* counter;
 };
 
 template <class T>
 __device__ compute_t<T> factor(const ReconstructionArgs<T>& a) {
-  const double scale = load_scale(a.scale, a.scale_dtype);
+  const double scale = load_scale(a.scale);
   return static_cast<compute_t<T>>(a.mean ? scale / static_cast<double>(a.size) : scale);
 }
 
@@ -98,7 +96,7 @@ __device__ void finish(const ReconstructionArgs<T>& a) {
   const A total = sum_in_order(a.partials, static_cast<int64_t>(gridDim.x));
   // the mean of nothing is nan, as in PyTorch
   if (threadIdx.x == 0)
-    store_element(a.loss, a.loss_dtype, static_cast<double>(a.mean ? total / static_cast<A>(a.size) : total));
+    store_element(a.loss.at, a.loss.dtype, static_cast<double>(a.mean ? total / static_cast<A>(a.size) : total));
 }
 
 template <class T, bool kGrad>
@@ -125,6 +123,7 @@ ReconstructionArgs<T> arguments(const ReconstructionCall& call, const void* inco
   a.size = call.size;
   a.span = ceil_div(ceil_div(call.size, most_ranges), kTile<T>) * kTile<T>;
   a.mean = call.mean;
+  a.scale = call.scale;
   a.aligned = true;
   for (const void* each : {call.x, call.y, incoming, static_cast<const void*>(call.dx), static_cast<const void*>(call.dy),
                            static_cast<const void*>(terms)})
@@ -132,53 +131,38 @@ ReconstructionArgs<T> arguments(const ReconstructionCall& call, const void* inco
   return a;
 }
 
-template <class T>
-cudaError_t loss_of(const ReconstructionCall& call, Workspace workspace, const void* scale, DType scale_dtype, void* loss,
-                    DType loss_dtype) {
-  ReconstructionArgs<T> a = arguments<T>(call, nullptr, nullptr, kMaxRanges);
-  a.scale = scale;
-  a.scale_dtype = scale_dtype;
-  a.loss = loss;
-  a.loss_dtype = loss_dtype;
-  a.partials = static_cast<compute_t<T>*>(workspace.partials);
-  a.counter = workspace.counters;
-  const int64_t blocks = call.size == 0 ? 1 : ceil_div(call.size, a.span);  // an empty input has a loss too
-  if (call.dx != nullptr || call.dy != nullptr)
-    FASTGAN_LAUNCH((reconstruction_kernel<T, true>), blocks, call.stream, a);
-  else
-    FASTGAN_LAUNCH((reconstruction_kernel<T, false>), blocks, call.stream, a);
-  return cudaGetLastError();
-}
-
 template <class T, bool kGrad>
-cudaError_t each(const ReconstructionCall& call, const void* incoming, void* terms, const void* scale,
-                 DType scale_dtype) {
-  ReconstructionArgs<T> a = arguments<T>(call, incoming, terms, int64_t{1} << 30);
-  a.scale = scale;
-  a.scale_dtype = scale_dtype;
+cudaError_t each(const ReconstructionCall& call, const void* incoming, void* terms) {
+  const ReconstructionArgs<T> a = arguments<T>(call, incoming, terms, int64_t{1} << 30);
   if (call.size == 0) return cudaSuccess;
-  FASTGAN_LAUNCH((reconstruction_each_kernel<T, kGrad>), ceil_div(call.size, a.span), call.stream, a);
+  FASTGAN_LAUNCH((reconstruction_each_kernel<T, kGrad>), ceil_div(call.size, a.span), call.where, a);
   return cudaGetLastError();
 }
 
 }  // namespace
 
-cudaError_t reconstruction_loss(const ReconstructionCall& call, Workspace workspace, const void* scale,
-                                DType scale_dtype, void* loss, DType loss_dtype) {
+cudaError_t reconstruction_loss(const ReconstructionCall& call, Workspace workspace, Result loss) {
   return with_type(call.dtype, [&](auto zero) {
-    return loss_of<decltype(zero)>(call, workspace, scale, scale_dtype, loss, loss_dtype);
+    using T = decltype(zero);
+    ReconstructionArgs<T> a = arguments<T>(call, nullptr, nullptr, kMaxRanges);
+    a.loss = loss;
+    a.partials = static_cast<compute_t<T>*>(workspace.partials);
+    a.counter = workspace.counters;
+    const int64_t blocks = call.size == 0 ? 1 : ceil_div(call.size, a.span);  // an empty input has a loss too
+    if (call.dx != nullptr || call.dy != nullptr)
+      FASTGAN_LAUNCH((reconstruction_kernel<T, true>), blocks, call.where, a);
+    else
+      FASTGAN_LAUNCH((reconstruction_kernel<T, false>), blocks, call.where, a);
+    return cudaGetLastError();
   });
 }
 
 cudaError_t reconstruction_terms(const ReconstructionCall& call, void* terms) {
-  return with_type(call.dtype,
-                   [&](auto zero) { return each<decltype(zero), false>(call, nullptr, terms, nullptr, DType::f32); });
+  return with_type(call.dtype, [&](auto zero) { return each<decltype(zero), false>(call, nullptr, terms); });
 }
 
-cudaError_t reconstruction_backward(const ReconstructionCall& call, const void* incoming, const void* scale,
-                                    DType scale_dtype) {
-  return with_type(call.dtype,
-                   [&](auto zero) { return each<decltype(zero), true>(call, incoming, nullptr, scale, scale_dtype); });
+cudaError_t reconstruction_backward(const ReconstructionCall& call, const void* incoming) {
+  return with_type(call.dtype, [&](auto zero) { return each<decltype(zero), true>(call, incoming, nullptr); });
 }
 
 }  // namespace fastgan::cuda

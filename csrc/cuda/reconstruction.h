@@ -5,21 +5,10 @@
 
 namespace fastgan::cuda {
 
-struct ReconstructionCall {
-  DType dtype;
-  const void *x, *y;
-  int64_t size;
-  void *dx, *dy;  // gradients, or null
-  bool mean;      // the sum over `size`
-  cudaStream_t stream;
-};
-
-// The reduced loss into `loss` (of loss_dtype) and, where there is room for them, gradients times `scale` (null: 1).
-cudaError_t reconstruction_loss(const ReconstructionCall& call, Workspace workspace, const void* scale,
-                                DType scale_dtype, void* loss, DType loss_dtype);
+// The reduced loss and, where there is room for them, gradients times the scale.
+cudaError_t reconstruction_loss(const ReconstructionCall& call, Workspace workspace, Result loss);
 cudaError_t reconstruction_terms(const ReconstructionCall& call, void* terms);
-// Gradients: times the scalar `scale` (null: 1), and times `incoming` (null: 1), one for each element.
-cudaError_t reconstruction_backward(const ReconstructionCall& call, const void* incoming, const void* scale,
-                                    DType scale_dtype);
+// Gradients: times the scale, and times `incoming`, one for each element, unless null.
+cudaError_t reconstruction_backward(const ReconstructionCall& call, const void* incoming);
 
 }  // namespace fastgan::cuda

@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kThreads) record_kernel(const RecordCall a) {
 }  // namespace
 
 cudaError_t record(const RecordCall& call) {
-  FASTGAN_LAUNCH((record_kernel), 1, call.stream, call);
+  FASTGAN_LAUNCH((record_kernel), 1, call.where, call);
   return cudaGetLastError();
 }
 

@@ -16,7 +16,7 @@ struct RecordCall {
   int settings_count;
   float* settings;        // [settings]: becomes the schedule's next row
   int64_t* clock;         // moves on by one
-  cudaStream_t stream;
+  Where where;
 };
 
 cudaError_t record(const RecordCall& call);

@@ -30,7 +30,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from fastgan.kernels.cuda import pointers
+from fastgan.kernels.cuda import module
 
 SLOTS, SIZE = 256, 1024  # kSlots and kCountersOfSlot of csrc/cuda/counters.h
 
@@ -85,7 +85,7 @@ def capture_of(tensor: Tensor) -> int:
 
 def _capture(device: int, stream: int) -> int:
     if _module_bank(device) is not None:
-        return pointers._cuda.capture_id(stream)
+        return module._cuda.capture_id(stream)
     return SOME_CAPTURE if torch.cuda.is_current_stream_capturing() else NO_CAPTURE
 
 
@@ -93,7 +93,7 @@ def _take_slot(like: Tensor, owner: _Owner) -> Tensor | None:
     device, stream, capture = owner
     bank = _module_bank(device) if like.is_cuda else None
     if bank is not None:
-        slot = pointers._cuda.take_slot(device, stream)
+        slot = module._cuda.take_slot(device, stream)
     elif capture == NO_CAPTURE:
         bank, slot = _tensor_bank(like), sum(1 for known, *_ in _slots if known == device)
     if bank is None or not 0 <= slot < SLOTS:
@@ -107,11 +107,11 @@ def _take_slot(like: Tensor, owner: _Owner) -> Tensor | None:
 @cache
 def _module_bank(device: int) -> Tensor | None:
     """The compiled module's counters on a GPU, [SLOTS, SIZE]; None where its kernels cannot run."""
-    if pointers.why_not(torch.device("cuda", device)) is not None:
+    if module.why_not(torch.device("cuda", device)) is not None:
         return None
     with torch.cuda.device(device):
         try:
-            return torch.as_tensor(_Memory(pointers._cuda.counter_bank()), device=f"cuda:{device}")
+            return torch.as_tensor(_Memory(module._cuda.counter_bank()), device=f"cuda:{device}")
         except RuntimeError as error:
             message = (
                 f"fastgan's CUDA graphs take a kernel more a launch on cuda:{device}: PyTorch cannot use"

@@ -17,9 +17,9 @@ BACKENDS = ("cpu", "cuda", "triton", "reference")
 CHOICES = f"choose one of {', '.join(BACKENDS)}"
 # The names asked for, the newest last, each with its use_backend object while that one is alive. A call that
 # nobody has kept cannot become a block any more: it was a bare one.
-_calls: list[tuple[str | None, Callable[[], object]]] = [(os.environ.get("FASTGAN_BACKEND"), lambda: None)]
+calls: list[tuple[str | None, Callable[[], object]]] = [(os.environ.get("FASTGAN_BACKEND"), lambda: None)]
 _lock = threading.Lock()
-_innermost: ContextVar[str | None] = ContextVar("fastgan_backend", default=None)
+innermost: ContextVar[str | None] = ContextVar("fastgan_backend", default=None)
 
 
 class BackendError(RuntimeError):
@@ -55,23 +55,23 @@ class use_backend:  # noqa: N801 - called like a function
         self._begin()
 
     def _begin(self) -> None:
-        if _innermost.get() is not None:  # a block around it would hide it
-            self._outer = _innermost.set(self.name)
+        if innermost.get() is not None:  # a block around it would hide it
+            self._outer = innermost.set(self.name)
         with _lock:
-            *replaced, _ = [call for call in _calls if call[1]() is None]
-            _calls[:] = [*(call for call in _calls if call not in replaced), self._call]
+            *replaced, _ = [call for call in calls if call[1]() is None]
+            calls[:] = [*(call for call in calls if call not in replaced), self._call]
 
     def __enter__(self) -> None:
-        if self._call not in _calls:  # entered once more
+        if self._call not in calls:  # entered once more
             self._begin()
         if self._outer is None:
-            self._outer = _innermost.set(self.name)
+            self._outer = innermost.set(self.name)
 
     def __exit__(self, *error: object) -> None:
         with _lock:
-            _calls.remove(self._call)
+            calls.remove(self._call)
         if self._outer is not None:
-            _innermost.reset(self._outer)
+            innermost.reset(self._outer)
             self._outer = None
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -87,7 +87,7 @@ class use_backend:  # noqa: N801 - called like a function
 
 def forced_name() -> str | None:
     """The name that holds in this thread now."""
-    return _innermost.get() or _calls[-1][0]
+    return innermost.get() or calls[-1][0]
 
 
 def forced_in_words() -> str:

@@ -62,11 +62,6 @@ def joined(tensors: Sequence[Tensor]) -> Tensor:
     return first.as_strided((sum(map(len, tensors)), *first.shape[1:]), first.stride())
 
 
-def address_or_null(tensor: Tensor | None) -> int:
-    """Of an output that was allocated for this call, if it was."""
-    return 0 if tensor is None else tensor.data_ptr()
-
-
 def channel_layout(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, int], bool]:
     """The tensor in an order the kernels know, its [outer, channels, inner], and whether channels are last.
 

@@ -7,14 +7,16 @@ the loss that :attr:`LogitLoss.generator` names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from fastgan.kernels.codes import Codes
+from fastgan.kernels.native import Codes
 
 SATURATED_LOGIT = 6.906754778648554  # log(999): sigmoid within 0.1 % of 0 or 1
 Labelled = Callable[[Tensor, float], Tensor]
@@ -116,4 +118,29 @@ LOSSES: dict[str, LogitLoss] = {
         lipschitz=True,
     ),
 }
-NUMBERS = Codes("kind", {name: number for number, name in enumerate(LOSSES)})
+NUMBERS = Codes("loss", {name: number for number, name in enumerate(LOSSES)})
+
+
+class LossSpec(NamedTuple):
+    """Which loss of which tensors: one label and one weight for each tensor of logits.
+
+    Attributes:
+        loss: a name of :data:`LOSSES`.
+        labels: 1 where D should take the samples for real, 0 where not.
+        weights: what the mean or the sum of each tensor's terms is multiplied by.
+        mean: the mean of each tensor's terms, not their sum.
+    """
+
+    loss: str
+    labels: tuple[float, ...]
+    weights: tuple[float, ...]
+    mean: bool
+
+    def weights_of(self, sizes: Sequence[int]) -> tuple[float, ...]:
+        """What each term is multiplied by. The mean of nothing is nan, as in PyTorch."""
+        if not self.mean:
+            return self.weights
+        each = list(self.weights)
+        for i, size in enumerate(sizes):
+            each[i] = each[i] / size if size else math.nan
+        return tuple(each)

@@ -21,8 +21,13 @@ _SKIP = _dynamo._FrameAction.SKIP
 _FRAME_AND_CALLS = _dynamo._FrameExecStrategy(_SKIP, _SKIP)
 
 
+def unseen(function: Function) -> Function:
+    """Dynamo runs a frame of this function that it meets, and what it calls; it may still inline a call."""
+    _dynamo.set_code_exec_strategy(function.__code__, _FRAME_AND_CALLS)
+    return function
+
+
 def opaque(function: Function) -> Function:
     """Dynamo neither traces the function, nor what it calls, nor inlines it: it breaks the graph there."""
-    _dynamo.set_code_exec_strategy(function.__code__, _FRAME_AND_CALLS)
-    function._torchdynamo_disable = True  # type: ignore[attr-defined]
+    unseen(function)._torchdynamo_disable = True  # type: ignore[attr-defined]
     return function

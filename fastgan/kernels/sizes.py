@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fastgan.kernels.logit_losses import LossSpec
+
 
 def of_size(tensor: Tensor, size: int, name: str) -> Tensor:
     """The tensor, if it has so many elements."""
@@ -53,21 +55,21 @@ def wgrad_sizes(grad: Tensor, input: Tensor) -> tuple[int, int, int]:
     return n, k, m
 
 
-def check_pair(tensors: Sequence[Tensor], labels: Sequence[float], name: str) -> None:
-    """One tensor of logits or features, or two; the second has label 0."""
-    if not 1 <= len(tensors) <= 2:
-        raise ValueError(f"{name} has {len(tensors)} tensors, expected one or two")
-    if len(labels) != len(tensors):
-        raise ValueError(f"labels has {len(labels)} numbers, expected {len(tensors)}, one a tensor of {name}")
-    if len(labels) == 2 and labels[1] != 0:
-        raise ValueError(f"the second label is {labels[1]}, expected 0")
+def check_spec(tensors: Sequence[Tensor], spec: LossSpec, name: str) -> None:
+    """At least one tensor of logits or features, and a label and a weight for each."""
+    count = len(tensors)
+    if count == 0:
+        raise ValueError(f"{name} has no tensors, expected at least one")
+    if len(spec.labels) != count or len(spec.weights) != count:
+        raise ValueError(
+            f"{name} has {count} tensors, expected as many labels and weights, got {len(spec.labels)} and "
+            f"{len(spec.weights)}"
+        )
 
 
-def check_head(
-    features: Sequence[Tensor], labels: Sequence[float], weight: Tensor, bias: Tensor | None
-) -> None:
-    """One tensor of features or two, [n, k] each, a weight of k elements, and a bias of one."""
-    check_pair(features, labels, "features")
+def check_head(features: Sequence[Tensor], spec: LossSpec, weight: Tensor, bias: Tensor | None) -> None:
+    """Tensors of features, [n, k] each, a weight of k elements, and a bias of one."""
+    check_spec(features, spec, "features")
     for each in features:
         _, columns = matrix(each, "features")
         if columns != weight.numel():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from fastgan.kernels.logit_losses import LOSSES
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 HALVES = (torch.float16, torch.bfloat16)
+PLAIN = (Tensor, torch.nn.Parameter)
 REDUCTIONS = ("mean", "sum", "none")
 # for the types of what a loss returns
 Reduced = Literal["mean", "sum"]
@@ -29,7 +31,7 @@ def check_tensor(tensor: Tensor, name: str) -> None:
         )
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, but is {type(tensor).__name__}")
-    if type(tensor) is not Tensor and _is_sharded(tensor):
+    if type(tensor) not in PLAIN and _is_sharded(tensor):
         raise TypeError(
             f"{name} is a DTensor, which may lie on other processes too, and fastgan's operations are not "
             "distributed: apply fully_shard to the module in whose forward they are called, which then sees "
@@ -52,6 +54,15 @@ def _is_sharded(tensor: Tensor) -> bool:
 
 def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
     """The same device and dtype as another argument."""
+    if (
+        type(tensor) in PLAIN
+        and tensor.dtype in DTYPES
+        and tensor.dtype is other.dtype
+        and tensor.layout is torch.strided
+        and tensor.is_cpu
+        and other.is_cpu
+    ):
+        return  # the usual case
     check_tensor(tensor, name)
     if not (tensor.is_cpu and other.is_cpu) and tensor.device != other.device:
         raise ValueError(
@@ -120,3 +131,20 @@ def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bi
     check_like(bias, name, like, "input")
     if bias.shape != (channels,):
         raise ValueError(f"{name} must have shape ({channels},), but has {tuple(bias.shape)}")
+
+
+def check_linear(
+    features: Sequence[int], input: Tensor, weight: Tensor, bias: Tensor | None, index: str = ""
+) -> None:
+    """``features`` is the shape that meets this weight; ``index`` names the layer in messages."""
+    check_like(weight, f"weight{index}", input, "input")
+    if weight.dim() != 2:
+        raise ValueError(
+            f"weight{index} must be [out_features, in_features], but has shape {tuple(weight.shape)}"
+        )
+    if len(features) == 0 or features[-1] != weight.shape[1]:
+        raise ValueError(
+            f"weight{index} of shape {tuple(weight.shape)} takes [..., {weight.shape[1]}], "
+            f"but meets an input of shape {tuple(features)}"
+        )
+    check_bias(bias, weight.shape[0], input, f"bias{index}")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.kernels import Backend, choose
+from fastgan.kernels import Reference
 from fastgan.ops.arguments import check_bias, check_negative_slope, check_tensor
-from fastgan.ops.routing import Function, Route, apply, autocast_dtype, route, serving
+from fastgan.ops.routing import (
+    Function,
+    apply,
+    autocast_dtype,
+    backend_for,
+    route,
+    wants_graph,
+)
 
 
 def bias_leaky_relu(
@@ -44,32 +49,17 @@ def bias_leaky_relu(
     if isinstance(bias, Tensor) and bias.dtype is not input.dtype and autocast_dtype(input) is not None:
         bias = bias.to(input.dtype)
     check_bias(bias, input.shape[dim], input)
-    path = route(input, bias)
-    if path is Route.REFERENCE:
-        return bias_leaky_relu_reference(input, bias, negative_slope, dim)
-    if path is Route.REGISTERED:
-        result: Tensor = torch.ops.fastgan.bias_leaky_relu(input, bias, negative_slope, dim)
-        return result
-    backend = choose(input)
-    if torch.is_grad_enabled() and (input.requires_grad or (bias is not None and bias.requires_grad)):
-        result = apply(BiasLeakyReLU, backend, input, bias, negative_slope, dim)
-        return result
+    backend, is_wired = route(input, bias)
+    if is_wired:
+        output: Tensor = apply(BiasLeakyReLU, backend, input, bias, negative_slope, dim)
+        return output
     return backend.bias_leaky_relu(input, bias, negative_slope, dim)
-
-
-def bias_leaky_relu_reference(
-    input: Tensor, bias: Tensor | None = None, negative_slope: float = 0.2, dim: int = 1
-) -> Tensor:
-    """What :func:`bias_leaky_relu` computes, in plain PyTorch."""
-    if bias is not None:
-        input = input + bias.view([-1 if i == dim % input.dim() else 1 for i in range(input.dim())])
-    return F.leaky_relu(input, negative_slope)
 
 
 class BiasLeakyReLU(Function):
     @staticmethod
     def forward(
-        ctx: Any, backend: Backend, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
+        ctx: Any, backend: Reference, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int
     ) -> Tensor:
         output = backend.bias_leaky_relu(input, bias, negative_slope, dim)
         ctx.save_for_backward(output)
@@ -80,10 +70,10 @@ class BiasLeakyReLU(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (output,) = ctx.saved_tensors
         arguments = (grad, output, ctx.negative_slope, ctx.dim, ctx.needs_input_grad[2])
-        if torch.is_grad_enabled():
+        if wants_graph():
             grads = apply(BiasLeakyReLUGrad, ctx.backend, *arguments)
         else:
-            grads = serving(ctx.backend, grad).bias_leaky_relu_backward(*arguments)
+            grads = backend_for(ctx.backend, grad).bias_leaky_relu_backward(*arguments)
         return (None, *grads, None, None)
 
 
@@ -93,7 +83,7 @@ class BiasLeakyReLUGrad(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        backend: Backend,
+        backend: Reference,
         grad: Tensor,
         output: Tensor,
         negative_slope: float,

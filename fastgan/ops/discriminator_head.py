@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import Any, overload
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.kernels import Backend, Labels, choose, reference
+from fastgan.kernels import Reference
+from fastgan.kernels.logit_losses import LossSpec
 from fastgan.ops.arguments import No, Yes, check_bias, check_like, check_scale, check_tensor
-from fastgan.ops.discriminator_loss import check_real_label, discriminator_loss_reference
+from fastgan.ops.discriminator_loss import check_real_label
 from fastgan.ops.linear_leaky_relu import autocast_like_linear
-from fastgan.ops.logit_loss import dtype_of_loss, reduced_loss
-from fastgan.ops.routing import Function, Route, apply, outside_autocast, route, serving
+from fastgan.ops.logit_loss import dtype_of_loss
+from fastgan.ops.routing import (
+    Function,
+    apply,
+    backend_for,
+    outside_autocast,
+    route,
+    wants_graph,
+)
 
 
 @overload
@@ -23,6 +30,7 @@ def discriminator_head_loss(
     weight: Tensor,
     bias: Tensor | None = ...,
     *,
+    loss: str = ...,
     real_label: float = ...,
     reduction: str = ...,
     return_stats: No = ...,
@@ -34,6 +42,7 @@ def discriminator_head_loss(
     weight: Tensor,
     bias: Tensor | None = ...,
     *,
+    loss: str = ...,
     real_label: float = ...,
     reduction: str = ...,
     return_stats: Yes,
@@ -45,6 +54,7 @@ def discriminator_head_loss(
     weight: Tensor,
     bias: Tensor | None = ...,
     *,
+    loss: str = ...,
     real_label: float = ...,
     reduction: str = ...,
     return_stats: bool,
@@ -55,6 +65,7 @@ def discriminator_head_loss(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
+    loss: str = "bce",
     real_label: float = 1.0,
     reduction: str = "mean",
     return_stats: bool = False,
@@ -71,7 +82,7 @@ def discriminator_head_loss(
         fake_features: likewise on generated ones, of the same dtype and device; its shape may differ.
         weight: of the last layer, [1, H] or [H].
         bias: [1], or None.
-        real_label: as for :func:`fastgan.discriminator_loss`.
+        loss, real_label: as for :func:`fastgan.discriminator_loss`.
         reduction: "mean" or "sum" over the samples of each tensor by itself.
         return_stats: also return a float32 tensor [mean D(x), mean D(G(z)), share of saturated logits].
 
@@ -80,46 +91,31 @@ def discriminator_head_loss(
 
     Raises:
         TypeError: an argument is not a float tensor, or dtypes differ outside autocast.
-        ValueError: shapes do not fit, devices differ, or ``real_label`` or ``reduction`` is not among the
-            values above.
+        ValueError: shapes do not fit, devices differ, or ``loss``, ``real_label`` or ``reduction`` is not
+            among the values above.
 
     >>> discriminator_head_loss(torch.zeros(4, 8), torch.zeros(4, 8), torch.ones(1, 8))
     tensor(1.3863)
     """
     loss_dtype = dtype_of_loss(real_features) if isinstance(real_features, Tensor) else torch.float32
     real, fake, weight, bias = autocast_like_linear(real_features, fake_features, weight, bias)
-    _check(real, fake, weight, bias, real_label, reduction)
-    path = route(real, fake, weight, bias)
-    labels, mean = (real_label, 0.0), reduction == "mean"
-    stats: Tensor | None
-    if path is not Route.DIRECT:
-        return _unfused(path, real, fake, weight, bias, labels, mean, return_stats)
-    features = _rows(real), _rows(fake)
-    row = weight.reshape(-1)
-    backend = choose(real)
-    call = labels, 1.0, mean, loss_dtype, return_stats
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (real, fake, weight, bias)):
-        result: Tensor | tuple[Tensor, Tensor] = apply(HeadLoss, backend, *call, row, bias, *features)
-        return result
-    loss, stats, *_ = backend.head_loss(features, row, bias, *call, False)
-    return loss if stats is None else (loss, stats)
+    _check(real, fake, weight, bias, loss, real_label, reduction)
+    features, row = (_rows(real), _rows(fake)), weight.reshape(-1)
+    call = _spec(loss, real_label, reduction), loss_dtype, return_stats
+    backend, is_wired = route(real, fake, weight, bias)
+    if is_wired:
+        result = apply(HeadLoss, backend, *call, row, bias, *features)
+    else:
+        result = backend.head_loss(features, row, bias, *call, False)[:2]
+    if not return_stats:
+        total: Tensor = result if isinstance(result, Tensor) else result[0]
+        return total
+    total, details = result
+    return total, details[2:].float()
 
 
-def discriminator_head_loss_reference(
-    real_features: Tensor,
-    fake_features: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    real_label: float = 1.0,
-    reduction: str = "mean",
-) -> Tensor:
-    """What :func:`discriminator_head_loss` computes, in plain PyTorch."""
-    rows = weight.reshape(1, -1)
-    loss = discriminator_loss_reference(
-        F.linear(real_features, rows, bias), F.linear(fake_features, rows, bias), real_label, reduction
-    )
-    assert isinstance(loss, Tensor)
-    return loss
+def _spec(loss: str, real_label: float, reduction: str) -> LossSpec:
+    return LossSpec(loss, (real_label, 0.0), (1.0, 1.0), reduction == "mean")
 
 
 def discriminator_head_loss_value_and_grad(
@@ -128,6 +124,7 @@ def discriminator_head_loss_value_and_grad(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
+    loss: str = "bce",
     real_label: float = 1.0,
     reduction: str = "mean",
     scale: Tensor | None = None,
@@ -135,7 +132,7 @@ def discriminator_head_loss_value_and_grad(
     """Loss and all gradients in one pass over the features, outside autograd: for a training step.
 
     Args:
-        real_features, fake_features, weight, bias, real_label, reduction: as for
+        real_features, fake_features, weight, bias, loss, real_label, reduction: as for
             :func:`discriminator_head_loss`; autocast does not reach them.
         scale: a scalar tensor on the same device that multiplies the gradients, not the loss.
 
@@ -143,28 +140,25 @@ def discriminator_head_loss_value_and_grad(
         ``(loss, grad_real, grad_fake, grad_weight, grad_bias, stats)``; gradients have the shape and dtype of
         their tensors, and ``grad_bias`` is None without a bias.
     """
-    _check(real_features, fake_features, weight, bias, real_label, reduction)
+    _check(real_features, fake_features, weight, bias, loss, real_label, reduction)
     check_scale(scale, weight)
-    path = route(real_features, fake_features, weight, bias, scale)
-    backend = choose(weight) if path is Route.DIRECT else reference
+    backend, _ = route(real_features, fake_features, weight, bias, scale)
     with torch.no_grad():
-        loss, (grad_real, grad_fake), dw, db, stats = backend.head_loss_and_grad(
+        total, (grad_real, grad_fake), dw, db, details = backend.head_loss_and_grad(
             (_rows(real_features), _rows(fake_features)),
             weight.reshape(-1),
             bias,
-            (real_label, 0.0),
-            1.0,
-            reduction == "mean",
+            _spec(loss, real_label, reduction),
             None if scale is None else scale.reshape(()),
             dtype_of_loss(real_features),
         )
         return (
-            loss,
+            total,
             grad_real.view(real_features.shape),
             grad_fake.view(fake_features.shape),
             dw.view(weight.shape),
             None if bias is None else db,
-            stats,
+            details[2:].float(),
         )
 
 
@@ -172,31 +166,14 @@ def _rows(features: Tensor) -> Tensor:
     return features.reshape(features.shape[:-1].numel(), features.shape[-1])
 
 
-def _unfused(
-    path: Route,
+def _check(
     real: Tensor,
     fake: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    labels: Labels,
-    mean: bool,
-    return_stats: bool,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """For tracing and transforms: the layer is PyTorch's, and they find their way through the loss."""
-    rows = weight.reshape(1, -1)
-    logits = F.linear(real, rows, bias), F.linear(fake, rows, bias)
-    if path is Route.REGISTERED:
-        loss, stats = reduced_loss(path, logits, labels, 1.0, mean, return_stats)
-        return loss if stats is None else (loss, stats)
-    reduction = "mean" if mean else "sum"
-    real, fake = (t.to(dtype_of_loss(t)) for t in logits)
-    result = discriminator_loss_reference(real, fake, labels[0], reduction)
-    assert isinstance(result, Tensor)
-    return (result, reference.loss_stats(logits, labels)) if return_stats else result
-
-
-def _check(
-    real: Tensor, fake: Tensor, weight: Tensor, bias: Tensor | None, real_label: float, reduction: str
+    loss: str,
+    real_label: float,
+    reduction: str,
 ) -> None:
     check_tensor(real, "real_features")
     check_like(fake, "fake_features", real, "real_features")
@@ -213,7 +190,7 @@ def _check(
                 f"takes them, but has shape {tuple(tensor.shape)}"
             )
     check_bias(bias, 1, real)
-    check_real_label(real_label)
+    check_real_label(real_label, loss)
     if reduction not in ("mean", "sum"):
         raise ValueError(
             f"reduction must be 'mean' or 'sum', but is {reduction!r}; for terms by themselves use "
@@ -222,48 +199,44 @@ def _check(
 
 
 class HeadLoss(Function):
-    """(weight, bias, features ...) -> loss, or (loss, stats)."""
+    """(weight, bias, features ...) -> total, or (total, details)."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        backend: Backend,
-        labels: Labels,
-        sign: float,
-        mean: bool,
-        loss_dtype: torch.dtype,
-        with_stats: bool,
+        backend: Reference,
+        spec: LossSpec,
+        dtype: torch.dtype,
+        detailed: bool,
         weight: Tensor,
         bias: Tensor | None,
         *features: Tensor,
     ) -> Tensor | tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
-        ctx.call = labels, sign, mean, loss_dtype
-        ctx.backend = backend
-        loss, stats, slopes, dw, db = backend.head_loss(
-            features, weight, bias, labels, sign, mean, loss_dtype, with_stats, True
+        ctx.call = backend, spec, dtype
+        total, details, slopes, dw, db = backend.head_loss(
+            features, weight, bias, spec, dtype, detailed, True
         )
         ctx.save_for_backward(weight, bias, *features, *slopes, dw, db)
-        if stats is None:
-            return loss
-        ctx.mark_non_differentiable(stats)
-        return loss, stats
+        if details is None:
+            return total
+        ctx.mark_non_differentiable(details)
+        return total, details
 
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, grad: Tensor | None, _: None = None) -> tuple[Tensor | None, ...]:
         weight, bias, *rest = ctx.saved_tensors
         count = len(rest) // 2 - 1
-        features, slopes, dw, db = rest[:count], tuple(rest[count:-2]), rest[-2], rest[-1]
+        features, slopes, dw, db = tuple(rest[:count]), tuple(rest[count:-2]), rest[-2], rest[-1]
         if grad is None:
-            return (None,) * (8 + count)
-        if torch.is_grad_enabled():  # a second derivative follows: slopes with their graph
-            labels, sign, mean, loss_dtype = ctx.call
-            slopes, dw, db = reference.head_loss(
-                tuple(features), weight, bias, labels, sign, mean, loss_dtype, False, True
-            )[2:]
-        needs_weight, needs_bias, *needs_features = ctx.needs_input_grad[6:]
-        grads, dweight, dbias = serving(ctx.backend, grad).head_loss_backward(
+            return (None,) * (6 + count)
+        backend, spec, dtype = ctx.call
+        backend = backend_for(backend, grad)
+        if wants_graph():  # a second derivative follows: slopes with their graph
+            slopes, dw, db = backend.head_loss(features, weight, bias, spec, dtype, False, True)[2:]
+        needs_weight, needs_bias, *needs_features = ctx.needs_input_grad[4:]
+        grads, dweight, dbias = backend.head_loss_backward(
             grad, slopes, weight, dw, db, (any(needs_features), needs_weight, needs_bias)
         )
-        return (None,) * 6 + (dweight, dbias, *grads)
+        return (None,) * 4 + (dweight, dbias, *grads)

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import overload
 
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
-from fastgan.kernels.logit_losses import LOSSES
-from fastgan.kernels.reference import loss_stats
-from fastgan.ops.arguments import (
-    No,
-    Reduced,
-    Terms,
-    Yes,
-    check_like,
-    check_loss,
-    check_reduction,
-    check_tensor,
+from fastgan.kernels.logit_losses import LOSSES, LossSpec
+from fastgan.ops.arguments import No, Reduced, Terms, Yes, check_loss, check_reduced, check_reduction
+from fastgan.ops.logit_loss import (
+    Logits,
+    Tensors,
+    loss_and_grad,
+    loss_stats,
+    loss_terms,
+    reduced_loss,
+    sides_of,
+    weight_of,
 )
-from fastgan.ops.logit_loss import dtype_of_loss, loss_and_grad, loss_terms, reduced_loss
-from fastgan.ops.routing import Route, route
 
 
 @overload
 def discriminator_loss(
-    real_logits: Tensor,
-    fake_logits: Tensor,
+    real_logits: Logits,
+    fake_logits: Logits,
     *,
     loss: str = ...,
     real_label: float = ...,
     reduction: Reduced = ...,
+    over: str = ...,
     return_stats: No = ...,
+    return_terms: No = ...,
 ) -> Tensor: ...
 @overload
 def discriminator_loss(
@@ -40,17 +42,33 @@ def discriminator_loss(
     loss: str = ...,
     real_label: float = ...,
     reduction: Terms,
+    over: str = ...,
     return_stats: No = ...,
+    return_terms: No = ...,
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def discriminator_loss(
-    real_logits: Tensor,
-    fake_logits: Tensor,
+    real_logits: Logits,
+    fake_logits: Logits,
     *,
     loss: str = ...,
     real_label: float = ...,
     reduction: Reduced = ...,
+    over: str = ...,
     return_stats: Yes,
+    return_terms: No = ...,
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def discriminator_loss(
+    real_logits: Logits,
+    fake_logits: Logits,
+    *,
+    loss: str = ...,
+    real_label: float = ...,
+    reduction: Reduced = ...,
+    over: str = ...,
+    return_stats: No = ...,
+    return_terms: Yes,
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def discriminator_loss(
@@ -60,7 +78,9 @@ def discriminator_loss(
     loss: str = ...,
     real_label: float = ...,
     reduction: Terms,
+    over: str = ...,
     return_stats: Yes,
+    return_terms: No = ...,
 ) -> tuple[Tensor, Tensor, Tensor]: ...
 @overload
 def discriminator_loss(
@@ -70,18 +90,34 @@ def discriminator_loss(
     loss: str = ...,
     real_label: float = ...,
     reduction: str = ...,
+    over: str = ...,
     return_stats: bool = ...,
+    return_terms: bool = ...,
 ) -> Tensor | tuple[Tensor, ...]: ...
+@overload
 def discriminator_loss(
-    real_logits: Tensor,
-    fake_logits: Tensor,
+    real_logits: Logits,
+    fake_logits: Logits,
+    *,
+    loss: str = ...,
+    real_label: float = ...,
+    reduction: str = ...,
+    over: str = ...,
+    return_stats: bool = ...,
+    return_terms: bool = ...,
+) -> Tensor | tuple[Tensor | Tensors, ...]: ...
+def discriminator_loss(
+    real_logits: Logits,
+    fake_logits: Logits,
     *,
     loss: str = "bce",
     real_label: float = 1.0,
     reduction: str = "mean",
+    over: str = "sum",
     return_stats: bool = False,
-) -> Tensor | tuple[Tensor, ...]:
-    r"""The loss of a discriminator; by default binary cross-entropy with logits, :math:`-V(D, G)`.
+    return_terms: bool = False,
+) -> Tensor | tuple[Tensor | Tensors, ...]:
+    r"""The loss of a discriminator, or of several; by default binary cross-entropy, :math:`-V(D, G)`.
 
     .. math:: L_D = \frac1N \sum_i \mathrm{softplus}(-r_i) + \frac1M \sum_j \mathrm{softplus}(f_j)
 
@@ -97,81 +133,50 @@ def discriminator_loss(
     | "least-squares" | (r - 1)^2 / 2 | f^2 / 2 | Mao et al. 2017, eq. 9: with the half |
     | "wasserstein" | -r | f | Arjovsky et al. 2017, eq. 2; D must be kept Lipschitz |
 
+    Several discriminators, scales or periods (HiFi-GAN has eight) are one call: pass a sequence of tensors on
+    each side, one for each discriminator. All of them are computed in one kernel.
+
     Args:
-        real_logits: D(x) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16.
-        fake_logits: D(G(z)) likewise, of the same dtype and device; its shape may differ.
+        real_logits: D(x) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16;
+            or a sequence of such tensors.
+        fake_logits: D(G(z)) likewise, of the same dtype and device; shapes may differ.
         loss: a name of the table.
         real_label: label t of the real samples, in [0, 1]; below 1 is one-sided label smoothing
-            (Salimans et al. 2016, section 3.4): ``t * softplus(-r) + (1 - t) * softplus(r)``. Of
+            (Salimans et al. 2016, section 3.4): ``t * softplus(-r) + (1 - t) * softplus(r)``. For
             "least-squares" their target: ``(r - t)^2 / 2``. The other losses have none.
         reduction: "mean" or "sum" over each tensor by itself, or "none".
+        over: "sum" or "mean" over the discriminators.
+        return_terms: also return the loss of each discriminator: one tensor ``[discriminators]``, without a
+            graph.
         return_stats: also return a float32 tensor [mean D(x), mean D(G(z)), share of saturated logits],
-            computed in the same pass. D(x) is the sigmoid of the logit for "bce" and the logit itself for
-            the others. Saturated are, for "bce", logits of which D is within 0.1 % of 0 or 1, for "hinge"
-            those beyond the margin, whose gradient is zero; for the others none.
+            computed in the same pass; for a sequence first D(x) of each, then D(G(z)) of each, then the share
+            of them all. D(x) is the sigmoid of the logit for "bce" and the logit itself for the others.
+            Saturated are, for "bce", logits of which D is within 0.1 % of 0 or 1, for "hinge" those beyond
+            the margin, whose gradient is zero; for the others none.
 
     Returns:
-        A scalar of the logits' dtype (float32 under autocast); for "none" the pair of term tensors.
-        With ``return_stats`` the statistics follow: ``(loss, stats)`` or ``(real, fake, stats)``.
+        A scalar of the logits' dtype (float32 under autocast); for "none" the pair of term tensors, or of
+        tuples of them. With ``return_terms`` and ``return_stats`` these follow, in this order.
 
     Raises:
         TypeError: an argument is not a float tensor, or the dtypes differ.
-        ValueError: devices differ, or ``loss``, ``real_label`` or ``reduction`` is none of the values above.
+        ValueError: devices or the numbers of tensors differ, a sequence is empty, or ``loss``,
+            ``real_label``, ``reduction`` or ``over`` is none of the values above.
 
     >>> discriminator_loss(torch.zeros(4, 1), torch.zeros(4, 1))
     tensor(1.3863)
     """
-    _check(real_logits, fake_logits, loss, real_label, reduction)
-    path = route(real_logits, fake_logits)
-    labels = (real_label, 0.0)
-    if path is not Route.REFERENCE and reduction != "none":
-        mean = reduction == "mean"
-        value, stats = reduced_loss(path, (real_logits, fake_logits), labels, 1.0, mean, return_stats, loss)
-        return value if stats is None else (value, stats)
-    if path is Route.REFERENCE:
-        dtype = dtype_of_loss(real_logits)
-        result = discriminator_loss_reference(
-            real_logits.to(dtype), fake_logits.to(dtype), real_label, reduction, loss
-        )
-    else:
-        result = (
-            loss_terms(path, real_logits, real_label, 1.0, loss),
-            loss_terms(path, fake_logits, 0.0, 1.0, loss),
-        )
-    if not return_stats:
-        return result
-    stats = loss_stats((real_logits, fake_logits), labels, loss)
-    return (*result, stats) if isinstance(result, tuple) else (result, stats)
-
-
-@overload
-def discriminator_loss_reference(
-    real_logits: Tensor,
-    fake_logits: Tensor,
-    real_label: float = ...,
-    reduction: Reduced = ...,
-    loss: str = ...,
-) -> Tensor: ...
-@overload
-def discriminator_loss_reference(
-    real_logits: Tensor, fake_logits: Tensor, real_label: float = ..., *, reduction: Terms, loss: str = ...
-) -> tuple[Tensor, Tensor]: ...
-@overload
-def discriminator_loss_reference(
-    real_logits: Tensor, fake_logits: Tensor, real_label: float = ..., reduction: str = ..., loss: str = ...
-) -> Tensor | tuple[Tensor, Tensor]: ...
-def discriminator_loss_reference(
-    real_logits: Tensor,
-    fake_logits: Tensor,
-    real_label: float = 1.0,
-    reduction: str = "mean",
-    loss: str = "bce",
-) -> Tensor | tuple[Tensor, Tensor]:
-    """What :func:`discriminator_loss` computes, in plain PyTorch."""
-    real, fake = LOSSES[loss].term(real_logits, real_label), LOSSES[loss].term(fake_logits, 0.0)
-    if reduction == "none":
-        return real, fake
-    return real.mean() + fake.mean() if reduction == "mean" else real.sum() + fake.sum()
+    real, fake = sides_of(real_logits, "real_logits", fake_logits, "fake_logits")
+    count = len(real)
+    spec = (_spec if is_dynamo_compiling() else _cached_spec)(loss, real_label, reduction, over, count)
+    if reduction != "none":
+        return reduced_loss(real + fake, spec, return_stats, return_terms, count)
+    if return_terms:
+        raise ValueError("return_terms must be False for reduction='none', which returns terms, but is True")
+    on_real = tuple([loss_terms(t, loss, real_label, spec.weights[0]) for t in real])
+    on_fake = tuple([loss_terms(t, loss, 0.0, spec.weights[0]) for t in fake])
+    of_sides = (on_real[0], on_fake[0]) if isinstance(real_logits, Tensor) else (on_real, on_fake)
+    return (*of_sides, loss_stats(real + fake, spec)) if return_stats else of_sides
 
 
 def discriminator_loss_value_and_grad(
@@ -189,7 +194,7 @@ def discriminator_loss_value_and_grad(
     ``torch.autograd.backward([real_logits, fake_logits], [grad_real, grad_fake])``.
 
     Args:
-        real_logits, fake_logits, loss, real_label: as for :func:`discriminator_loss`.
+        real_logits, fake_logits, loss, real_label: as for :func:`discriminator_loss`, a tensor each.
         reduction: "mean" or "sum".
         scale: a scalar tensor on the same device that multiplies the gradients, not the loss: the scale
             of a gradient scaler, or one over the number of accumulated batches.
@@ -197,23 +202,29 @@ def discriminator_loss_value_and_grad(
     Returns:
         ``(loss, grad_real, grad_fake, stats)``; gradients have the shape and dtype of their logits.
     """
-    _check(real_logits, fake_logits, loss, real_label, reduction)
-    value, (grad_real, grad_fake), stats = loss_and_grad(
-        (real_logits, fake_logits), (real_label, 0.0), 1.0, reduction, scale, loss
-    )
-    return value, grad_real, grad_fake, stats
+    real, fake = sides_of(real_logits, "real_logits", fake_logits, "fake_logits")
+    check_reduced(reduction)
+    spec = _spec(loss, real_label, reduction, "sum", 1)
+    total, (grad_real, grad_fake), stats = loss_and_grad(real + fake, spec, scale)
+    return total, grad_real, grad_fake, stats
 
 
-def _check(real_logits: Tensor, fake_logits: Tensor, loss: str, real_label: float, reduction: str) -> None:
-    check_tensor(real_logits, "real_logits")
-    check_like(fake_logits, "fake_logits", real_logits, "real_logits")
-    check_loss(loss)
+def _spec(loss: str, real_label: float, reduction: str, over: str, discriminators: int) -> LossSpec:
+    """The loss of so many discriminators, of its arguments, which are checked."""
+    check_real_label(real_label, loss)
     check_reduction(reduction)
-    check_real_label(real_label)
+    labels = (real_label,) * discriminators + (0.0,) * discriminators
+    weight = weight_of(over, discriminators)
+    return LossSpec(loss, labels, (weight,) * len(labels), reduction == "mean")
+
+
+def check_real_label(real_label: float, loss: str) -> None:
+    """A loss of the table, and a label that it has a meaning for."""
+    check_loss(loss)
+    if not 0.0 <= real_label <= 1.0:
+        raise ValueError(f"real_label must lie in [0, 1], but is {real_label}")
     if real_label != 1.0 and not LOSSES[loss].labels:
         raise ValueError(f"real_label must be 1 for the {loss} loss, but is {real_label}")
 
 
-def check_real_label(real_label: float) -> None:
-    if not 0.0 <= real_label <= 1.0:
-        raise ValueError(f"real_label must lie in [0, 1], but is {real_label}")
+_cached_spec = lru_cache(_spec)  # which Dynamo would trace, with a warning

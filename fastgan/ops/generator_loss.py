@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import overload
 
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
-from fastgan.kernels.logit_losses import LOSSES
-from fastgan.kernels.reference import loss_stats
-from fastgan.ops.arguments import No, Yes, check_loss, check_reduction, check_tensor
-from fastgan.ops.logit_loss import dtype_of_loss, loss_and_grad, loss_terms, reduced_loss
-from fastgan.ops.routing import Route, route
+from fastgan.kernels.logit_losses import LOSSES, LossSpec
+from fastgan.ops.arguments import No, Yes, check_loss, check_reduced, check_reduction
+from fastgan.ops.logit_loss import (
+    Logits,
+    Tensors,
+    loss_and_grad,
+    loss_stats,
+    loss_terms,
+    reduced_loss,
+    sides_of,
+    weight_of,
+)
 
 
 @overload
@@ -20,24 +29,53 @@ def generator_loss(
     loss: str = ...,
     saturating: bool = ...,
     reduction: str = ...,
+    over: str = ...,
     return_stats: No = ...,
+    return_terms: No = ...,
 ) -> Tensor: ...
 @overload
 def generator_loss(
-    fake_logits: Tensor, *, loss: str = ..., saturating: bool = ..., reduction: str = ..., return_stats: Yes
+    fake_logits: Tensor,
+    *,
+    loss: str = ...,
+    saturating: bool = ...,
+    reduction: str = ...,
+    over: str = ...,
+    return_stats: Yes,
+    return_terms: No = ...,
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def generator_loss(
-    fake_logits: Tensor, *, loss: str = ..., saturating: bool = ..., reduction: str = ..., return_stats: bool
-) -> Tensor | tuple[Tensor, Tensor]: ...
-def generator_loss(
     fake_logits: Tensor,
+    *,
+    loss: str = ...,
+    saturating: bool = ...,
+    reduction: str = ...,
+    over: str = ...,
+    return_stats: bool,
+    return_terms: No = ...,
+) -> Tensor | tuple[Tensor, Tensor]: ...
+@overload
+def generator_loss(
+    fake_logits: Logits,
+    *,
+    loss: str = ...,
+    saturating: bool = ...,
+    reduction: str = ...,
+    over: str = ...,
+    return_stats: bool = ...,
+    return_terms: bool = ...,
+) -> Tensor | tuple[Tensor | Tensors, ...]: ...
+def generator_loss(
+    fake_logits: Logits,
     *,
     loss: str = "bce",
     saturating: bool = False,
     reduction: str = "mean",
+    over: str = "sum",
     return_stats: bool = False,
-) -> Tensor | tuple[Tensor, ...]:
+    return_terms: bool = False,
+) -> Tensor | tuple[Tensor | Tensors, ...]:
     r"""The generator's loss on f = D(G(z)), in logits.
 
     Non-saturating, :math:`-\log \sigma(f) = \mathrm{softplus}(-f)`, gradient :math:`\sigma(f) - 1`; or
@@ -55,49 +93,40 @@ def generator_loss(
     | "wasserstein" | -f | Arjovsky et al. 2017, eq. 3 |
 
     Args:
-        fake_logits: D(G(z)) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16.
+        fake_logits: D(G(z)) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16;
+            or a sequence of such tensors, one for each discriminator.
         loss: "bce" or a name of the table.
-        saturating: the minimax loss instead of the non-saturating one; of "bce" alone.
-        reduction: "mean", "sum" or "none".
-        return_stats: also return a float32 tensor [mean D(G(z)), share of saturated logits], the latter zero
-            but for "bce"; D(G(z)) is the logit itself but for "bce".
+        saturating: the minimax loss instead of the non-saturating one; for "bce" alone.
+        reduction: "mean" or "sum" over each tensor by itself, or "none".
+        over: "sum" or "mean" over the discriminators.
+        return_terms: also return the loss of each discriminator: one tensor ``[discriminators]``, without a
+            graph.
+        return_stats: also return a float32 tensor [mean D(G(z)), share of saturated logits]; for a sequence
+            the mean of each, then the share of them all. The share is zero but for "bce", and D(G(z)) is the
+            logit itself but for "bce".
 
     Returns:
-        A scalar of the logits' dtype (float32 under autocast), or the terms for "none"; with
-        ``return_stats`` the pair ``(loss, stats)``.
+        A scalar of the logits' dtype (float32 under autocast), or the terms for "none", in a tuple for a
+        sequence. With ``return_terms`` and ``return_stats`` these follow, in this order.
 
     Raises:
-        TypeError: ``fake_logits`` is not a float tensor.
-        ValueError: ``loss`` or ``reduction`` is not among the values above, or ``saturating`` does not go
-            with ``loss``.
+        TypeError: ``fake_logits`` is not a float tensor, or the dtypes differ.
+        ValueError: ``loss``, ``reduction`` or ``over`` is not among the values above, ``saturating`` does not
+            go with ``loss``, devices differ, or a sequence is empty.
 
     >>> generator_loss(torch.zeros(4, 1))
     tensor(0.6931)
     """
-    kind, label, sign = _check(fake_logits, loss, saturating, reduction)
-    path = route(fake_logits)
-    if path is not Route.REFERENCE and reduction != "none":
-        mean = reduction == "mean"
-        value, stats = reduced_loss(path, (fake_logits,), (label,), sign, mean, return_stats, kind)
-        return value if stats is None else (value, stats)
-    if path is Route.REFERENCE:
-        result = generator_loss_reference(
-            fake_logits.to(dtype_of_loss(fake_logits)), saturating, reduction, loss
-        )
-    else:
-        result = loss_terms(path, fake_logits, label, sign, kind)
-    return (result, loss_stats((fake_logits,), (label,), kind)) if return_stats else result
-
-
-def generator_loss_reference(
-    fake_logits: Tensor, saturating: bool = False, reduction: str = "mean", loss: str = "bce"
-) -> Tensor:
-    """What :func:`generator_loss` computes, in plain PyTorch."""
-    kind, label, sign = _kind(loss, saturating)
-    terms = sign * LOSSES[kind].term(fake_logits, label)
-    if reduction == "none":
-        return terms
-    return terms.mean() if reduction == "mean" else terms.sum()
+    fake, _ = sides_of(fake_logits, "fake_logits")
+    count = len(fake)
+    spec = (_spec if is_dynamo_compiling() else _cached_spec)(loss, saturating, reduction, over, count)
+    if reduction != "none":
+        return reduced_loss(fake, spec, return_stats, return_terms, count)
+    if return_terms:
+        raise ValueError("return_terms must be False for reduction='none', which returns terms, but is True")
+    each = tuple([loss_terms(t, spec.loss, spec.labels[0], spec.weights[0]) for t in fake])
+    terms = each[0] if isinstance(fake_logits, Tensor) else each
+    return (terms, loss_stats(fake, spec)) if return_stats else terms
 
 
 def generator_loss_value_and_grad(
@@ -111,27 +140,28 @@ def generator_loss_value_and_grad(
     """Loss and gradient in one pass over the logits, outside autograd: for a training step.
 
     Args:
-        fake_logits, loss, saturating: as for :func:`generator_loss`.
+        fake_logits, loss, saturating: as for :func:`generator_loss`, one tensor.
         reduction: "mean" or "sum".
         scale: a scalar tensor on the same device that multiplies the gradient, not the loss.
 
     Returns:
         ``(loss, grad_fake, stats)``; the gradient has the shape and dtype of the logits.
     """
-    kind, label, sign = _check(fake_logits, loss, saturating, reduction)
-    value, (grad,), stats = loss_and_grad((fake_logits,), (label,), sign, reduction, scale, kind)
-    return value, grad, stats
+    fake, _ = sides_of(fake_logits, "fake_logits")
+    check_reduced(reduction)
+    total, (grad,), stats = loss_and_grad(fake, _spec(loss, saturating, reduction, "sum", 1), scale)
+    return total, grad, stats
 
 
-def _check(fake_logits: Tensor, loss: str, saturating: bool, reduction: str) -> tuple[str, float, float]:
-    check_tensor(fake_logits, "fake_logits")
+def _spec(loss: str, saturating: bool, reduction: str, over: str, discriminators: int) -> LossSpec:
+    """The loss against so many discriminators, of its arguments, which are checked."""
     check_loss(loss)
     check_reduction(reduction)
-    if saturating and loss != "bce":
+    if saturating and not LOSSES[loss].saturating:
         raise ValueError(f"saturating must be False for the {loss} loss, but is True")
-    return _kind(loss, saturating)
+    name, label, sign = (loss, 0.0, -1.0) if saturating else (LOSSES[loss].generator, 1.0, 1.0)
+    weights = (sign * weight_of(over, discriminators),) * discriminators
+    return LossSpec(name, (label,) * discriminators, weights, reduction == "mean")
 
 
-def _kind(loss: str, saturating: bool) -> tuple[str, float, float]:
-    """The kind of terms, their label, and the sign."""
-    return ("bce", 0.0, -1.0) if saturating else (LOSSES[loss].generator, 1.0, 1.0)
+_cached_spec = lru_cache(_spec)  # which Dynamo would trace, with a warning

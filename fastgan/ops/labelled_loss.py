@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastgan.kernels.logit_losses import LOSSES
+from fastgan.kernels.logit_losses import LOSSES, LossSpec
 from fastgan.ops.arguments import check_finite, check_loss, check_reduction, check_tensor
-from fastgan.ops.logit_loss import dtype_of_loss, loss_terms, reduced_loss
-from fastgan.ops.routing import Route, route
+from fastgan.ops.logit_loss import loss_terms, reduced_loss
 
 
 def labelled_loss(logits: Tensor, label: float, *, loss: str = "bce", reduction: str = "mean") -> Tensor:
@@ -39,20 +38,11 @@ def labelled_loss(logits: Tensor, label: float, *, loss: str = "bce", reduction:
     check_loss(loss)
     check_reduction(reduction)
     _check_label(label, loss)
-    path = route(logits)
-    if path is Route.REFERENCE:
-        return labelled_loss_reference(logits.to(dtype_of_loss(logits)), label, reduction, loss)
     if reduction == "none":
-        return loss_terms(path, logits, label, 1.0, loss)
-    return reduced_loss(path, (logits,), (label,), 1.0, reduction == "mean", False, loss)[0]
-
-
-def labelled_loss_reference(
-    logits: Tensor, label: float, reduction: str = "mean", loss: str = "bce"
-) -> Tensor:
-    """What :func:`labelled_loss` computes, in plain PyTorch."""
-    terms = LOSSES[loss].term(logits, label)
-    return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()
+        return loss_terms(logits, loss, label)
+    total = reduced_loss((logits,), LossSpec(loss, (label,), (1.0,), reduction == "mean"))
+    assert isinstance(total, Tensor)
+    return total
 
 
 def _check_label(label: float, loss: str) -> None:

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.kernels import Backend, choose
-from fastgan.ops.arguments import check_bias, check_like, check_negative_slope, check_tensor
+from fastgan.kernels import Reference
+from fastgan.ops.arguments import check_linear, check_negative_slope, check_tensor
 from fastgan.ops.routing import (
     Function,
-    Route,
     apply,
     asked_for,
     autocast_dtype,
+    backend_for,
     outside_autocast,
     route,
-    serving,
+    wants_graph,
 )
 
 
@@ -49,29 +48,14 @@ def linear_leaky_relu(
     input, weight, bias = autocast_like_linear(input, weight, bias)
     check_tensor(input, "input")
     check_linear(input.shape, input, weight, bias)
-    path = route(input, weight, bias)
-    if path is Route.REFERENCE:
-        return linear_leaky_relu_reference(input, weight, bias, negative_slope)
+    backend, is_wired = route(input, weight, bias)
     rows = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), input.shape[-1])
     output: Tensor
-    if path is Route.REGISTERED:
-        output = torch.ops.fastgan.linear_leaky_relu(rows, weight, bias, negative_slope)
+    if is_wired:
+        output = apply(LinearLeakyReLU, backend, rows, weight, bias, negative_slope)
     else:
-        backend = choose(input)
-        if torch.is_grad_enabled() and (
-            input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-        ):
-            output = apply(LinearLeakyReLU, backend, rows, weight, bias, negative_slope)
-        else:
-            output = backend.linear_leaky_relu(rows, weight, bias, negative_slope)
+        output = backend.linear_leaky_relu(rows, weight, bias, negative_slope)
     return output if input.dim() == 2 else output.view(*input.shape[:-1], weight.shape[0])
-
-
-def linear_leaky_relu_reference(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, negative_slope: float = 0.2
-) -> Tensor:
-    """What :func:`linear_leaky_relu` computes, in plain PyTorch."""
-    return F.leaky_relu(F.linear(input, weight, bias), negative_slope)
 
 
 def autocast_like_linear(*tensors: Tensor | None) -> Sequence[Any]:
@@ -86,28 +70,11 @@ def autocast_like_linear(*tensors: Tensor | None) -> Sequence[Any]:
     ]
 
 
-def check_linear(
-    features: Sequence[int], input: Tensor, weight: Tensor, bias: Tensor | None, index: str = ""
-) -> None:
-    """``features`` is the shape that meets this weight; ``index`` names the layer in messages."""
-    check_like(weight, f"weight{index}", input, "input")
-    if weight.dim() != 2:
-        raise ValueError(
-            f"weight{index} must be [out_features, in_features], but has shape {tuple(weight.shape)}"
-        )
-    if len(features) == 0 or features[-1] != weight.shape[1]:
-        raise ValueError(
-            f"weight{index} of shape {tuple(weight.shape)} takes [..., {weight.shape[1]}], "
-            f"but meets an input of shape {tuple(features)}"
-        )
-    check_bias(bias, weight.shape[0], input, f"bias{index}")
-
-
 class LinearLeakyReLU(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        backend: Backend,
+        backend: Reference,
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None,
@@ -121,13 +88,13 @@ class LinearLeakyReLU(Function):
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        differentiable = torch.is_grad_enabled()
+        differentiable = wants_graph()
         needs = (asked_for(ctx) if differentiable else ctx.needs_input_grad)[1:4]
         arguments = (grad, *ctx.saved_tensors, ctx.negative_slope, needs)
         if differentiable:
             grads = apply(LinearLeakyReLUGrad, ctx.backend, *arguments)
         else:
-            grads = serving(ctx.backend, grad).linear_leaky_relu_backward(*arguments)
+            grads = backend_for(ctx.backend, grad).linear_leaky_relu_backward(*arguments)
         return (None, *grads, None)
 
 
@@ -142,7 +109,7 @@ class LinearLeakyReLUGrad(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        backend: Backend,
+        backend: Reference,
         grad: Tensor,
         input: Tensor,
         weight: Tensor,
@@ -162,8 +129,8 @@ class LinearLeakyReLUGrad(Function):
     @outside_autocast
     def backward(ctx: Any, u: Tensor | None, v: Tensor | None, w: Tensor | None) -> tuple[Tensor | None, ...]:
         grad, dz, input, weight, output = ctx.saved_tensors
-        backend = serving(ctx.backend, u, v, w)
-        if torch.is_grad_enabled():  # a third derivative follows: dz with its graph
+        backend = backend_for(ctx.backend, u, v, w)
+        if wants_graph():  # a third derivative follows: dz with its graph
             dz, _ = backend.bias_leaky_relu_backward(grad, output, ctx.negative_slope, 1, False)
         _, needs_grad, needs_input, needs_weight, *_ = ctx.needs_input_grad
         d_grad = None
@@ -177,7 +144,7 @@ class LinearLeakyReLUGrad(Function):
 
 
 def cotangent_of_dz(
-    backend: Backend,
+    backend: Reference,
     input: Tensor,
     weight: Tensor,
     u: Tensor | None,

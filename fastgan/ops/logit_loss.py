@@ -1,74 +1,136 @@
-"""The gradient wiring that the losses on logits share.
+"""What the losses on logits share: how the tensors of a call are checked and weighted, and their gradient.
 
-Each of them is a sum of terms under constant labels, as :class:`fastgan.kernels.Backend` defines a loss, so
-value, gradient and second derivative are written once.
+Each of these losses is a list of tensors, each with a label and a weight: a
+:class:`~fastgan.kernels.logit_losses.LossSpec`. Value, gradient and second derivative are written once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastgan.kernels import Backend, Labels, Logits, choose, reference
-from fastgan.kernels.counters import SOME_CAPTURE, capture_of
-from fastgan.ops.arguments import HALVES, check_reduced, check_scale
-from fastgan.ops.routing import Function, Route, apply, autocast_dtype, route, serving
+from fastgan.kernels import Reference
+from fastgan.kernels.counters import NO_CAPTURE, SOME_CAPTURE, capture_of
+from fastgan.kernels.logit_losses import LossSpec
+from fastgan.ops.arguments import DTYPES, HALVES, PLAIN, check_like, check_reduced, check_scale, check_tensor
+from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, route
+
+Tensors = tuple[Tensor, ...]
+Logits = Tensor | Sequence[Tensor]
+
+
+def sides_of(
+    first: Logits, first_name: str, second: Logits = (), second_name: str = ""
+) -> tuple[Tensors, Tensors]:
+    """The logits of one or both sides, checked: a tensor each, or one for each discriminator."""
+    is_pair = bool(second_name)
+    ours = tuple(first) if isinstance(first, list | tuple) else (first,)
+    theirs = tuple(second) if isinstance(second, list | tuple) else (second,)
+    if not ours or (is_pair and not theirs):
+        name = second_name if ours else first_name
+        raise ValueError(f"{name} is empty, expected a tensor, or one tensor for each discriminator")
+    if is_pair and len(ours) != len(theirs):
+        raise ValueError(
+            f"{first_name} has {len(ours)} tensors and {second_name} {len(theirs)}, expected as many, one "
+            "for each discriminator"
+        )
+    like: Any = ours[0]
+    for t in ours + theirs:
+        # the usual case, without a call for each tensor
+        if not (
+            type(t) in PLAIN
+            and t.dtype in DTYPES
+            and t.dtype is like.dtype
+            and t.layout is torch.strided
+            and ((t.is_cpu and like.is_cpu) or t.device == like.device)
+        ):
+            _refuse(ours, first_name, like)
+            _refuse(theirs, second_name, like, first_name)
+    return ours, theirs
+
+
+def _refuse(side: Sequence[Any], name: str, like: Any, like_name: str = "") -> None:
+    """Say which tensor of a side cannot be used, if one cannot."""
+    for i, t in enumerate(side):
+        own_name = f"{name}[{i}]" if len(side) > 1 else name
+        if t is like:
+            check_tensor(t, own_name)
+        else:
+            check_like(t, own_name, like, like_name or f"{name}[0]")
+
+
+def weight_of(over: str, discriminators: int) -> float:
+    """What each discriminator's loss counts in the total."""
+    if over == "sum":
+        return 1.0
+    if over == "mean":
+        return 1 / discriminators
+    raise ValueError(f"over must be 'sum' or 'mean', but is {over!r}")
 
 
 def reduced_loss(
-    path: Route,
-    logits: Logits,
-    labels: Labels,
-    sign: float,
-    mean: bool,
-    with_stats: bool,
-    kind: str = "bce",
-) -> tuple[Tensor, Tensor | None]:
-    """Loss and statistics (None unless asked for)."""
-    loss_dtype = dtype_of_loss(logits[0])
-    if path is Route.REGISTERED:
-        loss, stats = torch.ops.fastgan.logit_loss(logits, labels, sign, mean, loss_dtype, with_stats, kind)
-        return loss, stats.detach() if with_stats else None
-    backend = choose(logits[0])
-    if torch.is_grad_enabled() and (logits[0].requires_grad or logits[-1].requires_grad):
-        result = apply(LogitLoss, backend, labels, sign, mean, loss_dtype, with_stats, kind, *logits)
-        return result if with_stats else (result, None)
-    return backend.loss(logits, labels, sign, mean, loss_dtype, with_stats, kind)
+    logits: Tensors, spec: LossSpec, stats: bool = False, terms: bool = False, discriminators: int = 1
+) -> Tensor | tuple[Tensor, ...]:
+    """The loss; then the loss of each discriminator, and statistics, each if asked for.
+
+    The tensors of the discriminators lie one after another, and those of the second side behind them.
+    """
+    backend, is_wired = route(*logits)
+    detailed, dtype = stats or terms, logits[0].dtype
+    if dtype in HALVES:
+        dtype = dtype_of_loss(logits[0])
+    if is_wired:
+        result = apply(LogitLoss, backend, spec, dtype, detailed, *logits)
+    else:
+        result = backend.loss(logits, spec, dtype, detailed)[:2]
+    if not detailed:
+        total: Tensor = result if isinstance(result, Tensor) else result[0]
+        return total
+    total, details = result
+    count = len(logits)
+    values: tuple[Tensor, ...] = (total,)
+    if terms:
+        shares = details[:count].view(-1, discriminators).sum(0)
+        weight = abs(spec.weights[0])
+        values += (shares if weight == 1 else shares / weight,)
+    return (*values, details[count:].float()) if stats else values
 
 
-def loss_terms(path: Route, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    """The terms of one tensor, unreduced."""
+def loss_terms(logits: Tensor, loss: str, label: float, weight: float = 1.0) -> Tensor:
+    """``weight`` times the term of each logit."""
     logits = logits.to(dtype_of_loss(logits))
-    if path is Route.REGISTERED:
-        terms: Tensor = torch.ops.fastgan.logit_loss_terms(logits, label, sign, kind)
+    backend, is_wired = route(logits)
+    if is_wired:
+        terms: Tensor = apply(LogitLossTerms, backend, logits, loss, label, weight)
         return terms
-    backend = choose(logits)
-    if torch.is_grad_enabled() and logits.requires_grad:
-        terms = apply(LogitLossTerms, backend, logits, label, sign, kind)
-        return terms
-    return backend.loss_terms(logits, label, sign, kind)
+    return backend.loss_terms(logits, loss, label, weight)
 
 
-def loss_and_grad(
-    logits: Logits,
-    labels: Labels,
-    sign: float,
-    reduction: str,
-    scale: Tensor | None,
-    kind: str = "bce",
-) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-    """Loss, ``scale`` times its gradients, and statistics, outside autograd."""
-    check_reduced(reduction)
-    check_scale(scale, logits[0])
-    path = route(*logits, scale)
-    scale = None if scale is None else scale.reshape(())
-    backend = choose(logits[0]) if path is Route.DIRECT else reference
+def loss_stats(logits: Tensors, spec: LossSpec) -> Tensor:
+    """The statistics of a loss whose terms are wanted: a pass of their own."""
     with torch.no_grad():
-        return backend.loss_and_grad(
-            logits, labels, sign, reduction == "mean", scale, dtype_of_loss(logits[0]), kind
-        )
+        _, details, _ = route(*logits)[0].loss(logits, spec, dtype_of_loss(logits[0]), True)
+    assert details is not None
+    return details[len(logits) :].float()
+
+
+def loss_and_grad(logits: Tensors, spec: LossSpec, scale: Tensor | None) -> tuple[Tensor, Tensors, Tensor]:
+    """Loss, ``scale`` times its gradients, and statistics, outside autograd."""
+    check_scale(scale, logits[0])
+    scale = None if scale is None else scale.reshape(())
+    backend, _ = route(*logits, scale)
+    with torch.no_grad():
+        total, grads, details = backend.loss_and_grad(logits, spec, scale, dtype_of_loss(logits[0]))
+        return total, grads, details[len(logits) :].float()
+
+
+def is_mean(reduction: str) -> bool:
+    """For operations that give the loss with its gradient."""
+    check_reduced(reduction)
+    return reduction == "mean"
 
 
 def dtype_of_loss(logits: Tensor) -> torch.dtype:
@@ -80,57 +142,55 @@ def dtype_of_loss(logits: Tensor) -> torch.dtype:
 
 
 class LogitLoss(Function):
-    """(logits ...) -> loss, or (loss, stats): an output that is not there still costs a microsecond."""
+    """(logits ...) -> total, or (total, details): an output that is not there still costs a microsecond."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        backend: Backend,
-        labels: Labels,
-        sign: float,
-        mean: bool,
-        loss_dtype: torch.dtype,
-        with_stats: bool,
-        kind: str,
-        *logits: Tensor,
+        ctx: Any, backend: Reference, spec: LossSpec, dtype: torch.dtype, detailed: bool, *logits: Tensor
     ) -> Tensor | tuple[Tensor, Tensor]:
-        ctx.set_materialize_grads(False)  # zeros for the statistics would cost an allocation
         ctx.save_for_backward(*logits)
-        ctx.call = backend, labels, sign, mean, kind
-        call = logits, labels, sign, mean, loss_dtype, with_stats, kind
-        loss, stats, ctx.kept = backend.loss_keeping_grads(*call) or (*backend.loss(*call), None)
-        ctx.capture = capture_of(logits[0])
-        if stats is None:
-            return loss
-        ctx.mark_non_differentiable(stats)
-        return loss, stats
+        total, details, kept = backend.loss(logits, spec, dtype, detailed, keep_grads=True)
+        ctx.call = backend, spec, kept, capture_of(logits[0]) if kept else NO_CAPTURE
+        if details is None:
+            return total
+        ctx.set_materialize_grads(False)  # zeros for the details would cost an allocation
+        ctx.mark_non_differentiable(details)
+        return total, details
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, _: None = None) -> tuple[Tensor | None, ...]:
         logits = ctx.saved_tensors
         if grad is None:
-            return (None,) * (7 + len(logits))
-        backend, *call = ctx.call
-        now = serving(backend, grad)
-        kept, ctx.kept = ctx.kept, None  # given away; a second backward pass has gradients of its own
-        # they are right once: a graph of the backward pass alone may be replayed more often than the forward
-        if kept is not None and now is backend and ctx.capture == capture_of(grad) != SOME_CAPTURE:
-            grads = now.loss_backward_from(kept, grad, logits, *call)
-        else:
-            grads = now.loss_backward(grad, logits, *call)
-        assert grads is not None
-        return (None, None, None, None, None, None, None, *grads)
+            return (None,) * (4 + len(logits))
+        backend, spec, kept, capture = ctx.call
+        now = backend_for(backend, grad)
+        if kept:
+            ctx.call = backend, spec, (), capture  # given away; a second backward pass has its own
+            # they are right once: a graph of the backward pass may be replayed more often than the forward's
+            if now is not backend or capture == SOME_CAPTURE or capture != capture_of(grad):
+                kept = ()
+        return None, None, None, None, *now.loss_backward(grad, logits, spec, kept)
 
 
 class LogitLossTerms(Function):
+    """logits -> the terms."""
+
     @staticmethod
-    def forward(ctx: Any, backend: Backend, logits: Tensor, label: float, sign: float, kind: str) -> Tensor:
+    def forward(
+        ctx: Any, backend: Reference, logits: Tensor, loss: str, label: float, weight: float
+    ) -> Tensor:
         ctx.save_for_backward(logits)
-        ctx.call = backend, label, sign, kind
-        return backend.loss_terms(logits, label, sign, kind)
+        ctx.call = backend, loss, label, weight
+        return backend.loss_terms(logits, loss, label, weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (logits,) = ctx.saved_tensors
         backend, *call = ctx.call
-        return None, serving(backend, grad).loss_terms_backward(grad, logits, *call), None, None, None
+        return (
+            None,
+            backend_for(backend, grad).loss_terms_backward(grad, logits, *call),
+            None,
+            None,
+            None,
+        )

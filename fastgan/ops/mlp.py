@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.kernels import Backend, choose
-from fastgan.ops.arguments import check_negative_slope, check_tensor
-from fastgan.ops.linear_leaky_relu import (
-    autocast_like_linear,
-    check_linear,
-    cotangent_of_dz,
-    linear_leaky_relu_reference,
+from fastgan.kernels import Reference
+from fastgan.ops.arguments import check_linear, check_negative_slope, check_tensor
+from fastgan.ops.linear_leaky_relu import autocast_like_linear, cotangent_of_dz
+from fastgan.ops.routing import (
+    Function,
+    apply,
+    asked_for,
+    backend_for,
+    outside_autocast,
+    route,
+    wants_graph,
 )
-from fastgan.ops.routing import Function, Route, apply, asked_for, outside_autocast, route, serving
 
 
 def mlp(
@@ -55,24 +56,13 @@ def mlp(
     weights, biases = parameters[:depth], parameters[depth:]
     check_tensor(input, "input")
     check_chain(input, weights, biases)
-    path = route(input, *weights, *biases)
-    if path is Route.REFERENCE:
-        return mlp_reference(input, weights, biases, negative_slope)
+    backend, is_wired = route(input, *weights, *biases)
     rows = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), input.shape[-1])
     output: Tensor
-    if path is Route.REGISTERED:
-        output = rows
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            output = torch.ops.fastgan.linear_leaky_relu(output, weight, bias, negative_slope)
-        output = F.linear(output, weights[-1], biases[-1])
+    if is_wired:
+        output = apply(MLP, backend, negative_slope, rows, *weights, *biases)
     else:
-        backend = choose(input)
-        if torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in (input, *weights, *biases)
-        ):
-            output = apply(MLP, backend, negative_slope, rows, *weights, *biases)
-        else:
-            output = chain_of_activations(backend, negative_slope, rows, weights, biases)[-1]
+        output = backend.mlp(rows, weights, biases, negative_slope)[-1]
     return output if input.dim() == 2 else output.view(*input.shape[:-1], weights[-1].shape[0])
 
 
@@ -84,47 +74,16 @@ def check_chain(input: Tensor, weights: Sequence[Tensor], biases: Sequence[Tenso
         features = weight.shape[:1]
 
 
-def mlp_reference(
-    input: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor | None],
-    negative_slope: float = 0.2,
-) -> Tensor:
-    """What :func:`mlp` computes, in plain PyTorch."""
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        input = linear_leaky_relu_reference(input, weight, bias, negative_slope)
-    return F.linear(input, weights[-1], biases[-1])
-
-
-def chain_of_activations(
-    backend: Backend,
-    negative_slope: float,
-    input: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor | None],
-) -> list[Tensor]:
-    """The output of every layer."""
-    whole = backend.mlp(input, weights, biases, negative_slope)
-    if whole is not None:
-        return whole
-    outputs: list[Tensor] = []
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        input = backend.linear_leaky_relu(input, weight, bias, negative_slope)
-        outputs.append(input)
-    outputs.append(backend.linear(input, weights[-1], biases[-1]))
-    return outputs
-
-
 class MLP(Function):
     """(x, W_1 ... W_L, b_1 ... b_L) -> z_L with h_0 = x, h_i = leaky_relu(h_{i-1} W_iᵀ + b_i)."""
 
     @staticmethod
     def forward(
-        ctx: Any, backend: Backend, negative_slope: float, input: Tensor, *parameters: Tensor
+        ctx: Any, backend: Reference, negative_slope: float, input: Tensor, *parameters: Tensor
     ) -> Tensor:
         depth = len(parameters) // 2
         weights, biases = parameters[:depth], parameters[depth:]
-        *hidden, output = chain_of_activations(backend, negative_slope, input, weights, biases)
+        *hidden, output = backend.mlp(input, weights, biases, negative_slope)
         ctx.save_for_backward(input, *parameters, *hidden)
         ctx.backend, ctx.negative_slope, ctx.depth = backend, negative_slope, depth
         return output
@@ -133,77 +92,20 @@ class MLP(Function):
     @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         slope = ctx.negative_slope
-        if torch.is_grad_enabled():
+        if wants_graph():
             needs = asked_for(ctx)[2:]
             grads = apply(MLPGrad, ctx.backend, slope, needs, ctx.depth, grad, *ctx.saved_tensors)
         else:
             needs = ctx.needs_input_grad[2:]
             input, *saved = ctx.saved_tensors
-            grads = chain_backward(
-                serving(ctx.backend, grad), slope, needs, grad, input, *_split(ctx.depth, saved)
-            )
+            weights, hidden = _split(ctx.depth, saved)
+            grads = backend_for(ctx.backend, grad).mlp_backward(grad, input, weights, hidden, slope, needs)
         return (None, None, *grads)
 
 
 def _split(depth: int, saved: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """Weights and hidden activations out of (W_1 ... W_L, b_1 ... b_L, h_1 ... h_{L-1})."""
     return saved[:depth], saved[2 * depth : 3 * depth - 1]
-
-
-def chain_backward(
-    backend: Backend,
-    negative_slope: float,
-    needs: Sequence[bool],
-    grad: Tensor,
-    input: Tensor,
-    weights: Sequence[Tensor],
-    hidden: Sequence[Tensor],
-    into: Sequence[Tensor | None] | None = None,
-) -> list[Tensor | None]:
-    """The backward pass: (dx, dW_1 ... dW_L, db_1 ... db_L) where needed, each but dx where ``into`` says."""
-    whole = backend.mlp_backward(grad, input, weights, hidden, negative_slope, needs, None, 0, into)
-    if whole is not None:
-        return whole
-    return masked_chain(backend, negative_slope, needs, grad, input, weights, hidden, into)[1]
-
-
-def masked_chain(
-    backend: Backend,
-    negative_slope: float,
-    needs: Sequence[bool],
-    grad: Tensor,
-    input: Tensor,
-    weights: Sequence[Tensor],
-    hidden: Sequence[Tensor],
-    into: Sequence[Tensor | None] | None = None,
-) -> tuple[list[Tensor], list[Tensor | None]]:
-    """dz_1 ... dz_L too, layer by layer.
-
-    Stops at the lowest layer that anything is needed of.
-    """
-    depth = len(weights)
-    needs_weight, needs_bias = needs[1 : depth + 1], needs[depth + 1 :]
-    rooms = into or [None] * 2 * depth
-    below = [input, *hidden]
-    dz: list[Tensor] = [grad] * depth
-    dx: Tensor | None = None
-    dw: list[Tensor | None] = [None] * depth
-    db: list[Tensor | None] = [None] * depth
-    if needs_bias[-1]:
-        db[-1] = torch.sum(grad, 0, out=rooms[-1])
-    for i in reversed(range(depth)):
-        if needs_weight[i]:
-            dw[i] = backend.wgrad(dz[i], below[i], rooms[i])
-        if i == 0:
-            dx = backend.dgrad(dz[0], weights[0]) if needs[0] else None
-        elif any((needs[0], *needs_weight[:i], *needs_bias[:i])):
-            dz[i - 1], db[i - 1] = backend.dgrad_leaky_relu(
-                *(dz[i], weights[i], hidden[i - 1], negative_slope, needs_bias[i - 1]),
-                rooms[depth + i - 1],
-            )
-        else:
-            break
-    return dz, [dx, *dw, *db]
 
 
 class MLPGrad(Function):
@@ -222,7 +124,7 @@ class MLPGrad(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        backend: Backend,
+        backend: Reference,
         negative_slope: float,
         needs: Sequence[bool],
         depth: int,
@@ -231,7 +133,8 @@ class MLPGrad(Function):
         *saved: Tensor,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        dz, grads = masked_chain(backend, negative_slope, needs, grad, input, *_split(depth, saved))
+        weights, hidden = _split(depth, saved)
+        dz, grads = backend.mlp_chain(grad, input, weights, hidden, negative_slope, needs)
         ctx.save_for_backward(grad, input, *saved, *dz)
         ctx.backend, ctx.negative_slope, ctx.depth, ctx.needs = backend, negative_slope, depth, needs
         return tuple(grads)
@@ -241,14 +144,13 @@ class MLPGrad(Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         depth = ctx.depth
         u, v, w = cotangents[0], cotangents[1 : depth + 1], cotangents[depth + 1 :]
-        backend = serving(ctx.backend, *cotangents)
+        backend = backend_for(ctx.backend, *cotangents)
         grad, input, *saved = ctx.saved_tensors
         saved, dz = saved[: 3 * depth - 1], saved[3 * depth - 1 :]
         weights, hidden = _split(depth, saved)
-        if torch.is_grad_enabled():  # a third derivative follows: activations and dz with their graphs
-            biases = saved[depth : 2 * depth]
-            hidden = chain_of_activations(backend, ctx.negative_slope, input, weights, biases)[:-1]
-            dz, _ = masked_chain(backend, ctx.negative_slope, ctx.needs, grad, input, weights, hidden)
+        if wants_graph():  # a third derivative follows: activations and dz with their graphs
+            hidden = backend.mlp(input, weights, saved[depth : 2 * depth], ctx.negative_slope)[:-1]
+            dz, _ = backend.mlp_chain(grad, input, weights, hidden, ctx.negative_slope, ctx.needs)
         below = [input, *hidden]
 
         d_weight: list[Tensor | None] = [None] * depth

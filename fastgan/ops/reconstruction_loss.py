@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastgan.kernels import Backend, choose, reference
+from fastgan.kernels import Reference
 from fastgan.ops.arguments import (
     HALVES,
     check_like,
@@ -17,7 +17,7 @@ from fastgan.ops.arguments import (
     check_tensor,
 )
 from fastgan.ops.logit_loss import dtype_of_loss
-from fastgan.ops.routing import Function, Route, apply, autocast_dtype, route, serving
+from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, route
 
 
 def reconstruction_loss(input: Tensor, reconstruction: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -50,24 +50,11 @@ def reconstruction_loss(input: Tensor, reconstruction: Tensor, *, reduction: str
     if autocast_dtype(input) is not None and (reduction == "none" or input.dtype is not reconstruction.dtype):
         input, reconstruction = _single(input), _single(reconstruction)
     _check_alike(input, reconstruction)
-    path = route(input, reconstruction)
-    if path is Route.REFERENCE:
-        return reconstruction_loss_reference(input.to(loss_dtype), reconstruction.to(loss_dtype), reduction)
-    if path is Route.REGISTERED:
-        return _registered(input, reconstruction, reduction, loss_dtype)
-    backend = choose(input)
-    if torch.is_grad_enabled() and (input.requires_grad or reconstruction.requires_grad):
+    backend, is_wired = route(input, reconstruction)
+    if is_wired:
         loss: Tensor = apply(ReconstructionLoss, backend, reduction, loss_dtype, input, reconstruction)
         return loss
     return _computed(backend, input, reconstruction, reduction, loss_dtype)
-
-
-def reconstruction_loss_reference(input: Tensor, reconstruction: Tensor, reduction: str = "mean") -> Tensor:
-    """What :func:`reconstruction_loss` computes, in plain PyTorch."""
-    terms = (input - reconstruction).abs()
-    if reduction == "none":
-        return terms
-    return terms.mean() if reduction == "mean" else terms.sum()
 
 
 def reconstruction_loss_value_and_grad(
@@ -95,8 +82,7 @@ def reconstruction_loss_value_and_grad(
     check_reduced(reduction)
     _check_alike(input, reconstruction)
     check_scale(scale, input)
-    path = route(input, reconstruction, scale)
-    backend = choose(input) if path is Route.DIRECT else reference
+    backend, _ = route(input, reconstruction, scale)
     with torch.no_grad():
         loss, (grad_input, grad) = backend.reconstruction_loss_and_grad(
             input,
@@ -124,21 +110,11 @@ def _check_alike(input: Tensor, reconstruction: Tensor) -> None:
 
 
 def _computed(
-    backend: Backend, input: Tensor, reconstruction: Tensor, reduction: str, loss_dtype: torch.dtype
+    backend: Reference, input: Tensor, reconstruction: Tensor, reduction: str, loss_dtype: torch.dtype
 ) -> Tensor:
     if reduction == "none":
         return backend.reconstruction_terms(input, reconstruction)
     return backend.reconstruction_loss(input, reconstruction, reduction == "mean", loss_dtype)
-
-
-def _registered(input: Tensor, reconstruction: Tensor, reduction: str, loss_dtype: torch.dtype) -> Tensor:
-    ops = torch.ops.fastgan
-    loss: Tensor
-    if reduction == "none":
-        loss = ops.reconstruction_terms(input, reconstruction)
-    else:
-        loss = ops.reconstruction_loss(input, reconstruction, reduction == "mean", loss_dtype)
-    return loss
 
 
 class ReconstructionLoss(Function):
@@ -147,7 +123,7 @@ class ReconstructionLoss(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        backend: Backend,
+        backend: Reference,
         reduction: str,
         loss_dtype: torch.dtype,
         input: Tensor,
@@ -161,7 +137,7 @@ class ReconstructionLoss(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         backend, mean = ctx.call
         input, reconstruction = ctx.saved_tensors
-        grads = serving(backend, grad).reconstruction_loss_backward(
+        grads = backend_for(backend, grad).reconstruction_loss_backward(
             grad, input, reconstruction, mean, ctx.needs_input_grad[3:]
         )
         return (None, None, None, *grads)

@@ -7,22 +7,13 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from fastgan.kernels import Backend, choose, reference
-from fastgan.kernels.logit_losses import softplus
-from fastgan.ops.arguments import (
-    No,
-    Reduced,
-    Terms,
-    Yes,
-    check_like,
-    check_reduced,
-    check_reduction,
-    check_tensor,
-)
+from fastgan.kernels import Reference
+from fastgan.kernels.logit_losses import LossSpec
+from fastgan.ops.arguments import No, Reduced, Terms, Yes, check_reduced
 from fastgan.ops.discriminator_loss import discriminator_loss, discriminator_loss_value_and_grad
 from fastgan.ops.generator_loss import generator_loss, generator_loss_value_and_grad
-from fastgan.ops.logit_loss import dtype_of_loss
-from fastgan.ops.routing import Function, Route, apply, route, serving
+from fastgan.ops.logit_loss import Logits, Tensors, dtype_of_loss, sides_of
+from fastgan.ops.routing import Function, apply, backend_for, route
 
 
 @overload
@@ -61,16 +52,31 @@ def relativistic_loss(
     *,
     average: bool = ...,
     reduction: str = ...,
+    over: str = ...,
     return_stats: bool = ...,
+    return_terms: bool = ...,
 ) -> Tensor | tuple[Tensor, ...]: ...
+@overload
 def relativistic_loss(
-    logits: Tensor,
-    other_logits: Tensor,
+    logits: Logits,
+    other_logits: Logits,
+    *,
+    average: bool = ...,
+    reduction: str = ...,
+    over: str = ...,
+    return_stats: bool = ...,
+    return_terms: bool = ...,
+) -> Tensor | tuple[Tensor | Tensors, ...]: ...
+def relativistic_loss(
+    logits: Logits,
+    other_logits: Logits,
     *,
     average: bool = False,
     reduction: str = "mean",
+    over: str = "sum",
     return_stats: bool = False,
-) -> Tensor | tuple[Tensor, ...]:
+    return_terms: bool = False,
+) -> Tensor | tuple[Tensor | Tensors, ...]:
     r"""The loss of the player who wants ``logits`` above ``other_logits``.
 
     D's is ``relativistic_loss(D(x), D(G(z)))``, and G's ``relativistic_loss(D(G(z)), D(x))``. Of a pair with
@@ -89,70 +95,65 @@ def relativistic_loss(
     changes nothing, and differences of half-precision logits are taken in float32.
 
     Args:
-        logits: any shape and strides, float64, float32, float16 or bfloat16.
+        logits: any shape and strides, float64, float32, float16 or bfloat16; or a sequence of such tensors,
+            one for each discriminator.
         other_logits: likewise, of the same dtype and device; of the same shape too without ``average``.
         average: against the mean of the others instead of in pairs.
-        reduction: "mean", "sum" or "none".
+        reduction: "mean" or "sum" over each tensor by itself, or "none".
+        over: "sum" or "mean" over the discriminators.
+        return_terms: also return the loss of each discriminator: one tensor ``[discriminators]``, without a
+            graph.
         return_stats: also return a float32 tensor: the mean of :math:`\sigma(a - b)`, with ``average`` of
             :math:`\sigma(a - \bar b)` and :math:`\sigma(b - \bar a)`; then the share of saturated
-            differences.
+            differences. For a sequence each mean is that of every discriminator, as for
+            :func:`fastgan.discriminator_loss`.
 
     Returns:
         A scalar of the logits' dtype (float32 under autocast); for "none" the terms, with ``average`` the
-        pair of term tensors. With ``return_stats`` the statistics follow.
+        pair of term tensors; each a tuple for a sequence. With ``return_terms`` and ``return_stats`` these
+        follow, in this order.
 
     Raises:
         TypeError: an argument is not a float tensor, or the dtypes differ.
-        ValueError: devices or, without ``average``, shapes differ, or ``reduction`` is none of the above.
+        ValueError: devices, the numbers of tensors or, without ``average``, shapes differ, a sequence is
+            empty, or ``reduction`` or ``over`` is none of the values above.
 
     >>> relativistic_loss(torch.zeros(4, 1), torch.zeros(4, 1))
     tensor(0.6931)
     """
-    _check(logits, other_logits, average)
-    check_reduction(reduction)
-    dtype = dtype_of_loss(logits)
-    ours, theirs = _wide(logits), _wide(other_logits)
+    ours, theirs = _checked(logits, other_logits, average)
+    dtype = dtype_of_loss(ours[0])
+    settings = {
+        "reduction": reduction,
+        "over": over,
+        "return_stats": return_stats,
+        "return_terms": return_terms,
+    }
+    is_sequence = not isinstance(logits, Tensor)
+    pairs = [(_wide(a), _wide(b)) for a, b in zip(ours, theirs, strict=True)]
     if average:
-        differences = _centred(ours, theirs), _centred(theirs, ours)
-        result = discriminator_loss(*differences, reduction=reduction, return_stats=return_stats)
+        first = [_centred(a, b) for a, b in pairs]
+        second = [_centred(b, a) for a, b in pairs]
+        sides = (first, second) if is_sequence else (first[0], second[0])
+        result = discriminator_loss(*sides, **settings)  # type: ignore[call-overload]
     else:
-        result = generator_loss(ours - theirs, reduction=reduction, return_stats=return_stats)
-    if not isinstance(result, tuple):
+        differences = [a - b for a, b in pairs]
+        result = generator_loss(differences if is_sequence else differences[0], **settings)  # type: ignore[call-overload]
+    rounded: Tensor | tuple[Tensor | Tensors, ...] = _rounded(
+        result, dtype, len(result) - return_stats if isinstance(result, tuple) else 1
+    )
+    return rounded
+
+
+def _rounded(result: Any, dtype: torch.dtype, count: int) -> Any:
+    """The losses or terms, the first ``count`` of a result, in the dtype of the logits."""
+    if isinstance(result, Tensor):
         return result.to(dtype)
-    *values, last = result
-    return *(value.to(dtype) for value in values), last if return_stats else last.to(dtype)
-
-
-@overload
-def relativistic_loss_reference(
-    logits: Tensor, other_logits: Tensor, average: bool = ..., reduction: Reduced = ...
-) -> Tensor: ...
-@overload
-def relativistic_loss_reference(
-    logits: Tensor, other_logits: Tensor, average: No = ..., reduction: str = ...
-) -> Tensor: ...
-@overload
-def relativistic_loss_reference(
-    logits: Tensor, other_logits: Tensor, average: Yes, reduction: Terms
-) -> tuple[Tensor, Tensor]: ...
-@overload
-def relativistic_loss_reference(
-    logits: Tensor, other_logits: Tensor, average: bool = ..., reduction: str = ...
-) -> Tensor | tuple[Tensor, Tensor]: ...
-def relativistic_loss_reference(
-    logits: Tensor, other_logits: Tensor, average: bool = False, reduction: str = "mean"
-) -> Tensor | tuple[Tensor, Tensor]:
-    """What :func:`relativistic_loss` computes, in plain PyTorch."""
-    if average:
-        first = softplus(other_logits.mean() - logits)
-        second = softplus(other_logits - logits.mean())
-        if reduction == "none":
-            return first, second
-        return first.mean() + second.mean() if reduction == "mean" else first.sum() + second.sum()
-    terms = softplus(other_logits - logits)
-    if reduction == "none":
-        return terms
-    return terms.mean() if reduction == "mean" else terms.sum()
+    rounded = [
+        each.to(dtype) if isinstance(each, Tensor) else tuple([t.to(dtype) for t in each])
+        for each in result[:count]
+    ]
+    return (*rounded, *result[count:])
 
 
 def relativistic_loss_value_and_grad(
@@ -173,34 +174,36 @@ def relativistic_loss_value_and_grad(
     Returns:
         ``(loss, grad_logits, grad_other_logits, stats)``; gradients have the shape and dtype of their logits.
     """
-    _check(logits, other_logits, average)
+    (ours,), (theirs,) = _checked((logits,), (other_logits,), average)
     check_reduced(reduction)
     with torch.no_grad():
-        ours, theirs = _wide(logits), _wide(other_logits)
+        ours, theirs = _wide(ours), _wide(theirs)
         if average:
-            value, first, second, stats = discriminator_loss_value_and_grad(
+            total, first, second, stats = discriminator_loss_value_and_grad(
                 _centred(ours, theirs), _centred(theirs, ours), reduction=reduction, scale=scale
             )
-            backend = choose(first) if route(first) is Route.DIRECT else reference
+            backend, _ = route(first)
             grad = first - _total(backend, second) / first.numel()
             grad_others = second - _total(backend, first) / second.numel()
         else:
-            value, grad, stats = generator_loss_value_and_grad(
+            total, grad, stats = generator_loss_value_and_grad(
                 ours - theirs, reduction=reduction, scale=scale
             )
             grad_others = -grad
     dtype = dtype_of_loss(logits)
-    return value.to(dtype), grad.to(logits.dtype), grad_others.to(logits.dtype), stats
+    return total.to(dtype), grad.to(logits.dtype), grad_others.to(logits.dtype), stats
 
 
-def _check(logits: Tensor, other_logits: Tensor, average: bool) -> None:
-    check_tensor(logits, "logits")
-    check_like(other_logits, "other_logits", logits, "logits")
-    if not average and logits.shape != other_logits.shape:
-        raise ValueError(
-            f"other_logits must have the shape of logits, {tuple(logits.shape)}, to be their pairs, "
-            f"but has {tuple(other_logits.shape)}"
-        )
+def _checked(logits: Logits, other_logits: Logits, average: bool) -> tuple[Tensors, Tensors]:
+    """Both sides as tuples of tensors that fit each other."""
+    ours, theirs = sides_of(logits, "logits", other_logits, "other_logits")
+    for a, b in zip(ours, theirs, strict=True):
+        if not average and a.shape != b.shape:
+            raise ValueError(
+                f"other_logits must have the shape of logits, {tuple(a.shape)}, to be their pairs, "
+                f"but has {tuple(b.shape)}"
+            )
+    return ours, theirs
 
 
 def _wide(logits: Tensor) -> Tensor:
@@ -210,23 +213,22 @@ def _wide(logits: Tensor) -> Tensor:
 
 def _centred(logits: Tensor, others: Tensor) -> Tensor:
     """``logits - others.mean()``."""
-    if route(logits, others) is not Route.DIRECT:
-        return logits - others.mean()
-    if torch.is_grad_enabled() and (logits.requires_grad or others.requires_grad):
-        return apply(_Centred, choose(logits), logits, others)  # type: ignore[no-any-return]
-    return logits - _total(choose(logits), others, mean=True)
+    backend, is_wired = route(logits, others)
+    if is_wired:
+        return apply(_Centred, backend, logits, others)  # type: ignore[no-any-return]
+    return logits - _total(backend, others, mean=True)
 
 
-def _total(backend: Backend, tensor: Tensor, *, mean: bool = False) -> Tensor:
+def _total(backend: Reference, tensor: Tensor, *, mean: bool = False) -> Tensor:
     """The sum of a tensor in our order: Wasserstein terms of generated samples are the logits themselves."""
-    return backend.loss((tensor,), (0.0,), 1.0, mean, tensor.dtype, False, "wasserstein")[0]
+    return backend.loss((tensor,), LossSpec("wasserstein", (0.0,), (1.0,), mean), tensor.dtype)[0]
 
 
 class _Centred(Function):
     """PyTorch would do, but for the order in which its sums over gradients add up."""
 
     @staticmethod
-    def forward(ctx: Any, backend: Backend, logits: Tensor, others: Tensor) -> Tensor:
+    def forward(ctx: Any, backend: Reference, logits: Tensor, others: Tensor) -> Tensor:
         ctx.backend, ctx.shape = backend, others.shape
         return logits - _total(backend, others, mean=True)
 
@@ -234,5 +236,5 @@ class _Centred(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if not ctx.needs_input_grad[2]:
             return None, grad, None
-        total = _total(serving(ctx.backend, grad), grad)
+        total = _total(backend_for(ctx.backend, grad), grad)
         return None, grad, (-total / ctx.shape.numel()).expand(ctx.shape)

@@ -1,58 +1,67 @@
-"""How a call reaches a kernel.
+"""How a call reaches a kernel, and the gradient wiring that all operations share.
 
 A raw pointer may be taken from a plain strided tensor in eager PyTorch and from nothing else:
-``FakeTensor.data_ptr()`` is 0 and would crash the process. So there are three ways:
+``FakeTensor.data_ptr()`` is 0 and would crash the process. So :func:`route` has three answers:
 
-- DIRECT: plain tensors, eager: straight to the backend, without the dispatcher's cost.
-- REGISTERED: torch.compile, FakeTensor, any dispatch mode or tensor subclass: through the operators of
-  :mod:`fastgan.ops.registered`.
-- REFERENCE: torch.func transforms and forward-mode AD, which differentiate the operation themselves;
-  torch.export, torch.jit.trace and torch.onnx.export, whose programs run where there is no fastgan; and
-  FlopCounterMode, which counts PyTorch's operators alone: through its plain-PyTorch reference.
+- plain tensors, eager: the backend with kernels, called directly, without the dispatcher's cost.
+- torch.compile, FakeTensor, any dispatch mode or tensor subclass: :data:`~fastgan.ops.registered.registered`,
+  whose methods are opaque operators over the same kernels.
+- torch.func transforms and forward-mode AD, which differentiate the operation themselves; torch.export,
+  torch.jit.trace and torch.onnx.export, whose programs run where there is no fastgan; and FlopCounterMode,
+  which counts PyTorch's operators alone: the reference, whose methods are plain PyTorch.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from enum import Enum
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.amp.autocast_mode import is_autocast_available
 from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from fastgan.kernels import Backend, reference
-from fastgan.kernels.opaque import opaque
+from fastgan.kernels import Reference, choose, reference
+from fastgan.kernels.opaque import unseen
+from fastgan.ops.arguments import PLAIN
+from fastgan.ops.registered import registered
 
-
-class Route(Enum):
-    DIRECT = "direct"
-    REGISTERED = "registered"
-    REFERENCE = "reference"
-
-
-_PLAIN = (Tensor, torch.nn.Parameter)
 _is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
-def route(*tensors: Tensor | None) -> Route:
+def route(*tensors: Tensor | None) -> tuple[Reference, bool]:
+    """Who computes an operation on these tensors, and whether a :class:`Function` is to wire its gradient.
+
+    PyTorch differentiates the reference by itself. At least one of the tensors is no None.
+    """
     # is_exporting() returns this flag, but in torch.compile it was always True until pytorch/pytorch#176499
     if torch.compiler._is_exporting_flag or torch._C._get_tracing_state() is not None:
-        return Route.REFERENCE
+        return reference, False
     # before compilation is asked for: torch.func inside torch.compile differentiates the operation itself too
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return Route.REFERENCE
-    if torch.compiler.is_compiling():
-        return Route.REGISTERED
+        return reference, False
+    is_wired = False
+    if torch.is_grad_enabled():
+        for t in tensors:
+            if t is not None and t.requires_grad:
+                is_wired = True
+                break
+    if is_dynamo_compiling():
+        return registered, is_wired
     if torch._C._len_torch_dispatch_stack():
-        return Route.REFERENCE if _counts_flops() else Route.REGISTERED
+        return (reference, False) if _counts_flops() else (registered, is_wired)
+    some = None
     for t in tensors:
-        if t is not None and (type(t) not in _PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor()):
-            return Route.REGISTERED
-    return Route.DIRECT
+        if t is not None:
+            if type(t) not in PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor():
+                return registered, is_wired
+            some = t
+    assert some is not None
+    backend = choose(some)
+    return backend, is_wired and backend is not reference
 
 
 def _counts_flops() -> bool:
@@ -74,29 +83,58 @@ def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
 
 
 class Function(torch.autograd.Function):
-    """What every operation's gradient is wired with: TorchDynamo leaves its two passes alone."""
+    """The gradient wiring of every operation derives from this.
+
+    TorchDynamo follows both passes into a graph where it compiles the call itself. Where it only meets them,
+    as in a compiled ``loss.backward()`` of an eager loss, it leaves them alone.
+    """
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        opaque(cls.forward)
-        opaque(cls.backward)
+        unseen(cls.forward)
+        unseen(cls.backward)
 
 
-def apply(function: type[Function], *arguments: Any) -> Any:
+def apply(function: type[Function], backend: Reference, *arguments: Any) -> Any:
     """``function.apply`` without its search for functorch transforms, which :func:`route` has made."""
-    return super(torch.autograd.Function, function).apply(*arguments)  # type: ignore[misc]
+    if backend is registered:
+        return function.apply(backend, *_distinct(arguments))
+    return super(torch.autograd.Function, function).apply(backend, *arguments)  # type: ignore[misc]
 
 
-def serving(backend: Backend, *grads: Tensor | None) -> Backend:
-    """Who serves a backward pass: the backend of the forward pass, wherever its kernels can.
+def _distinct(arguments: Sequence[Any]) -> list[Any]:
+    """TorchDynamo refuses a tensor that a Function gets twice: a view takes its place."""
+    distinct: list[Any] = []
+    for a in arguments:
+        is_known = isinstance(a, Tensor) and any(a is known for known in distinct)
+        distinct.append(a.view_as(a) if is_known else a)
+    return distinct
+
+
+def wants_graph() -> bool:
+    """Whether this backward pass is to be differentiated once more. No compiled one can be."""
+    return torch.is_grad_enabled() and not is_dynamo_compiling()
+
+
+def backend_for(backend: Reference, *grads: Tensor | None) -> Reference:
+    """Who computes a backward pass: the backend of the forward pass, wherever its kernels can.
 
     Not for batched, fake or otherwise special gradients; and not with create_graph=True where the result
     must carry a graph: the reference is differentiable.
     """
-    if torch.is_grad_enabled() or route(*grads) is not Route.DIRECT:
+    if backend is registered:
+        return reference if wants_graph() else registered
+    if (
+        torch.is_grad_enabled()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+    ):
         return reference
     for g in grads:
-        if g is not None and _is_legacy_batched(g):  # torch.autograd.grad(..., is_grads_batched=True)
+        if g is None:
+            continue
+        # torch.autograd.grad(..., is_grads_batched=True) makes legacy batched ones
+        if type(g) not in PLAIN or g.is_meta or g.is_neg() or g._is_zerotensor() or _is_legacy_batched(g):
             return reference
     return backend
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
 from torch.utils.dlpack import from_dlpack
 
-from fastgan.ops.rooms import Room, keep_room
+from fastgan.training.rooms import Room, keep_room
 
 _ALIGNMENT = 64  # elements: every parameter begins at a multiple of 128 bytes, which products like best
 
@@ -80,7 +81,7 @@ class FlatParameters:
             self.halves.copy_(self.values)
 
     def _is_held(self) -> bool:
-        return all(p.data_ptr() == at for p, at in zip(self.parameters, self._addresses, strict=True))
+        return list(map(Tensor.data_ptr, self.parameters)) == self._addresses
 
     @torch.no_grad()
     def gather(self) -> None:
@@ -103,8 +104,8 @@ class FlatParameters:
 
     def parts(self) -> Iterator[tuple[slice, bool]]:
         """Parts of the buffers, and whether their parameters have a gradient: one part where all have."""
-        pairs = zip(self.parameters, self._ranges, strict=True)
-        for has_gradient, members in groupby(pairs, lambda pair: pair[0].grad is not None):
+        pairs = [(p.grad is not None, each) for p, each in zip(self.parameters, self._ranges, strict=True)]
+        for has_gradient, members in groupby(pairs, itemgetter(0)):
             ranges = [each for _, each in members]
             yield slice(ranges[0][0], ranges[-1][1]), has_gradient
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from fastgan.kernels.layout import joined
 from fastgan.models import MLPGenerator
 from fastgan.nn import MLP
-from fastgan.ops.routing import Route, route
 from fastgan.training.mlp_pass import MLPPass
 from fastgan.training.objectives.passes import is_plain
 from fastgan.training.source import Source
@@ -39,7 +38,7 @@ def generation_of(state: TrainingState, source: Source, turns: int) -> Generatio
     chain = _chain_of(state.generator)
     if chain is not None:
         weight = chain.layers[0].weight
-        if source.dtype is weight.dtype and route(weight) is Route.DIRECT:
+        if source.dtype is weight.dtype:
             return ChainGeneration(chain, state, source, turns)
     return AutogradGeneration(state, source, turns)
 

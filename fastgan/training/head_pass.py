@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fastgan.kernels import Backend, Labels, choose
+from fastgan.kernels import Reference
 from fastgan.kernels.layout import joined
+from fastgan.kernels.logit_losses import LossSpec
 from fastgan.ops.logit_loss import dtype_of_loss
-from fastgan.ops.mlp import masked_chain
-from fastgan.ops.routing import Route, route
+from fastgan.ops.routing import route
 from fastgan.training.mlp_pass import add_gradients, cast_chain, parameters_of, places_for
 
 
@@ -29,7 +29,7 @@ class HeadPass:
         bias_grad: ``[1]``: the sum of the loss's derivatives by the logits.
     """
 
-    backend: Backend
+    backend: Reference
     negative_slope: float
     layers: list[nn.Linear]
     weights: list[Tensor]
@@ -49,20 +49,16 @@ class HeadPass:
         batches: Sequence[Tensor],
         layers: list[nn.Linear],
         slope: float,
-        labels: Labels,
-        sign: float,
-    ) -> HeadPass | None:
-        """Run it forward on batches ``[N, features[0]]``; None where no kernel may be called directly.
+        spec: LossSpec,
+    ) -> HeadPass:
+        """Run it forward on batches ``[N, features[0]]``.
 
         Args:
             layers: at least two.
-            labels: one for each batch, 1 where D should take the samples for real; the second is 0.
-            sign: of the loss.
+            spec: the loss, with a label and a weight for each batch.
         """
         samples, weights, biases = cast_chain(joined(batches), layers)
-        if route(samples, *weights, *biases) is not Route.DIRECT:
-            return None
-        backend = choose(samples)
+        backend, _ = route(samples, *weights, *biases)
         hidden: list[Tensor] = []
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             hidden.append(backend.linear_leaky_relu(hidden[-1] if hidden else samples, weight, bias, slope))
@@ -70,10 +66,11 @@ class HeadPass:
         places = places_for(parameters_of(layers), row.dtype)
         of_weight, of_bias = places[len(layers) - 1], places[-1]
         into = None if of_weight is None or of_bias is None else (of_weight.view(-1), of_bias)
-        loss, grads, dw, db, stats = backend.head_loss_and_grad(
+        loss, grads, dw, db, details = backend.head_loss_and_grad(
             hidden[-1].split([len(batch) for batch in batches]),
-            *(row, biases[-1], labels, sign, True, None, dtype_of_loss(batches[0]), into),
+            *(row, biases[-1], spec, None, dtype_of_loss(batches[0]), into),
         )
+        stats = details[len(batches) :].float()
         reaching = joined(grads)
         return cls(backend, slope, layers, weights, samples, hidden, places, reaching, dw, db, loss, stats)
 
@@ -90,8 +87,8 @@ class HeadPass:
         )
         needs = [False, *trainable[:-1], False]
         weights, hidden = self.weights[:depth], self.hidden[:-1]
-        _, (_, *grads) = masked_chain(
-            self.backend, self.negative_slope, needs, dz, self.samples, weights, hidden, into
+        _, *grads = self.backend.mlp_backward(
+            dz, self.samples, weights, hidden, self.negative_slope, needs, into
         )
         grads[-1] = db
         add_gradients(parameters, grads)
@@ -106,8 +103,8 @@ class HeadPass:
         depth = len(self.layers) - 1
         needs = [True] + [False] * 2 * depth
         weights, hidden = self.weights[:depth], self.hidden[:-1]
-        _, (reaching, *_) = masked_chain(
-            self.backend, self.negative_slope, needs, dz, self.samples, weights, hidden
+        reaching, *_ = self.backend.mlp_backward(
+            dz, self.samples, weights, hidden, self.negative_slope, needs
         )
         assert reaching is not None
         return reaching

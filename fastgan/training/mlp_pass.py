@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from fastgan.kernels import Backend, choose
+from fastgan.kernels import Reference
 from fastgan.kernels.layout import joined
 from fastgan.ops.linear_leaky_relu import autocast_like_linear
-from fastgan.ops.mlp import chain_backward, chain_of_activations, check_chain, masked_chain
-from fastgan.ops.rooms import room_of
-from fastgan.ops.routing import Route, autocast_dtype, route
+from fastgan.ops.mlp import check_chain
+from fastgan.ops.routing import autocast_dtype, route
+from fastgan.training.rooms import room_of
 
 
 def cast_chain(
@@ -33,7 +33,8 @@ def cast_chain(
 
 def parameters_of(layers: Sequence[nn.Linear]) -> list[Tensor | None]:
     """Weights, then biases."""
-    return [*(layer.weight for layer in layers), *(layer.bias for layer in layers)]
+    # layer.weight would search the module
+    return [layer._parameters[name] for name in ("weight", "bias") for layer in layers]
 
 
 def places_for(parameters: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
@@ -66,7 +67,7 @@ class MLPPass:
         outputs: of each batch, without a graph: of a discriminator logits ``[N, 1]``.
     """
 
-    backend: Backend
+    backend: Reference
     negative_slope: float
     layers: list[nn.Linear]
     weights: list[Tensor]
@@ -76,13 +77,11 @@ class MLPPass:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, batches: Sequence[Tensor], layers: list[nn.Linear], slope: float) -> MLPPass | None:
-        """Run it forward on batches ``[N, features[0]]``; None where no kernel may be called directly."""
+    def of(cls, batches: Sequence[Tensor], layers: list[nn.Linear], slope: float) -> MLPPass:
+        """Run it forward on batches ``[N, features[0]]``."""
         samples, weights, biases = cast_chain(joined(batches), layers)
-        if route(samples, *weights, *biases) is not Route.DIRECT:
-            return None
-        backend = choose(samples)
-        *hidden, output = chain_of_activations(backend, slope, samples, weights, biases)
+        backend, _ = route(samples, *weights, *biases)
+        *hidden, output = backend.mlp(samples, weights, biases, slope)
         each = list(output.split([len(batch) for batch in batches]))
         return cls(backend, slope, layers, weights, samples, hidden, each)
 
@@ -126,14 +125,17 @@ class MLPPass:
             ``[M, features[0]]``.
         """
         first, second = self._joined(grads), self._joined([grad])
-        ones, begin = torch.ones_like(first), len(first) - len(second)
-        needs, into = [True, *self._trainable()], self._places()
-        reached = self.backend.mlp_backward(
-            ones, self.samples, self.weights, self.hidden, self.negative_slope, needs, first, begin, into
+        needs = [True, *self._trainable()]
+        reaching, *of_layers = self.backend.mlp_backward_of_both(
+            first,
+            len(first) - len(second),
+            self.samples,
+            self.weights,
+            self.hidden,
+            self.negative_slope,
+            needs,
+            self._places(),
         )
-        if reached is None:
-            reached = self._layer_by_layer(ones, first, begin, into)
-        reaching, *of_layers = reached
         assert reaching is not None
         self._add(of_layers)
         return reaching.mul_(second)
@@ -143,8 +145,8 @@ class MLPPass:
         """The gradient of each logit by the sample it is of, ``[N, features[0]]``, of the only batch."""
         needs = [True] + [False] * 2 * len(self.layers)
         ones = torch.ones_like(self.outputs[0])
-        self.reached, (slope, *_) = masked_chain(
-            self.backend, self.negative_slope, needs, ones, self.samples, self.weights, self.hidden
+        self.reached, (slope, *_) = self.backend.mlp_chain(
+            ones, self.samples, self.weights, self.hidden, self.negative_slope, needs
         )
         assert slope is not None
         return slope
@@ -174,30 +176,9 @@ class MLPPass:
     def _chain_backward(
         self, grad: Tensor, needs: Sequence[bool], into: Sequence[Tensor | None] | None = None
     ) -> list[Tensor | None]:
-        return chain_backward(
-            self.backend, self.negative_slope, needs, grad, self.samples, self.weights, self.hidden, into
+        return self.backend.mlp_backward(
+            grad, self.samples, self.weights, self.hidden, self.negative_slope, needs, into
         )
-
-    def _layer_by_layer(
-        self, ones: Tensor, first: Tensor, begin: int, into: Sequence[Tensor | None]
-    ) -> list[Tensor | None]:
-        unit = [ones]
-        for weight, output in zip(self.weights[:0:-1], self.hidden[::-1], strict=True):
-            u, _ = self.backend.dgrad_leaky_relu(unit[-1], weight, output, self.negative_slope, False)
-            unit.append(u)
-        reaching = self.backend.dgrad(unit[-1][begin:], self.weights[0])
-        unit.reverse()
-        below = [self.samples, *self.hidden]
-        depth = len(unit)
-        dw = [
-            self.backend.wgrad(u.mul(first), x, place)
-            for u, x, place in zip(unit, below, into[:depth], strict=True)
-        ]
-        db = [
-            torch.mm(first.t(), u, out=None if place is None else place.unsqueeze(0)).squeeze(0)
-            for u, place in zip(unit, into[depth:], strict=True)
-        ]
-        return [reaching, *dw, *db]
 
     def _trainable(self) -> list[bool]:
         return [p is not None and p.requires_grad for p in parameters_of(self.layers)]

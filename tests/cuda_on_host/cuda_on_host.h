@@ -16,6 +16,7 @@
 #define __forceinline__
 #define __shared__ static  // one block runs at a time
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 struct Dim3 {
   unsigned x = 1;
@@ -40,6 +41,7 @@ inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
 }
+inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
   *value = 16384;  // small arrays fit, and larger ones of the tests do not
   return cudaSuccess;
@@ -114,8 +116,8 @@ inline unsigned atomicInc(unsigned* counter, unsigned most) {
 }
 
 #define FASTGAN_STRIP(...) __VA_ARGS__
-#define FASTGAN_LAUNCH(kernel, blocks, stream, ...) FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, 0, stream, __VA_ARGS__)
-#define FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, bytes, stream, ...)                     \
+#define FASTGAN_LAUNCH(kernel, blocks, where, ...) FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, 0, where, __VA_ARGS__)
+#define FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, bytes, where, ...)                     \
   fastgan::on_host::Block::get().run(static_cast<unsigned>(blocks), static_cast<size_t>(bytes), \
                                      [=] { FASTGAN_STRIP kernel(__VA_ARGS__); })
 #define FASTGAN_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(fastgan::on_host::dynamic_shared)

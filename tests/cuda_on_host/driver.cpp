@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -50,8 +51,6 @@ struct Array {
   void set(int64_t i, double value) { store_element(advance(data, i, dtype), dtype, value); }
 };
 
-DType computed(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
-
 double tolerance(DType dtype) {
   return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 1e-5 : dtype == DType::f16 ? 2e-3 : 2e-2;
 }
@@ -63,113 +62,133 @@ void near(double ours, double exact, DType dtype, const char* what) {
 double softplus(double t) { return (t > 0 ? t : 0) + log1p(exp(-fabs(t))); }
 double logistic(double t) { return 1 / (1 + exp(-t)); }
 
-void losses(DType dtype, int64_t n, int64_t m, double label) {
-  Array real(dtype, n, 1), fake(dtype, m, 2);
-  Array grad_real(dtype, n), grad_fake(dtype, m), loss(computed(dtype), 1), terms(dtype, n);
-  Array stats(DType::f32, 3), partials(DType::f64, kWorkspaceBytes / 8), counter(DType::f32, 1);
-  double exact = 0;
-  for (int64_t i = 0; i < n; ++i)
-    exact += (label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i))) / static_cast<double>(n);
-  for (int64_t i = 0; i < m; ++i) exact += softplus(fake.get(i)) / static_cast<double>(m);
-  for (const bool with_grad : {false, true}) {
-    const LossCall call{Loss::bce, dtype,
-                        {{real.data, n, label, nullptr, with_grad ? grad_real.data : nullptr},
-                         {fake.data, m, 0.0, nullptr, with_grad ? grad_fake.data : nullptr}},
-                        2, 1.0, true, nullptr};
-    const Workspace workspace{partials.data, static_cast<unsigned*>(counter.data)};
-    launched(loss_forward(call, workspace, nullptr, DType::f32, loss.data, loss.dtype, static_cast<float*>(stats.data)));
-    launched(cudaDeviceSynchronize());
-    near(loss.get(0), exact, dtype, "discriminator loss");
+// A term of each loss and its slope.
+double term(Loss loss, double t, double label) {
+  const double side = 1 - 2 * label;
+  if (loss == Loss::bce) return label * softplus(-t) + (1 - label) * softplus(t);
+  if (loss == Loss::hinge) return fmax(0.0, 1 + side * t);
+  return loss == Loss::least_squares ? (t - label) * (t - label) / 2 : side * t;
+}
+double slope(Loss loss, double t, double label) {
+  const double side = 1 - 2 * label;
+  if (loss == Loss::bce) return logistic(t) - label;
+  if (loss == Loss::hinge) return 1 + side * t > 0 ? side : 0.0;
+  return loss == Loss::least_squares ? t - label : side;
+}
+
+// Logits with room for their gradients, and a label and a weight for them.
+struct Logits {
+  Array logits, grads;
+  double label, weight;
+
+  Logits(DType dtype, int64_t size, double of, double each)
+      : logits(dtype, size, static_cast<unsigned>(size + 1)), grads(dtype, size), label(of), weight(each) {}
+  LossTensor tensor(bool with_grad) const {
+    return {logits.data, logits.size, label, weight, nullptr, with_grad ? grads.data : nullptr};
   }
-  for (int64_t i = 0; i < n; ++i)
-    near(grad_real.get(i) * static_cast<double>(n), logistic(real.get(i)) - label, dtype, "its gradient");
-  const LossCall backward{Loss::bce, dtype,
-                          {{real.data, n, label, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
-                          2, 1.0, true, nullptr};
-  launched(loss_backward(backward, loss.data, loss.dtype, false));
-  const LossCall each{Loss::bce, dtype, {{real.data, n, label, nullptr, terms.data}, {}}, 1, 1.0, false,
-                      nullptr};
-  launched(loss_terms(each));
+  void demand_grads(Loss loss, double scale, const char* what) const {
+    for (int64_t i = 0; i < logits.size; ++i)
+      near(grads.get(i), scale * weight * slope(loss, logits.get(i), label), logits.dtype, what);
+  }
+};
+using Tensors = std::vector<std::unique_ptr<Logits>>;
+
+Tensors make_tensors(DType dtype, const std::vector<int64_t>& sizes, double label) {
+  Tensors tensors;
+  for (size_t i = 0; i < sizes.size(); ++i)
+    tensors.push_back(std::make_unique<Logits>(dtype, sizes[i], i % 2 == 0 ? label : 0.0, i % 3 == 0 ? 0.5 : -0.25));
+  return tensors;
+}
+
+std::vector<LossTensor> of_call(const Tensors& tensors, bool with_grad) {
+  std::vector<LossTensor> result;
+  for (const auto& each : tensors) result.push_back(each->tensor(with_grad));
+  return result;
+}
+
+LossCall call_of(Loss loss, const std::vector<LossTensor>& tensors, DType dtype, Scale scale = {nullptr, DType::f32}) {
+  return {loss, dtype, tensors.data(), static_cast<int>(tensors.size()), scale, 0};
+}
+
+// The value and the gradients of any number of tensors, in one pass and apart.
+void losses(Loss loss, DType dtype, const std::vector<int64_t>& sizes, double label) {
+  const DType compute = compute_type(dtype);
+  const Tensors tensors = make_tensors(dtype, sizes, label);
+  const int64_t count = static_cast<int64_t>(sizes.size());
+  Array total(compute, 1), details(compute, 2 * count + 1), counter(DType::f32, 1), scale(DType::f32, 1);
+  Array partials(DType::f64, kWorkspaceBytes / 8);
+  scale.set(0, 3.0);
+  bool are_small = count <= 2;
+  for (const int64_t size : sizes) are_small = are_small && size * bytes_of(dtype) <= kTileBytes;
+  double exact = 0, magnitude = 0;
+  std::vector<double> shares;
+  for (const auto& each : tensors) {
+    double sum = 0;
+    for (int64_t i = 0; i < each->logits.size; ++i) {
+      const double here = each->weight * term(loss, each->logits.get(i), each->label);
+      sum += here;
+      magnitude += fabs(here);
+    }
+    shares.push_back(sum);
+    exact += sum;
+  }
+  for (const bool with_grad : {false, true})
+    for (const bool detailed : {false, true}) {
+      const auto of = of_call(tensors, with_grad);
+      const Workspace workspace{are_small ? nullptr : partials.data, static_cast<unsigned*>(counter.data)};
+      launched(loss_forward(call_of(loss, of, dtype), workspace, {total.data, compute},
+                            detailed ? details.data : nullptr));
+      launched(cudaDeviceSynchronize());
+      demand(fabs(total.get(0) - exact) <= tolerance(compute) * (1 + magnitude), "a loss");
+    }
+  for (int64_t i = 0; i < count; ++i)
+    demand(fabs(details.get(i) - shares[static_cast<size_t>(i)]) <= tolerance(compute) * (1 + magnitude),
+           "a tensor's share in a loss");
+  for (const auto& each : tensors) each->demand_grads(loss, 1.0, "its gradient");
+  const auto of = of_call(tensors, true);
+  launched(loss_backward(call_of(loss, of, dtype, {scale.data, scale.dtype}), false));
   launched(cudaDeviceSynchronize());
-  for (int64_t i = 0; i < m; ++i)
-    near(grad_fake.get(i) * static_cast<double>(m), loss.get(0) * logistic(fake.get(i)), dtype, "its backward pass");
-  for (int64_t i = 0; i < n; ++i)
-    near(terms.get(i), label * softplus(-real.get(i)) + (1 - label) * softplus(real.get(i)), dtype, "its terms");
-  const LossCall of_terms{Loss::bce, dtype, {{real.data, n, label, terms.data, grad_real.data}, {}}, 1, 1.0,
-                          false, nullptr};
-  launched(loss_terms_backward(of_terms));
+  for (const auto& each : tensors) each->demand_grads(loss, 3.0, "its backward pass");
+}
+
+// The terms of one tensor, and their gradients.
+void loss_of_each(Loss loss, DType dtype, int64_t size, double label) {
+  Array logits(dtype, size, 30), terms(dtype, size), grads(dtype, size);
+  const LossTensor forward{logits.data, size, label, 1.0, nullptr, terms.data};
+  const LossTensor backward{logits.data, size, label, 1.0, terms.data, grads.data};
+  launched(loss_terms(call_of(loss, {forward}, dtype)));
+  launched(loss_backward(call_of(loss, {backward}, dtype), false));
   launched(cudaDeviceSynchronize());
-  for (int64_t i = 0; i < n; ++i)
-    near(grad_real.get(i), terms.get(i) * (logistic(real.get(i)) - label), dtype, "the backward pass of its terms");
+  for (int64_t i = 0; i < size; ++i) {
+    near(terms.get(i), term(loss, logits.get(i), label), dtype, "a term");
+    near(grads.get(i), terms.get(i) * slope(loss, logits.get(i), label), dtype, "the backward pass of a term");
+  }
 }
 
 // Gradients that are there for an incoming 1: left alone where it is 1, else computed from the logits.
-void kept_gradients(DType dtype, int64_t n, int64_t m) {
-  Array real(dtype, n, 22), fake(dtype, m, 23), grad_real(dtype, n), grad_fake(dtype, m), scale(DType::f32, 1);
-  const LossCall call{Loss::bce, dtype,
-                      {{real.data, n, 1.0, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
-                      2, 1.0, true, nullptr};
+void kept_gradients(DType dtype, const std::vector<int64_t>& sizes) {
+  const Tensors tensors = make_tensors(dtype, sizes, 1.0);
+  const auto of = of_call(tensors, true);
+  Array scale(DType::f32, 1);
   for (const double factor : {1.0, 3.0}) {
     scale.set(0, factor);
-    launched(loss_backward(call, scale.data, scale.dtype, true));
+    launched(loss_backward(call_of(Loss::bce, of, dtype, {scale.data, scale.dtype}), true));
     launched(cudaDeviceSynchronize());
-    for (int64_t i = 0; i < n; ++i)
-      near(grad_real.get(i) * static_cast<double>(n), factor == 1 ? 0 : factor * (logistic(real.get(i)) - 1), dtype,
-           "a kept gradient");
-    for (int64_t i = 0; i < m; ++i)
-      near(grad_fake.get(i) * static_cast<double>(m), factor == 1 ? 0 : factor * logistic(fake.get(i)), dtype,
-           "a kept gradient");
-  }
-}
-
-// The losses that are chosen at run time: value and gradients in one pass, and the terms.
-void losses_without_logarithm(DType dtype, int64_t n, int64_t m) {
-  const auto term = [](Loss loss, double t, double label) {
-    const double side = 1 - 2 * label;
-    if (loss == Loss::hinge) return fmax(0.0, 1 + side * t);
-    return loss == Loss::least_squares ? (t - label) * (t - label) / 2 : side * t;
-  };
-  const auto slope = [](Loss loss, double t, double label) {
-    const double side = 1 - 2 * label;
-    if (loss == Loss::hinge) return 1 + side * t > 0 ? side : 0.0;
-    return loss == Loss::least_squares ? t - label : side;
-  };
-  Array real(dtype, n, 20), fake(dtype, m, 21), grad_real(dtype, n), grad_fake(dtype, m), terms(dtype, n);
-  Array loss(computed(dtype), 1), stats(DType::f32, 3);
-  Array partials(DType::f64, kWorkspaceBytes / 8), counter(DType::f32, 1);
-  for (const Loss of : {Loss::hinge, Loss::least_squares, Loss::wasserstein}) {
-    const LossCall call{of, dtype,
-                        {{real.data, n, 1.0, nullptr, grad_real.data}, {fake.data, m, 0.0, nullptr, grad_fake.data}},
-                        2, 1.0, true, nullptr};
-    launched(loss_forward(call, {partials.data, static_cast<unsigned*>(counter.data)}, nullptr, DType::f32, loss.data,
-                          loss.dtype, static_cast<float*>(stats.data)));
-    const LossCall each{of, dtype, {{real.data, n, 1.0, nullptr, terms.data}, {}}, 1, 1.0, false, nullptr};
-    launched(loss_terms(each));
-    launched(cudaDeviceSynchronize());
-    double exact = 0;
-    for (int64_t i = 0; i < n; ++i) exact += term(of, real.get(i), 1) / static_cast<double>(n);
-    for (int64_t i = 0; i < m; ++i) exact += term(of, fake.get(i), 0) / static_cast<double>(m);
-    near(loss.get(0), exact, dtype, "a loss without a logarithm");
-    for (int64_t i = 0; i < n; ++i) {
-      near(terms.get(i), term(of, real.get(i), 1), dtype, "its terms");
-      near(grad_real.get(i) * static_cast<double>(n), slope(of, real.get(i), 1), dtype, "its gradient");
-    }
-    for (int64_t i = 0; i < m; ++i)
-      near(grad_fake.get(i) * static_cast<double>(m), slope(of, fake.get(i), 0), dtype, "its gradient");
+    for (const auto& each : tensors) each->demand_grads(Loss::bce, factor == 1 ? 0 : factor, "a kept gradient");
   }
 }
 
 void reconstruction(DType dtype, int64_t n) {
   Array x(dtype, n, 10), y(dtype, n, 11), dx(dtype, n), dy(dtype, n), terms(dtype, n), incoming(dtype, n, 12);
-  Array loss(computed(dtype), 1), partials(DType::f64, kWorkspaceBytes / 8), counter(DType::f32, 1);
+  Array loss(compute_type(dtype), 1), partials(DType::f64, kWorkspaceBytes / 8), counter(DType::f32, 1);
   const Workspace workspace{partials.data, static_cast<unsigned*>(counter.data)};
-  const auto call = [&](void* of_x, void* of_y, bool mean) {
-    return ReconstructionCall{dtype, x.data, y.data, n, of_x, of_y, mean, nullptr};
+  const auto call = [&](void* of_x, void* of_y, bool mean, void* scale = nullptr) {
+    return ReconstructionCall{dtype, x.data, y.data, n, of_x, of_y, mean, {scale, loss.dtype}, 0};
   };
   double exact = 0;
   for (int64_t i = 0; i < n; ++i) exact += fabs(x.get(i) - y.get(i)) / static_cast<double>(n);
   for (const auto& each : {call(nullptr, nullptr, true), call(nullptr, dy.data, true), call(dx.data, dy.data, true)}) {
-    launched(reconstruction_loss(each, workspace, nullptr, DType::f32, loss.data, loss.dtype));
+    launched(reconstruction_loss(each, workspace, {loss.data, loss.dtype}));
     launched(cudaDeviceSynchronize());
     near(loss.get(0), exact, dtype, "reconstruction loss");
   }
@@ -179,7 +198,7 @@ void reconstruction(DType dtype, int64_t n) {
     near(dy.get(i), -dx.get(i), dtype, "its gradient for the reconstruction");
   }
   launched(reconstruction_terms(call(nullptr, nullptr, false), terms.data));
-  launched(reconstruction_backward(call(dx.data, nullptr, false), incoming.data, loss.data, loss.dtype));
+  launched(reconstruction_backward(call(dx.data, nullptr, false, loss.data), incoming.data));
   launched(cudaDeviceSynchronize());
   for (int64_t i = 0; i < n; ++i) {
     near(terms.get(i), fabs(x.get(i) - y.get(i)), dtype, "its terms");
@@ -188,12 +207,12 @@ void reconstruction(DType dtype, int64_t n) {
 }
 
 void layer(DType dtype, int64_t outer, int64_t channels, int64_t inner) {
-  const LayerShape shape{dtype, outer, channels, inner, 0.2, nullptr};
+  const LayerShape shape{dtype, outer, channels, inner, 0.2, 0};
   const int64_t size = outer * channels * inner;
   Array x(dtype, size, 3), bias(dtype, channels, 4), y(dtype, size);
   Array dy(dtype, size, 5), dx(dtype, size), db(dtype, channels);
   const LayerWorkspace room = layer_workspace(shape);
-  Array sums(computed(dtype), room.sums), counters(DType::f32, room.counters);
+  Array sums(compute_type(dtype), room.sums), counters(DType::f32, room.counters);
   launched(bias_leaky_relu_forward(shape, x.data, bias.data, y.data));
   launched(bias_leaky_relu_backward(shape, dy.data, y.data, dx.data, db.data, sums.data,
                                     static_cast<unsigned*>(counters.data)));
@@ -212,46 +231,57 @@ void layer(DType dtype, int64_t outer, int64_t channels, int64_t inner) {
            "its bias gradient");
 }
 
-void head(DType dtype, int64_t n, int64_t m, int64_t width) {
-  const DType compute = computed(dtype);
-  Array real(dtype, n * width, 6), fake(dtype, m * width, 7);
-  Array weight(dtype, width, 8), bias(dtype, 1, 9);
-  Array slopes_real(compute, n), slopes_fake(compute, m), grad_real(dtype, n * width), grad_fake(dtype, m * width);
-  Array dw(compute, width), db(compute, 1), loss(compute, 1), stats(DType::f32, 3), again(dtype, n * width);
-  Array one(DType::f32, 1);
+void head(Loss loss, DType dtype, const std::vector<int64_t>& rows, int64_t width) {
+  struct Features {
+    Array features, slopes, grad, again;
+    double label, weight;
+  };
+  const DType compute = compute_type(dtype);
+  Array weight(dtype, width, 8), bias(dtype, 1, 9), one(DType::f32, 1);
+  Array dw(compute, width), db(compute, 1), total(compute, 1);
+  Array details(compute, 2 * static_cast<int64_t>(rows.size()) + 1);
   one.set(0, 1.0);
-  const HeadCall call{dtype,
-                      {{real.data, n, 1.0, slopes_real.data, grad_real.data},
-                       {fake.data, m, 0.0, slopes_fake.data, grad_fake.data}},
-                      2, width, weight.data, bias.data, 1.0, true, nullptr};
+  std::vector<std::unique_ptr<Features>> all;
+  std::vector<HeadTensor> tensors;
+  double exact = 0, exact_db = 0;
+  std::vector<double> exact_dw(static_cast<size_t>(width));
+  for (const int64_t n : rows) {
+    const double label = tensors.size() % 2 == 0 ? 1.0 : 0.0, share = 1.0 / static_cast<double>(n);
+    const unsigned seed = static_cast<unsigned>(6 + tensors.size());
+    all.emplace_back(new Features{{dtype, n * width, seed}, {compute, n}, {dtype, n * width}, {dtype, n * width}, label, share});
+    Features& f = *all.back();
+    tensors.push_back({f.features.data, n, label, share, f.slopes.data, f.grad.data});
+  }
+  const HeadCall call{loss, dtype, tensors.data(), static_cast<int>(tensors.size()), width, weight.data, bias.data,
+                      {nullptr, DType::f32}, 0};
   const HeadWorkspace room = head_workspace(call);
   Array sums(compute, room.sums), counters(DType::f32, room.counters);
-  launched(head_loss(call, sums.data, static_cast<unsigned*>(counters.data), nullptr, DType::f32, loss.data, loss.dtype,
-                     static_cast<float*>(stats.data), dw.data, db.data, compute));
-  const HeadCall grad{dtype, {{nullptr, n, 0.0, slopes_real.data, again.data}, {}}, 1, width, weight.data, nullptr, 1.0,
-                      false, nullptr};
-  launched(head_grad(grad, one.data, DType::f32));
-  launched(cudaDeviceSynchronize());
-  double exact = 0;
-  std::vector<double> exact_dw(static_cast<size_t>(width));
-  const auto rows = [&](const Array& features, int64_t count, double label, const Array& slopes) {
-    for (int64_t row = 0; row < count; ++row) {
-      double t = bias.get(0);
-      for (int64_t i = 0; i < width; ++i) t += features.get(row * width + i) * weight.get(i);
-      const double share = static_cast<double>(count), slope = (logistic(t) - label) / share;
-      exact += (label == 1 ? softplus(-t) : softplus(t)) / share;
-      near(slopes.get(row) * share, slope * share, compute, "a slope of the head");
-      for (int64_t i = 0; i < width; ++i) exact_dw[static_cast<size_t>(i)] += slope * features.get(row * width + i);
-    }
-  };
-  rows(real, n, 1.0, slopes_real);
-  rows(fake, m, 0.0, slopes_fake);
-  near(loss.get(0), exact, compute, "the head's loss");
-  for (int64_t i = 0; i < width; ++i) near(dw.get(i), exact_dw[static_cast<size_t>(i)], compute, "the head's dw");
-  for (int64_t i = 0; i < n * width; ++i) {
-    near(grad_real.get(i), slopes_real.get(i / width) * weight.get(i % width), dtype, "the head's features");
-    near(again.get(i), grad_real.get(i), dtype, "the head's backward pass");
+  launched(head_loss(call, {sums.data, static_cast<unsigned*>(counters.data)}, {total.data, compute}, details.data,
+                     {dw.data, compute}, {db.data, compute}));
+  for (const auto& f : all) {
+    const HeadTensor tensor{nullptr, f->slopes.size, 0.0, 1.0, f->slopes.data, f->again.data};
+    launched(head_grad({loss, dtype, &tensor, 1, width, weight.data, nullptr, {one.data, one.dtype}, 0}));
   }
+  launched(cudaDeviceSynchronize());
+  for (const auto& f : all) {
+    for (int64_t row = 0; row < f->slopes.size; ++row) {
+      double t = bias.get(0);
+      for (int64_t i = 0; i < width; ++i) t += f->features.get(row * width + i) * weight.get(i);
+      const double exact_slope = f->weight * slope(loss, t, f->label);
+      exact += f->weight * term(loss, t, f->label);
+      exact_db += exact_slope;
+      near(f->slopes.get(row) / f->weight, exact_slope / f->weight, compute, "a slope of the head");
+      for (int64_t i = 0; i < width; ++i)
+        exact_dw[static_cast<size_t>(i)] += exact_slope * f->features.get(row * width + i);
+    }
+    for (int64_t i = 0; i < f->grad.size; ++i) {
+      near(f->grad.get(i), f->slopes.get(i / width) * weight.get(i % width), dtype, "the head's features");
+      near(f->again.get(i), f->grad.get(i), dtype, "the head's backward pass");
+    }
+  }
+  near(total.get(0), exact, compute, "the head's loss");
+  near(db.get(0), exact_db, compute, "the head's db");
+  for (int64_t i = 0; i < width; ++i) near(dw.get(i), exact_dw[static_cast<size_t>(i)], compute, "the head's dw");
 }
 
 // The slot that a new graph takes, and the graph, instantiated.
@@ -312,7 +342,7 @@ void optimizer(DType dtype, int64_t n) {
   const auto floats = [](const Array& a) { return static_cast<float*>(a.data); };
   launched(adam({dtype, n, values.data, grads.data, exp_avg.data, exp_avg_sq.data, average.data, halves.data,
                  floats(count), true, floats(rate), floats(weight), 0.5, 0.999, 1e-8,
-                 static_cast<unsigned*>(counter.data), nullptr}));
+                 static_cast<unsigned*>(counter.data), 0}));
   launched(cudaDeviceSynchronize());
   demand(count.get(0) == 1 && counter.get(0) == 0, "the step is counted, and the blocks are not");
   for (int64_t i = 0; i < n; ++i) {
@@ -340,7 +370,7 @@ void draws(int64_t integers, int64_t normal, int64_t uniform) {
   Array gauss(DType::f32, normal), flat(DType::f32, uniform);
   step.at[0] = 5;
   launched(draw({whole.at, static_cast<float*>(gauss.data), static_cast<float*>(flat.data),
-                 {integers, normal, uniform}, {0, 4, 8}, 10, 7, step.at, nullptr}));
+                 {integers, normal, uniform}, {0, 4, 8}, 10, 7, step.at, 0}));
   launched(cudaDeviceSynchronize());
   double sum = 0, squares = 0;
   for (int64_t i = 0; i < integers; ++i) demand(whole.at[i] >= 0 && whole.at[i] < 10, "an integer in its range");
@@ -357,7 +387,7 @@ void records() {
   const auto floats = [](const Array& a) { return static_cast<float*>(a.data); };
   for (int64_t step = 0; step < 3; ++step) {
     launched(record({{floats(one), floats(other)}, 2, floats(table), row.at, floats(schedule), 5, floats(settings),
-                     clock.at, nullptr}));
+                     clock.at, 0}));
     launched(cudaDeviceSynchronize());
     demand(row.at[0] == step + 1 && clock.at[0] == step + 1, "row and clock move on");
     demand(table.get(2 * step) == one.get(0) && table.get(2 * step + 1) == other.get(0), "a row of statistics");
@@ -370,10 +400,19 @@ void records() {
 int main() {
   slots();
   for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16}) {
-    losses(dtype, 1, 3, 1.0);
-    losses(dtype, 9001, 4003, 0.9);
-    kept_gradients(dtype, 9001, 70);
-    losses_without_logarithm(dtype, 4003, 70);
+    for (const Loss loss : {Loss::bce, Loss::hinge, Loss::least_squares, Loss::wasserstein}) {
+      losses(loss, dtype, {1, 3}, 1.0);
+      losses(loss, dtype, {4003, 70}, 1.0);
+      losses(loss, dtype, {5, 0, 2049, 1, 17, 64, 9, 33, 8}, 1.0);
+      loss_of_each(loss, dtype, 4003, 1.0);
+      head(loss, dtype, {9, 4}, 32);
+    }
+    losses(Loss::bce, dtype, {9001}, 1.0);
+    losses(Loss::bce, dtype, {9001, 4003}, 0.9);
+    losses(Loss::bce, dtype, std::vector<int64_t>(kMostTensors, 3), 0.9);
+    loss_of_each(Loss::bce, dtype, 4003, 0.9);
+    kept_gradients(dtype, {9001, 70});
+    kept_gradients(dtype, {0, 70, 5});
     reconstruction(dtype, 3);
     reconstruction(dtype, 9001);
     layer(dtype, 70, 24, 1);
@@ -381,11 +420,11 @@ int main() {
     layer(dtype, 90, 520, 1);
     layer(dtype, 6, 5, 48);
     layer(dtype, 3, 4, 7);
-    head(dtype, 40, 3, 32);
-    head(dtype, 5, 70, 45);
-    head(dtype, 9, 4, 512);
-    head(dtype, 30, 200, 512);
-    head(dtype, 2100, 5, 16);
+    head(Loss::bce, dtype, {40, 3}, 32);
+    head(Loss::bce, dtype, {5, 70}, 45);
+    head(Loss::bce, dtype, {9, 4}, 512);
+    head(Loss::bce, dtype, {30, 200, 1}, 512);
+    head(Loss::bce, dtype, {2100, 5}, 16);
     optimizer(dtype, 3);
     optimizer(dtype, 9001);
   }

@@ -1,64 +1,23 @@
-"""The C++ backend. pointers.py alone takes addresses; products.py chooses a layer's matrix product."""
+"""The C++ backend, for CPU tensors. products.py chooses the matrix product of a layer."""
 
-from fastgan.kernels.cpu.head import head_loss, head_loss_and_grad, head_loss_backward
-from fastgan.kernels.cpu.layers import (
-    bias_leaky_relu,
-    bias_leaky_relu_backward,
-    dgrad,
-    dgrad_leaky_relu,
-    linear,
-    linear_leaky_relu,
-    linear_leaky_relu_backward,
-    wgrad,
-)
-from fastgan.kernels.cpu.losses import (
-    loss,
-    loss_and_grad,
-    loss_backward,
-    loss_backward_from,
-    loss_keeping_grads,
-    loss_terms,
-    loss_terms_backward,
-)
-from fastgan.kernels.cpu.mlp import mlp, mlp_backward
-from fastgan.kernels.cpu.pointers import _cpu, instruction_set, why_not
-from fastgan.kernels.cpu.reconstruction import (
-    reconstruction_loss,
-    reconstruction_loss_and_grad,
-    reconstruction_loss_backward,
-    reconstruction_terms,
-)
-from fastgan.kernels.reference import adam, draw, record
+from __future__ import annotations
 
-__all__ = [
-    "_cpu",
-    "adam",
-    "bias_leaky_relu",
-    "bias_leaky_relu_backward",
-    "dgrad",
-    "dgrad_leaky_relu",
-    "draw",
-    "head_loss",
-    "head_loss_and_grad",
-    "head_loss_backward",
-    "instruction_set",
-    "linear",
-    "linear_leaky_relu",
-    "linear_leaky_relu_backward",
-    "loss",
-    "loss_and_grad",
-    "loss_backward",
-    "loss_backward_from",
-    "loss_keeping_grads",
-    "loss_terms",
-    "loss_terms_backward",
-    "mlp",
-    "mlp_backward",
-    "reconstruction_loss",
-    "reconstruction_loss_and_grad",
-    "reconstruction_loss_backward",
-    "reconstruction_terms",
-    "record",
-    "wgrad",
-    "why_not",
-]
+import torch
+
+from fastgan.kernels.cpu.head import Head
+from fastgan.kernels.cpu.losses import Losses
+from fastgan.kernels.cpu.mlp import Chains
+from fastgan.kernels.cpu.module import instruction_set as instruction_set
+from fastgan.kernels.cpu.module import missing
+from fastgan.kernels.cpu.reconstruction import Reconstruction
+
+
+class Cpu(Losses, Head, Chains, Reconstruction):
+    """C++ for AVX2 and AVX-512, and portable C++ elsewhere."""
+
+    name = "cpu"
+
+    def why_not(self, device: torch.device) -> str | None:
+        if device.type != "cpu":
+            return f"there are no C++ kernels for {device.type} tensors in this version"
+        return missing

@@ -6,20 +6,119 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.cpu import products
-from fastgan.kernels.cpu.pointers import CPU, DTYPES, _cpu, address
+from fastgan.kernels.cpu.module import CPU, _cpu
 from fastgan.kernels.cpu.products import Product
 from fastgan.kernels.layout import channel_layout, room
+from fastgan.kernels.native import DTYPES, address, address_or_null
+from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, of_size, same_size, wgrad_sizes
 
 
-def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-    dense, layout, channels_last = channel_layout(input, dim)
-    output = torch.empty_like(dense)  # in the same order, and no view: users may change it in place
-    if channels_last:
-        _bias_leaky_relu_into(output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, negative_slope)
-    else:
-        _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
-    return output
+class Layers(Reference):
+    def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+        dense, layout, channels_last = channel_layout(input, dim)
+        output = torch.empty_like(dense)  # in the same order, and no view: users may change it in place
+        if channels_last:
+            _bias_leaky_relu_into(
+                output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, negative_slope
+            )
+        else:
+            _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+        return output
+
+    def bias_leaky_relu_backward(
+        self,
+        grad: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        dim: int,
+        with_bias: bool,
+        into: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        dense, layout, channels_last = channel_layout(output, dim)
+        masked = torch.empty_like(dense)
+        if channels_last:
+            rows = (masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1))
+        else:
+            rows = (masked, grad.contiguous(), dense)
+        return masked, _mask_into(*rows, layout, negative_slope, with_bias, into)
+
+    def linear_leaky_relu(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
+    ) -> Tensor:
+        n, k, m = forward_sizes(input, weight, bias)
+        product = products.choose("forward", input.dtype, n, k, m)
+        if product is Product.OWN:
+            return _own_forward(input, weight, bias, negative_slope)
+        if product is Product.ONEDNN:
+            return products.onednn(input, weight, bias, negative_slope)
+        output = torch.mm(input, weight.t())
+        _bias_leaky_relu_into(output, output, (n, m, 1), bias, negative_slope)
+        return output
+
+    def linear_leaky_relu_backward(
+        self,
+        grad: Tensor,
+        input: Tensor,
+        weight: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        n, k, m = forward_sizes(input, weight, None)
+        of_size(output, n * m, "output")
+        if products.choose("forward", input.dtype, n, k, m) is Product.OWN:
+            return _own_backward(grad, input, weight, output, negative_slope, needs)
+        return super().linear_leaky_relu_backward(grad, input, weight, output, negative_slope, needs)
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        n, k, m = forward_sizes(input, weight, bias)
+        product = products.choose("forward", input.dtype, n, k, m)
+        if product is Product.OWN:
+            return _own_forward(input, weight, bias, 1.0)
+        if product is Product.ONEDNN:
+            return products.onednn(input, weight, bias)
+        return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
+
+    def dgrad(self, grad: Tensor, weight: Tensor) -> Tensor:
+        n, k, m = dgrad_sizes(grad, weight)
+        product = products.choose("dgrad", grad.dtype, n, k, m)
+        if product is Product.OWN:
+            return _product(n, k, m, grad.contiguous(), (m, 1), weight.contiguous())
+        if product is Product.ONEDNN:
+            return products.onednn(grad, weight.t())
+        return torch.mm(grad, weight)
+
+    def dgrad_leaky_relu(
+        self,
+        grad: Tensor,
+        weight: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        with_bias: bool,
+        into: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        n, k, m = dgrad_sizes(grad, weight)
+        output = output.contiguous()
+        if products.choose("dgrad", grad.dtype, n, k, m) is Product.OWN:
+            sums = room(into, output, k) if with_bias else None
+            masked = _product(
+                n, k, m, grad.contiguous(), (m, 1), weight.contiguous(), output, negative_slope, sums
+            )
+            return masked, sums
+        masked = self.dgrad(grad, weight)
+        summed = _mask_into(masked, masked, output, (*output.shape, 1), negative_slope, with_bias, into)
+        return masked, summed
+
+    def wgrad(self, grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
+        n, k, m = wgrad_sizes(grad, input)
+        product = products.choose("wgrad", grad.dtype, n, k, m)
+        if product is Product.OWN:
+            return _product(m, k, n, grad.contiguous(), (1, m), input.contiguous(), into=into)
+        if product is Product.ONEDNN:
+            found = products.onednn(grad.t(), input.t())
+            return found if into is None else into.copy_(found)
+        return torch.mm(grad.t(), input, out=into)
 
 
 def _bias_leaky_relu_into(
@@ -43,23 +142,6 @@ def _bias_leaky_relu_into(
     )
 
 
-def bias_leaky_relu_backward(
-    grad: Tensor,
-    output: Tensor,
-    negative_slope: float,
-    dim: int,
-    with_bias: bool,
-    into: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    dense, layout, channels_last = channel_layout(output, dim)
-    masked = torch.empty_like(dense)
-    if channels_last:
-        rows = (masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1))
-    else:
-        rows = (masked, grad.contiguous(), dense)
-    return masked, _mask_into(*rows, layout, negative_slope, with_bias, into)
-
-
 def _mask_into(
     masked: Tensor,
     grad: Tensor,
@@ -78,90 +160,10 @@ def _mask_into(
         address(same_size(grad, output, "grad"), dtype),
         address(output, dtype),
         address(masked, dtype),
-        0 if summed is None else summed.data_ptr(),
+        address_or_null(summed),
         torch.get_num_threads(),
     )
     return summed
-
-
-def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
-    n, k, m = forward_sizes(input, weight, bias)
-    product = products.choose("forward", input.dtype, n, k, m)
-    if product is Product.OWN:
-        return _own_forward(input, weight, bias, negative_slope)
-    if product is Product.ONEDNN:
-        return products.onednn(input, weight, bias, negative_slope)
-    output = torch.mm(input, weight.t())
-    _bias_leaky_relu_into(output, output, (n, m, 1), bias, negative_slope)
-    return output
-
-
-def linear_leaky_relu_backward(
-    grad: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    output: Tensor,
-    negative_slope: float,
-    needs: tuple[bool, bool, bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    n, k, m = forward_sizes(input, weight, None)
-    of_size(output, n * m, "output")
-    if products.choose("forward", input.dtype, n, k, m) is Product.OWN:
-        return _own_backward(grad, input, weight, output, negative_slope, needs)
-    dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
-    return dgrad(dz, weight) if needs[0] else None, wgrad(dz, input) if needs[1] else None, db
-
-
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    n, k, m = forward_sizes(input, weight, bias)
-    product = products.choose("forward", input.dtype, n, k, m)
-    if product is Product.OWN:
-        return _own_forward(input, weight, bias, 1.0)
-    if product is Product.ONEDNN:
-        return products.onednn(input, weight, bias)
-    return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
-
-
-def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
-    n, k, m = dgrad_sizes(grad, weight)
-    product = products.choose("dgrad", grad.dtype, n, k, m)
-    if product is Product.OWN:
-        return _product(n, k, m, grad.contiguous(), (m, 1), weight.contiguous())
-    if product is Product.ONEDNN:
-        return products.onednn(grad, weight.t())
-    return torch.mm(grad, weight)
-
-
-def dgrad_leaky_relu(
-    grad: Tensor,
-    weight: Tensor,
-    output: Tensor,
-    negative_slope: float,
-    with_bias: bool,
-    into: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    n, k, m = dgrad_sizes(grad, weight)
-    output = output.contiguous()
-    if products.choose("dgrad", grad.dtype, n, k, m) is Product.OWN:
-        sums = room(into, output, k) if with_bias else None
-        masked = _product(
-            n, k, m, grad.contiguous(), (m, 1), weight.contiguous(), output, negative_slope, sums
-        )
-        return masked, sums
-    masked = dgrad(grad, weight)
-    summed = _mask_into(masked, masked, output, (*output.shape, 1), negative_slope, with_bias, into)
-    return masked, summed
-
-
-def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
-    n, k, m = wgrad_sizes(grad, input)
-    product = products.choose("wgrad", grad.dtype, n, k, m)
-    if product is Product.OWN:
-        return _product(m, k, n, grad.contiguous(), (1, m), input.contiguous(), into=into)
-    if product is Product.ONEDNN:
-        found = products.onednn(grad.t(), input.t())
-        return found if into is None else into.copy_(found)
-    return torch.mm(grad.t(), input, out=into)
 
 
 def _own_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
@@ -204,9 +206,9 @@ def _own_backward(
         address(w, torch.float32),
         address(same_size(dy, y, "grad"), torch.float32),
         address(y, torch.float32),
-        0 if dx is None else dx.data_ptr(),
-        0 if dw is None else dw.data_ptr(),
-        0 if db is None else db.data_ptr(),
+        address_or_null(dx),
+        address_or_null(dw),
+        address_or_null(db),
         torch.get_num_threads(),
     )
     return dx, dw, db
@@ -240,7 +242,7 @@ def _product(
         1,
         result.data_ptr(),
         0 if output is None else address(same_size(output, result, "output"), torch.float32),
-        0 if sums is None else sums.data_ptr(),
+        address_or_null(sums),
         negative_slope,
         torch.get_num_threads(),
     )

@@ -1,4 +1,4 @@
-"""The losses of logits by the CUDA kernels."""
+"""The losses on logits by the CUDA kernels."""
 
 from __future__ import annotations
 
@@ -6,184 +6,147 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
-from fastgan.kernels.cuda.pointers import DTYPES, _cuda, address, guarded, scalar, stream
+from fastgan.kernels.cuda.module import _cuda, address, addresses, scalar, stream
 from fastgan.kernels.layout import neighbours_like
-from fastgan.kernels.logit_losses import NUMBERS
-from fastgan.kernels.sizes import check_pair, same_size
+from fastgan.kernels.logit_losses import NUMBERS, LossSpec
+from fastgan.kernels.native import DTYPES, compute_dtype
+from fastgan.kernels.reference import Reference, Tensors
+from fastgan.kernels.sizes import check_spec, same_size
 
-Logits = tuple[Tensor, ...]
-
-
-@guarded
-def loss(
-    logits: Logits,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    kind: str = "bce",
-) -> tuple[Tensor, Tensor | None]:
-    return _forward(logits, (), labels, sign, mean, None, loss_dtype, with_stats, kind)
+_ONE = (0, 1)  # no scale: address, and any dtype
+_FEW = 2  # so many small tensors are one block's work: for more, blocks that wait for each other are faster
 
 
-@guarded
-def loss_and_grad(
-    logits: Logits,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    scale: Tensor | None,
-    loss_dtype: torch.dtype,
-    kind: str = "bce",
-) -> tuple[Tensor, Logits, Tensor]:
-    grads = neighbours_like(logits)
-    value, stats = _forward(logits, grads, labels, sign, mean, scale, loss_dtype, True, kind)
-    assert stats is not None
-    return value, grads, stats
+class Losses(Reference):
+    def loss(
+        self,
+        logits: Tensors,
+        spec: LossSpec,
+        dtype: torch.dtype,
+        detailed: bool = False,
+        keep_grads: bool = False,
+    ) -> tuple[Tensor, Tensor | None, Tensors]:
+        dense = tuple(map(Tensor.contiguous, logits))
+        grads = tuple(map(torch.empty_like, dense)) if keep_grads else ()
+        return *_forward(dense, grads, spec, None, dtype, detailed), grads
 
+    def loss_and_grad(
+        self, logits: Tensors, spec: LossSpec, scale: Tensor | None, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensors, Tensor]:
+        check_spec(logits, spec, "logits")
+        dense = tuple(map(Tensor.contiguous, logits))
+        grads = neighbours_like(dense)
+        scale = None if scale is None else scale.contiguous()
+        total, details = _forward(dense, grads, spec, scale, dtype, True)
+        assert details is not None
+        return total, grads, details
 
-@guarded
-def loss_keeping_grads(
-    logits: Logits,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    kind: str = "bce",
-) -> tuple[Tensor, Tensor | None, Logits]:
-    kept = _room_for(logits)
-    return *_forward(logits, kept, labels, sign, mean, None, loss_dtype, with_stats, kind), kept
+    def loss_backward(self, grad: Tensor, logits: Tensors, spec: LossSpec, kept: Tensors = ()) -> Tensors:
+        check_spec(logits, spec, "logits")
+        dense, grad = tuple(map(Tensor.contiguous, logits)), grad.contiguous()
+        grads = kept or tuple(map(torch.empty_like, dense))
+        dtype, sizes = dense[0].dtype, tuple(map(Tensor.numel, dense))
+        pointers, weights = addresses(dense, dtype), spec.weights_of(sizes)
+        of_grads = tuple(map(Tensor.numel, grads))
+        if of_grads != sizes:
+            raise ValueError(f"kept has tensors of {of_grads} elements, expected {sizes}")
+        outputs = addresses(grads, dtype)
+        for first in range(0, len(dense), _cuda.MOST_TENSORS):
+            part = slice(first, first + _cuda.MOST_TENSORS)
+            _cuda.loss_backward(
+                NUMBERS[spec.loss],
+                DTYPES[dtype],
+                pointers[part],
+                sizes[part],
+                spec.labels[part],
+                weights[part],
+                outputs[part],
+                *scalar(grad),
+                bool(kept),
+                stream(grad),
+            )
+        return grads
 
+    def loss_terms(self, logits: Tensor, loss: str, label: float, weight: float) -> Tensor:
+        return _terms(logits.contiguous(), loss, label, weight, None)
 
-def _room_for(logits: Logits) -> Logits:
-    return tuple(t.new_empty(t.shape) for t in logits)
+    def loss_terms_backward(
+        self, grad: Tensor, logits: Tensor, loss: str, label: float, weight: float
+    ) -> Tensor:
+        dense = logits.contiguous()
+        return _terms(dense, loss, label, weight, same_size(grad, dense, "grad").contiguous())
 
 
 def _forward(
-    logits: Logits,
-    grads: Logits,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
+    logits: Tensors,
+    grads: Tensors,
+    spec: LossSpec,
     scale: Tensor | None,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    kind: str,
+    dtype: torch.dtype,
+    detailed: bool,
 ) -> tuple[Tensor, Tensor | None]:
+    if not len(logits) == len(spec.labels) == len(spec.weights) > 0:
+        check_spec(logits, spec, "logits")  # which says what is wrong
+    if len(logits) > _cuda.MOST_TENSORS:
+        return _forward_in_parts(logits, grads, spec, scale, dtype)
     first = logits[0]
-    dense = [t.contiguous() for t in logits]
-    value = first.new_empty((), dtype=loss_dtype)
-    stats = first.new_empty(len(logits) + 1, dtype=torch.float32) if with_stats else None
-    partials = arrived = None
-    on = stream(first)
-    if any(
-        t.numel() * t.element_size() > _cuda.LOSS_TILE_BYTES for t in logits
-    ):  # else one block does it all
+    of, on = first.dtype, stream(first)
+    total = first.new_empty((), dtype=dtype)
+    details = first.new_empty(2 * len(logits) + 1, dtype=compute_dtype(of)) if detailed else None
+    sizes = tuple(map(Tensor.numel, logits))
+    partials = counter = None
+    if len(logits) > _FEW or max(sizes) * first.element_size() > _cuda.LOSS_TILE_BYTES:
         partials = first.new_empty(_cuda.LOSS_WORKSPACE_BYTES, dtype=torch.uint8)
-        arrived = arrivals(first, 1, on)
+        counter = arrivals(first, 1, on[1])
     _cuda.loss(
-        NUMBERS[kind],
-        DTYPES[first.dtype],
-        *_pair(dense, grads, labels),
-        len(logits),
-        sign,
-        mean,
-        *scalar(scale),
-        value.data_ptr(),
-        DTYPES[loss_dtype],
-        0 if stats is None else stats.data_ptr(),
+        NUMBERS[spec.loss],
+        DTYPES[of],
+        addresses(logits, of),
+        sizes,
+        spec.labels,
+        spec.weights_of(sizes),
+        tuple(map(Tensor.data_ptr, grads)),
+        *(_ONE if scale is None else scalar(scale)),
+        total.data_ptr(),
+        DTYPES[dtype],
+        0 if details is None else details.data_ptr(),
         0 if partials is None else partials.data_ptr(),
-        0 if arrived is None else arrived.data_ptr(),
+        0 if counter is None else counter.data_ptr(),
         on,
     )
-    return value, stats
+    return total, details
 
 
-def _pair(logits: list[Tensor], grads: Logits, labels: tuple[float, ...]) -> tuple[float, ...]:
-    """Address, size, label and gradient of the first tensor; of the second, whose label is 0, the same."""
-    check_pair(logits, labels, "logits")
-    dtype = logits[0].dtype
-    of_grads = [0, 0]
-    if grads:
-        of_grads = [address(same_size(g, t, "grad"), dtype) for g, t in zip(grads, logits, strict=True)]
-    first = address(logits[0], dtype), logits[0].numel(), labels[0], of_grads[0]
-    if len(logits) == 1:
-        return *first, 0, 0, 0
-    return *first, address(logits[1], dtype), logits[1].numel(), of_grads[1]
+def _forward_in_parts(
+    logits: Tensors, grads: Tensors, spec: LossSpec, scale: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """For more tensors than one launch takes: several, whose details are put together."""
+    shares, outputs, saturated = [], [], []
+    for first in range(0, len(logits), _cuda.MOST_TENSORS):
+        part = slice(first, first + _cuda.MOST_TENSORS)
+        of_part = spec._replace(labels=spec.labels[part], weights=spec.weights[part])
+        _, details = _forward(logits[part], grads[part], of_part, scale, dtype, True)
+        assert details is not None
+        count = len(details) // 2
+        shares.append(details[:count])
+        outputs.append(details[count:-1])
+        # nan for a part without elements
+        saturated.append(details[-1:].nan_to_num() * sum(map(Tensor.numel, logits[part])))
+    share = torch.cat(saturated).sum(0, keepdim=True) / sum(map(Tensor.numel, logits))
+    total = torch.cat(shares).sum(dtype=torch.float64).to(dtype)
+    return total, torch.cat([*shares, *outputs, share])
 
 
-@guarded
-def loss_backward(
-    grad: Tensor,
-    logits: Logits,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    kind: str = "bce",
-) -> Logits:
-    return _backward(_room_for(logits), False, grad, logits, labels, sign, mean, kind)
-
-
-@guarded
-def loss_backward_from(
-    kept: Logits,
-    grad: Tensor,
-    logits: Logits,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    kind: str = "bce",
-) -> Logits:
-    return _backward(kept, True, grad, logits, labels, sign, mean, kind)
-
-
-def _backward(
-    grads: Logits,
-    are_for_one: bool,
-    grad: Tensor,
-    logits: Logits,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    kind: str,
-) -> Logits:
-    dense = [t.contiguous() for t in logits]
-    grad = grad.contiguous()
-    _cuda.loss_backward(
-        NUMBERS[kind],
-        DTYPES[dense[0].dtype],
-        *_pair(dense, grads, labels),
-        sign,
-        mean,
-        *scalar(grad),
-        are_for_one,
-        stream(grad),
-    )
-    return grads
-
-
-@guarded
-def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    return _terms(logits.contiguous(), label, sign, None, kind)
-
-
-@guarded
-def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    return _terms(logits.contiguous(), label, sign, same_size(grad, logits, "grad").contiguous(), kind)
-
-
-def _terms(logits: Tensor, label: float, sign: float, incoming: Tensor | None, kind: str) -> Tensor:
+def _terms(logits: Tensor, loss: str, label: float, weight: float, incoming: Tensor | None) -> Tensor:
     result = torch.empty_like(logits)
     dtype = logits.dtype
     _cuda.loss_terms(
-        NUMBERS[kind],
+        NUMBERS[loss],
         DTYPES[dtype],
         address(logits, dtype),
         logits.numel(),
         label,
-        sign,
+        weight,
         0 if incoming is None else address(incoming, dtype),
         result.data_ptr(),
         stream(logits),

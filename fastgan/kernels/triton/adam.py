@@ -9,6 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
+from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import of_size, same_size
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.scalar_math import number
@@ -24,32 +25,52 @@ def _correction(log_beta, step):
 
 @Kernel
 def adam_kernel(
-    values, grads, exp_avg, exp_avg_sq, average, halves, count, learning_rate, average_weight, arrived,
-    n: tl.int64, is_first: tl.int64, beta1: tl.float64, left1: tl.float64, beta2: tl.float64,
-    left2: tl.float64, log_beta1: tl.float64, log_beta2: tl.float64, eps: tl.float64,
-    AVERAGE: tl.constexpr, HALVES: tl.constexpr, N_BY: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """values, grads, exp_avg, exp_avg_sq, average, halves [n]; count, learning_rate, average_weight []."""
-    C: tl.constexpr = tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32
+    values,  # [n]
+    grads,  # [n]
+    exp_avg,  # [n]
+    exp_avg_sq,  # [n]
+    average,  # [n]: moves towards values, if AVERAGE
+    halves,  # [n]: values in bfloat16, if HALVES
+    count,  # []: the step's number, if is_first yet without this step
+    learning_rate,  # []
+    average_weight,  # []
+    arrived,  # [], zero before and after
+    n: tl.int64,
+    is_first: tl.int64,  # 1 in the first call of a step, which counts it
+    beta1: tl.float64,
+    one_minus_beta1: tl.float64,
+    beta2: tl.float64,
+    one_minus_beta2: tl.float64,
+    log_beta1: tl.float64,
+    log_beta2: tl.float64,
+    eps: tl.float64,
+    AVERAGE: tl.constexpr,
+    HALVES: tl.constexpr,
+    N_BY: tl.constexpr,  # divides n
+    BLOCK: tl.constexpr,
+):
+    COMPUTE: tl.constexpr = tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32
     n = n // N_BY * N_BY  # no change: the compiler learns what divides it
     step = tl.load(count).to(tl.float64) + is_first
-    size = (tl.load(learning_rate).to(tl.float64) / _correction(log_beta1, step)).to(C)
-    root = tl.sqrt(_correction(log_beta2, step)).to(C)
+    size = (tl.load(learning_rate).to(tl.float64) / _correction(log_beta1, step)).to(COMPUTE)
+    root = tl.sqrt(_correction(log_beta2, step)).to(COMPUTE)
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < n
-    g = tl.load(grads + at, mask=inside, other=0.0).to(C)
-    m = number(beta1, C) * tl.load(exp_avg + at, mask=inside, other=0.0).to(C) + number(left1, C) * g
-    v = number(beta2, C) * tl.load(exp_avg_sq + at, mask=inside, other=0.0).to(C) + number(left2, C) * g * g
+    g = tl.load(grads + at, mask=inside, other=0.0).to(COMPUTE)
+    m = tl.load(exp_avg + at, mask=inside, other=0.0).to(COMPUTE)
+    m = number(beta1, COMPUTE) * m + number(one_minus_beta1, COMPUTE) * g
+    v = tl.load(exp_avg_sq + at, mask=inside, other=0.0).to(COMPUTE)
+    v = number(beta2, COMPUTE) * v + number(one_minus_beta2, COMPUTE) * g * g
     tl.store(exp_avg + at, m.to(exp_avg.dtype.element_ty), mask=inside)
     tl.store(exp_avg_sq + at, v.to(exp_avg_sq.dtype.element_ty), mask=inside)
-    moved = size * m / (tl.sqrt(v) / root + number(eps, C))
-    value = (tl.load(values + at, mask=inside, other=0.0).to(C) - moved).to(values.dtype.element_ty)
+    moved = size * m / (tl.sqrt(v) / root + number(eps, COMPUTE))
+    value = (tl.load(values + at, mask=inside, other=0.0).to(COMPUTE) - moved).to(values.dtype.element_ty)
     tl.store(values + at, value, mask=inside)
     if AVERAGE:  # as torch.lerp: exact at either end
-        weight = tl.load(average_weight).to(C)
-        mean = tl.load(average + at, mask=inside, other=0.0).to(C)
-        way = value.to(C) - mean
-        mean = tl.where(weight < 0.5, mean + weight * way, value.to(C) - way * (1.0 - weight))
+        weight = tl.load(average_weight).to(COMPUTE)
+        mean = tl.load(average + at, mask=inside, other=0.0).to(COMPUTE)
+        way = value.to(COMPUTE) - mean
+        mean = tl.where(weight < 0.5, mean + weight * way, value.to(COMPUTE) - way * (1.0 - weight))
         tl.store(average + at, mean.to(average.dtype.element_ty), mask=inside)
     if HALVES:
         tl.store(halves + at, value.to(tl.float32).to(tl.bfloat16), mask=inside)
@@ -59,45 +80,47 @@ def adam_kernel(
         tl.store(count, step.to(tl.float32))
 
 
-def adam(
-    values: Tensor,
-    grads: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    count: Tensor,
-    is_first: bool,
-    learning_rate: Tensor,
-    betas: tuple[float, float],
-    eps: float,
-    average: Tensor | None,
-    average_weight: Tensor,
-    halves: Tensor | None,
-) -> None:
-    alike = {
-        "grads": grads,
-        "exp_avg": exp_avg,
-        "exp_avg_sq": exp_avg_sq,
-        "average": average,
-        "halves": halves,
-    }
-    for name, t in alike.items():
-        if t is not None:
-            same_size(t, values, name)
-    for scalar, name in (
-        (count, "count"),
-        (learning_rate, "learning_rate"),
-        (average_weight, "average_weight"),
-    ):
-        of_size(scalar, 1, name)
-    n = values.numel()
-    block = threads() * _LOADS * 16 // values.element_size()
-    logs = [math.log(beta) if beta > 0 else -math.inf for beta in betas]
-    adam_kernel.launch(
-        triton.cdiv(n, block),
-        (
-            *(values, grads, exp_avg, exp_avg_sq, average, halves, count, learning_rate, average_weight),
-            arrivals(values),
-        ),
-        (n, int(is_first), betas[0], 1 - betas[0], betas[1], 1 - betas[1], *logs, eps),
-        (average is not None, halves is not None, divisor(n), block),
-    )
+class Adam(Reference):
+    def adam(
+        self,
+        values: Tensor,
+        grads: Tensor,
+        exp_avg: Tensor,
+        exp_avg_sq: Tensor,
+        count: Tensor,
+        is_first: bool,
+        learning_rate: Tensor,
+        betas: tuple[float, float],
+        eps: float,
+        average: Tensor | None,
+        average_weight: Tensor,
+        halves: Tensor | None,
+    ) -> None:
+        alike = {
+            "grads": grads,
+            "exp_avg": exp_avg,
+            "exp_avg_sq": exp_avg_sq,
+            "average": average,
+            "halves": halves,
+        }
+        for name, t in alike.items():
+            if t is not None:
+                same_size(t, values, name)
+        for scalar, name in (
+            (count, "count"),
+            (learning_rate, "learning_rate"),
+            (average_weight, "average_weight"),
+        ):
+            of_size(scalar, 1, name)
+        n = values.numel()
+        block = threads() * _LOADS * 16 // values.element_size()
+        logs = [math.log(beta) if beta > 0 else -math.inf for beta in betas]
+        adam_kernel.launch(
+            triton.cdiv(n, block),
+            (
+                *(values, grads, exp_avg, exp_avg_sq, average, halves),
+                *(count, learning_rate, average_weight, arrivals(values)),
+            ),
+            (n, int(is_first), betas[0], 1 - betas[0], betas[1], 1 - betas[1], *logs, eps),
+            (average is not None, halves is not None, divisor(n), block),
+        )

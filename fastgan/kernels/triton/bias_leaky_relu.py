@@ -12,9 +12,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import channel_layout, room
+from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import of_size, same_size
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns
@@ -27,12 +28,21 @@ _MIN_TILES = 4  # in a range
 
 @Kernel
 def forward_kernel(
-    x, bias, y, rows: tl.int64, columns: tl.int64, channels: tl.int64, negative_slope: tl.float64,
-    BIAS: tl.constexpr, ALONG_COLUMNS: tl.constexpr, COLUMNS_BY: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """x, y [rows, columns]; bias [channels], one a column, or one a row in turn."""
-    C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    x,  # [rows, columns]
+    bias,  # [channels], if BIAS: one a column if ALONG_COLUMNS, else one a row in turn
+    y,  # [rows, columns]
+    rows: tl.int64,
+    columns: tl.int64,
+    channels: tl.int64,
+    negative_slope: tl.float64,
+    BIAS: tl.constexpr,
+    ALONG_COLUMNS: tl.constexpr,
+    COLUMNS_BY: tl.constexpr,  # divides columns
+    ROWS: tl.constexpr,  # of a tile, which a program takes
+    COLUMNS: tl.constexpr,  # of a tile
+):
+    """y = leaky_relu(x + bias)."""
+    COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     columns = columns // COLUMNS_BY * COLUMNS_BY  # no change: the compiler learns what divides it
     tiles = tl.cdiv(columns, COLUMNS).to(tl.int32)
     first = (tl.program_id(0) // tiles).to(tl.int64) * ROWS
@@ -40,86 +50,108 @@ def forward_kernel(
     column = (tl.program_id(0) % tiles).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     inside = (row < rows)[:, None] & (column < columns)[None, :]
     at = row[:, None] * columns + column[None, :]
-    z = tl.load(x + at, mask=inside, other=0.0).to(C)
+    z = tl.load(x + at, mask=inside, other=0.0).to(COMPUTE)
     if BIAS:
         if ALONG_COLUMNS:
-            z += tl.load(bias + column, mask=column < columns, other=0.0).to(C)[None, :]
+            z += tl.load(bias + column, mask=column < columns, other=0.0).to(COMPUTE)[None, :]
         else:
             channel = ((first % channels).to(tl.int32) + tl.arange(0, ROWS)) % channels.to(tl.int32)
-            z += tl.load(bias + channel).to(C)[:, None]
-    z = leaky_relu(z, number(negative_slope, C))
+            z += tl.load(bias + channel).to(COMPUTE)[:, None]
+    z = leaky_relu(z, number(negative_slope, COMPUTE))
     tl.store(y + at, z.to(y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _mask_tile(grad, y, masked, at, inside, negative_slope, C: tl.constexpr):
-    g = tl.load(grad + at, mask=inside, other=0.0).to(C)
-    g = leaky_relu_gradient(g, tl.load(y + at, mask=inside, other=0.0).to(C), negative_slope)
+def _mask_tile(grad, y, masked, at, inside, negative_slope, COMPUTE: tl.constexpr):
+    g = tl.load(grad + at, mask=inside, other=0.0).to(COMPUTE)
+    g = leaky_relu_gradient(g, tl.load(y + at, mask=inside, other=0.0).to(COMPUTE), negative_slope)
     tl.store(masked + at, g.to(masked.dtype.element_ty), mask=inside)
     return g
 
 
 @Kernel
 def backward_rows_kernel(
-    grad, y, masked, summed, partials, arrived,
-    rows: tl.int64, columns: tl.int64, span: tl.int64, negative_slope: tl.float64,
-    BIAS: tl.constexpr, COLUMNS_BY: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """masked = grad * slope(y), all [rows, columns]; summed [columns]; partials [ranges of span, columns]."""
-    C: tl.constexpr = tl.float64 if grad.dtype.element_ty == tl.float64 else tl.float32
+    grad,  # [rows, columns]
+    y,  # [rows, columns]: the output
+    masked,  # [rows, columns]: grad times the slope at y
+    summed,  # [columns]: its sum over rows, if BIAS
+    partials,  # [ranges, columns]: the sum over each range of rows, if BIAS
+    arrived,  # [tiles of columns], if BIAS: zero before and after
+    rows: tl.int64,
+    columns: tl.int64,
+    span: tl.int64,  # rows of a range
+    negative_slope: tl.float64,
+    BIAS: tl.constexpr,
+    COLUMNS_BY: tl.constexpr,  # divides columns
+    ROWS: tl.constexpr,  # of a tile
+    COLUMNS: tl.constexpr,  # of a tile
+):
+    """A program takes a range of rows of a tile's columns."""
+    COMPUTE: tl.constexpr = tl.float64 if grad.dtype.element_ty == tl.float64 else tl.float32
     columns = columns // COLUMNS_BY * COLUMNS_BY
-    negative_slope = number(negative_slope, C)
+    negative_slope = number(negative_slope, COMPUTE)
     tiles = tl.cdiv(columns, COLUMNS).to(tl.int32)
     tile = tl.program_id(0) % tiles
     part = (tl.program_id(0) // tiles).to(tl.int64)
     column = tile.to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     inside_columns = (column < columns)[None, :]
     first = part * span
-    total = tl.zeros([ROWS, COLUMNS], C)
+    total = tl.zeros([ROWS, COLUMNS], COMPUTE)
     for base in range(first, tl.minimum(first + span, rows), ROWS):
         row = base + tl.arange(0, ROWS)
         at = row[:, None] * columns + column[None, :]
-        total += _mask_tile(grad, y, masked, at, (row < rows)[:, None] & inside_columns, negative_slope, C)
+        total += _mask_tile(
+            grad, y, masked, at, (row < rows)[:, None] & inside_columns, negative_slope, COMPUTE
+        )
     if BIAS:
         tl.store(partials + part * columns + column, tl.sum(total, 0), mask=column < columns)
         tl.debug_barrier()  # every thread's stores are issued before one thread announces them
         ranges = tl.num_programs(0) // tiles
         if tl.atomic_add(arrived + tile, 1, sem="acq_rel") == ranges - 1:
             tl.store(arrived + tile, 0)
-            add_up_columns(partials, summed, column, ranges, columns, ROWS, COLUMNS, C)
+            add_up_columns(partials, summed, column, ranges, columns, ROWS, COLUMNS, COMPUTE)
 
 
 @Kernel
 def backward_planes_kernel(
-    grad, y, masked, summed, partials, arrived,
-    outer: tl.int64, channels: tl.int64, inner: tl.int64, ranges: tl.int64, span: tl.int64,
-    negative_slope: tl.float64, INNER_BY: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr,
-):  # fmt: skip
-    """masked = grad * slope(y), all [outer, channels, inner]; summed [channels]; partials [channels, ranges].
-
-    A channel's tiles of OUTER x INNER are numbered, and span of them make a range.
-    """
-    C: tl.constexpr = tl.float64 if grad.dtype.element_ty == tl.float64 else tl.float32
+    grad,  # [outer, channels, inner]
+    y,  # [outer, channels, inner]: the output
+    masked,  # [outer, channels, inner]: grad times the slope at y
+    summed,  # [channels]: its sum over the rest
+    partials,  # [channels, ranges]: the sum over each range
+    arrived,  # [channels]: zero before and after
+    outer: tl.int64,
+    channels: tl.int64,
+    inner: tl.int64,
+    ranges: tl.int64,  # of a channel
+    span: tl.int64,  # tiles of a range
+    negative_slope: tl.float64,
+    INNER_BY: tl.constexpr,  # divides inner
+    OUTER: tl.constexpr,  # of a tile
+    INNER: tl.constexpr,  # of a tile
+):
+    """A channel's tiles are numbered, and a program takes a range of them."""
+    COMPUTE: tl.constexpr = tl.float64 if grad.dtype.element_ty == tl.float64 else tl.float32
     inner = inner // INNER_BY * INNER_BY
-    negative_slope = number(negative_slope, C)
+    negative_slope = number(negative_slope, COMPUTE)
     ranges = ranges.to(tl.int32)
     span = span.to(tl.int32)
     channel = (tl.program_id(0) // ranges).to(tl.int64)
     inner_tiles = tl.cdiv(inner, INNER).to(tl.int32)
     tiles = inner_tiles * tl.cdiv(outer, OUTER).to(tl.int32)
     first = tl.program_id(0) % ranges * span
-    total = tl.zeros([OUTER, INNER], C)
+    total = tl.zeros([OUTER, INNER], COMPUTE)
     for tile in range(first, tl.minimum(first + span, tiles)):
         sample = (tile // inner_tiles).to(tl.int64) * OUTER + tl.arange(0, OUTER)
         place = (tile % inner_tiles).to(tl.int64) * INNER + tl.arange(0, INNER)
         at = (sample * channels + channel)[:, None] * inner + place[None, :]
         inside = (sample < outer)[:, None] & (place < inner)[None, :]
-        total += _mask_tile(grad, y, masked, at, inside, negative_slope, C)
+        total += _mask_tile(grad, y, masked, at, inside, negative_slope, COMPUTE)
     tl.store(partials + tl.program_id(0), tl.sum(total))
     tl.debug_barrier()
     if tl.atomic_add(arrived + channel, 1, sem="acq_rel") == ranges - 1:
         tl.store(arrived + channel, 0)
-        summed_up = add_up(partials + channel * ranges, 0, ranges, FINISH, C)
+        summed_up = add_up(partials + channel * ranges, 0, ranges, FINISH, COMPUTE)
         tl.store(summed + channel, summed_up.to(summed.dtype.element_ty))
 
 
@@ -136,11 +168,26 @@ def _matrix(layout: tuple[int, int, int]) -> tuple[int, int, bool]:
     return (outer, channels, True) if inner == 1 else (outer * channels, inner, False)
 
 
-def bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-    dense, layout, _ = channel_layout(input, dim)
-    output = torch.empty_like(dense)  # in the same order
-    bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
-    return output
+class BiasLeakyReLU(Reference):
+    def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+        dense, layout, _ = channel_layout(input, dim)
+        output = torch.empty_like(dense)  # in the same order
+        bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+        return output
+
+    def bias_leaky_relu_backward(
+        self,
+        grad: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        dim: int,
+        with_bias: bool,
+        into: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        dense, layout, channels_last = channel_layout(output, dim)
+        grad = grad.movedim(dim, -1).contiguous() if channels_last else grad.contiguous()
+        masked = torch.empty_like(dense)
+        return masked, mask_into(masked, grad, dense, layout, negative_slope, with_bias, into)
 
 
 def bias_leaky_relu_into(
@@ -159,20 +206,6 @@ def bias_leaky_relu_into(
         (rows, columns, layout[1], negative_slope),
         (bias is not None, along_columns, divisor(columns), *tile),
     )
-
-
-def bias_leaky_relu_backward(
-    grad: Tensor,
-    output: Tensor,
-    negative_slope: float,
-    dim: int,
-    with_bias: bool,
-    into: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    dense, layout, channels_last = channel_layout(output, dim)
-    grad = grad.movedim(dim, -1).contiguous() if channels_last else grad.contiguous()
-    masked = torch.empty_like(dense)
-    return masked, mask_into(masked, grad, dense, layout, negative_slope, with_bias, into)
 
 
 def mask_into(

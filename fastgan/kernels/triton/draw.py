@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import of_size
 from fastgan.kernels.triton.launch import Kernel, threads
 from fastgan.kernels.triton.scalar_math import number
@@ -54,13 +55,23 @@ def _uniform(word):
 
 @Kernel
 def draw_kernel(
-    integers, normal, uniform, clock,
-    n_integers: tl.int64, n_normal: tl.int64, n_uniform: tl.int64,
-    begin_integers: tl.int64, begin_normal: tl.int64, begin_uniform: tl.int64,
-    programs_integers: tl.int64, programs_normal: tl.int64, high: tl.int64, seed: tl.int64,
-    BLOCK: tl.constexpr,
-):  # fmt: skip
-    """integers [n_integers], normal [n_normal], uniform [n_uniform]; clock [1]. A program is of one kind."""
+    integers,  # [n_integers]
+    normal,  # [n_normal]
+    uniform,  # [n_uniform]
+    clock,  # [1]: the step
+    n_integers: tl.int64,
+    n_normal: tl.int64,
+    n_uniform: tl.int64,
+    begin_integers: tl.int64,  # the number of each vector's first element among its kind
+    begin_normal: tl.int64,
+    begin_uniform: tl.int64,
+    programs_integers: tl.int64,  # the first programs draw integers,
+    programs_normal: tl.int64,  # the next normal numbers, and the rest uniform ones
+    high: tl.int64,  # integers are below it
+    seed: tl.int64,
+    BLOCK: tl.constexpr,  # counters of a program, of four numbers each
+):
+    """A program draws numbers of one kind."""
     step = tl.load(clock)
     program = tl.program_id(0).to(tl.int64)
     if program < programs_integers:
@@ -82,23 +93,25 @@ def draw_kernel(
         _store(uniform, first, n_uniform, _uniform(a), _uniform(b), _uniform(c), _uniform(d), BLOCK)
 
 
-def draw(
-    integers: Tensor,
-    normal: Tensor,
-    uniform: Tensor,
-    begins: tuple[int, int, int],
-    high: int,
-    seed: int,
-    clock: Tensor,
-) -> None:
-    of_size(clock, 1, "clock")
-    block = threads()
-    sizes = integers.numel(), normal.numel(), uniform.numel()
-    programs = [triton.cdiv(size, 4 * block) for size in sizes]
-    if sum(programs):
-        draw_kernel.launch(
-            sum(programs),
-            (integers, normal, uniform, clock),
-            (*sizes, *begins, *programs[:2], high, seed),
-            (block,),
-        )
+class Draw(Reference):
+    def draw(
+        self,
+        integers: Tensor,
+        normal: Tensor,
+        uniform: Tensor,
+        begins: tuple[int, int, int],
+        high: int,
+        seed: int,
+        clock: Tensor,
+    ) -> None:
+        of_size(clock, 1, "clock")
+        block = threads()
+        sizes = integers.numel(), normal.numel(), uniform.numel()
+        programs = [triton.cdiv(size, 4 * block) for size in sizes]
+        if sum(programs):
+            draw_kernel.launch(
+                sum(programs),
+                (integers, normal, uniform, clock),
+                (*sizes, *begins, *programs[:2], high, seed),
+                (block,),
+            )

@@ -12,24 +12,29 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import neighbours_like, room
+from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.reference import Reference, Tensors
 from fastgan.kernels.sizes import check_head, of_size
-from fastgan.kernels.triton.launch import Kernel, divisor, threads
-from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns, slope_scale, write_loss
-from fastgan.kernels.triton.scalar_math import (
-    exp_minus_abs,
-    label_kind,
-    linear_part,
-    log1p_nonnegative,
-    loss_slope,
-    number,
-    saturated,
-    sigmoid,
+from fastgan.kernels.triton.launch import MOST_TENSORS, divisor, for_each_tensor, threads
+from fastgan.kernels.triton.logit_losses import kind_of
+from fastgan.kernels.triton.reduction import (
+    FINISH,
+    add_up,
+    add_up_columns,
+    add_up_tensors,
+    loaded_or_one,
+    pick,
+    pick_number,
+    ranges_of,
+    tensor_of,
+    write_loss,
 )
+from fastgan.kernels.triton.scalar_math import exp_minus_abs, log1p_nonnegative, number
 
-_MAX_RANGES = 256  # a tensor
+_MAX_RANGES = 512
 _MIN_TILES = 4  # in a range
 _GROUP = 16  # ranges whose gradients one program adds up
 _WIDEST = 2048  # columns that are kept in registers
@@ -38,74 +43,95 @@ _GROUP_CONSTANT = tl.constexpr(_GROUP)
 
 
 @triton.jit
-def _tile_losses(t, inside, label, scale, LABEL: tl.constexpr, C: tl.constexpr):
-    """Losses, sigmoids, saturations and slopes of a few logits; zero outside."""
-    e = exp_minus_abs(t, True)
+def _of_logits(t, inside, label, scale, LOSS: tl.constexpr, LOGARITHM: tl.constexpr):
+    """Terms, D's outputs, saturations and slopes times scale of a few logits; zero outside."""
+    e = exp_minus_abs(t, True) if LOGARITHM else t
+    term, slope, output, saturated = LOSS(t, e, label)
+    if LOGARITHM:
+        term += log1p_nonnegative(e)
     zero = tl.zeros_like(t)
     return (
-        tl.where(inside, linear_part(t, label, LABEL) + log1p_nonnegative(e), zero),
-        tl.where(inside, sigmoid(t, e), zero),
-        tl.where(inside, saturated(t).to(C), zero),
-        tl.where(inside, scale * loss_slope(t, e, label, LABEL), zero),
+        tl.where(inside, term, zero),
+        tl.where(inside, output, zero),
+        tl.where(inside, saturated, zero),
+        tl.where(inside, scale * slope, zero),
     )
 
 
 @triton.jit
 def _rows(
-    features, weight, slopes, grad, sums, start, stop, width, bias, label, scale,
-    LABEL: tl.constexpr, GRADS: tl.constexpr, SLOPES: tl.constexpr, FEATURES: tl.constexpr,
-    WHOLE: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, C: tl.constexpr,
-):  # fmt: skip
-    """Rows start to stop; the gradient of the weight, [width], goes to sums."""
+    features,  # [rows, width]: one tensor
+    weight,  # [width]
+    slopes,  # [rows], if SLOPES
+    grad,  # [rows, width]: of features, if FEATURE_GRADS
+    sums,  # [width]: the gradient of weight by these rows, if WITH_GRADS
+    start,  # rows from here
+    stop,  # to here
+    width,
+    bias,
+    label,
+    scale,  # of slopes and gradients
+    LOSS: tl.constexpr,
+    LOGARITHM: tl.constexpr,
+    WITH_GRADS: tl.constexpr,
+    SLOPES: tl.constexpr,
+    FEATURE_GRADS: tl.constexpr,
+    ONE_TILE_WIDE: tl.constexpr,  # WIDTH >= width
+    ROWS: tl.constexpr,  # of a tile
+    WIDTH: tl.constexpr,  # of a tile
+    COMPUTE: tl.constexpr,
+):
+    """Sums over rows of terms, of D's output, of saturated logits, and of slopes."""
     lane = tl.arange(0, WIDTH)
-    loss = tl.zeros([ROWS], C)
-    mean = loss
-    saturation = loss
-    db = loss
-    w = tl.load(weight + lane, mask=lane < width, other=0.0).to(C)[None, :]
-    dw = tl.zeros([ROWS, WIDTH], C)
-    if GRADS and not WHOLE:
+    terms = tl.zeros([ROWS], COMPUTE)
+    output = terms
+    saturation = terms
+    db = terms
+    w = tl.load(weight + lane, mask=lane < width, other=0.0).to(COMPUTE)[None, :]
+    dw = tl.zeros([ROWS, WIDTH], COMPUTE)
+    if WITH_GRADS and not ONE_TILE_WIDE:
         for first in range(0, width, WIDTH):
-            tl.store(sums + first + lane, tl.zeros([WIDTH], C), mask=lane < width - first)
+            tl.store(sums + first + lane, tl.zeros([WIDTH], COMPUTE), mask=lane < width - first)
     for base in range(start, stop, ROWS):
         row = base + tl.arange(0, ROWS)
         inside = row < stop
         at = row[:, None] * width + lane[None, :]
-        h = tl.load(features + at, mask=inside[:, None] & (lane < width)[None, :], other=0.0).to(C)
+        h = tl.load(features + at, mask=inside[:, None] & (lane < width)[None, :], other=0.0).to(COMPUTE)
         t = tl.sum(h * w, 1)
-        if not WHOLE:
+        if not ONE_TILE_WIDE:
             for first in range(WIDTH, width, WIDTH):
                 mask = (lane < width - first)[None, :]
-                part = tl.load(features + at + first, mask=inside[:, None] & mask, other=0.0).to(C)
-                t += tl.sum(part * tl.load(weight + first + lane[None, :], mask=mask, other=0.0).to(C), 1)
-        each_loss, each_mean, each_saturation, slope = _tile_losses(t + bias, inside, label, scale, LABEL, C)
-        loss += each_loss
-        mean += each_mean
-        saturation += each_saturation
-        if GRADS:
+                part = tl.load(features + at + first, mask=inside[:, None] & mask, other=0.0).to(COMPUTE)
+                w_part = tl.load(weight + first + lane[None, :], mask=mask, other=0.0).to(COMPUTE)
+                t += tl.sum(part * w_part, 1)
+        term, said, saturated, slope = _of_logits(t + bias, inside, label, scale, LOSS, LOGARITHM)
+        terms += term
+        output += said
+        saturation += saturated
+        if WITH_GRADS:
             db += slope
             if SLOPES:
                 tl.store(slopes + row, slope, mask=inside)
-            if WHOLE:
+            if ONE_TILE_WIDE:
                 dw += slope[:, None] * h
-                if FEATURES:
+                if FEATURE_GRADS:
                     mask = inside[:, None] & (lane < width)[None, :]
                     tl.store(grad + at, (slope[:, None] * w).to(grad.dtype.element_ty), mask=mask)
             else:
                 tl.debug_barrier()  # sums were stored by other threads
                 for first in range(0, width, WIDTH):
                     mask = (lane < width - first)[None, :]
-                    part = tl.load(features + at + first, mask=inside[:, None] & mask, other=0.0).to(C)
+                    part = tl.load(features + at + first, mask=inside[:, None] & mask, other=0.0).to(COMPUTE)
                     here = sums + first + lane
                     total = tl.load(here, mask=lane < width - first, other=0.0)
                     tl.store(here, total + tl.sum(slope[:, None] * part, 0), mask=lane < width - first)
-                    if FEATURES:
-                        part = tl.load(weight + first + lane[None, :], mask=mask, other=0.0).to(C)
+                    if FEATURE_GRADS:
+                        part = tl.load(weight + first + lane[None, :], mask=mask, other=0.0).to(COMPUTE)
                         part = (slope[:, None] * part).to(grad.dtype.element_ty)
                         tl.store(grad + at + first, part, mask=inside[:, None] & mask)
-    if GRADS and WHOLE:
+    if WITH_GRADS and ONE_TILE_WIDE:
         tl.store(sums + lane, tl.sum(dw, 0), mask=lane < width)
-    return tl.sum(loss), tl.sum(mean), tl.sum(saturation), tl.sum(db)
+    return tl.sum(terms), tl.sum(output), tl.sum(saturation), tl.sum(db)
 
 
 @triton.jit
@@ -116,104 +142,136 @@ def _add_up_gradients(sums, result, count, width):
         add_up_columns(sums, result, column, count, width, _GROUP_CONSTANT, _BLOCK, sums.dtype.element_ty)
 
 
-@Kernel
+@for_each_tensor("features", "slopes", "grads", "rows", "firsts", "labels", "weights")
 def head_kernel(
-    first, second, weight, bias, slopes_first, slopes_second, grad_first, grad_second, scale,
-    loss, stats, dw, db, partials, sums, group_sums, arrived,
-    n_first: tl.int64, n_second: tl.int64, width: tl.int64, span: tl.int64, ranges_first: tl.int64,
-    label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
-    LABEL_FIRST: tl.constexpr, LABEL_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
-    BIAS: tl.constexpr, STATS: tl.constexpr, GRADS: tl.constexpr, SLOPES: tl.constexpr,
-    FEATURES: tl.constexpr, SCALED: tl.constexpr, WHOLE: tl.constexpr, WIDTH_BY: tl.constexpr,
-    ROWS: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
-    """first, second and their gradients [n, width]; slopes [n]; weight, dw [width]; bias, db [1].
-
-    partials [4, programs]; sums [programs, width]; group_sums [groups, width]; arrived [1 + groups].
-    """
-    C: tl.constexpr = tl.float64 if first.dtype.element_ty == tl.float64 else tl.float32
+    features,  # [rows[i], width] each
+    slopes,  # [rows[i]] each: d total / d logits, if SLOPES
+    grads,  # like features: d total / d features, if FEATURE_GRADS
+    weight,  # [width]
+    bias,  # [1], if BIAS
+    scale,  # [], of slopes and gradients, if SCALED
+    total,  # []
+    details,  # [2 n + 1], if DETAILED: see write_loss
+    dw,  # [width]: d total / d weight, if WITH_GRADS
+    db,  # [1]: d total / d bias, if WITH_GRADS
+    partials,  # [4, ranges]: sums of terms, outputs, saturated logits and slopes of each range
+    sums,  # [ranges, width]: dw of each range, if WITH_GRADS
+    group_sums,  # [groups, width]: dw of each group of ranges, if WITH_GRADS
+    arrived,  # [1 + groups]: zero before and after
+    rows: tl.int64,
+    firsts: tl.int64,  # the first range of each tensor
+    labels: tl.float64,
+    weights: tl.float64,  # of each term
+    width: tl.int64,
+    span: tl.int64,  # rows of a range, whole tiles
+    LOSS: tl.constexpr,  # a function of logit_losses.py
+    LOGARITHM: tl.constexpr,  # whether its terms need one
+    BIAS: tl.constexpr,
+    DETAILED: tl.constexpr,
+    WITH_GRADS: tl.constexpr,
+    SLOPES: tl.constexpr,
+    FEATURE_GRADS: tl.constexpr,
+    SCALED: tl.constexpr,
+    COUNT_ROWS: tl.constexpr,  # a power of two, at least n
+    ONE_TILE_WIDE: tl.constexpr,  # WIDTH >= width
+    WIDTH_BY: tl.constexpr,  # divides width
+    ROWS: tl.constexpr,  # of a tile
+    WIDTH: tl.constexpr,  # of a tile
+):
+    """A program takes a range of rows of one tensor."""
+    COMPUTE: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
     width = width // WIDTH_BY * WIDTH_BY  # no change: the compiler learns what divides it
     span = span // ROWS * ROWS
-    sign = number(sign, C)
-    b = number(0.0, C)
+    b = number(0.0, COMPUTE)
     if BIAS:
-        b = tl.load(bias).to(C)
-    program = tl.program_id(0).to(tl.int64)
-    programs = tl.num_programs(0)
-    own = sums
-    if GRADS:
-        own = sums + program * width
-    if program < ranges_first:
-        start = program * span
-        total, mean, saturation, slope = _rows(
-            first, weight, slopes_first, grad_first, own, start, tl.minimum(start + span, n_first), width, b,
-            number(label_first, C), slope_scale(scale, sign, n_first, SCALED, MEAN, C),
-            LABEL_FIRST, GRADS, SLOPES, FEATURES, WHOLE, ROWS, WIDTH, C,
-        )  # fmt: skip
-    else:
-        start = (program - ranges_first) * span
-        total, mean, saturation, slope = _rows(
-            second, weight, slopes_second, grad_second, own, start, tl.minimum(start + span, n_second), width,
-            b, number(label_second, C), slope_scale(scale, sign, n_second, SCALED, MEAN, C),
-            LABEL_SECOND, GRADS, SLOPES, FEATURES, WHOLE, ROWS, WIDTH, C,
-        )  # fmt: skip
-    tl.store(partials + program, total)
-    tl.store(partials + programs + program, mean)
-    tl.store(partials + 2 * programs + program, saturation)
-    tl.store(partials + 3 * programs + program, slope)
-    groups = tl.cdiv(programs, _GROUP_CONSTANT)
-    group = (tl.program_id(0) // _GROUP_CONSTANT).to(tl.int64)
-    members = tl.minimum(programs - group * _GROUP_CONSTANT, _GROUP_CONSTANT)
+        b = tl.load(bias).to(COMPUTE)
+    part = tl.program_id(0).to(tl.int64)
+    ranges = tl.num_programs(0)
+    index = tensor_of(part, firsts)
+    start = (part - pick_number(firsts, index, tl.int64)) * span
+    terms, output, saturation, slope = _rows(
+        pick(features, index),
+        weight,
+        pick(slopes, index) if SLOPES else None,
+        pick(grads, index) if FEATURE_GRADS else None,
+        sums + part * width if WITH_GRADS else None,
+        start,
+        tl.minimum(start + span, pick_number(rows, index, tl.int64)),
+        width,
+        b,
+        pick_number(labels, index, COMPUTE),
+        loaded_or_one(scale, SCALED, COMPUTE) * pick_number(weights, index, COMPUTE),
+        LOSS, LOGARITHM, WITH_GRADS, SLOPES, FEATURE_GRADS, ONE_TILE_WIDE, ROWS, WIDTH, COMPUTE,
+    )  # fmt: skip
+    tl.store(partials + part, terms)
+    tl.store(partials + ranges + part, output)
+    tl.store(partials + 2 * ranges + part, saturation)
+    tl.store(partials + 3 * ranges + part, slope)
+    groups = tl.cdiv(ranges, _GROUP_CONSTANT)
+    group = part // _GROUP_CONSTANT
+    members = tl.minimum(ranges - group * _GROUP_CONSTANT, _GROUP_CONSTANT)
     tl.debug_barrier()  # every thread's stores are issued before one thread announces them
     if tl.atomic_add(arrived + 1 + group, 1, sem="acq_rel") == members - 1:
         tl.store(arrived + 1 + group, 0)
-        if GRADS:
+        if WITH_GRADS:
             _add_up_gradients(
                 sums + group * _GROUP_CONSTANT * width, group_sums + group * width, members, width
             )
         tl.debug_barrier()
         if tl.atomic_add(arrived, 1, sem="acq_rel") == groups - 1:
             tl.store(arrived, 0)
-            if GRADS:
+            if WITH_GRADS:
                 _add_up_gradients(group_sums, dw, groups, width)
-                total = add_up(partials + 3 * programs, 0, programs, FINISH, C)
-                tl.store(db, total.to(db.dtype.element_ty))
+                db_sum = add_up(partials + 3 * ranges, 0, ranges, FINISH, COMPUTE)
+                tl.store(db, db_sum.to(db.dtype.element_ty))
             write_loss(
-                loss, stats, sign,
-                add_up(partials, 0, ranges_first, FINISH, C),
-                add_up(partials + programs, 0, ranges_first, FINISH, C),
-                add_up(partials + 2 * programs, 0, ranges_first, FINISH, C), n_first,
-                add_up(partials, ranges_first, programs, FINISH, C),
-                add_up(partials + programs, ranges_first, programs, FINISH, C),
-                add_up(partials + 2 * programs, ranges_first, programs, FINISH, C), n_second,
-                TWO, MEAN, STATS, C,
+                total, details, add_up_tensors(partials, firsts, ranges, COUNT_ROWS, COMPUTE),
+                add_up_tensors(partials + ranges, firsts, ranges, COUNT_ROWS, COMPUTE),
+                add_up(partials + 2 * ranges, 0, ranges, FINISH, COMPUTE), rows, weights,
+                DETAILED, COUNT_ROWS, COMPUTE,
             )  # fmt: skip
 
 
-@Kernel
+@for_each_tensor("slopes", "grads", "rows", "firsts")
 def head_backward_kernel(
-    grad, slopes_first, slopes_second, weight, dw, db, grad_first, grad_second, dweight, dbias,
-    n_first: tl.int64, n_second: tl.int64, width: tl.int64, tiles_first: tl.int64, tiles_second: tl.int64,
-    FEATURES: tl.constexpr, WEIGHT: tl.constexpr, BIAS: tl.constexpr, WIDTH_BY: tl.constexpr,
-    ROWS: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
-    """grad [] times slopes [n] weight [width], and times dw and db, by the programs behind them."""
-    C: tl.constexpr = dw.dtype.element_ty
-    width = width // WIDTH_BY * WIDTH_BY
-    factor = tl.load(grad).to(C)
+    slopes,  # [rows[i]] each
+    grads,  # [rows[i], width] each: grad * slopes * weight, if FEATURES
+    grad,  # []
+    weight,  # [width]
+    dw,  # [width]
+    db,  # [1]
+    dweight,  # [width]: grad * dw, if WEIGHT
+    dbias,  # [1]: grad * db, if BIAS
+    rows: tl.int64,
+    firsts: tl.int64,  # the first tile of each tensor
+    tiles: tl.int64,  # of rows, of all tensors
+    width: tl.int64,
+    FEATURES: tl.constexpr,
+    WEIGHT: tl.constexpr,
+    BIAS: tl.constexpr,
+    WIDTH_BY: tl.constexpr,  # divides width
+    ROWS: tl.constexpr,  # of a tile
+    WIDTH: tl.constexpr,  # of a tile
+):
+    """A program takes a tile of rows and columns; those behind them, a tile of dweight and dbias."""
+    COMPUTE: tl.constexpr = dw.dtype.element_ty
+    width = width // WIDTH_BY * WIDTH_BY  # no change: the compiler learns what divides it
+    factor = tl.load(grad).to(COMPUTE)
     across = tl.cdiv(width, WIDTH).to(tl.int32)
     tile = (tl.program_id(0) // across).to(tl.int64)
     column = (tl.program_id(0) % across).to(tl.int64) * WIDTH + tl.arange(0, WIDTH)
     inside = column < width
-    if tile < tiles_first + tiles_second:
+    if tile < tiles:
         if FEATURES:
-            w = tl.load(weight + column, mask=inside, other=0.0).to(C)
-            if tile < tiles_first:
-                _outer(grad_first, slopes_first, tile, n_first, width, column, factor * w, ROWS)
-            else:
-                _outer(
-                    grad_second, slopes_second, tile - tiles_first, n_second, width, column, factor * w, ROWS
-                )
+            w = factor * tl.load(weight + column, mask=inside, other=0.0).to(COMPUTE)
+            index = tensor_of(tile, firsts)
+            row = (tile - pick_number(firsts, index, tl.int64)) * ROWS + tl.arange(0, ROWS)
+            inside_rows = row < pick_number(rows, index, tl.int64)
+            slope = tl.load(pick(slopes, index) + row, mask=inside_rows, other=0.0)
+            result = pick(grads, index)
+            outer = (slope[:, None] * w[None, :]).to(result.dtype.element_ty)
+            at = row[:, None] * width + column[None, :]
+            tl.store(result + at, outer, mask=inside_rows[:, None] & inside[None, :])
     else:
         if WEIGHT:
             value = factor * tl.load(dw + column, mask=inside, other=0.0)
@@ -222,55 +280,71 @@ def head_backward_kernel(
             tl.store(dbias, (factor * tl.load(db)).to(dbias.dtype.element_ty))
 
 
-@triton.jit
-def _outer(result, slopes, tile, n, width, column, w, ROWS: tl.constexpr):
-    row = tile * ROWS + tl.arange(0, ROWS)
-    value = tl.load(slopes + row, mask=row < n, other=0.0)[:, None] * w[None, :]
-    inside = (row < n)[:, None] & (column < width)[None, :]
-    at = row[:, None] * width + column[None, :]
-    tl.store(result + at, value.to(result.dtype.element_ty), mask=inside)
+class Head(Reference):
+    def head_loss(
+        self,
+        features: Tensors,
+        weight: Tensor,
+        bias: Tensor | None,
+        spec: LossSpec,
+        dtype: torch.dtype,
+        detailed: bool,
+        with_grads: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensors, Tensor | None, Tensor | None]:
+        slopes: Tensors = ()
+        dw = db = None
+        if with_grads:
+            compute = compute_dtype(weight.dtype)
+            slopes = tuple(t.new_empty(t.shape[0], dtype=compute) for t in features)
+            dw, db = weight.new_empty(weight.numel(), dtype=compute), weight.new_empty(1, dtype=compute)
+        total, details = _run(features, weight, bias, spec, None, dtype, detailed, slopes, (), dw, db)
+        return total, details, slopes, dw, db
 
+    def head_loss_and_grad(
+        self,
+        features: Tensors,
+        weight: Tensor,
+        bias: Tensor | None,
+        spec: LossSpec,
+        scale: Tensor | None,
+        dtype: torch.dtype,
+        into: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensors, Tensor, Tensor, Tensor]:
+        grads = neighbours_like(features)
+        rooms = into or (None, None)
+        dw, db = room(rooms[0], weight, weight.numel()), room(rooms[1], weight, 1)
+        total, details = _run(features, weight, bias, spec, scale, dtype, True, (), grads, dw, db)
+        assert details is not None
+        return total, grads, dw, db, details
 
-def head_loss(
-    features: tuple[Tensor, ...],
-    weight: Tensor,
-    bias: Tensor | None,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    with_grads: bool,
-) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], Tensor | None, Tensor | None]:
-    compute = compute_dtype(weight.dtype)
-    slopes: tuple[Tensor, ...] = ()
-    dw = db = None
-    if with_grads:
-        slopes = tuple(t.new_empty(t.shape[0], dtype=compute) for t in features)
-        dw, db = weight.new_empty(weight.numel(), dtype=compute), weight.new_empty(1, dtype=compute)
-    loss, stats = _run(
-        features, weight, bias, labels, sign, mean, loss_dtype, with_stats, slopes, (), dw, db, None
-    )
-    return loss, stats, slopes, dw, db
-
-
-def head_loss_and_grad(
-    features: tuple[Tensor, ...],
-    weight: Tensor,
-    bias: Tensor | None,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    scale: Tensor | None,
-    loss_dtype: torch.dtype,
-    into: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor, Tensor]:
-    grads = neighbours_like(features)
-    rooms = into or (None, None)
-    dw, db = room(rooms[0], weight, weight.numel()), room(rooms[1], weight, 1)
-    loss, stats = _run(features, weight, bias, labels, sign, mean, loss_dtype, True, (), grads, dw, db, scale)
-    assert stats is not None
-    return loss, grads, dw, db, stats
+    def head_loss_backward(
+        self,
+        grad: Tensor,
+        slopes: Tensors,
+        weight: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[tuple[Tensor | None, ...], Tensor | None, Tensor | None]:
+        width, count = weight.numel(), len(slopes)
+        for t, size, name in ((grad, 1, "grad"), (dw, width, "dw"), (db, 1, "db")):
+            of_size(t, size, name)
+        grads: tuple[Tensor | None, ...] = (None,) * count
+        rows = [s.numel() for s in slopes]
+        tile = _tile(width, weight.dtype)
+        firsts, tiles = [0] * count, 0
+        if needs[0]:
+            grads = tuple(weight.new_empty(n, width) for n in rows)
+            firsts, tiles = ranges_of(rows, tile[0])
+        dweight = weight.new_empty(width) if needs[1] else None
+        dbias = weight.new_empty(1) if needs[2] else None
+        head_backward_kernel.of(count).launch(
+            (tiles + 1) * max(1, triton.cdiv(width, tile[1])),
+            (*slopes, *grads, grad, weight.contiguous(), dw, db, dweight, dbias),
+            (*rows, *firsts, tiles, width),
+            (*needs, divisor(width), *tile),
+        )
+        return grads, dweight, dbias
 
 
 def _tile(width: int, dtype: torch.dtype) -> tuple[int, int]:
@@ -281,90 +355,62 @@ def _tile(width: int, dtype: torch.dtype) -> tuple[int, int]:
 
 
 def _run(
-    features: tuple[Tensor, ...],
+    features: Tensors,
     weight: Tensor,
     bias: Tensor | None,
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    slopes: tuple[Tensor, ...],
-    grads: tuple[Tensor, ...],
+    spec: LossSpec,
+    scale: Tensor | None,
+    dtype: torch.dtype,
+    detailed: bool,
+    slopes: Tensors,
+    grads: Tensors,
     dw: Tensor | None,
     db: Tensor | None,
-    scale: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    check_head(features, labels, weight, bias)
+    """The total and details; slopes, gradients, dw and db are filled where there are any."""
+    check_head(features, spec, weight, bias)
     if scale is not None:
         of_size(scale, 1, "scale")
-    dense = tuple(t.contiguous() for t in features)
-    first, second = dense[0], dense[-1]
-    two, width = len(dense) == 2, weight.numel()
+    count, width = len(features), weight.numel()
+    if count > MOST_TENSORS:
+        raise ValueError(f"features has {count} tensors, expected at most {MOST_TENSORS}")
+    dense = [t.contiguous() for t in features]
+    rows = [t.shape[0] for t in dense]
     tile = _tile(width, weight.dtype)
-    tiles = triton.cdiv(max(t.shape[0] for t in dense), tile[0])
-    span = max(_MIN_TILES, triton.cdiv(tiles, _MAX_RANGES)) * tile[0]
-    ranges_first = triton.cdiv(first.shape[0], span)
-    programs = max(1, ranges_first + (triton.cdiv(second.shape[0], span) if two else 0))
+    tiles = max(_MIN_TILES, triton.cdiv(sum(rows), tile[0] * _MAX_RANGES))
+    span = tiles * tile[0]
+    firsts, ranges = ranges_of(rows, span)
+    programs = max(1, ranges)
     groups = triton.cdiv(programs, _GROUP)
-    loss = first.new_empty((), dtype=loss_dtype)
-    stats = first.new_empty(len(dense) + 1, dtype=torch.float32) if with_stats else None
+    total = weight.new_empty((), dtype=dtype)
     compute = compute_dtype(weight.dtype)
+    details = weight.new_empty(2 * count + 1, dtype=compute) if detailed else None
     sums = group_sums = None
     if dw is not None:
-        sums = first.new_empty(programs * width, dtype=compute)
-        group_sums = first.new_empty(groups * width, dtype=compute)
-    head_kernel.launch(
+        sums = weight.new_empty(programs * width, dtype=compute)
+        group_sums = weight.new_empty(groups * width, dtype=compute)
+    none = [None] * count
+    head_kernel.of(count).launch(
         programs,
         (
-            *(first, second, weight.contiguous(), None if bias is None else bias.contiguous()),
-            *((slopes[0], slopes[-1]) if slopes else (None, None)),
-            *((grads[0], grads[-1]) if grads else (None, None)),
-            *(scale, loss, stats, dw, db, first.new_empty(4 * programs, dtype=compute)),
-            *(sums, group_sums, arrivals(first, 1 + groups)),
+            *(*dense, *(slopes or none), *(grads or none)),
+            *(weight.contiguous(), None if bias is None else bias.contiguous()),
+            *(scale, total, details, dw, db, weight.new_empty(4 * programs, dtype=compute)),
+            *(sums, group_sums, arrivals(weight, 1 + groups)),
         ),
-        (first.shape[0], second.shape[0], width, span, ranges_first, labels[0], labels[-1], sign),
+        (*rows, *firsts, *spec.labels, *spec.weights_of(rows), width, span),
         (
-            label_kind(labels[0]),
-            label_kind(labels[-1]),
-            two,
-            mean,
+            *kind_of(spec.loss, spec.labels),
             bias is not None,
-            with_stats,
+            detailed,
             dw is not None,
             bool(slopes),
             bool(grads),
             scale is not None,
+            triton.next_power_of_2(count),
             width <= tile[1],
             divisor(width),
             *tile,
         ),
     )
-    return loss, stats
-
-
-def head_loss_backward(
-    grad: Tensor,
-    slopes: tuple[Tensor, ...],
-    weight: Tensor,
-    dw: Tensor,
-    db: Tensor,
-    needs: tuple[bool, bool, bool],
-) -> tuple[tuple[Tensor | None, ...], Tensor | None, Tensor | None]:
-    width = weight.numel()
-    for t, size, name in ((grad, 1, "grad"), (dw, width, "dw"), (db, 1, "db")):
-        of_size(t, size, name)
-    grads: tuple[Tensor | None, ...] = (None,) * len(slopes)
-    if needs[0]:
-        grads = tuple(weight.new_empty(s.numel(), width) for s in slopes)
-    dweight = weight.new_empty(width) if needs[1] else None
-    dbias = weight.new_empty(1) if needs[2] else None
-    tile = _tile(width, weight.dtype)
-    tiles = [triton.cdiv(s.numel(), tile[0]) if needs[0] else 0 for s in slopes]
-    head_backward_kernel.launch(
-        (sum(tiles) + 1) * max(1, triton.cdiv(width, tile[1])),
-        (grad, slopes[0], slopes[-1], weight.contiguous(), dw, db, grads[0], grads[-1], dweight, dbias),
-        (slopes[0].numel(), slopes[-1].numel(), width, tiles[0], sum(tiles[1:])),
-        (*needs, divisor(width), *tile),
-    )
-    return grads, dweight, dbias
+    return total, details

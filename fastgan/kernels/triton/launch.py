@@ -14,6 +14,8 @@ than 2 GiB. Where that does not hold, a launch goes Triton's way.
 from __future__ import annotations
 
 import contextlib
+import inspect
+import linecache
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -22,16 +24,18 @@ from typing import Any
 
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 from triton import knobs
 from triton.runtime import driver
 
 INTERPRETING: bool = knobs.runtime.interpret  # TRITON_INTERPRET=1, read when a kernel is defined
 MAX_GRID = 2**31 - 1
+MOST_TENSORS = 64  # of a launch: all arguments then fit in the 4 KiB that CUDA has for them
 _LONGEST_ON_AMD = 2**31 - 1  # bytes that Triton's 32-bit offsets reach there
 
 _one_at_a_time = threading.Lock() if INTERPRETING else contextlib.nullcontext()
-
+_Function = Callable[..., None]
 
 KERNELS: list[Kernel] = []
 
@@ -42,7 +46,7 @@ class Kernel:
     Arguments stand in this order: pointers; numbers annotated ``tl.int64`` or ``tl.float64``; constants.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: _Function) -> None:
         annotations = function.__annotations__
         self.numbers = [name for name, type in annotations.items() if type in ("tl.int64", "tl.float64")]
         self.jit: Any = triton.jit(function, do_not_specialize=self.numbers)
@@ -96,6 +100,44 @@ class Kernel:
             self.compiled[key] = compiled
 
 
+class KernelOfTensors:
+    """A kernel that takes any number of tensors: ``of(count)`` is the one for so many.
+
+    Triton fixes the number of a kernel's arguments, so there is a kernel for each count. It does nothing but
+    call ``function``, with a tuple for each parameter that ``repeated`` names.
+    """
+
+    def __init__(self, function: _Function, repeated: tuple[str, ...]) -> None:
+        self.jit: Any = triton.jit(function)
+        self.repeated = repeated
+        self.of: Callable[[int], Kernel] = cache(self._make)
+
+    def _make(self, count: int) -> Kernel:
+        function = self.jit.fn
+        parameters, arguments = [], []
+        for each in inspect.signature(function).parameters.values():
+            type = "" if each.annotation is each.empty else f": {each.annotation}"
+            if each.name in self.repeated:
+                names = [f"{each.name}_{i}" for i in range(count)]
+                parameters += [name + type for name in names]
+                arguments.append(f"({', '.join(names)},)")
+            else:
+                parameters.append(each.name + type)
+                arguments.append(each.name)
+        name = function.__name__
+        source = f"def {name}({', '.join(parameters)}):\n    function({', '.join(arguments)})\n"
+        file = f"<{name} of {count}>"
+        linecache.cache[file] = len(source), None, [source], file  # Triton reads a kernel's source
+        scope = {"function": self.jit, "tl": tl, "__name__": function.__module__}
+        exec(compile(source, file, "exec"), scope)
+        return Kernel(scope[name])
+
+
+def for_each_tensor(*repeated: str) -> Callable[[_Function], KernelOfTensors]:
+    """A decorator: parameters of these names are tuples, with an element for each tensor."""
+    return lambda function: KernelOfTensors(function, repeated)
+
+
 @cache
 def on_amd() -> bool:
     return not INTERPRETING and driver.active.get_current_target().backend == "hip"
@@ -105,6 +147,7 @@ def _are_short(tensors: Sequence[Tensor | None]) -> bool:
     return all(t is None or t.untyped_storage().size() <= _LONGEST_ON_AMD for t in tensors)
 
 
+@cache
 def threads() -> int:
     """Threads of a program of four warps. More in the interpreter, which pays for operations alone."""
     if INTERPRETING:

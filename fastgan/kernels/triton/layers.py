@@ -1,6 +1,6 @@
 """Linear layers: our product with its epilogue, or the library's and a pass over its result.
 
-Which one serves is decided here, by two thresholds. Both are guesses, as no GPU has measured them yet: small
+Which one is used is decided here, by two thresholds. Both are guesses, as no GPU has measured them yet: small
 products are bound by launches and by passes over memory, which the epilogue saves; large ones by the matrix
 units, where the libraries are best. ``pytest benchmarks/bench_choices.py`` on a GPU measures them.
 ``FASTGAN_PRODUCTS=fused`` or ``library`` decides for all that either can do.
@@ -14,12 +14,9 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from fastgan.kernels.reference import Reference
 from fastgan.kernels.triton import products
-from fastgan.kernels.triton.bias_leaky_relu import (
-    bias_leaky_relu_backward,
-    bias_leaky_relu_into,
-    mask_into,
-)
+from fastgan.kernels.triton.bias_leaky_relu import bias_leaky_relu_into, mask_into
 
 
 class Product(Enum):
@@ -49,54 +46,42 @@ def _choose_forward(input: Tensor, weight: Tensor) -> Product:
     return choose(input.dtype, input.numel() * weight.shape[0])
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if _choose_forward(input, weight) is Product.FUSED:
-        return products.forward(input, weight, bias, None)
-    return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
+class Layers(Reference):
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if _choose_forward(input, weight) is Product.FUSED:
+            return products.forward(input, weight, bias, None)
+        return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
 
+    def linear_leaky_relu(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
+    ) -> Tensor:
+        if _choose_forward(input, weight) is Product.FUSED:
+            return products.forward(input, weight, bias, negative_slope)
+        output = torch.mm(input, weight.t())
+        bias_leaky_relu_into(output, output, (*output.shape, 1), bias, negative_slope)
+        return output
 
-def linear_leaky_relu(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
-    if _choose_forward(input, weight) is Product.FUSED:
-        return products.forward(input, weight, bias, negative_slope)
-    output = torch.mm(input, weight.t())
-    bias_leaky_relu_into(output, output, (*output.shape, 1), bias, negative_slope)
-    return output
+    def dgrad(self, grad: Tensor, weight: Tensor) -> Tensor:
+        if choose(grad.dtype, grad.numel() * weight.shape[1]) is Product.FUSED:
+            return products.dgrad(grad, weight)[0]
+        return torch.mm(grad, weight)
 
+    def dgrad_leaky_relu(
+        self,
+        grad: Tensor,
+        weight: Tensor,
+        output: Tensor,
+        negative_slope: float,
+        with_bias: bool,
+        into: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        if choose(grad.dtype, grad.numel() * weight.shape[1]) is Product.FUSED:
+            return products.dgrad(grad, weight, output, negative_slope, with_bias, into)
+        masked = torch.mm(grad, weight)
+        layout = (*masked.shape, 1)
+        return masked, mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias, into)
 
-def linear_leaky_relu_backward(
-    grad: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    output: Tensor,
-    negative_slope: float,
-    needs: tuple[bool, bool, bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    dz, db = bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
-    return dgrad(dz, weight) if needs[0] else None, wgrad(dz, input) if needs[1] else None, db
-
-
-def dgrad(grad: Tensor, weight: Tensor) -> Tensor:
-    if choose(grad.dtype, grad.numel() * weight.shape[1]) is Product.FUSED:
-        return products.dgrad(grad, weight)[0]
-    return torch.mm(grad, weight)
-
-
-def dgrad_leaky_relu(
-    grad: Tensor,
-    weight: Tensor,
-    output: Tensor,
-    negative_slope: float,
-    with_bias: bool,
-    into: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    if choose(grad.dtype, grad.numel() * weight.shape[1]) is Product.FUSED:
-        return products.dgrad(grad, weight, output, negative_slope, with_bias, into)
-    masked = torch.mm(grad, weight)
-    layout = (*masked.shape, 1)
-    return masked, mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias, into)
-
-
-def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
-    if choose(grad.dtype, grad.numel() * input.shape[1]) is Product.FUSED:
-        return products.wgrad(grad, input, into)
-    return torch.mm(grad.t(), input, out=into)
+    def wgrad(self, grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
+        if choose(grad.dtype, grad.numel() * input.shape[1]) is Product.FUSED:
+            return products.wgrad(grad, input, into)
+        return torch.mm(grad.t(), input, out=into)

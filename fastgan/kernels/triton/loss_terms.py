@@ -7,11 +7,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastgan.kernels.sizes import check_pair, of_size, same_size
-from fastgan.kernels.triton.launch import INTERPRETING, Kernel, threads
-from fastgan.kernels.triton.logit_losses import kind_of, slope, term
-from fastgan.kernels.triton.reduction import slope_scale
-from fastgan.kernels.triton.scalar_math import LABEL_BETWEEN, exp_minus_abs, log1p_nonnegative, number
+from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.reference import Reference, Tensors
+from fastgan.kernels.sizes import check_spec, of_size, same_size
+from fastgan.kernels.triton.launch import INTERPRETING, Kernel, for_each_tensor, threads
+from fastgan.kernels.triton.logit_losses import kind_of, launches_of
+from fastgan.kernels.triton.reduction import pick, pick_number, ranges_of, tensor_of
+from fastgan.kernels.triton.scalar_math import exp_minus_abs, log1p_nonnegative, number
 
 _STEPS = 1 if INTERPRETING else 4  # blocks in a tile
 # Programs that most often have nothing to do. They are enough to fill a GPU when they do; the interpreter has
@@ -20,171 +22,164 @@ _KEPT_PROGRAMS = 3 if INTERPRETING else 512
 
 
 @triton.jit
-def _term_or_slope(t, label, scale, KIND: tl.constexpr, GRAD: tl.constexpr, EXACT: tl.constexpr):
-    e = exp_minus_abs(t, EXACT) if KIND <= LABEL_BETWEEN else t
-    if GRAD:
-        return scale * slope(t, e, label, KIND)
-    elif KIND <= LABEL_BETWEEN:
-        return scale * (term(t, label, KIND) + log1p_nonnegative(e))
+def _term_or_slope(
+    t, label, scale, LOSS: tl.constexpr, LOGARITHM: tl.constexpr, SLOPES: tl.constexpr, EXACT: tl.constexpr
+):
+    e = exp_minus_abs(t, EXACT) if LOGARITHM else t
+    term, slope, _, _ = LOSS(t, e, label)
+    if SLOPES:
+        return scale * slope
+    elif LOGARITHM:
+        return scale * (term + log1p_nonnegative(e))
     else:
-        return scale * term(t, label, KIND)
+        return scale * term
 
 
 @triton.jit
-def _each(
-    x, result, incoming, start, n, label, scale, KIND: tl.constexpr, BLOCK: tl.constexpr,
-    STEPS: tl.constexpr, GRAD: tl.constexpr, TIMES: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
-):  # fmt: skip
-    """Terms or slopes of STEPS blocks of x, where TIMES each times its incoming gradient."""
+def _tile(
+    x,  # [n]: one tensor of logits
+    result,  # [n]: terms, or slopes if SLOPES, times scale
+    incoming,  # [n]: and times these, if TIMES_INCOMING
+    start,  # of the tile
+    n,
+    label,
+    scale,
+    LOSS: tl.constexpr,
+    LOGARITHM: tl.constexpr,
+    SLOPES: tl.constexpr,
+    TIMES_INCOMING: tl.constexpr,
+    BLOCK: tl.constexpr,
+    STEPS: tl.constexpr,  # blocks of the tile
+    COMPUTE: tl.constexpr,
+):
+    EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
     lane = tl.arange(0, BLOCK)
     for step in tl.static_range(STEPS):
         base = start + step * BLOCK
         if base + BLOCK <= n:  # without a mask loads stay 16 bytes wide
-            t = tl.load(x + base + lane).to(C)
-            value = _term_or_slope(t, label, scale, KIND, GRAD, EXACT)
-            if TIMES:
-                value *= tl.load(incoming + base + lane).to(C)
+            t = tl.load(x + base + lane).to(COMPUTE)
+            value = _term_or_slope(t, label, scale, LOSS, LOGARITHM, SLOPES, EXACT)
+            if TIMES_INCOMING:
+                value *= tl.load(incoming + base + lane).to(COMPUTE)
             tl.store(result + base + lane, value.to(result.dtype.element_ty))
         else:
             inside = lane < n - base
-            t = tl.load(x + base + lane, mask=inside, other=0.0).to(C)
-            value = _term_or_slope(t, label, scale, KIND, GRAD, EXACT)
-            if TIMES:
-                value *= tl.load(incoming + base + lane, mask=inside, other=0.0).to(C)
+            t = tl.load(x + base + lane, mask=inside, other=0.0).to(COMPUTE)
+            value = _term_or_slope(t, label, scale, LOSS, LOGARITHM, SLOPES, EXACT)
+            if TIMES_INCOMING:
+                value *= tl.load(incoming + base + lane, mask=inside, other=0.0).to(COMPUTE)
             tl.store(result + base + lane, value.to(result.dtype.element_ty), mask=inside)
 
 
-@Kernel
+@for_each_tensor("logits", "grads", "sizes", "firsts", "labels", "weights")
 def loss_backward_kernel(
-    first, second, grad_first, grad_second, grad,
-    n_first: tl.int64, n_second: tl.int64, tiles_first: tl.int64, tiles: tl.int64,
-    label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
-    KIND_FIRST: tl.constexpr, KIND_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
-    KEPT: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """grad [] times the slopes of first and second [n]; KEPT: these are there already for a grad of 1.
-
-    A program takes every num_programs-th tile of the STEPS blocks.
-    """
-    C: tl.constexpr = tl.float64 if first.dtype.element_ty == tl.float64 else tl.float32
-    EXACT: tl.constexpr = first.dtype.element_ty.primitive_bitwidth > 16
-    sign = number(sign, C)
-    scale_first = slope_scale(grad, sign, n_first, True, MEAN, C)
-    scale_second = slope_scale(grad, sign, n_second, True, MEAN, C)
-    if KEPT:
-        tiles = tl.where(tl.load(grad) == 1.0, 0, tiles)  # nan is not 1, and goes where it should
+    logits,  # [sizes[i]] each
+    grads,  # like logits: grad times their slopes
+    grad,  # []
+    sizes: tl.int64,
+    firsts: tl.int64,  # the first tile of each tensor
+    labels: tl.float64,
+    weights: tl.float64,  # of each term
+    tiles: tl.int64,  # of all tensors
+    LOSS: tl.constexpr,  # a function of logit_losses.py
+    LOGARITHM: tl.constexpr,  # whether its terms need one
+    GRADS_FOR_ONE: tl.constexpr,  # grads are right already if grad is 1
+    BLOCK: tl.constexpr,
+    STEPS: tl.constexpr,  # blocks of a tile
+):
+    """A program takes every num_programs-th tile."""
+    COMPUTE: tl.constexpr = tl.float64 if logits[0].dtype.element_ty == tl.float64 else tl.float32
+    factor = tl.load(grad)
+    if GRADS_FOR_ONE:
+        tiles = tl.where(factor == 1.0, 0, tiles)  # nan is not 1, and goes where it should
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
-        if tile < tiles_first:
-            _each(
-                first, grad_first, first, tile * (BLOCK * STEPS), n_first,
-                number(label_first, C), scale_first, KIND_FIRST, BLOCK, STEPS, True, False, C, EXACT,
-            )  # fmt: skip
-        elif TWO:
-            _each(
-                second, grad_second, second, (tile - tiles_first) * (BLOCK * STEPS), n_second,
-                number(label_second, C), scale_second, KIND_SECOND, BLOCK, STEPS, True, False, C, EXACT,
-            )  # fmt: skip
+        index = tensor_of(tile, firsts)
+        x = pick(logits, index)
+        start = (tile - pick_number(firsts, index, tl.int64)) * (BLOCK * STEPS)
+        scale = factor.to(COMPUTE) * pick_number(weights, index, tl.float64).to(COMPUTE)
+        _tile(
+            x, pick(grads, index), x, start, pick_number(sizes, index, tl.int64),
+            pick_number(labels, index, tl.float64).to(COMPUTE), scale,
+            LOSS, LOGARITHM, True, False, BLOCK, STEPS, COMPUTE,
+        )  # fmt: skip
 
 
 @Kernel
 def loss_terms_kernel(
-    x, incoming, result, n: tl.int64, label: tl.float64, sign: tl.float64,
-    KIND: tl.constexpr, GRAD: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """The terms of x or, where GRAD, incoming times their slopes; all [n]."""
-    C: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
-    _each(
-        x, result, incoming, tl.program_id(0).to(tl.int64) * (BLOCK * STEPS), n, number(label, C),
-        number(sign, C), KIND, BLOCK, STEPS, GRAD, GRAD, C, EXACT,
+    x,  # [n]
+    incoming,  # [n], if SLOPES
+    result,  # [n]: the terms, or incoming times the slopes
+    n: tl.int64,
+    label: tl.float64,
+    weight: tl.float64,  # of each term
+    LOSS: tl.constexpr,  # a function of logit_losses.py
+    LOGARITHM: tl.constexpr,  # whether its terms need one
+    SLOPES: tl.constexpr,
+    BLOCK: tl.constexpr,
+    STEPS: tl.constexpr,  # blocks of a tile, which a program takes
+):
+    COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    _tile(
+        x, result, incoming, tl.program_id(0).to(tl.int64) * (BLOCK * STEPS), n, number(label, COMPUTE),
+        number(weight, COMPUTE), LOSS, LOGARITHM, SLOPES, SLOPES, BLOCK, STEPS, COMPUTE,
     )  # fmt: skip
 
 
-def loss_backward(
-    grad: Tensor,
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    kind: str = "bce",
-) -> tuple[Tensor, ...]:
-    dense = tuple(t.contiguous() for t in logits)
-    return _backward(tuple(map(torch.empty_like, dense)), False, grad, dense, labels, sign, mean, kind)
+class LossTerms(Reference):
+    def loss_backward(self, grad: Tensor, logits: Tensors, spec: LossSpec, kept: Tensors = ()) -> Tensors:
+        check_spec(logits, spec, "logits")
+        of_size(grad, 1, "grad")
+        dense = tuple(map(Tensor.contiguous, logits))
+        grads = kept or tuple(map(torch.empty_like, dense))
+        for g, t in zip(grads, dense, strict=True):
+            same_size(g, t, "kept")
+        for part, own in launches_of(spec):
+            _launch_backward(grad, dense[part], grads[part], own, bool(kept))
+        return grads
+
+    def loss_terms(self, logits: Tensor, loss: str, label: float, weight: float) -> Tensor:
+        return _terms(logits.contiguous(), None, loss, label, weight)
+
+    def loss_terms_backward(
+        self, grad: Tensor, logits: Tensor, loss: str, label: float, weight: float
+    ) -> Tensor:
+        incoming = same_size(grad, logits, "grad").contiguous()
+        return _terms(logits.contiguous(), incoming, loss, label, weight)
 
 
-def loss_backward_from(
-    kept: tuple[Tensor, ...],
-    grad: Tensor,
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    kind: str = "bce",
-) -> tuple[Tensor, ...]:
-    dense = tuple(t.contiguous() for t in logits)
-    return _backward(kept, True, grad, dense, labels, sign, mean, kind)
+def _launch_backward(
+    grad: Tensor, logits: Tensors, grads: Tensors, spec: LossSpec, are_for_one: bool
+) -> None:
+    """Only the device knows ``grad``, so where ``grads`` are right for 1 the launch happens anyway.
 
-
-def _backward(
-    grads: tuple[Tensor, ...],
-    are_for_one: bool,
-    grad: Tensor,
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    kind: str,
-) -> tuple[Tensor, ...]:
-    """The gradients, written into ``grads``, which ``are_for_one`` where they are right for a ``grad`` of 1.
-
-    Only the device knows ``grad``, so the launch happens anyway; few programs make one cheap that returns.
+    Few programs make one cheap that has nothing to do.
     """
-    check_pair(logits, labels, "logits")
-    of_size(grad, 1, "grad")
-    for g, t in zip(grads, logits, strict=True):
-        same_size(g, t, "a kept gradient")
-    first, second = logits[0], logits[-1]
-    block, tiles = _blocks(logits)
-    if sum(tiles):
-        loss_backward_kernel.launch(
-            min(sum(tiles), _KEPT_PROGRAMS) if are_for_one else sum(tiles),
-            (first, second, grads[0], grads[-1], grad),
-            (first.numel(), second.numel(), tiles[0], sum(tiles), labels[0], labels[-1], sign),
-            (
-                kind_of(kind, labels[0]),
-                kind_of(kind, labels[-1]),
-                len(logits) == 2,
-                mean,
-                are_for_one,
-                block,
-                _STEPS,
-            ),
+    sizes = list(map(Tensor.numel, logits))
+    block = _block(logits[0])
+    firsts, tiles = ranges_of(sizes, block * _STEPS)
+    if tiles:
+        loss_backward_kernel.of(len(logits)).launch(
+            min(tiles, _KEPT_PROGRAMS) if are_for_one else tiles,
+            (*logits, *grads, grad),
+            (*sizes, *firsts, *spec.labels, *spec.weights_of(sizes), tiles),
+            (*kind_of(spec.loss, spec.labels), are_for_one, block, _STEPS),
         )
-    return grads
 
 
-def _blocks(tensors: tuple[Tensor, ...]) -> tuple[int, list[int]]:
-    """Elements in a block, and tiles of each tensor."""
-    block = threads() * 16 // tensors[0].element_size()
-    return block, [triton.cdiv(t.numel(), block * _STEPS) for t in tensors]
+def _block(logits: Tensor) -> int:
+    """Elements of a block: 16 bytes a thread."""
+    return threads() * 16 // logits.element_size()
 
 
-def loss_terms(logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    return _terms(logits.contiguous(), None, label, sign, kind)
-
-
-def loss_terms_backward(grad: Tensor, logits: Tensor, label: float, sign: float, kind: str = "bce") -> Tensor:
-    return _terms(logits.contiguous(), same_size(grad, logits, "grad").contiguous(), label, sign, kind)
-
-
-def _terms(logits: Tensor, incoming: Tensor | None, label: float, sign: float, kind: str) -> Tensor:
+def _terms(logits: Tensor, incoming: Tensor | None, loss: str, label: float, weight: float) -> Tensor:
     result = torch.empty_like(logits)
-    block, (programs,) = _blocks((result,))
+    block = _block(logits)
+    programs = triton.cdiv(result.numel(), block * _STEPS)
     if programs:
         loss_terms_kernel.launch(
             programs,
             (logits, incoming, result),
-            (result.numel(), label, sign),
-            (kind_of(kind, label), incoming is not None, block, _STEPS),
+            (result.numel(), label, weight),
+            (*kind_of(loss, (label,)), incoming is not None, block, _STEPS),
         )
     return result

@@ -1,79 +1,88 @@
-"""The losses of logits: value and statistics, and gradients in the same pass.
+"""The losses of logits: total and details, and gradients in the same pass.
 
-A tensor of logits is split into ranges, whose number depends on its size alone, and each range into
-tiles of a few blocks. One program sums a range: every lane keeps the product of (1 + e) down its column of
-a tile, and one log1p serves a thread's whole share of the tile. The program that arrives last adds up the
-ranges in order, so sums never depend on scheduling.
+A tensor of logits is split into ranges, whose number depends on sizes alone, and each range into tiles of a
+few blocks. One program sums a range: every lane keeps the product of (1 + e) down its column of a tile, and
+one log1p covers a thread's whole share of the tile. The program that arrives last adds up the ranges in
+order, so sums never depend on scheduling.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastgan.kernels.codes import compute_dtype
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import neighbours_like
-from fastgan.kernels.sizes import check_pair, of_size
-from fastgan.kernels.triton.launch import INTERPRETING, Kernel, on_amd, threads
-from fastgan.kernels.triton.logit_losses import kind_of, slope, statistics, term
-from fastgan.kernels.triton.reduction import FINISH, add_up, slope_scale, write_loss
-from fastgan.kernels.triton.scalar_math import (
-    LABEL_BETWEEN,
-    exp_minus_abs,
-    log1p_nonnegative,
-    number,
-    product_minus_one,
+from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.reference import Reference, Tensors
+from fastgan.kernels.sizes import check_spec, of_size
+from fastgan.kernels.triton.launch import INTERPRETING, MOST_TENSORS, for_each_tensor, on_amd, threads
+from fastgan.kernels.triton.logit_losses import kind_of, launches_of
+from fastgan.kernels.triton.reduction import (
+    FINISH,
+    add_up,
+    add_up_tensors,
+    loaded_or_one,
+    pick,
+    pick_number,
+    ranges_of,
+    tensor_of,
+    write_loss,
 )
+from fastgan.kernels.triton.scalar_math import exp_minus_abs, log1p_nonnegative, product_minus_one
 
-
-def _steps() -> int:
-    """Blocks in a tile. With 8 lanes a thread's product of 64 factors stays below 2^64.
-
-    They are unrolled, and AMD's compiler then runs out of scalar registers for the comparisons. The
-    interpreter shall have several tiles in small tensors.
-    """
-    return 2 if INTERPRETING or on_amd() else 8
-
-
-_MAX_RANGES = 2048  # a tensor: enough to fill any GPU, few enough for one program to add up
+_MAX_RANGES = 4096  # enough to fill any GPU, few enough for one program to add up
 
 
 @triton.jit
-def _tile(
-    x, grad, base, left, label, slope_scale, product, linear, mean, saturation,
-    KIND: tl.constexpr, BLOCK: tl.constexpr, STATS: tl.constexpr, GRAD: tl.constexpr,
-    MASKED: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
-):  # fmt: skip
-    """One block of a tile. Without a mask loads stay 16 bytes wide."""
+def _block(
+    x,  # one tensor of logits
+    grad,  # its gradient
+    base,  # where the block begins
+    left,  # elements from there on, if MASKED
+    label,
+    scale,  # of the gradient
+    product,  # [BLOCK] each: running sums of the range, and the product of (1 + e) of the tile, less 1
+    linear,
+    output,
+    saturation,
+    LOSS: tl.constexpr,
+    LOGARITHM: tl.constexpr,
+    DETAILED: tl.constexpr,
+    WITH_GRADS: tl.constexpr,
+    MASKED: tl.constexpr,  # without a mask loads stay 16 bytes wide
+    BLOCK: tl.constexpr,
+    COMPUTE: tl.constexpr,
+    EXACT: tl.constexpr,
+):
+    """One block of a tile."""
     lane = tl.arange(0, BLOCK)
+    inside = lane < left if MASKED else None
     if MASKED:
-        t = tl.load(x + base + lane, mask=lane < left, other=0.0).to(C)
+        t = tl.load(x + base + lane, mask=inside, other=0.0).to(COMPUTE)
     else:
-        t = tl.load(x + base + lane).to(C)
-    e = exp_minus_abs(t, EXACT) if KIND <= LABEL_BETWEEN else t
-    if GRAD:
-        derivative = (slope_scale * slope(t, e, label, KIND)).to(x.dtype.element_ty)
-        if MASKED:
-            tl.store(grad + base + lane, derivative, mask=lane < left)
-        else:
-            tl.store(grad + base + lane, derivative)
-    if STATS:
-        output, saturated = statistics(t, e, label, KIND)
-        if MASKED:
-            output = tl.where(lane < left, output, 0.0)
-        mean += output
+        t = tl.load(x + base + lane).to(COMPUTE)
+    e = exp_minus_abs(t, EXACT) if LOGARITHM else t
+    term, slope, said, saturated = LOSS(t, e, label)
+    if WITH_GRADS:
+        tl.store(grad + base + lane, (scale * slope).to(x.dtype.element_ty), mask=inside)
+    if MASKED:
+        term = tl.where(inside, term, 0.0)
+        said = tl.where(inside, said, 0.0)
+        saturated = tl.where(inside, saturated, 0.0)
+    if DETAILED:
+        output += said
         saturation += saturated
-    value = term(t, label, KIND)
-    if KIND <= LABEL_BETWEEN:
+    if LOGARITHM:
         if MASKED:
-            e = tl.where(lane < left, e, 0.0)
+            e = tl.where(inside, e, 0.0)
         product = product_minus_one(product, e)
-    elif MASKED:
-        value = tl.where(lane < left, value, 0.0)
-    return product, linear + value, mean, saturation
+    return product, linear + term, output, saturation
 
 
 @triton.jit
@@ -88,218 +97,227 @@ def _log_of_lanes(product, BLOCK: tl.constexpr, LANES: tl.constexpr):
 
 @triton.jit
 def _sum_range(
-    x, grad, start, stop, label, slope_scale,
-    KIND: tl.constexpr, BLOCK: tl.constexpr, LANES: tl.constexpr, STEPS: tl.constexpr,
-    STATS: tl.constexpr, GRAD: tl.constexpr, C: tl.constexpr, EXACT: tl.constexpr,
-):  # fmt: skip
-    """Sums over x[start:stop] of the loss, of D's output, and of saturated logits."""
+    part,  # the number of the range; all else as in loss_kernel
+    logits,
+    grads,
+    factor,  # of gradients
+    sizes,
+    firsts,
+    labels,
+    weights,
+    span,
+    LOSS: tl.constexpr,
+    LOGARITHM: tl.constexpr,
+    DETAILED: tl.constexpr,
+    WITH_GRADS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LANES: tl.constexpr,
+    STEPS: tl.constexpr,
+    COMPUTE: tl.constexpr,
+):
+    """Sums over one range of the terms, of D's output, and of saturated logits; its gradients are stored."""
     TILE: tl.constexpr = BLOCK * STEPS
-    zero = tl.zeros([BLOCK], C)
-    linear = zero
-    mean = zero
-    saturation = zero
-    logs = tl.zeros([BLOCK // LANES], C)
+    EXACT: tl.constexpr = logits[0].dtype.element_ty.primitive_bitwidth > 16
+    index = tensor_of(part, firsts)
+    x = pick(logits, index)
+    grad = pick(grads, index) if WITH_GRADS else x
+    label = pick_number(labels, index, tl.float64).to(COMPUTE)
+    scale = factor * pick_number(weights, index, tl.float64).to(COMPUTE)
+    start = (part - pick_number(firsts, index, tl.int64)) * span
+    stop = tl.minimum(start + span, pick_number(sizes, index, tl.int64))
+    linear = tl.zeros([BLOCK], COMPUTE)
+    output = linear
+    saturation = linear
+    logs = tl.zeros([BLOCK // LANES], COMPUTE)
     full = (stop - start) // TILE
     for tile in range(full):
-        product = zero
+        product = tl.zeros([BLOCK], COMPUTE)
         for step in tl.static_range(STEPS):
-            product, linear, mean, saturation = _tile(
-                x, grad, start + tile * TILE + step * BLOCK, 0, label, slope_scale, product, linear, mean,
-                saturation, KIND, BLOCK, STATS, GRAD, False, C, EXACT,
+            product, linear, output, saturation = _block(
+                x, grad, start + tile * TILE + step * BLOCK, 0, label, scale, product, linear, output,
+                saturation, LOSS, LOGARITHM, DETAILED, WITH_GRADS, False, BLOCK, COMPUTE, EXACT,
             )  # fmt: skip
-        if KIND <= LABEL_BETWEEN:
+        if LOGARITHM:
             logs += _log_of_lanes(product, BLOCK, LANES)
     rest = start + full * TILE
     if rest < stop:
-        product = zero
+        product = tl.zeros([BLOCK], COMPUTE)
         for base in range(rest, stop, BLOCK):
-            product, linear, mean, saturation = _tile(
-                x, grad, base, stop - base, label, slope_scale, product, linear, mean, saturation,
-                KIND, BLOCK, STATS, GRAD, True, C, EXACT,
+            product, linear, output, saturation = _block(
+                x, grad, base, stop - base, label, scale, product, linear, output,
+                saturation, LOSS, LOGARITHM, DETAILED, WITH_GRADS, True, BLOCK, COMPUTE, EXACT,
             )  # fmt: skip
-        if KIND <= LABEL_BETWEEN:
+        if LOGARITHM:
             logs += _log_of_lanes(product, BLOCK, LANES)
-    return tl.sum(linear) + tl.sum(logs), tl.sum(mean), tl.sum(saturation)
+    return tl.sum(linear) + tl.sum(logs), tl.sum(output), tl.sum(saturation)
 
 
-@Kernel
+@for_each_tensor("logits", "grads", "sizes", "firsts", "labels", "weights")
 def loss_kernel(
-    first, second, grad_first, grad_second, scale, loss, stats, partials, arrived,
-    n_first: tl.int64, n_second: tl.int64, span: tl.int64, ranges_first: tl.int64, ranges_second: tl.int64,
-    label_first: tl.float64, label_second: tl.float64, sign: tl.float64,
-    KIND_FIRST: tl.constexpr, KIND_SECOND: tl.constexpr, TWO: tl.constexpr, MEAN: tl.constexpr,
-    STATS: tl.constexpr, GRAD: tl.constexpr, SCALED: tl.constexpr, ALONE: tl.constexpr,
-    BLOCK: tl.constexpr, LANES: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """first, second [n]; loss []; stats [2 or 3]; partials [3, programs]. ALONE: one program does it all."""
-    C: tl.constexpr = tl.float64 if first.dtype.element_ty == tl.float64 else tl.float32
-    EXACT: tl.constexpr = first.dtype.element_ty.primitive_bitwidth > 16
-    sign = number(sign, C)
-    label_first = number(label_first, C)
-    label_second = number(label_second, C)
-    scale_first = sign
-    scale_second = sign
-    if GRAD:
-        scale_first = slope_scale(scale, sign, n_first, SCALED, MEAN, C)
-        scale_second = slope_scale(scale, sign, n_second, SCALED, MEAN, C)
+    logits,  # [sizes[i]] each
+    grads,  # like logits, if WITH_GRADS
+    scale,  # [], of the gradients, if SCALED
+    total,  # []
+    details,  # [2 n + 1], if DETAILED: see write_loss
+    partials,  # [3, ranges], unless ONE_PROGRAM: the sums of each range
+    arrived,  # [], unless ONE_PROGRAM: zero before and after
+    sizes: tl.int64,
+    firsts: tl.int64,  # the first range of each tensor
+    labels: tl.float64,
+    weights: tl.float64,  # of each term
+    span: tl.int64,  # elements of a range, whole tiles
+    LOSS: tl.constexpr,  # a function of logit_losses.py
+    LOGARITHM: tl.constexpr,  # whether its terms need one
+    DETAILED: tl.constexpr,
+    WITH_GRADS: tl.constexpr,
+    SCALED: tl.constexpr,
+    ONE_PROGRAM: tl.constexpr,  # does it all: every tensor is one range
+    ROWS: tl.constexpr,  # a power of two, at least n
+    BLOCK: tl.constexpr,
+    LANES: tl.constexpr,  # elements that a thread loads at a time
+    STEPS: tl.constexpr,  # blocks of a tile
+):
+    """A program takes a range of a tensor."""
+    COMPUTE: tl.constexpr = tl.float64 if logits[0].dtype.element_ty == tl.float64 else tl.float32
     span = span // (BLOCK * STEPS) * (BLOCK * STEPS)  # no change: the compiler learns what divides it
-    program = tl.program_id(0).to(tl.int64)
-    if ALONE:
-        sum_first, mean_first, saturated_first = _sum_range(
-            first, grad_first, 0, n_first, label_first, scale_first,
-            KIND_FIRST, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
-        )  # fmt: skip
-        sum_second, mean_second, saturated_second = sum_first, mean_first, saturated_first
-        if TWO:
-            sum_second, mean_second, saturated_second = _sum_range(
-                second, grad_second, 0, n_second, label_second, scale_second,
-                KIND_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
+    factor = loaded_or_one(scale, SCALED, COMPUTE)
+    if ONE_PROGRAM:
+        sums = tl.zeros([ROWS], COMPUTE)
+        outputs = sums
+        saturated = tl.zeros([], COMPUTE)
+        for part in range(len(sizes)):
+            terms, output, saturation = _sum_range(
+                part, logits, grads, factor, sizes, firsts, labels, weights, span,
+                LOSS, LOGARITHM, DETAILED, WITH_GRADS, BLOCK, LANES, STEPS, COMPUTE,
             )  # fmt: skip
-        write_loss(
-            loss, stats, sign, sum_first, mean_first, saturated_first, n_first, sum_second, mean_second,
-            saturated_second, n_second, TWO, MEAN, STATS, C,
-        )  # fmt: skip
+            row = tl.arange(0, ROWS)
+            sums = tl.where(row == part, terms, sums)
+            outputs = tl.where(row == part, output, outputs)
+            saturated += saturation
+        write_loss(total, details, sums, outputs, saturated, sizes, weights, DETAILED, ROWS, COMPUTE)
     else:
-        programs = tl.num_programs(0)
-        if program < ranges_first:
-            start = program * span
-            total, mean, saturation = _sum_range(
-                first, grad_first, start, tl.minimum(start + span, n_first), label_first, scale_first,
-                KIND_FIRST, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
-            )  # fmt: skip
-        else:
-            start = (program - ranges_first) * span
-            total, mean, saturation = _sum_range(
-                second, grad_second, start, tl.minimum(start + span, n_second), label_second, scale_second,
-                KIND_SECOND, BLOCK, LANES, STEPS, STATS, GRAD, C, EXACT,
-            )  # fmt: skip
-        tl.store(partials + program, total)
-        if STATS:
-            tl.store(partials + programs + program, mean)
-            tl.store(partials + 2 * programs + program, saturation)
+        part = tl.program_id(0).to(tl.int64)
+        ranges = tl.num_programs(0)
+        terms, output, saturation = _sum_range(
+            part, logits, grads, factor, sizes, firsts, labels, weights, span,
+            LOSS, LOGARITHM, DETAILED, WITH_GRADS, BLOCK, LANES, STEPS, COMPUTE,
+        )  # fmt: skip
+        tl.store(partials + part, terms)
+        if DETAILED:
+            tl.store(partials + ranges + part, output)
+            tl.store(partials + 2 * ranges + part, saturation)
         tl.debug_barrier()  # every thread's stores are issued before one thread announces them
-        if tl.atomic_add(arrived, 1, sem="acq_rel") == programs - 1:
+        if tl.atomic_add(arrived, 1, sem="acq_rel") == ranges - 1:
             tl.store(arrived, 0)
-            sum_first = add_up(partials, 0, ranges_first, FINISH, C)
-            sum_second = add_up(partials, ranges_first, programs, FINISH, C)
-            mean_first = sum_first
-            mean_second = sum_second
-            saturation = sum_first
-            if STATS:
-                means = partials + programs
-                mean_first = add_up(means, 0, ranges_first, FINISH, C)
-                mean_second = add_up(means, ranges_first, programs, FINISH, C)
-                saturation = add_up(means + programs, 0, programs, FINISH, C)
-            write_loss(
-                loss, stats, sign, sum_first, mean_first, saturation, n_first, sum_second, mean_second,
-                saturation * 0, n_second, TWO, MEAN, STATS, C,
-            )  # fmt: skip
+            sums = add_up_tensors(partials, firsts, ranges, ROWS, COMPUTE)
+            outputs = sums
+            saturated = saturation
+            if DETAILED:
+                outputs = add_up_tensors(partials + ranges, firsts, ranges, ROWS, COMPUTE)
+                saturated = add_up(partials + 2 * ranges, 0, ranges, FINISH, COMPUTE)
+            write_loss(total, details, sums, outputs, saturated, sizes, weights, DETAILED, ROWS, COMPUTE)
+
+
+@cache
+def _tile(itemsize: int) -> tuple[int, int, int]:
+    """Elements of a block, those that a thread loads at a time, and blocks in a tile.
+
+    With 8 lanes a thread's product of 64 factors stays below 2^64. Blocks are unrolled, and AMD's compiler
+    then runs out of scalar registers for the comparisons. The interpreter should see several tiles in small
+    tensors.
+    """
+    lanes = 16 // itemsize
+    return threads() * lanes, lanes, 2 if INTERPRETING or on_amd() else 8
+
+
+class Losses(Reference):
+    def loss(
+        self,
+        logits: Tensors,
+        spec: LossSpec,
+        dtype: torch.dtype,
+        detailed: bool = False,
+        keep_grads: bool = False,
+    ) -> tuple[Tensor, Tensor | None, Tensors]:
+        """With gradients a logit is read once: 4 bytes for one of bf16, where two passes move 6."""
+        dense = tuple(map(Tensor.contiguous, logits))
+        grads = tuple(map(torch.empty_like, dense)) if keep_grads else ()
+        return *_forward(dense, grads, spec, None, dtype, detailed), grads
+
+    def loss_and_grad(
+        self, logits: Tensors, spec: LossSpec, scale: Tensor | None, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensors, Tensor]:
+        dense = tuple(map(Tensor.contiguous, logits))
+        grads = neighbours_like(dense)
+        total, details = _forward(dense, grads, spec, scale, dtype, True)
+        assert details is not None
+        return total, grads, details
 
 
 def _forward(
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    grads: tuple[Tensor | None, ...],
+    logits: Tensors,
+    grads: Tensors,
+    spec: LossSpec,
     scale: Tensor | None,
-    kind: str,
+    dtype: torch.dtype,
+    detailed: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    check_pair(logits, labels, "logits")
+    """The total and details; ``grads``, if there are any, are filled."""
+    check_spec(logits, spec, "logits")
     if scale is not None:
         of_size(scale, 1, "scale")
-    first, second = logits[0], logits[-1]
-    two = len(logits) == 2
-    lanes = 16 // first.element_size()
-    block = threads() * lanes
-    largest = max(first.numel(), second.numel())
-    tiles = triton.cdiv(largest, block * _steps())
-    span = triton.cdiv(tiles, _MAX_RANGES) * block * _steps()
-    ranges_first = triton.cdiv(first.numel(), span) if tiles else 0
-    ranges_second = triton.cdiv(second.numel(), span) if two and tiles else 0
-    alone = tiles <= 1
-    programs = 1 if alone else ranges_first + ranges_second
-    loss = torch.empty((), dtype=loss_dtype, device=first.device)
-    stats = torch.empty(len(logits) + 1, dtype=torch.float32, device=first.device) if with_stats else None
-    partials = None
-    if not alone:
-        partials = torch.empty(3 * programs, dtype=compute_dtype(first.dtype), device=first.device)
-    constants = (
-        kind_of(kind, labels[0]),
-        kind_of(kind, labels[-1]),
-        two,
-        mean,
-        with_stats,
-        grads[0] is not None,
-        scale is not None,
-        alone,
-        block,
-        lanes,
-        _steps(),
+    count, first = len(logits), logits[0]
+    if count > MOST_TENSORS:
+        return _in_parts(logits, grads, spec, scale, dtype)
+    sizes = list(map(Tensor.numel, logits))
+    block, lanes, steps = _tile(first.element_size())
+    tile = block * steps
+    span = tile * max(1, triton.cdiv(sum(sizes), tile * _MAX_RANGES))
+    firsts, ranges = ranges_of(sizes, span)
+    one_program = ranges <= 2 and max(sizes) <= span
+    total = torch.empty((), dtype=dtype, device=first.device)
+    details = partials = None
+    compute = compute_dtype(first.dtype)
+    if detailed:
+        details = torch.empty(2 * count + 1, dtype=compute, device=first.device)
+    if one_program:
+        firsts, ranges = list(range(count)), 1
+    else:
+        partials = torch.empty(3 * ranges, dtype=compute, device=first.device)
+    loss_kernel.of(count).launch(
+        ranges,
+        (
+            *(*logits, *(grads or [None] * count)),
+            *(scale, total, details, partials, None if one_program else arrivals(first)),
+        ),
+        (*sizes, *firsts, *spec.labels, *spec.weights_of(sizes), span),
+        (
+            *kind_of(spec.loss, spec.labels),
+            detailed,
+            bool(grads),
+            scale is not None,
+            one_program,
+            triton.next_power_of_2(count),
+            *(block, lanes, steps),
+        ),
     )
-    loss_kernel.launch(
-        programs,
-        (first, second, *grads, scale, loss, stats, partials, None if alone else arrivals(first)),
-        (first.numel(), second.numel(), span, ranges_first, ranges_second, labels[0], labels[-1], sign),
-        constants,
-    )
-    return loss, stats
+    return total, details
 
 
-def loss(
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    kind: str = "bce",
-) -> tuple[Tensor, Tensor | None]:
-    dense = tuple(t.contiguous() for t in logits)
-    return _forward(dense, labels, sign, mean, loss_dtype, with_stats, (None, None), None, kind)
-
-
-def loss_keeping_grads(
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    kind: str = "bce",
-) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
-    """A logit is read once and its gradient written: 4 bytes for one of bf16, where two passes move 6."""
-    return _with_grads(logits, labels, sign, mean, None, loss_dtype, with_stats, kind)
-
-
-def loss_and_grad(
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    scale: Tensor | None,
-    loss_dtype: torch.dtype,
-    kind: str = "bce",
-) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-    value, stats, grads = _with_grads(logits, labels, sign, mean, scale, loss_dtype, True, kind)
-    assert stats is not None
-    return value, grads, stats
-
-
-def _with_grads(
-    logits: tuple[Tensor, ...],
-    labels: tuple[float, ...],
-    sign: float,
-    mean: bool,
-    scale: Tensor | None,
-    loss_dtype: torch.dtype,
-    with_stats: bool,
-    kind: str,
-) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
-    dense = tuple(t.contiguous() for t in logits)
-    grads = neighbours_like(dense)
-    outputs = grads[0], grads[-1]
-    value, stats = _forward(dense, labels, sign, mean, loss_dtype, with_stats, outputs, scale, kind)
-    return value, stats, grads
+def _in_parts(
+    logits: Tensors, grads: Tensors, spec: LossSpec, scale: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """:func:`_forward` by several launches, whose details are put together."""
+    shares, outputs, saturated = [], [], []
+    for part, own in launches_of(spec):
+        _, details = _forward(logits[part], grads[part], own, scale, dtype, True)
+        assert details is not None
+        count = len(own.labels)
+        share, output, saturation = details.split([count, count, 1])
+        size = sum(map(Tensor.numel, logits[part]))
+        shares.append(share)
+        outputs.append(output)
+        saturated.append(saturation * size if size else torch.zeros_like(saturation))
+    every = torch.cat(shares)
+    saturation = torch.stack(saturated).sum(0) / sum(map(Tensor.numel, logits))
+    return every.sum().to(dtype), torch.cat([every, *outputs, saturation])

@@ -38,19 +38,36 @@ def _dot(x, w, total, PRECISION: tl.constexpr):
 
 @Kernel
 def product_kernel(
-    a, b, c, bias, output, summed, partials, arrived,
-    rows: tl.int64, columns: tl.int64, depth: tl.int64, span: tl.int64, negative_slope: tl.float64,
-    A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, BIAS: tl.constexpr, ACTIVATE: tl.constexpr,
-    MASK: tl.constexpr, SUM: tl.constexpr, SPLIT: tl.constexpr, ROWS_BY: tl.constexpr,
-    COLUMNS_BY: tl.constexpr, DEPTH_BY: tl.constexpr, PRECISION: tl.constexpr, GROUP: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
-):  # fmt: skip
-    """c = a b, [rows, columns], through an epilogue.
-
-    a [rows, depth] or, transposed, [depth, rows]; b [depth, columns] or, transposed, [columns, depth].
-    ACTIVATE: leaky_relu, after bias [columns]. MASK: times the slope at output [rows, columns]; SUM: and that
-    summed over rows, with partials [tiles of rows, columns]. SPLIT: partials [ranges of span, rows, columns].
-    """
+    a,  # [rows, depth], or if A_TRANSPOSED [depth, rows]
+    b,  # [depth, columns], or if B_TRANSPOSED [columns, depth]
+    c,  # [rows, columns]: a b, through the epilogue
+    bias,  # [columns]: added, if BIAS
+    output,  # [rows, columns], if MASK: c is multiplied by the slope of a leaky ReLU with this output
+    summed,  # [columns]: the sum of c over rows, if SUM
+    partials,  # [parts, rows, columns] if SPLIT: the product of each part; [tiles of rows, columns] if SUM
+    arrived,  # [tiles] if SPLIT, [tiles of columns] if SUM: zero before and after
+    rows: tl.int64,
+    columns: tl.int64,
+    depth: tl.int64,
+    span: tl.int64,  # steps of depth in a part
+    negative_slope: tl.float64,
+    A_TRANSPOSED: tl.constexpr,
+    B_TRANSPOSED: tl.constexpr,
+    BIAS: tl.constexpr,
+    ACTIVATE: tl.constexpr,  # leaky_relu, after the bias
+    MASK: tl.constexpr,
+    SUM: tl.constexpr,
+    SPLIT: tl.constexpr,  # a program takes a part of the depth alone
+    ROWS_BY: tl.constexpr,  # divides rows
+    COLUMNS_BY: tl.constexpr,  # divides columns
+    DEPTH_BY: tl.constexpr,  # divides depth
+    PRECISION: tl.constexpr,  # of float32: "ieee" or "tf32"
+    GROUP: tl.constexpr,  # tiles of rows that share the columns in L2
+    ROWS: tl.constexpr,  # of a tile
+    COLUMNS: tl.constexpr,  # of a tile
+    DEPTH: tl.constexpr,  # of a step
+):
+    """A program takes a tile of c."""
     rows = rows // ROWS_BY * ROWS_BY  # no change: the compiler learns what divides it
     columns = columns // COLUMNS_BY * COLUMNS_BY
     depth = depth // DEPTH_BY * DEPTH_BY

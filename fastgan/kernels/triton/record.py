@@ -6,35 +6,25 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import of_size
-from fastgan.kernels.triton.launch import Kernel
-
-_MOST = 8  # scalars
+from fastgan.kernels.triton.launch import for_each_tensor
 
 
-@triton.jit
-def _write(table, at, scalar, column, COLUMNS: tl.constexpr):
-    if column < COLUMNS:
-        tl.store(table + at * COLUMNS + column, tl.load(scalar))
-
-
-@Kernel
+@for_each_tensor("scalars")
 def record_kernel(
-    table, row, schedule, settings, clock, s0, s1, s2, s3, s4, s5, s6, s7,
-    COLUMNS: tl.constexpr, SETTINGS: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
-    """table [rows, COLUMNS]; schedule [rows + 1, SETTINGS]; settings [SETTINGS]; row, clock [1]; s0 to s7
-    are scalars.
-    """
+    scalars,  # [] each
+    table,  # [rows, n]
+    row,  # [1]: the row of table that this step fills
+    schedule,  # [rows + 1, SETTINGS]
+    settings,  # [SETTINGS]
+    clock,  # [1]
+    SETTINGS: tl.constexpr,
+    WIDTH: tl.constexpr,  # a power of two, at least SETTINGS
+):
     at = tl.load(row)
-    _write(table, at, s0, 0, COLUMNS)
-    _write(table, at, s1, 1, COLUMNS)
-    _write(table, at, s2, 2, COLUMNS)
-    _write(table, at, s3, 3, COLUMNS)
-    _write(table, at, s4, 4, COLUMNS)
-    _write(table, at, s5, 5, COLUMNS)
-    _write(table, at, s6, 6, COLUMNS)
-    _write(table, at, s7, 7, COLUMNS)
+    for i in tl.static_range(len(scalars)):
+        tl.store(table + at * len(scalars) + i, tl.load(scalars[i]))
     lane = tl.arange(0, WIDTH)
     following = tl.load(schedule + (at + 1) * SETTINGS + lane, mask=lane < SETTINGS)
     tl.store(settings + lane, following, mask=lane < SETTINGS)
@@ -43,26 +33,25 @@ def record_kernel(
     tl.store(clock, tl.load(clock) + 1)
 
 
-def record(
-    table: Tensor,
-    row: Tensor,
-    scalars: list[Tensor],
-    schedule: Tensor,
-    settings: Tensor,
-    clock: Tensor,
-) -> None:
-    if len(scalars) > _MOST:
-        raise ValueError(f"a step has {len(scalars)} statistics, expected at most {_MOST}")
-    for t, name in ((row, "row"), (clock, "clock"), *((each, "a scalar") for each in scalars)):
-        of_size(t, 1, name)
-    of_size(table, len(table) * len(scalars), "table")
-    of_size(schedule, (len(table) + 1) * settings.numel(), "schedule")
-    count = settings.numel()
-    places = [*scalars, *[table] * (_MOST - len(scalars))]
-    record_kernel.launch(
-        1,
-        (table, row, schedule, settings, clock, *places),
-        (),
-        (len(scalars), count, triton.next_power_of_2(count)),
-        num_warps=1,
-    )
+class Record(Reference):
+    def record(
+        self,
+        table: Tensor,
+        row: Tensor,
+        scalars: list[Tensor],
+        schedule: Tensor,
+        settings: Tensor,
+        clock: Tensor,
+    ) -> None:
+        for t, name in ((row, "row"), (clock, "clock"), *((each, "a scalar") for each in scalars)):
+            of_size(t, 1, name)
+        of_size(table, len(table) * len(scalars), "table")
+        of_size(schedule, (len(table) + 1) * settings.numel(), "schedule")
+        count = settings.numel()
+        record_kernel.of(len(scalars)).launch(
+            1,
+            (*scalars, table, row, schedule, settings, clock),
+            (),
+            (count, triton.next_power_of_2(count)),
+            num_warps=1,
+        )

@@ -1,57 +1,133 @@
-"""How the partial sums of programs become results: in order, by the program that arrives last."""
+"""How the partial sums of programs become results: in order, by the program that arrives last.
+
+Where a kernel takes several tensors, each is split into ranges that belong to it alone, and one program sums
+a range. ``firsts`` has the number of the first range of each tensor; an empty tensor has none.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import triton
 import triton.language as tl
 
+from fastgan.kernels.triton.scalar_math import number
+
 FINISH = tl.constexpr(1024)  # partial sums read at a time
 
 
+def ranges_of(sizes: Sequence[int], span: int) -> tuple[list[int], int]:
+    """The first range of each tensor, and how many there are, where a range has ``span`` elements."""
+    firsts, count = [], 0
+    for size in sizes:
+        firsts.append(count)
+        count += -(-size // span)
+    return firsts, count
+
+
 @triton.jit
-def add_up(partials, first, last, RANGES: tl.constexpr, C: tl.constexpr):
-    """Sum of partials[first:last], in order."""
-    total = tl.zeros([RANGES], C)
-    lane = tl.arange(0, RANGES)
-    for base in range(first, last, RANGES):
+def tensor_of(part, firsts):
+    """The tensor that range number ``part`` belongs to: the last one that begins there or before."""
+    found = number(0, tl.int32)
+    for i in tl.static_range(1, len(firsts)):
+        found = tl.where(part >= firsts[i], i, found)
+    return found
+
+
+@triton.jit
+def pick(pointers, index):
+    """pointers[index]. Selected, so that what follows is compiled once and not for every tensor."""
+    chosen = pointers[0]
+    for i in tl.static_range(1, len(pointers)):
+        chosen = tl.where(index == i, pointers[i], chosen)
+    return chosen
+
+
+@triton.jit
+def pick_number(numbers, index, TYPE: tl.constexpr):
+    """numbers[index]; index may have a shape, which the result has then. Zero beyond the last."""
+    chosen = tl.where(index == 0, number(numbers[0], TYPE), number(0, TYPE))
+    for i in tl.static_range(1, len(numbers)):
+        chosen = tl.where(index == i, number(numbers[i], TYPE), chosen)
+    return chosen
+
+
+@triton.jit
+def add_up(partials, first, last, BLOCK: tl.constexpr, COMPUTE: tl.constexpr):
+    """The sum of partials[first:last], in order."""
+    total = tl.zeros([BLOCK], COMPUTE)
+    lane = tl.arange(0, BLOCK)
+    for base in range(first, last, BLOCK):
         total += tl.load(partials + base + lane, mask=lane < last - base, other=0.0)
     return tl.sum(total)
 
 
 @triton.jit
-def write_loss(
-    loss, stats, sign, sum_first, mean_first, saturated_first, n_first, sum_second, mean_second,
-    saturated_second, n_second, TWO: tl.constexpr, MEAN: tl.constexpr, STATS: tl.constexpr, C: tl.constexpr,
-):  # fmt: skip
-    size_first = n_first.to(C)
-    size_second = n_second.to(C)
-    value = sum_first / size_first if MEAN else sum_first
-    if TWO:
-        value += sum_second / size_second if MEAN else sum_second
-    tl.store(loss, (sign * value).to(loss.dtype.element_ty))
-    if STATS:
-        tl.store(stats, (mean_first / size_first).to(tl.float32))
-        if TWO:
-            tl.store(stats + 1, (mean_second / size_second).to(tl.float32))
-            share = (saturated_first + saturated_second) / (size_first + size_second)
-            tl.store(stats + 2, share.to(tl.float32))
-        else:
-            tl.store(stats + 1, (saturated_first / size_first).to(tl.float32))
+def add_up_tensors(partials, firsts, ranges, ROWS: tl.constexpr, COMPUTE: tl.constexpr):
+    """The sum of each tensor's partials, in order: [ROWS], zero beyond the last tensor.
+
+    partials [ranges]: one of each range.
+    ROWS: a power of two that is as large as the number of tensors.
+    """
+    WIDTH: tl.constexpr = FINISH // ROWS
+    row = tl.arange(0, ROWS)
+    lane = tl.arange(0, WIDTH)
+    first = pick_number(firsts, row, tl.int64)
+    stop = pick_number(firsts, row + 1, tl.int64)  # where the next tensor begins
+    stop = tl.where(row == len(firsts) - 1, ranges, stop)
+    longest = ranges - number(firsts[len(firsts) - 1], tl.int64)
+    for i in tl.static_range(1, len(firsts)):
+        longest = tl.maximum(longest, number(firsts[i] - firsts[i - 1], tl.int64))
+    sums = tl.zeros([ROWS, WIDTH], COMPUTE)
+    for base in range(0, longest, WIDTH):
+        at = first[:, None] + base + lane[None, :]
+        sums += tl.load(partials + at, mask=at < stop[:, None], other=0.0)
+    return tl.sum(sums, 1)
 
 
 @triton.jit
-def slope_scale(scale, sign, n, SCALED: tl.constexpr, MEAN: tl.constexpr, C: tl.constexpr):
-    result = sign * tl.load(scale).to(C) if SCALED else sign
-    return result / n.to(C) if MEAN else result
+def write_loss(
+    total,  # []: the sum of weights[i] * sums[i]
+    details,  # [2 n + 1], if DETAILED: each tensor's share, D's mean output of each, the share of saturated
+    sums,  # [ROWS]: of each tensor's terms
+    outputs,  # [ROWS]: of D's output
+    saturated,  # scalar: how many logits are
+    sizes,  # n numbers
+    weights,  # n numbers
+    DETAILED: tl.constexpr,
+    ROWS: tl.constexpr,
+    COMPUTE: tl.constexpr,
+):
+    COUNT: tl.constexpr = len(sizes)
+    row = tl.arange(0, ROWS)
+    shares = pick_number(weights, row, tl.float64).to(COMPUTE) * sums
+    tl.store(total, tl.sum(shares).to(total.dtype.element_ty))
+    if DETAILED:
+        elements = pick_number(sizes, row, tl.int64).to(COMPUTE)
+        tl.store(details + row, shares, mask=row < COUNT)
+        tl.store(details + COUNT + row, outputs / elements, mask=row < COUNT)
+        tl.store(details + 2 * COUNT, saturated / tl.sum(elements))
+
+
+@triton.jit
+def loaded_or_one(scale, SCALED: tl.constexpr, COMPUTE: tl.constexpr):
+    """What gradients are multiplied by: scale [], or 1."""
+    return tl.load(scale).to(COMPUTE) if SCALED else number(1.0, COMPUTE)
 
 
 @triton.jit
 def add_up_columns(
-    partials, summed, column, count, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, C: tl.constexpr
+    partials,  # [count, columns]
+    summed,  # [columns]: the sum over them, at the WIDTH columns of ``column``
+    column,
+    count,
+    columns,
+    HEIGHT: tl.constexpr,  # rows read at a time
+    WIDTH: tl.constexpr,
+    COMPUTE: tl.constexpr,
 ):
-    """summed [columns] = the sum over partials [count, columns], at the WIDTH columns of ``column``."""
     inside_columns = (column < columns)[None, :]
-    sums = tl.zeros([HEIGHT, WIDTH], C)
+    sums = tl.zeros([HEIGHT, WIDTH], COMPUTE)
     for first in range(0, count, HEIGHT):
         each = first + tl.arange(0, HEIGHT)
         inside = (each < count)[:, None] & inside_columns

@@ -11,11 +11,9 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
-from fastgan.kernels.logit_losses import SATURATED_LOGIT
 from fastgan.kernels.triton.launch import INTERPRETING
 
 _INTERPRETING = tl.constexpr(INTERPRETING)
-_SATURATED = tl.constexpr(SATURATED_LOGIT)
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _LOG2_E_HIGH = tl.constexpr(1.44269502162933349609375)  # rounded to float32
 _LOG2_E_LOW = tl.constexpr(1.92596299e-8)
@@ -27,20 +25,11 @@ _LOG_2_LOW = tl.constexpr(-2.12194440e-4)
 _SQRT_HALF = tl.constexpr(0x3F3504F3)
 _MANTISSA = tl.constexpr(0x007FFFFF)
 
-# Labels at either end leave one softplus out: less to compute, and no 0 * inf.
-LABEL_ZERO = tl.constexpr(0)
-LABEL_ONE = tl.constexpr(1)
-LABEL_BETWEEN = tl.constexpr(2)
-
-
-def label_kind(label: float) -> int:
-    return int(label) if label in (0.0, 1.0) else 2
-
 
 @triton.jit
-def number(x, C: tl.constexpr):
-    """A number argument as a scalar of dtype C. (In the interpreter it is still Python's.)"""
-    return tl.full((), x, C)
+def number(x, TYPE: tl.constexpr):
+    """A number argument as a scalar of a dtype. (In the interpreter it is still Python's.)"""
+    return tl.full((), x, TYPE)
 
 
 @triton.jit
@@ -93,39 +82,6 @@ def log1p_nonnegative(p):
 def product_minus_one(p, e):
     """One more factor (1 + e) in p = prod(1 + e) - 1, exact to rounding even where every e is tiny."""
     return p + (e + p * e)
-
-
-@triton.jit
-def linear_part(t, label, LABEL: tl.constexpr):
-    """What label * softplus(-t) + (1 - label) * softplus(t) has beside log1p(exp(-|t|))."""
-    if LABEL == LABEL_ZERO:
-        return tl.maximum(t, 0.0)
-    elif LABEL == LABEL_ONE:
-        return tl.maximum(-t, 0.0)
-    else:
-        return tl.where(t > 0, (1.0 - label) * t, -label * t)
-
-
-@triton.jit
-def sigmoid(t, e):
-    larger = reciprocal(1.0 + e)
-    return tl.where(t > 0, larger, e * larger)
-
-
-@triton.jit
-def loss_slope(t, e, label, LABEL: tl.constexpr):
-    """sigmoid(t) - label, as (1 - label) sigmoid(t) - label sigmoid(-t), so that neither end cancels."""
-    if LABEL == LABEL_ZERO:
-        return sigmoid(t, e)
-    elif LABEL == LABEL_ONE:
-        return -sigmoid(-t, e)
-    else:
-        return (1.0 - label) * sigmoid(t, e) - label * sigmoid(-t, e)
-
-
-@triton.jit
-def saturated(t):
-    return tl.where(tl.abs(t) > _SATURATED, 1.0, 0.0)
 
 
 @triton.jit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fastgan.kernels.logit_losses import LOSSES
+from fastgan.kernels.logit_losses import LOSSES, LossSpec
 from fastgan.ops import (
     discriminator_loss,
     discriminator_loss_value_and_grad,
@@ -51,7 +51,8 @@ class LossObjective(LogitObjective):
         return grad, {"loss_G": loss} | share
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        seen = through_head(discriminator, real, fake, loss=self.loss, labels=(self.real_label, 0.0))
+        spec = LossSpec(self.loss, (self.real_label, 0.0), (1.0, 1.0), mean=True)
+        seen = through_head(discriminator, real, fake, spec=spec)
         if seen is None:
             return super().discriminator_turn(discriminator, real, fake)
         seen.reach_parameters()
@@ -60,13 +61,13 @@ class LossObjective(LogitObjective):
     def generator_turn(
         self, discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        label, sign = (0.0, -1.0) if self.saturating else (1.0, 1.0)
-        seen = through_head(discriminator, fake, loss=self.loss, labels=(label,), sign=sign)
+        name, label, sign = (self.loss, 0.0, -1.0) if self.saturating else (self._row.generator, 1.0, 1.0)
+        seen = through_head(discriminator, fake, spec=LossSpec(name, (label,), (sign,), mean=True))
         if seen is None:
             return super().generator_turn(discriminator, real, fake)
         # every logit's derivative has the same sign, so their sum is as large as ``SHARE``
-        share = seen.bias_grad.squeeze(0)
-        return seen.reach_samples().view_as(fake), {"loss_G": seen.loss, SHARE: share}
+        share = {SHARE: seen.bias_grad.squeeze(0)} if self._row.probability else {}
+        return seen.reach_samples().view_as(fake), {"loss_G": seen.loss} | share
 
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
         """D's loss, or the value function V(D, G) of a minimax game; then D's statistics."""

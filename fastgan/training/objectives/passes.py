@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.hooks import has_hooks
-from fastgan.kernels import Labels, has_chains
+from fastgan.kernels import choose
 from fastgan.kernels.layout import joined
+from fastgan.kernels.logit_losses import LossSpec
 from fastgan.models import MLPAutoencoder, MLPDiscriminator, MLPGenerator
 from fastgan.nn import (
     MLP,
@@ -136,25 +137,22 @@ def through(
     chain = _chain_to_logits(discriminator)
     if chain is not None:
         flat = [batch.detach().flatten(1) for batch in batches]
-        direct = MLPPass.of(flat, *chain)
-        if direct is not None:
-            return direct
+        return MLPPass.of(flat, *chain)
     return AutogradPass(discriminator, batches, of_parameters=of_parameters, of_samples=of_samples)
 
 
-def through_head(
-    discriminator: nn.Module, *batches: Tensor, loss: str, labels: Labels, sign: float = 1.0
-) -> HeadPass | None:
+def through_head(discriminator: nn.Module, *batches: Tensor, spec: LossSpec) -> HeadPass | None:
     """Show batches to D and take its loss with them, the last layer and the loss in one kernel.
 
-    None if there is no such kernel for the loss, if D is not an MLP of one logit, or if the backend takes all
-    layers in one call, which is faster.
+    None if D is not an MLP of one logit, or if the backend takes all layers in one call, which is faster.
     """
-    chain = _chain_to_logits(discriminator) if loss == "bce" else None
-    if chain is None or len(chain[0]) < 2 or has_chains(batches[0]):
+    if choose(batches[0]).chains_layers:
+        return None
+    chain = _chain_to_logits(discriminator)
+    if chain is None or len(chain[0]) < 2:
         return None
     flat = [batch.detach().flatten(1) for batch in batches]
-    return HeadPass.of(flat, *chain, labels, sign)
+    return HeadPass.of(flat, *chain, spec)
 
 
 def _chain_to_logits(discriminator: nn.Module) -> tuple[list[nn.Linear], float] | None:
@@ -171,12 +169,15 @@ def is_plain(module: nn.Module) -> bool:
 
     Batch statistics, dropout and layers of others are not known to.
     """
-    return all(
-        type(layer) in _SAMPLEWISE
-        and not has_hooks(layer)
-        and (not isinstance(layer, nn.Flatten) or layer.start_dim > 0)
-        for layer in module.modules()
-    ) and not any(p._backward_hooks or p._post_accumulate_grad_hooks for p in module.parameters())
+    for layer in module.modules():
+        if type(layer) not in _SAMPLEWISE or has_hooks(layer):
+            return False
+        if isinstance(layer, nn.Flatten) and layer.start_dim <= 0:
+            return False
+        for p in layer._parameters.values():
+            if p is not None and (p._backward_hooks or p._post_accumulate_grad_hooks):
+                return False
+    return True
 
 
 @contextlib.contextmanager

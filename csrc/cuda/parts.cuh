@@ -1,0 +1,95 @@
+// A loss of several tensors in one launch: which blocks each tensor has, and the loss from the sums of blocks.
+#pragma once
+
+#include "losses.h"
+#include "reduce.cuh"
+
+namespace fastgan::cuda {
+
+struct Parts {
+  int count;
+  int64_t sizes[kMostTensors];       // terms of each tensor
+  double weights[kMostTensors];      // of each term
+  int64_t blocks[kMostTensors + 1];  // the first of each tensor; last, how many there are in all
+
+  void add(int64_t size, double weight, int64_t span) {
+    sizes[count] = size;
+    weights[count] = weight;
+    blocks[count + 1] = blocks[count] + ceil_div(size, span);
+    ++count;
+  }
+  int64_t all_blocks() const { return blocks[count]; }
+};
+
+// The tensor that a block belongs to: the last one whose blocks do not begin behind it.
+__device__ inline int part_of(const Parts& parts, int64_t block) {
+  int at = 0, end = parts.count;
+  while (end - at > 1) {
+    const int middle = (at + end) / 2;
+    (parts.blocks[middle] <= block ? at : end) = middle;
+  }
+  return at;
+}
+
+// The sums of each tensor, in pieces: `pieces` rows a tensor, to be added up in order.
+template <int N, class A>
+struct PartSums {
+  static constexpr int kWarps = kThreads / 32;
+  A at[kMostTensors > kWarps ? kMostTensors : kWarps][N];
+
+  __device__ A of(int part, int i, int pieces) const {
+    A sum = 0;
+    for (int piece = 0; piece < pieces; ++piece) sum += at[part * pieces + piece][i];
+    return sum;
+  }
+};
+
+// Adds up partials [N, blocks], what each block found, for each tensor: several warps a tensor where tensors are few. Who
+// adds what depends on sizes alone. Returns how many pieces a tensor has. By the whole block, into shared memory.
+template <int N, class A>
+__device__ int add_up_parts(const Parts& parts, const A* partials, int64_t blocks, PartSums<N, A>& sums) {
+  constexpr int kWarps = PartSums<N, A>::kWarps;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int pieces = parts.count < kWarps ? kWarps / parts.count : 1;
+#pragma unroll 1
+  for (int row = warp; row < parts.count * pieces; row += kWarps) {
+    const int64_t end = parts.blocks[row / pieces + 1];
+    A sum[N] = {};
+#pragma unroll 4
+    for (int64_t at = parts.blocks[row / pieces] + row % pieces * 32 + lane; at < end; at += pieces * 32)
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum[i] += __ldcg(partials + i * blocks + at);
+    for (int step = 16; step > 0; step /= 2)
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum[i] += __shfl_xor_sync(0xffffffffu, sum[i], step);
+#pragma unroll
+    for (int i = 0; i < N; ++i)
+      if (lane == 0) sums.at[row][i] = sum[i];
+  }
+  __syncthreads();
+  return pieces;
+}
+
+// Total and details, as in losses.h, from each tensor's sums of terms and, if there are details, of D's outputs and of
+// saturated logits. By one thread.
+template <int N, class A>
+__device__ void write_loss(const Parts& parts, const PartSums<N, A>& sums, int pieces, Result total, A* details) {
+  double all = 0, saturated = 0, elements = 0;
+#pragma unroll 1
+  for (int part = 0; part < parts.count; ++part) {
+    const double share = parts.weights[part] * static_cast<double>(sums.of(part, 0, pieces));
+    all += share;
+    if constexpr (N > 1) {
+      if (details == nullptr) continue;
+      const double size = static_cast<double>(parts.sizes[part]);
+      details[part] = static_cast<A>(share);
+      details[parts.count + part] = static_cast<A>(static_cast<double>(sums.of(part, 1, pieces)) / size);
+      saturated += static_cast<double>(sums.of(part, 2, pieces));
+      elements += size;
+    }
+  }
+  store_element(total.at, total.dtype, all);
+  if (N > 1 && details != nullptr) details[2 * parts.count] = static_cast<A>(saturated / elements);
+}
+
+}  // namespace fastgan::cuda

@@ -1,0 +1,25 @@
+"""The compiled C++ kernels, where they are built."""
+
+from __future__ import annotations
+
+import torch  # before _cpu, which then finds torch's OpenMP runtime instead of loading a second one
+
+try:
+    import fastgan._cpu as _cpu
+
+    missing: str | None = None
+except ImportError as error:
+    _cpu = None  # type: ignore[assignment]
+    missing = (
+        f"the C++ extension is not built ({error}); install a C++17 compiler (Debian: apt install g++) "
+        "and run `pip install --force-reinstall --no-deps .` in fastgan's sources"
+    )
+
+__all__ = ["CPU", "_cpu", "instruction_set", "missing"]
+
+CPU = torch.device("cpu")
+
+
+def instruction_set() -> str:
+    """The instruction set in use: "baseline", "avx2" or "avx512"."""
+    return _cpu.instruction_set()
