@@ -44,8 +44,7 @@ versions:
 	../bin/pip install --quiet --no-deps triton==$(TRITON) && \
 	../bin/mypy && ../bin/pytest $(PARALLEL) $(TESTS)
 
-# Wants the machine to itself. A case that fails is left out, and told; nothing is stored of a run
-# that did not end.
+# Run it on an idle machine. Failed cases are skipped and reported; a run that is interrupted stores nothing.
 bench: $(VENV)/installed-bench
 	$(BIN)/pytest benchmarks --ignore=benchmarks/test_guard.py --benchmark-quiet \
 		--benchmark-json=$(VENV)/result.json; code=$$?; test $$code -le 1 && \

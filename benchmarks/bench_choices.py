@@ -1,4 +1,4 @@
-"""What the tables choose that say which matrix product serves a layer, beside all else that could.
+"""The matrix products that the tables choose for a layer, against every other that could compute it.
 
 ``pytest benchmarks/bench_choices.py`` prints for each pass and size how many times longer every path takes
 than the one that the table chose: below 1, and the table is wrong on this machine. On a CPU the table is in

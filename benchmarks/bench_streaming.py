@@ -1,4 +1,4 @@
-"""Samples a second that reach the step from the disk, beside a DataLoader as people write it."""
+"""How many samples a second reach the step from the disk, against an ordinary DataLoader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No change may cost what makes fastgan worth having: its speed beside eager PyTorch, as a ratio.
+"""No change may cost what makes fastgan worth having: its speed relative to eager PyTorch.
 
 On one thread, and of each the fastest of many short samples: whatever else the machine does can slow samples
 down, but hardly all of either's. ``.ci/run`` runs it. A floor stands well under the usual figure, which is

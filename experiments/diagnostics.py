@@ -145,7 +145,7 @@ def summary(rows: Sequence[Mapping[str, float]], alarms: Iterable[Alarm]) -> dic
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """Of the recipes, of what was made to fail, and of other objectives: a line a run."""
+    """A row for each run: the recipes, the runs made to fail, and other objectives."""
     runs = {**result.get("rounded", {}), **result["runs"]}
     found = []
     for group, columns in GROUPS:

@@ -69,8 +69,8 @@ class Trained:
     logits: Tensor
     values: list[float]
 
-    def beside(self, case: Case) -> dict[str, float]:
-        """How far it is from the optimum; D's error is the mean over what D sees."""
+    def compared_with(self, case: Case) -> dict[str, float]:
+        """How far D is from the optimum; its error is the mean over what D sees."""
         error = (self.logits.sigmoid() - case.optimum).abs()
         value = float(case.value(self.logits))
         return {
@@ -129,7 +129,7 @@ def _gaussian(center: float) -> Tensor:
 
 
 def save_picture(path: Path, runs: list[tuple[Case, Trained, Trained]]) -> None:
-    """D beside D*, and V on its way to -log 4 + 2 JSD."""
+    """D and D*, and V on its way to -log 4 + 2 JSD."""
     figure = new_figure(12, 5)
     outputs, values = figure.subplots(1, 2)
     places = torch.arange(POINTS)
@@ -176,8 +176,8 @@ def main() -> None:
         results[f"shift {case.shift}"] = {
             "JSD": jensen_shannon(case.generated, case.data),
             "V(D*)": case.optimal_value,
-            "table": table.beside(case),
-            "network": network.beside(case),
+            "table": table.compared_with(case),
+            "network": network.compared_with(case),
         }
     write_result(folder, "equilibrium", {"cases": results}, tables)
     save_picture(folder / PICTURE, runs)

@@ -14,7 +14,7 @@ def test_a_discriminator_alone_reaches_its_optimum(shift: int) -> None:
     case = Case(shift)
     trained = train_table(case)
     assert trained.values[0] < case.optimal_value - 0.5
-    found = trained.beside(case)
+    found = trained.compared_with(case)
     assert -1e-9 < found["V - V(D*)"] < 1e-12
     assert found["mean |D - D*|"] < 1e-5
     if shift == 0:
@@ -24,6 +24,6 @@ def test_a_discriminator_alone_reaches_its_optimum(shift: int) -> None:
 
 def test_a_network_comes_near_the_optimum_from_samples() -> None:
     case = Case(2)
-    found = train_network(case, steps=300).beside(case)
+    found = train_network(case, steps=300).compared_with(case)
     assert -1e-3 < found["V - V(D*)"] <= 0
     assert found["mean |D - D*|"] < 0.01

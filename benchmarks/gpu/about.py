@@ -45,7 +45,8 @@ def versions() -> None:
 def backends() -> None:
     """Those that are to be checked are there: a check of none of them would pass."""
     found, wanted = fastgan.available_backends(DEVICE), WANTED[DEVICE]
-    assert found[: len(wanted)] == wanted, f"{found} serve here, not {wanted}: {fastgan.kernels.report()}"
+    why = f"expected the backends {wanted}, got {found}: {fastgan.kernels.report()}"
+    assert found[: len(wanted)] == wanted, why
     x = torch.randn(10, 100, device=DEVICE)
     for name in wanted:
         with fastgan.use_backend(name):

@@ -1,6 +1,6 @@
 """``python -m benchmarks.gpu.correct [--quick] BACKEND OPERATION ...``: values and gradients against float64.
 
-Sizes go from large to odd to large again: what was specialized for one of them must not serve another. What
+Sizes go from large to odd to large again: a kernel specialized for one must not be used for another. What
 is as exact as it must be is decided as in the tests, by ``tests/oracle.py``.
 """
 

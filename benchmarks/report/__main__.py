@@ -137,7 +137,7 @@ def about(run: Run) -> str:
 
 
 def _rank(case: Case) -> int:
-    """Operations by size, then the step, then what is beside them, and last the choices."""
+    """Operations by size, then the step, then what surrounds it, and last the choices."""
     if case.axis and case.suite != "call":
         return 0
     last = ("step", "call", "memory", *_LOOPS, "streaming", "launch")

@@ -50,7 +50,7 @@ class Problem:
         return layers(self.generator), layers(self.discriminator)
 
     def flops(self) -> int:
-        """Of the products that a step cannot do without: no wgrad of D in G's turn, no dgrad never read."""
+        """The floating-point operations of the products that a step needs: no unused wgrad or dgrad."""
         g, d = ([k * m for k, m in pairwise(sizes)] for sizes in (self.generator, self.discriminator))
         passes_of_g = 1 if self.simultaneous else 2
         of_g = passes_of_g * sum(g) + sum(g) + sum(g[1:])

@@ -30,7 +30,7 @@ def gaussian_frechet_distance(mean: Tensor, covariance: Tensor, mean2: Tensor, c
     """|μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁^½ Σ₂ Σ₁^½)^½) (Dowson and Landau, 1982).
 
     The last trace is the sum of the singular values of Σ₁^½ Σ₂^½. That takes no root of a product, whose
-    small eigenvalues rounding would have drowned, and serves singular covariances as well.
+    small eigenvalues rounding would have drowned, and works for singular covariances too.
 
     Args:
         mean, mean2: ``[D]``.

@@ -1,6 +1,6 @@
 """The generator's two losses and their gradients, against D(G(z)) and against its logit.
 
-After figure 16 of Goodfellow's tutorial (2016; arXiv:1701.00160), with the gradients beside the values.
+After figure 16 of Goodfellow's tutorial (2016; arXiv:1701.00160), with the gradients next to the values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What generated samples look like beside the data, measured at log points alone.
+"""How generated samples compare with the data, measured at log points only.
 
 It leaves no trace in training: the latent vectors and the choice of real samples come from a generator
 made for the purpose, and what the network itself draws is undone.

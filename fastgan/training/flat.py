@@ -145,7 +145,7 @@ def _check_apart(parameters: Sequence[Tensor]) -> None:
 def _with_storage_of_its_own(view: Tensor) -> Tensor:
     """The same memory, which it keeps alive, as a tensor that knows of its own part alone.
 
-    Of a view, ``torch.save`` would write the whole buffer, and ``safetensors.torch.save_model`` raises.
+    ``torch.save`` of a view would write the whole buffer, and ``safetensors.torch.save_model`` raises.
     """
     return from_dlpack(view)
 

@@ -65,7 +65,7 @@ def train_run(
         out: the folder; it must be new or empty.
         data: what to train on, or its first samples, for pictures, where it is streamed.
         config: settings of the run.
-        callbacks: beside the one that records.
+        callbacks: in addition to the one that records.
         feed: the data, where they stay on the disk.
         world: the processes that share the run; the first alone records.
 
@@ -173,7 +173,7 @@ def _record(
 
 
 def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Outcome:
-    """Train beside the process that records."""
+    """Train in a process that does not record; another one does."""
     with stopped_by_signals(trainer.stop):
         state = trainer.fit(samples, workers=workers)
     return Outcome(None, {}, interrupted=state.step < trainer.config.steps)

@@ -54,7 +54,7 @@ class TrainingState:
     Raises:
         ConfigError: if the batch cannot be shared out among the processes.
         ValueError: if a player has nothing to train, or weights that cannot be trained.
-        BackendError: if a backend is asked for that cannot serve the device.
+        BackendError: if the requested backend cannot run on the device.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class TrainingState:
         # looked up once: walking through the modules takes longer than copying what a small network has
         self._copied = [*frozen, *zip(self.average.buffers(), self.generator.buffers(), strict=True)]
         self.settings = torch.zeros(5, device=self.device, dtype=torch.float32)
-        choose(self.settings)  # a backend that cannot serve is named before anything is written
+        choose(self.settings)  # an unavailable backend is an error before anything is written
         rate_g, rate_d, self._noise, self._average_weight, self._momentum = self.settings.unbind()
         means = list(self.average.parameters())
         self.generator_optimizer = self._optimizer("generator", generator, rate_g, means)

@@ -43,7 +43,7 @@ class LogRow:
 
 
 class Callback:
-    """What may happen beside training; override what is wanted."""
+    """Hooks that the trainer calls while it trains; override those you need."""
 
     def on_progress(self, state: TrainingState) -> None:
         """Called before the first step and after each, on a GPU as soon as it is launched; be quick."""
@@ -108,7 +108,7 @@ class Trainer:
                 dataset, read ahead batch by batch, which need not fit there. Its items are samples, or
                 tuples such as (sample, label), of which the first counts. Floats are taken as they are, in
                 the dtype of the generator's weights; uint8 are pixels, which go from [0, 255] to [-1, 1].
-                Of a DataLoader its dataset and its workers are taken: batches are drawn by the trainer, with
+                A DataLoader gives its dataset and its workers: the trainer draws the batches, with
                 replacement, so that a run can be resumed. So its batch_size must be that of the config,
                 and it must have no sampler that prefers some samples and no collate_fn. While a dataset
                 reads a batch, torch's, NumPy's and Python's global generators draw what follows from the
