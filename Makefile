@@ -6,7 +6,7 @@
 # make gpu-check  on a machine with a GPU, torch, triton, nvcc and pytest: build, test and measure; OUT=folder,
 #                 PART=1 or PART=2 for one part alone, SECONDS=240 for each
 # make lint    ruff and mypy
-# make versions  the tests on another torch and Triton: TORCH=2.9.1 TRITON=3.5.1, and TESTS="tests/test_x.py" for a part
+# make versions  the tests on another torch and Triton: TORCH=2.9.1 TRITON=3.5.1, and TESTS=tests/test_dynamo.py for a part
 # Each sets up everything it needs in .venv; PYTHON and VENV choose others.
 
 PYTHON ?= python3

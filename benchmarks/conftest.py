@@ -18,7 +18,7 @@ from benchmarks.replay import replay
 
 class Record(Protocol):
     def __call__(self, suite: str, case: str, result: Result, **what: Any) -> None:
-        """Keep a contest: in which suite, of which case, and what else report.py should know of it."""
+        """Keep a contest: in which suite, of which case, and what benchmarks/report should know of it."""
 
 
 @pytest.fixture

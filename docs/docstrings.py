@@ -8,7 +8,7 @@ from importlib import import_module
 import griffe
 from latex2mathml.converter import convert
 
-_ROLE = re.compile(r":(?:class|func|meth|mod):`~?([\w.]+)`")
+_ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):`~?([\w.]+)`")
 _FORMULA = re.compile(r":math:`([^`]+)`")
 _EXAMPLE = re.compile(r"(?:^ *>>> .*\n?(?:^ *\S.*\n?)*)+", re.MULTILINE)
 _SETTINGS = "fastgan.training.setting"

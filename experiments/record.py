@@ -55,7 +55,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     def ending_in_words() -> None:
         try:
             main()
-        except (ValueError, OSError) as error:  # ConfigError, DataError and RunError are ValueErrors
+        except (ValueError, OSError) as error:  # ConfigError, DataError and RunError too
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
 

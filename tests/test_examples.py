@@ -1,4 +1,7 @@
-"""Every example runs as it stands, for a few steps. test_parity.py runs the *_plain.py and *_fastgan.py."""
+"""Every example runs as it stands, for a few steps.
+
+examples/*_plain.py and *_fastgan.py are run by test_parity.py.
+"""
 
 from __future__ import annotations
 

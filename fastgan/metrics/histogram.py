@@ -18,7 +18,7 @@ def reverse_kl(counts: Sequence[int] | Tensor, reference: Sequence[float] | Tens
     """KL(p_g || p_data) over modes.
 
     Args:
-        counts: generated samples of each of K modes, such as :attr:`ModeCoverage.counts`.
+        counts: generated samples of each of K modes, such as :attr:`fastgan.metrics.ModeCoverage.counts`.
         reference: how often the data visit each mode, in any unit; None if equally often.
 
     Returns:

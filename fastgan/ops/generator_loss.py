@@ -84,7 +84,7 @@ def generator_loss(
     gradient vanishes and the first tends to -1: both hold to f = -10⁴ in every dtype, without a clamp.
     (Goodfellow et al. 2014, section 3; arXiv:1406.2661.)
 
-    Against a discriminator with another :func:`discriminator_loss` the generator's is that of the same name:
+    For each other loss of :func:`fastgan.discriminator_loss`, the generator's has the same name:
 
     | loss | of each f | |
     |---|---|---|
