@@ -61,12 +61,13 @@ class Kernel:
         constants: tuple[Any, ...],
         num_warps: int = 4,
         num_stages: int = 3,
+        maxnreg: int | None = None,
     ) -> None:
         first = tensors[0]
         assert first is not None
         if first.is_cuda and first.get_device() != torch.cuda.current_device():
             with torch.cuda.device(first.get_device()):
-                self.launch(programs, tensors, numbers, constants, num_warps, num_stages)
+                self.launch(programs, tensors, numbers, constants, num_warps, num_stages, maxnreg)
             return
         if programs > MAX_GRID:
             raise ValueError(f"a launch of {programs} blocks is beyond CUDA's limit of {MAX_GRID}")
@@ -79,6 +80,7 @@ class Kernel:
             first.get_device(),
             num_warps,
             num_stages,
+            maxnreg,
             constants,
             *[None if t is None else t.dtype for t in tensors],
         )
@@ -87,6 +89,8 @@ class Kernel:
         if compiled is not None:
             compiled[grid](*tensors, *numbers, *constants)
             return
+        # an option of NVIDIA's compiler alone
+        limit = {} if maxnreg is None or INTERPRETING or on_amd() else {"maxnreg": maxnreg}
         with _one_at_a_time:
             compiled = self.jit[grid](
                 *tensors,
@@ -95,6 +99,7 @@ class Kernel:
                 num_warps=num_warps,
                 num_stages=num_stages,
                 enable_fp_fusion=True,
+                **limit,
             )
         if as_usual and not INTERPRETING:
             self.compiled[key] = compiled
