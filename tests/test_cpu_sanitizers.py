@@ -69,7 +69,7 @@ def test_the_net_holds(instrumented: Path) -> None:
     """One logit more than there are is an error, and not a silent one."""
     call = (
         "import torch; from fastgan import _cpu; t = torch.zeros(1000); loss = torch.zeros(())\n"
-        "_cpu.loss(0, 1, t.data_ptr(), 1000 + {}, 1.0, 0, 0, 0.0, 1, 1.0, True, loss.data_ptr(), 1, 0, 1)"
+        "_cpu.loss(0, 1, [t.data_ptr()], [1000 + {}], [1.0], [1.0], [], 0, 1, loss.data_ptr(), 1, 0, 1)"
     )
     right, wrong = (sanitizers.run(instrumented, "-c", call.format(more)) for more in (0, 1))
     assert right.returncode == 0, right.stderr

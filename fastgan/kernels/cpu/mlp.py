@@ -108,9 +108,10 @@ def _backward(
         raise ValueError(f"first_row is {first_row}, expected one of {rows} rows")
     dx = torch.empty(rows - first_row, features[0], dtype=_FLOAT, device=CPU) if needs[0] else None
     grads: list[Tensor | None] = []  # dW_1 ... dW_L, db_1 ... db_L
-    for i, need in enumerate(needs[1:]):
-        shape = w[i].shape if i < depth else features[i - depth + 1 : i - depth + 2]
-        grads.append(room(into[i] if into else None, x, *shape) if need else None)
+    rooms = into or [None] * 2 * depth
+    for like, need, place in zip([*w, *features[1:]], needs[1:], rooms, strict=True):
+        shape = like.shape if isinstance(like, Tensor) else (like,)
+        grads.append(room(place, x, *shape) if need else None)
     to_grads = [0 if g is None else g.data_ptr() for g in grads]
     scratch = torch.empty(2 * rows * max(features[1:-1], default=0), dtype=_FLOAT, device=CPU)
     _cpu.mlp_backward(
