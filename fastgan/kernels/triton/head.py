@@ -39,7 +39,7 @@ from fastgan.kernels.triton.reduction import (
 )
 from fastgan.kernels.triton.scalar_math import exp_minus_abs, log1p_nonnegative, number
 
-# Of a thread, for float32 rows wider than a tile. Left alone, ptxas spills two on sm_90, to stay at 72.
+# Of a thread, for float32 rows wider than a tile. Left alone, ptxas spills two on an H100, to stay at 72.
 _REGISTERS_OF_WIDE = 80
 _MAX_RANGES = 512
 _MIN_TILES = 4  # in a range

@@ -42,7 +42,7 @@ from fastgan.kernels.triton.reduction import (
 )
 from fastgan.kernels.triton.scalar_math import exp_minus_abs, log1p_nonnegative, product_minus_one
 
-# Of a thread, for float32 and more than two tensors. Left alone, ptxas spills one on sm_80, to stay at 72.
+# Of a thread, for float32 and more than two tensors. Left alone, ptxas spills one on an A100, to stay at 72.
 _REGISTERS_OF_MANY = 96
 _MAX_RANGES = 4096  # enough to fill any GPU, few enough for one program to add up
 
