@@ -90,7 +90,7 @@ def test_bias_leaky_relu_strides(
 
 
 def test_more_partial_sums_than_a_tile_has_rows(backend: Backend) -> None:
-    """Of the bias gradient: in float64 Triton's interpreter has tiles of 32 rows, and here are 34 ranges."""
+    """The bias gradient of 34 ranges: in float64 a tile of Triton's interpreter has 32 rows."""
     input, bias = (torch.randn(*s, dtype=torch.float64, device=backend.device) for s in ((4300, 256), (256,)))
     check_bias_leaky_relu(input, bias, 1)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from fastgan.kernels import Reference
 from fastgan.kernels.counters import NO_CAPTURE, SOME_CAPTURE, capture_of
 from fastgan.kernels.logit_losses import LossSpec
-from fastgan.ops.arguments import DTYPES, HALVES, PLAIN, check_like, check_reduced, check_scale, check_tensor
+from fastgan.ops.arguments import DTYPES, HALVES, PLAIN, check_like, check_scale, check_tensor
 from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, route
 
 Tensors = tuple[Tensor, ...]
@@ -125,12 +125,6 @@ def loss_and_grad(logits: Tensors, spec: LossSpec, scale: Tensor | None) -> tupl
     with torch.no_grad():
         total, grads, details = backend.loss_and_grad(logits, spec, scale, dtype_of_loss(logits[0]))
         return total, grads, details[len(logits) :].float()
-
-
-def is_mean(reduction: str) -> bool:
-    """For operations that give the loss with its gradient."""
-    check_reduced(reduction)
-    return reduction == "mean"
 
 
 def dtype_of_loss(logits: Tensor) -> torch.dtype:

@@ -235,7 +235,7 @@ def _launch_each(
 
 
 def _weight(n: int, mean: bool) -> float:
-    """Of each term. The mean of nothing is nan, as in PyTorch."""
+    """What each term is multiplied by. The mean of nothing is nan, as in PyTorch."""
     if not mean:
         return 1.0
     return 1 / n if n else math.nan
