@@ -1,5 +1,5 @@
-// What both modules' bindings share. Pointers arrive as integers, from fastgan/kernels/ alone, which has checked
-// device, dtype, contiguity and sizes; nothing is checked again.
+// Shared by the bindings of both modules. Python passes pointers as integers. Only fastgan/kernels/ calls these
+// functions, and it has checked device, dtype, contiguity and sizes; nothing is checked again here.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -18,7 +18,7 @@ using Numbers = std::vector<double>;
 
 inline void* pointer(Address address) { return reinterpret_cast<void*>(address); }
 inline float* floats(Address address) { return reinterpret_cast<float*>(address); }
-// Of an output that may be left out for all tensors alike.
+// The address of tensor i's optional output: null if the list is empty.
 inline void* pointer(const Addresses& addresses, size_t i) { return addresses.empty() ? nullptr : pointer(addresses[i]); }
 
 inline std::vector<LossTensor> loss_tensors(const Addresses& logits, const Sizes& sizes, const Numbers& labels,

@@ -1,4 +1,4 @@
-// What a kernel is asked to do, on a CPU or a GPU. Addresses are the device's; those that may be left out are null.
+// Arguments of the kernels, for CPU and GPU alike. Addresses are the device's; optional ones may be null.
 #pragma once
 
 #include "logit_losses.h"
@@ -6,29 +6,29 @@
 
 namespace fastgan {
 
-// A scalar that multiplies gradients; null for 1.
+// A scalar factor of gradients; a null address means 1.
 struct Scale {
   const void* at;
   DType dtype;
 };
 
-// A scalar that a kernel writes.
+// Where a kernel writes a scalar.
 struct Result {
   void* at;
   DType dtype;
 };
 
-// How many threads share a call on a CPU; on a GPU the stream that it joins.
+// CPU: the number of threads. GPU: the stream handle.
 using Where = uintptr_t;
 
-// One tensor of logits, all contiguous, `size` elements each.
+// One contiguous tensor of `size` logits.
 struct LossTensor {
   const void* logits;
   int64_t size;
   double label;
-  double weight;         // of each term: 1, or 1 / size for a mean
-  const void* incoming;  // a gradient for each term, or null
-  void* output;          // terms or gradients, or null
+  double weight;         // factor of each term: 1, or 1 / size for a mean
+  const void* incoming;  // [size] upstream gradients, or null
+  void* output;          // [size] terms or gradients, or null
 };
 
 struct LossCall {
@@ -36,7 +36,7 @@ struct LossCall {
   DType dtype;
   const LossTensor* tensors;
   int count;
-  Scale scale;  // of gradients
+  Scale scale;  // factor of the gradients
   Where where;
 
   int64_t elements() const {
@@ -52,8 +52,8 @@ struct ReconstructionCall {
   const void *x, *y;
   int64_t size;
   void *dx, *dy;  // gradients, or null
-  bool mean;      // the sum over `size`
-  Scale scale;    // of gradients
+  bool mean;      // divide the sum by `size`
+  Scale scale;    // factor of the gradients
   Where where;
 };
 
@@ -62,12 +62,12 @@ struct HeadTensor {
   const void* features;
   int64_t rows;
   double label;
-  double weight;  // of each term
-  void* slopes;   // d loss / d logit, [rows] of the compute type, or null
+  double weight;  // factor of each term
+  void* slopes;   // d loss / d logit, [rows] in the compute type, or null
   void* grad;     // d loss / d features, [rows, width], or null
 };
 
-// The last linear layer of a discriminator, and its loss.
+// The last linear layer of a discriminator (one output), and its loss.
 struct HeadCall {
   Loss loss;
   DType dtype;
@@ -76,7 +76,7 @@ struct HeadCall {
   int64_t width;
   const void* weight;  // [width]
   const void* bias;    // one element, or null
-  Scale scale;         // of slopes and gradients
+  Scale scale;         // factor of slopes and gradients
   Where where;
 
   int64_t elements() const {
@@ -86,7 +86,7 @@ struct HeadCall {
   }
 };
 
-// [outer, channels, inner]; channels are innermost where inner is 1.
+// A tensor [outer, channels, inner]. inner = 1 means that channels are innermost.
 struct LayerShape {
   DType dtype;
   int64_t outer, channels, inner;

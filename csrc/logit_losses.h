@@ -1,9 +1,9 @@
-// The losses on logits, one functor each. The order is that of LOSSES in fastgan/kernels/logit_losses.py, which names
-// each loss's paper.
+// The losses on logits, one functor each, in the order of LOSSES in fastgan/kernels/logit_losses.py (papers are cited
+// there).
 //
-// A functor says everything of a logit t under a label: 1 where D shall take the sample for real, 0 where not. What
-// nobody asks for is never computed. Where kLogarithm, the term is yet to be added log1p(e), e = exp(-|t|): the
-// loops take one logarithm for many. nan passes through values; slopes at nan are PyTorch's.
+// A functor takes a logit t and a label (1: D should output "real", 0: "generated") and returns an AtLogit. Everything
+// is inlined, so the compiler drops unused fields. If kLogarithm, `term` lacks the summand log1p(e), e = exp(-|t|):
+// the loops compute one logarithm for many terms. nan propagates to values; slopes at nan are PyTorch's.
 #pragma once
 
 #include "scalar_math.h"
@@ -14,11 +14,11 @@ template <class A>
 struct AtLogit {
   A term;
   A slope;      // d term / dt
-  A output;     // what D says of the sample
-  A saturated;  // 1 where D learns nothing more from it
+  A output;     // D's output: the sigmoid of t for cross-entropy, t itself for the other losses
+  A saturated;  // 1 if the gradient vanishes here, else 0
 };
 
-// label softplus(-t) + (1 - label) softplus(t), any label in [0, 1]. Saturated: at either end of the sigmoid.
+// label softplus(-t) + (1 - label) softplus(t), any label in [0, 1]. Saturated near either end of the sigmoid.
 struct Bce {
   static constexpr bool kLogarithm = true;
   template <class A>
@@ -28,7 +28,7 @@ struct Bce {
   }
 };
 
-// max(0, 1 - t) for label 1, max(0, 1 + t) for label 0. Saturated: beyond the margin.
+// max(0, 1 - t) for label 1, max(0, 1 + t) for label 0. Saturated beyond the margin.
 struct Hinge {
   static constexpr bool kLogarithm = false;
   template <class A>

@@ -1,12 +1,10 @@
-// The scalar mathematics of every kernel, once, for host and device.
+// Scalar functions shared by all kernels, for host and device.
 //
-// Everything a loss needs follows from e = exp(-|t|), which lies in [0, 1] and cannot overflow:
+// All losses are computed from e = exp(-|t|), which lies in [0, 1] and cannot overflow:
 //   softplus(t) = max(t, 0) + log1p(e)
 //   sigmoid(t)  = (t > 0 ? 1 : e) / (1 + e)
-// nan passes through every function; infinities give the limits.
-//
-// The float versions are straight-line code on purpose: a loop over them vectorizes, which a call
-// into libm does not. double goes to libm.
+// nan propagates; infinities give the limits. The float versions are straight-line code, so that loops over them
+// vectorize, which they would not with calls into libm. double uses libm.
 #pragma once
 
 #include <cmath>
@@ -16,14 +14,14 @@
 #if defined(__CUDACC__)
 #define FASTGAN_HD static __host__ __device__ __forceinline__
 #else
-// Internal linkage: these headers are compiled once for each instruction set, and a merged inline
-// symbol could bring AVX-512 code to a machine without it.
+// Internal linkage: these headers are compiled once for each instruction set, and the linker could otherwise keep the
+// AVX-512 version of an inline function for all of them.
 #define FASTGAN_HD static inline __attribute__((always_inline))
 #endif
 
 namespace fastgan {
 
-// A logit is called saturated when its sigmoid lies within 0.1 % of 0 or 1: |t| > log(999).
+// A logit is saturated if its sigmoid is within 0.001 of 0 or 1: |t| > log(999).
 constexpr double kSaturatedLogit = 6.906754778648554;
 
 FASTGAN_HD int32_t bits_of(float value) {
@@ -38,30 +36,30 @@ FASTGAN_HD float float_of(int32_t bits) {
   return value;
 }
 
-// exp(x) for x <= 0, below 2 ulp, denormal results included.
+// exp(x) for x <= 0; error below 2 ulp, denormal results included.
 FASTGAN_HD float exp_nonpositive(float x) {
-  x = x < -104.0f ? -104.0f : x;  // rounds to zero from here on; the comparison lets nan through
+  x = x < -104.0f ? -104.0f : x;  // exp(-104) rounds to zero; the comparison keeps nan
   constexpr float kRoundToInteger = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
   const float shifted = x * 1.44269504f + kRoundToInteger;
   const float n = shifted - kRoundToInteger;
-  // x = n log 2 + r with log 2 in two parts, the first short enough for an exact product.
+  // x = n log 2 + r. log 2 is split in two, the first part so short that its product with n is exact.
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   // Minimax on |r| <= log(2) / 2, relative error 3e-9.
   const float q =
       0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.008368745f + r * 0.0013814539f)));
   const float exp_r = 1.0f + (r + r * r * q);
-  // times 2^(n + 24) and then 2^-24, so that results under 2^-126 come out as denormals. The integer n
-  // stands in the low bits of `shifted`; moved into the exponent's place, all above it falls off.
+  // Multiply by 2^(n + 24), then by 2^-24, so that results below 2^-126 become denormals. The low bits of `shifted`
+  // hold the integer n; the shift moves them into the exponent and drops the rest.
   const float scale = float_of(static_cast<int32_t>((static_cast<uint32_t>(bits_of(shifted)) << 23) + (151u << 23)));
   return exp_r * scale * 0x1p-24f;
 }
 
 FASTGAN_HD double exp_nonpositive(double x) { return exp(x); }
 
-// log(1 + p) for 0 <= p < 2^24, below 2 ulp.
+// log(1 + p) for 0 <= p < 2^24; error below 2 ulp.
 FASTGAN_HD float log1p_nonnegative(float p) {
   const float u = 1.0f + p;
-  const float rounding = (p - (u - 1.0f)) / u;  // what u lost, seen through the logarithm
+  const float rounding = (p - (u - 1.0f)) / u;  // correction of log(u) for the rounding of 1 + p
   // u = 2^k m with m in [sqrt(1/2), sqrt(2))
   constexpr int32_t kSqrtHalf = 0x3f3504f3;
   const int32_t shifted = bits_of(u) - kSqrtHalf;
@@ -79,21 +77,19 @@ FASTGAN_HD float log1p_nonnegative(float p) {
 
 FASTGAN_HD double log1p_nonnegative(double p) { return log1p(p); }
 
-// The builtin is one instruction; written as a comparison it becomes branches, and those masked stores, at forty
-// cycles each on AMD's AVX2.
+// fabs is one instruction. A comparison would compile to branches and then masked stores, 40 cycles each on AMD's AVX2.
 FASTGAN_HD float absolute(float x) { return fabsf(x); }
 FASTGAN_HD double absolute(double x) { return fabs(x); }
 
-// Products of many (1 + e) replace sums of many log1p(e): with p = prod(1 + e) - 1, one more factor is
+// A sum of many log1p(e) is log1p(p) with p = prod(1 + e) - 1. This adds a factor, without cancellation for tiny e:
 //   p <- p + e + p e
-// exact to rounding even where every e is tiny, and log1p(p) is the sum so far.
 template <class A>
 FASTGAN_HD A product_minus_one(A p, A e) {
   return p + (e + p * e);
 }
 
 // The part of label * softplus(-t) + (1 - label) * softplus(t) that is not log1p(exp(-|t|)):
-// (1 - label) t for t > 0, -label t otherwise. A weight of zero wins over an infinite logit.
+// (1 - label) t for t > 0, -label t otherwise; 0, not nan, for an infinite logit with weight 0.
 template <class A>
 FASTGAN_HD A linear_part(A t, A label) {
   const A weight = t > A(0) ? A(1) - label : label;
@@ -105,7 +101,7 @@ FASTGAN_HD A exp_minus_abs(A t) {
   return exp_nonpositive(-absolute(t));
 }
 
-// 1 / x for 1 <= x <= 2, within an ulp. On a GPU the full division guards against sizes that cannot occur.
+// 1 / x for 1 <= x <= 2, within an ulp. On a GPU, an exact division would spend instructions on exponents out of range.
 FASTGAN_HD float reciprocal(float x) {
 #if defined(__CUDA_ARCH__)
   float result;
@@ -123,9 +119,9 @@ FASTGAN_HD A sigmoid(A t, A e) {
   return (t > A(0) ? A(1) : e) * reciprocal(A(1) + e);
 }
 
-// d/dt of the labelled softplus: sigmoid(t) - label, written (1 - label) sigmoid(t) - label sigmoid(-t)
-// so that neither end cancels. One product and one sum, which compilers can fuse in one way only: whichever
-// kernel computes it, forward or backward, the bits are the same.
+// d/dt of the cross-entropy: sigmoid(t) - label, written as (1 - label) sigmoid(t) - label sigmoid(-t) to avoid
+// cancellation. One product and one sum: compilers can contract them in one way only, so forward and backward kernels
+// give the same bits.
 template <class A>
 FASTGAN_HD A loss_slope(A t, A e, A label) {
   const bool positive = t > A(0);
@@ -134,7 +130,7 @@ FASTGAN_HD A loss_slope(A t, A e, A label) {
   return (of_e * e + constant) * reciprocal(A(1) + e);
 }
 
-// The slope of |d|; zero at zero, and for nan, as PyTorch has it.
+// The slope of |d|; 0 for 0 and for nan, as in PyTorch.
 template <class A>
 FASTGAN_HD A sign(A d) {
   return static_cast<A>(d > A(0)) - static_cast<A>(d < A(0));
@@ -145,7 +141,7 @@ FASTGAN_HD A leaky_relu(A z, A negative_slope) {
   return z > A(0) ? z : negative_slope * z;
 }
 
-// The slope at z is read from the output y: for negative_slope >= 0 they have the same sign.
+// Takes the output y in place of the input: for negative_slope >= 0 they have the same sign.
 template <class A>
 FASTGAN_HD A leaky_relu_gradient(A gradient, A y, A negative_slope) {
   return y > A(0) ? gradient : negative_slope * gradient;

@@ -1,4 +1,4 @@
-// Arrays whose element type is known at run time only.
+// Access to arrays whose element type is known only at run time.
 #pragma once
 
 #include "calls.h"
@@ -9,7 +9,7 @@ FASTGAN_HD int64_t bytes_of(DType dtype) {
   return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
 }
 
-// base + offset elements; null stays null.
+// The address `offset` elements after base; null for a null base.
 FASTGAN_HD const void* advance(const void* base, int64_t offset, DType dtype) {
   return base == nullptr ? nullptr : static_cast<const char*>(base) + offset * bytes_of(dtype);
 }

@@ -1,4 +1,4 @@
-// Storage types and the type each is computed in. Sums: float, and double for double. For host and device.
+// Storage types and their compute types: double for double, float for the rest. For host and device.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -10,7 +10,7 @@
 
 namespace fastgan {
 
-// The order is that of DTYPES in fastgan/kernels/native.py.
+// In the order of DTYPES in fastgan/kernels/native.py.
 enum class DType : int { f64 = 0, f32 = 1, f16 = 2, bf16 = 3 };
 
 struct Half {
@@ -40,14 +40,14 @@ FASTGAN_HD float load(Half value) {
 #else
   const uint32_t magnitude = value.bits & 0x7fffu;
   const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
-  // Shift the exponent into place, then rescale: a float product handles denormals too.
+  // Shift the exponent into place, then rescale by a float product, which handles denormals too.
   const float scaled = float_of(static_cast<int32_t>(magnitude << 13)) * 0x1p112f;
   const uint32_t special = magnitude >= 0x7c00u ? 0x7f800000u : 0u;
   return float_of(static_cast<int32_t>(static_cast<uint32_t>(bits_of(scaled)) | special | sign));
 #endif
 }
 
-// Stores round to nearest even, as PyTorch's casts do.
+// Stores round to nearest even, as PyTorch's casts.
 FASTGAN_HD void store(double* to, double value) { *to = value; }
 FASTGAN_HD void store(float* to, float value) { *to = value; }
 FASTGAN_HD void store(BFloat16* to, float value) {
@@ -67,7 +67,7 @@ FASTGAN_HD void store(Half* to, float value) {
   const uint32_t magnitude = bits & 0x7fffffffu;
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
-  // Under 2^-14: adding 1/2 makes the hardware round at the spacing of half denormals, 2^-24.
+  // Below 2^-14: adding 1/2 makes the hardware round to multiples of 2^-24, the spacing of half denormals.
   const uint32_t denormal = static_cast<uint32_t>(bits_of(float_of(static_cast<int32_t>(magnitude)) + 0.5f)) - 0x3f000000u;
   uint32_t half = magnitude < 0x38800000u ? denormal : normal;
   half = magnitude >= 0x477ff000u ? 0x7c00u : half;  // 65520 and above round to infinity

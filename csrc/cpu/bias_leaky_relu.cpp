@@ -1,5 +1,5 @@
-// Chunks, threads and the order of sums for bias + leaky ReLU. As in losses.cpp, partial sums belong to
-// index ranges and are added in order.
+// Bias + leaky ReLU over whole tensors: splits them among threads. As in losses.cpp, partial sums belong to index
+// ranges and are added in order, so results do not depend on the number of threads.
 #include "bias_leaky_relu.h"
 
 #include <algorithm>
@@ -12,8 +12,8 @@
 namespace fastgan {
 namespace {
 
-// Channels innermost ([rows, channels]): blocks of rows. At least 16, so that the partial sums of the
-// bias gradient stay small beside the data; at most 64, so that a float sum stays short.
+// Blocks of rows of [rows, channels]. At least 16 rows, so that the partial sums of the bias gradient are small
+// compared with the data; at most 64, so that a float sum stays short.
 struct RowBlocks {
   int64_t rows, each, count;
   explicit RowBlocks(const LayerShape& s)
@@ -24,7 +24,7 @@ struct RowBlocks {
   int64_t size(int64_t block) const { return std::min(each, rows - block * each); }
 };
 
-// [outer, channels, inner]: each plane of `inner` elements in chunks.
+// Chunks of the planes of [outer, channels, inner], which have `inner` elements each.
 struct PlaneChunks {
   int64_t inner, chunks_each, count;
   explicit PlaneChunks(const LayerShape& s)
@@ -38,7 +38,7 @@ int64_t elements(const LayerShape& s) { return s.outer * s.channels * s.inner; }
 
 int64_t work(const LayerShape& s) { return elements(s) / 2; }  // half the arithmetic of a loss
 
-// The shape the loops see. Without a bias all channels are alike, and one channel is one plane.
+// Without a bias, or with a single channel, the tensor is treated as one plane.
 LayerShape simplified(LayerShape s, bool channels_matter) {
   if (!channels_matter || (s.channels == 1 && s.inner == 1)) {
     s.inner = elements(s);
@@ -47,7 +47,7 @@ LayerShape simplified(LayerShape s, bool channels_matter) {
   return s;
 }
 
-// grad_bias[c] = sum over blocks of partials[block][c]
+// grad_bias[c] = sum of partials[block][c] over the blocks
 template <class A>
 void add_blocks(const A* partials, int64_t blocks, const LayerShape& s, void* grad_bias) {
   std::vector<double> totals(static_cast<size_t>(s.channels), 0.0);

@@ -1,4 +1,4 @@
-// Bias + leaky ReLU over [outer, channels, inner], channels innermost where inner is 1.
+// Bias + leaky ReLU over [outer, channels, inner]; inner = 1 if channels are innermost.
 #pragma once
 
 #include "kernels.h"
@@ -7,8 +7,7 @@ namespace fastgan {
 
 // y = leaky_relu(x + bias); bias may be null, y may be x.
 void bias_leaky_relu_forward(const LayerShape& shape, const void* x, const void* bias, void* y);
-// dx = dy * slope(y), and in the same pass, unless null, grad_bias = dx summed over all but channels.
-// dx may be dy.
+// dx = dy * slope(y) and, unless null, grad_bias [channels] = dx summed over the other dimensions. dx may be dy.
 void bias_leaky_relu_backward(const LayerShape& shape, const void* dy, const void* y, void* dx, void* grad_bias);
 
 }  // namespace fastgan

@@ -1,4 +1,4 @@
-// The loops of bias + leaky ReLU over one chunk. Included by isa.cpp alone; internal linkage.
+// Bias + leaky ReLU over one chunk. Included by isa.cpp only; internal linkage.
 #pragma once
 
 #include "kernels.h"
@@ -6,7 +6,7 @@
 namespace fastgan {
 namespace {
 
-// x and y may be the same array, element for element, which does not hinder vector loads and stores.
+// x and y may be the same array: equal addresses do not prevent vectorization.
 template <class T>
 void bias_leaky_relu_rows(const void* x_, const void* bias_, void* y_, int64_t rows, int64_t channels,
                           double negative_slope) {
@@ -59,7 +59,7 @@ double leaky_relu_grad_plane(const void* dy_, const void* y_, void* dx_, int64_t
   T* dx = static_cast<T*>(dx_);
   const A slope = static_cast<A>(negative_slope);
   double total = 0;
-  for (int64_t start = 0; start < size; start += 1024) {  // short float sums, added up in double
+  for (int64_t start = 0; start < size; start += 1024) {  // float sums of 1024 terms, added up in double
     const int64_t end = start + 1024 < size ? start + 1024 : size;
     A sum = 0;
 #pragma omp simd reduction(+ : sum)

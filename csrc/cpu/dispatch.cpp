@@ -1,4 +1,4 @@
-// Which instruction set serves: the best one the machine has, chosen once at load.
+// Chooses the best instruction set of the machine, once at load.
 #include "dispatch.h"
 
 #include <atomic>
@@ -22,7 +22,7 @@ static const KernelTable* best() {
   return &kernels_baseline;
 }
 
-// The one thing that calls share: atomic, as Python may call from several threads at once.
+// The only state shared by calls. Atomic, as Python threads may call at the same time.
 static std::atomic<const KernelTable*> chosen = best();
 
 const KernelTable& kernels() { return *chosen.load(std::memory_order_relaxed); }

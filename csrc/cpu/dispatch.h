@@ -7,9 +7,9 @@
 
 namespace fastgan {
 
-// The instruction sets this machine can run, from the least to the best.
+// The instruction sets of this machine, the best last.
 std::vector<std::string> instruction_sets();
-// Serve from that one from now on (tests run each); false where the machine lacks it.
+// Use this one from now on (tests try each); false if the machine lacks it.
 bool use_instruction_set(const std::string& name);
 
 }  // namespace fastgan

@@ -1,4 +1,4 @@
-// Chunks of rows, threads and the order of sums: as in losses.cpp, a partial sum belongs to a chunk.
+// The head over whole tensors: splits rows among threads. As in losses.cpp, partial sums belong to chunks.
 #include "head.h"
 
 #include <algorithm>
@@ -12,14 +12,14 @@
 namespace fastgan {
 namespace {
 
-// Rows of a chunk: about kChunk features, but enough rows that its sums of `width` are few beside them.
+// About kChunk features, but at least 16 rows: a chunk also writes `width` partial sums.
 int64_t rows_of_chunk(int64_t width) { return std::clamp<int64_t>(kChunk / std::max<int64_t>(width, 1), 16, 256); }
 
 int64_t chunks_of_rows(int64_t rows, int64_t width) {
   return (rows + rows_of_chunk(width) - 1) / rows_of_chunk(width);
 }
 
-// The weight in the compute type.
+// The weight, converted to the compute type.
 std::vector<double> computed(const HeadCall& call) {
   const DType compute = compute_type(call.dtype);
   std::vector<double> weight(static_cast<size_t>(call.width));  // room for either type
@@ -29,7 +29,7 @@ std::vector<double> computed(const HeadCall& call) {
   return weight;
 }
 
-// Calls visit(index, chunk) for every chunk of every tensor; indices run through all of them.
+// Calls visit(index, chunk) for every chunk; indices run on from one tensor to the next.
 template <class Visit>
 void for_each_chunk(const HeadCall& call, const Visit& visit) {
   const DType compute = compute_type(call.dtype);
@@ -37,7 +37,7 @@ void for_each_chunk(const HeadCall& call, const Visit& visit) {
   const std::vector<double> weight = computed(call);
   const double bias = call.bias == nullptr ? 0.0 : load_element(call.bias, call.dtype);
   const double scale = load_scale(call.scale);
-  std::vector<int64_t> first;  // the first chunk of each tensor
+  std::vector<int64_t> first;  // index of each tensor's first chunk
   int64_t chunks = 0;
   for (int i = 0; i < call.count; ++i) {
     const HeadTensor& tensor = call.tensors[i];
@@ -56,7 +56,7 @@ void for_each_chunk(const HeadCall& call, const Visit& visit) {
   });
 }
 
-// sums [width + 1] = the partial ones of every chunk, in order.
+// sums [size] = the sum of partials [chunks, size] over the chunks, in order.
 void add_up(const std::vector<double>& partials, int64_t chunks, int64_t size, DType compute, void* sums) {
   for (int64_t i = 0; i < size; ++i) {
     double sum = 0;

@@ -1,4 +1,4 @@
-// The loops of the head over one chunk of rows. Included by isa.cpp alone; internal linkage.
+// The head over one chunk of rows. Included by isa.cpp only; internal linkage.
 #pragma once
 
 #include "loss_loops.h"
@@ -14,7 +14,7 @@ compute_t<T> dot(const T* __restrict h, const compute_t<T>* __restrict weight, i
   return sum;
 }
 
-// A row stays in the first cache between the product that makes its logit and the sum that it enters.
+// A row is read twice, for its logit and for the weight's gradient; in between it stays in L1.
 template <class L, class T>
 LossSums rows_of_head(const HeadChunk& c) {
   using A = compute_t<T>;
@@ -23,7 +23,7 @@ LossSums rows_of_head(const HeadChunk& c) {
   A* slopes = static_cast<A*>(c.slopes);
   const A bias = static_cast<A>(c.bias), label = static_cast<A>(c.label), scale = static_cast<A>(c.scale);
   LossSums total;
-  double slopes_sum = 0;  // those of real and generated samples cancel: the bias's gradient is small beside them
+  double slopes_sum = 0;  // double, as slopes of real and generated samples largely cancel
   for (int64_t row = 0; row < c.rows; ++row) {
     const T* __restrict h = static_cast<const T*>(c.features) + row * c.width;
     const A t = dot(h, weight, c.width) + bias;

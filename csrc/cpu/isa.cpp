@@ -1,4 +1,4 @@
-// Compiled once for each instruction set, with FASTGAN_ISA its name and the compiler's flags for it.
+// Compiled once for each instruction set, with its compiler flags and its name as FASTGAN_ISA.
 #include "bias_leaky_relu_loops.h"
 #include "head_loops.h"
 #include "kernels.h"

@@ -1,7 +1,7 @@
-// The loops over one chunk of logits. Included by isa.cpp alone; everything has internal linkage.
+// The losses over one chunk of logits. Included by isa.cpp only; internal linkage.
 //
-// The chunk is read in tiles of kRows x kLanes. A lane keeps the product of (1 + e) down its column of
-// the tile and takes one log1p for all of it; the loop over lanes is the one that vectorizes.
+// Logits are read in tiles of kRows x kLanes. A lane multiplies the factors (1 + e) of its column of the tile and
+// computes one log1p of the product. The loop over lanes vectorizes.
 #pragma once
 
 #include "kernels.h"
@@ -12,13 +12,13 @@ namespace {
 constexpr int64_t kRows = 16;  // (1 + e) <= 2, so the product stays under 2^16
 
 template <class A>
-struct LaneSums {  // a chunk is sixteen tiles: few enough to add up in float
+struct LaneSums {  // a lane sums at most 256 terms: few enough for float
   A loss[kLanes] = {};
   A output[kLanes] = {};
   A saturated[kLanes] = {};
 };
 
-// exp(-|t|) where the loss has a logarithm.
+// exp(-|t|), or 0 for a loss without a logarithm.
 template <class L, class A>
 FASTGAN_HD A exponential_for(A t) {
   if constexpr (L::kLogarithm) return exp_minus_abs(t);

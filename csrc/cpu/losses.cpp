@@ -1,5 +1,5 @@
-// Chunks, threads and the order of sums. A partial sum belongs to a chunk of the input, never to a
-// thread, and the partials are added in order: the same bits for any number of threads.
+// Losses over whole tensors: splits them among threads. Partial sums belong to chunks of the input, not to threads,
+// and are added in order, so results are the same to the bit for any number of threads.
 #include "losses.h"
 
 #include <algorithm>
@@ -14,12 +14,12 @@
 namespace fastgan {
 namespace {
 
-// Calls visit(index, chunk) for every chunk of every tensor; indices run through all of them.
+// Calls visit(index, chunk) for every chunk; indices run on from one tensor to the next.
 template <class Visit>
 void for_each_chunk(const LossCall& call, const Visit& visit) {
   const double scale = load_scale(call.scale);
   int64_t chunks = 0;
-  std::array<int64_t, kFew> few;  // the first chunk of each tensor
+  std::array<int64_t, kFew> few;  // index of each tensor's first chunk
   std::vector<int64_t> many;
   int64_t* first = room_for(call.count, few, many);
   for (int i = 0; i < call.count; ++i) {

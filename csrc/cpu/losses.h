@@ -1,24 +1,24 @@
-// The losses on logits over whole arrays: any number of tensors, each with its own label and weight.
+// The losses on logits of any number of tensors, each with its own label and weight.
 #pragma once
 
 #include "kernels.h"
 
 namespace fastgan {
 
-// The weighted sum of all terms into `total`; where the tensors have outputs, their gradients times the scale.
-// `details`, unless null, has 2 count + 1 elements of the compute type: each tensor's share in the total, the mean of
-// D's output for each, and the share of saturated logits among all.
+// total = the weighted sum of all terms. Writes gradients times the scale to the outputs that are not null.
+// details: [2 count + 1] in the compute type, or null: each tensor's part of the total, each tensor's mean output of D,
+// and the fraction of saturated logits among all.
 void loss_forward(const LossCall& call, Result total, void* details);
 void loss_terms(const LossCall& call);
-// Gradients times the scale and each tensor's incoming ones.
+// Gradients times the scale and, unless null, the upstream gradients.
 void loss_backward(const LossCall& call);
 
-// One tensor, for write_loss.
+// Sizes and weight of one tensor.
 struct LossPart {
   int64_t size, chunks;
   double weight;
 };
-// Total and details from the sums of chunks, which follow one another as their tensors do.
+// Computes total and details from the sums of chunks, which are in the order of their tensors.
 void write_loss(const LossSums* partials, const LossPart* parts, int count, DType dtype, Result total, void* details);
 
 }  // namespace fastgan

@@ -9,7 +9,7 @@ namespace {
 
 constexpr float kOne = 1;
 
-// dz^T x of a layer, rows weighted by scale unless it is null.
+// dw = dz^T x of a layer; scale: [rows] weights of the rows, or null.
 void wgrad(const MLP& mlp, int64_t layer, const float* dz, const float* scale, const float* x, float* dw) {
   const int64_t k = mlp.features[layer], m = mlp.features[layer + 1];
   Product p{m, k, mlp.rows, dz, 1, m, x, k, 1, dw, k};
@@ -17,14 +17,14 @@ void wgrad(const MLP& mlp, int64_t layer, const float* dz, const float* scale, c
   multiply(p, mlp.threads);
 }
 
-// The sum of dz over its rows, weighted likewise.
+// db = the sum of dz over its rows, with the same weights.
 void bias_gradient(const MLP& mlp, int64_t layer, const float* dz, const float* scale, float* db) {
   const int64_t m = mlp.features[layer + 1];
   multiply({1, m, mlp.rows, scale == nullptr ? &kOne : scale, 1, scale == nullptr ? 0 : 1, dz, m, 1, db, m},
            mlp.threads);
 }
 
-// The lowest layer whose dz is wanted.
+// The lowest layer for which dz is needed.
 int64_t lowest(const MLP& mlp, const MLPGradients& g) {
   if (g.dx != nullptr) return 0;
   int64_t layer = 0;
@@ -52,7 +52,7 @@ void mlp_backward(const MLP& mlp, const MLPGradients& g) {
   float* taken = mlp.layers > 1 ? g.scratch + mlp.rows * *std::max_element(mlp.features + 1, mlp.features + mlp.layers)
                                 : nullptr;
   const float* dz = g.grad;
-  bool has_bias_gradient = false;  // it comes with dz, but for the last layer's and the weighted
+  bool has_bias_gradient = false;  // the product that gives dz also gives db, except in the last layer or with a scale
   for (int64_t i = mlp.layers - 1; i >= first; --i) {
     const int64_t k = mlp.features[i], m = mlp.features[i + 1];
     if (g.dw[i] != nullptr) wgrad(mlp, i, dz, g.scale, i == 0 ? g.x : g.outputs[i - 1], g.dw[i]);

@@ -1,4 +1,4 @@
-// A chain of linear layers with leaky ReLU between them, in float: any pass of it is one call.
+// Linear layers with leaky ReLU between them, in float: one call for the forward pass and one for the backward pass.
 #pragma once
 
 #include "../calls.h"
@@ -10,24 +10,24 @@ struct MLP {
   int64_t layers;
   const int64_t* features;  // [layers + 1]
   float negative_slope;
-  const float* const* weights;  // of layer i: [features[i + 1], features[i]]
+  const float* const* weights;  // weights[i]: [features[i + 1], features[i]]
   Where threads;
 };
 
-// outputs[i]: [rows, features[i + 1]]; a bias may be null.
+// x: [rows, features[0]]; biases[i]: [features[i + 1]], or null; outputs[i]: [rows, features[i + 1]].
 void mlp_forward(const MLP& mlp, const float* x, const float* const* biases, float* const* outputs);
 
-// What a backward pass reads and writes.
+// Inputs and outputs of the backward pass. dx, dw, db and their elements may be null.
 struct MLPGradients {
   const float* grad;             // [rows, features[layers]]
   const float* x;                // [rows, features[0]]
-  const float* const* outputs;   // as of mlp_forward; the last is not read
-  const float* scale;            // [rows], or null: of each row's share in dw and db, not in dx
-  int64_t first_row;             // dx has the rows from here on
-  float* dx;                     // this and each of the following may be null
-  float* const* dw;
-  float* const* db;
-  float* scratch;  // [2, rows, the widest of features[1], ... features[layers - 1]]
+  const float* const* outputs;   // outputs of mlp_forward; the last is not read
+  const float* scale;            // [rows] factors of each row's part of dw and db (not of dx), or null
+  int64_t first_row;             // dx is computed from this row on
+  float* dx;                     // [rows - first_row, features[0]]
+  float* const* dw;              // dw[i]: as weights[i]
+  float* const* db;              // db[i]: [features[i + 1]]
+  float* scratch;                // [2, rows, largest of features[1] to features[layers - 1]]
 };
 
 void mlp_backward(const MLP& mlp, const MLPGradients& gradients);

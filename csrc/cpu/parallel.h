@@ -4,11 +4,12 @@
 
 namespace fastgan {
 
-// Work is counted in logits, 0.2 ns each on an AVX-512 core; below this one thread beats waking another.
+// The unit of work is a logit: 0.2 ns on an AVX-512 core. Below this amount, waking a second thread costs more than it
+// saves.
 constexpr int64_t kParallelWork = 32768;
 
-// body(0), ..., body(count - 1), on up to `threads` threads where the work is large. Bodies write to
-// places that belong to their index, so the result does not depend on the number of threads.
+// Runs body(0), ..., body(count - 1), on up to `threads` threads if there is enough work. A body must write only to
+// places that belong to its index, so that the result does not depend on the number of threads.
 template <class Body>
 void for_each_piece(int64_t count, int64_t work, Where threads, const Body& body) {
   if (threads == 1 || count == 1 || work < kParallelWork) {  // even a region of one thread costs 1 us

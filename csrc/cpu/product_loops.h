@@ -1,9 +1,10 @@
-// C = A B in float, with what a layer does to C on the way out. Included by isa.cpp alone; internal linkage.
+// C = A B in float, with bias and activation applied to C before it is stored. Included by isa.cpp only; internal
+// linkage.
 //
-// A tile of kTileRows rows and two vectors stays in registers over a block of the depth; every step reads two
-// vectors of B and broadcasts a column of A. B comes from a panel in L1 that is packed in the order it is read in,
-// whatever B's strides, and padded with zeros; A, of a block of rows that stays in L2, is read in place where its
-// rows are contiguous and packed where its columns are. A panel's packing costs 1 / kRowBlock of its arithmetic.
+// A tile of C, kTileRows rows by two vectors, stays in registers over a block of the depth; each step reads two vectors
+// of B and broadcasts a column of A. B is packed, zero-padded, into a panel in L1, in reading order. A's block of rows
+// stays in L2; it is read in place if A's rows are contiguous, else packed. Packing a panel costs 1 / kRowBlock of its
+// arithmetic.
 #pragma once
 
 #if defined(__AVX2__)
@@ -17,10 +18,10 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kTileRows = 8;  // 16 accumulators of 32 registers
+constexpr int kTileRows = 8;  // 16 of 32 registers accumulate
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
-constexpr int kTileRows = 6;  // 12 of 16: two more hold B, one holds A
+constexpr int kTileRows = 6;  // 12 of 16 registers accumulate, two hold B, one holds A
 #else
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 4;
@@ -29,8 +30,8 @@ constexpr int kVectorLanes = kVectorBytes / 4;
 constexpr int kPanel = 2 * kVectorLanes;
 static_assert(kProductPanel % kPanel == 0 && kRowBlock % kTileRows == 0, "the scratch would be too small");
 typedef float Vector __attribute__((vector_size(kVectorBytes)));
-// Read through this, not by memcpy: of two vectors at once g++ makes four copies of half a vector on the stack,
-// from which a whole one cannot be forwarded, and the loop takes five times as long.
+// Unaligned vectors are read through this type. g++ compiles a memcpy of two vectors to four copies of half a vector
+// on the stack, which defeats store forwarding: the loop takes five times as long.
 typedef float UnalignedVector __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 
 // Part of a product: rows and columns of C, and a block of the depth.
@@ -38,7 +39,7 @@ struct Block {
   int64_t first_row, rows;
   int64_t first_column, columns;
   int64_t first, depth;
-  bool is_first, is_last;  // of the depth's blocks
+  bool is_first, is_last;  // block of the depth
 };
 
 #if defined(__AVX2__)
@@ -62,7 +63,7 @@ void transpose_8x8(const float* from, int64_t row, float* to) {
 }
 #endif
 
-// Of b by its own strides, the columns where they are contiguous: panel [depth, kPanel].
+// Packs columns of B, which are contiguous, into panel [depth, kPanel]; `column` is the distance between columns.
 void pack_columns(const float* b, int64_t column, int64_t width, int64_t depth, float* panel) {
   int64_t k = 0;
 #if defined(__AVX2__)
@@ -87,7 +88,7 @@ void pack_panel(const Product& p, const Block& block, int64_t column, int64_t wi
   }
 }
 
-// Of a, whose columns are contiguous: tiles [depth, kTileRows], the last padded with zeros.
+// Packs rows of A, whose columns are contiguous, into tiles [depth, kTileRows], the last padded with zeros.
 void pack_rows(const Product& p, const Block& block, float* packed) {
   for (int64_t row = 0; row < block.rows; row += kTileRows) {
     const float* a = p.a + (block.first_row + row) + block.first * p.a_column;
@@ -127,7 +128,7 @@ void write(float* to, const Row& row, int64_t width) {
   }
 }
 
-// rows[r][k * step] are the elements of A.
+// tile = A B over one block of the depth; rows[r][k * step] is A's element (r, k).
 template <int64_t step>
 void multiply_tile(const float* const (&rows)[kTileRows], int64_t depth, const float* panel, Row* tile) {
   Row sums[kTileRows] = {};
@@ -143,7 +144,7 @@ void multiply_tile(const float* const (&rows)[kTileRows], int64_t depth, const f
   for (int r = 0; r < kTileRows; ++r) tile[r] = sums[r];
 }
 
-// What the layer does to a row of C. In vectors, as signs are random and a branch for each would be mispredicted.
+// Bias and activation for a row of C. In vectors: signs are random, so branches would be mispredicted.
 void finish_row(const Product& p, int64_t row, int64_t column, int64_t width, Row& z) {
   const Row bias = p.bias != nullptr ? read(p.bias + column, width) : Row{};
   const Row output = p.output != nullptr ? read(p.output + row * p.c_row + column, width) : Row{};
@@ -162,14 +163,14 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
   for (int64_t row = 0; row < block.rows; row += kTileRows) {
     const float* rows[kTileRows];
     Row tile[kTileRows];
-    // where the results go is fetched while they are computed: otherwise stores wait for lines of another cache
+    // prefetch the lines of C during the computation; otherwise stores wait for lines held by another core's cache
     for (int64_t r = 0; r < kTileRows && row + r < block.rows; ++r)
       __builtin_prefetch(p.c + (block.first_row + row + r) * p.c_row + column, 1);
     if (packed != nullptr) {
       for (int r = 0; r < kTileRows; ++r) rows[r] = packed + row * block.depth + r;
       multiply_tile<kTileRows>(rows, block.depth, panel, tile);
     } else {
-      for (int r = 0; r < kTileRows; ++r) {  // past the end: the last row again, never stored
+      for (int r = 0; r < kTileRows; ++r) {  // past the end, repeat the last row; it is not stored
         const int64_t at = block.first_row + (row + r < block.rows ? row + r : block.rows - 1);
         rows[r] = p.a + at * p.a_row + block.first;
       }
@@ -187,14 +188,14 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
       for (int h = 0; h < 2; ++h) sums.half[h] += tile[r].half[h];
     }
   }
-  if (p.sums != nullptr && block.is_last) {  // float sums of a block of rows, added up
+  if (p.sums != nullptr && block.is_last) {
     Row total = read(p.sums + column, width);
     for (int h = 0; h < 2; ++h) total.half[h] += sums.half[h];
     write(p.sums + column, total, width);
   }
 }
 
-// Columns [first, first + count) of C. sums starts from zero.
+// The caller must have zeroed p.sums.
 void multiply(const Product& p, int64_t first_column, int64_t columns, float* scratch) {
   const int64_t blocks = p.depth <= kDepthBlock ? 1 : (p.depth + kDepthBlock - 1) / kDepthBlock;
   const int64_t depth = (p.depth + blocks - 1) / blocks;

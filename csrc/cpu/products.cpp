@@ -9,11 +9,11 @@
 namespace fastgan {
 namespace {
 
-constexpr int64_t kProductsInALogit = 16;  // multiply-adds in the time of one logit: see parallel.h
-constexpr int64_t kPiecesAThread = 3;  // a processor that others use as well holds up less
+constexpr int64_t kMultiplyAddsPerLogit = 16;  // multiply-adds in the time of one logit: see parallel.h
+constexpr int64_t kPiecesPerThread = 3;  // small pieces, so that a thread on a busy core delays the others less
 constexpr int64_t kScratch = (kProductPanel + kRowBlock) * kDepthBlock;
 
-// Kept between calls, a buffer for each use and thread: an allocation would cost as much as a small product.
+// Buffers are kept between calls, one for each use and thread: an allocation takes as long as a small product.
 float* grown(std::vector<float>& buffer, int64_t size) {
   if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(static_cast<size_t>(size));
   return buffer.data();
@@ -21,16 +21,16 @@ float* grown(std::vector<float>& buffer, int64_t size) {
 
 }  // namespace
 
-// Panels of columns, shared out among threads. A column's sum does not depend on how.
+// Divides panels of columns among threads. The split does not affect the results.
 void multiply(const Product& p, Where threads) {
   if (p.sums != nullptr) std::fill_n(p.sums, p.columns, 0.0f);
   const int64_t panels = (p.columns + kProductPanel - 1) / kProductPanel;
-  // each piece packs all of an A that it cannot read in place
-  const int64_t pieces_a_thread = p.a_column == 1 && p.a_scale == nullptr ? kPiecesAThread : 1;
-  const int64_t pieces = std::min<int64_t>(threads == 1 ? 1 : pieces_a_thread * static_cast<int64_t>(threads), panels);
-  for_each_piece(pieces, p.rows * p.columns * p.depth / kProductsInALogit, threads, [&](int64_t piece) {
+  // if A must be packed, every piece packs all of it: one piece per thread
+  const int64_t per_thread = p.a_column == 1 && p.a_scale == nullptr ? kPiecesPerThread : 1;
+  const int64_t pieces = std::min<int64_t>(threads == 1 ? 1 : per_thread * static_cast<int64_t>(threads), panels);
+  for_each_piece(pieces, p.rows * p.columns * p.depth / kMultiplyAddsPerLogit, threads, [&](int64_t piece) {
     thread_local std::vector<float> buffer;
-    // larger pieces first: the last to be taken then holds up least
+    // larger pieces first, so that the last one taken is small
     const int64_t before = panels / pieces * piece + std::min(piece, panels % pieces);
     const int64_t count = panels / pieces + (piece < panels % pieces ? 1 : 0);
     const int64_t first = before * kProductPanel;

@@ -1,4 +1,4 @@
-// Matrix products of linear layers in float, fused with what follows them; any layer's pass is one call.
+// Linear layers in float: matrix products fused with bias, activation and sums. One call per pass.
 #pragma once
 
 #include "kernels.h"
@@ -12,9 +12,9 @@ struct Linear {
   Where threads;
 };
 
-// y = leaky_relu(x w^T + bias); bias may be null, and a slope of 1 leaves a linear layer.
+// y = leaky_relu(x w^T + bias); bias may be null. negative_slope = 1 means no activation.
 void linear_forward(const Linear& layer, const float* bias, float* y);
-// dx, dw and db, each unless null.
+// Computes those of dx, dw and db that are not null.
 void linear_backward(const Linear& layer, const float* dy, const float* y, float* dx, float* dw, float* db);
 
 void multiply(const Product& product, Where threads);

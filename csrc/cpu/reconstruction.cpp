@@ -1,4 +1,5 @@
-// Chunks, threads and the order of sums: as in losses.cpp, a partial sum belongs to a chunk.
+// The reconstruction loss over whole tensors: splits them among threads. As in losses.cpp, partial sums belong to
+// chunks.
 #include "reconstruction.h"
 
 #include <vector>
@@ -10,7 +11,6 @@
 namespace fastgan {
 namespace {
 
-// Calls visit(index, chunk, start) for every chunk.
 template <class Visit>
 void for_each_chunk(const ReconstructionCall& call, const void* incoming, const Visit& visit) {
   const double scale = load_scale(call.scale) / (call.mean ? static_cast<double>(call.size) : 1.0);
@@ -44,7 +44,7 @@ void reconstruction_loss(const ReconstructionCall& call, Result loss) {
                  [&](int64_t index, const ReconstructionChunk& chunk, int64_t) { partials[index] = kernel(chunk); });
   double total = 0;
   for (int64_t index = 0; index < chunks; ++index) total += partials[index];
-  // the mean of nothing is nan, as in PyTorch
+  // the mean of an empty tensor is nan, as in PyTorch
   store_element(loss.at, loss.dtype, call.mean ? total / static_cast<double>(call.size) : total);
 }
 

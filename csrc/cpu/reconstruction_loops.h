@@ -1,4 +1,4 @@
-// The loops of the reconstruction loss over one chunk. Included by isa.cpp alone; internal linkage.
+// The reconstruction loss over one chunk. Included by isa.cpp only; internal linkage.
 #pragma once
 
 #include "kernels.h"
@@ -6,7 +6,7 @@
 namespace fastgan {
 namespace {
 
-// One gradient, of x or, with the other sign of scale, of y.
+// The gradient of x; with a negated scale, that of y.
 template <class T>
 FASTGAN_HD void slopes(const T* __restrict x, const T* __restrict y, const T* __restrict incoming, T* __restrict grad,
                        int64_t size, compute_t<T> scale) {
@@ -20,7 +20,7 @@ FASTGAN_HD void slopes(const T* __restrict x, const T* __restrict y, const T* __
   }
 }
 
-// Visits rows of up to kLanes elements, which stay in registers or the first cache from the sum to both gradients.
+// Processes up to kLanes elements at a time, which stay in registers or L1 for the sum and both gradients.
 template <class T, bool kSum, bool kGrad>
 double visit_rows(const ReconstructionChunk& c) {
   using A = compute_t<T>;
@@ -28,7 +28,7 @@ double visit_rows(const ReconstructionChunk& c) {
   const T* incoming = static_cast<const T*>(c.incoming);
   T *dx = static_cast<T*>(c.dx), *dy = static_cast<T*>(c.dy);
   const A scale = static_cast<A>(c.scale);
-  A sums[kLanes] = {};  // of 256 rows each: few enough to add up in float
+  A sums[kLanes] = {};  // of at most 256 terms each: few enough for float
   for (int64_t at = 0; at < c.size; at += kLanes) {
     const int64_t lanes = c.size - at < kLanes ? c.size - at : kLanes;
     if (kSum) {

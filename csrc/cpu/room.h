@@ -1,4 +1,4 @@
-// Memory for a few values without an allocation, which would cost a small call more than its arithmetic.
+// Avoids allocations for up to kFew values: in a small call they cost more than the arithmetic.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// Bound by memory: four arrays are read and three written, 28 bytes a float, and with an average 36. A block strides
-// over the arrays, 16 bytes a thread; the one that arrives last counts the step, when all have read the count.
+// Bound by memory: reads four arrays and writes three, 28 bytes per float, or 36 with an average. Blocks stride over
+// the arrays, 16 bytes per thread. The last block to finish increments the step count, after all others have read it.
 #include "adam.h"
 
 #include "reduce.cuh"
@@ -7,10 +7,10 @@
 namespace fastgan::cuda {
 namespace {
 
-constexpr int64_t kMostBlocks = int64_t{4} * kMaxRanges;  // a few for each multiprocessor of any GPU
+constexpr int64_t kMaxBlocks = int64_t{4} * kMaxRanges;  // several blocks for each multiprocessor of any GPU
 
 template <class T>
-struct AdamArgs {
+struct AdamArgs {  // arrays: as in AdamCall
   T* values;
   const T* grads;
   T* exp_avg;
@@ -22,12 +22,12 @@ struct AdamArgs {
   bool is_first, aligned;
   const float* learning_rate;
   const float* average_weight;
-  compute_t<T> beta1, left1, beta2, left2, eps;  // left: 1 - beta, which float alone would round twice
+  compute_t<T> beta1, left1, beta2, left2, eps;  // left: 1 - beta, computed in double, rounded once
   double log_beta1, log_beta2;
   unsigned* counter;
 };
 
-// 1 - beta^step. The power is close to 1 at first: taken by itself in float it would leave three digits.
+// 1 - beta^step. In the first steps, beta^step in float would be so close to 1 that only three digits were left.
 template <class A>
 __device__ A correction(double log_beta, double step) {
   if constexpr (sizeof(A) == 8) return -expm1(step * log_beta);
@@ -40,7 +40,7 @@ __device__ A root(A x) {
   return sqrtf(x);
 }
 
-// As torch.lerp: exact at either end.
+// As torch.lerp, exact for weights 0 and 1.
 template <class A>
 __device__ A lerp(A from, A to, A weight) {
   return weight < A(0.5) ? from + weight * (to - from) : to - (to - from) * (A(1) - weight);
@@ -49,7 +49,9 @@ __device__ A lerp(A from, A to, A weight) {
 template <class T>
 struct Step {
   using A = compute_t<T>;
-  A size, root2, average_weight;  // size: learning rate over the first moment's correction
+  A size;   // learning rate / correction of the first moment
+  A root2;  // square root of the correction of the second moment
+  A average_weight;
 };
 
 template <class T, int V>
@@ -128,7 +130,7 @@ cudaError_t adam(const AdamCall& call) {
     a.log_beta2 = log(call.beta2);
     a.counter = call.counter;
     const int64_t blocks = ceil_div(call.size, int64_t{kThreads} * kVector<T>);
-    FASTGAN_LAUNCH((adam_kernel<T>), blocks < kMostBlocks ? blocks : kMostBlocks, call.where, a);
+    FASTGAN_LAUNCH((adam_kernel<T>), blocks < kMaxBlocks ? blocks : kMaxBlocks, call.where, a);
     return cudaGetLastError();
   });
 }

@@ -1,4 +1,5 @@
-// One step of Adam over parameters that lie end to end (Kingma and Ba, 2015, algorithm 1), and what follows from it.
+// One step of Adam (Kingma and Ba, 2015, algorithm 1) over parameters stored end to end, with their running average and
+// a bfloat16 copy.
 #pragma once
 
 #include "platform.h"
@@ -6,16 +7,16 @@
 namespace fastgan::cuda {
 
 struct AdamCall {
-  DType dtype;            // of values, grads, moments and average
+  DType dtype;            // type of values, grads, moments and average
   int64_t size;
   void* values;           // [size]
   const void* grads;      // [size]
   void* exp_avg;          // [size]
   void* exp_avg_sq;       // [size]
-  void* average;          // [size], or null: goes towards the new values by *average_weight
-  void* halves;           // [size] of bfloat16, or null: becomes the new values
-  float* count;           // steps done; this one counts if is_first
-  bool is_first;
+  void* average;          // [size] or null; becomes lerp(average, new values, *average_weight)
+  void* halves;           // [size] bfloat16 or null; receives the new values
+  float* count;           // number of steps; incremented if is_first
+  bool is_first;          // the step's first call
   const float* learning_rate;
   const float* average_weight;
   double beta1, beta2, eps;

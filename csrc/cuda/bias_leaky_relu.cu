@@ -1,7 +1,7 @@
-// Memory is seen as a matrix: channels innermost, a row a sample; otherwise a row is the plane of one channel of
-// one sample. A block covers a stripe of columns, 16 bytes a thread, and walks down a range of rows, which depends
-// on sizes alone. Sums of ranges are added up in order, by the block that arrives last for its columns or channel:
-// alone, so a stripe is narrow where columns are summed.
+// The tensor is treated as a matrix. If channels are innermost, a row is a sample; otherwise it is the plane of one
+// channel of one sample. A block processes a stripe of columns, 16 bytes per thread, over a range of rows. Ranges
+// depend only on sizes. The last block to finish for a stripe or channel adds up the sums of ranges, in order. It works
+// alone, so stripes are narrow where columns are summed.
 #include "bias_leaky_relu.h"
 
 #include "reduce.cuh"
@@ -11,13 +11,13 @@ namespace {
 
 struct Grid {
   int64_t rows, columns;
-  bool aligned;            // every address, to 16 bytes
+  bool aligned;            // every address is a multiple of 16 bytes
   int across;              // threads along a row, a power of two
   int64_t stripes;         // blocks along a row
-  int64_t span, ranges;    // rows of a block, blocks down a column
+  int64_t span, ranges;    // rows per block, blocks along a column
 };
 
-constexpr int kLeastSteps = 4;  // down the rows, in a block
+constexpr int kMinSteps = 4;  // loop iterations of a block over its rows
 
 Grid make_grid(int64_t rows, int64_t columns, int width, int least_across, int most_across, int64_t most_blocks) {
   Grid g{rows, columns, false, least_across, 1, 1, 1};
@@ -26,12 +26,12 @@ Grid make_grid(int64_t rows, int64_t columns, int width, int least_across, int m
   const int64_t step = kThreads / g.across;
   const int64_t most_ranges = most_blocks / g.stripes > 1 ? most_blocks / g.stripes : 1;
   const int64_t steps = ceil_div(ceil_div(rows, step), most_ranges);
-  g.span = (steps > kLeastSteps ? steps : kLeastSteps) * step;
+  g.span = (steps > kMinSteps ? steps : kMinSteps) * step;
   g.ranges = ceil_div(rows, g.span);
   return g;
 }
 
-// Where this thread stands: its first column, its first row, and the rows behind its block's.
+// A thread's first column and first row, the end of its block's rows, and the distance between its rows.
 struct Place {
   int64_t column, row, stop;
   int step;
@@ -44,8 +44,8 @@ __device__ Place place(const Grid& g, int width) {
   return {(stripe * g.across + x) * width, range * g.span + y, stop, kThreads / g.across};
 }
 
-// work(count, aligned, at) for a thread's places, two at a time where every address is aligned: the loads of both
-// before the first store, which the compiler would not do, as results may overwrite what is read for all it knows.
+// Calls work(count, aligned, at) for a thread's places, two at a time if all addresses are aligned. `work` must load
+// both before the first store: the compiler cannot move loads above stores, as the arrays might overlap.
 template <class Work>
 __device__ void in_pairs(int64_t at, int64_t stop, int64_t step, bool aligned, const Work& work) {
   using One = std::integral_constant<int, 1>;
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// dx = dy * slope(y) at kCount places; what is stored is rounded, what is summed is not.
+// dx = dy * slope(y) at kCount places. Also adds dx to sums, before dx is rounded to T.
 template <int kCount, class T, int V>
 __device__ void mask(const T* dy, const T* y, T* dx, int64_t at, int64_t apart, bool aligned, compute_t<T> slope,
                      compute_t<T> (&sums)[V]) {
@@ -114,7 +114,7 @@ __device__ void mask(const T* dy, const T* y, T* dx, int64_t at, int64_t apart, 
   }
 }
 
-// The sums of a column over the threads of a block that stand in it: in the threads of the first row.
+// Sums each column over the threads of a block that share it. The first `across` threads hold the results.
 template <class A, int V>
 __device__ void add_down(A (&sums)[V], int across) {
   __shared__ A of_thread[kThreads * V];
@@ -134,8 +134,8 @@ __device__ void add_down(A (&sums)[V], int across) {
   for (int i = 0; i < V; ++i) sums[i] = of_thread[i * kThreads + threadIdx.x];
 }
 
-// grad_bias [columns] = the sums of a stripe's partials [ranges, of_stripe], by one block. Threads stand 16 bytes apart
-// in a row of partials, however many of its columns each thread had before: neighbours read what lies together.
+// grad_bias [columns] = sum over ranges of a stripe's partials [ranges, of_stripe], by one block. Each thread loads 16
+// bytes of a row, so that neighbouring threads read neighbouring addresses.
 template <class T, class A = compute_t<T>>
 __device__ void add_up_stripe(const A* partials, int of_stripe, int64_t ranges, T* grad_bias, int64_t columns) {
   constexpr int W = kVector<A>;
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kThreads) backward_rows_kernel(const T* dy, co
     });
   if (!kSum) return;
   const int64_t stripe = blockIdx.x % g.stripes, range = blockIdx.x / g.stripes;
-  const int of_stripe = g.across * V;  // columns, with those behind the last
+  const int of_stripe = g.across * V;  // columns of a stripe, including those past the end
   A* const own = partials + stripe * g.ranges * of_stripe;
   add_down(sums, g.across);
   if (static_cast<int>(threadIdx.x) < g.across) {
@@ -180,7 +180,7 @@ __global__ void __launch_bounds__(kThreads) backward_rows_kernel(const T* dy, co
   add_up_stripe(own, of_stripe, g.ranges, grad_bias + stripe * of_stripe, g.columns - stripe * of_stripe);
 }
 
-// The planes of one channel, of all samples, are the rows here; ranges of them belong to a block.
+// A row is the plane of one channel of one sample; a block has a range of one channel's rows.
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) backward_planes_kernel(const T* dy, const T* y, T* dx, T* grad_bias,
                                                                    Grid g, int64_t channels, compute_t<T> slope,
@@ -206,41 +206,42 @@ __global__ void __launch_bounds__(kThreads) backward_planes_kernel(const T* dy, 
   if (threadIdx.x == 0) store(&grad_bias[channel], total);
 }
 
-constexpr int64_t kManyBlocks = int64_t{1} << 30;
-constexpr int64_t kSummingBlocks = kMaxRanges;
+constexpr int64_t kUnlimitedBlocks = int64_t{1} << 30;
+constexpr int64_t kMaxSummingBlocks = kMaxRanges;
 
 bool are_channels_columns(const LayerShape& s) { return s.inner == 1; }
 
-// Elements that a thread takes at a time: from sizes alone, as sums must not depend on addresses.
+// Elements per load. Depends only on sizes, so that sums do not depend on addresses.
 int vector_width(const LayerShape& s) {
   const int64_t columns = are_channels_columns(s) ? s.channels : s.inner;
   const int widest = static_cast<int>(16 / bytes_of(s.dtype));
   return columns % widest == 0 ? widest : 1;
 }
 
-// The grid of a pass that sums nothing.
+// The grid of a pass without sums.
 Grid plain_grid(const LayerShape& s, int width) {
   const bool columns = are_channels_columns(s);
   return make_grid(columns ? s.outer : s.outer * s.channels, columns ? s.channels : s.inner, width, 1, kThreads,
-                   kManyBlocks);
+                   kUnlimitedBlocks);
 }
 
-// Where columns are summed. Fewer threads across are more stripes, each with fewer partial sums for one block to add up
-// alone: from 32 threads, 512 bytes of a row, down to 8, a cache line. A row of partials is 16 bytes long at least.
+// The grid of a pass that sums columns. A stripe's partial sums are added up by one block, so a stripe is narrowed from
+// 32 threads (512 bytes of a row) to at least 8 (a cache line) until it has few of them. A row of partials must have at
+// least 16 bytes.
 Grid grid_of_column_sums(const LayerShape& s, int width) {
-  constexpr int64_t kMostPartials = 1 << 16;  // of a stripe
+  constexpr int64_t kMaxPartialsOfStripe = 1 << 16;
   for (int across = 32;; across /= 2) {
-    const Grid g = make_grid(s.outer, s.channels, width, width == 1 ? 4 : 1, across, kSummingBlocks);
-    if (across == 8 || g.ranges * g.across * width <= kMostPartials) return g;
+    const Grid g = make_grid(s.outer, s.channels, width, width == 1 ? 4 : 1, across, kMaxSummingBlocks);
+    if (across == 8 || g.ranges * g.across * width <= kMaxPartialsOfStripe) return g;
   }
 }
 
-// The grid of a backward pass that sums.
+// The grid of a backward pass with sums.
 Grid summing_grid(const LayerShape& s, int width) {
   if (are_channels_columns(s)) return grid_of_column_sums(s, width);
   Grid g = make_grid(s.outer, s.inner, width, 1, kThreads, 1);
-  const int64_t step = kThreads / g.across, work = ceil_div(s.outer, step);  // rows a thread
-  const int64_t most = kSummingBlocks / s.channels > 1 ? kSummingBlocks / s.channels : 1;
+  const int64_t step = kThreads / g.across, work = ceil_div(s.outer, step);  // rows per thread
+  const int64_t most = kMaxSummingBlocks / s.channels > 1 ? kMaxSummingBlocks / s.channels : 1;
   g.span = ceil_div(work, most < work ? most : work) * step;
   g.ranges = ceil_div(s.outer, g.span);
   return g;

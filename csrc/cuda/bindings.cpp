@@ -1,5 +1,4 @@
-// The module fastgan._cuda. Pointers arrive as integers, from fastgan/kernels/ alone, which has checked device,
-// dtype, contiguity and sizes; nothing is checked again here but the launch.
+// The module fastgan._cuda. Only launch errors are checked here: see ../bindings.h.
 #include "../bindings.h"
 
 #include <array>
@@ -22,11 +21,11 @@ namespace py = pybind11;
 namespace fastgan::cuda {
 namespace {
 
-using Stream = std::pair<int, Address>;  // its device's number, and its handle
+using Stream = std::pair<int, Address>;  // device index, stream handle
 
 unsigned* counters(Address address) { return reinterpret_cast<unsigned*>(address); }
 
-// Launches on a stream's device, which CUDA wants to be the current one. `launch` gets the stream.
+// Calls launch(stream) with the stream's device as the current one, as CUDA requires.
 template <class Launch>
 void run(const Stream& on, const Launch& launch) {
   int before = 0;
@@ -34,12 +33,12 @@ void run(const Stream& on, const Launch& launch) {
   if (before != on.first) cudaSetDevice(on.first);
   const cudaError_t error = launch(Where{on.second});
   if (before != on.first) cudaSetDevice(before);
-  if (error != cudaSuccess) throw std::runtime_error(std::string("a CUDA launch failed: ") + cudaGetErrorString(error));
+  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA launch failed: ") + cudaGetErrorString(error));
 }
 
 }  // namespace
 
-// Calls share nothing on the host but the slots of counters, which are atomic.
+// Safe without the GIL: the only host state shared by calls is the slots of counters, which are atomic.
 PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
 #if defined(FASTGAN_CUDA_ON_HOST)
   module.attr("DEVICE_TYPE") = "cpu";

@@ -9,13 +9,13 @@ constexpr int kMostDevices = 128;
 
 __device__ unsigned bank[kSlots * kCountersOfSlot];
 
-// Of each device; never destroyed, as graphs may give their slots back until the process ends.
+// Never destroyed, as graphs may release their slots until the process ends.
 std::atomic<bool> is_taken[kMostDevices][kSlots];
 
 void CUDART_CB give_back(void* slot) { static_cast<std::atomic<bool>*>(slot)->store(false); }
 
-// Ties a slot to a graph that is being captured, as a user object: the graph refers to it, and so does whatever is
-// instantiated from the graph. CUDA calls give_back when the last of them is gone; it may not call CUDA, nor wait.
+// Attaches a slot to a graph under capture, as a CUDA user object. CUDA calls give_back once the graph and everything
+// instantiated from it are destroyed. give_back must neither call CUDA nor block.
 bool give_back_with(cudaGraph_t graph, std::atomic<bool>* slot) {
   cudaUserObject_t object = nullptr;
   if (cudaUserObjectCreate(&object, slot, give_back, 1, cudaUserObjectNoDestructorSync) != cudaSuccess) {
@@ -23,11 +23,11 @@ bool give_back_with(cudaGraph_t graph, std::atomic<bool>* slot) {
     return false;
   }
   if (cudaGraphRetainUserObject(graph, object, 1, cudaGraphUserObjectMove) == cudaSuccess) return true;
-  cudaUserObjectRelease(object, 1);  // which gives the slot back
+  cudaUserObjectRelease(object, 1);  // calls give_back
   return false;
 }
 
-// The capture that a stream takes part in, and its graph; 0 and null for none.
+// A stream's current capture and its graph; 0 and null if there is none.
 struct Capture {
   unsigned long long id = 0;
   cudaGraph_t graph = nullptr;
@@ -38,14 +38,14 @@ Capture capture_of(cudaStream_t stream) {
   Capture capture;
   const cudaError_t error = cudaStreamGetCaptureInfo(stream, &status, &capture.id, &capture.graph);
   if (error == cudaSuccess && status == cudaStreamCaptureStatusActive) return capture;
-  if (error != cudaSuccess) cudaGetLastError();  // leave none behind for the next launch to find
+  if (error != cudaSuccess) cudaGetLastError();  // clear the error, or the next launch would report it
   return {};
 }
 
 }  // namespace
 
 unsigned* counter_bank() {
-  // The address may take loading the module, which a capture in progress would otherwise forbid.
+  // cudaGetSymbolAddress may load the module, which a strict capture mode forbids during a capture.
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
   cudaThreadExchangeStreamCaptureMode(&mode);
   void* address = nullptr;

@@ -1,6 +1,6 @@
-// Zeros in which the blocks of a launch count each other (reduce.cuh). They lie in the module's own memory: zeros that
-// PyTorch allocates during a capture lie in the graph's memory, where torch.compile accepts no tensor that outlives the
-// call. A slot belongs to one stream, or to one stream of one captured graph: fastgan/kernels/counters.py decides.
+// Counters for the blocks of a launch (is_last_of in reduce.cuh), in the module's own memory. Memory that PyTorch
+// allocates during a capture belongs to the graph, and torch.compile allows no tensor there that outlives the call.
+// A slot belongs to one stream, or to one stream of one captured graph; fastgan/kernels/counters.py assigns them.
 #pragma once
 
 #include "platform.h"
@@ -9,14 +9,14 @@ namespace fastgan::cuda {
 
 constexpr int kSlots = 256, kCountersOfSlot = 1024;
 
-// The current device's [kSlots, kCountersOfSlot] counters, zero between launches; null where it has no such memory.
+// The current device's counters [kSlots, kCountersOfSlot], zero between launches; null if they do not exist.
 unsigned* counter_bank();
 
-// A number of the capture that a stream takes part in, which no other capture has had; 0 for none.
+// A unique number of a stream's current capture; 0 if there is none.
 uint64_t capture_id(cudaStream_t stream);
 
-// A slot of a device that nobody holds, or -1. If the stream is being captured, the slot becomes free again once the
-// graph, whatever was instantiated from it, and their last launches are gone. Otherwise the stream keeps it.
+// Takes a free slot of a device; returns its index, or -1 if none is free. During a capture, the slot is released once
+// the graph, everything instantiated from it and their launches are gone. Otherwise the stream keeps it.
 int take_slot(int device, cudaStream_t stream);
 
 }  // namespace fastgan::cuda

@@ -10,7 +10,7 @@ __global__ void any_kernel() {}
 cudaError_t check_device() {
   cudaFuncAttributes attributes;
   const cudaError_t error = cudaFuncGetAttributes(&attributes, any_kernel);
-  cudaGetLastError();  // and leave none behind for PyTorch to find
+  cudaGetLastError();  // clear the error, or PyTorch would report it
   return error;
 }
 

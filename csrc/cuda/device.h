@@ -4,7 +4,7 @@
 
 namespace fastgan::cuda {
 
-// Whether the kernels can run on the current device: an error says why not.
+// cudaSuccess if the kernels can run on the current device, else the reason.
 cudaError_t check_device();
 
 }  // namespace fastgan::cuda

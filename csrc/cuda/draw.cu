@@ -1,5 +1,5 @@
-// A thread makes the four numbers of one counter. A number depends on seed, step, kind and place alone, so it is the
-// same however many are drawn at once.
+// A thread computes the four numbers of one Philox counter. A number depends only on seed, step, kind and index, not on
+// how many are drawn at once.
 #include "draw.h"
 
 namespace fastgan::cuda {
@@ -21,7 +21,8 @@ __device__ Words philox(Words c, uint32_t k0, uint32_t k1) {
   return c;
 }
 
-// Two of variance 1 from two words (Box and Muller, 1958). The first goes into (0, 1], so the logarithm is finite.
+// Two standard normal numbers from two words (Box and Muller, 1958). `first` is mapped to (0, 1], so its logarithm is
+// finite.
 __device__ void normal_pair(uint32_t first, uint32_t second, float* to) {
   const float radius = sqrtf(-2.0f * logf(static_cast<float>(first) * 0x1p-32f + 0x1p-33f));
   const float half_turns = static_cast<float>(second) * 0x1p-31f;
@@ -42,7 +43,7 @@ __global__ void __launch_bounds__(kThreads) draw_kernel(const DrawCall a) {
   int kind = 3;
   bool is_found = false;
 #pragma unroll
-  for (int i = 0; i < 3; ++i) {  // by constants: an array indexed at run time would go through local memory
+  for (int i = 0; i < 3; ++i) {  // unrolled: arrays indexed at run time would be placed in local memory
     const bool is_here = !is_found && at < whole_counters(a.sizes[i]);
     if (is_here) kind = i, size = a.sizes[i], begin = a.begins[i];
     is_found = is_found || is_here;

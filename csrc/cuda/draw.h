@@ -5,10 +5,10 @@
 
 namespace fastgan::cuda {
 
-// Three vectors of numbers; number i of one is number begin + i of its kind, and begin is a multiple of 4.
+// Three arrays of numbers. Element i of an array is number begin + i of its kind; begin is a multiple of 4.
 struct DrawCall {
-  int64_t* integers;  // uniform from 0 to below high, which is at most 2^31
-  float* normal;
+  int64_t* integers;  // uniform in [0, high), high <= 2^31
+  float* normal;      // mean 0, variance 1
   float* uniform;     // in [0, 1)
   int64_t sizes[3], begins[3];
   uint64_t high, seed;

@@ -1,6 +1,7 @@
-// A block takes a range of rows, some at a time: its warps make their logits and slopes; then its threads, each with
-// columns of its own, add the rows up for the weight's gradient, from shared memory where the rows fit. The gradients of
-// blocks are added up in two steps, by the last block of each group and by the last group: one alone would take long.
+// A block processes a range of rows, a few at a time. First its warps compute their logits and slopes. Then each of its
+// threads sums slope * row over its own columns, for the weight's gradient; rows come from shared memory if they fit.
+// The sums of blocks are added up in two steps, by the last block of each group and by the last group: a single block
+// would take too long.
 #include "head.h"
 
 #include "parts.cuh"
@@ -9,27 +10,27 @@ namespace fastgan::cuda {
 namespace {
 
 constexpr int kWarps = kThreads / 32;
-constexpr int kRowsOfWarp = 4;  // that it multiplies together
-constexpr int kMostRows = 32;   // at a time
-constexpr int kScalars = 4;     // sums of a block: terms, D's outputs, saturated logits, slopes
+constexpr int kRowsOfWarp = 4;      // rows that a warp multiplies by the weight at a time
+constexpr int kMaxRowsAtOnce = 32;  // rows that a block processes at a time
+constexpr int kScalars = 4;         // sums of a block: terms, D's outputs, saturated logits, slopes
 
-// How the rows of a call are cut up: from sizes alone, as sums must not depend on the machine.
+// How the rows of a call are split. Depends only on sizes, so that sums do not depend on the GPU.
 struct Cut {
-  int64_t span;    // rows of a block
-  int rows;        // at a time; a power of two
-  int64_t blocks;  // of all tensors; one where there are no rows, as they have a loss too
-  int64_t group;   // blocks whose gradients one of them adds up
+  int64_t span;    // rows per block
+  int rows;        // rows at a time, a power of two
+  int64_t blocks;  // blocks in all, at least one, as empty tensors have a loss too
+  int64_t group;   // blocks per group
 };
 
-constexpr int64_t kMostRanges = kThreads;          // of a tensor
-constexpr int64_t kEnoughRanges = kMostRanges / 4;  // to give most multiprocessors work
+constexpr int64_t kMaxRangesOfTensor = kThreads;
+constexpr int64_t kEnoughRanges = kMaxRangesOfTensor / 4;  // enough to occupy most multiprocessors
 
 Cut cut_of(const HeadCall& call) {
   int64_t largest = 0;
   for (int i = 0; i < call.count; ++i) largest = call.tensors[i].rows > largest ? call.tensors[i].rows : largest;
   Cut cut{0, kRowsOfWarp, 0, 2};
-  while (cut.rows < kMostRows && cut.rows * kEnoughRanges < largest) cut.rows *= 2;
-  const int64_t turns = ceil_div(largest, cut.rows * kMostRanges);
+  while (cut.rows < kMaxRowsAtOnce && cut.rows * kEnoughRanges < largest) cut.rows *= 2;
+  const int64_t turns = ceil_div(largest, cut.rows * kMaxRangesOfTensor);
   cut.span = (turns > 1 ? turns : 1) * cut.rows;
   for (int i = 0; i < call.count; ++i) cut.blocks += ceil_div(call.tensors[i].rows, cut.span);
   if (cut.blocks == 0) cut.blocks = 1;
@@ -47,11 +48,12 @@ struct HeadArgs {
     compute_t<T> label;
   } tensors[kMostTensors];
   Loss loss;
-  int64_t width, span;  // rows of a block
-  int rows;             // of a block, at a time
-  int64_t group;        // blocks that a group has
-  bool aligned;
-  bool is_staged;       // rows are kept in shared memory
+  int64_t width;
+  int64_t span;    // rows per block
+  int rows;        // rows at a time
+  int64_t group;   // blocks per group
+  bool aligned;    // all addresses are multiples of 16 bytes
+  bool is_staged;  // rows are kept in shared memory
   const T* weight;
   const T* bias;
   Scale scale;
@@ -64,7 +66,7 @@ struct HeadArgs {
   unsigned* counters;        // [1 + groups]
 };
 
-// 16 bytes into shared memory, by name: nvcc breaks the structure into its parts.
+// Stores 16 bytes to shared memory in one instruction; nvcc would store the structure's elements one by one.
 template <class T, int V>
 __device__ void store_shared(T* to, const Vector<T, V>& values) {
 #if defined(__CUDA_ARCH__)
@@ -81,9 +83,9 @@ __device__ void store_shared(T* to, const Vector<T, V>& values) {
 #endif
 }
 
-// The products of kRowsOfWarp rows with the weight, by one warp, which takes every `parts`th piece of them, from piece
-// `part` on; row 0 stands in for those from `count` on. A lane's loads of all rows are in flight together. The pieces
-// are copied to `staged` (unless that is null).
+// Products of kRowsOfWarp rows with the weight, by one of `parts` warps that share the rows: pieces part, part + parts,
+// ... of each row. Rows past `count` repeat row 0, so that a lane's loads of all rows are in flight together. If
+// kStaged, the pieces are also copied to `staged`.
 template <class T, int V, bool kStaged>
 __device__ void multiply_rows(const T* rows, int count, const T* weight, int64_t width, int part, int parts,
                               bool aligned, T* staged, compute_t<T> (&sums)[kRowsOfWarp]) {
@@ -111,8 +113,8 @@ __device__ void multiply_rows(const T* rows, int count, const T* weight, int64_t
     for (int step = 16; step > 0; step /= 2) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], step);
 }
 
-// sum += the rows' columns times their slopes, and, on request, the rows' own gradients: kCount rows, all loaded before
-// the first gradient is stored, which the compiler would not do, as it may overwrite features for all it knows.
+// sum += slope * row over kCount rows; grad = slope * w for each row, unless null. All rows are loaded before the first
+// store: the compiler cannot move loads above stores, as grad might overlap the features.
 template <int kCount, class T, int V>
 __device__ void add_columns(const T* rows, T* grad, int64_t width, const compute_t<T>* slopes,
                             const compute_t<T> (&w)[V], compute_t<T> (&sum)[V], bool aligned) {
@@ -132,7 +134,7 @@ __device__ void add_columns(const T* rows, T* grad, int64_t width, const compute
   }
 }
 
-// V sums, 16 bytes at a time where they are so many.
+// V sums are moved 16 bytes at a time if V allows.
 template <class A, int V>
 constexpr int kSumsAtOnce = V % kVector<A> == 0 ? kVector<A> : 1;
 
@@ -159,14 +161,14 @@ __device__ void store_sums(A* to, const A (&sums)[V]) {
   }
 }
 
-// sums[0 .. width) += the rows times their slopes.
+// sums [width] += slope * row over `count` rows; is_first starts from zero. Also stores the rows' gradients.
 template <class T, int V>
 __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const compute_t<T>* slopes, int count,
                          compute_t<T>* sums, bool is_first, bool aligned) {
   using A = compute_t<T>;
   for (int64_t at = static_cast<int64_t>(threadIdx.x) * V; at < a.width; at += int64_t{kThreads} * V) {
     A sum[V] = {}, w[V];
-    if (!is_first) load_sums(sums + at, sum);  // this thread's own, from the rows before
+    if (!is_first) load_sums(sums + at, sum);  // stored by this thread, so no barrier
     const auto weight = load_vector<T, V>(a.weight + at, aligned);
 #pragma unroll
     for (int i = 0; i < V; ++i) w[i] = load(weight.at[i]);
@@ -189,7 +191,7 @@ __device__ void add_rows(const HeadArgs<T>& a, const T* rows, T* grad, const com
   }
 }
 
-// result [width], of a dtype, = the sum of `count` rows of sums, which lie at multiples of 16 bytes where kWide.
+// result [width] = the sum over the rows of sums [count, width]. kWide: rows start at multiples of 16 bytes.
 template <bool kWide, class A>
 __device__ void add_up(const A* sums, int64_t count, int64_t width, void* result, DType dtype) {
   constexpr int W = kWide ? kVector<A> : 1;
@@ -214,7 +216,7 @@ __device__ void add_up(const A* sums, int64_t count, int64_t width, void* result
 template <class T>
 __device__ void finish(const HeadArgs<T>& a, int64_t blocks) {
   using A = compute_t<T>;
-  __shared__ PartSums<kScalars, A> sums;  // as in Seen
+  __shared__ PartSums<kScalars, A> sums;  // in the order of Seen
   const int pieces = add_up_parts(a.parts, a.scalars, blocks, sums);
   if (threadIdx.x != 0) return;
   write_loss(a.parts, sums, pieces, a.total, a.details);
@@ -224,13 +226,13 @@ __device__ void finish(const HeadArgs<T>& a, int64_t blocks) {
   store_element(a.db.at, a.db.dtype, static_cast<double>(slopes));
 }
 
-// What a thread knows of its rows.
+// A thread's sums over its rows.
 template <class A>
 struct Seen {
   A loss = 0, output = 0, saturated = 0, slopes = 0;
 };
 
-// All of a logit under a label, its logarithm included. A row has one logit, so its loss may be chosen at run time.
+// The loss at a logit, its logarithm included. There is one logit per row, so a run-time branch on the loss is cheap.
 template <class A>
 __device__ AtLogit<A> at_logit(Loss loss, A t, A label) {
   return with_loss(loss, [&](auto functor) {
@@ -242,12 +244,12 @@ __device__ AtLogit<A> at_logit(Loss loss, A t, A label) {
   });
 }
 
-// The range of rows of a block. With few rows at a time, `parts` warps share the same rows, each with its pieces.
+// Processes a block's range of rows. If it has few rows at a time, `parts` warps share each row.
 template <class T, int V, bool kStaged>
 __device__ Seen<compute_t<T>> visit_rows(const HeadArgs<T>& a, bool aligned) {
   using A = compute_t<T>;
-  __shared__ A products[kMostRows];  // [parts, rows]
-  __shared__ A slopes[kMostRows];
+  __shared__ A products[kMaxRowsAtOnce];  // [parts, rows]
+  __shared__ A slopes[kMaxRowsAtOnce];
   FASTGAN_DYNAMIC_SHARED(T, staged);  // [rows, width]
   const int which = part_of(a.parts, blockIdx.x);
   const auto& tensor = a.tensors[which];
@@ -273,7 +275,7 @@ __device__ Seen<compute_t<T>> visit_rows(const HeadArgs<T>& a, bool aligned) {
     __syncthreads();
     if (static_cast<int>(threadIdx.x) < count) {
       const int row = threadIdx.x;
-      A t = bias;  // logits are not rounded to a half type
+      A t = bias;  // not rounded to T
       for (int part = 0; part < parts; ++part) t += products[part * a.rows + row];
       const AtLogit<A> here = at_logit(a.loss, t, tensor.label);
       const A slope = factor * here.slope;
@@ -288,7 +290,7 @@ __device__ Seen<compute_t<T>> visit_rows(const HeadArgs<T>& a, bool aligned) {
     if (a.dw.at != nullptr)
       add_rows<T, V>(a, kStaged ? staged : rows, tensor.grad == nullptr ? nullptr : tensor.grad + base * a.width, slopes,
                      count, a.sums + blockIdx.x * a.width, base == start, aligned);
-    __syncthreads();  // before the next rows
+    __syncthreads();  // the next rows overwrite slopes and staged
   }
   return seen;
 }
@@ -313,7 +315,7 @@ __global__ void __launch_bounds__(kThreads, 2) head_kernel(const __grid_constant
   const int64_t members = blocks - group * a.group < a.group ? blocks - group * a.group : a.group;
   if (!is_last_of(static_cast<unsigned>(members), a.counters + 1 + group)) return;
   if (a.dw.at != nullptr) {
-    const int64_t used = a.parts.blocks[a.parts.count];  // none, where there are no rows at all
+    const int64_t used = a.parts.blocks[a.parts.count];  // 0 if there are no rows
     const int64_t there = used - group * a.group < members ? used - group * a.group : members;
     add_up<(V > 1)>(a.sums + group * a.group * a.width, there, a.width, a.group_sums + group * a.width,
                     a.compute_dtype);
@@ -324,7 +326,7 @@ __global__ void __launch_bounds__(kThreads, 2) head_kernel(const __grid_constant
   finish(a, blocks);
 }
 
-constexpr int64_t kRowsOfGrad = 8;  // of a block
+constexpr int64_t kGradRowsPerBlock = 8;
 
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) grad_kernel(const __grid_constant__ HeadArgs<T> a) {
@@ -368,14 +370,14 @@ HeadArgs<T> arguments(const HeadCall& call, int64_t span) {
   return a;
 }
 
-// Blocks that keep several rows after each other in shared memory must leave room for a second one on the
-// multiprocessor, which reads while the first adds up; one with a single turn may fill it.
-constexpr int64_t kSharedOfMany = 80 * 1024;
+// Limit for blocks with several turns: two of them must fit on a multiprocessor, so that one loads while the other adds
+// up. A block with a single turn may use all of the shared memory.
+constexpr int64_t kMaxSharedOfManyTurns = 80 * 1024;
 
-// Shared memory for a block's rows; none where they do not fit, or are not read twice.
+// Bytes of shared memory for a block's rows; 0 if they do not fit or are read only once.
 int64_t staged_bytes(const HeadCall& call, const Cut& cut, bool with_dw) {
   const int64_t bytes = cut.rows * call.width * bytes_of(call.dtype), most = most_shared_bytes();
-  const bool fits = bytes <= most && (cut.span == cut.rows || bytes <= kSharedOfMany);
+  const bool fits = bytes <= most && (cut.span == cut.rows || bytes <= kMaxSharedOfManyTurns);
   return with_dw && fits ? bytes : 0;
 }
 
@@ -417,7 +419,7 @@ cudaError_t head_loss(const HeadCall& call, Workspace workspace, Result total, v
 cudaError_t head_grad(const HeadCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const HeadArgs<T> a = arguments<T>(call, kRowsOfGrad);
+    const HeadArgs<T> a = arguments<T>(call, kGradRowsPerBlock);
     const int64_t blocks = a.parts.all_blocks();
     if (blocks == 0) return cudaSuccess;
     if (call.width % kVector<T> == 0)

@@ -1,13 +1,13 @@
-// What the kernels of losses.cu and loss_terms.cu share: the arithmetic at a logit, and which logits a block has.
+// Shared by losses.cu and loss_terms.cu: the arithmetic for a logit, and the assignment of logits to blocks.
 #pragma once
 
 #include "parts.cuh"
 
 namespace fastgan::cuda {
 
-// What a kernel is compiled for. Cross-entropy where every label is 0 or 1 has one softplus a logit, which is less to
-// compute, and no 0 * inf. Any other loss is a few instructions an element and is chosen at run time, by a branch that
-// all threads take alike: compiled one by one, they would double the time that nvcc takes.
+// The loss that a kernel is compiled for. Cross-entropy with labels 0 and 1 only needs one softplus per logit: less
+// arithmetic, and no 0 * inf. The other losses take a few instructions per element and share a kernel, which branches
+// on the loss at run time, uniformly: a kernel for each would double the compile time.
 enum class Kind { bce_of_hard_labels, bce, plain };
 
 template <Kind kKind>
@@ -19,7 +19,8 @@ inline bool has_hard_labels(const LossCall& call) {
   return true;
 }
 
-// work(kind) for a call's kind, as a constant. Doubles, which only check gradients, have any label's arithmetic.
+// Calls work(kind) with the call's kind as a constant. double, used only to check gradients, has no kernel for hard
+// labels.
 template <class T, class Work>
 void with_kind(const LossCall& call, const Work& work) {
   if (call.loss != Loss::bce) return work(KindOf<Kind::plain>{});
@@ -28,7 +29,7 @@ void with_kind(const LossCall& call, const Work& work) {
   work(KindOf<Kind::bce>{});
 }
 
-// A loss and a label, and the arithmetic for logits that are stored as T.
+// The loss at logits stored as T, for one label.
 template <class T, Kind kKind>
 struct Terms {
   using A = compute_t<T>;
@@ -65,16 +66,16 @@ struct LossArgs {
     bool aligned;
   } tensors[kMostTensors];
   Loss loss;
-  int64_t span;  // elements of a block
+  int64_t span;  // elements per block
   Scale scale;
-  bool are_for_one;  // gradients are there for a scale of 1
+  bool are_for_one;  // the outputs already hold the gradients for a scale of 1
   Result total;
   compute_t<T>* details;   // [2 count + 1]
   compute_t<T>* partials;  // [3, blocks], or null if one block does everything
   unsigned* counter;
 };
 
-// A block's logits, of one tensor.
+// A block's part of one tensor.
 template <class T, Kind kKind>
 struct Range {
   Terms<T, kKind> terms;
@@ -99,7 +100,7 @@ __device__ Range<T, kKind> range_of(const LossArgs<T>& a, int which, int64_t ind
           tensor.aligned};
 }
 
-// What multiplies the terms or gradients of a range.
+// The factor of a range's terms or gradients.
 template <class T, Kind kKind>
 __device__ compute_t<T> factor(const LossArgs<T>& a, const Range<T, kKind>& r) {
   return static_cast<compute_t<T>>(r.weight * load_scale(a.scale));

@@ -1,20 +1,19 @@
-// What has an element for each logit: the terms of a loss, and its gradients alone. No sum, so no tile and no order.
+// Kernels without sums: the terms of a loss, and its gradients.
 #include "loss_ranges.cuh"
 
 namespace fastgan::cuda {
 namespace {
 
-constexpr int kVectors = 4;  // of a thread
+constexpr int kVectorsPerThread = 4;
 
 template <class T>
-constexpr int kSpan = kVectors * kThreads * kVector<T>;
+constexpr int kSpan = kVectorsPerThread * kThreads * kVector<T>;
 
 enum class Wanted { terms, slopes, slopes_times_incoming };
 
 template <Wanted kWanted>
 constexpr bool kTimesIncoming = kWanted == Wanted::slopes_times_incoming;
 
-// A term or a slope, times scale.
 template <class T, Kind kKind, Wanted kWanted>
 __device__ T term_or_slope(const Terms<T, kKind>& terms, T logit, compute_t<T> scale) {
   using A = compute_t<T>;
@@ -29,8 +28,8 @@ __device__ T term_or_slope(const Terms<T, kKind>& terms, T logit, compute_t<T> s
   return result;
 }
 
-// kCount vectors, a block apart. All are loaded before the first is stored, which the compiler would not do, as
-// results may overwrite logits for all it knows; and before the scale is there, which takes as long to arrive.
+// Processes kCount vectors. All are loaded before the first store: the compiler cannot move loads above stores, as the
+// arrays might overlap. They are also loaded before the scale, so that the latencies overlap.
 template <class T, Kind kKind, Wanted kWanted, int kCount>
 __device__ void each_of_vectors(const LossArgs<T>& a, const Range<T, kKind>& r, int at, bool aligned) {
   constexpr int V = kVector<T>, kApart = kThreads * V;
@@ -58,7 +57,7 @@ __device__ void each_of_range(const LossArgs<T>& a, const Range<T, kKind>& r) {
   const int size = static_cast<int>(r.size);  // at most kSpan
   int at = static_cast<int>(threadIdx.x) * V;
   if (r.aligned && size == kSpan<T>) {
-    each_of_vectors<T, kKind, kWanted, kVectors>(a, r, at, true);
+    each_of_vectors<T, kKind, kWanted, kVectorsPerThread>(a, r, at, true);
     return;
   }
 #pragma unroll 1
@@ -71,7 +70,7 @@ __device__ void each_of_range(const LossArgs<T>& a, const Range<T, kKind>& r) {
         r.terms, r.logits[at], kTimesIncoming<kWanted> ? scale * load(r.incoming[at]) : scale);
 }
 
-// Tiles of one tensor after the other, as many as a block's turn brings it.
+// A block processes tiles blockIdx.x, blockIdx.x + gridDim.x, ...
 template <class T, Kind kKind, Wanted kWanted>
 __global__ void __launch_bounds__(kThreads, kTimesIncoming<kWanted> ? 2 : 3) each_kernel(const __grid_constant__ LossArgs<T> a) {
   if (kWanted == Wanted::slopes && a.are_for_one && load_scale(a.scale) == 1) return;
@@ -83,18 +82,18 @@ __global__ void __launch_bounds__(kThreads, kTimesIncoming<kWanted> ? 2 : 3) eac
   }
 }
 
-// Of a launch that mostly finds nothing to do: each block costs, but these few still fill a GPU.
-constexpr int64_t kMostBlocksToLook = kMaxRanges / 2;
+// If are_for_one, blocks usually find nothing to do. Fewer blocks start faster, and these still fill a GPU.
+constexpr int64_t kMaxBlocksIfForOne = kMaxRanges / 2;
 
 template <class T, Wanted kWanted>
 cudaError_t each(const LossCall& call, bool are_for_one) {
-  // Few logits are spread over more blocks, of a vector a thread: they end when the slowest has waited for memory once.
+  // Few logits are spread over more blocks, one vector per thread, so that every thread waits for memory only once.
   constexpr int64_t kRow = kThreads * kVector<T>;
   LossArgs<T> a = arguments<T>(call, call.elements() <= kMaxRanges / 2 * kRow ? kRow : kSpan<T>);
   a.are_for_one = are_for_one;
   const int64_t tiles = a.parts.all_blocks();
   if (tiles == 0) return cudaSuccess;
-  const int64_t blocks = are_for_one && tiles > kMostBlocksToLook ? kMostBlocksToLook : tiles;
+  const int64_t blocks = are_for_one && tiles > kMaxBlocksIfForOne ? kMaxBlocksIfForOne : tiles;
   with_kind<T>(call, [&](auto kind) { FASTGAN_LAUNCH((each_kernel<T, kind(), kWanted>), blocks, call.where, a); });
   return cudaGetLastError();
 }

@@ -1,21 +1,20 @@
-// A tensor of logits is cut into ranges, whose number depends on sizes alone; a block sums one range, in tiles
-// of kRows vectors a thread. Every lane of a vector keeps the product of (1 + e) down its column of the tile, and
-// one log1p serves the thread's whole share. The block that arrives last adds the ranges up, in order. A few tensors of
-// one range each have one block, which has nothing to wait for.
+// Tensors are split into ranges; the split depends only on sizes. A block sums one range, in tiles of kRows vectors per
+// thread. For each element of its vectors, a thread multiplies the factors (1 + e) of a tile, so it needs one log1p per
+// tile. The last block to finish adds up the ranges, in order. A few tensors of one range each are left to a single
+// block, which need not wait for others.
 #include "loss_ranges.cuh"
 
 namespace fastgan::cuda {
 namespace {
 
-constexpr int kRows = kTileBytes / 16 / kThreads;  // with 8 lanes a thread's product of 64 factors stays below 2^64
+constexpr int kRows = kTileBytes / 16 / kThreads;  // a thread multiplies at most 8 * 8 factors (1 + e) <= 2: below 2^64
 
-// Rows whose loads are in flight at once. The compiler would load a row when the one before is stored, as it cannot
-// know that gradients do not overwrite logits. A double's exp and log1p are long: written out for four rows they would
-// take nvcc twice the time, for a dtype that only checks gradients.
+// Rows loaded together. The compiler cannot move a load above the store of the row before, as gradients might overlap
+// the logits. double, used only to check gradients, has long exp and log1p: four rows would double the compile time.
 template <class T, bool kGrad>
 constexpr int kRowsInFlight = sizeof(T) == 8 || kGrad ? 2 : 4;
 
-// Blocks that a multiprocessor can hold, at least: as many as ptxas finds registers for without spills.
+// Minimum number of blocks per multiprocessor: the largest for which ptxas spills no registers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 constexpr int kResidentOfHalves = 2;
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -51,7 +50,7 @@ __device__ void add_logit(const Terms<T, kKind>& terms, T logit, T* grad, comput
   if (kGrad) store(grad, scale * here.slope);
 }
 
-// log(1 + product) of a vector of products, in product[0] and so for all of them.
+// The logarithm of the product of all (1 + product[i]).
 template <class A, int V>
 __device__ A log_of_products(A (&product)[V]) {
 #pragma unroll
@@ -61,7 +60,8 @@ __device__ A log_of_products(A (&product)[V]) {
   return log1p_nonnegative(product[0]);
 }
 
-// A whole tile at aligned addresses; or one of `count` elements, at any.
+// Adds a tile to sums and stores its gradients: a whole tile at aligned addresses if kWhole, else the whole vectors of
+// `count` elements at any address.
 template <class T, Kind kKind, bool kStats, bool kGrad, bool kWhole>
 __device__ void add_tile(const Range<T, kKind>& r, int64_t tile, int count, compute_t<T> scale,
                          Sums<compute_t<T>>& sums) {
@@ -102,7 +102,7 @@ __device__ Sums<compute_t<T>> sum_range(const Range<T, kKind>& r, compute_t<T> s
     const int64_t left = r.size - tile;
     add_tile<T, kKind, kStats, kGrad, false>(r, tile, left < kTile<T> ? static_cast<int>(left) : kTile<T>, scale, sums);
   }
-  // what is left behind the last whole vector, an element a thread
+  // the elements after the last whole vector, one per thread
   const int64_t at = r.size - r.size % kVector<T> + threadIdx.x;
   if (at < r.size) {
     A product = 0;
@@ -112,11 +112,11 @@ __device__ Sums<compute_t<T>> sum_range(const Range<T, kKind>& r, compute_t<T> s
   return sums;
 }
 
-// What is known of a tensor: the sums of its terms, of D's outputs and of saturated logits; the last two with kStats.
+// A tensor's sums: of its terms and, if kStats, of D's outputs and of saturated logits.
 template <bool kStats>
 constexpr int kSums = kStats ? 3 : 1;
 
-// The sums of one range of a tensor, in the first warp.
+// The sums of one range of a tensor, in the first warp's threads.
 template <class T, Kind kKind, bool kStats, bool kGrad>
 __device__ void sums_of_range(const LossArgs<T>& a, int which, int64_t index, compute_t<T> (&of_block)[kSums<kStats>]) {
   using A = compute_t<T>;
@@ -130,7 +130,7 @@ __device__ void sums_of_range(const LossArgs<T>& a, int which, int64_t index, co
   block_sums(of_block);
 }
 
-// A block has a range of one tensor; a single one has all tensors.
+// A block sums a range of one tensor; a single block sums all tensors.
 template <class T, Kind kKind, bool kStats, bool kGrad>
 __global__ void __launch_bounds__(kThreads, kResident<T>) loss_kernel(const __grid_constant__ LossArgs<T> a) {
   using A = compute_t<T>;
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kThreads, kResident<T>) loss_kernel(const __gr
 
 template <class T, Kind kKind>
 void launch_loss(const LossArgs<T>& a, int64_t blocks, bool with_grad, Where where) {
-  constexpr bool kAlwaysStats = kKind == Kind::plain;  // two additions an element, and a kernel less to compile
+  constexpr bool kAlwaysStats = kKind == Kind::plain;  // saves a kernel at the cost of two additions per element
   if (with_grad)
     FASTGAN_LAUNCH((loss_kernel<T, kKind, true, true>), blocks, where, a);
   else if (a.details != nullptr || kAlwaysStats)
@@ -166,14 +166,14 @@ void launch_loss(const LossArgs<T>& a, int64_t blocks, bool with_grad, Where whe
     FASTGAN_LAUNCH((loss_kernel<T, kKind, kAlwaysStats, false>), blocks, where, a);
 }
 
-// An empty tensor's output has no address.
+// Whether gradients are wanted. Looks at all tensors, as the output of an empty one is null in any case.
 bool has_outputs(const LossCall& call) {
   for (int i = 0; i < call.count; ++i)
     if (call.tensors[i].output != nullptr) return true;
   return false;
 }
 
-// Elements of a block: whole tiles, as many as leave kMaxRanges blocks for a single tensor, and twice as many for several.
+// Elements per block, whole tiles: at most kMaxRanges blocks for a single tensor, about kMostBlocks for several.
 template <class T>
 int64_t span_of(const LossCall& call) {
   const int64_t tiles = ceil_div(call.elements(), kTile<T> * (call.count == 1 ? kMaxRanges : kMostBlocks));
@@ -190,7 +190,7 @@ cudaError_t loss_forward(const LossCall& call, Workspace workspace, Result total
     a.details = static_cast<compute_t<T>*>(details);
     a.partials = static_cast<compute_t<T>*>(workspace.partials);
     a.counter = workspace.counters;
-    // an empty input has a loss too
+    // an empty tensor has a loss too
     const int64_t blocks = a.partials == nullptr || a.parts.all_blocks() == 0 ? 1 : a.parts.all_blocks();
     with_kind<T>(call, [&](auto kind) { launch_loss<T, kind()>(a, blocks, has_outputs(call), call.where); });
     return cudaGetLastError();

@@ -1,4 +1,4 @@
-// A loss of several tensors in one launch: which blocks each tensor has, and the loss from the sums of blocks.
+// Losses of several tensors in one launch: assigns blocks to tensors, and computes the loss from the sums of blocks.
 #pragma once
 
 #include "losses.h"
@@ -8,9 +8,9 @@ namespace fastgan::cuda {
 
 struct Parts {
   int count;
-  int64_t sizes[kMostTensors];       // terms of each tensor
-  double weights[kMostTensors];      // of each term
-  int64_t blocks[kMostTensors + 1];  // the first of each tensor; last, how many there are in all
+  int64_t sizes[kMostTensors];       // number of terms
+  double weights[kMostTensors];      // factor of each term
+  int64_t blocks[kMostTensors + 1];  // each tensor's first block; last, the number of blocks
 
   void add(int64_t size, double weight, int64_t span) {
     sizes[count] = size;
@@ -21,7 +21,7 @@ struct Parts {
   int64_t all_blocks() const { return blocks[count]; }
 };
 
-// The tensor that a block belongs to: the last one whose blocks do not begin behind it.
+// The tensor that a block belongs to, by binary search: the last one with first block <= block.
 __device__ inline int part_of(const Parts& parts, int64_t block) {
   int at = 0, end = parts.count;
   while (end - at > 1) {
@@ -31,7 +31,7 @@ __device__ inline int part_of(const Parts& parts, int64_t block) {
   return at;
 }
 
-// The sums of each tensor, in pieces: `pieces` rows a tensor, to be added up in order.
+// N sums for each tensor, as `pieces` partial sums.
 template <int N, class A>
 struct PartSums {
   static constexpr int kWarps = kThreads / 32;
@@ -44,8 +44,8 @@ struct PartSums {
   }
 };
 
-// Adds up partials [N, blocks], what each block found, for each tensor: several warps a tensor where tensors are few. Who
-// adds what depends on sizes alone. Returns how many pieces a tensor has. By the whole block, into shared memory.
+// Adds up partials [N, blocks], the sums of blocks, for each tensor. If tensors are few, several warps share a tensor.
+// Returns the number of pieces per tensor. The order depends only on sizes. Called by the whole block; sums are shared.
 template <int N, class A>
 __device__ int add_up_parts(const Parts& parts, const A* partials, int64_t blocks, PartSums<N, A>& sums) {
   constexpr int kWarps = PartSums<N, A>::kWarps;
@@ -70,8 +70,8 @@ __device__ int add_up_parts(const Parts& parts, const A* partials, int64_t block
   return pieces;
 }
 
-// Total and details, as in losses.h, from each tensor's sums of terms and, if there are details, of D's outputs and of
-// saturated logits. By one thread.
+// Computes total and details (see csrc/cpu/losses.h) from each tensor's sums: of terms and, for details, of D's outputs
+// and of saturated logits. Called by one thread.
 template <int N, class A>
 __device__ void write_loss(const Parts& parts, const PartSums<N, A>& sums, int pieces, Result total, A* details) {
   double all = 0, saturated = 0, elements = 0;

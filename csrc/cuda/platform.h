@@ -1,4 +1,4 @@
-// What a kernel needs of CUDA. The tests compile the same kernels for the host, where their own header stands in.
+// CUDA for the kernels. Tests compile the kernels for the host, with a header that replaces the CUDA runtime.
 #pragma once
 
 #if defined(FASTGAN_CUDA_ON_HOST)
@@ -10,20 +10,20 @@
 
 #define FASTGAN_LAUNCH(kernel, blocks, where, ...) \
   kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, 0, fastgan::stream_of(where)>>>(__VA_ARGS__)
-// With so many bytes of dynamic shared memory, which a kernel must be allowed to have if they are many.
+// A launch with `bytes` of dynamic shared memory; CUDA requires an attribute for more than 48 KiB.
 #define FASTGAN_LAUNCH_WITH_SHARED(kernel, blocks, bytes, where, ...)                                   \
   (fastgan::allow_shared(reinterpret_cast<const void*>(&FASTGAN_STRIP kernel), bytes),                   \
    kernel<<<static_cast<unsigned>(blocks), fastgan::kThreads, static_cast<size_t>(bytes), fastgan::stream_of(where)>>>( \
        __VA_ARGS__))
 #define FASTGAN_STRIP(...) __VA_ARGS__
-// In a kernel: that memory, as `T* name`.
+// Inside a kernel: declares that memory as `T* name`.
 #define FASTGAN_DYNAMIC_SHARED(T, name)      \
   extern __shared__ uint4 dynamic_shared[];  \
   T* const name = reinterpret_cast<T*>(dynamic_shared)
 
 namespace fastgan {
-constexpr int kThreads = 256;      // of a block
-constexpr int kMaxRanges = 1024;   // blocks that share one sum
+constexpr int kThreads = 256;     // threads per block
+constexpr int kMaxRanges = 1024;  // blocks that share one sum
 
 inline void allow_shared(const void* kernel, int64_t bytes) {
   if (bytes > 48 * 1024)
@@ -40,7 +40,7 @@ namespace fastgan {
 
 inline cudaStream_t stream_of(Where where) { return reinterpret_cast<cudaStream_t>(where); }
 
-// 2^x, to 2 ulp; results below 2^-126 are flushed to zero if that is allowed, which saves three instructions.
+// 2^x; error within 2 ulp. kFlush: results below 2^-126 become zero, which saves three instructions.
 template <bool kFlush>
 FASTGAN_HD float exp2_fast(float x) {
 #if defined(__CUDA_ARCH__)
@@ -55,16 +55,16 @@ FASTGAN_HD float exp2_fast(float x) {
 #endif
 }
 
-// exp(-|t|) for logits that are stored as T. A half type's rounding hides an error of |t| 2^-24. Where a logit of a
-// half type is beyond 87, the result is below 2^-126 and becomes zero.
+// exp(-|t|) for logits stored as T. For half types, the relative error of |t| 2^-24 is far below their rounding; the
+// result is 0 if it is below 2^-126 (|t| > 87).
 template <class T>
 FASTGAN_HD compute_t<T> exp_minus_abs_of(compute_t<T> t) {
   if constexpr (std::is_same_v<T, double>) {
     return exp(-fabs(t));
   } else if constexpr (std::is_same_v<T, float>) {
-    const float x = -fabsf(t) < -104.0f ? -104.0f : -fabsf(t);  // rounds to zero; the comparison lets nan through
+    const float x = -fabsf(t) < -104.0f ? -104.0f : -fabsf(t);  // exp(-104) rounds to zero; the comparison keeps nan
     const float exponent = x * 1.44269502f;
-    // The exponent's rounding error, found exactly, goes back in as a factor.
+    // Compute the exponent's rounding error exactly and correct the result for it.
     const float lost = fmaf(x, 1.44269502f, -exponent) + x * 1.92596299e-8f;
     const float e = exp2_fast<false>(exponent);
     return e + e * (lost * 0.693147181f);
@@ -73,7 +73,7 @@ FASTGAN_HD compute_t<T> exp_minus_abs_of(compute_t<T> t) {
   }
 }
 
-// As many elements as one access of 16 bytes moves.
+// Elements per 16-byte access.
 template <class T>
 constexpr int kVector = 16 / static_cast<int>(sizeof(T));
 
@@ -82,7 +82,7 @@ struct alignas(kWidth * sizeof(T)) Vector {
   T at[kWidth];
 };
 
-// work(T{}) for the type T that a dtype names.
+// Calls work(T{}) with the type T of a dtype.
 template <class Work>
 auto with_type(DType dtype, const Work& work) {
   switch (dtype) {
@@ -93,7 +93,8 @@ auto with_type(DType dtype, const Work& work) {
   }
 }
 
-// Elements at an address of any alignment. Which elements a thread takes never depends on it, so sums do not either.
+// Loads elements from an address of any alignment. Which elements a thread processes does not depend on alignment, so
+// sums do not either.
 template <class T, int kWidth>
 FASTGAN_HD Vector<T, kWidth> load_vector(const T* from, bool aligned) {
   if (aligned || kWidth == 1) return *reinterpret_cast<const Vector<T, kWidth>*>(from);
@@ -107,7 +108,7 @@ template <class T, int kWidth>
 FASTGAN_HD void store_vector(T* to, const Vector<T, kWidth>& values, bool aligned) {
   if (aligned || kWidth == 1) {
 #if defined(__CUDA_ARCH__)
-    if constexpr (sizeof values == 16) {  // by name: nvcc breaks some structures into their parts
+    if constexpr (sizeof values == 16) {  // one instruction; nvcc would store some structures element by element
       uint4 word;
       memcpy(&word, &values, sizeof word);
       __stwb(reinterpret_cast<uint4*>(to), word);
@@ -123,7 +124,7 @@ FASTGAN_HD void store_vector(T* to, const Vector<T, kWidth>& values, bool aligne
 
 FASTGAN_HD bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
-// The dynamic shared memory that a block of the current device may have, next to what kernels declare (up to 12 KB).
+// The largest dynamic shared memory of a block on the current device; 12 KiB are left for what kernels declare.
 inline int64_t most_shared_bytes() {
   int device = 0, bytes = 0;
   cudaGetDevice(&device);

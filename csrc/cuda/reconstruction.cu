@@ -1,5 +1,5 @@
-// Ranges, tiles and the order of sums: as in losses.cu, a block sums one range, and the block that arrives last adds
-// the ranges up. Both inputs are read once, and each gradient that is wanted is written in the same pass.
+// As in losses.cu, a block sums one range, in tiles, and the last block to finish adds up the ranges in order. Inputs
+// are read once; gradients are written in the same pass.
 #include "reconstruction.h"
 
 #include "reduce.cuh"
@@ -7,7 +7,7 @@
 namespace fastgan::cuda {
 namespace {
 
-constexpr int kRows = 2;  // of a tile
+constexpr int kRows = 2;  // vectors per thread in a tile
 
 template <class T>
 constexpr int64_t kTile = int64_t{kRows} * kThreads * kVector<T>;
@@ -16,7 +16,7 @@ template <class T>
 struct ReconstructionArgs {
   const T *x, *y, *incoming;
   T *dx, *dy, *terms;
-  int64_t size, span;  // elements, of all and of a block
+  int64_t size, span;  // elements in all and per block
   bool aligned, mean;
   Scale scale;
   Result loss;
@@ -30,9 +30,9 @@ __device__ compute_t<T> factor(const ReconstructionArgs<T>& a) {
   return static_cast<compute_t<T>>(a.mean ? scale / static_cast<double>(a.size) : scale);
 }
 
-// kCount vectors of kWidth elements from `at` on, a block apart: the sum of |x - y|; terms, or gradients times scale,
-// where there is room for them. All are loaded before the first result is stored, which the compiler would not do, as
-// it may overwrite them for all it knows.
+// Processes kCount vectors of kWidth elements from `at` on, kThreads vectors apart. Returns the sum of |x - y|; stores
+// gradients times scale (kGrad) or terms, unless null. All vectors are loaded before the first store: the compiler
+// cannot move loads above stores, as the arrays might overlap.
 template <class T, int kWidth, bool kGrad, int kCount>
 __device__ compute_t<T> visit(const ReconstructionArgs<T>& a, int64_t at, compute_t<T> scale, bool aligned) {
   using A = compute_t<T>;
@@ -94,7 +94,7 @@ template <class T>
 __device__ void finish(const ReconstructionArgs<T>& a) {
   using A = compute_t<T>;
   const A total = sum_in_order(a.partials, static_cast<int64_t>(gridDim.x));
-  // the mean of nothing is nan, as in PyTorch
+  // the mean of an empty tensor is nan, as in PyTorch
   if (threadIdx.x == 0)
     store_element(a.loss.at, a.loss.dtype, static_cast<double>(a.mean ? total / static_cast<A>(a.size) : total));
 }
@@ -148,7 +148,7 @@ cudaError_t reconstruction_loss(const ReconstructionCall& call, Workspace worksp
     a.loss = loss;
     a.partials = static_cast<compute_t<T>*>(workspace.partials);
     a.counter = workspace.counters;
-    const int64_t blocks = call.size == 0 ? 1 : ceil_div(call.size, a.span);  // an empty input has a loss too
+    const int64_t blocks = call.size == 0 ? 1 : ceil_div(call.size, a.span);  // an empty tensor has a loss too
     if (call.dx != nullptr || call.dy != nullptr)
       FASTGAN_LAUNCH((reconstruction_kernel<T, true>), blocks, call.where, a);
     else

@@ -1,4 +1,4 @@
-// The end of a training step: its statistics are written down, and the next step's settings come into force.
+// Ends a training step: records its statistics and loads the next step's settings.
 #pragma once
 
 #include "platform.h"
@@ -9,13 +9,13 @@ constexpr int kMostScalars = 8;
 
 struct RecordCall {
   const float* scalars[kMostScalars];
-  int columns;            // how many scalars there are
-  float* table;           // [rows, columns]
-  int64_t* row;           // the scalars' row; moves on by one
-  const float* schedule;  // [rows + 1, settings]
+  int columns;            // number of scalars
+  float* table;           // [rows, columns], receives the scalars
+  int64_t* row;           // row of the table; incremented
+  const float* schedule;  // [rows + 1, settings_count]
   int settings_count;
-  float* settings;        // [settings]: becomes the schedule's next row
-  int64_t* clock;         // moves on by one
+  float* settings;        // [settings_count], receives schedule[row + 1]
+  int64_t* clock;         // incremented
   Where where;
 };
 

@@ -1,11 +1,11 @@
-// Sums over a block, and over blocks: the block that arrives last finishes, in the order of blocks.
+// Sums over a block and over blocks. The last block to finish adds up the sums of blocks, in order.
 #pragma once
 
 #include "platform.h"
 
 namespace fastgan {
 
-// Each value becomes the sum of every thread's, in the first warp. Every thread of the block must come here.
+// Sums each value over the block. The first warp holds the results. All threads of the block must call it.
 template <int N, class A>
 __device__ void block_sums(A (&values)[N]) {
   __shared__ A of_warp[N][32];
@@ -33,12 +33,12 @@ __device__ A block_sum(A value) {
   return values[0];
 }
 
-// Counts this block in; true in the last of `count`, which then sees what the others stored before. The counter
-// goes back to zero by itself.
+// Counts this block; true in the last of `count` blocks, which then sees the earlier stores of all the others. The
+// counter wraps to zero.
 //
-// One thread's fences are enough, as fences are cumulative: the first barrier puts the block's stores before the
-// counting thread's fence, the fence puts them before its count; in the last block the second fence follows the counts
-// of all the others, and the second barrier puts it before every thread's loads.
+// One thread's fences are enough, as fences are cumulative. The first barrier orders the block's stores before thread
+// 0's fence, and the fence orders them before its atomicInc. In the last block, the second fence follows the increments
+// of all blocks, and the second barrier orders it before every thread's loads.
 __device__ inline bool is_last_of(unsigned count, unsigned* counter) {
   if (count == 1) {
     __syncthreads();
@@ -53,11 +53,11 @@ __device__ inline bool is_last_of(unsigned count, unsigned* counter) {
   }
   __syncthreads();
   const bool result = is_last;
-  __syncthreads();  // before is_last is used again
+  __syncthreads();  // a later call overwrites is_last
   return result;
 }
 
-// 16 bytes of what other blocks have stored, past the first cache, which may not know of it.
+// Loads 16 bytes that another block may have stored. Bypasses L1, which is not coherent.
 template <class A>
 __device__ Vector<A, kVector<A>> load_stored(const A* from) {
 #if defined(__CUDA_ARCH__)
@@ -70,7 +70,8 @@ __device__ Vector<A, kVector<A>> load_stored(const A* from) {
 #endif
 }
 
-// The sums of N arrays of `count` values that lie `apart`, in an order that depends on count alone; in the first warp.
+// Sums N arrays of `count` values, `apart` elements apart, in an order that depends only on count. The first warp holds
+// the results.
 template <int N, class A>
 __device__ void sums_in_order(const A* values, int64_t apart, int64_t count, A (&sums)[N]) {
 #pragma unroll
