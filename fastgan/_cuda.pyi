@@ -1,7 +1,14 @@
-"""The CUDA kernels (csrc/cuda/bindings.cpp). Nothing is checked: fastgan/kernels/ alone calls these.
+"""The CUDA kernels (csrc/cuda/bindings.cpp). They check nothing: only fastgan/kernels/ calls them.
 
-Tensors are addresses, 0 where one may be left out; a dtype and a loss are numbers; ``on`` is a device's
-number and the handle of a stream there.
+An int parameter with a shape in its comment is the address of a contiguous tensor; an optional one is 0 if
+absent. Parameters of the same name have the same meaning in all functions:
+
+- ``dtype`` and all ``..._dtype``: codes of ``fastgan.kernels.native.DTYPES``. ``dtype``: the inputs'.
+- "compute" in a comment: float64 for float64 inputs, float32 for the others.
+- ``loss``: code of ``fastgan.kernels.logit_losses.NUMBERS``, except where it is an address.
+- ``scale``, ``scale_dtype``: [], optional factor of the gradients.
+- ``partials``: workspace for partial sums. ``counter``: zeroed int32 counters (fastgan/kernels/counters.py).
+- ``on``: device index and stream handle.
 """
 
 from collections.abc import Sequence
@@ -20,18 +27,18 @@ def take_slot(device: int, stream: int) -> int: ...
 def loss(
     loss: int,
     dtype: int,
-    logits: Sequence[int],
+    logits: Sequence[int],  # [sizes[i]] each
     sizes: Sequence[int],
-    labels: Sequence[float],
-    weights: Sequence[float],
-    grads: Sequence[int],
+    labels: Sequence[float],  # one per tensor
+    weights: Sequence[float],  # factor of each term, one per tensor
+    grads: Sequence[int],  # like logits: output; empty if not wanted
     scale: int,
     scale_dtype: int,
-    total: int,
+    total: int,  # []: output
     total_dtype: int,
-    details: int,
-    partials: int,
-    counter: int,
+    details: int,  # [2 n + 1], compute: optional output; see Reference.loss
+    partials: int,  # LOSS_WORKSPACE_BYTES; 0 if one block does all the work
+    counter: int,  # [1]; 0 if one block does all the work
     on: tuple[int, int],
 ) -> None: ...
 def loss_backward(
@@ -41,89 +48,95 @@ def loss_backward(
     sizes: Sequence[int],
     labels: Sequence[float],
     weights: Sequence[float],
-    grads: Sequence[int],
+    grads: Sequence[int],  # like logits: output
     scale: int,
     scale_dtype: int,
-    are_for_one: bool,
+    are_for_one: bool,  # grads already hold the gradients for a scale of 1
     on: tuple[int, int],
 ) -> None: ...
 def loss_terms(
     loss: int,
     dtype: int,
-    logits: int,
+    logits: int,  # [size]
     size: int,
     label: float,
-    weight: float,
-    incoming: int,
-    result: int,
+    weight: float,  # factor of each term
+    incoming: int,  # [size]: optional gradient of each term
+    result: int,  # [size]: output; terms, or with incoming the gradient of logits
     on: tuple[int, int],
 ) -> None: ...
 def reconstruction_loss(
     dtype: int,
-    x: int,
-    y: int,
+    x: int,  # [size]
+    y: int,  # [size]
     size: int,
-    dx: int,
-    dy: int,
+    dx: int,  # [size]: optional output, gradient of x
+    dy: int,  # [size]: optional output, gradient of y
     mean: bool,
     scale: int,
     scale_dtype: int,
-    loss: int,
+    loss: int,  # []: output
     loss_dtype: int,
-    partials: int,
-    counter: int,
+    partials: int,  # LOSS_WORKSPACE_BYTES
+    counter: int,  # [1]
     on: tuple[int, int],
 ) -> None: ...
+
+# all [size]; terms: output, |x - y|
 def reconstruction_terms(dtype: int, x: int, y: int, size: int, terms: int, on: tuple[int, int]) -> None: ...
 def reconstruction_backward(
     dtype: int,
-    x: int,
-    y: int,
+    x: int,  # [size]
+    y: int,  # [size]
     size: int,
-    dx: int,
-    dy: int,
+    dx: int,  # [size]: optional output, gradient of x
+    dy: int,  # [size]: optional output, gradient of y
     mean: bool,
-    incoming: int,
+    incoming: int,  # [size]: optional gradient of each term
     scale: int,
     scale_dtype: int,
     on: tuple[int, int],
 ) -> None: ...
+
+# numbers of partial sums and of counters that head_loss needs
 def head_workspace(dtype: int, rows: Sequence[int], width: int) -> tuple[int, int]: ...
 def head_loss(
     loss: int,
     dtype: int,
-    features: Sequence[int],
+    features: Sequence[int],  # [rows[i], width] each
     rows: Sequence[int],
-    labels: Sequence[float],
-    weights: Sequence[float],
-    slopes: Sequence[int],
-    grads: Sequence[int],
+    labels: Sequence[float],  # one per tensor
+    weights: Sequence[float],  # factor of each term, one per tensor
+    slopes: Sequence[int],  # [rows[i]] each, compute: output, d total / d logits; empty if not wanted
+    grads: Sequence[int],  # like features: output, d total / d features; empty if not wanted
     width: int,
-    weight: int,
-    bias: int,
+    weight: int,  # [width]
+    bias: int,  # [1], optional
     scale: int,
     scale_dtype: int,
-    total: int,
+    total: int,  # []: output
     total_dtype: int,
-    details: int,
-    dw: int,
-    db: int,
-    grads_dtype: int,
+    details: int,  # [2 n + 1], compute: optional output; see Reference.loss
+    dw: int,  # [width]: optional output, d total / d weight
+    db: int,  # [1]: optional output, d total / d bias
+    grads_dtype: int,  # of dw and db
     partials: int,
     counter: int,
     on: tuple[int, int],
 ) -> None: ...
 def head_grad(
     dtype: int,
-    slopes: int,
+    slopes: int,  # [rows], compute
     rows: int,
     width: int,
-    weight: int,
+    weight: int,  # [width]
     scale: int,
     scale_dtype: int,
-    grad: int,
+    grad: int,  # [rows, width]: output, scale * slopes * weight
     on: tuple[int, int],
 ) -> None: ...
+
+# numbers of partial sums and of counters that bias_leaky_relu_backward needs
 def layer_workspace(dtype: int, outer: int, channels: int, inner: int) -> tuple[int, int]: ...
 def bias_leaky_relu_forward(
     dtype: int,
@@ -131,9 +144,9 @@ def bias_leaky_relu_forward(
     channels: int,
     inner: int,
     negative_slope: float,
-    x: int,
-    bias: int,
-    y: int,
+    x: int,  # [outer, channels, inner]
+    bias: int,  # [channels], optional
+    y: int,  # like x: output; may be x
     on: tuple[int, int],
 ) -> None: ...
 def bias_leaky_relu_backward(
@@ -142,10 +155,10 @@ def bias_leaky_relu_backward(
     channels: int,
     inner: int,
     negative_slope: float,
-    dy: int,
-    y: int,
-    dx: int,
-    grad_bias: int,
+    dy: int,  # [outer, channels, inner]
+    y: int,  # like dy: the forward's output
+    dx: int,  # like dy: output; may be dy
+    grad_bias: int,  # [channels]: optional output; without it partials and counter are 0
     partials: int,
     counter: int,
     on: tuple[int, int],
@@ -153,16 +166,16 @@ def bias_leaky_relu_backward(
 def adam(
     dtype: int,
     size: int,
-    values: int,
-    grads: int,
-    exp_avg: int,
-    exp_avg_sq: int,
-    average: int,
-    halves: int,
-    count: int,
-    is_first: bool,
-    learning_rate: int,
-    average_weight: int,
+    values: int,  # [size]: updated, as are exp_avg and exp_avg_sq
+    grads: int,  # [size]
+    exp_avg: int,  # [size]
+    exp_avg_sq: int,  # [size]
+    average: int,  # [size], optional: moves towards values
+    halves: int,  # [size], bfloat16, optional: output, a copy of values
+    count: int,  # [], float32: number of the step
+    is_first: bool,  # first call of a step: adds 1 to count
+    learning_rate: int,  # [], float32
+    average_weight: int,  # [], float32
     beta1: float,
     beta2: float,
     eps: float,
@@ -170,23 +183,23 @@ def adam(
     on: tuple[int, int],
 ) -> None: ...
 def draw(
-    integers: int,
-    normal: int,
-    uniform: int,
+    integers: int,  # [sizes[0]], int64: output
+    normal: int,  # [sizes[1]], float32: output
+    uniform: int,  # [sizes[2]], float32: output
     sizes: tuple[int, int, int],
-    begins: tuple[int, int, int],
-    high: int,
+    begins: tuple[int, int, int],  # index of each vector's first number; see Reference.draw
+    high: int,  # exclusive upper bound of integers
     seed: int,
-    step: int,
+    step: int,  # [1], int64
     on: tuple[int, int],
 ) -> None: ...
 def record(
-    scalars: Sequence[int],
-    table: int,
-    row: int,
-    schedule: int,
+    scalars: Sequence[int],  # [] each, float32
+    table: int,  # [rows, scalars], float32: row ``row`` is written
+    row: int,  # [1], int64: incremented
+    schedule: int,  # [rows + 1, settings_count], float32
     settings_count: int,
-    settings: int,
-    clock: int,
+    settings: int,  # [settings_count], float32: output, the schedule's next row
+    clock: int,  # [1], int64: incremented
     on: tuple[int, int],
 ) -> None: ...

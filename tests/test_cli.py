@@ -153,9 +153,9 @@ def test_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     [
         (
             "tpu",
-            "FASTGAN_BACKEND names no backend: 'tpu'; choose one of cpu, cuda, triton, reference, or ",
+            "FASTGAN_BACKEND is not a backend: 'tpu'; choose one of cpu, cuda, triton, reference, or ",
         ),
-        ("cuda", "the cuda backend was asked for but cannot serve: "),
+        ("cuda", "the cuda backend was requested but cannot run: "),
     ],
 )
 def test_a_backend_that_cannot_serve_is_named_before_anything_is_written(
@@ -169,7 +169,7 @@ def test_a_backend_that_cannot_serve_is_named_before_anything_is_written(
     assert message in result.stderr
     assert list(tmp_path.iterdir()) == []
     shown = python(code.format(["info"]), FASTGAN_BACKEND=name, COLUMNS="200").stdout
-    expected = name if name == "cuda" else "'tpu', which is none; choose one of .*, or unset FASTGAN_BACKEND"
+    expected = name if name == "cuda" else "'tpu', not a backend; choose one of .*, or unset FASTGAN_BACKEND"
     assert re.search(f"backend asked for +{expected}", shown), shown
 
 

@@ -37,7 +37,7 @@ def assert_the_reference_serves(reason: str) -> None:
     with pytest.warns(RuntimeWarning, match=f"fastgan runs on plain PyTorch here. .*triton: {reason}"):
         assert kernels._choose(GPU, None) is kernels.reference
     assert fastgan.available_backends(GPU) == ["reference"]
-    with pytest.raises(RuntimeError, match=f"triton backend was asked for but cannot serve: {reason}"):
+    with pytest.raises(RuntimeError, match=f"triton backend was requested but cannot run: {reason}"):
         kernels._choose(GPU, "triton")
 
 

@@ -1,21 +1,21 @@
-"""Zeros in which the blocks of one launch count each other, so that the last of them knows that it is.
+"""Zeroed counters that the blocks of a launch increment on arrival; the last block finishes the reduction.
 
-The last block leaves zeros behind, so zeros that lie in a place of their own cost a launch nothing. That
-place is a *slot* of a *bank*, and a slot belongs to one user:
+The last block resets its counters to zero, so a launch can reuse them without clearing them first. Counters
+come in *slots* of a *bank*. A slot has one owner at a time:
 
-- a stream of a device, whose launches run one after another. It keeps the slot until the process ends.
-- a stream of a graph that is being captured, as the graph may be replayed on any stream. It keeps the slot
-  until the graph, whatever was instantiated from it, and their last replays are gone; then CUDA itself frees
-  it (``take_slot`` in csrc/cuda/counters.cu).
+- a stream of a device. Its launches run one after another. It keeps the slot until the process ends.
+- a stream of a graph under capture, because the graph may be replayed on any stream. It keeps the slot until
+  the graph, everything instantiated from it and their last replays are gone; then CUDA frees the slot
+  (``take_slot`` in csrc/cuda/counters.cu).
 
-On a GPU whose CUDA kernels can run, the bank lies in the compiled module's own memory, for Triton's kernels
-too. Elsewhere (Triton alone, AMD) it is a tensor that the first call allocates and nothing frees. It is never
-allocated during a capture or inside an operator of ``torch.library``, where the memory may be a graph's own:
-``torch.compile(mode="reduce-overhead")`` accepts no tensor there that outlives the call. Without the module
-nobody would say when a graph is gone, so a graph gets no slot.
+Where the CUDA kernels can run, the bank is in the compiled module's memory, and Triton uses it too. Elsewhere
+(only Triton, AMD) the bank is a tensor that the first call allocates and nothing frees. It is never allocated
+during a capture or inside an operator of ``torch.library``, where the memory may belong to a graph:
+``torch.compile(mode="reduce-overhead")`` accepts no tensor that outlives the call. Without the module nothing
+reports the end of a graph, so graphs get no slots.
 
-Whoever gets no slot, because all are taken, because more counters are wanted than one has, or for the reasons
-above, gets fresh zeros: as right, but a kernel more, which writes them.
+A launch without a slot gets fresh zeros, which cost one more kernel. This happens if all slots are taken, if
+a launch needs more counters than a slot has, or in the cases above.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from torch import Tensor
 
 from fastgan.kernels.cuda import module
 
-SLOTS, SIZE = 256, 1024  # kSlots and kCountersOfSlot of csrc/cuda/counters.h
+SLOTS, SIZE = 256, 1024  # equal to kSlots and kCountersOfSlot in csrc/cuda/counters.h
 
 _Owner = tuple[int, int, int]  # device, stream, capture
-NO_CAPTURE, SOME_CAPTURE = 0, -1  # else the capture's number, where the module tells it
+NO_CAPTURE, SOME_CAPTURE = 0, -1  # SOME_CAPTURE: without the module the capture's number is unknown
 
 _slots: dict[_Owner, Tensor] = {}
-_owners: dict[tuple[int, int], _Owner] = {}  # of each slot of each device, the last
+_owners: dict[tuple[int, int], _Owner] = {}  # (device, slot) -> latest owner
 _tensor_banks: dict[int, Tensor] = {}
-_one_at_a_time = threading.Lock()
+_lock = threading.Lock()
 _in_operator: ContextVar[bool] = ContextVar("fastgan_in_operator", default=False)
 
 
 def arrivals(like: Tensor, count: int = 1, stream: int | None = None) -> Tensor:
-    """At least ``count`` zeros for one launch on a stream (the current one) of a tensor's device.
+    """Return at least ``count`` int32 zeros for one launch on a stream (default: the current one).
 
-    On a CPU, where tests run the kernels, a thread counts as a stream.
+    On a CPU, where tests run the kernels, each thread counts as a stream.
     """
     device = like.get_device()
     if not like.is_cuda:
@@ -58,7 +58,7 @@ def arrivals(like: Tensor, count: int = 1, stream: int | None = None) -> Tensor:
         owner = device, stream, _capture(device, stream)
     found = _slots.get(owner)
     if found is None:
-        with _one_at_a_time:
+        with _lock:
             found = _take_slot(like, owner)
     if found is None or count > SIZE:
         return torch.zeros(count, dtype=torch.int32, device=like.device)
@@ -67,7 +67,7 @@ def arrivals(like: Tensor, count: int = 1, stream: int | None = None) -> Tensor:
 
 @contextlib.contextmanager
 def in_operator() -> Iterator[None]:
-    """Inside, no bank is allocated: a graph of torch.compile may own the memory that PyTorch allocates."""
+    """Allocate no bank in this context: a graph of torch.compile may own the memory PyTorch allocates."""
     token = _in_operator.set(True)
     try:
         yield
@@ -76,7 +76,7 @@ def in_operator() -> Iterator[None]:
 
 
 def capture_of(tensor: Tensor) -> int:
-    """Which graph the launches on a tensor's device are captured in: a number, NO_CAPTURE or SOME_CAPTURE."""
+    """Return the current capture on a tensor's device: its number, NO_CAPTURE or SOME_CAPTURE."""
     if not tensor.is_cuda:
         return NO_CAPTURE
     device = tensor.get_device()
@@ -98,7 +98,7 @@ def _take_slot(like: Tensor, owner: _Owner) -> Tensor | None:
         bank, slot = _tensor_bank(like), sum(1 for known, *_ in _slots if known == device)
     if bank is None or not 0 <= slot < SLOTS:
         return None
-    _slots.pop(_owners.get((device, slot), owner), None)  # a graph that is gone
+    _slots.pop(_owners.get((device, slot), owner), None)  # the previous owner was a graph, now destroyed
     _owners[device, slot] = owner
     _slots[owner] = bank[slot]
     return _slots[owner]
@@ -106,22 +106,20 @@ def _take_slot(like: Tensor, owner: _Owner) -> Tensor | None:
 
 @cache
 def _module_bank(device: int) -> Tensor | None:
-    """The compiled module's counters on a GPU, [SLOTS, SIZE]; None where its kernels cannot run."""
+    """The compiled module's counters on a GPU, [SLOTS, SIZE]; None if they cannot be used."""
     if module.why_not(torch.device("cuda", device)) is not None:
         return None
     with torch.cuda.device(device):
         try:
             return torch.as_tensor(_Memory(module._cuda.counter_bank()), device=f"cuda:{device}")
         except RuntimeError as error:
-            message = (
-                f"fastgan's CUDA graphs take a kernel more a launch on cuda:{device}: PyTorch cannot use"
-            )
-            warnings.warn(f"{message} the module's counters ({error})", RuntimeWarning, stacklevel=2)
+            message = f"fastgan's CUDA graphs run one more kernel per launch on cuda:{device}: PyTorch cannot"
+            warnings.warn(f"{message} use the module's counters ({error})", RuntimeWarning, stacklevel=2)
             return None
 
 
 class _Memory:
-    """Counters that PyTorch did not allocate."""
+    """Presents the module's counters to torch.as_tensor, which then shares their memory."""
 
     def __init__(self, address: int) -> None:
         self.__cuda_array_interface__ = {

@@ -1,4 +1,4 @@
-"""Which backend is forced: by FASTGAN_BACKEND, by a bare use_backend, or by a block of one."""
+"""The forced backend: set by FASTGAN_BACKEND, by a plain call of use_backend, or by its ``with`` block."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _R = TypeVar("_R")
 
 BACKENDS = ("cpu", "cuda", "triton", "reference")
 CHOICES = f"choose one of {', '.join(BACKENDS)}"
-# The names asked for, the newest last, each with its use_backend object while that one is alive. A call that
-# nobody has kept cannot become a block any more: it was a bare one.
+# Requested names, newest last, each with a weak reference to its use_backend object. If the object is gone,
+# the call can no longer become a ``with`` block: it was a plain call.
 calls: list[tuple[str | None, Callable[[], object]]] = [(os.environ.get("FASTGAN_BACKEND"), lambda: None)]
 _lock = threading.Lock()
 innermost: ContextVar[str | None] = ContextVar("fastgan_backend", default=None)
 
 
 class BackendError(RuntimeError):
-    """The backend that was asked for cannot run here; the message says why, and what helps."""
+    """The requested backend cannot run here; the message gives the reason and the remedy."""
 
 
 class use_backend:  # noqa: N801 - called like a function
-    """Serve every fastgan operation from one backend: from now on, or inside a ``with`` block.
+    """Run every fastgan operation on one backend: from now on, or inside a ``with`` block.
 
-    Called bare, it holds for the whole process until it is called again. As a context manager or a decorator
-    it holds inside the block, and meanwhile in threads that have no block of their own, so in those that the
-    block starts. An operation that this backend cannot serve raises RuntimeError. A backward pass uses the
+    A plain call applies to the whole process until the next call. As a context manager or a decorator it
+    applies inside the block, and meanwhile to threads without a block of their own, including those started
+    in the block. An operation that this backend cannot run raises RuntimeError. A backward pass uses the
     backend of its forward pass, wherever it runs.
 
     Args:
         name: "cpu", "cuda", "triton" or "reference".
 
     Raises:
-        ValueError: no backend has that name.
+        ValueError: there is no backend of that name.
 
     Example:
         >>> fastgan.use_backend("reference")
@@ -48,21 +48,21 @@ class use_backend:  # noqa: N801 - called like a function
 
     def __init__(self, name: str) -> None:
         if name not in BACKENDS:
-            raise ValueError(f"use_backend() names no backend: {name!r}; {CHOICES}")
+            raise ValueError(f"use_backend() got {name!r}, which is not a backend; {CHOICES}")
         self.name = name
         self._call = (name, weakref.ref(self))
         self._outer: Token[str | None] | None = None
         self._begin()
 
     def _begin(self) -> None:
-        if innermost.get() is not None:  # a block around it would hide it
+        if innermost.get() is not None:  # otherwise an enclosing block would hide this call
             self._outer = innermost.set(self.name)
         with _lock:
             *replaced, _ = [call for call in calls if call[1]() is None]
             calls[:] = [*(call for call in calls if call not in replaced), self._call]
 
     def __enter__(self) -> None:
-        if self._call not in calls:  # entered once more
+        if self._call not in calls:  # re-entered after an exit
             self._begin()
         if self._outer is None:
             self._outer = innermost.set(self.name)
@@ -75,24 +75,19 @@ class use_backend:  # noqa: N801 - called like a function
             self._outer = None
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
-        self.__exit__()  # it holds in the function alone
+        self.__exit__()  # applies only inside the function
 
         @functools.wraps(function)
-        def served(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             with use_backend(self.name):
                 return function(*args, **kwargs)
 
-        return served
-
-
-def forced_name() -> str | None:
-    """The name that holds in this thread now."""
-    return innermost.get() or calls[-1][0]
+        return wrapped
 
 
 def forced_in_words() -> str:
-    """What use_backend or FASTGAN_BACKEND asks for, in words."""
-    name = forced_name()
+    """Describe the choice made by use_backend or FASTGAN_BACKEND."""
+    name = innermost.get() or calls[-1][0]
     if not name:
         return "none: each device gets its best one"
-    return name if name in BACKENDS else f"{name!r}, which is none; {CHOICES}, or unset FASTGAN_BACKEND"
+    return name if name in BACKENDS else f"{name!r}, not a backend; {CHOICES}, or unset FASTGAN_BACKEND"

@@ -1,4 +1,4 @@
-"""How tensors lie in memory."""
+"""Memory layouts of tensors, and memory for results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastgan.kernels.opaque import opaque
 
 
 def room(into: Tensor | None, like: Tensor, *shape: int) -> Tensor:
-    """``into``, or a new tensor of a shape, of the dtype and device of another."""
+    """Check and return ``into``; if it is None, allocate ``shape`` with the dtype and device of ``like``."""
     if into is None:
         return like.new_empty(shape)
     if into.shape != shape or into.dtype is not like.dtype or not into.is_contiguous():
@@ -23,14 +23,15 @@ def room(into: Tensor | None, like: Tensor, *shape: int) -> Tensor:
 
 
 def room_for(like: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Tensor | None]:
-    """Two gradients as large as a tensor, each where it is needed."""
+    """Allocate two gradients of the shape of ``like``; None for one that is not needed."""
     return torch.empty_like(like) if needs[0] else None, torch.empty_like(like) if needs[1] else None
 
 
 def neighbours_like(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Room for as many tensors, next to each other along the first dimension: see :func:`joined`.
+    """Allocate tensors of the same shapes, adjacent along the first dimension so that :func:`joined` is free.
 
-    Apart where one would not begin at a multiple of 16 bytes: kernels would move it element by element.
+    They are not adjacent if one would start off a multiple of 16 bytes: kernels would access it one element
+    at a time.
     """
     first = tensors[0]
     is_alike = first.dim() > 0 and all(t.shape[1:] == first.shape[1:] for t in tensors)
@@ -43,7 +44,7 @@ def neighbours_like(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 @opaque
 def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """``torch.cat``, without moving anything where each tensor begins in memory where the one before ends."""
+    """``torch.cat``, but without a copy if each tensor starts in memory where the previous one ends."""
     first = tensors[0]
     if len(tensors) == 1:
         return first
@@ -63,9 +64,9 @@ def joined(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def channel_layout(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, int], bool]:
-    """The tensor in an order the kernels know, its [outer, channels, inner], and whether channels are last.
+    """Return the tensor in a layout the kernels support, its [outer, channels, inner], and "channels last".
 
-    Channels innermost in memory (channels_last after a convolution) is kept, as [rows, channels, 1].
+    Channels innermost in memory (channels_last after a convolution) are kept, as [rows, channels, 1].
     """
     if not 0 <= dim < tensor.dim():
         raise IndexError(f"dim is {dim}, expected one of the {tensor.dim()} dimensions, from 0 on")

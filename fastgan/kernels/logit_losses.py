@@ -1,8 +1,8 @@
-"""The losses on logits, one row each: what every backend computes, and what the second derivatives come from.
+"""The table of losses on logits: what every backend computes, and the source of second derivatives.
 
-A loss is a term of each logit t, under a label: 1 where D shall take the sample for real, 0 where not. D
-minimizes the terms of real samples under 1 and of generated ones under 0; G those of its samples under 1, of
-the loss that :attr:`LogitLoss.generator` names.
+A loss has one term per logit t, which depends on a label: 1 if D should call the sample real, 0 if fake. D
+minimizes the terms of real samples with label 1 and of generated samples with label 0. G minimizes the terms
+of generated samples with label 1, with the loss named by :attr:`LogitLoss.generator`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from torch.autograd import forward_ad
 
 from fastgan.kernels.native import Codes
 
-SATURATED_LOGIT = 6.906754778648554  # log(999): sigmoid within 0.1 % of 0 or 1
+SATURATED_LOGIT = 6.906754778648554  # log(999), beyond which sigmoid is within 0.1 % of 0 or 1
 Labelled = Callable[[Tensor, float], Tensor]
 
 
 @dataclass(frozen=True)
 class LogitLoss:
-    """One row. The functions take logits of float32 or float64.
+    """A loss. The functions take float32 or float64 logits.
 
     Attributes:
-        term: of each logit under a label.
-        slope: its derivative by the logit, differentiable once more.
-        output: what D says of each sample, whose mean is logged.
-        saturated: where D learns nothing more from a sample.
-        generator: the loss whose terms under label 1 the generator minimizes.
-        labels: any label from 0 to 1 has a meaning, not the ends alone.
+        term: the term of each logit for a label.
+        slope: the derivative of the term with respect to the logit, differentiable once more.
+        output: D's output for each sample; its mean is logged.
+        saturated: True for samples that D no longer learns from.
+        generator: the name of the loss whose terms with label 1 the generator minimizes.
+        labels: labels between 0 and 1 are allowed.
         probability: ``output`` is a probability.
-        saturating: the generator may also minimize minus the term under label 0, the saturating loss.
-        lipschitz: D must be Lipschitz, which the loss itself does not ensure.
+        saturating: the generator may instead minimize minus the term with label 0, the saturating loss.
+        lipschitz: D must be kept Lipschitz by other means.
     """
 
     term: Labelled
@@ -50,26 +50,26 @@ class LogitLoss:
 
 
 def softplus(t: Tensor) -> Tensor:
-    """``log(1 + exp(t))`` of any logit, with every derivative; half types are rounded once.
+    """``log(1 + exp(t))`` for any logit, with derivatives of every order; half types are rounded once.
 
-    From 20 on F.softplus is the identity, which float64 notices. The second derivative of torch.logaddexp is
-    nan below -89, and its first at infinity: in one pass it gives the value alone.
+    F.softplus returns t itself from 20 on, which is inexact in float64. torch.logaddexp has a nan second
+    derivative below -89 and a nan first derivative at infinity, so it is used only for the value.
     """
     if not torch.is_grad_enabled() and forward_ad._current_level < 0:
         return torch.logaddexp(t, t.new_zeros(()))
     wide = t.to(torch.promote_types(t.dtype, torch.float32))
-    minus_size = torch.where(wide > 0, -wide, wide)  # -|t|, whose slope at 0 is 1, not 0
+    minus_size = torch.where(wide > 0, -wide, wide)  # -|t| with slope 1 at 0
     return (torch.relu(wide) + minus_size.exp().log1p()).to(t.dtype)
 
 
 def _bce(t: Tensor, label: float) -> Tensor:
-    # A weight of zero leaves its softplus out: 0 * inf would be nan.
+    # Skip a softplus of weight zero: 0 * inf would be nan.
     terms = softplus(t) * (1 - label) if label != 1 else torch.zeros_like(t)
     return terms + softplus(-t) * label if label != 0 else terms
 
 
 def _side(label: float) -> float:
-    """-1 for label 1, 1 for label 0: the way in which a logit is wrong."""
+    """-1 for label 1, 1 for label 0: the sign of a logit that contradicts the label."""
     return 1 - 2 * label
 
 
@@ -77,12 +77,12 @@ def _beyond_margin(t: Tensor, label: float) -> Tensor:
     return 1 + _side(label) * t <= 0
 
 
-# The order is that of Loss in csrc/logit_losses.h.
+# In the order of Loss in csrc/logit_losses.h.
 LOSSES: dict[str, LogitLoss] = {
-    # Goodfellow et al., 2014, equation 1, in logits; the generator's is the non-saturating one of section 3.
+    # Goodfellow et al., 2014, equation 1, in logits; the non-saturating generator loss of section 3.
     "bce": LogitLoss(
         term=_bce,
-        # sigmoid(t) - label, written so that neither end cancels
+        # sigmoid(t) - label, without cancellation for large |t|
         slope=lambda t, label: (1 - label) * torch.sigmoid(t) - label * torch.sigmoid(-t),
         output=torch.sigmoid,
         saturated=lambda t, label: t.abs() > SATURATED_LOGIT,
@@ -108,7 +108,7 @@ LOSSES: dict[str, LogitLoss] = {
         generator="least-squares",
         labels=True,
     ),
-    # -+ t: Arjovsky et al., 2017, equations 2 and 3; something else must keep D Lipschitz.
+    # -+ t: Arjovsky et al., 2017, equations 2 and 3.
     "wasserstein": LogitLoss(
         term=lambda t, label: _side(label) * t,
         slope=lambda t, label: torch.full_like(t, _side(label)),
@@ -122,13 +122,13 @@ NUMBERS = Codes("loss", {name: number for number, name in enumerate(LOSSES)})
 
 
 class LossSpec(NamedTuple):
-    """Which loss of which tensors: one label and one weight for each tensor of logits.
+    """A loss over several tensors of logits, with one label and one weight per tensor.
 
     Attributes:
-        loss: a name of :data:`LOSSES`.
-        labels: 1 where D should take the samples for real, 0 where not.
-        weights: what the mean or the sum of each tensor's terms is multiplied by.
-        mean: the mean of each tensor's terms, not their sum.
+        loss: a name in :data:`LOSSES`.
+        labels: 1 for tensors that D should call real, 0 for fake.
+        weights: factors of each tensor's mean or sum of terms.
+        mean: take the mean of each tensor's terms instead of the sum.
     """
 
     loss: str
@@ -137,7 +137,7 @@ class LossSpec(NamedTuple):
     mean: bool
 
     def weights_of(self, sizes: Sequence[int]) -> tuple[float, ...]:
-        """What each term is multiplied by. The mean of nothing is nan, as in PyTorch."""
+        """The factor of each single term, for tensors of these sizes. An empty mean is nan, as in PyTorch."""
         if not self.mean:
             return self.weights
         each = list(self.weights)

@@ -1,4 +1,4 @@
-"""What a kernel is told of sizes: checked here, as a wrong one would read or write foreign memory."""
+"""Checks of the sizes passed to kernels: with a wrong size a kernel accesses memory out of bounds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from fastgan.kernels.logit_losses import LossSpec
 
 
 def of_size(tensor: Tensor, size: int, name: str) -> Tensor:
-    """The tensor, if it has so many elements."""
+    """Return the tensor; raise ValueError unless it has ``size`` elements."""
     if tensor.numel() != size:
         raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {size} elements")
     return tensor
 
 
 def same_size(tensor: Tensor, like: Tensor, name: str) -> Tensor:
-    """The tensor, if it has as many elements as another, which a kernel reads along with it."""
+    """Return the tensor; raise ValueError unless it has as many elements as ``like``."""
     return of_size(tensor, like.numel(), name)
 
 
 def matrix(tensor: Tensor, name: str) -> tuple[int, int]:
-    """Rows and columns."""
+    """Return rows and columns; raise ValueError unless there are two dimensions."""
     if tensor.dim() != 2:
         raise ValueError(f"{name} has shape {list(tensor.shape)}, expected two dimensions")
     rows, columns = tensor.shape
@@ -30,33 +30,33 @@ def matrix(tensor: Tensor, name: str) -> tuple[int, int]:
 
 
 def forward_sizes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, int, int]:
-    """n, k and m of a linear layer: input [n, k], weight [m, k], bias [m]."""
+    """Return n, k and m of a linear layer: input [n, k], weight [m, k], bias [m]."""
     (n, k), (m, columns) = matrix(input, "input"), matrix(weight, "weight")
     if columns != k:
-        raise ValueError(f"weight has shape {list(weight.shape)}, expected {k} columns, as the input has")
+        raise ValueError(f"weight has shape {list(weight.shape)}, expected {k} columns, as in input")
     if bias is not None:
         of_size(bias, m, "bias")
     return n, k, m
 
 
 def dgrad_sizes(grad: Tensor, weight: Tensor) -> tuple[int, int, int]:
-    """n, k and m: grad [n, m], weight [m, k]."""
+    """Return n, k and m: grad [n, m], weight [m, k]."""
     (n, m), (rows, k) = matrix(grad, "grad"), matrix(weight, "weight")
     if rows != m:
-        raise ValueError(f"weight has shape {list(weight.shape)}, expected {m} rows, one a column of grad")
+        raise ValueError(f"weight has shape {list(weight.shape)}, expected {m} rows, one per column of grad")
     return n, k, m
 
 
 def wgrad_sizes(grad: Tensor, input: Tensor) -> tuple[int, int, int]:
-    """n, k and m: grad [n, m], input [n, k]."""
+    """Return n, k and m: grad [n, m], input [n, k]."""
     (n, m), (rows, k) = matrix(grad, "grad"), matrix(input, "input")
     if rows != n:
-        raise ValueError(f"input has shape {list(input.shape)}, expected {n} rows, as grad has")
+        raise ValueError(f"input has shape {list(input.shape)}, expected {n} rows, as in grad")
     return n, k, m
 
 
 def check_spec(tensors: Sequence[Tensor], spec: LossSpec, name: str) -> None:
-    """At least one tensor of logits or features, and a label and a weight for each."""
+    """Check that there is at least one tensor, and one label and one weight per tensor."""
     count = len(tensors)
     if count == 0:
         raise ValueError(f"{name} has no tensors, expected at least one")
@@ -68,11 +68,11 @@ def check_spec(tensors: Sequence[Tensor], spec: LossSpec, name: str) -> None:
 
 
 def check_head(features: Sequence[Tensor], spec: LossSpec, weight: Tensor, bias: Tensor | None) -> None:
-    """Tensors of features, [n, k] each, a weight of k elements, and a bias of one."""
+    """Check features [n, k] each, weight with k elements, and bias with one."""
     check_spec(features, spec, "features")
     for each in features:
         _, columns = matrix(each, "features")
         if columns != weight.numel():
-            raise ValueError(f"features have {columns} columns, expected {weight.numel()}, as many as weight")
+            raise ValueError(f"features have {columns} columns, expected {weight.numel()}, as in weight")
     if bias is not None:
         of_size(bias, 1, "bias")

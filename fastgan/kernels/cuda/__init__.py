@@ -1,4 +1,4 @@
-"""The CUDA backend, for tensors on NVIDIA's GPUs."""
+"""The CUDA backend for NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgan.kernels.cuda.step import Step
 
 
 class Cuda(Losses, Head, Layers, Reconstruction, Step):
-    """Kernels in CUDA C++, and between them the matrix products of PyTorch's libraries."""
+    """CUDA C++ kernels; matrix products use PyTorch's libraries."""
 
     name = "cuda"
 

@@ -1,4 +1,4 @@
-"""The discriminator's head by the CUDA kernels: features to loss, and to the gradients behind it."""
+"""CUDA kernels for the discriminator's head: from features to the loss and its gradients."""
 
 from __future__ import annotations
 
@@ -89,24 +89,24 @@ def _run(
     weight = weight.contiguous()
     bias = None if bias is None else bias.contiguous()
     scale = None if scale is None else scale.contiguous()
-    of, width, on = weight.dtype, weight.numel(), stream(weight)
+    inputs, width, on = weight.dtype, weight.numel(), stream(weight)
     rows = [t.shape[0] for t in dense]
     total = weight.new_empty((), dtype=dtype)
-    details = weight.new_empty(2 * len(dense) + 1, dtype=compute_dtype(of)) if detailed else None
-    sums, count = _cuda.head_workspace(DTYPES[of], rows, width)
-    partials = weight.new_empty(sums, dtype=compute_dtype(of))
+    details = weight.new_empty(2 * len(dense) + 1, dtype=compute_dtype(inputs)) if detailed else None
+    sums, count = _cuda.head_workspace(DTYPES[inputs], rows, width)
+    partials = weight.new_empty(sums, dtype=compute_dtype(inputs))
     _cuda.head_loss(
         NUMBERS[spec.loss],
-        DTYPES[of],
-        addresses(dense, of),
+        DTYPES[inputs],
+        addresses(dense, inputs),
         rows,
         spec.labels,
         spec.weights_of(rows),
         tuple(map(Tensor.data_ptr, slopes)),
         tuple(map(Tensor.data_ptr, grads)),
         width,
-        address(weight, of),
-        0 if bias is None else address(bias, of),
+        address(weight, inputs),
+        0 if bias is None else address(bias, inputs),
         *scalar(scale),
         total.data_ptr(),
         DTYPES[dtype],
@@ -122,7 +122,7 @@ def _run(
 
 
 def _outer(grad: Tensor, slopes: Tensor, weight: Tensor) -> Tensor:
-    """``grad * slopes[:, None] * weight``, [N, H]."""
+    """Return ``grad * slopes[:, None] * weight``, [N, H]."""
     dtype, rows, width = weight.dtype, slopes.numel(), weight.numel()
     result = weight.new_empty(rows, width)
     _cuda.head_grad(

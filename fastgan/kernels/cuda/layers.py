@@ -1,4 +1,4 @@
-"""Layers by the CUDA kernels: what stands between the matrix products, which are PyTorch's."""
+"""CUDA kernels for bias and leaky ReLU. Matrix products use PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Layout = tuple[int, int, int]
 class Layers(Reference):
     def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
         dense, layout, channels_last = channel_layout(input, dim)
-        output = torch.empty_like(dense)  # in the same order
+        output = torch.empty_like(dense)  # keeps the memory format
         if channels_last:
             _bias_leaky_relu_into(
                 output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, negative_slope
@@ -93,7 +93,7 @@ def _mask_into(
     with_bias: bool,
     into: Tensor | None,
 ) -> Tensor | None:
-    """``masked`` may be ``grad``. Returns the bias gradient."""
+    """Write ``grad`` times the slope into ``masked``, which may be ``grad``. Return the bias gradient."""
     dtype = output.dtype
     same_size(grad, output, "grad")
     summed = room(into, output, layout[1]) if with_bias else None

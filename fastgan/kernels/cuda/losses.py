@@ -1,4 +1,4 @@
-"""The losses on logits by the CUDA kernels."""
+"""CUDA kernels for the losses on logits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fastgan.kernels.native import DTYPES, compute_dtype
 from fastgan.kernels.reference import Reference, Tensors
 from fastgan.kernels.sizes import check_spec, same_size
 
-_ONE = (0, 1)  # no scale: address, and any dtype
-_FEW = 2  # so many small tensors are one block's work: for more, blocks that wait for each other are faster
+_NO_SCALE = (0, 1)  # null address, arbitrary dtype
+_ONE_BLOCK_TENSORS = 2  # one block handles so many small tensors; with more tensors several blocks are faster
 
 
 class Losses(Reference):
@@ -47,9 +47,9 @@ class Losses(Reference):
         grads = kept or tuple(map(torch.empty_like, dense))
         dtype, sizes = dense[0].dtype, tuple(map(Tensor.numel, dense))
         pointers, weights = addresses(dense, dtype), spec.weights_of(sizes)
-        of_grads = tuple(map(Tensor.numel, grads))
-        if of_grads != sizes:
-            raise ValueError(f"kept has tensors of {of_grads} elements, expected {sizes}")
+        grad_sizes = tuple(map(Tensor.numel, grads))
+        if grad_sizes != sizes:
+            raise ValueError(f"kept has tensors of {grad_sizes} elements, expected {sizes}")
         outputs = addresses(grads, dtype)
         for first in range(0, len(dense), _cuda.MOST_TENSORS):
             part = slice(first, first + _cuda.MOST_TENSORS)
@@ -86,27 +86,27 @@ def _forward(
     detailed: bool,
 ) -> tuple[Tensor, Tensor | None]:
     if not len(logits) == len(spec.labels) == len(spec.weights) > 0:
-        check_spec(logits, spec, "logits")  # which says what is wrong
+        check_spec(logits, spec, "logits")  # raises
     if len(logits) > _cuda.MOST_TENSORS:
         return _forward_in_parts(logits, grads, spec, scale, dtype)
     first = logits[0]
-    of, on = first.dtype, stream(first)
+    inputs, on = first.dtype, stream(first)
     total = first.new_empty((), dtype=dtype)
-    details = first.new_empty(2 * len(logits) + 1, dtype=compute_dtype(of)) if detailed else None
+    details = first.new_empty(2 * len(logits) + 1, dtype=compute_dtype(inputs)) if detailed else None
     sizes = tuple(map(Tensor.numel, logits))
     partials = counter = None
-    if len(logits) > _FEW or max(sizes) * first.element_size() > _cuda.LOSS_TILE_BYTES:
+    if len(logits) > _ONE_BLOCK_TENSORS or max(sizes) * first.element_size() > _cuda.LOSS_TILE_BYTES:
         partials = first.new_empty(_cuda.LOSS_WORKSPACE_BYTES, dtype=torch.uint8)
         counter = arrivals(first, 1, on[1])
     _cuda.loss(
         NUMBERS[spec.loss],
-        DTYPES[of],
-        addresses(logits, of),
+        DTYPES[inputs],
+        addresses(logits, inputs),
         sizes,
         spec.labels,
         spec.weights_of(sizes),
         tuple(map(Tensor.data_ptr, grads)),
-        *(_ONE if scale is None else scalar(scale)),
+        *(_NO_SCALE if scale is None else scalar(scale)),
         total.data_ptr(),
         DTYPES[dtype],
         0 if details is None else details.data_ptr(),
@@ -120,17 +120,17 @@ def _forward(
 def _forward_in_parts(
     logits: Tensors, grads: Tensors, spec: LossSpec, scale: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """For more tensors than one launch takes: several, whose details are put together."""
+    """Split more tensors than one launch takes over several launches, and combine their details."""
     shares, outputs, saturated = [], [], []
     for first in range(0, len(logits), _cuda.MOST_TENSORS):
         part = slice(first, first + _cuda.MOST_TENSORS)
-        of_part = spec._replace(labels=spec.labels[part], weights=spec.weights[part])
-        _, details = _forward(logits[part], grads[part], of_part, scale, dtype, True)
+        part_spec = spec._replace(labels=spec.labels[part], weights=spec.weights[part])
+        _, details = _forward(logits[part], grads[part], part_spec, scale, dtype, True)
         assert details is not None
         count = len(details) // 2
         shares.append(details[:count])
         outputs.append(details[count:-1])
-        # nan for a part without elements
+        # the share is nan for a part without elements
         saturated.append(details[-1:].nan_to_num() * sum(map(Tensor.numel, logits[part])))
     share = torch.cat(saturated).sum(0, keepdim=True) / sum(map(Tensor.numel, logits))
     total = torch.cat(shares).sum(dtype=torch.float64).to(dtype)

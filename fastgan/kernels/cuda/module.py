@@ -1,7 +1,7 @@
-"""The compiled CUDA kernels, where they are built, and what they are told of tensors.
+"""The compiled CUDA module, if it is built, and the conversion of tensors to its arguments.
 
-Kernels run on the current stream of a tensor's device, as PyTorch's do. The module makes that device the
-current one while it launches.
+As in PyTorch, kernels run on the current stream of a tensor's device. The module makes that device current
+during a launch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ try:
     import fastgan._cuda as _cuda
 
     missing: str | None = None
-    DEVICE_TYPE: str = _cuda.DEVICE_TYPE  # "cpu" where the tests have compiled the kernels for the host
+    DEVICE_TYPE: str = _cuda.DEVICE_TYPE  # "cpu" if the tests compiled the kernels for the host
 except ImportError as error:
     _cuda = None  # type: ignore[assignment]
     DEVICE_TYPE = "cuda"
@@ -35,13 +35,13 @@ scalar = partial(native.scalar, device_type=DEVICE_TYPE)
 
 
 def stream(tensor: Tensor) -> tuple[int, int]:
-    """A tensor's device, by its number, and the handle of the current stream there."""
+    """Return the index of a tensor's device and the handle of the current stream there."""
     device = tensor.get_device()
     return device, torch._C._cuda_getCurrentRawStream(device) if device >= 0 else 0
 
 
 def why_not(device: torch.device) -> str | None:
-    """Why the kernels cannot run on a device, with the remedy; None if they can."""
+    """The reason why the kernels cannot run on a device, with the remedy; None if they can."""
     if missing is not None:
         return missing
     if device.type != DEVICE_TYPE:
@@ -49,7 +49,7 @@ def why_not(device: torch.device) -> str | None:
     if DEVICE_TYPE == "cpu":
         return None
     if torch.version.hip is not None:
-        return "this PyTorch is built for AMD's GPUs; Triton serves them"
+        return "this PyTorch is built for AMD's GPUs; use Triton instead"
     if not torch.cuda.is_available():
         return "there is no GPU that this PyTorch can use"
     with torch.cuda.device(device):

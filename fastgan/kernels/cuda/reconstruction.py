@@ -1,4 +1,4 @@
-"""The reconstruction loss by the CUDA kernels."""
+"""CUDA kernels for the reconstruction loss."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ class Reconstruction(Reference):
 
 
 def _pair(x: Tensor, y: Tensor) -> tuple[int, int, int, int]:
-    """Dtype code, both addresses, and the size."""
+    """Return the dtype code, both addresses and the number of elements."""
     dtype = x.dtype
     return DTYPES[dtype], address(x, dtype), address(same_size(y, x, "reconstruction"), dtype), x.numel()

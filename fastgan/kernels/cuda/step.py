@@ -1,4 +1,4 @@
-"""What a training step ends and begins with, by the CUDA kernels: Adam, its record, random numbers."""
+"""CUDA kernels for a training step: Adam, the record of statistics, and random numbers."""
 
 from __future__ import annotations
 
