@@ -1,8 +1,8 @@
 """The reference backend: every operation in plain PyTorch, for every device and dtype.
 
-It is the base class of the other backends, which override what they have a kernel for. Half types are
-computed in float32 and rounded once, as the kernels do. Every method is differentiable, so second
-derivatives come from here whichever backend computed the first.
+The other backends derive from it and override the methods for which they have kernels. Like the kernels, it
+computes half types in float32 and rounds once. Every method is differentiable: all backends take their second
+derivatives from here.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ Pair = tuple[Tensor | None, Tensor | None]
 
 
 class Reference:
-    """What a backend offers.
+    """The interface of a backend.
 
-    The losses on logits take any number of tensors of one dtype, of any shapes, and a
+    The losses on logits take any number of tensors of one dtype and any shapes, and a
     :class:`~fastgan.kernels.logit_losses.LossSpec` with a label and a weight for each::
 
         total = sum_i weight_i * mean(LOSSES[loss].term(t_i, label_i))    # or sum
 
-    Layers take matrices: ``input [N, K]``, ``weight [M, K]``, ``grad`` and ``output [N, M]``. ``into`` is
-    memory of the right shape and dtype for the gradient of a weight or a bias. Gradients that one call
-    returns for several tensors may be neighbours in memory, as if they had been concatenated.
+    Layers take matrices: ``input [N, K]``, ``weight [M, K]``, ``grad`` and ``output [N, M]``. If ``into`` is
+    given, the gradient of the weight or bias is written there. Gradients that one call returns for several
+    tensors may be adjacent in memory, as if concatenated.
 
     Attributes:
-        name: what :func:`fastgan.use_backend` calls it.
-        chains_layers: whether :meth:`mlp` is faster than layer by layer followed by :meth:`head_loss`.
+        name: the name for :func:`fastgan.use_backend`.
+        chains_layers: :meth:`mlp` is faster than single layers followed by :meth:`head_loss`.
     """
 
     name = "reference"
     chains_layers = False
 
     def __init_subclass__(cls, *, takes_addresses: bool = True) -> None:
-        """TorchDynamo must not trace what takes addresses, as most subclasses do."""
+        """Hide the methods of a subclass that takes addresses from TorchDynamo (see opaque.py)."""
         super().__init_subclass__()
         for method in vars(cls).values():
             if takes_addresses and inspect.isfunction(method):
                 opaque(method)
 
     def why_not(self, device: torch.device) -> str | None:
-        """Why this backend cannot run on a device, with the remedy; None if it can."""
+        """The reason why this backend cannot run on a device, with the remedy; None if it can."""
         return None
 
     # --- losses on logits
@@ -63,36 +63,36 @@ class Reference:
         detailed: bool = False,
         keep_grads: bool = False,
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        """The total, a scalar of ``dtype``; details if asked for; and ``kept`` for :meth:`loss_backward`.
+        """Return the total, a scalar of ``dtype``; details or None; and ``kept`` for :meth:`loss_backward`.
 
-        Details are ``[2 n + 1]`` for n tensors, float32 (float64 for float64 logits): the share of each
-        tensor in the total, the mean of D's output for each, and the share of saturated logits among all.
-        A backend that finds gradients in the same pass keeps, if asked to, those for an incoming gradient
-        of 1; others keep nothing.
+        Details are ``[2 n + 1]`` for n tensors, float32 (float64 for float64 logits): each tensor's share of
+        the total, the mean of D's output for each, and the fraction of saturated logits over all tensors.
+        With ``keep_grads`` a backend may compute the gradients in the same pass: ``kept`` holds those for an
+        incoming gradient of 1. Otherwise ``kept`` is empty.
         """
-        of = LOSSES[spec.loss]
+        loss = LOSSES[spec.loss]
         computed = [_computed(t) for t in logits]
-        terms = [of.term(t, label) for t, label in zip(computed, spec.labels, strict=True)]
+        terms = [loss.term(t, label) for t, label in zip(computed, spec.labels, strict=True)]
         reduced = [each.mean() if spec.mean else each.sum() for each in terms]
-        shares = torch.stack([_times(r, w) for r, w in zip(reduced, spec.weights, strict=True)])
+        shares = torch.stack([_scaled(r, w) for r, w in zip(reduced, spec.weights, strict=True)])
         total = shares.sum().to(dtype)
         if not detailed:
             return total, None, ()
         with torch.no_grad():
-            means = torch.stack([of.output(t).mean() for t in computed])
-            saturated = [of.saturated(t, y).flatten() for t, y in zip(computed, spec.labels, strict=True)]
+            means = torch.stack([loss.output(t).mean() for t in computed])
+            saturated = [loss.saturated(t, y).flatten() for t, y in zip(computed, spec.labels, strict=True)]
             share = torch.cat(saturated).to(means.dtype).mean().reshape(1)
             return total, torch.cat([shares.detach(), means, share]), ()
 
     def loss_backward(self, grad: Tensor, logits: Tensors, spec: LossSpec, kept: Tensors = ()) -> Tensors:
-        """``grad``, a scalar, times the gradient for each tensor of logits.
+        """Return ``grad``, a scalar, times the gradient of each tensor of logits.
 
-        Where ``kept`` has the gradients for a ``grad`` of 1, they are returned as they are if it is 1, and
-        overwritten if not. Only the device knows which: nothing waits for the host to look.
+        ``kept`` are the gradients for a ``grad`` of 1, or empty. They are returned unchanged if ``grad`` is
+        1, and overwritten if not. The device decides, without a synchronization.
         """
-        of, g = LOSSES[spec.loss], _computed(grad)
+        loss, g = LOSSES[spec.loss], _computed(grad)
         return tuple(
-            (g * (weight * of.slope(_computed(t), label))).to(t.dtype)
+            (g * (weight * loss.slope(_computed(t), label))).to(t.dtype)
             for t, label, weight in zip(
                 logits, spec.labels, spec.weights_of([t.numel() for t in logits]), strict=True
             )
@@ -101,20 +101,20 @@ class Reference:
     def loss_and_grad(
         self, logits: Tensors, spec: LossSpec, scale: Tensor | None, dtype: torch.dtype
     ) -> tuple[Tensor, Tensors, Tensor]:
-        """The total, ``scale`` (a scalar tensor, or 1) times its gradients, and details, in one pass."""
+        """Return the total, its gradients times ``scale`` (a scalar tensor; None: 1), and details."""
         total, details, _ = self.loss(logits, spec, dtype, detailed=True)
         assert details is not None
         grad = logits[0].new_ones((), dtype=torch.float32) if scale is None else scale
         return total, self.loss_backward(grad, logits, spec), details
 
     def loss_terms(self, logits: Tensor, loss: str, label: float, weight: float) -> Tensor:
-        """``weight * term`` of each logit."""
+        """Return ``weight * term`` for each logit."""
         return (weight * LOSSES[loss].term(_computed(logits), label)).to(logits.dtype)
 
     def loss_terms_backward(
         self, grad: Tensor, logits: Tensor, loss: str, label: float, weight: float
     ) -> Tensor:
-        """``grad``, one for each term, times the slopes."""
+        """Return ``grad``, one value per term, times the slopes."""
         return (_computed(grad) * (weight * LOSSES[loss].slope(_computed(logits), label))).to(logits.dtype)
 
     # --- reconstruction
@@ -122,14 +122,14 @@ class Reference:
     def reconstruction_loss(
         self, input: Tensor, reconstruction: Tensor, mean: bool, dtype: torch.dtype
     ) -> Tensor:
-        """Sum or mean of ``|input - reconstruction|``, of one shape: a scalar of ``dtype``."""
+        """Return the sum or mean of ``|input - reconstruction|``, a scalar of ``dtype``."""
         terms = _difference(input, reconstruction).abs()
         return (terms.mean() if mean else terms.sum()).to(dtype)
 
     def reconstruction_loss_backward(
         self, grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, needs: tuple[bool, bool]
     ) -> Pair:
-        """Both gradients, each where needed; ``grad`` is a scalar, or has one number for each term."""
+        """Return both gradients, None if not needed. ``grad`` is a scalar, or has one value per term."""
         scale = 1 / input.numel() if mean and input.numel() else 1.0
         slope = _computed(grad) * scale * torch.sign(_difference(input, reconstruction))
         return slope.to(input.dtype) if needs[0] else None, (-slope).to(input.dtype) if needs[1] else None
@@ -143,19 +143,19 @@ class Reference:
         dtype: torch.dtype,
         needs: tuple[bool, bool],
     ) -> tuple[Tensor, Pair]:
-        """The loss and ``scale`` times its gradients, each where needed, in one pass."""
+        """Return the loss and its gradients times ``scale`` (None: 1); a gradient not needed is None."""
         loss = self.reconstruction_loss(input, reconstruction, mean, dtype)
         grad = input.new_ones((), dtype=torch.float32) if scale is None else scale
         return loss, self.reconstruction_loss_backward(grad, input, reconstruction, mean, needs)
 
     def reconstruction_terms(self, input: Tensor, reconstruction: Tensor) -> Tensor:
-        """``|input - reconstruction|``, unreduced."""
+        """Return ``|input - reconstruction|`` for each element."""
         return _difference(input, reconstruction).abs().to(input.dtype)
 
     # --- layers
 
     def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-        """``leaky_relu(input + bias)``, with the bias along ``dim``, counted from 0."""
+        """Return ``leaky_relu(input + bias)``, with the bias along ``dim`` (not negative)."""
         z = _computed(input)
         if bias is not None:
             z = z + _computed(bias).view([-1 if i == dim else 1 for i in range(input.dim())])
@@ -170,7 +170,7 @@ class Reference:
         with_bias: bool,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """``grad`` times the slope read from the sign of ``output``, and its sum over all but ``dim``."""
+        """Return ``grad`` times the slope given by the sign of ``output``, and the sum over other dims."""
         g = _computed(grad)
         masked = torch.where(output > 0, g, negative_slope * g)
         summed = None
@@ -182,13 +182,13 @@ class Reference:
         return masked.to(grad.dtype), summed
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """``input @ weight.T + bias``."""
+        """Return ``input @ weight.T + bias``."""
         return F.linear(input, weight, bias)
 
     def linear_leaky_relu(
         self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
     ) -> Tensor:
-        """``leaky_relu(input @ weight.T + bias)``."""
+        """Return ``leaky_relu(input @ weight.T + bias)``."""
         return F.leaky_relu(F.linear(input, weight, bias), negative_slope)
 
     def linear_leaky_relu_backward(
@@ -200,12 +200,12 @@ class Reference:
         negative_slope: float,
         needs: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Gradients of input, weight and bias, each where needed."""
+        """Return the gradients of input, weight and bias, None if not needed."""
         dz, db = self.bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
         return self.dgrad(dz, weight) if needs[0] else None, self.wgrad(dz, input) if needs[1] else None, db
 
     def dgrad(self, grad: Tensor, weight: Tensor) -> Tensor:
-        """``grad @ weight``, [N, K]."""
+        """Return ``grad @ weight``, [N, K]."""
         return grad @ weight
 
     def dgrad_leaky_relu(
@@ -217,13 +217,13 @@ class Reference:
         with_bias: bool,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """dgrad through the layer below, whose ``output`` this layer took: masked, and its bias gradient."""
+        """Return dgrad through the leaky ReLU with this ``output``, and the bias gradient of that layer."""
         return self.bias_leaky_relu_backward(
             self.dgrad(grad, weight), output, negative_slope, 1, with_bias, into
         )
 
     def wgrad(self, grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
-        """``grad.T @ input``, [M, K]."""
+        """Return ``grad.T @ input``, [M, K]."""
         return torch.mm(grad.t(), input, out=into)
 
     # --- chains of layers, the last one linear
@@ -235,7 +235,7 @@ class Reference:
         biases: Sequence[Tensor | None],
         negative_slope: float,
     ) -> list[Tensor]:
-        """The output of every layer."""
+        """Return the output of every layer."""
         outputs: list[Tensor] = []
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             input = self.linear_leaky_relu(input, weight, bias, negative_slope)
@@ -252,9 +252,9 @@ class Reference:
         needs: Sequence[bool],
         into: Sequence[Tensor | None] | None = None,
     ) -> list[Tensor | None]:
-        """Its gradients (dx, dW_1 ... dW_L, db_1 ... db_L), each where needed.
+        """Return the gradients (dx, dW_1 ... dW_L, db_1 ... db_L), None if not needed.
 
-        ``into`` has a place, or None, for each of dW_1 ... db_L.
+        ``into`` has memory, or None, for each of dW_1 ... db_L.
         """
         return self.mlp_chain(grad, input, weights, hidden, negative_slope, needs, into)[1]
 
@@ -268,9 +268,9 @@ class Reference:
         needs: Sequence[bool],
         into: Sequence[Tensor | None] | None = None,
     ) -> tuple[list[Tensor], list[Tensor | None]]:
-        """``dz_1 ... dz_L`` as well as :meth:`mlp_backward`'s gradients, layer by layer.
+        """Return ``dz_1 ... dz_L`` and the gradients of :meth:`mlp_backward`, layer by layer.
 
-        It stops at the lowest layer that anything is needed of.
+        The backward pass stops at the lowest layer with a needed gradient.
         """
         depth = len(weights)
         needs_weight, needs_bias = needs[1 : depth + 1], needs[depth + 1 :]
@@ -305,9 +305,9 @@ class Reference:
         needs: Sequence[bool],
         into: Sequence[Tensor | None],
     ) -> list[Tensor | None]:
-        """:meth:`mlp_backward` of one logit a row, for an incoming gradient of 1, with dx always wanted.
+        """:meth:`mlp_backward` for one logit per row and an incoming gradient of 1; always computes dx.
 
-        A row counts in dW and db as ``scale`` [N, 1] says; dx has the rows from ``first_row`` on.
+        dW and db weight each row by ``scale`` [N, 1]; dx does not. dx starts at row ``first_row``.
         """
         unit = [torch.ones_like(scale)]
         for weight, output in zip(weights[:0:-1], hidden[::-1], strict=True):
@@ -337,11 +337,11 @@ class Reference:
         detailed: bool,
         with_grads: bool,
     ) -> tuple[Tensor, Tensor | None, Tensors, Tensor | None, Tensor | None]:
-        """The loss of the logits ``features @ weight + bias``: [N, H] each, [H] and [1] or None.
+        """The loss of the logits ``features @ weight + bias``: features [N, H] each, [H], and [1] or None.
 
-        Returns the total and its details; then, if asked for, for :meth:`head_loss_backward`, in float32
-        (float64 for float64): d loss / d logits [N] of each tensor, and the gradients of weight [H] and
-        bias [1].
+        Returns the total and its details. With ``with_grads`` also returns d loss / d logits [N] of each
+        tensor and the gradients of weight [H] and bias [1], for :meth:`head_loss_backward`. They are float32
+        (float64 for float64 features).
         """
         w = _computed(weight).unsqueeze(0)
         b = None if bias is None else _computed(bias)
@@ -349,9 +349,9 @@ class Reference:
         total, details, _ = self.loss(logits, spec, dtype, detailed)
         if not with_grads:
             return total, details, (), None, None
-        of = LOSSES[spec.loss]
+        loss = LOSSES[spec.loss]
         slopes = tuple(
-            share * of.slope(t, label)
+            share * loss.slope(t, label)
             for t, label, share in zip(
                 logits, spec.labels, spec.weights_of([t.numel() for t in logits]), strict=True
             )
@@ -368,7 +368,7 @@ class Reference:
         db: Tensor,
         needs: tuple[bool, bool, bool],
     ) -> tuple[tuple[Tensor | None, ...], Tensor | None, Tensor | None]:
-        """``grad``, a scalar, times the gradients of features, weight and bias, each where needed."""
+        """Return ``grad``, a scalar, times the gradients of features, weight and bias, None if not needed."""
         g, dtype = grad.to(dw.dtype), weight.dtype
         return (
             tuple(torch.outer(g * s, _computed(weight)).to(dtype) if needs[0] else None for s in slopes),
@@ -386,7 +386,7 @@ class Reference:
         dtype: torch.dtype,
         into: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensors, Tensor, Tensor, Tensor]:
-        """The total; ``scale`` times the gradients of features, weight and bias; details: in one pass."""
+        """Return the total; the gradients of features, weight and bias times ``scale``; and details."""
         total, details, slopes, dw, db = self.head_loss(features, weight, bias, spec, dtype, True, True)
         assert details is not None
         assert dw is not None
@@ -416,11 +416,11 @@ class Reference:
         average_weight: Tensor,
         halves: Tensor | None,
     ) -> None:
-        """One step of Adam, in place (Kingma and Ba, 2015, algorithm 1), and all that follows from it.
+        """One step of Adam, in place (Kingma and Ba, 2015, algorithm 1), with average and bfloat16 copy.
 
-        ``values``, ``grads`` and both moments are ``[n]`` of one dtype. ``count`` is a float32 scalar: the
-        first call of a step adds 1 to it, and it is then the step's number. ``average [n]`` moves towards
-        the new values by ``average_weight``, and ``halves [n]`` becomes them in bfloat16, where given.
+        ``values``, ``grads`` and both moments are ``[n]`` of one dtype. ``count``, a float32 scalar, is the
+        number of the step; the first call of a step adds 1 to it. If given, ``average [n]`` moves towards the
+        new values by ``average_weight``, and ``halves [n]`` gets the new values in bfloat16.
         """
         if is_first:
             count += 1
@@ -453,11 +453,11 @@ class Reference:
         settings: Tensor,
         clock: Tensor,
     ) -> None:
-        """End a step: write its scalars down and put the settings of the next step in force.
+        """End a step: record its scalars and load the settings of the next step.
 
-        Everything but the counters is float32. ``table [rows, columns]`` gets the scalars, one a column, in
-        the row that ``row``, int64 [1], names. Then ``row`` and ``clock``, int64 [1], move on by one, and
-        ``settings`` becomes that row of ``schedule [rows + 1, settings]``.
+        Writes the scalars to row ``row`` of ``table [rows, columns]``, one per column. Then increments
+        ``row`` and ``clock``, int64 [1] each, and copies the new row of ``schedule [rows + 1, settings]`` to
+        ``settings``. All but the two counters are float32.
         """
         table.index_copy_(0, row, torch.stack(scalars).unsqueeze(0))
         row += 1
@@ -474,12 +474,12 @@ class Reference:
         seed: int,
         clock: Tensor,
     ) -> None:
-        """Fill three vectors with random numbers by Philox 4x32-10.
+        """Fill three vectors with random numbers from Philox 4x32-10.
 
-        ``integers`` is int64, from 0 to below ``high``, at most 2**31; ``normal`` and ``uniform``, in
-        [0, 1), are float32. Number i of a vector is number ``begin + i`` of its kind, 0, 1 or 2, under the
-        key ``seed`` and the step ``clock``, int64 [1]; ``begins`` are multiples of 4. Four come from the
-        counter ``(place, kind + 4 * (place >> 32), step, step >> 32)`` with place = (begin + i) // 4.
+        ``integers``, int64, are in [0, high) with high at most 2**31. ``normal`` and ``uniform``, in [0, 1),
+        are float32. The key is ``seed``, the step is ``clock``, int64 [1]. Element i of vector ``kind`` (0,
+        1 or 2) has the index ``begins[kind] + i``; ``begins`` are multiples of 4. Four indices share the
+        counter ``(place, kind + 4 * (place >> 32), step, step >> 32)`` with place = index // 4.
         """
         words = [
             _words(begin, len(room), kind, seed, clock)
@@ -487,7 +487,7 @@ class Reference:
         ]
         integers.copy_(words[0].flatten()[: len(integers)] * high >> 32)
         first, second = words[1][:, ::2].float(), words[1][:, 1::2].float()
-        radius = torch.sqrt(-2 * torch.log(first * 2.0**-32 + 2.0**-33))  # of a number in (0, 1]
+        radius = torch.sqrt(-2 * torch.log(first * 2.0**-32 + 2.0**-33))  # the log of a number in (0, 1]
         angle = second * (2.0**-31 * math.pi)
         pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 2)
         normal.copy_(pairs.flatten()[: len(normal)])
@@ -498,8 +498,8 @@ def _computed(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _times(scalar: Tensor, weight: float) -> Tensor:
-    # torch.func takes a number for a float64 tensor, and so would the product be
+def _scaled(scalar: Tensor, weight: float) -> Tensor:
+    # torch.func treats a number as a float64 tensor, which would make the product float64
     return scalar if weight == 1 else scalar * scalar.new_full((), weight)
 
 
@@ -508,7 +508,7 @@ def _difference(input: Tensor, reconstruction: Tensor) -> Tensor:
 
 
 def _words(begin: int, count: int, kind: int, seed: int, clock: Tensor) -> Tensor:
-    """The words behind so many numbers of a kind from a multiple of 4 on, four a row."""
+    """Philox words for ``count`` numbers of a kind from index ``begin``, a multiple of 4: four per row."""
     place = torch.arange(begin // 4, -(-(begin + count) // 4), device=clock.device)
     counter = [
         place & _WORD,
@@ -523,11 +523,11 @@ _WORD = 0xFFFFFFFF
 
 
 def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> list[Tensor]:
-    """Philox 4x32-10 (Salmon et al., 2011): four words of each counter of four words, all of them int64."""
+    """Philox 4x32-10 (Salmon et al., 2011): four words for each counter of four words, stored as int64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
-        # of a product of two words int64 has all 64 bits, the highest as its sign
+        # int64 holds all 64 bits of a product of two words, the highest one as the sign
         first, second = 0xD2511F53 * c0, 0xCD9E8D57 * c2
         c0, c1, c2, c3 = (
             (second >> 32 & _WORD) ^ c1 ^ k0,

@@ -1,6 +1,6 @@
-"""The Triton kernels: every operation on any GPU that Triton supports, without a compiler.
+"""The Triton kernels: every operation on any GPU that Triton supports, without a CUDA compiler.
 
-Importing this package imports Triton; fastgan/kernels/__init__.py does so where a tensor asks for it.
+Importing this package imports Triton, so fastgan/kernels/__init__.py imports it on first use.
 """
 
 from __future__ import annotations
@@ -20,6 +20,6 @@ from fastgan.kernels.triton.record import Record
 class Triton(
     Availability, Losses, LossTerms, Reconstruction, BiasLeakyReLU, Layers, Head, Adam, Draw, Record
 ):
-    """Triton, for NVIDIA's GPUs and AMD's."""
+    """Triton kernels for NVIDIA and AMD GPUs."""
 
     name = "triton"

@@ -1,4 +1,4 @@
-"""Adam over parameters that lie end to end, with their average and their bfloat16 copy in the same pass."""
+"""Adam over one flat vector of parameters; updates the average and the bfloat16 copy in the same pass."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fastgan.kernels.sizes import of_size, same_size
 from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.scalar_math import number
 
-_LOADS = 2  # of 16 bytes, in flight in a thread
+_LOADS_IN_FLIGHT = 2  # 16-byte loads per thread and operand
 
 
 @triton.jit
 def _correction(log_beta, step):
-    """1 - beta^step. Close to 1 at first, the power would leave a float32 three digits."""
+    """1 - beta^step. In float64: beta^step starts near 1, where float32 would keep three digits."""
     return 1.0 - tl.exp(number(log_beta, tl.float64) * step)
 
 
@@ -29,14 +29,14 @@ def adam_kernel(
     grads,  # [n]
     exp_avg,  # [n]
     exp_avg_sq,  # [n]
-    average,  # [n]: moves towards values, if AVERAGE
-    halves,  # [n]: values in bfloat16, if HALVES
-    count,  # []: the step's number, if is_first yet without this step
+    average,  # [n], if AVERAGE: moves towards values
+    halves,  # [n], if HALVES: values in bfloat16
+    count,  # []: number of the step; if is_first, of the previous step
     learning_rate,  # []
     average_weight,  # []
-    arrived,  # [], zero before and after
+    arrived,  # []: zero before and after
     n: tl.int64,
-    is_first: tl.int64,  # 1 in the first call of a step, which counts it
+    is_first: tl.int64,  # 1 in the first call of a step, which increments count
     beta1: tl.float64,
     one_minus_beta1: tl.float64,
     beta2: tl.float64,
@@ -50,7 +50,7 @@ def adam_kernel(
     BLOCK: tl.constexpr,
 ):
     COMPUTE: tl.constexpr = tl.float64 if values.dtype.element_ty == tl.float64 else tl.float32
-    n = n // N_BY * N_BY  # no change: the compiler learns what divides it
+    n = n // N_BY * N_BY  # no change: tells the compiler a divisor
     step = tl.load(count).to(tl.float64) + is_first
     size = (tl.load(learning_rate).to(tl.float64) / _correction(log_beta1, step)).to(COMPUTE)
     root = tl.sqrt(_correction(log_beta2, step)).to(COMPUTE)
@@ -66,7 +66,7 @@ def adam_kernel(
     moved = size * m / (tl.sqrt(v) / root + number(eps, COMPUTE))
     value = (tl.load(values + at, mask=inside, other=0.0).to(COMPUTE) - moved).to(values.dtype.element_ty)
     tl.store(values + at, value, mask=inside)
-    if AVERAGE:  # as torch.lerp: exact at either end
+    if AVERAGE:  # like torch.lerp: exact at both ends
         weight = tl.load(average_weight).to(COMPUTE)
         mean = tl.load(average + at, mask=inside, other=0.0).to(COMPUTE)
         way = value.to(COMPUTE) - mean
@@ -74,7 +74,7 @@ def adam_kernel(
         tl.store(average + at, mean.to(average.dtype.element_ty), mask=inside)
     if HALVES:
         tl.store(halves + at, value.to(tl.float32).to(tl.bfloat16), mask=inside)
-    tl.debug_barrier()  # every thread has read the count
+    tl.debug_barrier()  # wait until every thread has read count
     if tl.atomic_add(arrived, 1, sem="acq_rel") == tl.num_programs(0) - 1:
         tl.store(arrived, 0)
         tl.store(count, step.to(tl.float32))
@@ -96,14 +96,10 @@ class Adam(Reference):
         average_weight: Tensor,
         halves: Tensor | None,
     ) -> None:
-        alike = {
-            "grads": grads,
-            "exp_avg": exp_avg,
-            "exp_avg_sq": exp_avg_sq,
-            "average": average,
-            "halves": halves,
-        }
-        for name, t in alike.items():
+        for t, name in (
+            *((grads, "grads"), (exp_avg, "exp_avg"), (exp_avg_sq, "exp_avg_sq")),
+            *((average, "average"), (halves, "halves")),
+        ):
             if t is not None:
                 same_size(t, values, name)
         for scalar, name in (
@@ -113,7 +109,7 @@ class Adam(Reference):
         ):
             of_size(scalar, 1, name)
         n = values.numel()
-        block = threads() * _LOADS * 16 // values.element_size()
+        block = threads() * _LOADS_IN_FLIGHT * 16 // values.element_size()
         logs = [math.log(beta) if beta > 0 else -math.inf for beta in betas]
         adam_kernel.launch(
             triton.cdiv(n, block),

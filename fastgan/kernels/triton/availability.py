@@ -1,4 +1,4 @@
-"""Whether Triton can run on a device, and what to do where it cannot."""
+"""Whether Triton can run on a device, and the remedy if it cannot."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from triton.runtime import driver
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.triton.launch import INTERPRETING
 
-_OLDEST = (8, 0)  # Ampere: Triton compiles for nothing older
+_MIN_CAPABILITY = (8, 0)  # Ampere, the oldest architecture that Triton compiles for
 
 
 class Availability(Reference):
     def why_not(self, device: torch.device) -> str | None:
         if INTERPRETING:
-            # An interpreter that is on by accident would be ten thousand times slower than the GPU.
+            # Refuse GPUs: an interpreter left on by accident would be ten thousand times slower than the GPU.
             if device.type == "cpu":
                 return None
             return (
@@ -28,7 +28,7 @@ class Availability(Reference):
             )
         if not torch.cuda.is_available():
             return "there is no GPU that this PyTorch can use"
-        if torch.version.hip is None and torch.cuda.get_device_capability(device) < _OLDEST:
+        if torch.version.hip is None and torch.cuda.get_device_capability(device) < _MIN_CAPABILITY:
             major, minor = torch.cuda.get_device_capability(device)
             name = torch.cuda.get_device_name(device)
             return (
@@ -36,9 +36,7 @@ class Availability(Reference):
             )
         try:
             driver.active.get_current_target()
-        except (
-            Exception
-        ) as error:  # whatever goes wrong in there: another backend is used, and a warning says this
+        except Exception as error:  # of any kind: another backend is used, and a warning gives the reason
             return (
                 f"Triton cannot reach the GPU ({type(error).__name__}: {error}); it may want a C compiler "
                 "and Python's headers (Debian: apt install gcc python3-dev)"

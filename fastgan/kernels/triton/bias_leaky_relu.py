@@ -1,8 +1,8 @@
-"""Bias + leaky ReLU, and its backward with the bias gradient from the same pass.
+"""Bias + leaky ReLU. The backward computes the bias gradient in the same pass.
 
-Memory is seen as a matrix. Channels innermost (rows of a linear layer, channels_last): a row a sample, the
-channels its columns. Otherwise a row is the plane of one channel of one sample. Sums go over ranges that
-depend on sizes alone; the program that arrives last for a channel adds them up in order.
+Kernels view memory as a matrix. If channels are innermost (linear layers, channels_last), a row is a sample
+and the columns are channels. Otherwise a row is the plane of one channel of one sample. Partial sums cover
+ranges that depend only on sizes; the last program of a channel adds them in order.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from fastgan.kernels.triton.launch import Kernel, divisor, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
 
-_LOADS = 4  # of 16 bytes, in flight in a thread
-_MAX_PROGRAMS = 1024  # where a program costs a row of partial sums
-_MIN_TILES = 4  # in a range
+_LOADS_IN_FLIGHT = 4  # 16-byte loads per thread
+_MAX_PROGRAMS = 1024  # limits the rows of partial sums
+_MIN_TILES = 4  # per range
 
 
 @Kernel
 def forward_kernel(
     x,  # [rows, columns]
-    bias,  # [channels], if BIAS: one a column if ALONG_COLUMNS, else one a row in turn
+    bias,  # [channels], if BIAS: ALONG_COLUMNS: one per column; else: of row r, bias[r % channels]
     y,  # [rows, columns]
     rows: tl.int64,
     columns: tl.int64,
@@ -38,12 +38,12 @@ def forward_kernel(
     BIAS: tl.constexpr,
     ALONG_COLUMNS: tl.constexpr,
     COLUMNS_BY: tl.constexpr,  # divides columns
-    ROWS: tl.constexpr,  # of a tile, which a program takes
+    ROWS: tl.constexpr,  # of a tile; one tile per program
     COLUMNS: tl.constexpr,  # of a tile
 ):
     """y = leaky_relu(x + bias)."""
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    columns = columns // COLUMNS_BY * COLUMNS_BY  # no change: the compiler learns what divides it
+    columns = columns // COLUMNS_BY * COLUMNS_BY  # no change: tells the compiler a divisor
     tiles = tl.cdiv(columns, COLUMNS).to(tl.int32)
     first = (tl.program_id(0) // tiles).to(tl.int64) * ROWS
     row = first + tl.arange(0, ROWS)
@@ -74,8 +74,8 @@ def backward_rows_kernel(
     grad,  # [rows, columns]
     y,  # [rows, columns]: the output
     masked,  # [rows, columns]: grad times the slope at y
-    summed,  # [columns]: its sum over rows, if BIAS
-    partials,  # [ranges, columns]: the sum over each range of rows, if BIAS
+    summed,  # [columns], if BIAS: the sum of masked over rows
+    partials,  # [ranges, columns], if BIAS: the sum over each range of rows
     arrived,  # [tiles of columns], if BIAS: zero before and after
     rows: tl.int64,
     columns: tl.int64,
@@ -86,7 +86,7 @@ def backward_rows_kernel(
     ROWS: tl.constexpr,  # of a tile
     COLUMNS: tl.constexpr,  # of a tile
 ):
-    """A program takes a range of rows of a tile's columns."""
+    """Each program handles a range of rows in the columns of one tile."""
     COMPUTE: tl.constexpr = tl.float64 if grad.dtype.element_ty == tl.float64 else tl.float32
     columns = columns // COLUMNS_BY * COLUMNS_BY
     negative_slope = number(negative_slope, COMPUTE)
@@ -105,7 +105,7 @@ def backward_rows_kernel(
         )
     if BIAS:
         tl.store(partials + part * columns + column, tl.sum(total, 0), mask=column < columns)
-        tl.debug_barrier()  # every thread's stores are issued before one thread announces them
+        tl.debug_barrier()  # all threads must have stored before one signals arrival
         ranges = tl.num_programs(0) // tiles
         if tl.atomic_add(arrived + tile, 1, sem="acq_rel") == ranges - 1:
             tl.store(arrived + tile, 0)
@@ -117,20 +117,20 @@ def backward_planes_kernel(
     grad,  # [outer, channels, inner]
     y,  # [outer, channels, inner]: the output
     masked,  # [outer, channels, inner]: grad times the slope at y
-    summed,  # [channels]: its sum over the rest
+    summed,  # [channels]: the sum of masked over outer and inner
     partials,  # [channels, ranges]: the sum over each range
     arrived,  # [channels]: zero before and after
     outer: tl.int64,
     channels: tl.int64,
     inner: tl.int64,
-    ranges: tl.int64,  # of a channel
-    span: tl.int64,  # tiles of a range
+    ranges: tl.int64,  # per channel
+    span: tl.int64,  # tiles per range
     negative_slope: tl.float64,
     INNER_BY: tl.constexpr,  # divides inner
     OUTER: tl.constexpr,  # of a tile
     INNER: tl.constexpr,  # of a tile
 ):
-    """A channel's tiles are numbered, and a program takes a range of them."""
+    """Each program handles a range of consecutive tiles of one channel."""
     COMPUTE: tl.constexpr = tl.float64 if grad.dtype.element_ty == tl.float64 else tl.float32
     inner = inner // INNER_BY * INNER_BY
     negative_slope = number(negative_slope, COMPUTE)
@@ -157,13 +157,13 @@ def backward_planes_kernel(
 
 def _tile(rows: int, columns: int, widest: int, dtype: torch.dtype) -> tuple[int, int]:
     """Rows and columns of a tile that keeps every thread busy."""
-    elements = threads() * _LOADS * 16 // dtype.itemsize
+    elements = threads() * _LOADS_IN_FLIGHT * 16 // dtype.itemsize
     width = min(triton.next_power_of_2(columns), widest, elements)
     return min(triton.next_power_of_2(rows), elements // width), width
 
 
 def _matrix(layout: tuple[int, int, int]) -> tuple[int, int, bool]:
-    """Rows, columns, and whether the columns are channels."""
+    """Return rows, columns, and whether the columns are channels."""
     outer, channels, inner = layout
     return (outer, channels, True) if inner == 1 else (outer * channels, inner, False)
 
@@ -171,7 +171,7 @@ def _matrix(layout: tuple[int, int, int]) -> tuple[int, int, bool]:
 class BiasLeakyReLU(Reference):
     def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
         dense, layout, _ = channel_layout(input, dim)
-        output = torch.empty_like(dense)  # in the same order
+        output = torch.empty_like(dense)  # keeps the memory format
         bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
         return output
 
@@ -193,7 +193,7 @@ class BiasLeakyReLU(Reference):
 def bias_leaky_relu_into(
     output: Tensor, input: Tensor, layout: tuple[int, int, int], bias: Tensor | None, negative_slope: float
 ) -> None:
-    """Both in the order that ``layout`` describes; they may be the same."""
+    """Write leaky_relu(input + bias). Both tensors have ``layout``; they may be the same."""
     if bias is not None:
         bias = of_size(bias, layout[1], "bias").contiguous()
     if input.numel() == 0:
@@ -217,7 +217,7 @@ def mask_into(
     with_bias: bool,
     into: Tensor | None = None,
 ) -> Tensor | None:
-    """All in the order that ``layout`` describes; ``masked`` may be ``grad``. Returns the bias gradient."""
+    """Write grad times slope into ``masked``, which may be ``grad``. Return the bias gradient."""
     same_size(grad, output, "grad")
     _, channels, inner = layout
     summed = room(into, output, channels) if with_bias else None
@@ -267,6 +267,6 @@ def _mask_planes(
 
 
 def _span(tiles: int, others: int) -> int:
-    """Tiles in a range, where there are so many ranges for each of ``others``."""
+    """Tiles per range, if ``tiles`` are split into ranges for each of ``others`` channels or column tiles."""
     span: int = triton.cdiv(tiles, max(1, _MAX_PROGRAMS // others))
     return max(_MIN_TILES, span)

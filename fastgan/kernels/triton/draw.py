@@ -1,4 +1,4 @@
-"""All random numbers of a step in one launch, by Philox 4x32-10."""
+"""All random numbers of a step in one launch (Philox 4x32-10)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastgan.kernels.triton.scalar_math import number
 
 @triton.jit
 def _words(seed, step, kind, begin, first, BLOCK: tl.constexpr):
-    """Four words of each counter from number ``begin + first`` of a kind on."""
+    """Four Philox words per counter, starting at index ``begin + first`` of a kind."""
     place = (begin + first) // 4 + tl.arange(0, BLOCK)
     zero = place * 0
     return tl.philox(
@@ -28,7 +28,7 @@ def _words(seed, step, kind, begin, first, BLOCK: tl.constexpr):
 
 @triton.jit
 def _normal_pair(first, second):
-    """Two of variance 1 from two words (Box and Muller, 1958). The first goes into (0, 1]."""
+    """Two standard normal numbers from two words (Box and Muller, 1958). The first is mapped to (0, 1]."""
     radius = tl.sqrt(-2.0 * tl.log(first.to(tl.float32) * 2.3283064365386963e-10 + 1.1641532182693481e-10))
     angle = second.to(tl.float32) * 1.4629180792671596e-09  # 2 pi / 2^32
     return radius * tl.cos(angle), radius * tl.sin(angle)
@@ -55,23 +55,23 @@ def _uniform(word):
 
 @Kernel
 def draw_kernel(
-    integers,  # [n_integers]
+    integers,  # [n_integers]: in [0, high)
     normal,  # [n_normal]
-    uniform,  # [n_uniform]
-    clock,  # [1]: the step
+    uniform,  # [n_uniform]: in [0, 1)
+    clock,  # [1]: the number of the step
     n_integers: tl.int64,
     n_normal: tl.int64,
     n_uniform: tl.int64,
-    begin_integers: tl.int64,  # the number of each vector's first element among its kind
+    begin_integers: tl.int64,  # begin_*: index of each vector's first number among its kind
     begin_normal: tl.int64,
     begin_uniform: tl.int64,
     programs_integers: tl.int64,  # the first programs draw integers,
-    programs_normal: tl.int64,  # the next normal numbers, and the rest uniform ones
-    high: tl.int64,  # integers are below it
+    programs_normal: tl.int64,  # the next ones normal numbers, the others uniform numbers
+    high: tl.int64,  # exclusive upper bound of integers
     seed: tl.int64,
-    BLOCK: tl.constexpr,  # counters of a program, of four numbers each
+    BLOCK: tl.constexpr,  # counters per program, four numbers each
 ):
-    """A program draws numbers of one kind."""
+    """Each program draws numbers of one kind."""
     step = tl.load(clock)
     program = tl.program_id(0).to(tl.int64)
     if program < programs_integers:

@@ -1,8 +1,9 @@
-"""The discriminator's head: features to loss and to every gradient, in one pass over the features.
+"""The discriminator's head: the loss and all gradients in one pass over the features.
 
-A program takes a range of rows. A tile of rows makes its logits, and while it is still in registers (wide
-features: in cache) its part of the weight's gradient and, on request, its own. Partial gradients are added
-up in two steps, by the last program of each group and by the last group: one program alone would take long.
+Each program handles a range of rows, tile by tile. It computes the logits of a tile, and while the tile is in
+registers (wide features: in cache) its share of the weight gradient and, on request, the feature gradients.
+Partial gradients are added in two stages, by the last program of each group and by the last group, because a
+single program would take too long.
 """
 
 from __future__ import annotations
@@ -18,12 +19,7 @@ from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference, Tensors
 from fastgan.kernels.sizes import check_head, of_size
-from fastgan.kernels.triton.launch import (
-    MOST_TENSORS,
-    divisor,
-    for_each_tensor,
-    threads,
-)
+from fastgan.kernels.triton.launch import MOST_TENSORS, divisor, for_each_tensor, threads
 from fastgan.kernels.triton.logit_losses import kind_of
 from fastgan.kernels.triton.reduction import (
     FINISH,
@@ -39,19 +35,19 @@ from fastgan.kernels.triton.reduction import (
 )
 from fastgan.kernels.triton.scalar_math import exp_minus_abs, log1p_nonnegative, number
 
-# Of a thread, for float32 rows wider than a tile. Left alone, ptxas spills two on an H100, to stay at 72.
-_REGISTERS_OF_WIDE = 80
+# Limit per thread for float32 rows wider than a tile: by default ptxas stays at 72 and spills two on an H100.
+_WIDE_FLOAT32_REGISTERS = 80
 _MAX_RANGES = 512
-_MIN_TILES = 4  # in a range
-_GROUP = 16  # ranges whose gradients one program adds up
-_WIDEST = 2048  # columns that are kept in registers
-_BLOCK = tl.constexpr(256)  # columns of gradients that are added up at a time
+_MIN_TILES = 4  # per range
+_GROUP = 16  # ranges whose gradients one program adds
+_MAX_TILE_WIDTH = 2048  # columns kept in registers
+_BLOCK = tl.constexpr(256)  # columns of gradients added at a time
 _GROUP_CONSTANT = tl.constexpr(_GROUP)
 
 
 @triton.jit
 def _of_logits(t, inside, label, scale, LOSS: tl.constexpr, LOGARITHM: tl.constexpr):
-    """Terms, D's outputs, saturations and slopes times scale of a few logits; zero outside."""
+    """Terms, D's outputs, saturation flags and slopes times scale; zero where not inside."""
     e = exp_minus_abs(t, True) if LOGARITHM else t
     term, slope, output, saturated = LOSS(t, e, label)
     if LOGARITHM:
@@ -69,15 +65,15 @@ def _of_logits(t, inside, label, scale, LOSS: tl.constexpr, LOGARITHM: tl.conste
 def _rows(
     features,  # [rows, width]: one tensor
     weight,  # [width]
-    slopes,  # [rows], if SLOPES
-    grad,  # [rows, width]: of features, if FEATURE_GRADS
-    sums,  # [width]: the gradient of weight by these rows, if WITH_GRADS
-    start,  # rows from here
-    stop,  # to here
+    slopes,  # [rows], if SLOPES: output
+    grad,  # [rows, width], if FEATURE_GRADS: gradient of features
+    sums,  # [width], if WITH_GRADS: weight gradient from these rows
+    start,  # first row
+    stop,  # end of the rows
     width,
-    bias,
+    bias,  # scalar
     label,
-    scale,  # of slopes and gradients
+    scale,  # factor of slopes and gradients
     LOSS: tl.constexpr,
     LOGARITHM: tl.constexpr,
     WITH_GRADS: tl.constexpr,
@@ -88,7 +84,7 @@ def _rows(
     WIDTH: tl.constexpr,  # of a tile
     COMPUTE: tl.constexpr,
 ):
-    """Sums over rows of terms, of D's output, of saturated logits, and of slopes."""
+    """Return the sums over rows of terms, D's outputs, saturation flags and slopes."""
     lane = tl.arange(0, WIDTH)
     terms = tl.zeros([ROWS], COMPUTE)
     output = terms
@@ -125,7 +121,7 @@ def _rows(
                     mask = inside[:, None] & (lane < width)[None, :]
                     tl.store(grad + at, (slope[:, None] * w).to(grad.dtype.element_ty), mask=mask)
             else:
-                tl.debug_barrier()  # sums were stored by other threads
+                tl.debug_barrier()  # other threads stored sums
                 for first in range(0, width, WIDTH):
                     mask = (lane < width - first)[None, :]
                     part = tl.load(features + at + first, mask=inside[:, None] & mask, other=0.0).to(COMPUTE)
@@ -143,7 +139,7 @@ def _rows(
 
 @triton.jit
 def _add_up_gradients(sums, result, count, width):
-    """result [width] = the sum over sums [count, width]."""
+    """result [width] = sum of sums [count, width] over its rows."""
     for first in range(0, width, _BLOCK):
         column = first + tl.arange(0, _BLOCK)
         add_up_columns(sums, result, column, count, width, _GROUP_CONSTANT, _BLOCK, sums.dtype.element_ty)
@@ -152,27 +148,27 @@ def _add_up_gradients(sums, result, count, width):
 @for_each_tensor("features", "slopes", "grads", "rows", "firsts", "labels", "weights")
 def head_kernel(
     features,  # [rows[i], width] each
-    slopes,  # [rows[i]] each: d total / d logits, if SLOPES
-    grads,  # like features: d total / d features, if FEATURE_GRADS
+    slopes,  # [rows[i]] each, if SLOPES: d total / d logits
+    grads,  # like features, if FEATURE_GRADS: d total / d features
     weight,  # [width]
     bias,  # [1], if BIAS
-    scale,  # [], of slopes and gradients, if SCALED
+    scale,  # [], if SCALED: factor of slopes and gradients
     total,  # []
     details,  # [2 n + 1], if DETAILED: see write_loss
-    dw,  # [width]: d total / d weight, if WITH_GRADS
-    db,  # [1]: d total / d bias, if WITH_GRADS
-    partials,  # [4, ranges]: sums of terms, outputs, saturated logits and slopes of each range
-    sums,  # [ranges, width]: dw of each range, if WITH_GRADS
-    group_sums,  # [groups, width]: dw of each group of ranges, if WITH_GRADS
+    dw,  # [width], if WITH_GRADS: d total / d weight
+    db,  # [1], if WITH_GRADS: d total / d bias
+    partials,  # [4, ranges]: sums of terms, outputs, saturation flags and slopes of each range
+    sums,  # [ranges, width], if WITH_GRADS: dw of each range
+    group_sums,  # [groups, width], if WITH_GRADS: dw of each group of ranges
     arrived,  # [1 + groups]: zero before and after
     rows: tl.int64,
-    firsts: tl.int64,  # the first range of each tensor
+    firsts: tl.int64,  # first range of each tensor
     labels: tl.float64,
-    weights: tl.float64,  # of each term
+    weights: tl.float64,  # factor of each term
     width: tl.int64,
-    span: tl.int64,  # rows of a range, whole tiles
+    span: tl.int64,  # rows per range, a multiple of ROWS
     LOSS: tl.constexpr,  # a function of logit_losses.py
-    LOGARITHM: tl.constexpr,  # whether its terms need one
+    LOGARITHM: tl.constexpr,  # its terms lack log1p(e)
     BIAS: tl.constexpr,
     DETAILED: tl.constexpr,
     WITH_GRADS: tl.constexpr,
@@ -185,9 +181,9 @@ def head_kernel(
     ROWS: tl.constexpr,  # of a tile
     WIDTH: tl.constexpr,  # of a tile
 ):
-    """A program takes a range of rows of one tensor."""
+    """Each program handles a range of rows of one tensor."""
     COMPUTE: tl.constexpr = tl.float64 if weight.dtype.element_ty == tl.float64 else tl.float32
-    width = width // WIDTH_BY * WIDTH_BY  # no change: the compiler learns what divides it
+    width = width // WIDTH_BY * WIDTH_BY  # no change: tells the compiler a divisor
     span = span // ROWS * ROWS
     b = number(0.0, COMPUTE)
     if BIAS:
@@ -217,7 +213,7 @@ def head_kernel(
     groups = tl.cdiv(ranges, _GROUP_CONSTANT)
     group = part // _GROUP_CONSTANT
     members = tl.minimum(ranges - group * _GROUP_CONSTANT, _GROUP_CONSTANT)
-    tl.debug_barrier()  # every thread's stores are issued before one thread announces them
+    tl.debug_barrier()  # all threads must have stored before one signals arrival
     if tl.atomic_add(arrived + 1 + group, 1, sem="acq_rel") == members - 1:
         tl.store(arrived + 1 + group, 0)
         if WITH_GRADS:
@@ -242,16 +238,16 @@ def head_kernel(
 @for_each_tensor("slopes", "grads", "rows", "firsts")
 def head_backward_kernel(
     slopes,  # [rows[i]] each
-    grads,  # [rows[i], width] each: grad * slopes * weight, if FEATURES
+    grads,  # [rows[i], width] each, if FEATURES: grad * slopes * weight
     grad,  # []
     weight,  # [width]
     dw,  # [width]
     db,  # [1]
-    dweight,  # [width]: grad * dw, if WEIGHT
-    dbias,  # [1]: grad * db, if BIAS
+    dweight,  # [width], if WEIGHT: grad * dw
+    dbias,  # [1], if BIAS: grad * db
     rows: tl.int64,
-    firsts: tl.int64,  # the first tile of each tensor
-    tiles: tl.int64,  # of rows, of all tensors
+    firsts: tl.int64,  # first row tile of each tensor
+    tiles: tl.int64,  # row tiles of all tensors
     width: tl.int64,
     FEATURES: tl.constexpr,
     WEIGHT: tl.constexpr,
@@ -260,9 +256,9 @@ def head_backward_kernel(
     ROWS: tl.constexpr,  # of a tile
     WIDTH: tl.constexpr,  # of a tile
 ):
-    """A program takes a tile of rows and columns; those behind them, a tile of dweight and dbias."""
+    """Each program handles a tile of grads; the last programs handle tiles of dweight, and dbias."""
     COMPUTE: tl.constexpr = dw.dtype.element_ty
-    width = width // WIDTH_BY * WIDTH_BY  # no change: the compiler learns what divides it
+    width = width // WIDTH_BY * WIDTH_BY  # no change: tells the compiler a divisor
     factor = tl.load(grad).to(COMPUTE)
     across = tl.cdiv(width, WIDTH).to(tl.int32)
     tile = (tl.program_id(0) // across).to(tl.int64)
@@ -283,7 +279,7 @@ def head_backward_kernel(
         if WEIGHT:
             value = factor * tl.load(dw + column, mask=inside, other=0.0)
             tl.store(dweight + column, value.to(dweight.dtype.element_ty), mask=inside)
-        if BIAS:  # every column's program writes the same
+        if BIAS:  # these programs all write the same value
             tl.store(dbias, (factor * tl.load(db)).to(dbias.dtype.element_ty))
 
 
@@ -355,9 +351,9 @@ class Head(Reference):
 
 
 def _tile(width: int, dtype: torch.dtype) -> tuple[int, int]:
-    """Rows and columns of a tile: 16 features a thread, or 4 of float64."""
+    """Rows and columns of a tile: 16 features per thread, or 4 of float64."""
     elements = threads() * (4 if dtype is torch.float64 else 16)
-    columns = min(triton.next_power_of_2(max(width, 1)), _WIDEST, elements)
+    columns = min(triton.next_power_of_2(max(width, 1)), _MAX_TILE_WIDTH, elements)
     return elements // columns, columns
 
 
@@ -374,7 +370,7 @@ def _run(
     dw: Tensor | None,
     db: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The total and details; slopes, gradients, dw and db are filled where there are any."""
+    """Return the total and details; fill slopes, grads, dw and db if given."""
     check_head(features, spec, weight, bias)
     if scale is not None:
         of_size(scale, 1, "scale")
@@ -419,6 +415,6 @@ def _run(
             divisor(width),
             *tile,
         ),
-        maxnreg=_REGISTERS_OF_WIDE if width > tile[1] and weight.dtype is torch.float32 else None,
+        maxnreg=_WIDE_FLOAT32_REGISTERS if width > tile[1] and weight.dtype is torch.float32 else None,
     )
     return total, details

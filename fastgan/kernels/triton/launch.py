@@ -1,14 +1,14 @@
-"""From Python to a running kernel, for a third of what Triton's own launcher costs.
+"""Launches Triton kernels at a third of the cost of Triton's own launcher.
 
-Triton looks at every argument of every launch: for twelve of them that takes 8.3 us on a Zen 5 core, where
-ours takes 3.1 (benchmarks/bench_launch.py). Here pointers come first, then numbers, then the constants. No
-number's value is compiled in, so a new batch size needs no new kernel: the annotation fixes its type, and
-``do_not_specialize`` keeps Triton from assuming that what is a multiple of 16, or is 1, will be so again. A
-kernel that needs a multiple makes one itself, with a constant: ``n // BY * BY``.
+Triton inspects every argument of every launch: for twelve arguments that takes 8.3 us on a Zen 5 core, and
+3.1 us here (benchmarks/bench_launch.py). Kernels take pointers, then numbers, then constants. No number's
+value is compiled in, so a new batch size needs no new kernel: the annotation fixes the type, and
+``do_not_specialize`` keeps Triton from compiling in that a number is 1 or a multiple of 16. A kernel that
+needs a known divisor uses a constant: ``n // BY * BY``.
 
-Compiled variants then differ in dtypes, constants, the device, and in what Triton assumes of addresses: that
-each is a multiple of 16 bytes, as those of fresh tensors are, and on AMD that no tensor's storage is longer
-than 2 GiB. Where that does not hold, a launch goes Triton's way.
+So compiled variants differ only in dtypes, constants, device, and Triton's assumptions about addresses: they
+are multiples of 16 bytes, like those of new tensors, and on AMD no storage is longer than 2 GiB. If an
+assumption does not hold, Triton's own launcher runs the kernel.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from torch import Tensor
 from triton import knobs
 from triton.runtime import driver
 
-INTERPRETING: bool = knobs.runtime.interpret  # TRITON_INTERPRET=1, read when a kernel is defined
+INTERPRETING: bool = knobs.runtime.interpret  # TRITON_INTERPRET=1; read when a kernel is defined
 MAX_GRID = 2**31 - 1
-MOST_TENSORS = 64  # of a launch: all arguments then fit in the 4 KiB that CUDA has for them
-_LONGEST_ON_AMD = 2**31 - 1  # bytes that Triton's 32-bit offsets reach there
+MOST_TENSORS = 64  # per launch, so that all arguments fit into CUDA's 4 KiB
+_MAX_AMD_STORAGE = 2**31 - 1  # bytes; Triton uses 32-bit offsets on AMD
 
-_one_at_a_time = threading.Lock() if INTERPRETING else contextlib.nullcontext()
+_interpreter_lock = threading.Lock() if INTERPRETING else contextlib.nullcontext()
 _Function = Callable[..., None]
 
 KERNELS: list[Kernel] = []
 
 
 class Kernel:
-    """A Triton function and what was compiled of it. Use as a decorator.
+    """A decorator: a Triton function with its compiled variants.
 
-    Arguments stand in this order: pointers; numbers annotated ``tl.int64`` or ``tl.float64``; constants.
+    Parameters come in this order: pointers; numbers annotated ``tl.int64`` or ``tl.float64``; constants.
     """
 
     def __init__(self, function: _Function) -> None:
@@ -84,14 +84,14 @@ class Kernel:
             constants,
             *[None if t is None else t.dtype for t in tensors],
         )
-        as_usual = addresses % 16 == 0 and (not on_amd() or _are_short(tensors))
-        compiled = self.compiled.get(key) if as_usual else None
+        is_cacheable = addresses % 16 == 0 and (not on_amd() or _are_short(tensors))
+        compiled = self.compiled.get(key) if is_cacheable else None
         if compiled is not None:
             compiled[grid](*tensors, *numbers, *constants)
             return
-        # an option of NVIDIA's compiler alone
+        # only NVIDIA's compiler has this option
         limit = {} if maxnreg is None or INTERPRETING or on_amd() else {"maxnreg": maxnreg}
-        with _one_at_a_time:
+        with _interpreter_lock:
             compiled = self.jit[grid](
                 *tensors,
                 *numbers,
@@ -101,15 +101,15 @@ class Kernel:
                 enable_fp_fusion=True,
                 **limit,
             )
-        if as_usual and not INTERPRETING:
+        if is_cacheable and not INTERPRETING:
             self.compiled[key] = compiled
 
 
 class KernelOfTensors:
-    """A kernel that takes any number of tensors: ``of(count)`` is the one for so many.
+    """A kernel for any number of tensors: ``of(count)`` is the variant for ``count`` tensors.
 
-    Triton fixes the number of a kernel's arguments, so there is a kernel for each count. It does nothing but
-    call ``function``, with a tuple for each parameter that ``repeated`` names.
+    Triton fixes the number of a kernel's arguments, so each count has a generated kernel. It only calls
+    ``function``, with a tuple for each parameter named in ``repeated``.
     """
 
     def __init__(self, function: _Function, repeated: tuple[str, ...]) -> None:
@@ -132,14 +132,14 @@ class KernelOfTensors:
         name = function.__name__
         source = f"def {name}({', '.join(parameters)}):\n    function({', '.join(arguments)})\n"
         file = f"<{name} of {count}>"
-        linecache.cache[file] = len(source), None, [source], file  # Triton reads a kernel's source
+        linecache.cache[file] = len(source), None, [source], file  # where Triton looks up the source
         scope = {"function": self.jit, "tl": tl, "__name__": function.__module__}
         exec(compile(source, file, "exec"), scope)
         return Kernel(scope[name])
 
 
 def for_each_tensor(*repeated: str) -> Callable[[_Function], KernelOfTensors]:
-    """A decorator: parameters of these names are tuples, with an element for each tensor."""
+    """A decorator: the named parameters become tuples with one element per tensor."""
     return lambda function: KernelOfTensors(function, repeated)
 
 
@@ -149,12 +149,12 @@ def on_amd() -> bool:
 
 
 def _are_short(tensors: Sequence[Tensor | None]) -> bool:
-    return all(t is None or t.untyped_storage().size() <= _LONGEST_ON_AMD for t in tensors)
+    return all(t is None or t.untyped_storage().size() <= _MAX_AMD_STORAGE for t in tensors)
 
 
 @cache
 def threads() -> int:
-    """Threads of a program of four warps. More in the interpreter, which pays for operations alone."""
+    """Threads of a program of four warps. More in the interpreter, whose time depends on operations only."""
     if INTERPRETING:
         return 1024
     return 256 if on_amd() else 128
@@ -163,7 +163,7 @@ def threads() -> int:
 def divisor(size: int) -> int:
     """The largest of 16, 8, 4, 2 and 1 that divides a size.
 
-    As a constant it lets a kernel move 16 bytes at a time where rows are that long. For sizes of layers only:
-    a constant that follows the batch would compile a kernel for each batch.
+    As a constant it lets a kernel load 16 bytes at a time. Use it only for sizes of layers: a constant that
+    depends on the batch size would compile a kernel for each batch size.
     """
     return math.gcd(size, 16)

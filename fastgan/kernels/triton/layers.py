@@ -1,9 +1,9 @@
-"""Linear layers: our product with its epilogue, or the library's and a pass over its result.
+"""Linear layers: our matrix product with a fused epilogue, or the library's product and one more pass.
 
-Which one is used is decided here, by two thresholds. Both are guesses, as no GPU has measured them yet: small
-products are bound by launches and by passes over memory, which the epilogue saves; large ones by the matrix
-units, where the libraries are best. ``pytest benchmarks/bench_choices.py`` on a GPU measures them.
-``FASTGAN_PRODUCTS=fused`` or ``library`` decides for all that either can do.
+Two thresholds choose. Both are guesses, not measured on a GPU yet (``pytest benchmarks/bench_choices.py``
+measures them): small products are limited by launches and memory passes, which the epilogue saves; large ones
+by the matrix units, where the libraries are fastest. ``FASTGAN_PRODUCTS=fused`` or ``library`` overrides the
+thresholds.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Product(Enum):
     LIBRARY = "library"
 
 
-_FUSED_UP_TO = 1 << 33  # multiply-adds
-_NARROW = 16  # a tile's least width: with fewer output features forward is a matrix-vector product
+_MAX_FUSED = 1 << 33  # multiply-adds
+_MIN_FUSED_WIDTH = 16  # output features, the narrowest tile; below it forward is like a matrix-vector product
 _FROM_ENVIRONMENT = os.environ.get("FASTGAN_PRODUCTS")
 if _FROM_ENVIRONMENT not in (None, *(p.value for p in Product)):
     raise ValueError(f"FASTGAN_PRODUCTS must be 'fused' or 'library', but is {_FROM_ENVIRONMENT!r}")
@@ -37,11 +37,11 @@ def choose(dtype: torch.dtype, multiply_adds: int) -> Product:
         return Product.LIBRARY
     if _forced is not None:
         return _forced
-    return Product.FUSED if multiply_adds <= _FUSED_UP_TO else Product.LIBRARY
+    return Product.FUSED if multiply_adds <= _MAX_FUSED else Product.LIBRARY
 
 
 def _choose_forward(input: Tensor, weight: Tensor) -> Product:
-    if weight.shape[0] < _NARROW and _forced is None:
+    if weight.shape[0] < _MIN_FUSED_WIDTH and _forced is None:
         return Product.LIBRARY
     return choose(input.dtype, input.numel() * weight.shape[0])
 

@@ -1,4 +1,4 @@
-"""What has an element for each logit: the terms of a loss, and its gradients alone."""
+"""Elementwise kernels for losses on logits: the terms, and gradients without the total."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fastgan.kernels.triton.logit_losses import kind_of, launches_of
 from fastgan.kernels.triton.reduction import pick, pick_number, ranges_of, tensor_of
 from fastgan.kernels.triton.scalar_math import exp_minus_abs, log1p_nonnegative, number
 
-_STEPS = 1 if INTERPRETING else 4  # blocks in a tile
-# Programs that most often have nothing to do. They are enough to fill a GPU when they do; the interpreter has
-# so few that each takes several tiles of small tensors.
+_STEPS = 1 if INTERPRETING else 4  # blocks per tile
+# Programs if gradients are kept, when usually nothing is left to do: enough to fill a GPU. In the interpreter
+# so few that each handles several tiles even of small tensors.
 _KEPT_PROGRAMS = 3 if INTERPRETING else 512
 
 
@@ -39,8 +39,8 @@ def _term_or_slope(
 def _tile(
     x,  # [n]: one tensor of logits
     result,  # [n]: terms, or slopes if SLOPES, times scale
-    incoming,  # [n]: and times these, if TIMES_INCOMING
-    start,  # of the tile
+    incoming,  # [n], if TIMES_INCOMING: another factor of result
+    start,  # first element of the tile
     n,
     label,
     scale,
@@ -49,14 +49,14 @@ def _tile(
     SLOPES: tl.constexpr,
     TIMES_INCOMING: tl.constexpr,
     BLOCK: tl.constexpr,
-    STEPS: tl.constexpr,  # blocks of the tile
+    STEPS: tl.constexpr,  # blocks per tile
     COMPUTE: tl.constexpr,
 ):
     EXACT: tl.constexpr = x.dtype.element_ty.primitive_bitwidth > 16
     lane = tl.arange(0, BLOCK)
     for step in tl.static_range(STEPS):
         base = start + step * BLOCK
-        if base + BLOCK <= n:  # without a mask loads stay 16 bytes wide
+        if base + BLOCK <= n:  # unmasked loads are 16 bytes wide
             t = tl.load(x + base + lane).to(COMPUTE)
             value = _term_or_slope(t, label, scale, LOSS, LOGARITHM, SLOPES, EXACT)
             if TIMES_INCOMING:
@@ -74,24 +74,24 @@ def _tile(
 @for_each_tensor("logits", "grads", "sizes", "firsts", "labels", "weights")
 def loss_backward_kernel(
     logits,  # [sizes[i]] each
-    grads,  # like logits: grad times their slopes
+    grads,  # like logits: grad times weight times slope
     grad,  # []
     sizes: tl.int64,
-    firsts: tl.int64,  # the first tile of each tensor
+    firsts: tl.int64,  # first tile of each tensor
     labels: tl.float64,
-    weights: tl.float64,  # of each term
+    weights: tl.float64,  # factor of each term
     tiles: tl.int64,  # of all tensors
     LOSS: tl.constexpr,  # a function of logit_losses.py
-    LOGARITHM: tl.constexpr,  # whether its terms need one
-    GRADS_FOR_ONE: tl.constexpr,  # grads are right already if grad is 1
+    LOGARITHM: tl.constexpr,  # its terms lack log1p(e)
+    GRADS_FOR_ONE: tl.constexpr,  # grads already hold the gradients for a grad of 1
     BLOCK: tl.constexpr,
-    STEPS: tl.constexpr,  # blocks of a tile
+    STEPS: tl.constexpr,  # blocks per tile
 ):
-    """A program takes every num_programs-th tile."""
+    """Each program handles every num_programs-th tile."""
     COMPUTE: tl.constexpr = tl.float64 if logits[0].dtype.element_ty == tl.float64 else tl.float32
     factor = tl.load(grad)
     if GRADS_FOR_ONE:
-        tiles = tl.where(factor == 1.0, 0, tiles)  # nan is not 1, and goes where it should
+        tiles = tl.where(factor == 1.0, 0, tiles)  # a nan is not 1 and does the full work
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
         index = tensor_of(tile, firsts)
         x = pick(logits, index)
@@ -107,16 +107,16 @@ def loss_backward_kernel(
 @Kernel
 def loss_terms_kernel(
     x,  # [n]
-    incoming,  # [n], if SLOPES
-    result,  # [n]: the terms, or incoming times the slopes
+    incoming,  # [n], if SLOPES: gradient of each term
+    result,  # [n]: weight times terms; if SLOPES, weight times incoming times slopes
     n: tl.int64,
     label: tl.float64,
-    weight: tl.float64,  # of each term
+    weight: tl.float64,
     LOSS: tl.constexpr,  # a function of logit_losses.py
-    LOGARITHM: tl.constexpr,  # whether its terms need one
+    LOGARITHM: tl.constexpr,  # its terms lack log1p(e)
     SLOPES: tl.constexpr,
     BLOCK: tl.constexpr,
-    STEPS: tl.constexpr,  # blocks of a tile, which a program takes
+    STEPS: tl.constexpr,  # blocks per tile; one tile per program
 ):
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     _tile(
@@ -150,9 +150,9 @@ class LossTerms(Reference):
 def _launch_backward(
     grad: Tensor, logits: Tensors, grads: Tensors, spec: LossSpec, are_for_one: bool
 ) -> None:
-    """Only the device knows ``grad``, so where ``grads`` are right for 1 the launch happens anyway.
+    """Write ``grads``. If they are already right for a ``grad`` of 1, the kernel usually returns at once.
 
-    Few programs make one cheap that has nothing to do.
+    Only the device knows ``grad``, so the launch is always needed; few programs keep it cheap.
     """
     sizes = list(map(Tensor.numel, logits))
     block = _block(logits[0])
@@ -167,7 +167,7 @@ def _launch_backward(
 
 
 def _block(logits: Tensor) -> int:
-    """Elements of a block: 16 bytes a thread."""
+    """Elements of a block: 16 bytes per thread."""
     return threads() * 16 // logits.element_size()
 
 

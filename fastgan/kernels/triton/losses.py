@@ -1,9 +1,8 @@
-"""The losses of logits: total and details, and gradients in the same pass.
+"""Losses on logits: total, details and gradients in one pass.
 
-A tensor of logits is split into ranges, whose number depends on sizes alone, and each range into tiles of a
-few blocks. One program sums a range: every lane keeps the product of (1 + e) down its column of a tile, and
-one log1p covers a thread's whole share of the tile. The program that arrives last adds up the ranges in
-order, so sums never depend on scheduling.
+Each tensor is split into ranges, whose number depends only on sizes, and each range into tiles of a few
+blocks. One program sums a range. Each lane multiplies the (1 + e) of a tile, so a thread takes one log1p per
+tile. The last program adds the ranges in order, so sums do not depend on scheduling.
 """
 
 from __future__ import annotations
@@ -21,13 +20,7 @@ from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference, Tensors
 from fastgan.kernels.sizes import check_spec, of_size
-from fastgan.kernels.triton.launch import (
-    INTERPRETING,
-    MOST_TENSORS,
-    for_each_tensor,
-    on_amd,
-    threads,
-)
+from fastgan.kernels.triton.launch import INTERPRETING, MOST_TENSORS, for_each_tensor, on_amd, threads
 from fastgan.kernels.triton.logit_losses import kind_of, launches_of
 from fastgan.kernels.triton.reduction import (
     FINISH,
@@ -42,33 +35,33 @@ from fastgan.kernels.triton.reduction import (
 )
 from fastgan.kernels.triton.scalar_math import exp_minus_abs, log1p_nonnegative, product_minus_one
 
-# Of a thread, for float32 and more than two tensors. Left alone, ptxas spills one on an A100, to stay at 72.
-_REGISTERS_OF_MANY = 96
-_MAX_RANGES = 4096  # enough to fill any GPU, few enough for one program to add up
+# Limit per thread for float32 and more than two tensors: by default ptxas stays at 72 and spills on an A100.
+_MANY_FLOAT32_REGISTERS = 96
+_MAX_RANGES = 4096  # enough to fill any GPU, few enough for one program to add
 
 
 @triton.jit
 def _block(
     x,  # one tensor of logits
-    grad,  # its gradient
-    base,  # where the block begins
-    left,  # elements from there on, if MASKED
+    grad,  # like x: its gradient, if WITH_GRADS
+    base,  # first element of the block
+    left,  # elements left in the range, if MASKED
     label,
-    scale,  # of the gradient
-    product,  # [BLOCK] each: running sums of the range, and the product of (1 + e) of the tile, less 1
-    linear,
-    output,
-    saturation,
+    scale,  # factor of the gradient
+    product,  # [BLOCK]: the product of (1 + e) over the tile, minus 1
+    linear,  # [BLOCK]: terms without logarithms; this and the next two are sums over the range
+    output,  # [BLOCK]: D's outputs
+    saturation,  # [BLOCK]: saturation flags
     LOSS: tl.constexpr,
     LOGARITHM: tl.constexpr,
     DETAILED: tl.constexpr,
     WITH_GRADS: tl.constexpr,
-    MASKED: tl.constexpr,  # without a mask loads stay 16 bytes wide
+    MASKED: tl.constexpr,  # unmasked loads are 16 bytes wide
     BLOCK: tl.constexpr,
     COMPUTE: tl.constexpr,
     EXACT: tl.constexpr,
 ):
-    """One block of a tile."""
+    """Store the gradient of a block; return product, linear, output and saturation with the block added."""
     lane = tl.arange(0, BLOCK)
     inside = lane < left if MASKED else None
     if MASKED:
@@ -95,7 +88,7 @@ def _block(
 
 @triton.jit
 def _log_of_lanes(product, BLOCK: tl.constexpr, LANES: tl.constexpr):
-    """log(1 + product), each of the LANES neighbours that a thread holds multiplied into one."""
+    """log(1 + product), with the LANES neighbours held by a thread multiplied first."""
     if LANES == 1:
         return log1p_nonnegative(product)
     else:
@@ -105,7 +98,7 @@ def _log_of_lanes(product, BLOCK: tl.constexpr, LANES: tl.constexpr):
 
 @triton.jit
 def _sum_range(
-    part,  # the number of the range; all else as in loss_kernel
+    part,  # index of the range; parameters without a comment as in loss_kernel
     logits,
     grads,
     factor,  # of gradients
@@ -123,7 +116,7 @@ def _sum_range(
     STEPS: tl.constexpr,
     COMPUTE: tl.constexpr,
 ):
-    """Sums over one range of the terms, of D's output, and of saturated logits; its gradients are stored."""
+    """Store the gradients of one range; return the sums of terms, D's outputs and saturation flags."""
     TILE: tl.constexpr = BLOCK * STEPS
     EXACT: tl.constexpr = logits[0].dtype.element_ty.primitive_bitwidth > 16
     index = tensor_of(part, firsts)
@@ -164,30 +157,30 @@ def _sum_range(
 def loss_kernel(
     logits,  # [sizes[i]] each
     grads,  # like logits, if WITH_GRADS
-    scale,  # [], of the gradients, if SCALED
+    scale,  # [], if SCALED: factor of the gradients
     total,  # []
     details,  # [2 n + 1], if DETAILED: see write_loss
-    partials,  # [3, ranges], unless ONE_PROGRAM: the sums of each range
+    partials,  # [3, ranges], unless ONE_PROGRAM: sums of terms, outputs and saturation flags per range
     arrived,  # [], unless ONE_PROGRAM: zero before and after
     sizes: tl.int64,
-    firsts: tl.int64,  # the first range of each tensor
+    firsts: tl.int64,  # first range of each tensor
     labels: tl.float64,
-    weights: tl.float64,  # of each term
-    span: tl.int64,  # elements of a range, whole tiles
+    weights: tl.float64,  # factor of each term
+    span: tl.int64,  # elements per range, a multiple of BLOCK * STEPS
     LOSS: tl.constexpr,  # a function of logit_losses.py
-    LOGARITHM: tl.constexpr,  # whether its terms need one
+    LOGARITHM: tl.constexpr,  # its terms lack log1p(e)
     DETAILED: tl.constexpr,
     WITH_GRADS: tl.constexpr,
     SCALED: tl.constexpr,
-    ONE_PROGRAM: tl.constexpr,  # does it all: every tensor is one range
+    ONE_PROGRAM: tl.constexpr,  # one program does all the work; every tensor is one range
     ROWS: tl.constexpr,  # a power of two, at least n
     BLOCK: tl.constexpr,
     LANES: tl.constexpr,  # elements that a thread loads at a time
-    STEPS: tl.constexpr,  # blocks of a tile
+    STEPS: tl.constexpr,  # blocks per tile
 ):
-    """A program takes a range of a tensor."""
+    """Each program handles one range of one tensor."""
     COMPUTE: tl.constexpr = tl.float64 if logits[0].dtype.element_ty == tl.float64 else tl.float32
-    span = span // (BLOCK * STEPS) * (BLOCK * STEPS)  # no change: the compiler learns what divides it
+    span = span // (BLOCK * STEPS) * (BLOCK * STEPS)  # no change: tells the compiler a divisor
     factor = loaded_or_one(scale, SCALED, COMPUTE)
     if ONE_PROGRAM:
         sums = tl.zeros([ROWS], COMPUTE)
@@ -214,7 +207,7 @@ def loss_kernel(
         if DETAILED:
             tl.store(partials + ranges + part, output)
             tl.store(partials + 2 * ranges + part, saturation)
-        tl.debug_barrier()  # every thread's stores are issued before one thread announces them
+        tl.debug_barrier()  # all threads must have stored before one signals arrival
         if tl.atomic_add(arrived, 1, sem="acq_rel") == ranges - 1:
             tl.store(arrived, 0)
             sums = add_up_tensors(partials, firsts, ranges, ROWS, COMPUTE)
@@ -228,11 +221,11 @@ def loss_kernel(
 
 @cache
 def _tile(itemsize: int) -> tuple[int, int, int]:
-    """Elements of a block, those that a thread loads at a time, and blocks in a tile.
+    """Return the elements of a block, the elements per load of a thread, and the blocks per tile.
 
-    With 8 lanes a thread's product of 64 factors stays below 2^64. Blocks are unrolled, and AMD's compiler
-    then runs out of scalar registers for the comparisons. The interpreter should see several tiles in small
-    tensors.
+    With 8 lanes and 8 blocks, a thread's product has 64 factors and stays below 2^64. AMD gets fewer blocks:
+    they are unrolled, and its compiler runs out of scalar registers for the comparisons. The interpreter gets
+    fewer blocks so that small tensors have several tiles.
     """
     lanes = 16 // itemsize
     return threads() * lanes, lanes, 2 if INTERPRETING or on_amd() else 8
@@ -247,7 +240,7 @@ class Losses(Reference):
         detailed: bool = False,
         keep_grads: bool = False,
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        """With gradients a logit is read once: 4 bytes for one of bf16, where two passes move 6."""
+        """With gradients each logit is read once: 4 bytes of traffic per bf16 logit instead of 6."""
         dense = tuple(map(Tensor.contiguous, logits))
         grads = tuple(map(torch.empty_like, dense)) if keep_grads else ()
         return *_forward(dense, grads, spec, None, dtype, detailed), grads
@@ -270,7 +263,7 @@ def _forward(
     dtype: torch.dtype,
     detailed: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """The total and details; ``grads``, if there are any, are filled."""
+    """Return the total and details; fill ``grads`` if not empty."""
     check_spec(logits, spec, "logits")
     if scale is not None:
         of_size(scale, 1, "scale")
@@ -308,7 +301,7 @@ def _forward(
             triton.next_power_of_2(count),
             *(block, lanes, steps),
         ),
-        maxnreg=_REGISTERS_OF_MANY if count > 2 and first.dtype is torch.float32 else None,
+        maxnreg=_MANY_FLOAT32_REGISTERS if count > 2 and first.dtype is torch.float32 else None,
     )
     return total, details
 
@@ -316,7 +309,7 @@ def _forward(
 def _in_parts(
     logits: Tensors, grads: Tensors, spec: LossSpec, scale: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """:func:`_forward` by several launches, whose details are put together."""
+    """:func:`_forward` in several launches; combines their details."""
     shares, outputs, saturated = [], [], []
     for part, own in launches_of(spec):
         _, details = _forward(logits[part], grads[part], own, scale, dtype, True)

@@ -1,8 +1,8 @@
-"""The matrix product, with what a layer does to its result done before it leaves the registers.
+"""The matrix product, with an epilogue applied to the result in registers.
 
-One kernel for the layer (bias and leaky ReLU), for dgrad (the mask of the layer below, and that layer's bias
-gradient), and for wgrad, which splits its long sum over the batch so that a tall one fills the GPU. Nothing
-depends on scheduling: the program that arrives last for a tile adds up partial sums in order.
+One kernel computes the layer (bias and leaky ReLU), dgrad (mask and bias gradient of the layer below) and
+wgrad. wgrad splits its sum over the batch so that a large batch fills the GPU. Results do not depend on
+scheduling: the last program of a tile adds the partial sums in order.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fastgan.kernels.triton.reduction import add_up_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
 from fastgan.kernels.triton.tuning import Config, Kind
 
-_GROUP = 8  # tiles of rows that share the columns in L2
+_GROUP = 8  # row tiles that share the columns in L2
 _FINISH = tl.constexpr(32)  # partial column sums read at a time
-_UPCAST = tl.constexpr(INTERPRETING)  # numpy knows no bfloat16
+_UPCAST = tl.constexpr(INTERPRETING)  # numpy has no bfloat16
 
 
 @triton.jit
@@ -38,37 +38,37 @@ def _dot(x, w, total, PRECISION: tl.constexpr):
 
 @Kernel
 def product_kernel(
-    a,  # [rows, depth], or if A_TRANSPOSED [depth, rows]
-    b,  # [depth, columns], or if B_TRANSPOSED [columns, depth]
-    c,  # [rows, columns]: a b, through the epilogue
-    bias,  # [columns]: added, if BIAS
+    a,  # [rows, depth]; if A_TRANSPOSED, [depth, rows]
+    b,  # [depth, columns]; if B_TRANSPOSED, [columns, depth]
+    c,  # [rows, columns]: epilogue of a b
+    bias,  # [columns], if BIAS: added
     output,  # [rows, columns], if MASK: c is multiplied by the slope of a leaky ReLU with this output
-    summed,  # [columns]: the sum of c over rows, if SUM
-    partials,  # [parts, rows, columns] if SPLIT: the product of each part; [tiles of rows, columns] if SUM
-    arrived,  # [tiles] if SPLIT, [tiles of columns] if SUM: zero before and after
+    summed,  # [columns], if SUM: the sum of c over rows
+    partials,  # if SPLIT, [parts, rows, columns]: product of each part; if SUM, [row tiles, columns]
+    arrived,  # if SPLIT, [tiles]; if SUM, [column tiles]: zero before and after
     rows: tl.int64,
     columns: tl.int64,
     depth: tl.int64,
-    span: tl.int64,  # steps of depth in a part
+    span: tl.int64,  # steps of depth per part
     negative_slope: tl.float64,
     A_TRANSPOSED: tl.constexpr,
     B_TRANSPOSED: tl.constexpr,
     BIAS: tl.constexpr,
-    ACTIVATE: tl.constexpr,  # leaky_relu, after the bias
+    ACTIVATE: tl.constexpr,  # leaky_relu after the bias
     MASK: tl.constexpr,
     SUM: tl.constexpr,
-    SPLIT: tl.constexpr,  # a program takes a part of the depth alone
+    SPLIT: tl.constexpr,  # each program sums only a part of the depth
     ROWS_BY: tl.constexpr,  # divides rows
     COLUMNS_BY: tl.constexpr,  # divides columns
     DEPTH_BY: tl.constexpr,  # divides depth
     PRECISION: tl.constexpr,  # of float32: "ieee" or "tf32"
-    GROUP: tl.constexpr,  # tiles of rows that share the columns in L2
+    GROUP: tl.constexpr,  # row tiles that share the columns in L2
     ROWS: tl.constexpr,  # of a tile
     COLUMNS: tl.constexpr,  # of a tile
     DEPTH: tl.constexpr,  # of a step
 ):
-    """A program takes a tile of c."""
-    rows = rows // ROWS_BY * ROWS_BY  # no change: the compiler learns what divides it
+    """Each program handles one tile of c."""
+    rows = rows // ROWS_BY * ROWS_BY  # no change: tells the compiler a divisor
     columns = columns // COLUMNS_BY * COLUMNS_BY
     depth = depth // DEPTH_BY * DEPTH_BY
     row_tiles = tl.cdiv(rows, ROWS).to(tl.int32)
@@ -124,7 +124,7 @@ def product_kernel(
     inside_both = inside_rows & inside_columns
     if SPLIT:
         tl.store(partials + part.to(tl.int64) * rows * columns + at, total, mask=inside_both)
-        tl.debug_barrier()  # every thread's stores are issued before one thread announces them
+        tl.debug_barrier()  # all threads must have stored before one signals arrival
         parts = tl.num_programs(0) // (row_tiles * column_tiles)
         if tl.atomic_add(arrived + tile, 1, sem="acq_rel") == parts - 1:
             tl.store(arrived + tile, 0)
@@ -144,7 +144,7 @@ def product_kernel(
             total = leaky_relu_gradient(total, y, number(negative_slope, tl.float32))
         tl.store(c + at, total.to(c.dtype.element_ty), mask=inside_both)
         if SUM:
-            # Rows outside were loaded as zeros, so they add nothing.
+            # Rows outside were loaded as zeros and add nothing.
             sums = tl.sum(total, 0)
             tl.store(partials + row_tile.to(tl.int64) * columns + column, sums, mask=column < columns)
             tl.debug_barrier()
@@ -154,7 +154,7 @@ def product_kernel(
 
 
 def forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float | None) -> Tensor:
-    """``input @ weight.T + bias``, through leaky ReLU if a slope is given."""
+    """Return ``input @ weight.T + bias``, with leaky ReLU if a slope is given."""
     n, k, m = forward_sizes(input, weight, bias)
     c = input.new_empty(n, m)
     tensors = input.contiguous(), weight.contiguous(), c, None if bias is None else bias.contiguous()
@@ -180,7 +180,7 @@ def dgrad(
     with_bias: bool = False,
     into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """``grad @ weight``; given ``output``, times the slope there, and with a bias its sum over rows."""
+    """Return ``grad @ weight``, times the slope at ``output`` if given; and its row sum if ``with_bias``."""
     n, k, m = dgrad_sizes(grad, weight)
     c = grad.new_empty(n, k)
     if output is not None:
@@ -206,7 +206,7 @@ def dgrad(
 
 
 def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
-    """``grad.T @ input``."""
+    """Return ``grad.T @ input``."""
     n, k, m = wgrad_sizes(grad, input)
     c = room(into, grad, m, k)
     tensors = grad.contiguous(), input.contiguous(), c
@@ -230,16 +230,16 @@ def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
     return c
 
 
-_FILLS = 256  # programs that fill any GPU of today
-_MIN_SPAN = 256  # of depth, in a part
+_PROGRAMS_TO_FILL_GPU = 256
+_MIN_PART_DEPTH = 256
 _MAX_PARTS = 32
 
 
 def _split(rows: int, columns: int, depth: int, block: int) -> tuple[int, int]:
-    """Blocks of depth in a part, and parts: from sizes alone, so that a product has one order of sums."""
+    """Return blocks per part and parts. They depend only on sizes, so the order of sums is fixed."""
     blocks = triton.cdiv(depth, block)
     tiles = triton.cdiv(rows, 64) * triton.cdiv(columns, 64)
-    parts = max(1, min(_FILLS // tiles, _MAX_PARTS, depth // _MIN_SPAN))
+    parts = max(1, min(_PROGRAMS_TO_FILL_GPU // tiles, _MAX_PARTS, depth // _MIN_PART_DEPTH))
     span = triton.cdiv(blocks, parts)
     return span, triton.cdiv(blocks, span)
 

@@ -1,7 +1,6 @@
-"""The reconstruction loss: value, gradients, or both in one pass.
+"""The reconstruction loss: value, gradients, or both in one pass over the inputs.
 
-Ranges and the order of sums are those of losses.py. Both inputs are read once, and each gradient that is
-wanted is written in the same pass.
+Ranges and the order of sums are as in losses.py.
 """
 
 from __future__ import annotations
@@ -22,29 +21,29 @@ from fastgan.kernels.triton.launch import INTERPRETING, Kernel, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up, loaded_or_one
 from fastgan.kernels.triton.scalar_math import number, sign
 
-_STEPS = 2 if INTERPRETING else 4  # blocks in a tile, or of a program: eight loads of 16 bytes at a time
-_MAX_RANGES = 2048  # enough to fill any GPU, few enough for one program to add up
+_STEPS = 2 if INTERPRETING else 4  # blocks per tile: eight 16-byte loads per thread in flight
+_MAX_RANGES = 2048  # enough to fill any GPU, few enough for one program to add
 
 
 @triton.jit
 def _block(
     x,  # [n]
     y,  # [n]
-    dx,  # [n]: the gradient of x, if INPUT_GRAD; |x - y|, if TERMS
-    dy,  # [n]: the gradient of y, if RECONSTRUCTION_GRAD
-    incoming,  # [n]: gradients are multiplied by these, if TIMES_INCOMING
-    base,  # where the block begins
+    dx,  # [n]: if INPUT_GRAD, the gradient of x; if TERMS, |x - y|
+    dy,  # [n], if RECONSTRUCTION_GRAD: the gradient of y
+    incoming,  # [n], if TIMES_INCOMING: factor of the gradients
+    base,  # first element of the block
     n,
-    scale,  # of gradients
+    scale,  # factor of the gradients
     INPUT_GRAD: tl.constexpr,
     RECONSTRUCTION_GRAD: tl.constexpr,
     TIMES_INCOMING: tl.constexpr,
     TERMS: tl.constexpr,
-    MASKED: tl.constexpr,  # without a mask loads are 16 bytes wide
+    MASKED: tl.constexpr,  # unmasked loads are 16 bytes wide
     BLOCK: tl.constexpr,
     COMPUTE: tl.constexpr,
 ):
-    """|x - y| of one block."""
+    """Store gradients or terms of one block; return its |x - y|."""
     at = base + tl.arange(0, BLOCK)
     if MASKED:
         inside = at < n
@@ -71,30 +70,30 @@ def _block(
 def reconstruction_kernel(
     x,  # [n]
     y,  # [n]
-    dx,  # [n]: the gradient of x, if INPUT_GRAD
-    dy,  # [n]: the gradient of y, if RECONSTRUCTION_GRAD
-    scale,  # [], of gradients, if SCALED
+    dx,  # [n], if INPUT_GRAD: the gradient of x
+    dy,  # [n], if RECONSTRUCTION_GRAD: the gradient of y
+    scale,  # [], if SCALED: factor of the gradients
     total,  # []
     partials,  # [programs], unless ONE_PROGRAM: the sum of each range
     arrived,  # [], unless ONE_PROGRAM: zero before and after
     n: tl.int64,
-    span: tl.int64,  # elements of a range, whole tiles
-    weight: tl.float64,  # of each term
+    span: tl.int64,  # elements per range, a multiple of BLOCK * STEPS
+    weight: tl.float64,  # factor of each term
     INPUT_GRAD: tl.constexpr,
     RECONSTRUCTION_GRAD: tl.constexpr,
     SCALED: tl.constexpr,
-    ONE_PROGRAM: tl.constexpr,  # does it all
+    ONE_PROGRAM: tl.constexpr,  # one program does all the work
     BLOCK: tl.constexpr,
-    STEPS: tl.constexpr,  # blocks of a tile
+    STEPS: tl.constexpr,  # blocks per tile
 ):
-    """A program takes a range."""
+    """Each program handles one range."""
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     TILE: tl.constexpr = BLOCK * STEPS
     weight = number(weight, COMPUTE)
     factor = weight
     if INPUT_GRAD or RECONSTRUCTION_GRAD:
         factor *= loaded_or_one(scale, SCALED, COMPUTE)
-    span = span // TILE * TILE  # no change: the compiler learns what divides it
+    span = span // TILE * TILE  # no change: tells the compiler a divisor
     program = tl.program_id(0).to(tl.int64)
     start = program * span
     stop = tl.minimum(start + span, n)
@@ -116,7 +115,7 @@ def reconstruction_kernel(
         tl.store(total, (weight * result).to(total.dtype.element_ty))
     else:
         tl.store(partials + program, result)
-        tl.debug_barrier()  # every thread's stores are issued before one thread announces them
+        tl.debug_barrier()  # all threads must have stored before one signals arrival
         programs = tl.num_programs(0)
         if tl.atomic_add(arrived, 1, sem="acq_rel") == programs - 1:
             tl.store(arrived, 0)
@@ -128,19 +127,19 @@ def reconstruction_kernel(
 def reconstruction_each_kernel(
     x,  # [n]
     y,  # [n]
-    dx,  # [n]: the gradient of x, if INPUT_GRAD; |x - y|, if TERMS
-    dy,  # [n]: the gradient of y, if RECONSTRUCTION_GRAD
-    incoming,  # [n]: gradients are multiplied by these, if TIMES_INCOMING
-    scale,  # []: and by this, if SCALED
+    dx,  # [n]: if INPUT_GRAD, the gradient of x; if TERMS, |x - y|
+    dy,  # [n], if RECONSTRUCTION_GRAD: the gradient of y
+    incoming,  # [n], if TIMES_INCOMING: factor of the gradients
+    scale,  # [], if SCALED: another factor
     n: tl.int64,
-    weight: tl.float64,  # of each term
+    weight: tl.float64,  # factor of each term
     INPUT_GRAD: tl.constexpr,
     RECONSTRUCTION_GRAD: tl.constexpr,
     SCALED: tl.constexpr,
     TIMES_INCOMING: tl.constexpr,
     TERMS: tl.constexpr,
     BLOCK: tl.constexpr,
-    STEPS: tl.constexpr,  # blocks of a program
+    STEPS: tl.constexpr,  # blocks per program
 ):
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     factor = number(weight, COMPUTE) * loaded_or_one(scale, SCALED, COMPUTE)
@@ -235,7 +234,7 @@ def _launch_each(
 
 
 def _weight(n: int, mean: bool) -> float:
-    """What each term is multiplied by. The mean of nothing is nan, as in PyTorch."""
+    """The factor of each term. The mean of an empty tensor is nan, as in PyTorch."""
     if not mean:
         return 1.0
     return 1 / n if n else math.nan
@@ -246,5 +245,5 @@ def _pair(input: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _elements(x: Tensor) -> int:
-    """Elements of a block: 16 bytes a thread."""
+    """Elements of a block: 16 bytes per thread."""
     return threads() * 16 // x.element_size()

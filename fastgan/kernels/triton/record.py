@@ -1,4 +1,4 @@
-"""The end of a training step: its statistics are written down, and the next step's settings take effect."""
+"""The end of a training step: records its statistics and loads the settings of the next step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fastgan.kernels.triton.launch import for_each_tensor
 def record_kernel(
     scalars,  # [] each
     table,  # [rows, n]
-    row,  # [1]: the row of table that this step fills
+    row,  # [1]: the row of table to write; incremented
     schedule,  # [rows + 1, SETTINGS]
-    settings,  # [SETTINGS]
-    clock,  # [1]
+    settings,  # [SETTINGS]: gets the next row of schedule
+    clock,  # [1]: incremented
     SETTINGS: tl.constexpr,
-    WIDTH: tl.constexpr,  # a power of two, at least SETTINGS
+    WIDTH: tl.constexpr,  # power of two, at least SETTINGS
 ):
     at = tl.load(row)
     for i in tl.static_range(len(scalars)):
@@ -28,7 +28,7 @@ def record_kernel(
     lane = tl.arange(0, WIDTH)
     following = tl.load(schedule + (at + 1) * SETTINGS + lane, mask=lane < SETTINGS)
     tl.store(settings + lane, following, mask=lane < SETTINGS)
-    tl.debug_barrier()  # every thread has read the row
+    tl.debug_barrier()  # wait until every thread has read row
     tl.store(row, at + 1)
     tl.store(clock, tl.load(clock) + 1)
 

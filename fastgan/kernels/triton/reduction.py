@@ -1,7 +1,7 @@
-"""How the partial sums of programs become results: in order, by the program that arrives last.
+"""The last program of a launch turns the partial sums of all programs into results, in a fixed order.
 
-Where a kernel takes several tensors, each is split into ranges that belong to it alone, and one program sums
-a range. ``firsts`` has the number of the first range of each tensor; an empty tensor has none.
+If a kernel takes several tensors, each tensor is split into ranges, and one program sums a range. ``firsts``
+holds the index of the first range of each tensor. An empty tensor has no range.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FINISH = tl.constexpr(1024)  # partial sums read at a time
 
 
 def ranges_of(sizes: Sequence[int], span: int) -> tuple[list[int], int]:
-    """The first range of each tensor, and how many there are, where a range has ``span`` elements."""
+    """Return the first range of each tensor and the number of ranges, for ranges of ``span`` elements."""
     firsts, count = [], 0
     for size in sizes:
         firsts.append(count)
@@ -27,7 +27,7 @@ def ranges_of(sizes: Sequence[int], span: int) -> tuple[list[int], int]:
 
 @triton.jit
 def tensor_of(part, firsts):
-    """The tensor that range number ``part`` belongs to: the last one that begins there or before."""
+    """Index of the tensor with range ``part``: the last tensor whose first range is not after it."""
     found = number(0, tl.int32)
     for i in tl.static_range(1, len(firsts)):
         found = tl.where(part >= firsts[i], i, found)
@@ -36,7 +36,7 @@ def tensor_of(part, firsts):
 
 @triton.jit
 def pick(pointers, index):
-    """pointers[index]. Selected, so that what follows is compiled once and not for every tensor."""
+    """pointers[index]. A selection, not a branch, so that the code after it is compiled only once."""
     chosen = pointers[0]
     for i in tl.static_range(1, len(pointers)):
         chosen = tl.where(index == i, pointers[i], chosen)
@@ -45,7 +45,7 @@ def pick(pointers, index):
 
 @triton.jit
 def pick_number(numbers, index, TYPE: tl.constexpr):
-    """numbers[index]; index may have a shape, which the result has then. Zero beyond the last."""
+    """numbers[index], with the shape of index; zero for an index beyond the last number."""
     chosen = tl.where(index == 0, number(numbers[0], TYPE), number(0, TYPE))
     for i in tl.static_range(1, len(numbers)):
         chosen = tl.where(index == i, number(numbers[i], TYPE), chosen)
@@ -66,14 +66,14 @@ def add_up(partials, first, last, BLOCK: tl.constexpr, COMPUTE: tl.constexpr):
 def add_up_tensors(partials, firsts, ranges, ROWS: tl.constexpr, COMPUTE: tl.constexpr):
     """The sum of each tensor's partials, in order: [ROWS], zero beyond the last tensor.
 
-    partials [ranges]: one of each range.
-    ROWS: a power of two that is as large as the number of tensors.
+    partials [ranges]: one value per range.
+    ROWS: power of two, at least the number of tensors.
     """
     WIDTH: tl.constexpr = FINISH // ROWS
     row = tl.arange(0, ROWS)
     lane = tl.arange(0, WIDTH)
     first = pick_number(firsts, row, tl.int64)
-    stop = pick_number(firsts, row + 1, tl.int64)  # where the next tensor begins
+    stop = pick_number(firsts, row + 1, tl.int64)  # first range of the next tensor
     stop = tl.where(row == len(firsts) - 1, ranges, stop)
     longest = ranges - number(firsts[len(firsts) - 1], tl.int64)
     for i in tl.static_range(1, len(firsts)):
@@ -88,12 +88,12 @@ def add_up_tensors(partials, firsts, ranges, ROWS: tl.constexpr, COMPUTE: tl.con
 @triton.jit
 def write_loss(
     total,  # []: the sum of weights[i] * sums[i]
-    details,  # [2 n + 1], if DETAILED: each tensor's share, D's mean output of each, the share of saturated
-    sums,  # [ROWS]: of each tensor's terms
-    outputs,  # [ROWS]: of D's output
-    saturated,  # scalar: how many logits are
+    details,  # [2 n + 1], if DETAILED: weights[i] * sums[i], means of D's outputs, share of saturated logits
+    sums,  # [ROWS]: sum of each tensor's terms
+    outputs,  # [ROWS]: sum of D's outputs for each tensor
+    saturated,  # scalar: number of saturated logits
     sizes,  # n numbers
-    weights,  # n numbers
+    weights,  # n numbers: factor of each term
     DETAILED: tl.constexpr,
     ROWS: tl.constexpr,
     COMPUTE: tl.constexpr,
@@ -111,15 +111,15 @@ def write_loss(
 
 @triton.jit
 def loaded_or_one(scale, SCALED: tl.constexpr, COMPUTE: tl.constexpr):
-    """What gradients are multiplied by: scale [], or 1."""
+    """The factor of the gradients: scale [], or 1."""
     return tl.load(scale).to(COMPUTE) if SCALED else number(1.0, COMPUTE)
 
 
 @triton.jit
 def add_up_columns(
     partials,  # [count, columns]
-    summed,  # [columns]: the sum over them, at the WIDTH columns of ``column``
-    column,
+    summed,  # [columns]: sum of partials over rows, written at ``column``
+    column,  # [WIDTH]: the columns to add
     count,
     columns,
     HEIGHT: tl.constexpr,  # rows read at a time

@@ -1,8 +1,8 @@
-"""csrc/scalar_math.h in Triton: the scalar mathematics of every kernel here.
+"""Scalar math for the Triton kernels; csrc/scalar_math.h is the C++ version.
 
-Everything a loss needs follows from e = exp(-|t|), which lies in [0, 1] and cannot overflow:
+The losses derive everything from e = exp(-|t|), which lies in [0, 1] and cannot overflow:
 softplus(t) = max(t, 0) + log1p(e) and sigmoid(t) = (t > 0 ? 1 : e) / (1 + e).
-nan passes through; infinities give the limits.
+A nan stays nan; infinities give the limits.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _LOG2_E = tl.constexpr(1.4426950408889634)
 _LOG2_E_HIGH = tl.constexpr(1.44269502162933349609375)  # rounded to float32
 _LOG2_E_LOW = tl.constexpr(1.92596299e-8)
 _LOG_2 = tl.constexpr(0.6931471805599453)
-_UNDERFLOW = tl.constexpr(-104.0)  # exp rounds to zero in float32 from here on
-# log 2 in two parts, the first short enough for an exact product with an exponent
+_UNDERFLOW = tl.constexpr(-104.0)  # exp rounds to zero in float32 from here downwards
+# log 2 in two parts; the high part is short, so its product with an exponent is exact
 _LOG_2_HIGH = tl.constexpr(0.693359375)
 _LOG_2_LOW = tl.constexpr(-2.12194440e-4)
 _SQRT_HALF = tl.constexpr(0x3F3504F3)
@@ -28,13 +28,13 @@ _MANTISSA = tl.constexpr(0x007FFFFF)
 
 @triton.jit
 def number(x, TYPE: tl.constexpr):
-    """A number argument as a scalar of a dtype. (In the interpreter it is still Python's.)"""
+    """Convert a number argument to a scalar of a dtype. (In the interpreter it is a Python number.)"""
     return tl.full((), x, TYPE)
 
 
 @triton.jit
 def reciprocal(x):
-    """1 / x for 1 <= x <= 2 within an ulp. The full division guards against sizes that cannot occur."""
+    """1 / x within an ulp for 1 <= x <= 2, without the range checks of a full division."""
     if x.dtype == tl.float64 or _INTERPRETING:
         return 1.0 / x
     else:
@@ -43,13 +43,13 @@ def reciprocal(x):
 
 @triton.jit
 def exp_minus_abs(t, EXACT: tl.constexpr):
-    """exp(-|t|). EXACT to float32; otherwise to half types, whose rounding hides an error of |t| * 2**-24."""
+    """exp(-|t|). If EXACT, to float32 precision; otherwise for half types: relative error |t| * 2**-24."""
     x = -tl.abs(t)
     if t.dtype == tl.float64:
         return tl.exp(x)
     elif EXACT:
-        x = tl.where(x < _UNDERFLOW, _UNDERFLOW, x)  # the comparison lets nan through
-        # 2 ** (x log2 e). The exponent's rounding error is found exactly and put back as a factor.
+        x = tl.where(x < _UNDERFLOW, _UNDERFLOW, x)  # unlike maximum, this keeps nan
+        # 2 ** (x log2 e). Compute the exponent's rounding error exactly and correct the result by it.
         exponent = x * _LOG2_E_HIGH
         lost = tl.fma(x, _LOG2_E_HIGH, -exponent) + x * _LOG2_E_LOW
         e = tl.exp2(exponent)
@@ -60,9 +60,9 @@ def exp_minus_abs(t, EXACT: tl.constexpr):
 
 @triton.jit
 def log1p_nonnegative(p):
-    """log(1 + p) for p >= 0, below 2 ulp: tl.log alone loses p below the eps of 1."""
+    """log(1 + p) for p >= 0 with an error below 2 ulp. tl.log(1 + p) would lose a p below eps."""
     u = 1.0 + p
-    rounding = (p - (u - 1.0)) / u  # what u lost, seen through the logarithm
+    rounding = (p - (u - 1.0)) / u  # the rounding error of u, as an error of log(u)
     if p.dtype == tl.float64:
         return tl.log(u) + rounding
     else:
@@ -80,13 +80,13 @@ def log1p_nonnegative(p):
 
 @triton.jit
 def product_minus_one(p, e):
-    """One more factor (1 + e) in p = prod(1 + e) - 1, exact to rounding even where every e is tiny."""
+    """Include a factor (1 + e) in p = prod(1 + e) - 1. Storing the product minus 1 keeps tiny e."""
     return p + (e + p * e)
 
 
 @triton.jit
 def sign(d):
-    """The slope of |d|; zero at zero, and for nan, as PyTorch has it."""
+    """The slope of |d|; like PyTorch, zero at zero and for nan."""
     return tl.where(d > 0, 1.0, tl.where(d < 0, -1.0, 0.0))
 
 
@@ -97,5 +97,5 @@ def leaky_relu(z, negative_slope):
 
 @triton.jit
 def leaky_relu_gradient(gradient, y, negative_slope):
-    """The slope at z is read from the output y: for negative_slope >= 0 they have the same sign."""
+    """gradient times the slope, taken from the output y: it has the sign of z for negative_slope >= 0."""
     return tl.where(y > 0, gradient, negative_slope * gradient)

@@ -1,14 +1,12 @@
-"""Which tile a matrix product uses: candidates by GPU and shape class, and how one of them is chosen.
+"""The tile of a matrix product: candidates for each GPU family and shape class, and the choice among them.
 
-The first candidate is the fixed choice: with ``FASTGAN_AUTOTUNE=0``, while a graph is captured, and in the
-interpreter. Otherwise the first product of a class times them, once a process, in a second or two. Where a
-tile needs more than the GPU has, the next one is taken. The choice never shows in the result: within a class
-every candidate sums in the same order, so depth is the same for all, and where columns are summed too, all
-but the number of stages.
+The first candidate is the fixed choice: used with ``FASTGAN_AUTOTUNE=0`` and during graph capture. Otherwise
+the first product of a class times all candidates, once per process, in a second or two. If a tile needs more
+resources than the GPU has, the next one is used. The choice does not change results: all candidates of a
+class sum in the same order. So they share the depth, and with column sums all but the number of stages.
 
-No GPU has measured any of this yet: classes and candidates are guesses from what is known of each GPU's
-matrix units and shared memory, held to what compiles without spills (docs/kernels.md). ``pytest
-benchmarks/bench_choices.py`` on a GPU times every candidate.
+Classes and candidates are guesses from the GPUs' matrix units and shared memory, not measured yet. All tiles
+compile without spills (docs/kernels.md). ``pytest benchmarks/bench_choices.py`` times all candidates.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ class Kind(Enum):
 
 
 class Config(NamedTuple):
-    """A tile of the result, the depth of a step, and how it is compiled."""
+    """Rows and columns of a tile, depth of a step, and compiler options."""
 
     rows: int
     columns: int
@@ -61,7 +59,7 @@ def shape_class(rows: int, columns: int) -> Shape:
     return Shape.SMALL if rows * columns < 64 * 128 * 128 else Shape.LARGE
 
 
-# Half types, and float32 where TF32 is allowed, which takes half the depth in the same bytes.
+# (rows, columns, depth, warps, stages) for half types and TF32. TF32 uses half the depth, so the same bytes.
 _TENSOR_CORES = {
     "ampere": {
         Shape.FLAT: [(16, 64, 64, 4, 4), (16, 128, 64, 4, 3)],
@@ -90,15 +88,15 @@ _TENSOR_CORES = {
         Shape.LARGE: [(128, 128, 64, 8, 2), (128, 128, 64, 4, 2), (128, 64, 64, 4, 2)],
     },
 }
-# Rows, columns and warps of tiles that spill registers with float32 operands.
+# (rows, columns, warps) of tiles that spill registers with float32 operands.
 _SPILL_IN_TF32 = {
     "hopper": {(128, 256, 8), (128, 128, 4), (64, 256, 4)},
     "blackwell": {(128, 256, 8), (128, 128, 4)},
 }
-# Exact float32 runs on the ordinary cores, whose operands all pass through registers: small tiles.
+# Exact float32 uses no matrix units, so all operands pass through registers: small tiles.
 _EXACT = {
     Shape.FLAT: [(16, 32, 32, 4, 3)],
-    Shape.SMALL: [(32, 32, 32, 4, 2), (32, 64, 32, 4, 2)],  # in three stages they spill on sm_90
+    Shape.SMALL: [(32, 32, 32, 4, 2), (32, 64, 32, 4, 2)],  # three stages spill on sm_90
     Shape.LARGE: [(64, 64, 32, 4, 3), (64, 64, 32, 8, 3)],
 }
 
@@ -106,7 +104,7 @@ _EXACT = {
 def candidates(
     family: str, shape: Shape, kind: Kind, dtype: torch.dtype, shared_memory: int, tf32: bool
 ) -> list[Config]:
-    """The fixed choice first; only what fits ``shared_memory`` bytes."""
+    """Return the tiles that fit into ``shared_memory`` bytes, the fixed choice first."""
     exact = dtype is torch.float32 and not tf32
     itemsize = dtype.itemsize
     configs = [Config(*each) for each in (_EXACT if exact else _TENSOR_CORES[family])[shape]]
@@ -124,12 +122,12 @@ def candidates(
 
 @cache
 def _device(index: int) -> tuple[str, int]:
-    """The family of a GPU, and its shared memory for a block in bytes."""
+    """Return the family of a GPU and its shared memory per block in bytes."""
     target = driver.active.get_current_target()
     shared_memory: int = driver.active.utils.get_device_properties(index)["max_shared_mem"]
     if target.backend == "hip":
         return "cdna", shared_memory
-    if target.arch >= 120:  # a workstation's Blackwell has Ampere's matrix instructions
+    if target.arch >= 120:  # workstation Blackwell has Ampere's matrix instructions
         return "ampere", shared_memory
     return "blackwell" if target.arch >= 100 else "hopper" if target.arch >= 90 else "ampere", shared_memory
 
@@ -138,12 +136,12 @@ def tf32_is_allowed() -> bool:
     return bool(torch.backends.cuda.matmul.fp32_precision == "tf32")
 
 
-_INTERPRETED = Config(64, 64, 128, 4, 1)  # few operations, but several tiles in small products
-_chosen: dict[tuple[object, ...], list[Config]] = {}  # the choice, then what else may serve
+_INTERPRETED = Config(64, 64, 128, 4, 1)  # few operations, yet several tiles even for small products
+_chosen: dict[tuple[object, ...], list[Config]] = {}  # the choice, then the fallbacks
 
 
 def run(product: Callable[[Config], None], kind: Kind, result: Tensor, depth: int) -> None:
-    """Run a product with the configuration for the GPU and shape class of its result.
+    """Run a product with the tile for its GPU and shape class.
 
     Raises:
         RuntimeError: no candidate fits the GPU.
@@ -161,7 +159,7 @@ def run(product: Callable[[Config], None], kind: Kind, result: Tensor, depth: in
         if len(configs) > 1 and os.environ.get("FASTGAN_AUTOTUNE") != "0":
             if torch.cuda.is_current_stream_capturing():
                 _run_first_that_fits(product, configs, kind, result)
-                return  # nothing may be timed now; another call may choose
+                return  # nothing can be timed during capture; a later call may choose
             configs.sort(key=lambda each: _time(product, each))
         _chosen[key] = configs
     _run_first_that_fits(product, configs, kind, result)
@@ -178,9 +176,9 @@ def _time(product: Callable[[Config], None], config: Config) -> float:
 def _run_first_that_fits(
     product: Callable[[Config], None], configs: list[Config], kind: Kind, result: Tensor
 ) -> None:
-    """Run the product, and put first in ``configs`` what it ran with.
+    """Run the product with the first tile that fits, and move that tile to the front of ``configs``.
 
-    What a tile takes is known once it is compiled, and depends on the product's epilogue too.
+    The resources of a tile depend on the epilogue and are known only after compilation.
     """
     refused = []
     for config in configs:
@@ -195,6 +193,6 @@ def _run_first_that_fits(
         return
     raise RuntimeError(
         f"no tile of the {kind.value} product with a {result.dtype} result of {tuple(result.shape)} fits "
-        "this GPU; set FASTGAN_PRODUCTS=library in the environment, which leaves products to PyTorch. Tried "
+        "this GPU; set FASTGAN_PRODUCTS=library in the environment to use PyTorch's products. Tried "
         + "; ".join(refused)
     )
