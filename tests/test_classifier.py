@@ -51,7 +51,7 @@ def test_another_or_a_damaged_one_is_refused(classifier: Classifier, folder: Pat
     with pytest.raises(DataError, match=r"classifier-digits\.safetensors: not a classifier of these images"):
         classifier_of(larger, folder)
     (tmp_path / "classifier-digits.safetensors").write_bytes(b"no weights")
-    with pytest.raises(DataError, match="remove it to train anew"):
+    with pytest.raises(DataError, match="remove it to train a new one"):
         classifier_of(larger, tmp_path)
 
 

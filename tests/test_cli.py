@@ -236,7 +236,7 @@ def test_a_folder_that_is_missing_is_to_be_made(
         (("train", "digits", "--objective", "began", "--recipe", "goodfellow2014"), "model is 'goodfellow'"),
         (("train", "ring", "--model", "dcgan"), "model is 'dcgan', which is for images, and ring has points"),
         (("train", "digits", "--model", "gan"), "model is 'gan', expected mlp or dcgan"),
-        (("train", "digits", "--model", "dcgan", "--recipe", "pacgan"), "leave --model away"),
+        (("train", "digits", "--model", "dcgan", "--recipe", "pacgan"), "omit --model"),
         (
             ("train", "digits", "--model", "dcgan", "--objective", "began"),
             "model is 'dcgan', which the began",

@@ -288,9 +288,9 @@ def test_a_file_that_is_no_config_is_one_line(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--recipe", "pacgan"], "has networks and settings of its own; leave --recipe away"),
-        (["--model", "mlp"], "has networks and settings of its own; leave --model away"),
-        (["--resume", "RUN", "--flip"], "in its own folder; leave --config and --flip away"),
+        (["--recipe", "pacgan"], "has networks and settings of its own; omit --recipe"),
+        (["--model", "mlp"], "has networks and settings of its own; omit --model"),
+        (["--resume", "RUN", "--flip"], "in its own folder; omit --config and --flip"),
         (["--objective", "began"], "pack is 2, expected 1 for the began objective"),
         (["--steps", 0], "steps is 0, expected a whole number from 1 to 2147483647"),
     ],

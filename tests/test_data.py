@@ -560,7 +560,7 @@ def test_only_photos_are_framed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.chdir(tmp_path)
     np.save("a.npy", np.zeros((4, 6, 5), np.uint8))
     for open_data in (lambda: load(source, framing=Framing(flip=True)), lambda: stream(source, Framing(8))):
-        with pytest.raises(DataError, match=r"leave --size, --crop and --flip away|cannot be streamed"):
+        with pytest.raises(DataError, match=r"omit --size, --crop and --flip|cannot be streamed"):
             open_data()
 
 

@@ -149,7 +149,7 @@ def test_every_tool_takes_a_run(
         for kind in ("torch-export", "safetensors"):
             assert run(monkeypatch, "export", trained, "--format", kind, "--out", tmp_path / kind) == 0
     assert run(monkeypatch, "train", "--resume", trained, "--model", "dcgan") == 2
-    assert "leave --model away" in one_line(capsys)
+    assert "omit --model" in one_line(capsys)
 
 
 def test_a_config_with_other_sizes_is_one_line(

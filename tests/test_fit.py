@@ -78,14 +78,14 @@ class Answers(nn.Module):
         (nn.Linear(2, 1), {"pack": 2}, ValueError, r"does not take packs of 2 samples of shape \[4\]"),
         (nn.Bilinear(2, 2, 1), {}, ValueError, r"does not take samples of shape \[2\]: .*missing 1 required"),
         (nn.Linear(2, 1).double(), {}, ValueError, r"does not take samples of shape \[2\]: .*dtype"),
-        (Answers(lambda y: y / 0), {}, ValueError, "makes nan or infinities of samples"),
-        (Answers(lambda y: y[:0]), {}, ValueError, "makes no logit"),
+        (Answers(lambda y: y / 0), {}, ValueError, "returns nan or infinities for samples"),
+        (Answers(lambda y: y[:0]), {}, ValueError, "returns no logit"),
         (Answers(lambda y: y.detach()), {}, ValueError, r"no gradient; remove no_grad\(\)"),
         (Answers(lambda y: y > 0), {}, TypeError, "returns a Tensor of torch.bool, expected floats"),
         (Answers(lambda y: y.long()), {}, TypeError, "returns a Tensor of torch.int64, expected floats"),
         (Answers(lambda y: (y, y)), {}, TypeError, "returns a tuple, expected a Tensor"),
         (nn.Linear(2, 3), {"objective": "began"}, ValueError, r"outputs of shape \[8, 3\] of .* \[8, 2\]"),
-        (nn.Linear(2, 1), {"objective": "began"}, ValueError, "of the began objective is an autoencoder"),
+        (nn.Linear(2, 1), {"objective": "began"}, ValueError, "the began objective needs an autoencoder"),
     ],
 )
 def test_a_discriminator_that_does_not_fit_is_named(

@@ -220,7 +220,7 @@ def test_the_command_line_resumes(
     [
         (["--learning-rate", 0.5, "--seed", 3], "seed 0 became 3, learning_rate 0.002 became 0.5"),
         (["mnist"], "was trained on ring"),
-        (["--out", "elsewhere"], "leave --out away"),
+        (["--out", "elsewhere"], "omit --out"),
     ],
     ids=str,
 )

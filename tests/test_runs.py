@@ -94,7 +94,7 @@ def test_a_run_keeps_how_its_data_were_read(
     text = Path("loaded/config.yaml").read_text()
     Path("loaded/config.yaml").write_text(text.replace("stream: true", "stream: false"))
     assert run(monkeypatch, "train", "--resume", "loaded", "--stream") == 2
-    assert one_line(capsys) == "fastgan: loaded: did not stream its data; leave --stream away"
+    assert one_line(capsys) == "fastgan: loaded: did not stream its data; omit --stream"
 
 
 def test_photos_that_have_moved(
@@ -103,7 +103,7 @@ def test_photos_that_have_moved(
     moved = (tmp_path / "photos").rename(tmp_path / "archive")
     for command in (("train", "--resume", stopped), ("evaluate", stopped, "--count", 2)):
         assert run(monkeypatch, *command) == 2
-        said = f"fastgan: {stopped}: its data are not at {tmp_path / 'photos'}; say where they are as --data"
+        said = f"fastgan: {stopped}: its data are not at {tmp_path / 'photos'}; pass their path as --data"
         assert one_line(capsys) == said
     assert run(monkeypatch, "train", "--resume", stopped, "--data", "archive") == 0
     assert read_config(stopped, None).data == str(moved)
@@ -119,7 +119,7 @@ def test_photos_that_have_moved(
     ("change", "said"),
     [
         ("one less", "was trained on 8 samples, and {} has 7"),
-        ("one renamed", "was trained on other data than {} has now, as their names, sizes or bytes say"),
+        ("one renamed", "was trained on other data: names, sizes or bytes of {} differ"),
     ],
 )
 def test_other_photos_are_refused(
@@ -134,7 +134,7 @@ def test_other_photos_are_refused(
     (photos / "007.bmp").unlink() if change == "one less" else (photos / "007.bmp").rename(photos / "x.bmp")
     before = {path: path.read_bytes() for path in stopped.iterdir()}
     assert run(monkeypatch, "train", "--resume", stopped) == 2
-    remedy = "give the data that it began with as --data, or train anew"
+    remedy = "pass its original data as --data, or start a new run"
     assert one_line(capsys) == f"fastgan: {stopped}: {said.format(photos)}; {remedy}"
     assert {path: path.read_bytes() for path in stopped.iterdir()} == before
 
@@ -162,7 +162,7 @@ def test_another_array_of_the_same_file_is_seen(
     assert run(monkeypatch, "train", f"{archive}:a", "--steps", 4, *SHORT, "--out", out) == 0
     capsys.readouterr()
     assert run(monkeypatch, "train", "--resume", out, "--steps", 8, "--data", f"{archive}:b") == 2
-    assert f"was trained on other data than {archive}:b has now" in one_line(capsys)
+    assert f"names, sizes or bytes of {archive}:b differ" in one_line(capsys)
     archive = archive.rename(tmp_path / "moved.npz")
     assert run(monkeypatch, "train", "--resume", out, "--steps", 8, "--data", f"{archive}:a") == 0
 

@@ -522,7 +522,7 @@ def test_a_folder_of_photos_trains(
     assert (pixels.dtype, pixels.shape) == (np.uint8, (3, 32, 32, 3))
     capsys.readouterr()
     assert run(monkeypatch, "train", "--resume", out, "--size", 64) == 2
-    assert "leave --size away" in one_line(capsys)
+    assert "omit --size" in one_line(capsys)
 
 
 def test_photos_of_no_one_size_are_told_of_size(

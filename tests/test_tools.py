@@ -417,6 +417,6 @@ def test_every_tool_understands_remedies_and_published_networks(
     assert run(monkeypatch, "sample", out, "--out", tmp_path / "s.png") == 0
     assert run(monkeypatch, "export", out, "--format", "torch-export", "--out", tmp_path / "g.pt2") == 0
     assert run(monkeypatch, "train", "--resume", out, "--recipe", "pacgan") == 2
-    assert "leave --recipe away" in one_line(capsys)
+    assert "omit --recipe" in one_line(capsys)
     assert run(monkeypatch, "train", "digits", "--recipe", "pacgan") == 2
     assert "recipe is 'pacgan', which is for points, and digits" in one_line(capsys)

@@ -35,7 +35,7 @@ def sample(
         fail(f"--format {format}: unknown, expected png or npy")
     out = out or Path(f"samples.{format or 'png'}")
     if format and out.suffix.lower() != f".{format}":
-        fail(f"--out {out} does not end in .{format}, as --format says; leave one of them away")
+        fail(f"--out {out} does not end in .{format}, as --format says; omit one of them")
     is_array = out.suffix.lower() == ".npy"
     if not is_array:
         _check_picture(out, ", or .npy")

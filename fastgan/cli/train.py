@@ -120,7 +120,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _refuse(reason: str, **options: object) -> None:
     """Fail if any of these options is given."""
     if given := [f"--{name}" for name in _given(options)]:
-        fail(f"{reason}; leave {' and '.join(given)} away")
+        fail(f"{reason}; omit {' and '.join(given)}")
 
 
 def _new(
@@ -144,7 +144,7 @@ def _resumed(
     before = with_data(folder, read_config(folder, changes.get("device")), source, data_dir)
     if None not in (stream, before.stream) and stream != before.stream:
         how, option = ("streamed", "--no-stream") if before.stream else ("did not stream", "--stream")
-        fail(f"{folder}: {how} its data; leave {option} away")
+        fail(f"{folder}: {how} its data; omit {option}")
     run = replace(before, training=replace(before.training, **changes))
     _end_if_finished(folder, run)
     if run.training.steps != before.training.steps:

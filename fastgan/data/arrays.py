@@ -64,7 +64,7 @@ def read_array(path: Path, member: str | None = None) -> Dataset:
             with loaded:
                 array = loaded[_member(path, loaded.files, member)]
         elif member is not None:
-            raise DataError(f"{path}: holds one array without a name; leave :{member} away")
+            raise DataError(f"{path}: holds one array without a name; omit :{member}")
         else:
             array = loaded
     except DataError:

@@ -188,7 +188,7 @@ def check_framing(path: Path, framing: Framing | None) -> None:
         DataError: naming the options.
     """
     if framing not in (None, AS_THEY_ARE) and not path.is_dir():
-        raise DataError(f"{path}: is no folder of images; leave --size, --crop and --flip away")
+        raise DataError(f"{path}: is no folder of images; omit --size, --crop and --flip")
 
 
 def read_folder(folder: Path, framing: Framing) -> Dataset:

@@ -148,7 +148,7 @@ def _load(path: Path, classifier: Classifier) -> Classifier:
             weights = load_file(path)
         classifier.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
-        raise DataError(f"{path}: not a classifier of these images; remove it to train anew") from error
+        raise DataError(f"{path}: not a classifier of these images; remove it to train a new one") from error
     return classifier.requires_grad_(False).eval()
 
 

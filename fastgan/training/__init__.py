@@ -1,4 +1,4 @@
-"""Training: the two players' turns, the step, the trainer, checkpoints and run folders."""
+"""Training: the updates of both networks, the trainer, checkpoints and run folders."""
 
 from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.state import DivergenceError

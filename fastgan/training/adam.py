@@ -1,4 +1,4 @@
-"""Adam in one launch for all parameters of a player, with nothing of it on the host."""
+"""Adam with one launch for all parameters of a network and no state on the host."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from fastgan.training.flat import FlatParameters
 
 
 class Adam:
-    """Adam (Kingma and Ba, 2015, algorithm 1), and the average of the weights in the same launch.
+    """Adam (Kingma and Ba, 2015, algorithm 1); the same launch updates the average of the weights.
 
-    Learning rate and step count are scalars on the device: numbers of the host would be frozen into a CUDA
-    graph. A parameter without a gradient stays where it is, and so do its moments; its average follows it.
+    Learning rate and step count are scalars on the device: a CUDA graph would freeze numbers of the host.
+    A parameter without a gradient and its moments stay as they are, but its average is updated.
 
     Args:
-        flats: what to train, on one device.
-        learning_rate: float32 scalar tensor on that device; may be changed between steps, in place.
+        flats: parameters to train, on one device.
+        learning_rate: float32 scalar tensor on that device; may be changed in place between steps.
         betas: decay of both moments.
-        average_weight: float32 scalar tensor: how far an average, where there is one, goes towards the
-            weights in a step.
+        average_weight: float32 scalar tensor: weight of the new parameters in their average, if there is one.
         eps: added to the root of the second moment.
     """
 
@@ -43,7 +42,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the parameters along their gradients, and drop those."""
+        """Update the parameters and drop their gradients."""
         is_first = True
         for flat, exp_avg, exp_avg_sq in zip(self.flats, self.exp_avg, self.exp_avg_sq, strict=True):
             for part, has_gradient in flat.parts():
@@ -70,7 +69,7 @@ class Adam:
             flat.drop_gradients()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Step count and moments, by name: what a checkpoint holds."""
+        """Step count and moments by name, for checkpoints."""
         moments = {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq}
         named = {f"{name}.{i}": t for name, flats in moments.items() for i, t in enumerate(self._each(flats))}
         return {"count": self.count, **named}

@@ -1,7 +1,4 @@
-"""Alarms: what the log of a run that fails shows, in plain words.
-
-docs/diagnostics.md has the runs from which the thresholds come.
-"""
+"""Alarms: failures of training, recognized in the log. docs/diagnostics.md derives the thresholds."""
 
 from __future__ import annotations
 
@@ -14,16 +11,16 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Rule:
-    """When an alarm begins and ends, and what it says.
+    """When an alarm begins and ends, and its message.
 
     Attributes:
-        name: of the alarm.
-        needs: the columns that it reads; where a row lacks one of them, the rule has no say.
-        begins: whether a row looks like the failure.
-        ends: whether a row looks well again. Between the two thresholds nothing changes.
-        patience: for how many steps rows must look so before the alarm begins, or ends.
-        says: the failure, with the row's numbers.
-        remedy: what to try, or what of it for a row's objective.
+        name: name of the alarm.
+        needs: columns that the rule reads; it ignores rows without one of them.
+        begins: whether a row shows the failure.
+        ends: whether a row shows that the failure is over. If neither, nothing changes.
+        patience: number of steps that rows must show either before the alarm begins or ends.
+        says: describes the failure with the row's numbers.
+        remedy: what to try, as text or as a function of the row.
     """
 
     name: str
@@ -43,9 +40,10 @@ def _won(
     *,
     clearly: Callable[[Values], bool] = lambda row: True,
 ) -> tuple[Rule, Rule]:
-    """That D has won, or G, by how real D takes generated samples for, 0 to 1.
+    """Rules that D or G has won.
 
-    ``clearly`` says whether a row may speak of D's victory.
+    ``taken`` is D's estimate that generated samples are real, from 0 to 1; ``clearly`` is a further condition
+    for D to have won.
     """
 
     def outputs(row: Values) -> str:
@@ -77,7 +75,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="vanishing gradient",
         needs=("gradient_share", "D(G(z))"),
-        # the non-saturating loss's gradient vanishes as well: where the generator has won
+        # the gradient of the non-saturating loss vanishes too, if the generator has won
         begins=lambda row: row["gradient_share"] < 0.03 and row["D(G(z))"] < 0.5,
         ends=lambda row: row["gradient_share"] > 0.1,
         patience=300,
@@ -92,7 +90,7 @@ RULES: tuple[Rule, ...] = (
         ("D(x)", "D(G(z))"),
         taken=lambda row: row["D(G(z))"],
         remedy="try --instance-noise, --r1-gamma, or a lower --learning-rate",
-        # of the saturating loss, the rule above tells
+        # the rule above is for the saturating loss
         clearly=lambda row: row["D(x)"] > 0.8 and row["gradient_share"] > 0.5,
     ),
     *_won(
@@ -109,7 +107,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         name="discriminator won beyond the margin",
-        needs=("logit(x)", "logit(G(z))", "saturated"),  # 0 but for the hinge loss
+        needs=("logit(x)", "logit(G(z))", "saturated"),  # saturated is 0 except for the hinge loss
         begins=lambda row: row["saturated"] > 0.95,
         ends=lambda row: row["saturated"] < 0.8,
         patience=300,
@@ -147,7 +145,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="missing modes",
         needs=("modes_covered", "modes", "high_quality"),
-        # while samples are blurred, few lie near any mode
+        # as long as samples are blurred, few lie near any mode
         begins=lambda row: row["modes_covered"] < 0.9 * row["modes"] and row["high_quality"] > 0.5,
         ends=lambda row: row["modes_covered"] >= 0.9 * row["modes"],
         patience=500,
@@ -171,14 +169,14 @@ RULES: tuple[Rule, ...] = (
 
 @dataclass(frozen=True)
 class Alarm:
-    """A failure that the log has shown.
+    """A failure found in the log.
 
     Attributes:
-        name: of its rule.
-        since: the step of the first row that looked so.
-        raised: the step at which it had looked so for long enough.
-        message: what it is, with the numbers of the last row that looked so, and what to try.
-        ended: the step at which it was over; None while it lasts.
+        name: name of its rule.
+        since: step of the first row that showed the failure.
+        raised: step at which the rule's patience ended.
+        message: the failure, with the numbers of the last row that showed it, and what to try.
+        ended: step at which the failure was over; None if it lasts.
     """
 
     name: str
@@ -193,26 +191,23 @@ class Alarm:
 
 
 class Watch:
-    """Reads a run's log row by row.
-
-    Args:
-        rules: what to look for.
+    """Reads a run's log row by row and applies ``rules``.
 
     Attributes:
-        alarms: all that there were, in the order in which they were raised.
+        alarms: all alarms so far, in the order in which they were raised.
     """
 
     def __init__(self, rules: Sequence[Rule] = RULES) -> None:
         self.alarms: list[Alarm] = []
         self._rules = rules
-        self._lasting: dict[str, int] = {}  # by a rule's name: where its alarm is in the list
-        self._changing: dict[str, int] = {}  # and the first of the rows in turn that speak for a change
+        self._lasting: dict[str, int] = {}  # rule's name -> index of its lasting alarm
+        self._changing: dict[str, int] = {}  # rule's name -> first step of its current patience
 
     def update(self, step: int, values: Values) -> tuple[Alarm, ...]:
         """Read the next row.
 
         Returns:
-            The alarms that last, and those that end here.
+            The lasting alarms, and those that end here.
         """
         before = list(self._lasting.values())
         for rule in self._rules:

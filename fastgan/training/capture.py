@@ -1,4 +1,4 @@
-"""Steps as CUDA graphs: one replay where the host would launch hundreds of kernels."""
+"""Steps as CUDA graphs: one replay in place of hundreds of kernel launches."""
 
 from __future__ import annotations
 
@@ -11,21 +11,17 @@ from fastgan.training.state import TrainingState
 from fastgan.training.step import train_step
 from fastgan.training.window import Window
 
-_WARM_UP = 3  # before a capture: compilers, autotuners and cuBLAS's workspaces want eager calls
+_WARM_UP_RUNS = 3  # before a capture: compilers, autotuners and cuBLAS's workspaces need eager calls
 
 
 class EagerSteps:
-    """Steps as Python runs them.
-
-    Args:
-        state, source, window: as for :func:`fastgan.training.step.train_step`.
-    """
+    """Steps run eagerly; the arguments are those of :func:`fastgan.training.step.train_step`."""
 
     def __init__(self, state: TrainingState, source: Source, window: Window) -> None:
         self.state, self.source, self.window = state, source, window
 
     def advance(self, most: int) -> None:
-        """Do at least one step, and at most that many."""
+        """Do at least one step, and at most ``most``."""
         self.source.prepare(self.state)
         train_step(
             self.state, self.source, self.window, penalize=self.state.config.penalizes_at(self.state.step)
@@ -34,10 +30,10 @@ class EagerSteps:
 
 
 class CapturedSteps(EagerSteps):
-    """The same steps as replays of CUDA graphs, captured when first wanted.
+    """The same steps as replays of CUDA graphs, captured at first use.
 
-    One graph holds ``steps_per_replay`` steps, and another a single one for what is left before a log
-    point; with lazy R1 there is one for each order of steps with the penalty and without.
+    A graph holds ``steps_per_replay`` steps, or a single one if fewer are left before a log point. With lazy
+    penalties there is a graph for each sequence of steps with and without a penalty.
     """
 
     def __init__(self, state: TrainingState, source: Source, window: Window) -> None:
@@ -58,21 +54,21 @@ class CapturedSteps(EagerSteps):
     def _capture(self, penalties: tuple[bool, ...]) -> torch.cuda.CUDAGraph:
         self._warm_up(penalties)
         graph = torch.cuda.CUDAGraph()
-        # "global" would let a thread that pins memory for the next batches invalidate the capture
+        # in "global" mode, the thread that pins memory of the next batches would invalidate the capture
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             self._run(penalties)
         self._pool = graph.pool()
         return graph
 
     def _warm_up(self, penalties: tuple[bool, ...]) -> None:
-        """Run the steps and undo all that they did, batch statistics and random draws too."""
+        """Run the steps and undo all their effects, including batch statistics and random draws."""
         live = {**self.state.tensors(), **self.window.tensors()}
         before = {name: tensor.clone() for name, tensor in live.items()}
         random = self.state.random_states()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
+            for _ in range(_WARM_UP_RUNS):
                 self._run(penalties)
                 for name in self.window.tensors():
                     live[name].copy_(before[name])
@@ -89,6 +85,6 @@ class CapturedSteps(EagerSteps):
 
 
 def steps_of(state: TrainingState, source: Source, window: Window) -> EagerSteps:
-    """Captured where the state is on a GPU and its configuration allows it; eager elsewhere."""
+    """Captured steps if the state is on a GPU and its config allows it, else eager ones."""
     captured = state.device.type == "cuda" and state.config.capture
     return (CapturedSteps if captured else EagerSteps)(state, source, window)

@@ -1,8 +1,8 @@
 """Checkpoints: everything the next step depends on, as safetensors and JSON, without pickle.
 
-``checkpoint-STEP.safetensors`` holds the tensors, and ``checkpoint.json`` lists those files, the latest
-last, with their SHA-256 and the settings they were trained with. The JSON is renamed into place last, so
-that a crash at any moment leaves the previous checkpoint whole.
+``checkpoint-STEP.safetensors`` holds the tensors. ``checkpoint.json`` lists these files, the latest last,
+with their SHA-256 and the settings of the run. The JSON is renamed into place last, so that a crash at any
+moment leaves the previous checkpoint intact.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastgan.training.state import DivergenceError, TrainingState
 
 INDEX = "checkpoint.json"
 _FORMAT = 2
-_OURS = re.compile(r"checkpoint-\d{8,}\.safetensors")  # others are the user's copies
+_OURS = re.compile(r"checkpoint-\d{8,}\.safetensors")  # other names are copies made by users
 
 
 class CheckpointError(ValueError):
@@ -38,9 +38,9 @@ class Checkpoint:
 
     Attributes:
         path: the file with the tensors.
-        step: how many steps it has behind it.
-        settings: of the run that took it, as JSON has them.
-        tensors: by name, on the CPU.
+        step: number of steps done.
+        settings: the run's settings, as read from JSON.
+        tensors: tensors by name, on the CPU.
     """
 
     path: Path
@@ -56,10 +56,10 @@ class Checkpoint:
         }
 
     def load_module(self, name: str, module: nn.Module) -> None:
-        """Load one of ``generator``, ``discriminator`` and ``average``.
+        """Load ``"generator"``, ``"discriminator"`` or ``"average"`` into a module.
 
         Raises:
-            CheckpointError: if it is a checkpoint of another network.
+            CheckpointError: if the checkpoint is of another network.
         """
         try:
             module.load_state_dict(self.part(name))
@@ -74,8 +74,8 @@ def save(folder: Path, state: TrainingState) -> Path:
         The file with the tensors.
 
     Raises:
-        CheckpointError: if it cannot be written; those before it are kept.
-        DivergenceError: if a network holds nan or infinities; nothing is written then.
+        CheckpointError: if it cannot be written; earlier checkpoints are kept.
+        DivergenceError: if a network has nan or infinite values; nothing is written then.
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in state.tensors().items()}
     _check_finite(tensors, state)
@@ -100,7 +100,7 @@ def save(folder: Path, state: TrainingState) -> Path:
 
 
 def peek(folder: Path) -> tuple[int, dict[str, Any]]:
-    """Step and settings of the latest checkpoint of a folder that is still there, without its tensors.
+    """Step and settings of a folder's latest checkpoint that still exists, without its tensors.
 
     Raises:
         CheckpointError: if there is none.
@@ -110,10 +110,10 @@ def peek(folder: Path) -> tuple[int, dict[str, Any]]:
 
 
 def read(folder: Path) -> Checkpoint:
-    """Read the latest checkpoint of a folder that is still there.
+    """Read a folder's latest checkpoint that still exists.
 
     Raises:
-        CheckpointError: if there is none, or a byte of it has changed.
+        CheckpointError: if there is none, or it has been altered.
     """
     index, there = _find(folder)
     entry = there[-1]
@@ -129,10 +129,10 @@ def read(folder: Path) -> Checkpoint:
 
 @torch.no_grad()
 def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
-    """Bring a state with the same networks and settings to where the checkpoint was taken.
+    """Restore a state of the same networks and settings from a checkpoint.
 
     Raises:
-        CheckpointError: if it is a checkpoint of other networks; nothing is changed then.
+        CheckpointError: if the checkpoint is of other networks; nothing is changed then.
     """
     live = state.tensors()
     for name, tensor in live.items():
@@ -142,23 +142,23 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
     strangers = {name for name in checkpoint.tensors if not name.startswith("random.")} - set(live)
     if strangers:
         raise _another(checkpoint.path, min(strangers).partition(".")[0])
-    for name, tensor in live.items():  # in place: a captured step and Adam know these very tensors
+    for name, tensor in live.items():  # in place: captured steps and Adam refer to these tensors
         tensor.copy_(checkpoint.tensors[name])
     state.hold()
     state.set_random_states(checkpoint.part("random"))
-    if state.world.rank:  # the checkpoint has the first process's: dropout there, and another here
+    if state.world.rank:  # torch's state in the checkpoint is rank 0's; other ranks need other dropout
         torch.manual_seed(state.config.seed + state.world.rank + state.world.size * checkpoint.step)
     state.step = checkpoint.step
 
 
 def _another(path: Path, part: str) -> CheckpointError:
     return CheckpointError(
-        f"{path}: holds another {part}; config.yaml and checkpoint do not belong together; restore both"
+        f"{path}: its {part} is not that of config.yaml; restore both files"
     )
 
 
 def _find(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The index, and the checkpoints in it whose files are there."""
+    """The index, and its entries whose files exist."""
     index = _read_index(folder / INDEX)
     there = [entry for entry in index["checkpoints"] if (folder / entry["tensors"]).is_file()]
     if not there:
@@ -168,7 +168,7 @@ def _find(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
-    """The checkpoints that a folder has already."""
+    """A folder's existing checkpoints."""
     if not (folder / INDEX).exists():
         return []
     entries: list[dict[str, Any]] = _read_index(folder / INDEX)["checkpoints"]
@@ -176,7 +176,7 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def _check_finite(tensors: dict[str, Tensor], state: TrainingState) -> None:
-    """Refuse nan, and infinities but in buffers and frozen parameters, which may be masks."""
+    """Raise on nan, and on infinities except in buffers and frozen parameters, which may be masks."""
     players = {"generator": state.generator, "average": state.generator, "discriminator": state.discriminator}
     trained = {
         f"{part}.{name}"
@@ -191,7 +191,7 @@ def _check_finite(tensors: dict[str, Tensor], state: TrainingState) -> None:
 
 
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same, with a copy of each that shares memory with another: safetensors refuses tied weights."""
+    """Copies the tensors that share memory with others: safetensors refuses tied weights."""
     apart, end = {}, 0
     for name, tensor in sorted(tensors.items(), key=lambda entry: entry[1].data_ptr()):
         begin = tensor.data_ptr()
@@ -228,7 +228,7 @@ def _is_entry(entry: dict[str, Any]) -> bool:
         and step >= 0
         and isinstance(digest, str)
         and isinstance(name, str)
-        and name == Path(name).name  # a file of this folder, and no other
+        and name == Path(name).name  # a file of this folder
     )
 
 

@@ -1,4 +1,4 @@
-"""What a training run can be told."""
+"""Settings of a training run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WITH_SATURATING = tuple(name for name, loss in LOSSES.items() if loss.saturatin
 
 
 class ConfigError(ValueError):
-    """A setting that training cannot run with; the message names it and what it should be."""
+    """A setting is invalid; the message names it, its value and what is expected."""
 
 
 @documented
@@ -47,12 +47,12 @@ class TrainConfig:
     Each setting is also an option of ``fastgan train``, with - for _: ``--batch-size``.
 
     Raises:
-        ConfigError: if a value has another type, is out of its range, or means nothing to the objective.
+        ConfigError: if a value has a wrong type, is out of range, or has no effect on the objective.
     """
 
     steps: int = setting(12_000, "Training", "Number of training steps.")
     batch_size: int = setting(
-        256, "Training", "Real samples in a batch, and as many generated ones, of all processes together."
+        256, "Training", "Real samples in a batch, and as many generated ones, over all processes."
     )
     latent_dim: int = setting(64, "Training", "Size of the generator's input.")
     latent: Latent = setting(
@@ -64,9 +64,9 @@ class TrainConfig:
     update: Update = setting(
         "alternating",
         "Training",
-        "Whether G's turn follows D's or both move at once. In simultaneous updates both gradients are "
-        "taken at the same weights and for the same generated samples, in one pass through D (Goodfellow et "
-        "al.'s own code of 2014).",
+        "Whether G is updated after D or at the same time. In simultaneous updates both gradients are "
+        "taken at the same weights and for the same generated samples, in one pass through D (as in "
+        "Goodfellow et al.'s code of 2014).",
     )
     pack: int = setting(
         1,
@@ -79,17 +79,17 @@ class TrainConfig:
         0.0,
         "Training",
         "Initial standard deviation of noise on all samples that D sees. The noise is Gaussian and falls "
-        "linearly to zero over the first half of the run. While it blurs the modes of the data into each "
-        "other, the generator can even out how often it visits each (Sønderby et al., 2017; Arjovsky and "
-        "Bottou, 2017).",
+        "linearly to zero over the first half of the run. As long as it blurs the modes of the data into "
+        "each other, the generator can balance how often it visits each (Sønderby et al., 2017; Arjovsky "
+        "and Bottou, 2017).",
         range=NON_NEGATIVE,
         objectives=_ON_LOGITS,
     )
     ema_decay: float = setting(
         0.999,
         "Training",
-        "Decay per step of the moving average of G's weights. Samples are drawn from this exponential "
-        "moving average (EMA); 0 makes it the weights themselves.",
+        "Decay per step of the moving average of G's weights. Samples are drawn with this exponential "
+        "moving average (EMA); with 0 it equals the weights.",
         range=DECAY,
     )
     seed: int = setting(
@@ -101,12 +101,11 @@ class TrainConfig:
     objective: str = setting(
         "bce",
         "Objective",
-        "What the players minimize. Most are the losses of that name, as in "
-        ":func:`fastgan.discriminator_loss`. The others: relativistic, softplus of the difference of a "
-        "pair's logits (Jolicoeur-Martineau, 2018); relativistic-average, which compares with the mean of "
-        "the other side; began, the reconstruction loss of a D that is an autoencoder (Berthelot et al., "
-        "2017). "
-        f"For {' and '.join(_LIPSCHITZ)} set ``gp_weight``, unless D is Lipschitz by itself.",
+        "Losses of G and D. Most are the losses of :func:`fastgan.discriminator_loss` with that name. The "
+        "others: relativistic, softplus of the difference of the logits of a pair (Jolicoeur-Martineau, "
+        "2018); relativistic-average, which compares each logit with the mean of the other batch; began, "
+        "the reconstruction loss of a D that is an autoencoder (Berthelot et al., 2017). "
+        f"For {' and '.join(_LIPSCHITZ)} set ``gp_weight``, unless D is Lipschitz by construction.",
         choices=OBJECTIVE_NAMES,
     )
     real_label: float = setting(
@@ -126,16 +125,16 @@ class TrainConfig:
     diversity_ratio: float = setting(
         0.5,
         "Objective",
-        "The ratio L(G(z)) / L(x) that BEGAN holds. It is γ of the paper; the lower it is, the more D "
-        "attends to the real samples.",
+        "The ratio L(G(z)) / L(x) that BEGAN keeps. It is γ of the paper; the lower it is, the more D "
+        "concentrates on the real samples.",
         range=POSITIVE_SHARE,
         objectives=("began",),
     )
     balance_rate: float = setting(
         1e-3,
         "Objective",
-        "Rate at which BEGAN's k moves. It is λ of the paper: in each step k moves by λ times the distance "
-        "to that ratio.",
+        "Rate at which BEGAN's k moves. It is λ of the paper: in each step k moves by λ times the deviation "
+        "from that ratio.",
         range=POSITIVE,
         objectives=("began",),
     )
@@ -146,28 +145,28 @@ class TrainConfig:
     discriminator_learning_rate: float | None = setting(
         None,
         "Optimizer",
-        "D's own initial learning rate. Two time-scales: Heusel et al., 2017. It decays as G's does. None "
-        "for the same as G's.",
+        "D's own initial learning rate. It decays as G's does (two time-scales: Heusel et al., 2017). None "
+        "for the same rate as G's.",
         range=POSITIVE,
     )
     learning_rate_decay: float = setting(
         1.0,
         "Optimizer",
-        "Share of the run over which the learning rate falls to zero. It falls linearly, at the end of the "
-        "run: 0 keeps it constant, 1 lets it fall from the first step.",
+        "Share of the run over which the learning rate falls to zero. It falls linearly at the end of the "
+        "run: 0 keeps it constant, with 1 it falls from the first step.",
         range=SHARE,
     )
     learning_rate_half_life: int | None = setting(
         None,
         "Optimizer",
-        "Steps in which the learning rate halves. This starts at the first step and multiplies with the "
-        "linear decay. None for no such decay.",
+        "Steps in which the learning rate halves. This decay starts at the first step and combines with the "
+        "linear one. None for no such decay.",
     )
     betas: tuple[float, float] = setting((0.5, 0.999), "Optimizer", "Adam's betas.", range=DECAY)
     momentum: tuple[float, float] = setting(
         (0.5, 0.7),
         "Optimizer",
-        "SGD's momentum in the first step, and its highest. It rises linearly over ``momentum_steps`` steps.",
+        "SGD's initial and final momentum. It rises linearly over ``momentum_steps`` steps.",
         range=DECAY,
     )
     momentum_steps: int = setting(125_000, "Optimizer", "Steps over which SGD's momentum rises.")
@@ -181,8 +180,8 @@ class TrainConfig:
         0.0,
         "Penalties",
         "Weight of the R1 penalty. It is gamma/2 E |grad_x D(x)|^2 on real samples (Mescheder et al., 2018, "
-        "equation 9); 0 for none. If D normalizes its batch, this gradient and those of the other penalties "
-        "are of the sum of the batch's outputs, on which each sample acts.",
+        "equation 9); 0 for none. All penalties differentiate the sum of D's outputs over the batch; if D "
+        "normalizes its batch, each sample affects all of them.",
         range=NON_NEGATIVE,
         objectives=_ON_LOGITS,
     )
@@ -197,22 +196,22 @@ class TrainConfig:
         0.0,
         "Penalties",
         "Weight of WGAN-GP's penalty. It is lambda E (|grad D| - 1)^2 on lines between real and generated "
-        "samples (Gulrajani et al., 2017, equation 3, where lambda is 10).",
+        "samples (Gulrajani et al., 2017, equation 3, with lambda = 10).",
         range=NON_NEGATIVE,
         objectives=_ON_LOGITS,
     )
     dragan_weight: float = setting(
         0.0,
         "Penalties",
-        "Weight of DRAGAN's penalty. It is that of WGAN-GP near real samples (Kodali et al., 2017).",
+        "Weight of DRAGAN's penalty. It is WGAN-GP's penalty near real samples (Kodali et al., 2017).",
         range=NON_NEGATIVE,
         objectives=_ON_LOGITS,
     )
     penalty_interval: int = setting(
         16,
         "Penalties",
-        'Steps between two penalties of any kind. Each of them counts that many times ("lazy" '
-        "regularization: Karras et al., 2020, appendix B). WGAN-GP was made for 1.",
+        'Steps between two penalties of any kind. Their weights are multiplied by it ("lazy" '
+        "regularization: Karras et al., 2020, appendix B). The WGAN-GP paper uses 1.",
         formerly="r1_interval",
     )
     device: str = setting("cpu", "Device", "Where to train, a name that torch.device takes.")
@@ -220,17 +219,17 @@ class TrainConfig:
         None,
         "Device",
         "CPU threads of torch while training. None keeps torch's number. Small networks are faster with 1 "
-        "where other programs run too: matrices of 64 columns on two busy cores took ten times as long with "
-        "two threads that waited for each other.",
+        "if other programs run too: on two busy cores, products of 64 columns took ten times as long with "
+        "two threads, which waited for each other.",
     )
     precision: Precision = setting(
         "fp32",
         "Device",
-        "Precision of products. tf32 takes products in TensorFloat-32 if the GPU has it; bf16 runs both "
-        "networks under bfloat16 autocast. Weights, optimizer and EMA stay float32.",
+        "Precision of matrix products. tf32 uses TensorFloat-32 if the GPU has it; bf16 runs both networks "
+        "under bfloat16 autocast. Weights, optimizer and EMA stay float32.",
     )
     capture: bool = setting(
-        True, "Device", "On a GPU, run each step as one CUDA graph. On a CPU it changes nothing."
+        True, "Device", "On a GPU, run each step as one CUDA graph. On a CPU it has no effect."
     )
     steps_per_replay: int = setting(1, "Device", "Steps in one CUDA graph.")
     log_interval: int = setting(
@@ -243,7 +242,8 @@ class TrainConfig:
     checkpoint_minutes: float | None = setting(
         None,
         "Output",
-        "Minutes after which the next row of the log brings a checkpoint too. None for never.",
+        "Minutes since the last checkpoint after which the next row of the log brings another. None for "
+        "never.",
         range=POSITIVE,
     )
     keep: int = setting(1, "Output", "Checkpoints to keep, the latest ones.")
@@ -261,7 +261,7 @@ class TrainConfig:
         self._check_device()
 
     def learning_rates_at(self, step: int) -> tuple[float, float]:
-        """G's and D's learning rate of the given step, counted from 0."""
+        """G's and D's learning rates in the given step, counted from 0."""
         rate = 1.0
         if self.learning_rate_half_life is not None:
             rate *= 0.5 ** (step / self.learning_rate_half_life)
@@ -270,23 +270,23 @@ class TrainConfig:
         return rate * self.learning_rate, rate * (self.discriminator_learning_rate or self.learning_rate)
 
     def momentum_at(self, step: int) -> float:
-        """SGD's momentum of the given step, counted from 0."""
+        """SGD's momentum in the given step, counted from 0."""
         first, last = self.momentum
         return first + (last - first) * min(1.0, step / self.momentum_steps)
 
     def noise_at(self, step: int) -> float:
-        """Standard deviation of the instance noise of the given step, counted from 0."""
+        """Standard deviation of the instance noise in the given step, counted from 0."""
         return self.instance_noise * max(0.0, 1 - 2 * step / self.steps)
 
     def average_weight_at(self, step: int) -> float:
-        """What the generator's weights count in their average after the given step, counted from 0.
+        """Weight of the generator's new weights in their average after the given step, counted from 0.
 
-        Early on the average is over the steps there have been, not over the initial weights.
+        It is larger at first, so that the initial weights soon drop out of the average.
         """
         return 1 - min(self.ema_decay, (1 + step) / (10 + step))
 
     def penalizes_at(self, step: int) -> bool:
-        """Whether the given step, counted from 0, has the gradient penalties."""
+        """Whether the given step, counted from 0, has gradient penalties."""
         return any(getattr(self, name) > 0 for name in PENALTIES) and step % self.penalty_interval == 0
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
@@ -307,7 +307,7 @@ class TrainConfig:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as files hold it: numbers of NumPy as Python's, lists as tuples, a device by its name."""
+    """A setting as in files: NumPy's numbers as Python's, lists as tuples, a device by its name."""
     if isinstance(value, list | tuple):
         return tuple(map(_plain, value))
     if isinstance(value, torch.device):

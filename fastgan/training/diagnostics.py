@@ -1,7 +1,7 @@
-"""How generated samples compare with the data, measured at log points only.
+"""Compares generated samples with the data, at log points only.
 
-It leaves no trace in training: the latent vectors and the choice of real samples come from a generator
-made for the purpose, and what the network itself draws is undone.
+This does not affect training: latent vectors and real samples are drawn with a random generator of its own,
+and the random state is restored after the network has drawn from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastgan.metrics import ModeCoverage, mode_coverage, relative_diversity
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
 
-_BATCHES = 2  # to find modes in: of 256 samples each they miss one of 1 % once in 170 times
+_BATCHES = 2  # to count modes: with 512 samples, a mode with 1 % of them is missed once in 170 times
 _SEED = 0  # the same latent vectors each time, so that rows can be compared
 
 
@@ -22,9 +22,9 @@ class Diagnostics:
     """Compares samples with data.
 
     Args:
-        state: what is trained.
+        state: the state of training.
         source: real samples.
-        data: what the source has, where that is a data set, for its modes.
+        data: the source's data set, if it is one, for its modes.
     """
 
     def __init__(self, state: TrainingState, source: Source, data: Dataset | None = None) -> None:
@@ -35,15 +35,15 @@ class Diagnostics:
         """Generate samples and wait for the device.
 
         Returns:
-            By name: ``diversity``, the mean distance between two samples of the generator as it is over
-            that between two of the data, where there are two that differ; its average would hide a
-            generator that gives one sample now and another later. And, for a mixture of Gaussians,
-            ``modes_covered``, ``modes`` and ``high_quality`` of samples of the average, as in
-            :class:`fastgan.metrics.ModeCoverage`, where they are finite.
+            Values by name. ``diversity``: mean distance between two generated samples, divided by that
+            between two real ones; absent if all of these are equal. It is measured with the current
+            generator: the averaged one would hide a generator that makes one sample now and another later.
+            For a mixture of Gaussians also ``modes_covered``, ``modes`` and ``high_quality`` of the averaged
+            generator's samples (:class:`fastgan.metrics.ModeCoverage`); absent if a sample is not finite.
         """
         state, batch = self._state, self._state.config.batch_size
         rng = torch.Generator(state.device).manual_seed(_SEED)
-        # batch by batch: no more memory than a step takes, and no new size for a kernel to be tuned for
+        # batch by batch: takes no more memory than a step, and kernels need no tuning for another size
         latents = [state.latent(batch, rng) for _ in range(_BATCHES)]
         fake, real = state.look(latents[0], live=True), self._source.look(_BATCHES * batch, rng)
         diversity = relative_diversity(fake, real)
@@ -64,10 +64,7 @@ class Diagnostics:
 
 
 def coverage_of(samples: Tensor, data: Dataset) -> ModeCoverage | None:
-    """What samples cover of a mixture; None of other data.
-
-    None too where one is not finite: of a generator that makes such, the losses tell, and end the training.
-    """
+    """Mode coverage of samples of a mixture; None for other data, or if a sample is not finite."""
     points = data.transform.inverse(samples)
     if data.modes is None or not torch.isfinite(points).all():
         return None

@@ -1,7 +1,7 @@
-"""Several processes, one training run: each takes its rows of every batch.
+"""Training in several processes: each processes its rows of every batch.
 
-All processes draw the same batches and latent vectors and keep their own rows of them, so a run computes
-what one process would have, to rounding, however many there are.
+All processes draw the same batches and latent vectors and keep their own rows, so the number of processes
+changes results only by rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-_PATIENCE = timedelta(minutes=10)  # rank 0 draws pictures and writes checkpoints meanwhile
+_TIMEOUT = timedelta(minutes=10)  # the others wait as long as rank 0 writes pictures and checkpoints
 
 
 class LostRankError(RuntimeError):
@@ -25,11 +25,11 @@ class LostRankError(RuntimeError):
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run; alone unless they were started by torchrun.
+    """The processes of a run: one, unless torchrun started several.
 
     Attributes:
-        rank: which of them this is; 0 writes.
-        size: how many there are.
+        rank: index of this process; rank 0 writes files.
+        size: number of processes.
     """
 
     rank: int = 0
@@ -56,7 +56,7 @@ class World:
         return values
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set in any process."""
+        """Whether any process has set the flag."""
         return flag if self.size == 1 else bool(self.mean(torch.tensor(float(flag), device=device)).item())
 
     def _all_reduce(self, values: Tensor) -> None:
@@ -71,14 +71,14 @@ class World:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """The world that torchrun made of this process and others; a world of one without it."""
+    """Join the processes that torchrun started; without torchrun, a world of one."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield World()
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # "cuda" is then this process's own
-    dist.init_process_group(backend, timeout=_PATIENCE)
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # "cuda" now means this process's GPU
+    dist.init_process_group(backend, timeout=_TIMEOUT)
     try:
         yield World(dist.get_rank(), dist.get_world_size())
     finally:

@@ -1,8 +1,8 @@
-"""Random numbers of a step: which samples, which latent vectors, which noise.
+"""Random numbers of a step: for batches, latent vectors and noise.
 
-On a GPU all of them come from one launch, of a generator that has no state but a counter (Philox 4x32-10:
-Salmon et al., 2011): a number depends on the seed, the step, its kind and its place in the step, and on
-nothing else. On a CPU they come from PyTorch's generator, one call after the other.
+On a GPU one launch draws all of them with a counter-based generator (Philox 4x32-10: Salmon et al., 2011).
+A number depends only on the seed, the step, its kind and its index in the step. On a CPU, PyTorch's generator
+draws them call by call.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Draws(Protocol):
     """Random numbers on the device of a run."""
 
     def begin_step(self, kind: bool) -> None:
-        """The next draws are the first of a step; steps of one kind draw alike."""
+        """Begin a step; all steps of one kind make the same draws."""
 
     def integers(self, high: int, count: int) -> Tensor:
-        """int64 ``[count]``, uniform from 0 to below ``high``."""
+        """int64 ``[count]``, uniform in [0, ``high``)."""
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
         """float32, standard normal."""
@@ -34,7 +34,7 @@ class Draws(Protocol):
 
 
 class GeneratorDraws:
-    """By a ``torch.Generator``, whose state a checkpoint keeps."""
+    """Draws by a ``torch.Generator``, whose state is part of checkpoints."""
 
     def __init__(self, rng: torch.Generator) -> None:
         self._rng = rng
@@ -54,7 +54,7 @@ class GeneratorDraws:
 
 @dataclass
 class _Plan:
-    """How many numbers of each kind a step draws: integers below ``high``, normal and uniform ones."""
+    """Number of draws of each kind in a step: integers below ``high``, normal and uniform numbers."""
 
     integers: int = 0
     normal: int = 0
@@ -63,13 +63,11 @@ class _Plan:
 
 
 class CounterDraws:
-    """By counter: the first step of a kind draws one by one and is taken note of; the next ones draw at once.
-
-    Both give the same numbers.
+    """Draws by a counter: the first step of a kind one by one, later steps the same numbers at once.
 
     Args:
-        seed: of the run.
-        clock: int64 ``[1]`` on the device: the step that runs.
+        seed: seed of the run.
+        clock: int64 ``[1]`` on the device: the current step.
     """
 
     def __init__(self, seed: int, clock: Tensor) -> None:
@@ -118,5 +116,5 @@ class CounterDraws:
 
 
 def _end(first: int, count: int) -> int:
-    """Where the next numbers of the kind begin: a counter gives four at a time."""
+    """First index of the next numbers of a kind: a counter gives four numbers."""
     return -(-(first + count) // 4) * 4

@@ -1,4 +1,4 @@
-"""What a trained run is worth, in numbers."""
+"""Metrics of a trained run."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _PAIRS = 2_000
 def evaluate(
     folder: Path, config: RunConfig, data: Dataset, count: int, seed: int, classifiers: Path | None = None
 ) -> dict[str, float]:
-    """Compare samples of the averaged generator with as many of the data.
+    """Compare samples of the averaged generator with as many real ones.
 
     Args:
-        folder: of the run.
-        config: of the run, on the CPU.
-        data: what it was trained on.
-        count: how many samples.
-        seed: of latent vectors and of the choice of real samples.
-        classifiers: folder that keeps the classifiers that images are compared by; None to keep none.
+        folder: folder of the run.
+        config: config of the run, on the CPU.
+        data: data of the run.
+        count: number of samples.
+        seed: seed of latent vectors and of the choice of real samples.
+        classifiers: folder in which to keep the classifiers for images; None to keep none.
 
     Returns:
-        By name: what the objective says of the pair; for "bce" the value function V(D, G) = E log D(x) +
-        E log(1 - D(G(z))) (Goodfellow et al., 2014, equation 1; -log 4 where D cannot tell), mean D(x) and
-        D(G(z)), and the share of saturated logits. Then the mean distance between two samples over that
-        between two of the data (near 0 where it has collapsed; left out where no two real samples differ),
-        and what :func:`fastgan.metrics.suite.compare` finds.
+        Values by name. First those of the objective; for "bce": the value function V(D, G) = E log D(x) +
+        E log(1 - D(G(z))) (Goodfellow et al., 2014, equation 1; -log 4 if D cannot tell the samples apart),
+        mean D(x) and D(G(z)), and the share of saturated logits. Then ``diversity``, the mean distance
+        between two samples divided by that between two real ones (near 0 after a collapse; absent if all
+        real samples are equal), and the values of :func:`fastgan.metrics.suite.compare`.
 
     Raises:
         ConfigError: if there are fewer samples than D sees at once.
         RunError: if the run has no checkpoint, its generator makes samples that are not finite, or the data
             are not those of the run.
-        CheckpointError: if it is damaged.
+        CheckpointError: if the checkpoint is damaged.
     """
     check_data(folder, config, data)
     data = data.under(config.transform)

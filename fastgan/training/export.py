@@ -1,4 +1,4 @@
-"""A trained generator for other programs: a file of plain PyTorch operations, or its weights in a folder."""
+"""Exports a trained generator for other programs: as ONNX, torch.export or safetensors."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from fastgan.training.trained import TrainedGenerator
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ""}
 METADATA = "metadata.json"
-_CHECKED = 7  # a batch of another size than that of the trace
+_CHECKED_BATCH = 7  # differs from the batch size of the trace
 _TOLERANCE = 1e-5
 
 
 class ExportError(RuntimeError):
-    """A generator that cannot be exported here, or whose file computes something else."""
+    """A generator cannot be exported, or the exported one computes other samples."""
 
 
 def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> None:
-    """Write a generator that takes ``latent`` ``[N, latent_dim]`` for any N, and run what was written once.
+    """Write a generator for ``latent`` ``[N, latent_dim]`` with any N, and run it once to check the file.
 
-    Its samples are in the data's own units. What a program needs to know besides is in the file's
-    metadata: of ONNX in ``metadata_props``, of torch.export in the extra file ``metadata.json``, and of
-    safetensors in ``config.json``.
+    Its samples are in the data's own units. The other facts about the generator are in the file's metadata:
+    for ONNX in ``metadata_props``, for torch.export in the extra file ``metadata.json``, for safetensors in
+    ``config.json``.
 
     Args:
-        generator: of a run, on the CPU.
-        config: of that run.
-        path: of the file; for ``"safetensors"`` of a folder, new or empty.
-        kind: one of ``SUFFIXES``.
+        generator: generator of a run, on the CPU.
+        config: config of that run.
+        path: the file; for ``"safetensors"`` a folder, new or empty.
+        kind: a key of ``SUFFIXES``.
 
     Raises:
         ExportError: if a package is missing, or the file's samples differ from the generator's.
-        WriteError: if it cannot be written.
+        WriteError: if the file cannot be written.
     """
     latent_dim = config.training.latent_dim
     rng = torch.Generator().manual_seed(0)
-    latent = torch.randn(_CHECKED, latent_dim, generator=rng, dtype=torch.float32)
+    latent = torch.randn(_CHECKED_BATCH, latent_dim, generator=rng, dtype=torch.float32)
     trained = TrainedGenerator(generator, config)
     with torch.no_grad():
         expected = trained(latent)
@@ -60,13 +60,13 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
         if kind == "safetensors":
             _write_folder(generator, config, whole)
         else:
-            # other programs want weights in the usual order, not channels last
-            usual: Any = copy.deepcopy(generator)  # the stubs of not every PyTorch know this call
+            # other programs expect weights in the usual order, not channels last
+            usual: Any = copy.deepcopy(generator)  # Any: some PyTorch versions have no stub for this call
             usual.to(memory_format=torch.contiguous_format)
             in_units = nn.Sequential(usual, config.transform.inverse_layer()).eval()
             _WRITE[kind](in_units, latent[:2], whole, metadata(trained))
         scale, offset = map(torch.tensor, (config.transform.scale, config.transform.offset))
-        # of an axis that varies by 1 about 1,000, float32 keeps fewer digits than of one about 0
+        # relative to the offset too: float32 has fewer digits for values near 1,000 than near 0
         magnitude = (scale + offset.abs()).clamp(min=torch.finfo(torch.float32).tiny)
         error = ((_RUN[kind](whole, latent) - expected).abs() / magnitude).max().item()
         if not error <= _TOLERANCE:
@@ -88,13 +88,12 @@ def _write_folder(generator: nn.Module, config: RunConfig, folder: Path) -> None
 
 
 def metadata(generator: TrainedGenerator) -> dict[str, Any]:
-    """What a program must know to feed the generator, and to read what it makes.
+    """What a program must know to use the generator.
 
     Returns:
-        By name, as JSON has it: ``data``, the name of what it was trained on, without its folder;
-        ``latent_dim``; ``latent``, ``"normal"`` or ``"uniform"``, and ``latent_range``, between which the
-        latter lies; ``sample_shape``; and ``data_range``, least and greatest value of images. A range that
-        does not apply is None.
+        Values for JSON by name: ``data``, the name of the data without their folder; ``latent_dim``;
+        ``latent``, ``"normal"`` or ``"uniform"``; ``latent_range``, the bounds of uniform numbers;
+        ``sample_shape``; ``data_range``, the bounds of images. A range that does not apply is None.
     """
     return {
         "data": generator.config.title,
@@ -113,7 +112,7 @@ def _run_folder(folder: Path, latent: Tensor) -> Tensor:
 
 
 def _traced(module: nn.Module, latent: Tensor) -> ExportedProgram:
-    """The module as a program for any N, which does not say in which folders its sources lie here."""
+    """The module as a program for any N, without the paths of this machine's source files."""
     program = torch.export.export(module, (latent,), dynamic_shapes=({0: Dim("N")},))
     for graph in (each.graph for each in program.graph_module.modules() if isinstance(each, fx.GraphModule)):
         for node in graph.nodes:
@@ -121,15 +120,15 @@ def _traced(module: nn.Module, latent: Tensor) -> ExportedProgram:
     return program
 
 
-def _write_onnx(module: nn.Module, latent: Tensor, path: Path, told: dict[str, Any]) -> None:
+def _write_onnx(module: nn.Module, latent: Tensor, path: Path, facts: dict[str, Any]) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _need(package)
     log = logging.getLogger("torch.onnx")
     level = log.level
-    log.setLevel(logging.ERROR)  # it warns of every optional package that is not there
+    log.setLevel(logging.ERROR)  # it warns about every missing optional package
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch's, of torch's own calls
+            warnings.simplefilter("ignore", FutureWarning)  # torch's warnings about its own calls
             program = torch.onnx.export(
                 _traced(module, latent),
                 input_names=["latent"],
@@ -137,8 +136,8 @@ def _write_onnx(module: nn.Module, latent: Tensor, path: Path, told: dict[str, A
                 dynamo=True,
                 verbose=False,
             )
-        assert program is not None  # as dynamo is asked for
-        program.model.metadata_props.update({name: json.dumps(value) for name, value in told.items()})
+        assert program is not None  # because dynamo=True
+        program.model.metadata_props.update({name: json.dumps(value) for name, value in facts.items()})
         program.save(path, external_data=False)
     finally:
         log.setLevel(level)
@@ -150,16 +149,16 @@ def _run_onnx(path: Path, latent: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, {"latent": latent.numpy()})[0])
 
 
-def _write_torch(module: nn.Module, latent: Tensor, path: Path, told: dict[str, Any]) -> None:
+def _write_torch(module: nn.Module, latent: Tensor, path: Path, facts: dict[str, Any]) -> None:
     program = _traced(module, latent)
-    whole = io.BytesIO()  # a full disk would end the process: torch's writer fails again as it is destroyed
-    torch.export.save(program, whole, extra_files={METADATA: json.dumps(told)})
+    whole = io.BytesIO()  # on a full disk, the destructor of torch's writer would end the process
+    torch.export.save(program, whole, extra_files={METADATA: json.dumps(facts)})
     path.write_bytes(whole.getbuffer())
 
 
 def _run_torch(path: Path, latent: Tensor) -> Tensor:
     with path.open("rb") as file, warnings.catch_warnings():
-        # torch 2.9 warns of how it reads the file itself
+        # torch 2.9 warns about its own way of reading the file
         warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         module: Callable[[Tensor], Tensor] = torch.export.load(file).module()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""An error of a user's dataset, on its way from the process that reads to the one that trains."""
+"""Passes an error of a user's dataset from a worker process to the one that trains."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fastgan.data.dataset import DataError
 
 
 class Failure:
-    """What a batch is in place of samples where one of them could not be read.
+    """Replaces a batch if one of its samples could not be read.
 
     Args:
-        error: of the dataset.
+        error: the dataset's error.
         message: names the sample and the error.
     """
 
@@ -22,14 +22,14 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception, reading: str) -> Failure:
-        """That of an error; ``reading`` is what was being read, as Python has it: ``data[7]``."""
-        if isinstance(error, DataError):  # names a file, or what is wrong with all samples
+        """The failure for an error; ``reading`` is the expression that failed, such as ``data[7]``."""
+        if isinstance(error, DataError):  # its message is enough
             return cls(error, str(error))
-        told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return cls(error, f"{reading} failed with {told}")
+        description = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return cls(error, f"{reading} failed with {description}")
 
     def raise_it(self) -> NoReturn:
-        """Raise a DataError that has the dataset's own error as its cause."""
+        """Raise a DataError whose cause is the dataset's error."""
         raise DataError(self._message) from self._error
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -38,7 +38,7 @@ class Failure:
 
 
 class WorkerError(Exception):
-    """Where, in a process that reads, an error was raised, and from which others."""
+    """The traceback of an error in a worker process."""
 
 
 def _received(error: Exception, message: str, trace: str) -> Failure:
@@ -47,7 +47,7 @@ def _received(error: Exception, message: str, trace: str) -> Failure:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, or one of a plain type in its place if it cannot be pickled."""
+    """The error, or a RuntimeError if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

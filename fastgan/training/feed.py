@@ -1,4 +1,4 @@
-"""What a trainer accepts as data, and the source that becomes of it."""
+"""Turns the data given to a trainer into a source of batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNIFORM = (RandomSampler, SequentialSampler, DistributedSampler)
 
 
 def source_of(data: Data, state: TrainingState, workers: int) -> Source:
-    """A source on the device for data that are in memory as a whole, and one that reads ahead for others.
+    """A resident source for data in memory, a streamed one for other data.
 
     The arguments and errors are those of :meth:`fastgan.Trainer.fit`.
     """
@@ -44,7 +44,7 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
     if isinstance(data, Dataset):
         augmentation = data.augmentation
         data = data.samples
-    elif type(data) is TensorDataset:  # a class of a user's may do more than index
+    elif type(data) is TensorDataset:  # a subclass may do more than index
         data = data.tensors[0]
     if isinstance(data, np.ndarray):
         data = _tensor_of(data)
@@ -73,7 +73,7 @@ def _check_map_style(data: object) -> None:
 
 
 def _check_loader(loader: DataLoader[Any], batch_size: int) -> None:
-    """Refuse a DataLoader that asks for what a trainer, which draws batches itself, would not do."""
+    """Refuse a DataLoader with settings that a trainer, which draws batches itself, would ignore."""
     if loader.batch_size != batch_size:
         raise ValueError(
             f"data is a DataLoader with batch_size {loader.batch_size}, but the config has {batch_size}; "
@@ -93,7 +93,7 @@ def _check_loader(loader: DataLoader[Any], batch_size: int) -> None:
 
 
 def _preferring(loader: DataLoader[Any]) -> str | None:
-    """What sampler draws some samples more often than others; None if it does not."""
+    """Describes a sampler that draws some samples more often than others; None for other samplers."""
     sampler: Any = loader.sampler
     data = cast(MapStyle, loader.dataset)
     name = type(sampler).__name__
@@ -112,7 +112,7 @@ def _tensor_of(array: NDArray[Any]) -> Tensor:
 
 
 def _checked(samples: Tensor, state: TrainingState) -> Tensor:
-    """Samples on the device, in the dtype of the networks, or pixels of uint8 as they are."""
+    """Finite samples on the device in the dtype of the networks; uint8 stays uint8."""
     if samples.dim() == 0 or len(samples) == 0:
         raise ValueError("data holds no sample, expected at least one")
     if not is_numeric(samples):

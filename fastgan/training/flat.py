@@ -1,7 +1,7 @@
-"""A player's parameters end to end in one buffer, so that one launch moves all of them.
+"""All parameters of a network in one buffer, so that one launch updates them.
 
-The parameters stay the same objects; their memory becomes a part of the buffer. Gradients lie in a second
-buffer in the same order, moments in two more, the average of the weights in another.
+The parameters stay the same objects; their memory becomes a part of the buffer. Gradients, moments and the
+average of the weights have buffers of the same layout.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from torch.utils.dlpack import from_dlpack
 
 from fastgan.training.rooms import Room, keep_room
 
-_ALIGNMENT = 64  # elements: every parameter begins at a multiple of 128 bytes, which products like best
+_ALIGNMENT = 64  # elements: products are fastest if a matrix begins at a multiple of 128 bytes
 
 
 class FlatParameters:
     """Parameters of one dtype and device in one buffer.
 
     Args:
-        parameters: float, each with memory of its own.
-        means: what becomes their average, as many tensors of the same shapes; None for no average.
-        halves: keep the weights in bfloat16 as well, for passes under autocast.
+        parameters: floating-point parameters that do not share memory.
+        means: tensors of the same shapes that become the average of the weights; None for no average.
+        halves: whether to keep a bfloat16 copy of the weights, for passes under autocast.
 
     Attributes:
-        parameters: the same.
-        values, grads: ``[n]``; between two parameters lie zeros.
+        parameters: the parameters.
+        values, grads: ``[n]``, with zeros between parameters.
         average: ``[n]`` or None.
-        halves: ``[n]`` of bfloat16 or None.
+        halves: ``[n]`` bfloat16 or None.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FlatParameters:
         self.hold()
 
     def views(self, flat: Tensor) -> list[Tensor]:
-        """Parts of a buffer like ``values``: a tensor for each parameter, with its shape and strides."""
+        """Views of a buffer like ``values``: one for each parameter, with its shape and strides."""
         return [
             flat.as_strided(p.shape, _strides(p), start)
             for p, (start, _) in zip(self.parameters, self._ranges, strict=True)
@@ -67,9 +67,10 @@ class FlatParameters:
 
     @torch.no_grad()
     def hold(self) -> None:
-        """Take the parameters back whose memory is elsewhere, and bring all that is made of them up to date.
+        """Move parameters back into the buffer if their memory is elsewhere, and update the bfloat16 copy.
 
-        Another trainer of the same network, ``load_state_dict(assign=True)`` or ``p.data = ...`` moves them.
+        They are moved by another trainer of the same network, by ``load_state_dict(assign=True)`` and by
+        ``p.data = ...``.
         """
         for p, place, address in zip(self.parameters, self._places, self._addresses, strict=True):
             if p.data_ptr() != address:
@@ -85,8 +86,8 @@ class FlatParameters:
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Bring the gradients into the buffer that autograd has put elsewhere."""
-        if not self._is_held():  # a parameter of both players, which the other has moved meanwhile
+        """Copy gradients that autograd has stored elsewhere into the buffer."""
+        if not self._is_held():  # both networks may share a parameter, and the other one's buffer took it
             self.hold()
         outside = [
             (p, p.grad, room.grad)
@@ -103,7 +104,7 @@ class FlatParameters:
             p.grad = None
 
     def parts(self) -> Iterator[tuple[slice, bool]]:
-        """Parts of the buffers, and whether their parameters have a gradient: one part where all have."""
+        """Ranges of the buffers, and whether the parameters in them have gradients; as few as possible."""
         pairs = [(p.grad is not None, each) for p, each in zip(self.parameters, self._ranges, strict=True)]
         for has_gradient, members in groupby(pairs, itemgetter(0)):
             ranges = [each for _, each in members]
@@ -113,7 +114,7 @@ class FlatParameters:
 def flat_parameters(
     parameters: Sequence[nn.Parameter], means: Sequence[Tensor] | None = None, *, halves: bool = False
 ) -> list[FlatParameters]:
-    """Those that require a gradient, in a buffer for each dtype. The arguments are FlatParameters'."""
+    """The parameters that require a gradient, in a buffer for each dtype; arguments as in FlatParameters."""
     trained = [i for i, p in enumerate(parameters) if p.requires_grad]
     _check_apart([parameters[i] for i in trained])
     found = []
@@ -130,7 +131,7 @@ def flat_parameters(
 
 
 def _check_apart(parameters: Sequence[Tensor]) -> None:
-    """Two parameters on the same memory would be torn apart, and no longer be tied."""
+    """Refuse parameters that share memory: in the buffer they would no longer be tied."""
     spans = sorted(
         (p.data_ptr(), p.data_ptr() + p.numel() * p.element_size(), p.shape) for p in parameters if p.numel()
     )
@@ -143,13 +144,13 @@ def _check_apart(parameters: Sequence[Tensor]) -> None:
 
 
 def _with_storage_of_its_own(view: Tensor) -> Tensor:
-    """The same memory, which it keeps alive, as a tensor that knows of its own part alone.
+    """A tensor of the same memory, whose storage is only this part of the buffer.
 
-    ``torch.save`` of a view would write the whole buffer, and ``safetensors.torch.save_model`` raises.
+    ``torch.save`` of a view would write the whole buffer; ``safetensors.torch.save_model`` refuses views.
     """
     return from_dlpack(view)
 
 
 def _strides(parameter: Tensor) -> tuple[int, ...]:
-    """Those of a dense copy: the parameter's own (channels_last, say) wherever they leave no gap."""
+    """Strides of a dense copy: the parameter's own (channels_last, for example) unless they leave gaps."""
     return torch.empty_like(parameter, device="meta").stride()

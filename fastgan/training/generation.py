@@ -1,4 +1,4 @@
-"""Generated samples of a step, each turn's next to room for its real ones."""
+"""Generates the samples of a step."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from fastgan.training.state import TrainingState
 
 
 class Generation(Protocol):
-    """What G makes in one step, during which its weights stay the same until all turns are over."""
+    """Samples of one step. G's weights must not change before its update."""
 
     def batches(self, turn: int) -> tuple[Tensor, Tensor]:
-        """Real and generated samples of one of D's turns; to be called once a turn, in their order."""
+        """Real and generated samples of D's given turn; call it once for each turn, in order."""
 
     def batch_of_generator(self) -> Tensor:
         """Generated samples of G's turn."""
 
     def reach_parameters(self, grad: Tensor) -> None:
-        """Add to the gradients of G's parameters; ``grad`` is that of G's turn's samples."""
+        """Add to the gradients of G's parameters; ``grad`` is the gradient of the samples of G's turn."""
 
 
 def generation_of(state: TrainingState, source: Source, turns: int) -> Generation:
-    """One pass through G for all turns where G is an MLP and nothing else; one for each turn elsewhere.
+    """One pass through G for all turns if G is a plain MLP, else one for each turn.
 
     Args:
-        turns: how many batches are wanted, G's own the last of them. Where it is 1, D sees G's own.
+        turns: number of batches; the last is G's. If it is 1, D sees G's batch.
     """
     chain = _chain_of(state.generator)
     if chain is not None:
@@ -44,7 +44,7 @@ def generation_of(state: TrainingState, source: Source, turns: int) -> Generatio
 
 
 class _Chain(NamedTuple):
-    """A generator of known layers: linear ones, leaky ReLU between them, and a tanh where it is bounded."""
+    """A generator of linear layers with leaky ReLU between them, and a final tanh if it is bounded."""
 
     layers: list[nn.Linear]
     negative_slope: float
@@ -65,7 +65,7 @@ def _chain_of(generator: nn.Module) -> _Chain | None:
 
 
 class AutogradGeneration:
-    """By any generator, in a pass for each turn: batch statistics are of one turn's samples."""
+    """Samples of any generator. One pass for each turn, so that batch statistics are those of one turn."""
 
     def __init__(self, state: TrainingState, source: Source, turns: int) -> None:
         self._state, self._source, self._turns = state, source, turns
@@ -87,16 +87,16 @@ class AutogradGeneration:
         torch.autograd.backward(self._own, grad)
 
     def _generate(self) -> Tensor:
-        """This process's share of a batch, in float32 as the real samples are."""
+        """This process's part of a batch, in float32 like the real samples."""
         fake: Tensor = self._state.generator(self._state.latents(1))
         return fake.float() if fake.dtype is torch.bfloat16 else fake
 
 
 class ChainGeneration:
-    """By a generator that is a chain of layers, without autograd.
+    """Samples of a chain of layers, without autograd.
 
-    All batches lie in one buffer, with room in front of the first: a turn's real samples go in front of its
-    generated ones, over those of the turn before, so D sees both without a copy.
+    All batches are in one buffer, with space before the first. A turn's real samples are written in front of
+    its generated ones, over those of the turn before, so that D reads both without a copy.
     """
 
     @torch.no_grad()

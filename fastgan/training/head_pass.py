@@ -1,4 +1,4 @@
-"""A discriminator whose last layer and loss are one kernel, run without autograd around it."""
+"""Passes through a discriminator whose last layer and loss are one kernel, without autograd."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from fastgan.training.mlp_pass import add_gradients, cast_chain, parameters_of, 
 
 @dataclass
 class HeadPass:
-    """One pass of batches through an MLP of one logit a sample, to its cross-entropy loss.
+    """A pass of batches through an MLP with one logit per sample, up to the loss.
 
-    The last layer's logits are never written to memory. Going back, its gradients are there already.
+    Logits are never written to memory. The forward pass computes the last layer's gradients too.
 
     Attributes:
-        places: where the gradients of weights, then biases are wanted, if a trainer has such places.
+        places: a trainer's memory for the gradients of weights, then biases; None if there is none.
         loss: a scalar.
         stats: float32, as for :func:`fastgan.discriminator_loss`.
-        bias_grad: ``[1]``: the sum of the loss's derivatives by the logits.
+        bias_grad: ``[1]``: the sum of the loss's derivatives with respect to the logits.
     """
 
     backend: Reference
@@ -51,10 +51,12 @@ class HeadPass:
         slope: float,
         spec: LossSpec,
     ) -> HeadPass:
-        """Run it forward on batches ``[N, features[0]]``.
+        """The forward pass of batches ``[N, features[0]]``.
 
         Args:
-            layers: at least two.
+            batches: the batches.
+            layers: at least two layers.
+            slope: negative slope of the leaky ReLU.
             spec: the loss, with a label and a weight for each batch.
         """
         samples, weights, biases = cast_chain(joined(batches), layers)
@@ -96,7 +98,7 @@ class HeadPass:
 
     @torch.no_grad()
     def reach_samples(self) -> Tensor:
-        """The gradient that arrives at the samples, ``[N, features[0]]``."""
+        """The gradient with respect to the samples, ``[N, features[0]]``."""
         dz, _ = self.backend.bias_leaky_relu_backward(
             self.reaching, self.hidden[-1], self.negative_slope, 1, False
         )

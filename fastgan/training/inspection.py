@@ -1,4 +1,4 @@
-"""Whether both networks take what a step gives them, asked once before the first one."""
+"""Checks before the first step that both networks accept their inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SEED = 0
 
 
 def check_networks(state: TrainingState, source: Source) -> None:
-    """Generate a sample, and show D a batch of real ones; training sees no trace of it.
+    """Generate a sample, and pass a batch of real ones through D, without an effect on training.
 
     Raises:
         ValueError: if a network does not fit the data, the config or the other one.
@@ -51,13 +51,13 @@ def _check_discriminator(state: TrainingState, shown: Tensor) -> None:
         )
     if state.config.objective == "began" and outputs.shape != shown.shape:
         raise ValueError(
-            f"discriminator makes outputs of shape {list(outputs.shape)} of samples of shape "
-            f"{list(shown.shape)}, expected the same shape: that of the began objective is an autoencoder"
+            f"discriminator returns outputs of shape {list(outputs.shape)} for samples of shape "
+            f"{list(shown.shape)}, expected the same shape: the began objective needs an autoencoder"
         )
     if outputs.numel() == 0:
-        raise ValueError(f"discriminator makes no logit of {takes}, expected at least one")
+        raise ValueError(f"discriminator returns no logit for {takes}, expected at least one")
     if not torch.isfinite(outputs).all():
-        raise ValueError(f"discriminator makes nan or infinities of {takes}, expected finite outputs")
+        raise ValueError(f"discriminator returns nan or infinities for {takes}, expected finite outputs")
 
 
 def _output_of(name: str, takes: str, call: Callable[[], object]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a generator is fed."""
+"""Latent vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastgan.training.config import Latent
 from fastgan.training.draws import Draws
 
 REACH = math.sqrt(3)
-"""How far a uniform distribution of variance 1 goes, either side of zero."""
+"""The uniform distribution of variance 1 is that on [-√3, √3]."""
 
 
 def draw_latent(shape: tuple[int, ...], latent: Latent, draws: Draws) -> Tensor:

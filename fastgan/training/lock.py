@@ -1,4 +1,4 @@
-"""One process at a time trains in a run's folder."""
+"""Locks a run's folder, so that only one process trains in it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _held: set[int] = set()
 
 
 class LockedError(OSError):
-    """A folder in which another process trains; the message names both and the remedy."""
+    """Another process trains in the folder; the message names both and the remedy."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes; however this one ends, the lock ends with it.
+    """Lock a folder; the lock is released when the process ends, even if it is killed.
 
     Raises:
-        LockedError: if another process holds it.
+        LockedError: if another process has locked it.
         WriteError: if the folder cannot be written to.
     """
     descriptor = _opened(folder)
@@ -42,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _opened(folder: Path) -> int:
-    path = folder / LOCK  # it stays: a lock on a file that is gone would keep nobody out
+    path = folder / LOCK  # never deleted: a lock on a deleted file would not exclude others
     with naming(path):
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -64,7 +64,7 @@ def _lock(folder: Path, descriptor: int) -> None:
         if error.errno not in _UNKNOWN:
             raise
         warnings.warn(
-            f"{folder}: cannot be locked ({error.strerror}); see to it that no other process trains in it",
+            f"{folder}: cannot be locked ({error.strerror}); make sure that no other process trains in it",
             stacklevel=4,
         )
     with naming(folder / LOCK):
@@ -78,5 +78,5 @@ def _let_go() -> None:
     _held.clear()
 
 
-# else the processes that read streamed data would hold the lock of a run that was killed, for seconds
+# otherwise the workers that read data would hold the lock for seconds after the run is killed
 os.register_at_fork(after_in_child=_let_go)

@@ -1,4 +1,4 @@
-"""A chain of layers run forward and backward without autograd around it, for one player or for both."""
+"""Forward and backward passes through a chain of layers without autograd, for one loss or for both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from fastgan.training.rooms import room_of
 def cast_chain(
     samples: Tensor, layers: Sequence[nn.Linear]
 ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
-    """Samples, weights and biases as ``F.linear`` sees them; a trainer may have cast the latter already."""
+    """Samples, weights and biases as autocast casts them for ``F.linear``.
+
+    A trainer's bfloat16 copies of weights and biases are used if there are any.
+    """
     parameters = parameters_of(layers)
     if autocast_dtype(samples) is torch.bfloat16:
         rooms = [None if p is None else room_of(p) for p in parameters]
@@ -33,14 +36,15 @@ def cast_chain(
 
 def parameters_of(layers: Sequence[nn.Linear]) -> list[Tensor | None]:
     """Weights, then biases."""
-    # layer.weight would search the module
+    # layer.weight is slower: it searches the module
     return [layer._parameters[name] for name in ("weight", "bias") for layer in layers]
 
 
 def places_for(parameters: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
-    """Where a trainer wants a gradient of each parameter; None where it has one, or one of another dtype.
+    """A trainer's memory for each parameter's gradient.
 
-    Layers may share a parameter: the first of them gets its place, the others' gradients are added to that.
+    None if the parameter has a gradient already, the memory has another dtype, or an earlier layer shares the
+    parameter; such gradients are added to the existing ones.
     """
     places: list[Tensor | None] = []
     seen: set[int] = set()
@@ -52,7 +56,7 @@ def places_for(parameters: Sequence[Tensor | None], dtype: torch.dtype) -> list[
 
 
 def add_gradients(parameters: Sequence[Tensor | None], grads: Sequence[Tensor | None]) -> None:
-    """To those of the parameters that require one."""
+    """Add gradients to the parameters that require one."""
     for p, grad in zip(parameters, grads, strict=True):
         if p is not None and p.requires_grad and grad is not None:
             grad = grad.to(p.dtype)
@@ -61,10 +65,10 @@ def add_gradients(parameters: Sequence[Tensor | None], grads: Sequence[Tensor | 
 
 @dataclass
 class MLPPass:
-    """One pass of batches through a chain of linear + leaky ReLU layers whose last layer is linear.
+    """A pass of batches through linear layers with leaky ReLU between them.
 
     Attributes:
-        outputs: of each batch, without a graph: of a discriminator logits ``[N, 1]``.
+        outputs: output of each batch, without a graph; logits ``[N, 1]`` for a discriminator.
     """
 
     backend: Reference
@@ -78,7 +82,7 @@ class MLPPass:
     @classmethod
     @torch.no_grad()
     def of(cls, batches: Sequence[Tensor], layers: list[nn.Linear], slope: float) -> MLPPass:
-        """Run it forward on batches ``[N, features[0]]``."""
+        """The forward pass of batches ``[N, features[0]]``."""
         samples, weights, biases = cast_chain(joined(batches), layers)
         backend, _ = route(samples, *weights, *biases)
         *hidden, output = backend.mlp(samples, weights, biases, slope)
@@ -86,40 +90,40 @@ class MLPPass:
         return cls(backend, slope, layers, weights, samples, hidden, each)
 
     def of_last_batch(self) -> MLPPass:
-        """The same pass, as if the last batch alone had gone through."""
+        """The same pass for the last batch only."""
         count = len(self.outputs[-1])
         hidden = [each[-count:] for each in self.hidden]
         return replace(self, samples=self.samples[-count:], hidden=hidden, outputs=self.outputs[-1:])
 
     @torch.no_grad()
     def reach_parameters(self, grads: Sequence[Tensor]) -> None:
-        """Add to the gradients of the layers; ``grads`` are those of the logits."""
+        """Add to the gradients of the layers; ``grads`` are the gradients of the outputs."""
         needs = [False, *self._trainable()]
         self._add(self._chain_backward(self._joined(grads), needs, self._places())[1:])
 
     @torch.no_grad()
     def reach_samples(self, grad: Tensor) -> Tensor:
-        """The gradient that arrives at the samples of the only batch, ``[N, features[0]]``."""
+        """The gradient of the only batch's samples, ``[N, features[0]]``; ``grad`` is that of its outputs."""
         reaching = self._chain_backward(self._joined([grad]), [True] + [False] * 2 * len(self.layers))[0]
         assert reaching is not None
         return reaching
 
     @torch.no_grad()
     def reach_both(self, grads: Sequence[Tensor], grad: Tensor) -> Tensor:
-        """Add the first player's gradient to the layers; return what reaches the second's samples.
+        """Add the gradients of D's loss to the layers; return the gradient of G's loss for the last batch.
 
-        A sample's gradient through the network is linear in the one number that arrives at its logit. With
-        u_L = 1, u_{i-1} = mask_{i-1} * (u_i W_i), once for both players, and their losses' derivatives s
-        and t by the logits,
+        A sample's gradient is linear in the derivative at its logit, so both losses share one backward pass.
+        With u_L = 1, u_{i-1} = mask_{i-1} * (u_i W_i), and the derivatives s of D's and t of G's loss with
+        respect to the logits,
 
             dW_i = (s * u_i)ᵀ h_{i-1},   db_i = sᵀ u_i   for D,      dx = t * (u_1 W_1)   for G.
 
-        One player's gradient is never made of the other's by t / s: with s = σ(f) and t = σ(f) - 1 that
-        overflows at f = -104 in float32, where D has long won and G's gradient is all there is to save it.
+        G's gradient is not computed as t / s times D's: with s = σ(f) and t = σ(f) - 1 that overflows at
+        f = -104 in float32, when D has won and G needs its gradient most.
 
         Args:
-            grads: the derivatives of D's loss by the logits of each batch.
-            grad: that of G's loss by those of the last.
+            grads: derivatives of D's loss with respect to the logits of each batch.
+            grad: derivative of G's loss with respect to the logits of the last batch.
 
         Returns:
             ``[M, features[0]]``.
@@ -142,7 +146,7 @@ class MLPPass:
 
     @torch.no_grad()
     def slope(self) -> Tensor:
-        """The gradient of each logit by the sample it is of, ``[N, features[0]]``, of the only batch."""
+        """The gradient of each logit with respect to its sample, ``[N, features[0]]``, for the only batch."""
         needs = [True] + [False] * 2 * len(self.layers)
         ones = torch.ones_like(self.outputs[0])
         self.reached, (slope, *_) = self.backend.mlp_chain(
@@ -153,10 +157,10 @@ class MLPPass:
 
     @torch.no_grad()
     def reach_parameters_by_slope(self, grad: Tensor) -> None:
-        """Add to the gradients of the layers; ``grad`` is that of :meth:`slope`, which was called before.
+        """Add to the gradients of the layers; ``grad`` is the gradient of the result of :meth:`slope`.
 
-        The slope is u_0 with u_L = 1, u_{i-1} = mask_{i-1} * (u_i W_i), and the masks are constants, so its
-        derivative climbs the chain once, with no way back down:
+        The slope is u_0 with u_L = 1, u_{i-1} = mask_{i-1} * (u_i W_i), and the masks are constants. So its
+        derivative takes a single pass up the chain:
 
             a_0 = grad,   a_i = mask_i * (a_{i-1} W_iᵀ),   dW_i = u_iᵀ a_{i-1},   db_i = 0.
         """

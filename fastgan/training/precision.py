@@ -1,8 +1,8 @@
-"""TensorFloat-32 in float32 products while training, whichever of PyTorch's two interfaces has set it before.
+"""Switches TensorFloat-32 for float32 products, with either of PyTorch's two interfaces.
 
-The older interface is ``set_float32_matmul_precision``. In the newer one ``fp32_precision`` is a setting of
-each backend and of each of its operations, and one that is "none" follows the setting above it. The older
-interface raises when asked what it says while the newer one says otherwise.
+The older interface is ``set_float32_matmul_precision``. In the newer one each backend and each of its
+operations has a setting ``fp32_precision``; "none" inherits the setting above. Reading the older one raises
+if the newer one contradicts it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _ABOVE: dict[_Setting, Sequence[_Setting]] = {
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Let float32 products be of TensorFloat-32 if ``precision`` is "tf32", and not otherwise.
+    """Use TensorFloat-32 for float32 products if ``precision`` is "tf32", else full precision.
 
-    Afterwards both interfaces are as they were before.
+    Restores both interfaces afterwards.
     """
     before = {setting: _own_value(setting, above) for setting, above in _ABOVE.items()}
     for setting in before:
-        _write(setting, "ieee")  # with this the older interface agrees, whatever it says
+        _write(setting, "ieee")  # never contradicts the older interface
     older = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
@@ -38,7 +38,7 @@ def matmul_precision(precision: str) -> Iterator[None]:
 
 
 def _own_value(setting: _Setting, above: Sequence[_Setting]) -> str:
-    """What is set for itself; reading it gives the value that it follows where that is "none"."""
+    """The setting's own value, perhaps "none"; reading the setting gives the inherited value instead."""
     value = _read(setting)
     if not above:
         return value
@@ -52,7 +52,7 @@ def _own_value(setting: _Setting, above: Sequence[_Setting]) -> str:
 
 
 def _read(setting: _Setting) -> str:
-    # torch.backends reads these too, but torch.backends.mkldnn.fp32_precision writes another setting
+    # torch.backends can read these, but torch.backends.mkldnn.fp32_precision writes another setting
     value: str = torch._C._get_fp32_precision_getter(*setting)
     return value
 

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, lines elsewhere."""
+"""Progress of a run: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,22 +13,17 @@ from fastgan.training.trainer import Callback, LogRow
 
 _VALUES = (
     ("loss_D", "loss_G", "gradient"),
-    # what each objective says of D's outputs
+    # statistics of D's outputs, by objective
     ("D(x)", "D(G(z))", "logit(x)", "logit(G(z))", "D(x, G(z))", "D~(x)", "D~(G(z))", "saturated", "k", "M"),
     ("diversity", "modes_covered", "modes", "high_quality"),
 )
-_FRAME = 0.1  # seconds between two looks of the bar at the step
-_PAUSE = 10.0  # between two lines
-_LONG_PAUSE = 60.0  # after which a line comes without values, where steps are slow
+_BAR_SECONDS = 0.1  # between two updates of the bar
+_LINE_SECONDS = 10.0  # between two lines
+_SLOW_SECONDS = 60.0  # after which a line without values is printed
 
 
 class Shown(Callback):
-    """Shows a run on a console; a context manager.
-
-    Args:
-        console: where to show it.
-        steps: how many steps there will be.
-    """
+    """A context manager that shows the progress of a run of ``steps`` steps on a console."""
 
     def __init__(self, console: Console, steps: int) -> None:
         self._console = console
@@ -41,14 +36,14 @@ class Shown(Callback):
         self.end()
 
     def end(self) -> None:
-        """Show what is left to show."""
+        """Show the remaining output."""
         raise NotImplementedError
 
     def _show_alarms(self, row: LogRow) -> None:
         """Print the alarms that begin or end with this row."""
         for alarm in row.alarms:
             if row.step in (alarm.raised, alarm.ended):
-                whole = not self._console.is_terminal  # a line of a file stays one
+                whole = not self._console.is_terminal  # no line breaks in a file
                 self._console.print(f"step {row.step:,}: {alarm}", highlight=False, soft_wrap=whole)
 
 
@@ -62,7 +57,7 @@ class _Bar(Progress):
 
 
 class ProgressBar(Shown):
-    """A bar that moves with every step, above the values of the last row; alarms scroll by above it."""
+    """A progress bar with the values of the last row below it; alarms are printed above it."""
 
     def __init__(self, console: Console, steps: int) -> None:
         super().__init__(console, steps)
@@ -77,12 +72,12 @@ class ProgressBar(Shown):
         self._drawn = 0.0
 
     def on_progress(self, state: TrainingState) -> None:
-        """Move the bar; the first call shows it, so that a run that is refused has none."""
+        """Move the bar. The first call shows it, so that a run that is refused shows none."""
         now = time.perf_counter()
         if not self._bar.tasks:
             self._bar.add_task("", total=self._steps, completed=state.step)
             self._bar.start()
-        elif now - self._drawn < _FRAME and state.step < self._steps:
+        elif now - self._drawn < _BAR_SECONDS and state.step < self._steps:
             return
         self._drawn = now
         (task,) = self._bar.tasks
@@ -101,11 +96,11 @@ class ProgressBar(Shown):
 
 
 class ProgressLines(Shown):
-    """A line every ten seconds where there is a new row, after a minute without one where there is none.
+    """Lines with the log's latest row, at most every ten seconds; without a new row, a line after a minute.
 
     Args:
-        console: where to print them.
-        steps: how many steps there will be.
+        console: where to print.
+        steps: number of steps of the run.
         every_row: print a line for every row instead.
     """
 
@@ -113,7 +108,7 @@ class ProgressLines(Shown):
         super().__init__(console, steps)
         self._every_row = every_row
         self._said = 0, 0.0  # step and time of the last line
-        self._said_row = 0.0  # and time of the last one with values
+        self._said_row = 0.0  # time of the last line with values
         self._held: LogRow | None = None
         self._begun = False
 
@@ -122,19 +117,19 @@ class ProgressLines(Shown):
         now = time.perf_counter()
         if not self._begun:
             self._begun, self._said, self._said_row = True, (state.step, now), now
-        elif now - self._said[1] >= _LONG_PAUSE and state.step > self._said[0]:
+        elif now - self._said[1] >= _SLOW_SECONDS and state.step > self._said[0]:
             self._say(state.step, "")
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Print the row if it is time to, and its alarms."""
+        """Print the row if a line is due, and its alarms."""
         self._held = row
         is_last = row.step == self._steps
-        if self._every_row or is_last or time.perf_counter() - self._said_row >= _PAUSE:
+        if self._every_row or is_last or time.perf_counter() - self._said_row >= _LINE_SECONDS:
             self._say_held()
         self._show_alarms(row)
 
     def end(self) -> None:
-        """Print the last row, if no line has had it."""
+        """Print the last row, unless it has been printed."""
         self._say_held()
 
     def _say_held(self) -> None:
@@ -157,19 +152,13 @@ class ProgressLines(Shown):
 
 
 def can_animate(console: Console) -> bool:
-    """Whether it is a terminal that can draw one line over another."""
+    """Whether the console is a terminal that can overwrite lines."""
     # FORCE_COLOR makes a pipe a terminal to rich
     return console.is_interactive and console.file.isatty()
 
 
 def shown_on(console: Console, steps: int, *, every_row: bool) -> Shown:
-    """A bar where the console can animate one, lines otherwise.
-
-    Args:
-        console: where to show a run.
-        steps: how many steps it will have.
-        every_row: whether lines come with every row of the log, however fast they follow each other.
-    """
+    """A bar if the console can animate one, else lines; the arguments are those of ProgressLines."""
     if can_animate(console):
         return ProgressBar(console, steps)
     return ProgressLines(console, steps, every_row=every_row)

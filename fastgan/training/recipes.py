@@ -1,4 +1,4 @@
-"""Settings that are known to train well, a data set each."""
+"""Settings that are known to train well, for each data set."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-# of images; docs/experiments/began.md says why
+# for images; docs/experiments/began.md explains the choice
 _BEGAN = Recipe(
     generator=(64, 256),
     discriminator=(256, 64),
@@ -97,7 +97,7 @@ _BEGAN = Recipe(
 )
 BEGAN: dict[str, Recipe] = {
     "mnist": _BEGAN,
-    # a code as wide as these images reconstructs anything, and G collapses (docs/experiments/began.md)
+    # with a code as wide as these images D reconstructs anything, and G collapses (see the same page)
     "digits": replace(_BEGAN, discriminator=(256, 4), config=replace(_BEGAN.config, latent_dim=8)),
 }
 
@@ -134,7 +134,7 @@ PUBLISHED: dict[str, dict[Kind, Recipe]] = {
                 learning_rate=0.1,
                 discriminator_learning_rate=0.05,  # their D minimizes half the sum of its losses
                 learning_rate_decay=0.0,
-                learning_rate_half_life=173_287,  # a factor of 1.000004 a step
+                learning_rate_half_life=173_287,  # a factor of 1.000004 per step
                 momentum=(0.5, 0.7),
                 momentum_steps=125_000,  # 250 epochs of 50,000 images
                 ema_decay=0.0,
@@ -143,8 +143,8 @@ PUBLISHED: dict[str, dict[Kind, Recipe]] = {
             model="goodfellow",
         ),
     },
-    # the plain GAN that Metz et al., 2017, compare with: of points as in their appendix; of images as
-    # PacGAN's authors repeated it, with a D of a fourth of G's channels
+    # the plain GAN with which Metz et al., 2017, compare: for points as in their appendix, for images as
+    # repeated by the authors of PacGAN, with a quarter of G's channels in D
     "unrolled": {
         "points": Recipe(
             generator=(128, 128),
@@ -180,14 +180,14 @@ PUBLISHED: dict[str, dict[Kind, Recipe]] = {
         ),
     },
 }
-"""As published, by name and kind of samples."""
+"""Recipes from papers, by name and kind of samples."""
 
 
 def published_recipe(name: str, data: Dataset) -> Recipe:
     """A recipe from a paper.
 
     Raises:
-        ConfigError: if there is none of that name, or it is for other data.
+        ConfigError: if there is no recipe of that name for such data.
     """
     if name not in PUBLISHED:
         raise ConfigError(f"recipe is {name!r}, expected {', '.join(PUBLISHED)}")
@@ -201,24 +201,24 @@ def published_recipe(name: str, data: Dataset) -> Recipe:
     return recipes[kind]
 
 
-_SMALL = 32  # pixels a side that an MLP may have
-# of images; learning rate, betas and widths as in Radford et al., 2016
+_SMALL = 32  # largest side of an image for an MLP
+# learning rate, betas and widths as in Radford et al., 2016
 _DCGAN = TrainConfig(
     steps=5_000, batch_size=64, latent_dim=100, learning_rate=2e-4, ema_decay=0.99, instance_noise=0.0
 )
 
 
 def recipe_for(data: Dataset, objective: str | None = None, model: str | None = None) -> Recipe:
-    """The recipe of a data set; other points get that of ring, other images that of mnist.
+    """The recipe for a data set. Data of one's own get that of ring (points), dcgan or mnist (images).
 
     Args:
-        data: what to train on.
-        objective: that was asked for.
-        model: ``"mlp"``, ``"dcgan"`` for images, or None: dcgan for RGB images that are no built-in set, as
-            an MLP makes nothing of photos, unless they are small and of a size that cannot be halved.
+        data: the data to train on.
+        objective: the requested objective.
+        model: ``"mlp"``, ``"dcgan"`` for images, or None. None means dcgan for RGB images of one's own, as an
+            MLP cannot learn photos; and mlp if they are small and their size cannot be halved.
 
     Raises:
-        ConfigError: if the objective or the model has none for such data, or there is no such model.
+        ConfigError: if there is no such model, or no recipe of the objective or model for such data.
     """
     if model == "dcgan" or (model is None and objective != "began" and _are_photos(data)):
         return _dcgan(data)
@@ -233,7 +233,7 @@ def recipe_for(data: Dataset, objective: str | None = None, model: str | None = 
     if is_image(data.shape):
         return RECIPES["mnist"]
     ring = RECIPES["ring"]
-    # fewer numbers than the data have axes would leave them on a surface
+    # with a latent dimension below the number of axes, samples would lie on a surface
     latent_dim = max(ring.config.latent_dim, *data.shape)
     return replace(ring, config=replace(ring.config, latent_dim=latent_dim))
 
@@ -244,7 +244,7 @@ def _are_photos(data: Dataset) -> bool:
     try:
         dcgan_widths(data.shape)
     except ValueError:
-        return max(data.shape[1:]) > _SMALL  # refused, and told of sizes that can be halved
+        return max(data.shape[1:]) > _SMALL  # _dcgan then raises with sizes that can be halved
     return True
 
 
@@ -252,7 +252,7 @@ def _dcgan(data: Dataset) -> Recipe:
     if not is_image(data.shape):
         raise ConfigError(f"model is 'dcgan', which is for images, and {data.name} has points")
     try:
-        # grey images take half the published channels: a fourth of the time
+        # half the published channels are enough for grey images and take a quarter of the time
         widths = dcgan_widths(data.shape, first=32 if data.shape[0] == 1 else 64)
     except ValueError as error:
         raise ConfigError(f"model is 'dcgan', and {data.name}: {error}") from None

@@ -1,4 +1,4 @@
-"""Writes what a run leaves behind: logs, pictures, checkpoints and a summary."""
+"""Writes the files of a run: logs, pictures, checkpoints and a summary."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from fastgan.training.trainer import Callback, LogRow
 DASHBOARD = "dashboard.png"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
-_PICTURE_SEED = 0  # the same latent vectors in every picture, so that pictures can be compared
+_PICTURE_SEED = 0  # the same in every picture, so that pictures can be compared
 _PICTURE_IMAGES = 64
 _PICTURE_POINTS = 2_500
-_DASHBOARD_SECONDS = 30.0  # between two, as each takes the time of hundreds of small steps
-_EVALUATED = 10_000
-_OF_A_ROW = ("step", "seconds", "steps_per_second", "alarms")  # what a summary has of its own, or not
-# files that a run alone writes into its folder
+_DASHBOARD_SECONDS = 30.0  # between two dashboards: each takes the time of hundreds of small steps
+_EVALUATED_POINTS = 10_000
+_NOT_IN_SUMMARY = ("step", "seconds", "steps_per_second", "alarms")  # columns of a row that a summary omits
+# files in the folder that only the run writes
 _OWN = ("checkpoint*", "config.yaml", DASHBOARD, METRICS, SUMMARY, "samples-????????.png")
 
 
@@ -44,13 +44,13 @@ class Recorder(Callback):
     """Records a run into its folder; a context manager that closes the logs.
 
     Args:
-        folder: of the run, made already, and held against other processes.
-        data: what it trains on.
-        step: where a resumed run goes on; what was logged beyond is dropped, as it comes again.
+        folder: folder of the run, which exists and is locked.
+        data: data of the run.
+        step: step at which a resumed run continues; later rows of the log are dropped.
 
     Attributes:
-        rows: of metrics.jsonl.
-        saved_step: that of the last checkpoint.
+        rows: rows of metrics.jsonl.
+        saved_step: step of the last checkpoint.
     """
 
     def __init__(self, folder: Path, data: Dataset, step: int = 0) -> None:
@@ -63,7 +63,7 @@ class Recorder(Callback):
         for name in _OWN:
             remove_leftovers(folder, name)
         self.rows = _rows_until(folder / METRICS, step)
-        before = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0  # of the sessions until then
+        before = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0  # seconds before the resumption
         self._begun = time.perf_counter() - before
 
     def __enter__(self) -> Recorder:
@@ -81,7 +81,7 @@ class Recorder(Callback):
             self._events.close()
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Append the row to metrics.jsonl and TensorBoard's events; now and then redraw the dashboard."""
+        """Append the row to metrics.jsonl and TensorBoard's events; redraw the dashboard if it is due."""
         lasting = {alarm.name: alarm.message for alarm in row.alarms if alarm.ended is None}
         record = {
             "step": row.step,
@@ -124,22 +124,22 @@ class Recorder(Callback):
         """Write dashboard.png and summary.json.
 
         Args:
-            state: of the end of the run.
-            alarms: that there were.
+            state: the final state.
+            alarms: all alarms of the run.
 
         Returns:
-            The summary: steps, seconds of all sessions, the last statistics, all alarms and, for a mixture of
-            Gaussians, modes, modes covered, and share and counts a mode of high-quality samples.
+            The summary: steps, training time in seconds, the last statistics, all alarms and, for a mixture
+            of Gaussians, modes, covered modes, and share and counts per mode of high-quality samples.
         """
-        samples = self._sample(state, _EVALUATED)
+        samples = self._sample(state, _EVALUATED_POINTS)
         last: dict[str, Any] = {}
-        if self.rows:  # there are none where a finished run's log was removed
+        if self.rows:  # none if the log of a finished run was removed
             last = self.rows[-1]
             self._save_dashboard(samples)
         summary: dict[str, Any] = {
             "steps": state.step,
             "seconds": self._seconds(),
-            **{name: value for name, value in last.items() if name not in _OF_A_ROW},
+            **{name: value for name, value in last.items() if name not in _NOT_IN_SUMMARY},
             "alarms": [asdict(alarm) for alarm in alarms],
         }
         coverage = coverage_of(samples, self.data)
@@ -147,7 +147,7 @@ class Recorder(Callback):
             summary["modes"] = coverage.modes
             summary["modes_covered"] = coverage.covered
             summary["high_quality"] = coverage.high_quality
-            # one sample covers a mode: the counts tell a mode that is held from one that is grazed
+            # a single sample covers a mode; counts show which modes are hardly covered
             summary["high_quality_counts"] = coverage.counts
         write_text(self.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary
@@ -161,23 +161,23 @@ class Recorder(Callback):
         self._drawn = time.perf_counter()
 
     def _sample(self, state: TrainingState, points: int) -> Tensor:
-        """That many points, or as many images as a picture holds."""
+        """``points`` points, or as many images as a picture shows."""
         count = points if is_points(self.data.shape) else _PICTURE_IMAGES
         config = state.config
         return sample(state.average, count, config.latent_dim, _PICTURE_SEED, config.latent)
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """The numbers that every row has, by name."""
+    """The columns that all rows have, by name."""
     names = set(rows[-1]).intersection(*rows) - {"alarms"}
     return {name: [row[name] for row in rows] for name in names}
 
 
 def _rows_until(metrics: Path, step: int) -> list[dict[str, Any]]:
-    """The rows of a log up to a step, to which the file is cut.
+    """Cut a log off after a step, and return its rows.
 
     Raises:
-        RunError: if a line is not a row; the file is left as it is.
+        RunError: if a line is damaged; the file is not changed.
     """
     if not metrics.exists():
         return []
@@ -185,7 +185,7 @@ def _rows_until(metrics: Path, step: int) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, start=1):
         if not line.endswith("\n"):
-            break  # a process that was killed may have left half a line
+            break  # an incomplete line of a process that was killed
         try:
             row = json.loads(line)
             if row["step"] <= step:

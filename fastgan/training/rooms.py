@@ -1,7 +1,7 @@
-"""What a trainer keeps for a parameter: memory for its gradient, and its value in bfloat16.
+"""A trainer's memory for each parameter: for its gradient, and for a bfloat16 copy of its value.
 
-Passes that run without autograd look here: they write a gradient straight into the flat buffer that the
-optimizer reads, and take a weight that autocast would cast once more on every use.
+Passes without autograd write gradients directly into the flat buffer that the optimizer reads, and use the
+copy in place of a cast in every pass.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 
 class Room(NamedTuple):
-    """Shapes are the parameter's.
+    """Tensors of the parameter's shape.
 
     Attributes:
-        grad: of the parameter's dtype; what it holds means nothing until ``parameter.grad`` is this tensor.
-        half: the parameter rounded to bfloat16, kept up to date by the optimizer; None without autocast.
+        grad: memory in the parameter's dtype; valid only if ``parameter.grad`` is this tensor.
+        half: the parameter in bfloat16, updated by the optimizer; None without autocast.
     """
 
     grad: Tensor
@@ -28,11 +28,11 @@ _ROOMS = WeakTensorKeyDictionary()
 
 
 def keep_room(parameter: Tensor, room: Room) -> None:
-    """Let passes find the room of a parameter, for as long as the parameter lives."""
+    """Register a parameter's room for the lifetime of the parameter."""
     _ROOMS[parameter] = room
 
 
 def room_of(parameter: Tensor) -> Room | None:
-    """The room of a parameter that a trainer holds; None of any other."""
+    """The room of a parameter in training; None for other parameters."""
     room: Room | None = _ROOMS.get(parameter)
     return room

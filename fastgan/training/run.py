@@ -1,4 +1,4 @@
-"""The folder of a run: where it is made, what its config.yaml says, and what may go on in it."""
+"""The folder of a run: its creation, its config.yaml, and checks before a run is resumed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from fastgan.training.lock import LOCK, locked
 from fastgan.training.run_config import RunConfig
 
 CONFIG = "config.yaml"
-# what a run may go on with another value of: but for its steps, on which schedules depend, the numbers stay
-# the same, or as near as another device's
+# Settings that may change when a run is resumed. Only `steps`, on which schedules depend, affects results
+# (and another device, by its rounding).
 _FREE = frozenset(
     {
         "capture",
@@ -43,23 +43,23 @@ _FREE = frozenset(
 
 
 class RunError(ValueError):
-    """A run's folder that cannot be used; the message names it and the remedy."""
+    """A run's folder cannot be used; the message names it and the remedy."""
 
 
 @contextmanager
 def new_folder(out: Path | None, name: str, config: RunConfig) -> Iterator[Path]:
-    """A run's folder, held against other processes, with its config.yaml.
+    """Make a run's folder, write its config.yaml, and lock it for other processes.
 
     Args:
         out: the folder, which must be new or empty; None for the first of ``runs/NAME-1``, ``runs/NAME-2``, …
-            that is free.
-        name: in the latter case.
-        config: of the run.
+            that does not exist.
+        name: NAME, for that case.
+        config: config of the run.
 
     Raises:
-        RunError: if there is something already; nothing is touched then.
-        LockedError: if another process begins a run there at this moment.
-        WriteError: if it cannot be written; as long as there is no checkpoint, what was made is removed.
+        RunError: if the folder is not empty; nothing is changed then.
+        LockedError: if another process is beginning a run there.
+        WriteError: if it cannot be written; new files are removed then, unless there is a checkpoint.
     """
     folder, made = _made_default(name) if out is None else _made(out)
     try:
@@ -83,7 +83,7 @@ def _made_default(name: str) -> tuple[Path, bool]:
         with naming(folder.parent):
             folder.parent.mkdir(exist_ok=True)
         with naming(folder), suppress(FileExistsError):
-            folder.mkdir()  # of several runs that begin at once, one succeeds
+            folder.mkdir()  # if several runs begin at once, only one of them succeeds
             break
     return folder, True
 
@@ -109,22 +109,22 @@ def read_config(folder: Path, device: str | None) -> RunConfig:
     """Read a run's config.yaml.
 
     Args:
-        folder: of the run.
-        device: in place of the one it was trained on; None for that one.
+        folder: folder of the run.
+        device: replaces the device in the file; None to keep that.
 
     Raises:
-        RunError: if there is none or it is damaged.
+        RunError: if there is no config.yaml or it is damaged.
     """
     with _naming_config(folder):
         return _parsed(_read(folder / CONFIG), device)
 
 
 def read_config_file(path: Path, device: str | None) -> RunConfig:
-    """Read the config.yaml of a run, perhaps edited, of which a new run is to be made.
+    """Read a run's config.yaml, perhaps edited, for a new run.
 
     Args:
         path: the file.
-        device: in place of the one that it names; None for that one.
+        device: replaces the device in the file; None to keep that.
 
     Raises:
         ConfigError: if it cannot be read, or a setting in it is wrong.
@@ -142,24 +142,24 @@ def with_data(folder: Path, config: RunConfig, source: str | None, data_dir: Pat
     """The configuration of a run whose data may have moved.
 
     Args:
-        folder: of the run.
-        config: as stored.
-        source: where the data lie now; None for where they did.
-        data_dir: the same of downloaded sets.
+        folder: folder of the run.
+        config: the stored configuration.
+        source: new place of the data; None for the stored one.
+        data_dir: new folder of downloaded sets; None for the stored one.
 
     Raises:
-        RunError: if they are not there, or a built-in set is named in place of another.
+        RunError: if the data are not there, or ``source`` names another built-in set.
     """
     now = located(source) if source else config.data
     if config.data in BUILT_IN and now != config.data:
-        raise RunError(f"{folder}: was trained on {config.data}; leave {source} away")
+        raise RunError(f"{folder}: was trained on {config.data}; omit {source}")
     if now not in BUILT_IN and not file_of(now).exists():
-        raise RunError(f"{folder}: its data are not at {now}; say where they are as --data")
+        raise RunError(f"{folder}: its data are not at {now}; pass their path as --data")
     return replace(config, data=now, data_dir=str(data_dir.absolute()) if data_dir else config.data_dir)
 
 
 def note_data(folder: Path, config: RunConfig) -> None:
-    """Write into config.yaml where the data lie and what they are, if it says something else.
+    """Update the data's place, size and digest in config.yaml, if they differ.
 
     Raises:
         WriteError: if it cannot be written.
@@ -173,7 +173,7 @@ def note_data(folder: Path, config: RunConfig) -> None:
 
 
 def change_steps(folder: Path, steps: int) -> None:
-    """Write into config.yaml how many steps the run has now, if it has others.
+    """Update the number of steps in config.yaml, if it differs.
 
     Raises:
         WriteError: if it cannot be written.
@@ -191,7 +191,7 @@ def load_generator(folder: Path) -> tuple[RunConfig, nn.Module]:
         RunError: if the folder is not that of a run, or it has no checkpoint.
         CheckpointError: if its checkpoint is damaged.
     """
-    # samples are drawn wherever this machine can, not where the run was trained
+    # this machine may not have the device of the run
     config = read_config(folder, device="cpu")
     generator = config.build_generator()
     read_checkpoint(folder).load_module("average", generator)
@@ -210,42 +210,39 @@ def read_checkpoint(folder: Path) -> checkpoint.Checkpoint:
 
 
 def peek_checkpoint(folder: Path) -> tuple[int, dict[str, Any]]:
-    """Step and settings of the latest checkpoint of a run.
-
-    Raises are those of :func:`read_checkpoint`.
-    """
+    """Step and settings of the latest checkpoint of a run; raises as :func:`read_checkpoint`."""
     _check_there(folder)
     return checkpoint.peek(folder)
 
 
 def check_data(folder: Path, config: RunConfig, data: Dataset) -> None:
-    """Refuse data that the run's networks do not take.
+    """Refuse data whose shape does not fit the run's networks.
 
     Raises:
-        RunError: naming both shapes.
+        RunError: with both shapes.
     """
     if data.shape != config.sample_shape:
         raise RunError(
             f"{folder}: was trained on samples of shape {list(config.sample_shape)}, those of {data.name} "
-            f"are {list(data.shape)}; give the --data-dir that it began with"
+            f"are {list(data.shape)}; pass its original --data-dir"
         )
 
 
 def check_unchanged(folder: Path, saved: dict[str, Any], wanted: TrainConfig) -> None:
-    """Refuse to go on with other settings: the run would be neither the one nor the other.
+    """Refuse to resume a run with other settings.
 
     Args:
-        folder: of the run.
-        saved: the settings that its checkpoint notes.
-        wanted: those to go on with.
+        folder: folder of the run.
+        saved: settings stored in its checkpoint.
+        wanted: requested settings.
 
     Raises:
-        RunError: naming each setting that differs, with both values.
-        CheckpointError: if the checkpoint's settings are none.
+        RunError: with each setting that differs and both values.
+        CheckpointError: if the stored settings are damaged.
     """
     try:
         settings = _known(TrainConfig, tuples(saved))
-        kept = TrainConfig(**{**settings, "device": wanted.device})  # another machine may not have its own
+        kept = TrainConfig(**{**settings, "device": wanted.device})  # the stored device may not exist here
     except ConfigError as error:
         raise checkpoint.CheckpointError(
             f"{folder / checkpoint.INDEX}: damaged ({error}); restore it"
@@ -257,7 +254,7 @@ def check_unchanged(folder: Path, saved: dict[str, Any], wanted: TrainConfig) ->
         if name not in _FREE and _plain(before[name]) != _plain(now[name])
     ]
     if changed:
-        raise RunError(f"{folder}: {', '.join(changed)}; resume with what it began with, or train anew")
+        raise RunError(f"{folder}: {', '.join(changed)}; resume with its original settings, or start a new run")
 
 
 def _write(folder: Path, content: dict[str, Any]) -> None:
@@ -266,7 +263,7 @@ def _write(folder: Path, content: dict[str, Any]) -> None:
 
 @contextmanager
 def _naming_config(folder: Path) -> Iterator[None]:
-    """Turn what is wrong with a run's config.yaml into an error that names it."""
+    """Turn errors in a run's config.yaml into a RunError that names the file."""
     path = folder / CONFIG
     if not path.is_file():
         raise RunError(f"{folder}: holds no {CONFIG}; give the folder of a run")
@@ -277,10 +274,10 @@ def _naming_config(folder: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What a configuration file says, by name.
+    """The settings in a configuration file, by name.
 
     Raises:
-        ValueError: if it is not YAML, or has no names.
+        ValueError: if it is not YAML, or not a mapping.
         OSError: if it cannot be read.
     """
     try:
@@ -300,7 +297,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _parsed(content: dict[str, Any], device: str | None) -> RunConfig:
     settings = _known(TrainConfig, content.pop("training", None))
     content["training"] = TrainConfig(**settings | ({"device": device} if device else {}))
-    if "scale" in content:  # a run of an earlier version, which divided points by one number
+    if "scale" in content:  # earlier versions divided points by one number
         content["transform"] = {"scale": (content.pop("scale"),)}
     for name, of in (("transform", Transform), ("framing", Framing)):
         if name in content:
@@ -311,10 +308,10 @@ def _parsed(content: dict[str, Any], device: str | None) -> RunConfig:
 def _known(
     of: type[RunConfig | TrainConfig | Transform | Framing], content: Any, name: str = "training"
 ) -> dict[str, Any]:
-    """Settings whose names are those of a class, all that it needs among them.
+    """Check that ``content`` maps names of fields of a class to values, including all required fields.
 
     Raises:
-        ConfigError: if they are not, or not given by name.
+        ConfigError: if it does not.
     """
     if not isinstance(content, dict):
         raise ConfigError(f"{name} is {_kind(content)}, expected settings by name")
@@ -329,7 +326,7 @@ def _known(
 
 
 def _unknown(stranger: str, known: Iterable[str]) -> str:
-    """What to say about a name that no setting has."""
+    """The message for an unknown setting."""
     for name, about in SETTINGS.items():
         if about.formerly == stranger:
             return f"{stranger} is now called {name}"
@@ -340,7 +337,7 @@ def _unknown(stranger: str, known: Iterable[str]) -> str:
 
 
 def _kind(content: object) -> str:
-    """What a value of YAML is called there."""
+    """Describes a value from YAML."""
     names = {tuple: "a list", dict: "settings by name", type(None): "missing"}
     return names.get(type(content), repr(content))
 

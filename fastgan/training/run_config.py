@@ -1,4 +1,4 @@
-"""All that is needed to build a run's networks and to repeat it."""
+"""The configuration of a run: data, networks and settings."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ class RunConfig:
     Attributes:
         data: a built-in data set, or an absolute path.
         sample_shape: shape of one sample.
-        transform: of which samples are the result, and the inverse gives them in the data's own units.
+        transform: from the data's own units to samples.
         generator: widths of the generator's hidden layers.
         discriminator: widths of the discriminator's hidden layers.
         training: settings of the run.
         model: the networks' family, a key of ``fastgan.models.FAMILIES``.
-        data_dir: where downloaded sets lie, an absolute path; None to fetch them.
-        stream: whether the data stay on the disk while training; None in runs of versions that did not note
-            it.
-        workers: processes that read streamed data.
-        samples: how many there were; None where it was not noted.
-        digest: of the data, by :func:`fastgan.data.contents.digest`.
-        framing: what is made of each photo of a folder.
+        data_dir: folder of downloaded sets, an absolute path; None to fetch them.
+        stream: whether the data stay on the disk while training; None in runs of earlier versions.
+        workers: number of processes that read streamed data.
+        samples: number of samples; None in runs of earlier versions.
+        digest: digest of the data by :func:`fastgan.data.contents.digest`.
+        framing: how photos of a folder are cropped and scaled.
 
     Raises:
-        ConfigError: if a value is of another type or out of its range.
+        ConfigError: if a value has a wrong type or is out of range.
     """
 
     data: str
@@ -91,7 +90,7 @@ class RunConfig:
 
     @property
     def title(self) -> str:
-        """What the data are called, without the folders that they lie in."""
+        """The name of the data, without their folder."""
         return Path(self.data).name
 
     @property
@@ -106,35 +105,35 @@ class RunConfig:
 
     @classmethod
     def of(cls, source: str, data: Dataset, recipe: Recipe, framing: Framing | None = None) -> RunConfig:
-        """The configuration of a run of this recipe on this data."""
+        """The configuration of a run with this recipe and data."""
         known = data.shape, data.transform, recipe.generator, recipe.discriminator, recipe.config
         return cls(located(source), *known, recipe.model, framing=framing or AS_THEY_ARE)
 
     def noting(self, samples: Sized) -> RunConfig:
-        """The same with a note of what its data are: all these samples, streamed or not."""
+        """The same with the number of samples and the digest of the data."""
         return replace(self, samples=len(samples), digest=digest(self.data))
 
     def other_data(self, now: RunConfig) -> str | None:
-        """How the data that another configuration notes differ from those noted here; None if they do not."""
+        """How the data noted in another configuration differ from those noted here; None if they do not."""
         if self.samples not in (None, now.samples):
             return f"was trained on {self.samples:,} samples, and {now.data} has {now.samples:,}"
         if self.digest not in (None, now.digest):
-            return f"was trained on other data than {now.data} has now, as their names, sizes or bytes say"
+            return f"was trained on other data: names, sizes or bytes of {now.data} differ"
         return None
 
     def build_generator(self) -> nn.Module:
-        """An untrained generator; that of images is bounded.
+        """An untrained generator; for images, a bounded one.
 
         Raises:
-            ConfigError: if the model has none of such widths for such samples, as below.
+            ConfigError: if the model does not support these widths and samples.
         """
         with self._naming_model():
             family = FAMILIES[self.model]
             generator = family.generator(self.training.latent_dim, self.sample_shape, self.generator)
-            return generator.float()  # whatever torch.set_default_dtype says, as the data are
+            return generator.float()  # the dtype of the data, whatever torch.set_default_dtype says
 
     def build_discriminator(self) -> nn.Module:
-        """An untrained discriminator, of packs of samples."""
+        """An untrained discriminator for packs of samples; raises as ``build_generator``."""
         first, *rest = self.sample_shape
         pack = self.training.pack * first, *rest
         with self._naming_model():

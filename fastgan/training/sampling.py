@@ -1,4 +1,4 @@
-"""Drawing from a trained generator."""
+"""Samples of a trained generator."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _BATCH = 1_000
 
 @torch.no_grad()
 def sample(generator: nn.Module, count: int, latent_dim: int, seed: int, latent: Latent = "normal") -> Tensor:
-    """Generate samples that the seed alone decides.
+    """Generate samples from latent vectors of a seed.
 
     Args:
         generator: from ``[N, latent_dim]`` to samples.
-        count: how many.
+        count: number of samples.
         latent_dim: size of a latent vector.
-        seed: of the latent vectors, which are drawn on the CPU whatever the device.
-        latent: what they are drawn from.
+        seed: seed of the latent vectors, which are drawn on the CPU for any device.
+        latent: distribution of the latent vectors.
 
     Returns:
         ``[count, ...]`` on the CPU.
@@ -36,8 +36,8 @@ def interpolation(
 ) -> Tensor:
     """Generate ``rows`` samples from each of ``rows`` latent vectors to another.
 
-    Normal ones on the great circle: a straight line would leave the shell on which they lie (White, 2016).
-    Uniform ones on that line, which stays in their cube as the circle would not.
+    Normal vectors lie near a sphere, so the path is an arc on it (White, 2016). For uniform vectors it is a
+    straight line, which stays in their cube.
 
     Returns:
         ``[rows * rows, ...]`` on the CPU, row by row.

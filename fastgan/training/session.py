@@ -1,4 +1,4 @@
-"""A whole run: networks, training, and the folder that records it."""
+"""Begins and resumes runs: builds the networks, trains them, and records the run in its folder."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        folder: of the run; None in a process that does not record.
-        summary: as in summary.json.
+        folder: folder of the run; None in a process that does not record.
+        summary: content of summary.json.
         interrupted: whether a signal ended it before its last step.
     """
 
@@ -56,32 +56,32 @@ def train_run(
     feed: Streaming | None = None,
     world: World | None = None,
 ) -> Outcome:
-    """Train on the data and record everything in a new folder, ``runs/DATA-NUMBER`` if none is named.
+    """Train on the data and record the run in a new folder.
 
-    Ctrl-C, SIGTERM or SIGHUP ends the run after the step that is running, and records it like a finished
-    one; a second Ctrl-C ends it at once.
+    Ctrl-C, SIGTERM or SIGHUP ends the run after the current step and records it like a finished one; a
+    second Ctrl-C ends it at once.
 
     Args:
-        out: the folder; it must be new or empty.
-        data: what to train on, or its first samples, for pictures, where it is streamed.
-        config: settings of the run.
-        callbacks: in addition to the one that records.
-        feed: the data, where they stay on the disk.
-        world: the processes that share the run; the first alone records.
+        out: the folder, which must be new or empty; None for ``runs/DATA-NUMBER``.
+        data: the data to train on; if they are streamed, their first samples, for pictures.
+        config: config of the run.
+        callbacks: further callbacks.
+        feed: the data, if they are streamed from the disk.
+        world: processes of the run; only the first records.
 
     Raises:
-        RunError: if the folder holds something already.
+        RunError: if the folder is not empty.
         LockedError: if another process trains in it.
-        DivergenceError: if training turns to nan; the last good checkpoint is kept.
+        DivergenceError: if training diverges; the last good checkpoint is kept.
     """
     torch.manual_seed(config.training.seed)
-    # before the folder is made: networks too large for the memory leave nothing behind
+    # before the folder is made, so that networks too large for the memory leave no folder
     trainer = _trainer(config, world)
     if trainer.state.world.rank:
         return _follow(trainer, feed or data, config.workers)
     noted = replace(config, stream=feed is not None).noting(feed or data.samples)
     with new_folder(out, Path(data.name).resolve().stem, noted) as folder:
-        checkpoint.save(folder, trainer.state)  # from now on a run that is killed can be resumed
+        checkpoint.save(folder, trainer.state)  # from now on the run can be resumed
         return _record(trainer, folder, data, feed or data, config.workers, callbacks)
 
 
@@ -94,18 +94,16 @@ def resume_run(
     feed: Streaming | None = None,
     world: World | None = None,
 ) -> Outcome:
-    """Go on with a run from its last checkpoint, bit for bit as if it had never stopped.
+    """Resume a run from its last checkpoint. The result is the same to the bit as without the interruption.
 
-    With other ``steps`` than it began with, learning rate and instance noise are from now on those of a run
-    of so many, and config.yaml says so.
-
-    Args and outcome are those of :func:`train_run`.
+    If ``steps`` changes, learning rate and instance noise follow the schedules of the new number from now on,
+    and config.yaml is updated. The other arguments and the outcome are those of :func:`train_run`.
 
     Raises:
-        RunError: if there is no checkpoint, or it was trained with other settings or data.
+        RunError: if there is no checkpoint, or settings or data have changed.
         LockedError: if another process trains in the folder.
         CheckpointError: if the checkpoint is damaged.
-        DivergenceError: if training turns to nan; the last good checkpoint is kept.
+        DivergenceError: if training diverges; the last good checkpoint is kept.
     """
     check_data(folder, config, data)
     data = data.under(config.transform)
@@ -124,22 +122,22 @@ def _note_same_data(folder: Path, config: RunConfig, samples: Sized) -> None:
     noted = config.noting(samples)
     other = config.other_data(noted)
     if other is not None:
-        raise RunError(f"{folder}: {other}; give the data that it began with as --data, or train anew")
+        raise RunError(f"{folder}: {other}; pass its original data as --data, or start a new run")
     note_data(folder, noted)
 
 
 def step_of_finished(folder: Path, config: RunConfig) -> int | None:
-    """The step of a run that has all of its steps behind it and on record; None if something is left to do.
+    """The last step of a run that is finished and recorded; None for other runs.
 
     Raises:
-        RunError: if there is no checkpoint, or it was trained with other settings.
+        RunError: if there is no checkpoint, or settings have changed.
         CheckpointError: if the checkpoint is damaged.
     """
     step, settings = peek_checkpoint(folder)
     check_unchanged(folder, settings, config.training)
     try:
         recorded = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["steps"]
-    except (OSError, ValueError, KeyError, TypeError):  # it was killed before the summary was written
+    except (OSError, ValueError, KeyError, TypeError):  # killed before the summary was written
         recorded = None
     return step if step >= config.training.steps and recorded == step else None
 
@@ -159,7 +157,7 @@ def _record(
     state = trainer.state
     with Recorder(folder, data, state.step) as recorder:
         if trainer.config.steps > state.step:
-            change_steps(folder, trainer.config.steps)  # a resumed run may have been given more
+            change_steps(folder, trainer.config.steps)  # a resumed run may have more steps
         trainer.callbacks = [recorder, *callbacks]
         for row in recorder.rows:
             trainer.watch.update(int(row["step"]), row)
@@ -173,7 +171,7 @@ def _record(
 
 
 def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Outcome:
-    """Train in a process that does not record; another one does."""
+    """Train in a process that does not record."""
     with stopped_by_signals(trainer.stop):
         state = trainer.fit(samples, workers=workers)
     return Outcome(None, {}, interrupted=state.step < trainer.config.steps)

@@ -1,4 +1,4 @@
-"""What is known about each setting of a run: type, range, help, and the objectives that use it."""
+"""Metadata of a run's settings: type, range, help, and the objectives that use them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a setting may be, and how messages describe them."""
+    """Allowed numbers of a setting, and their description in messages."""
 
     words: str
     contains: Callable[[float], bool]
@@ -40,15 +40,15 @@ class Setting:
 
     Attributes:
         name: name of the field.
-        kind: its type: int, float, bool, str, or a tuple of two floats.
-        optional: whether it may be None as well.
-        default: its default.
-        panel: the heading under which ``fastgan train --help`` lists it.
-        text: sentences for the documentation; the first one is the help of its option.
-        range: the numbers that it may be; those of a tuple each.
-        choices: the strings that it may be; empty if any may be tried.
-        objectives: the objectives that use it; with others it must keep its default.
-        formerly: its name in config.yaml of earlier versions.
+        kind: type: int, float, bool, str, or a tuple of two floats.
+        optional: whether None is allowed.
+        default: default value.
+        panel: heading in ``fastgan train --help``.
+        text: sentences for the documentation; the first one is the help of the option.
+        range: allowed numbers, or allowed elements of a tuple.
+        choices: allowed strings; empty if there is no list.
+        objectives: objectives that use the setting; with others it must keep its default.
+        formerly: name in config.yaml of earlier versions.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Setting:
 
     @property
     def expected(self) -> str:
-        """What a value must be, for messages."""
+        """Describes the allowed values, for messages."""
         kinds = {
             bool: "True or False",
             int: f"a whole number {self.range.words}",
@@ -93,7 +93,7 @@ class Setting:
         return f"{self.name}: {self.summary} {self.text.partition('. ')[2]}".rstrip()
 
     def accepts(self, value: Any) -> bool:
-        """Whether type and range, or choices, allow the value."""
+        """Whether the value has an allowed type, and is in the range or among the choices."""
         if value is None:
             return self.optional
         if self.kind is bool:
@@ -109,12 +109,12 @@ class Setting:
 
 
 def setting(default: _T, panel: str, text: str, **more: Any) -> _T:
-    """A field of a dataclass of settings; the arguments are attributes of its :class:`Setting`."""
+    """A dataclass field that is a setting; the arguments are attributes of :class:`Setting`."""
     return field(default=default, metadata={"panel": panel, "text": text, **more})
 
 
 def settings_of(config: type) -> dict[str, Setting]:
-    """The settings of a dataclass whose fields :func:`setting` made, by name."""
+    """The settings of a dataclass with fields made by :func:`setting`, by name."""
     hints = get_type_hints(config)
     return {each.name: _setting(each, hints[each.name]) for each in fields(config)}
 
@@ -133,7 +133,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def documented(config: type[_T]) -> type[_T]:
-    """Add the settings to the docstring of their dataclass, as its attributes."""
+    """Decorator: adds the settings to a dataclass's docstring as attributes."""
     lines = [
         textwrap.fill(
             each.entry,
@@ -150,10 +150,10 @@ def documented(config: type[_T]) -> type[_T]:
 
 
 def is_whole(value: object) -> bool:
-    """Whether it is an int; True and False are not."""
+    """Whether the value is an int, not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_real(value: object) -> bool:
-    """Whether it is an int or a float; True and False are not."""
+    """Whether the value is an int or a float, not a bool."""
     return is_whole(value) or isinstance(value, float)

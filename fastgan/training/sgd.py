@@ -1,4 +1,4 @@
-"""Gradient descent with momentum, with nothing of it on the host."""
+"""Gradient descent with momentum, without state on the host."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class SGD:
     """Classical momentum: v ← μv - εg, then w ← w + v (Sutskever et al., 2013, equations 1 and 2).
 
     Args:
-        flats: what to train, on one device.
-        learning_rate: ε, a scalar tensor on that device; may be changed between steps, in place.
-        momentum: μ, likewise.
+        flats: parameters to train, on one device.
+        learning_rate: ε, a scalar tensor on that device; may be changed in place between steps.
+        momentum: μ, a scalar tensor as well.
         average_weight: as for :class:`fastgan.training.adam.Adam`.
     """
 
@@ -33,7 +33,7 @@ class SGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the parameters along their velocities, and drop their gradients."""
+        """Update the parameters and drop their gradients."""
         for flat, velocity in zip(self.flats, self.velocity, strict=True):
             for part, has_gradient in flat.parts():
                 if has_gradient:
@@ -46,6 +46,6 @@ class SGD:
             flat.drop_gradients()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Velocities, by name: what a checkpoint holds."""
+        """Velocities by name, for checkpoints."""
         each = [t for flat, v in zip(self.flats, self.velocity, strict=True) for t in flat.views(v)]
         return {f"velocity.{i}": v for i, v in enumerate(each)}

@@ -14,9 +14,9 @@ from fastgan.training.distributed import LostRankError
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` at a signal's first arrival; its second ends the process at once, as without this.
+    """Call ``stop`` at the first signal; a second one has its usual effect and ends the process.
 
-    Only the main thread can heed signals: elsewhere they do what they did before.
+    Only works in the main thread, as only that can handle signals; has no effect in others.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -30,7 +30,8 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     except LostRankError:
-        previous[signal.SIGTERM] = signal.SIG_IGN  # torchrun sends it, perhaps before this is told
+        # torchrun sends SIGTERM to the other processes, perhaps before this error is reported
+        previous[signal.SIGTERM] = signal.SIG_IGN
         raise
     finally:
         for number, handler in previous.items():
@@ -38,6 +39,6 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """Leave them to the process that trains: a terminal or scheduler sends them to its workers as well."""
+    """Ignore signals in a worker: terminals and schedulers send them to all processes of a run."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)

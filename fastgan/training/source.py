@@ -1,4 +1,4 @@
-"""Where a step's real samples come from: the device, or a loader that reads ahead."""
+"""Sources of real samples: resident on the device, or streamed by a loader that reads ahead."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fastgan.training.state import TrainingState
 
 
 class MapStyle(Protocol):
-    """A map-style dataset of torch.utils.data: its items are samples, or tuples that begin with one."""
+    """A map-style dataset of torch.utils.data; items are samples, or tuples that begin with one."""
 
     def __len__(self) -> int: ...
 
@@ -36,7 +36,7 @@ class Source(Protocol):
     """Real samples for steps.
 
     Attributes:
-        dtype: theirs.
+        dtype: dtype of the samples.
     """
 
     dtype: torch.dtype
@@ -45,22 +45,22 @@ class Source(Protocol):
         """Host work before a step, outside of any captured graph."""
 
     def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
-        """This process's share of the batch of D's given turn in this step; in ``into``, where given."""
+        """This process's part of the batch of D's given turn in this step; written to ``into`` if given."""
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
-        """About that many samples, of which training sees no trace."""
+        """About ``count`` samples, without an effect on training."""
 
     def close(self) -> None:
-        """End what reads ahead."""
+        """End the processes that read ahead."""
 
 
 class Resident:
-    """Samples that lie on the device; batches are drawn there, with replacement.
+    """Samples on the device; batches are drawn there, with replacement.
 
     Args:
-        samples: ``[N, ...]`` floats, or pixels of uint8, which become floats in the batch; on the device.
-        augmentation: of images, what a batch gets of each.
-        dtype: of batches of uint8.
+        samples: ``[N, ...]`` on the device: floats, or uint8 pixels, which batches convert to floats.
+        augmentation: random crops and flips of images, or None.
+        dtype: dtype of batches of uint8 pixels.
     """
 
     def __init__(
@@ -98,20 +98,20 @@ class Resident:
 
 
 class Streamed:
-    """Samples of a map-style dataset that does not fit on the device, read ahead by worker processes.
+    """Samples of a map-style dataset that need not fit on the device, read ahead by worker processes.
 
-    Which rows a turn gets, and what the dataset draws from the global generators of torch, NumPy and Python
-    while it reads them, depends on the seed, the turn's number and the process's rank alone. So a resumed run
-    needs no sampler's state, and neither reading ahead nor the number of workers changes anything.
+    The rows of a turn, and the numbers that the dataset draws from the global generators of torch, NumPy and
+    Python as it reads them, depend only on the seed, the turn's number and the process's rank. So a resumed
+    run needs no sampler state, and results do not depend on reading ahead or on the number of workers.
 
     Args:
-        dataset: map-style; its items are samples, or tuples that begin with one.
-        state: of the run that it feeds, at the step where it begins.
-        workers: processes that read; 0 reads between steps.
-        prepare: called with a worker's number when it begins.
+        dataset: map-style; items are samples, or tuples that begin with one.
+        state: state of the run at its first step.
+        workers: number of processes that read; 0 reads between steps.
+        prepare: called with a worker's number when it starts.
 
     Raises:
-        DataError: as soon as a sample that a step wants cannot be read.
+        DataError: when a step needs a sample that cannot be read.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Streamed:
         workers: int,
         prepare: Callable[[int], None] | None = None,
     ) -> None:
-        # of its own, or the loader would draw the workers' seed from the global stream, and dropout with it
+        # the loader's own generator: it would otherwise draw from the global one, and change dropout
         entropy = np.random.SeedSequence([state.config.seed, state.step], spawn_key=(state.world.rank, 0))
         of_workers = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
         loader: DataLoader[Any] = DataLoader(
@@ -144,7 +144,7 @@ class Streamed:
 
     def prepare(self, state: TrainingState) -> None:
         if state.step != self._step:
-            for turn in self._turns:  # in place: a captured step reads from the same address each time
+            for turn in self._turns:  # in place: a captured step always reads from the same address
                 turn.copy_(self._read(), non_blocking=True)
             self._step = state.step
 
@@ -152,11 +152,11 @@ class Streamed:
         return self._turns[turn] if into is None else into.copy_(self._turns[turn])
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
-        return torch.cat(self._turns)  # reading others from the disk would take time
+        return torch.cat(self._turns)  # saves reading others from the disk
 
     def close(self) -> None:
-        # An exception's traceback may hold the iterator. While torch knows a lost worker, it raises its error
-        # again when another child process ends.
+        # An exception's traceback may keep the iterator alive. As long as torch knows of a lost worker, it
+        # raises the worker's error again when another child process ends.
         if isinstance(self._batches, _MultiProcessingDataLoaderIter):
             self._batches._shutdown_workers()
 
@@ -164,7 +164,7 @@ class Streamed:
         try:
             read: Tensor | Failure = next(self._batches)
         except (ConnectionError, EOFError, FileNotFoundError) as error:
-            # a batch is fetched from the process that made it, and that one may be gone before torch notices
+            # fetching a batch from a lost worker fails before torch notices the loss
             raise _lost_worker(str(error) or "no more data") from error
         if isinstance(read, Failure):
             read.raise_it()
@@ -173,11 +173,7 @@ class Streamed:
 
 @contextmanager
 def lost_workers_named() -> Iterator[None]:
-    """Turn torch's error about a process that reads, which it raises wherever the main thread is, into ours.
-
-    Raises:
-        DataError: in its place.
-    """
+    """Turn torch's error about a lost worker, which may occur anywhere in the context, into a DataError."""
     try:
         yield
     except RuntimeError as error:
@@ -191,14 +187,14 @@ def _lost_worker(reason: str) -> DataError:
 
 
 class _Batch(NamedTuple):
-    """Rows to read, and what the random numbers come from that reading them takes."""
+    """Rows to read, and the seeds of the random numbers drawn as they are read."""
 
     rows: list[int]
     seeds: np.random.SeedSequence
 
 
 class _Draws(Sampler[_Batch]):
-    """This process's rows of each batch, drawn with replacement, from the state's step on."""
+    """This process's rows of each batch from the state's step on, drawn with replacement."""
 
     def __init__(self, dataset: MapStyle, state: TrainingState) -> None:
         self._count = len(dataset)
@@ -207,7 +203,7 @@ class _Draws(Sampler[_Batch]):
 
     def __iter__(self) -> Iterator[_Batch]:
         for number in itertools.count(self._first):
-            # a stream for each batch: any of them can be drawn without those before it
+            # a seed for each batch, so that any of them can be drawn without the earlier ones
             entropy = [self._config.seed, number]
             rows = np.random.default_rng(entropy).integers(self._count, size=self._config.batch_size)
             own = np.random.SeedSequence(entropy, spawn_key=(self._world.rank,))
@@ -215,11 +211,7 @@ class _Draws(Sampler[_Batch]):
 
 
 class _Guarded:
-    """Reads batches; an error comes back in place of one, and says which sample it was.
-
-    Attributes:
-        dataset: what it reads from.
-    """
+    """Reads batches of a dataset; returns a Failure that names the sample if one cannot be read."""
 
     def __init__(self, dataset: Any, dtype: torch.dtype) -> None:
         self.dataset, self._dtype = dataset, dtype
@@ -243,7 +235,7 @@ class _Guarded:
 
 
 def _stacked(items: Any, rows: list[int]) -> Tensor:
-    """One tensor of the samples of these rows; of their items, or of the tensor that a dataset gave."""
+    """One tensor with the samples of these rows, from their items or from a tensor of all of them."""
     samples = sample_of(items) if isinstance(items, Tensor) else [sample_of(item) for item in items]
     if len(samples) != len(rows):
         raise DataError(
@@ -262,7 +254,7 @@ def _stacked(items: Any, rows: list[int]) -> Tensor:
 
 
 def _check_finite(samples: Tensor, rows: list[int]) -> None:
-    if samples.sum().isfinite():  # read once: a look at each number takes several times as long
+    if samples.sum().isfinite():  # much faster than checking each number
         return
     for row, sample in zip(rows, samples, strict=True):
         if not sample.isfinite().all():
@@ -273,7 +265,7 @@ def _check_finite(samples: Tensor, rows: list[int]) -> None:
 
 @contextmanager
 def _random_numbers(seeds: np.random.SeedSequence) -> Iterator[None]:
-    """Seed the global generators of torch's CPU, NumPy and Python inside, and bring them back afterwards."""
+    """Seed the global generators of torch (CPU), NumPy and Python; restore them afterwards."""
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - users' code draws from it
     of_torch, of_python = seeds.generate_state(2, np.uint64).tolist()
     torch.default_generator.manual_seed(of_torch)
@@ -290,7 +282,7 @@ def _random_numbers(seeds: np.random.SeedSequence) -> Iterator[None]:
 def _begin(prepare: Callable[[int], None] | None, worker: int) -> None:
     ignore_signals()
     info: Any = get_worker_info()
-    object.__setattr__(info, "dataset", info.dataset.dataset)  # users expect theirs; WorkerInfo is frozen
+    object.__setattr__(info, "dataset", info.dataset.dataset)  # the user's dataset; WorkerInfo is frozen
     if prepare is not None:
         prepare(worker)
 
@@ -300,7 +292,7 @@ def _as_is(batch: Any) -> Any:
 
 
 def sample_of(item: Any) -> Tensor:
-    """The sample of a dataset's item: a tensor, an array, or the first of a pair with its label."""
+    """The sample in a dataset's item: a tensor, an array, or the first element of a tuple or list."""
     sample = item[0] if isinstance(item, (tuple, list)) and item else item
     if isinstance(sample, np.ndarray) and sample.dtype.kind in "fu":
         sample = tensor_of(sample)
@@ -313,10 +305,10 @@ def sample_of(item: Any) -> Tensor:
 
 
 def tensor_of(array: NDArray[Any]) -> Tensor:
-    """A copy: an array may be read-only, or stored backwards or in another byte order.
+    """A copy of an array, which may be read-only, or have negative strides or another byte order.
 
     Raises:
-        DataError: if some values are masked.
+        DataError: if values are masked.
     """
     if np.ma.is_masked(array):
         raise DataError("data has masked values, which a tensor cannot have; fill them, or leave them out")
@@ -324,5 +316,5 @@ def tensor_of(array: NDArray[Any]) -> Tensor:
 
 
 def is_numeric(samples: Tensor) -> bool:
-    """Whether they are floats, or pixels of uint8."""
+    """Whether samples are floats or uint8 pixels."""
     return samples.is_floating_point() or samples.dtype is torch.uint8

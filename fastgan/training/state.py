@@ -25,35 +25,35 @@ class DivergenceError(RuntimeError):
 
 
 def packed(samples: Tensor, pack: int) -> Tensor:
-    """From ``[N, C, ...]`` to ``[N / pack, pack * C, ...]``: each pack's samples side by side."""
+    """From ``[N, C, ...]`` to ``[N / pack, pack * C, ...]``: concatenates the samples of a pack."""
     return samples if pack == 1 else samples.unflatten(0, (-1, pack)).flatten(1, 2)
 
 
 class TrainingState:
-    """Two networks, their optimizers, the generator's average, the random stream, the step.
+    """Both networks and their optimizers, the generator's average, the random state and the step.
 
     Args:
         generator: from ``[N, latent_dim]`` to samples; moved to the device.
         discriminator: from samples to logits; moved to the device.
         config: settings of the run.
-        world: the processes that share the run.
+        world: processes of the run.
 
     Attributes:
-        objective: what the two minimize.
+        objective: losses of both networks.
         average: the generator with the exponential moving average of its weights.
-        draws: batches, latent vectors and noise, on the device; alike in all processes.
-        rng: what they come from on a CPU.
-        clock: int64 ``[1]``: the step that runs, on the device, from which draws come on a GPU.
+        draws: random numbers for batches, latent vectors and noise; the same in all processes.
+        rng: generator of these numbers on a CPU.
+        clock: int64 ``[1]`` on the device: the current step; seeds these numbers on a GPU.
         share: samples of this process in each turn.
         settings: float32 ``[5]`` on the device: learning rates of G and D, standard deviation of the
-            instance noise, weight in the average and momentum, of the step that runs. A captured step
-            would freeze numbers of the host.
-        step: how many steps are done.
-        dtype: of the generator's weights; latent vectors and samples have it too.
+            instance noise, weight in the average and momentum, in the current step. On the device, as a
+            captured step would freeze numbers of the host.
+        step: number of steps done.
+        dtype: dtype of the generator's weights, latent vectors and samples.
 
     Raises:
-        ConfigError: if the batch cannot be shared out among the processes.
-        ValueError: if a player has nothing to train, or weights that cannot be trained.
+        ConfigError: if the batch cannot be divided among the processes.
+        ValueError: if a network has no weights to train, or weights that cannot be trained.
         BackendError: if the requested backend cannot run on the device.
     """
 
@@ -77,10 +77,10 @@ class TrainingState:
         self.average = _copy_of(self.generator).requires_grad_(False).eval()
         pairs = zip(self.average.parameters(), self.generator.parameters(), strict=True)
         frozen = [(mean, p) for mean, p in pairs if not p.requires_grad]
-        # looked up once: walking through the modules takes longer than copying what a small network has
+        # looked up once: for a small network that takes longer than the copies
         self._copied = [*frozen, *zip(self.average.buffers(), self.generator.buffers(), strict=True)]
         self.settings = torch.zeros(5, device=self.device, dtype=torch.float32)
-        choose(self.settings)  # an unavailable backend is an error before anything is written
+        choose(self.settings)  # raises if the backend is unavailable, before files are written
         rate_g, rate_d, self._noise, self._average_weight, self._momentum = self.settings.unbind()
         means = list(self.average.parameters())
         self.generator_optimizer = self._optimizer("generator", generator, rate_g, means)
@@ -102,13 +102,12 @@ class TrainingState:
         return Adam(flats, learning_rate, self.config.betas, self._average_weight)
 
     def hold(self) -> None:
-        """Make sure that the networks' weights are where the optimizers move them, without gradients.
+        """Make sure that weights are in the optimizers' buffers and have no gradients.
 
-        Anything may have happened to them between two steps that follow each other: a callback, a checkpoint,
-        whatever came before training.
+        Needed before training and after checkpoints and callbacks, which may have replaced them.
 
         Raises:
-            ValueError: if a parameter requires a gradient that no optimizer moves.
+            ValueError: if a parameter requires a gradient but is in no optimizer.
         """
         for name, player, optimizer in (
             ("generator", self.generator, self.generator_optimizer),
@@ -126,12 +125,12 @@ class TrainingState:
                 flat.drop_gradients()
 
     def latent(self, count: int, rng: torch.Generator | None = None) -> Tensor:
-        """Draw ``[count, latent_dim]``, by training's stream or another."""
+        """Draw ``[count, latent_dim]``, from ``rng`` or from training's random numbers."""
         draws = self.draws if rng is None else GeneratorDraws(rng)
         return draw_latent((count, self.config.latent_dim), self.config.latent, draws).to(self.dtype)
 
     def latents(self, turns: int) -> Tensor:
-        """Draw this process's latent vectors of so many turns: ``[turns * share, latent_dim]``."""
+        """Draw this process's latent vectors for ``turns`` turns: ``[turns * share, latent_dim]``."""
         drawn = self.latent(turns * self.config.batch_size)
         if self.world.size == 1:
             return drawn
@@ -141,9 +140,9 @@ class TrainingState:
 
     @torch.no_grad()
     def look(self, latent: Tensor, *, live: bool = False) -> Tensor:
-        """Samples of the average, or of the generator as it is, in evaluation mode.
+        """Samples of the average or, if ``live``, of the current weights, in evaluation mode.
 
-        Training sees no trace of it: random draws of the network are undone.
+        The random state is restored, so that training is not affected.
         """
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             if live:
@@ -155,7 +154,7 @@ class TrainingState:
         return samples
 
     def show(self, samples: Tensor) -> Tensor:
-        """This process's samples as D sees them: with the instance noise of this step, and packed."""
+        """This process's samples as D sees them: with instance noise, and packed."""
         return packed(self._blurred(samples), self.config.pack)
 
     def _blurred(self, samples: Tensor) -> Tensor:
@@ -165,17 +164,17 @@ class TrainingState:
         return samples + (self._noise * self.world.rows(noise)).to(samples.dtype)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Draw numbers from [0, 1) for this process's samples, ``shape[0]`` of them, by training's stream."""
+        """Draw numbers in [0, 1) for this process's ``shape[0]`` samples, from training's random numbers."""
         return self.world.rows(self.draws.uniform((shape[0] * self.world.size, *shape[1:])))
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Copy to the average what G's optimizer does not move: buffers, and parameters that are frozen."""
+        """Copy buffers and frozen parameters, which G's optimizer does not update, to the average."""
         for kept, current in self._copied:
             kept.copy_(current)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that steps change, by name: the tensors themselves, not copies."""
+        """All tensors that steps change, by name; not copies."""
         parts = {
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
@@ -187,14 +186,14 @@ class TrainingState:
         return {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
 
     def random_states(self) -> dict[str, Tensor]:
-        """Of our own stream, and of torch's: a user's network may hold dropout."""
+        """States of our random generator and of torch's, which a network's dropout uses."""
         states = {"state": self.rng.get_state(), "cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.device)
         return states
 
     def set_random_states(self, states: dict[str, Tensor]) -> None:
-        """Go on from there."""
+        """Restore the result of ``random_states``."""
         self.rng.set_state(states["state"])
         torch.set_rng_state(states["cpu"])
         if self.device.type == "cuda" and "cuda" in states:
@@ -202,9 +201,9 @@ class TrainingState:
 
 
 def _copy_of(module: nn.Module) -> nn.Module:
-    """A deep copy, with hooks that compute a weight in each call: weight norm, pruning.
+    """A deep copy of a module, even with hooks that compute weights (weight norm, pruning).
 
-    copy.deepcopy refuses what they have computed, which has a graph.
+    copy.deepcopy alone refuses the computed weights, as they have a graph.
     """
     computed = [t for each in module.modules() for t in vars(each).values() if isinstance(t, Tensor)]
     return copy.deepcopy(module, {id(t): t.detach().clone() for t in computed if not t.is_leaf})

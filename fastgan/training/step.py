@@ -1,4 +1,4 @@
-"""One training step, the same eager or captured in a CUDA graph. It never waits for the device."""
+"""One training step, eager or captured in a CUDA graph. It never waits for the device."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Statistics = dict[str, Tensor]
 
 
 def train_step(state: TrainingState, source: Source, window: Window, *, penalize: bool = False) -> None:
-    """Give D its turns and G one, move the average and write the statistics down.
+    """Update D once for each of its turns, G once and the average, and record the statistics.
 
-    Whoever calls it counts the step, as no number of the host may change in here.
+    The caller increments ``state.step``: a captured step cannot change numbers of the host.
 
     Args:
-        state: what is trained; updated in place.
+        state: the state, updated in place.
         source: real samples.
-        window: settings and statistics of this step; the latter are of the last of D's turns.
-        penalize: add the gradient penalties to D's turns.
+        window: settings and statistics of this step; D's statistics are those of its last turn.
+        penalize: whether to add the gradient penalties to D's turns.
     """
     state.draws.begin_step(penalize)
     if state.config.update == "simultaneous":
@@ -48,7 +48,7 @@ def _update_in_turn(state: TrainingState, source: Source, penalize: bool) -> Sta
 def _update_discriminator(
     state: TrainingState, generation: Generation, turn: int, penalize: bool
 ) -> tuple[Tensor, Statistics]:
-    """D's turn; the real samples too, as it saw them."""
+    """D's turn. Returns the real samples as D saw them, and statistics."""
     with autocast(state):
         real, fake = map(state.show, generation.batches(turn))
         statistics = state.objective.discriminator_turn(state.discriminator, real, fake)
@@ -108,7 +108,7 @@ def _move(state: TrainingState, optimizer: Adam | SGD) -> None:
 
 
 def autocast(state: TrainingState) -> torch.autocast:
-    """What both networks run under."""
-    # without its cache of casts, which a captured step would fill with tensors of the capture
+    """The autocast context of both networks."""
+    # no cache of casts: a captured step would fill it with tensors of the graph
     enabled = state.config.precision == "bf16"
     return torch.autocast(state.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)

@@ -17,16 +17,16 @@ class TrainedGenerator(nn.Module):
 
     Args:
         network: the run's generator, with averaged weights, in evaluation mode.
-        config: of the run.
+        config: config of the run.
 
     Attributes:
-        network: makes samples in the units of training.
-        config: of the run, with all its settings.
+        network: generates samples in the units of training.
+        config: config of the run, with all settings.
         latent_dim: size of a latent vector.
-        latent: what its numbers are drawn from: ``"normal"``, or ``"uniform"`` between -√3 and √3.
-        sample_shape: ``(D,)`` of points, ``(C, H, W)`` of images.
-        transform: between the data's units and those of training (:class:`fastgan.data.Transform`).
-        data_range: least and greatest value of images, ``(-1.0, 1.0)``; None for points, which have none.
+        latent: distribution of its numbers: ``"normal"``, or ``"uniform"`` between -√3 and √3.
+        sample_shape: ``(D,)`` for points, ``(C, H, W)`` for images.
+        transform: from the data's units to those of training (:class:`fastgan.data.Transform`).
+        data_range: smallest and largest value of images, ``(-1.0, 1.0)``; None for points.
 
     Example:
         >>> G = fastgan.load("runs/ring-1")
@@ -46,7 +46,7 @@ class TrainedGenerator(nn.Module):
         return self.transform.inverse(self.network(latent))
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
-        """``count`` samples on the CPU; the seed alone decides which."""
+        """``count`` samples on the CPU, determined by the seed."""
         return sample(self, count, self.latent_dim, seed, self.latent)
 
     def interpolate(self, rows: int, seed: int = 0) -> Tensor:

@@ -26,14 +26,14 @@ from fastgan.training.window import Window
 
 @dataclass(frozen=True)
 class LogRow:
-    """What the log says of the steps since the last row.
+    """A row of the log: the steps since the row before.
 
     Attributes:
         step: the last of these steps, counted from 1.
         steps_per_second: their rate.
-        values: mean of each of the window's columns, and what
-            :class:`fastgan.training.diagnostics.Diagnostics` measured after the last of these steps.
-        alarms: those that last, and those that end with this row.
+        values: means of the window's columns over these steps, and the values of
+            :class:`fastgan.training.diagnostics.Diagnostics` after the last of them.
+        alarms: alarms that last, and those that end with this row.
     """
 
     step: int
@@ -43,10 +43,10 @@ class LogRow:
 
 
 class Callback:
-    """Hooks that the trainer calls while it trains; override those you need."""
+    """Hooks called during training; override those you need."""
 
     def on_progress(self, state: TrainingState) -> None:
-        """Called before the first step and after each, on a GPU as soon as it is launched; be quick."""
+        """Called before the first step and after each, on a GPU after its launch. Should be fast."""
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Called every ``log_interval`` steps and after the last."""
@@ -55,25 +55,25 @@ class Callback:
         """Called every ``sample_interval`` steps and after the last."""
 
     def on_checkpoint(self, state: TrainingState) -> None:
-        """Called every ``checkpoint_interval`` steps, after the last, and as ``checkpoint_minutes`` says.
+        """Called every ``checkpoint_interval`` steps, after the last, and after ``checkpoint_minutes``.
 
-        The statistics of every step until then were finite.
+        All statistics so far were finite.
         """
 
 
 class Trainer:
-    """Trains a generator against a discriminator, any two modules.
+    """Trains a generator against a discriminator; both may be any module.
 
     Args:
         generator: from ``[N, latent_dim]`` to samples.
         discriminator: from samples to logits of any shape.
         config: settings of the run.
-        callbacks: called in this order, in the first process alone.
-        world: the processes that share the run.
+        callbacks: called in this order, in the first process only.
+        world: processes of the run.
 
     Attributes:
-        state: what is trained.
-        watch: the alarms that there were, in the first process.
+        state: networks, optimizers and step.
+        watch: alarms so far, in the first process.
 
     Example:
         >>> trainer = Trainer(generator, discriminator, TrainConfig(latent_dim=16))
@@ -97,30 +97,30 @@ class Trainer:
         self._stopping = False
 
     def fit(self, data: Data, *, workers: int = 2) -> TrainingState:
-        """Train for the steps that are left.
+        """Train for the remaining steps.
 
-        Each module keeps the mode that it has: a frozen backbone in evaluation mode stays in it. A network
-        all of whose modules are in evaluation mode goes back to training mode, but for parts of it whose
-        parameters are all frozen. Before the first step each network is called once, which leaves no trace.
+        Modules keep their modes: a frozen backbone in evaluation mode stays in it. But if all modules of a
+        network are in evaluation mode, it is set to training mode, except for parts whose parameters are all
+        frozen. Before the first step each network is called once, without an effect on training.
 
         Args:
-            data: ``[N, ...]`` real samples, a tensor or an array, copied to the device; or a map-style
-                dataset, read ahead batch by batch, which need not fit there. Its items are samples, or
-                tuples such as (sample, label), of which the first counts. Floats are taken as they are, in
-                the dtype of the generator's weights; uint8 are pixels, which go from [0, 255] to [-1, 1].
-                A DataLoader gives its dataset and its workers: the trainer draws the batches, with
-                replacement, so that a run can be resumed. So its batch_size must be that of the config,
-                and it must have no sampler that prefers some samples and no collate_fn. While a dataset
-                reads a batch, torch's, NumPy's and Python's global generators draw what follows from the
-                seed, the step and the rank, whichever process reads it.
-            workers: processes that read such a dataset; 0 reads between steps.
+            data: real samples. A tensor or array ``[N, ...]`` is copied to the device. A map-style dataset
+                is read ahead batch by batch and need not fit there; its items are samples, or tuples that
+                begin with one, such as (sample, label). Floats are converted to the dtype of the
+                generator's weights; uint8 pixels are mapped from [0, 255] to [-1, 1]. A DataLoader provides
+                its dataset and its workers only: the trainer draws the batches itself, with replacement, so
+                that a run can be resumed. So its batch_size must be the config's, its sampler must draw all
+                samples equally often, and it must have no collate_fn. Each batch is read with torch's,
+                NumPy's and Python's global generators seeded by seed, step and rank, whichever process
+                reads it.
+            workers: number of processes that read a dataset; 0 reads between steps.
 
         Returns:
             The trained state; ``state.average`` is the generator to sample from.
 
         Raises:
             DivergenceError: if a loss becomes nan or infinite.
-            TypeError: if the data are of another kind, or a network returns no floats.
+            TypeError: if data are of an unsupported type, or a network returns no floats.
             ValueError: if there is no sample, one is not finite, a network does not fit, or a parameter
                 requires a gradient that did not when the trainer was made.
             DataError: if a dataset fails to read a sample.
@@ -142,7 +142,7 @@ class Trainer:
         return state
 
     def stop(self) -> None:
-        """End :meth:`fit` after the step that is running; callable from a signal handler."""
+        """End :meth:`fit` after the current step; may be called from a signal handler."""
         self._stopping = True
 
     def _run(self, source: Source, diagnostics: Diagnostics) -> None:
@@ -159,13 +159,13 @@ class Trainer:
             self._notify(window, diagnostics, done)
 
     def _until_event(self) -> int:
-        """How many steps until the host has something to do."""
+        """Number of steps until the next log, sample or checkpoint."""
         config, step = self.config, self.state.step
         intervals = (config.log_interval, config.sample_interval, config.checkpoint_interval)
         return min(config.steps - step, *(interval - step % interval for interval in intervals))
 
     def _must_stop(self) -> bool:
-        # several processes must stop at the same step, and agree on it where they meet anyway
+        # several processes must agree on the step; they do so at log points, where they synchronize anyway
         if self.state.world.size > 1 and self.state.step % self.config.log_interval:
             return False
         return self.state.world.any(self._stopping, self.state.device)
@@ -185,7 +185,7 @@ class Trainer:
         sample = done or step % config.sample_interval == 0
         if log:
             self._log(window, diagnostics)
-            # at log points alone, where statistics are read anyway: rows do not depend on the time
+            # only at log points, so that the rows of the log do not depend on time
             checkpoint = checkpoint or self._is_due()
         for callback in self._called:
             if checkpoint:
@@ -194,7 +194,7 @@ class Trainer:
                 callback.on_sample(self.state)
         if checkpoint:
             self._last_checkpoint = time.perf_counter()
-        self.state.hold()  # whatever callbacks have done to the weights
+        self.state.hold()  # callbacks may have replaced weights
 
     def _is_due(self) -> bool:
         minutes = self.config.checkpoint_minutes
@@ -222,9 +222,9 @@ class Trainer:
 
 
 def _set_training(network: nn.Module) -> None:
-    """Put a network into training mode that is in evaluation mode as a whole, but for parts that are frozen.
+    """Set a network to training mode, except frozen parts, if all its modules are in evaluation mode.
 
-    Where a part of it is in training mode, all modes are as the user wants them.
+    If a module is in training mode, the user has chosen the modes.
     """
     if any(module.training for module in network.modules()):
         return
@@ -237,7 +237,7 @@ def _set_training(network: nn.Module) -> None:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use that many CPU threads in what runs inside."""
+    """Let torch use ``count`` CPU threads inside the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

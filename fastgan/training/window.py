@@ -1,4 +1,4 @@
-"""All that passes between host and device while training, at log points alone."""
+"""Exchanges settings and statistics between host and device, only at log points."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from fastgan.training.objectives.logits import SHARE
 from fastgan.training.state import TrainingState
 
 GRADIENT = "gradient"
-"""Root mean square over generated samples x of |dl/dx|, l the generator's loss of one: what D sends to G."""
+"""Root mean square of |dl/dx| over generated samples x, with G's loss l of a sample: D's feedback to G."""
 
 
 class Window:
-    """The steps from one log point to the next: their settings on the way in, statistics on the way out.
+    """Settings and statistics of the steps from one log point to the next.
 
-    Both are tables on the device with one row a step, and the row is a number on the device as well, so
-    that a captured step finds its own each time it is replayed.
-
-    Args:
-        state: what is trained.
+    Both are tables on the device with one row per step. The index of the current row is on the device too, so
+    that a captured step finds its row in each replay.
 
     Attributes:
-        names: of the columns: the objective's statistics and ``GRADIENT``, for which a step writes down the
-            norm of the gradient of G's loss, a mean, by what this process showed to D. For ``SHARE`` it
-            writes down either that or its negative.
+        names: names of the columns: the objective's statistics and ``GRADIENT``. A step records raw values
+            that ``close`` converts: for ``GRADIENT`` the norm of the gradient of G's mean loss with respect
+            to this process's samples, for ``SHARE`` perhaps its negative.
     """
 
     def __init__(self, state: TrainingState) -> None:
@@ -33,7 +30,7 @@ class Window:
         self.names = (*state.objective.statistics, GRADIENT)
         config = state.config
         capacity = min(config.log_interval, config.checkpoint_interval, config.steps)
-        # a row more than there are steps: what the last of them puts in force is never used
+        # one more row than steps: each step loads the next row
         self._settings = torch.zeros(
             capacity + 1, len(state.settings), device=state.device, dtype=torch.float32
         )
@@ -45,7 +42,7 @@ class Window:
         self.open()
 
     def open(self) -> None:
-        """Send the settings of the coming steps to the device, the first in force; wait for nothing."""
+        """Send the settings of the next steps to the device, and load the first; does not wait."""
         state, config = self._state, self._state.config
         self._opened = state.step
         steps = range(self._opened, self._opened + len(self._settings))
@@ -65,7 +62,7 @@ class Window:
 
     @torch.no_grad()
     def end_step(self, statistics: dict[str, Tensor]) -> None:
-        """Write down this step's scalars, a column each in the order of ``names``; the next step begins."""
+        """Record this step's scalars in the order of ``names``, and load the next step's settings."""
         state = self._state
         choose(self._statistics).record(
             self._statistics,
@@ -75,15 +72,15 @@ class Window:
         )
 
     def close(self) -> Tensor:
-        """Wait for the device: the statistics ``[steps, columns]`` since it was opened, on the CPU."""
+        """Wait for the device; return the statistics ``[steps, columns]`` since ``open``, on the CPU."""
         written = self._statistics[: self._state.step - self._opened]
         rows = self._state.world.mean(written).to("cpu", copy=True)
-        # here, as in each step it would be half a percent of a small one
+        # not in each step: it would take half a percent of a small one
         rows[:, -1] *= self._root_shown
         if SHARE in self.names:
             rows[:, self.names.index(SHARE)].abs_()
         return rows
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a step moves here."""
+        """Tensors that a step changes."""
         return {"row": self._row, "clock": self._state.clock, "settings": self._state.settings}

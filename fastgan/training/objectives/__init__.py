@@ -1,4 +1,4 @@
-"""What the two players minimize, and the gradients of it that a step wants."""
+"""The objectives: losses of G and D, and their gradients in a step."""
 
 from __future__ import annotations
 
@@ -17,38 +17,37 @@ from fastgan.training.objectives.relativistic import Relativistic, RelativisticA
 
 
 class Objective(Protocol):
-    """Both players' turns.
+    """The turns of D and G: each computes a loss and its gradients.
 
-    D's turn adds its gradients to D's parameters. G's leaves D's alone and goes no further back than the
-    generated samples: whoever has their graph sends the gradient on. Real and generated samples come as D
-    sees them, ``[N, ...]`` each, and none has a graph that a turn makes use of. Turns return scalars by name,
-    on the device.
+    D's turn adds to the gradients of D's parameters. G's turn does not; it returns the gradient with respect
+    to the generated samples, and the caller propagates it through G. Samples are passed as D sees them,
+    ``[N, ...]`` each; turns ignore their graphs. Turns return scalars by name, on the device.
 
     Attributes:
-        statistics: names of all that the turns of a step return, as they are logged.
+        statistics: names of all scalars that the turns of a step return, as they are logged.
     """
 
     @property
     def statistics(self) -> tuple[str, ...]: ...
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Gradients of D's loss, for its parameters."""
+        """Add the gradients of D's loss to its parameters."""
 
     def generator_turn(
         self, discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The gradient of G's loss by ``fake``; the real samples are those of D's last turn."""
+        """The gradient of G's loss with respect to ``fake``; ``real`` is from D's last turn."""
 
     def both_turns(
         self, discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Both players' turns at the same weights and of the same samples."""
+        """Both turns with the same weights and samples."""
 
     def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
-        """What the objective says of a trained pair, by name."""
+        """Values of the objective for trained networks, by name."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """What its turns change from step to step, by name: a part of each checkpoint."""
+        """The objective's state by name, for checkpoints."""
 
 
 def _of_loss(config: TrainConfig, device: torch.device, world: World) -> Objective:

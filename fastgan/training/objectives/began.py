@@ -1,4 +1,4 @@
-"""Boundary equilibrium GAN: D is an autoencoder, and k keeps the two players in balance."""
+"""Boundary equilibrium GAN: D is an autoencoder, and k balances D and G."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _BATCH = 1_000
 class BEGAN:
     """With L(v) = mean |v - D(v)|, D minimizes L(x) - k L(G(z)) and G minimizes L(G(z)).
 
-    k, from 0 on, moves by λ (γ L(x) - L(G(z))) in each of D's turns and stays within [0, 1]: it drives
-    L(G(z)) / L(x) towards γ. M = L(x) + |γ L(x) - L(G(z))| says how far training has come (Berthelot et al.,
-    2017, sections 3.3 and 3.4).
+    k starts at 0. Each of D's turns adds λ (γ L(x) - L(G(z))) to it, within [0, 1], which drives
+    L(G(z)) / L(x) towards γ. M = L(x) + |γ L(x) - L(G(z))| measures convergence (Berthelot et al., 2017,
+    sections 3.3 and 3.4).
 
-    Statistics: both losses, k after D's turn, M and L(x) in it.
+    Statistics: both losses; k after D's turn; M and L(x) in D's turn.
 
     Args:
         diversity_ratio: γ.
         balance_rate: λ.
-        device: where k lies.
-        world: the processes that share the run, and k.
+        device: device of k.
+        world: processes of the run; k is computed from their mean losses.
     """
 
     statistics: ClassVar[tuple[str, ...]] = ("loss_D", "loss_G", "k", "M", "L(x)")
@@ -52,7 +52,7 @@ class BEGAN:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         seen = through(discriminator, fake, of_samples=True)
         loss, grad_fake, grad = _l1_of_both(fake.detach(), seen.outputs[0])
-        # G reaches its loss on two ways: as what is reconstructed, and through D
+        # the loss depends on a sample twice: as the target of the reconstruction, and through D
         return grad_fake + seen.reach_samples(grad), {"loss_G": loss}
 
     def both_turns(
@@ -80,9 +80,9 @@ class BEGAN:
         return {"k": self.k}
 
     def _balance(self, real_loss: Tensor, fake_loss: Tensor) -> dict[str, Tensor]:
-        """Statistics of D's turn, after which k moves."""
+        """Update k; return the statistics of D's turn."""
         loss = real_loss - self.k * fake_loss
-        # k is one number, so it moves by the losses of the whole batch
+        # all processes share k, so it depends on the losses of the whole batch
         real_loss, fake_loss = self.world.mean(torch.stack([real_loss, fake_loss])).unbind()
         lead = self.diversity_ratio * real_loss - fake_loss
         self.k.add_(lead, alpha=self.balance_rate).clamp_(0, 1)
@@ -90,7 +90,7 @@ class BEGAN:
 
 
 def _l1(samples: Tensor, outputs: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Loss, and ``scale`` times its gradient by D's outputs, whose dtype is autocast's."""
+    """Loss, and ``scale`` times its gradient with respect to D's outputs, in their (perhaps half) dtype."""
     loss, _, grad = reconstruction_loss_value_and_grad(
         samples, outputs.to(samples.dtype), scale=scale, with_input_grad=False
     )
@@ -98,7 +98,7 @@ def _l1(samples: Tensor, outputs: Tensor, scale: Tensor | None = None) -> tuple[
 
 
 def _l1_of_both(samples: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, and its gradients by the samples and by D's outputs."""
+    """Loss, and its gradients with respect to the samples and to D's outputs."""
     loss, grad_samples, grad = reconstruction_loss_value_and_grad(samples, outputs.to(samples.dtype))
     assert grad_samples is not None
     return loss, grad_samples, grad.to(outputs.dtype)

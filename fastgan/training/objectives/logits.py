@@ -1,7 +1,7 @@
-"""The turns of objectives that see nothing of D but its logits.
+"""The turns of objectives that depend only on D's logits.
 
-Value-and-gradient operations compute a loss and its gradient with respect to the logits at once, so
-autograd starts at the logits and no loss enters its graph.
+Value-and-gradient operations compute a loss and its gradient with respect to the logits at once, so backward
+passes start at the logits, and no loss enters autograd's graph.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from fastgan.training.objectives.passes import through
 
 SHARE = "gradient_share"
-"""Mean |dl/df| over generated samples, l the generator's loss of one and f its logit.
+"""Mean |dl/df| over generated samples, with G's loss l of a sample and its logit f.
 
-That of the non-saturating loss tends to 1 where D wins, f to -∞, and that of the saturating one to 0.
+If D wins (f → -∞), it tends to 1 for the non-saturating loss and to 0 for the saturating one.
 """
 _BATCH = 1_000
 
@@ -36,17 +36,20 @@ class LogitObjective(ABC):
     def discriminator_loss(
         self, real_logits: Tensor, fake_logits: Tensor
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """D's loss, by name among its statistics, after its derivatives by the real and generated logits."""
+        """Derivatives of D's loss with respect to real and generated logits; loss and statistics by name."""
 
     @abstractmethod
     def generator_loss(
         self, real_logits: Tensor | None, fake_logits: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """G's loss, by name, after its derivative by the generated logits; real ones if ``paired``."""
+        """Derivative of G's loss with respect to ``fake_logits``; loss and statistics by name.
+
+        ``real_logits`` is None unless ``paired``.
+        """
 
     @abstractmethod
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
-        """What the logits of a trained discriminator say."""
+        """Values of the objective for a trained discriminator's logits."""
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, real, fake, of_parameters=True)
@@ -85,6 +88,6 @@ class LogitObjective(ABC):
 
 
 def gradient_share(grad: Tensor) -> Tensor:
-    """``SHARE``, from the gradient of the mean of the losses."""
+    """``SHARE``, from the gradient of the mean loss."""
     share: Tensor = torch.linalg.vector_norm(grad, 1)
     return share

@@ -1,4 +1,4 @@
-"""The objective of each loss on logits: one class for every row of their table."""
+"""The objectives of the losses on logits: one class for all rows of ``LOSSES``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from fastgan.training.objectives.passes import through_head
 
 
 class LossObjective(LogitObjective):
-    """A loss of :func:`fastgan.discriminator_loss`, and :func:`fastgan.generator_loss` of the same name.
+    """The losses of :func:`fastgan.discriminator_loss` and :func:`fastgan.generator_loss` with that name.
 
-    Statistics: both losses, D's mean output for real and for generated samples (``D(x)`` and ``D(G(z))``
-    if it is a probability, otherwise ``logit(x)`` and ``logit(G(z))``), the share of saturated logits in D's
-    turn and, if D's output is a probability, ``SHARE``.
+    Statistics: both losses; D's mean output for real and for generated samples (``D(x)`` and ``D(G(z))`` if
+    it is a probability, else ``logit(x)`` and ``logit(G(z))``); the share of saturated logits in D's turn;
+    and, if D's output is a probability, ``SHARE``.
 
     Args:
         loss: a name of :data:`fastgan.kernels.logit_losses.LOSSES`.
-        real_label: label of real samples, for losses with ``labels``; below 1 it is one-sided label
+        real_label: label of real samples, for losses with ``labels``; values below 1 are one-sided label
             smoothing (Salimans et al., 2016).
         saturating: whether the generator minimizes log(1 - D(G(z))), for losses with ``saturating``.
     """
@@ -65,12 +65,12 @@ class LossObjective(LogitObjective):
         seen = through_head(discriminator, fake, spec=LossSpec(name, (label,), (sign,), mean=True))
         if seen is None:
             return super().generator_turn(discriminator, real, fake)
-        # every logit's derivative has the same sign, so their sum is as large as ``SHARE``
+        # all derivatives have the same sign, so their sum is ``SHARE`` or its negative
         share = {SHARE: seen.bias_grad.squeeze(0)} if self._row.probability else {}
         return seen.reach_samples().view_as(fake), {"loss_G": seen.loss} | share
 
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
-        """D's loss, or the value function V(D, G) of a minimax game; then D's statistics."""
+        """D's loss, or the value function V(D, G) if there is one; then D's statistics."""
         # the value function has no smoothed labels
         label = 1.0 if self._row.saturating else self.real_label
         loss, stats = discriminator_loss(

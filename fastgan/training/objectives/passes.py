@@ -1,4 +1,4 @@
-"""Passes through a discriminator: as few as its layers allow, and for one player alone."""
+"""Passes through a discriminator, as few as its layers allow, with only the gradients that a turn needs."""
 
 from __future__ import annotations
 
@@ -59,38 +59,38 @@ _SAMPLEWISE = frozenset(
 
 
 class Pass(Protocol):
-    """Batches that have gone through D, and the gradients that a turn asks of it.
+    """A forward pass of batches through D, and its backward passes.
 
     Attributes:
-        outputs: D's of each batch, without a graph.
+        outputs: D's outputs for each batch, without a graph.
     """
 
     outputs: list[Tensor]
 
     def reach_parameters(self, grads: Sequence[Tensor]) -> None:
-        """Add to the gradients of D's parameters; ``grads`` are those of the outputs."""
+        """Add to the gradients of D's parameters; ``grads`` are the gradients of the outputs."""
 
     def reach_samples(self, grad: Tensor) -> Tensor:
-        """The gradient that arrives at the samples, where ``grad`` is that of the only batch's outputs."""
+        """The gradient of the only batch's samples; ``grad`` is the gradient of its outputs."""
 
     def reach_both(self, grads: Sequence[Tensor], grad: Tensor) -> Tensor:
-        """The first for D's ``grads``; the second for the last batch and G's ``grad``."""
+        """``reach_parameters(grads)`` for D, and ``reach_samples(grad)`` of the last batch for G."""
 
     def slope(self) -> Tensor:
-        """grad_x D(x) of each sample of the only batch, of D's outputs' sum."""
+        """The gradient of the sum of D's outputs with respect to each sample of the only batch."""
 
     def reach_parameters_by_slope(self, grad: Tensor) -> None:
-        """Add to the gradients of D's parameters; ``grad`` is that of :meth:`slope`, called before."""
+        """Add to the gradients of D's parameters; ``grad`` is the gradient of the result of :meth:`slope`."""
 
 
 class AutogradPass:
-    """Through any discriminator, in one pass where that changes nothing.
+    """A pass through any discriminator. Batches are joined if D processes samples independently.
 
     Args:
         discriminator: D, from samples to outputs of any shape.
         batches: ``[N, ...]`` each.
-        of_parameters: whether gradients of D's parameters will be asked for.
-        of_samples: whether those of the last batch will.
+        of_parameters: whether gradients of D's parameters will be needed.
+        of_samples: whether the gradient of the last batch will be needed.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class AutogradPass:
         self._parameters = [p for p in discriminator.parameters() if p.requires_grad]
         with contextlib.nullcontext() if of_parameters else frozen(discriminator):
             if len(shown) > 1 and is_plain(discriminator):
-                # a view of both would be no part of the graph that leads to the last batch
+                # joined() may return a view, which would not be in the last batch's graph
                 outputs: Tensor = discriminator(torch.cat(shown) if of_samples else joined(shown))
                 self._outputs = list(outputs.split([len(batch) for batch in shown]))
             else:
@@ -130,7 +130,7 @@ class AutogradPass:
 def through(
     discriminator: nn.Module, *batches: Tensor, of_parameters: bool = False, of_samples: bool = False
 ) -> Pass:
-    """Show batches ``[N, ...]`` to D, without autograd where D is an MLP of one logit and nothing else.
+    """A pass of batches ``[N, ...]`` through D, without autograd if D is a plain MLP with one logit.
 
     The other arguments are those of :class:`AutogradPass`.
     """
@@ -142,9 +142,9 @@ def through(
 
 
 def through_head(discriminator: nn.Module, *batches: Tensor, spec: LossSpec) -> HeadPass | None:
-    """Show batches to D and take its loss with them, the last layer and the loss in one kernel.
+    """A pass of batches through D up to the loss, with the last layer and the loss in one kernel.
 
-    None if D is not an MLP of one logit, or if the backend takes all layers in one call, which is faster.
+    None if D is not a plain MLP with one logit, or if the backend has a faster call for all layers.
     """
     if choose(batches[0]).chains_layers:
         return None
@@ -156,7 +156,7 @@ def through_head(discriminator: nn.Module, *batches: Tensor, spec: LossSpec) -> 
 
 
 def _chain_to_logits(discriminator: nn.Module) -> tuple[list[nn.Linear], float] | None:
-    """The layers and the slope of a D that is an MLP of one logit and nothing else."""
+    """Layers and slope of a D that is a plain MLP with one logit; None for others."""
     mlp = discriminator.mlp if type(discriminator) is MLPDiscriminator else discriminator
     if type(mlp) is not MLP or not is_plain(discriminator):
         return None
@@ -165,9 +165,9 @@ def _chain_to_logits(discriminator: nn.Module) -> tuple[list[nn.Linear], float] 
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether every layer is known to treat each sample alone, and nothing is hooked to any.
+    """Whether every layer is known to process samples independently, without hooks or randomness.
 
-    Batch statistics, dropout and layers of others are not known to.
+    False for batch statistics, dropout, and layers that are not listed above.
     """
     for layer in module.modules():
         if type(layer) not in _SAMPLEWISE or has_hooks(layer):
@@ -182,7 +182,7 @@ def is_plain(module: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Record no gradient for the module's parameters in what runs inside."""
+    """Disable gradients of the module's parameters inside the context."""
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)

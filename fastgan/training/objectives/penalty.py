@@ -25,13 +25,13 @@ def lipschitz_penalty_turn(discriminator: nn.Module, samples: Tensor, weight: fl
 
     Args:
         discriminator: D, from samples to logits.
-        samples: ``[N, ...]``; of :func:`between` for WGAN-GP, of :func:`around` for DRAGAN.
+        samples: ``[N, ...]``, from :func:`between` for WGAN-GP, from :func:`around` for DRAGAN.
         weight: lambda of Gulrajani et al., 2017, equation 3, and of Kodali et al., 2017, section 2.3.
     """
     seen = through(discriminator, samples, of_parameters=True, of_samples=True)
     slope = seen.slope()
     norm = torch.linalg.vector_norm(slope.flatten(1), dim=1).view(-1, *[1] * (slope.dim() - 1))
-    # at a slope of zero the norm has no direction, and PyTorch's derivative of it is zero
+    # the norm is not differentiable at zero; PyTorch's derivative there is zero
     factor = torch.where(norm > 0, 1 - 1 / norm, 0.0)
     seen.reach_parameters_by_slope(2 * weight / len(samples) * factor * slope)
 
@@ -41,13 +41,13 @@ def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
 
     Args:
         real, fake: ``[N, ...]``.
-        share: ``[N, 1, ...]``, uniform in [0, 1): how far along.
+        share: ``[N, 1, ...]``, uniform in [0, 1): position on the line.
     """
     return torch.lerp(fake, real, share.to(real.dtype))
 
 
 def around(real: Tensor, share: Tensor, noise: Tensor) -> Tensor:
-    """Points near the real samples: x + share * std(x) / 2 * noise, as Kodali et al.'s code has it.
+    """Points near the real samples: x + share * std(x) / 2 * noise, as in Kodali et al.'s code.
 
     Args:
         real: ``[N, ...]``.

@@ -1,4 +1,4 @@
-"""Relativistic objectives: is a real sample more real than a generated one?"""
+"""Relativistic objectives: D estimates whether a real sample is more realistic than a generated one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Relativistic(LogitObjective):
     """With r = D(x) and f = D(G(z)), D minimizes softplus(-(r - f)) and G softplus(-(f - r)).
 
     Jolicoeur-Martineau, 2018, equations 6 and 7 with a logistic loss; with R1 and R2 this is the loss of
-    R3GAN (Huang et al., 2024). As a shift of all logits changes nothing, D(x) by itself means nothing either.
+    R3GAN (Huang et al., 2024). It depends only on differences of logits, so D(x) alone has no meaning.
 
     Statistics: both losses, the mean of D(x, G(z)) = σ(r - f), the share of saturated pairs in D's turn,
     and ``SHARE``.
@@ -41,7 +41,7 @@ class Relativistic(LogitObjective):
         return grad, {"loss_G": loss, SHARE: share / 2 if self._average else share}
 
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
-        """D's outputs, and the share of saturated differences."""
+        """D's mean outputs, and the share of saturated differences."""
         *_, stats = relativistic_loss_value_and_grad(real_logits, fake_logits, average=self._average)
         return dict(zip(self._of_d()[1:], stats.tolist(), strict=True))
 
@@ -50,12 +50,12 @@ class Relativistic(LogitObjective):
 
 
 class RelativisticAverage(Relativistic):
-    """The same against the mean of the other side: :func:`fastgan.relativistic_loss` with ``average``.
+    """Compares with the mean of the other batch: :func:`fastgan.relativistic_loss` with ``average``.
 
-    A process's means are over its share of the batch.
+    A process takes the means over its part of the batch.
 
     Statistics: both losses, the means of D~(x) = σ(r - mean f) and D~(G(z)) = σ(f - mean r), the share of
-    saturated differences in D's turn, and ``SHARE``, of the mean of the two terms.
+    saturated differences in D's turn, and ``SHARE`` of the mean of the two terms.
     """
 
     statistics: tuple[str, ...] = ("loss_D", "loss_G", "D~(x)", "D~(G(z))", "saturated", SHARE)
