@@ -238,6 +238,14 @@ def test_mlp(backend: Backend, dtype: torch.dtype, chain: tuple[Shape, list[bool
     check_chain("mlp", off_the_kink(rows, features, dtype, backend.device), with_bias)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("few", [1, 2, 3, 4])
+def test_a_layer_of_few_features(variant: Backend, few: int) -> None:
+    """Vectors run along the other dimension, over more than one block of the depth."""
+    for features in ((few, 301, few), (20, few, 301)):
+        check_chain("mlp", off_the_kink((270,), features, torch.float32, variant.device), [True] * 2)
+
+
 @views_and_dtypes
 @pytest.mark.parametrize(
     ("rows", "features"),

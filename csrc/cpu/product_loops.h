@@ -11,28 +11,20 @@
 #include <immintrin.h>
 #endif
 
-#include "kernels.h"
+#include "narrow_loops.h"
 
 namespace fastgan {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
 constexpr int kTileRows = 8;  // 16 of 32 registers accumulate
 #elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 6;  // 12 of 16 registers accumulate, two hold B, one holds A
 #else
-constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 4;
 #endif
-constexpr int kVectorLanes = kVectorBytes / 4;
 constexpr int kPanel = 2 * kVectorLanes;
 static_assert(kProductPanel % kPanel == 0 && kRowBlock % kTileRows == 0, "the scratch would be too small");
-typedef float Vector __attribute__((vector_size(kVectorBytes)));
-// Unaligned vectors are read through this type. g++ compiles a memcpy of two vectors to four copies of half a vector
-// on the stack, which defeats store forwarding: the loop takes five times as long.
-typedef float UnalignedVector __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 
 // Part of a product: rows and columns of C, and a block of the depth.
 struct Block {
@@ -197,6 +189,7 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
 
 // The caller must have zeroed p.sums.
 void multiply(const Product& p, int64_t first_column, int64_t columns, float* scratch) {
+  if (p.columns <= kNarrow && p.a_scale == nullptr) return multiply_narrow(p, scratch);
   const int64_t blocks = p.depth <= kDepthBlock ? 1 : (p.depth + kDepthBlock - 1) / kDepthBlock;
   const int64_t depth = (p.depth + blocks - 1) / blocks;
   float* const panel = scratch;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from fastgan.kernels.opaque import opaque
 def room(into: Tensor | None, like: Tensor, *shape: int) -> Tensor:
     """Check and return ``into``; if it is None, allocate ``shape`` with the dtype and device of ``like``."""
     if into is None:
-        return like.new_empty(shape)
+        return like.new_empty(*shape)  # quicker than with a tuple
     if into.shape != shape or into.dtype is not like.dtype or not into.is_contiguous():
         raise ValueError(
             f"expected contiguous memory of shape {list(shape)} and {like.dtype} for a result, got shape "
@@ -68,12 +69,18 @@ def channel_layout(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, in
 
     Channels innermost in memory (channels_last after a convolution) are kept, as [rows, channels, 1].
     """
-    if not 0 <= dim < tensor.dim():
-        raise IndexError(f"dim is {dim}, expected one of the {tensor.dim()} dimensions, from 0 on")
     shape = tensor.shape
-    channels = shape[dim]
+    if not 0 <= dim < len(shape):
+        raise IndexError(f"dim is {dim}, expected one of the {len(shape)} dimensions, from 0 on")
     if not tensor.is_contiguous():
+        channels = shape[dim]
         if tensor.movedim(dim, -1).is_contiguous():
             return tensor, (tensor.numel() // max(channels, 1), channels, 1), True
         tensor = tensor.contiguous()
-    return tensor, (shape[:dim].numel(), channels, shape[dim + 1 :].numel()), False
+    return tensor, _around(shape, dim), False
+
+
+@lru_cache
+def _around(shape: torch.Size, dim: int) -> tuple[int, int, int]:
+    """Elements before, in and behind a dimension."""
+    return shape[:dim].numel(), shape[dim], shape[dim + 1 :].numel()

@@ -40,9 +40,10 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def address(tensor: Tensor, dtype: torch.dtype, device_type: str = "cpu") -> int:
     """The address of a plain contiguous tensor of this dtype and device."""
+    # is_cpu and is_cuda cost a tenth of device.type
     if (
         type(tensor) not in _PLAIN
-        or tensor.device.type != device_type
+        or not (tensor.is_cpu if device_type == "cpu" else tensor.is_cuda)
         or tensor.dtype is not dtype
         or not tensor.is_contiguous()
     ):
@@ -58,11 +59,11 @@ def addresses(tensors: Sequence[Tensor], dtype: torch.dtype, device_type: str = 
     for t in tensors:
         if (
             type(t) not in _PLAIN
-            or t.device.type != device_type
+            or not (t.is_cpu if device_type == "cpu" else t.is_cuda)
             or t.dtype is not dtype
             or not t.is_contiguous()
         ):
-            address(t, dtype, device_type)  # which says what is wrong
+            address(t, dtype, device_type)  # raises, and says what is wrong
     return tuple(map(Tensor.data_ptr, tensors))
 
 

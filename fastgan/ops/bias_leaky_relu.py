@@ -63,17 +63,18 @@ class BiasLeakyReLU(Function):
     ) -> Tensor:
         output = backend.bias_leaky_relu(input, bias, negative_slope, dim)
         ctx.save_for_backward(output)
-        ctx.backend, ctx.negative_slope, ctx.dim = backend, negative_slope, dim
+        ctx.call = backend, negative_slope, dim
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (output,) = ctx.saved_tensors
-        arguments = (grad, output, ctx.negative_slope, ctx.dim, ctx.needs_input_grad[2])
+        backend, *call = ctx.call
+        arguments = (grad, output, *call, ctx.needs_input_grad[2])
         if wants_graph():
-            grads = apply(BiasLeakyReLUGrad, ctx.backend, *arguments)
+            grads = apply(BiasLeakyReLUGrad, backend, *arguments)
         else:
-            grads = backend_for(ctx.backend, grad).bias_leaky_relu_backward(*arguments)
+            grads = backend_for(backend, grad).bias_leaky_relu_backward(*arguments)
         return (None, *grads, None, None)
 
 
@@ -92,17 +93,18 @@ class BiasLeakyReLUGrad(Function):
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(output)
-        ctx.backend, ctx.negative_slope, ctx.dim = backend, negative_slope, dim
+        ctx.call = backend, negative_slope, dim
         return backend.bias_leaky_relu_backward(grad, output, negative_slope, dim, with_bias)
 
     @staticmethod
     def backward(ctx: Any, grad_input: Tensor | None, grad_bias: Tensor | None) -> tuple[Tensor | None, ...]:
         (output,) = ctx.saved_tensors
+        backend, negative_slope, dim = ctx.call
         total = grad_input
         if grad_bias is not None:
-            along = grad_bias.view([-1 if i == ctx.dim else 1 for i in range(output.dim())])
+            along = grad_bias.view([-1 if i == dim else 1 for i in range(output.dim())])
             total = along.expand_as(output) if total is None else total + along
         if total is None:
             return None, None, None, None, None, None
-        masked, _ = ctx.backend.bias_leaky_relu_backward(total, output, ctx.negative_slope, ctx.dim, False)
+        masked, _ = backend.bias_leaky_relu_backward(total, output, negative_slope, dim, False)
         return None, masked, None, None, None, None

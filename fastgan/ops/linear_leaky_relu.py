@@ -82,19 +82,20 @@ class LinearLeakyReLU(Function):
     ) -> Tensor:
         output = backend.linear_leaky_relu(input, weight, bias, negative_slope)
         ctx.save_for_backward(input, weight, output)
-        ctx.backend, ctx.negative_slope = backend, negative_slope
+        ctx.call = backend, negative_slope
         return output
 
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        backend, negative_slope = ctx.call
         differentiable = wants_graph()
         needs = (asked_for(ctx) if differentiable else ctx.needs_input_grad)[1:4]
-        arguments = (grad, *ctx.saved_tensors, ctx.negative_slope, needs)
+        arguments = (grad, *ctx.saved_tensors, negative_slope, needs)
         if differentiable:
-            grads = apply(LinearLeakyReLUGrad, ctx.backend, *arguments)
+            grads = apply(LinearLeakyReLUGrad, backend, *arguments)
         else:
-            grads = backend_for(ctx.backend, grad).linear_leaky_relu_backward(*arguments)
+            grads = backend_for(backend, grad).linear_leaky_relu_backward(*arguments)
         return (None, *grads, None)
 
 
@@ -122,22 +123,23 @@ class LinearLeakyReLUGrad(Function):
         dx = backend.dgrad(dz, weight) if needs[0] else None
         dw = backend.wgrad(dz, input) if needs[1] else None
         ctx.save_for_backward(grad, dz, input, weight, output)
-        ctx.backend, ctx.negative_slope = backend, negative_slope
+        ctx.call = backend, negative_slope
         return dx, dw, db
 
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, u: Tensor | None, v: Tensor | None, w: Tensor | None) -> tuple[Tensor | None, ...]:
         grad, dz, input, weight, output = ctx.saved_tensors
-        backend = backend_for(ctx.backend, u, v, w)
+        backend, negative_slope = ctx.call
+        backend = backend_for(backend, u, v, w)
         if wants_graph():  # a third derivative follows: dz with its graph
-            dz, _ = backend.bias_leaky_relu_backward(grad, output, ctx.negative_slope, 1, False)
+            dz, _ = backend.bias_leaky_relu_backward(grad, output, negative_slope, 1, False)
         _, needs_grad, needs_input, needs_weight, *_ = ctx.needs_input_grad
         d_grad = None
         if needs_grad:
             d_dz = cotangent_of_dz(backend, input, weight, u, v, w, output.shape)
             if d_dz is not None:
-                d_grad, _ = backend.bias_leaky_relu_backward(d_dz, output, ctx.negative_slope, 1, False)
+                d_grad, _ = backend.bias_leaky_relu_backward(d_dz, output, negative_slope, 1, False)
         d_input = backend.dgrad(dz, v) if needs_input and v is not None else None
         d_weight = backend.wgrad(dz, u) if needs_weight and u is not None else None
         return None, d_grad, d_input, d_weight, None, None, None

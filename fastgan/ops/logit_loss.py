@@ -38,22 +38,21 @@ def sides_of(
             "for each discriminator"
         )
     like: Any = ours[0]
+    dtype = like.dtype if type(like) in PLAIN else None
+    is_usual = dtype in DTYPES
     for t in ours + theirs:
-        # the usual case, without a call for each tensor
-        if not (
-            type(t) in PLAIN
-            and t.dtype in DTYPES
-            and t.dtype is like.dtype
-            and t.layout is torch.strided
-            and ((t.is_cpu and like.is_cpu) or t.device == like.device)
-        ):
-            _refuse(ours, first_name, like)
-            _refuse(theirs, second_name, like, first_name)
+        # without a call for each tensor
+        is_usual = (
+            is_usual and type(t) in PLAIN and t.dtype is dtype and t.layout is torch.strided and t.is_cpu
+        )
+    if not is_usual:
+        _check_side(ours, first_name, like)
+        _check_side(theirs, second_name, like, first_name)
     return ours, theirs
 
 
-def _refuse(side: Sequence[Any], name: str, like: Any, like_name: str = "") -> None:
-    """Say which tensor of a side cannot be used, if one cannot."""
+def _check_side(side: Sequence[Any], name: str, like: Any, like_name: str = "") -> None:
+    """Raise an error that names the first tensor of a side that cannot be used, if there is one."""
     for i, t in enumerate(side):
         own_name = f"{name}[{i}]" if len(side) > 1 else name
         if t is like:

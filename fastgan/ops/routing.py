@@ -56,10 +56,12 @@ def route(*tensors: Tensor | None) -> tuple[Reference, bool]:
     some = None
     for t in tensors:
         if t is not None:
-            if type(t) not in PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor():
+            if type(t) not in PLAIN or t.is_neg() or t._is_zerotensor():
                 return registered, is_wired
             some = t
     assert some is not None
+    if some.is_meta:
+        return registered, is_wired
     backend = choose(some)
     return backend, is_wired and backend is not reference
 
@@ -89,17 +91,20 @@ class Function(torch.autograd.Function):
     as in a compiled ``loss.backward()`` of an eager loss, it leaves them alone.
     """
 
+    direct: Callable[..., Any]  # apply() without its search for functorch transforms
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         unseen(cls.forward)
         unseen(cls.backward)
+        cls.direct = super(torch.autograd.Function, cls).apply  # type: ignore[misc]
 
 
 def apply(function: type[Function], backend: Reference, *arguments: Any) -> Any:
-    """``function.apply`` without its search for functorch transforms, which :func:`route` has made."""
+    """``function.apply``. No functorch transform is active: :func:`route` has looked."""
     if backend is registered:
         return function.apply(backend, *_distinct(arguments))
-    return super(torch.autograd.Function, function).apply(backend, *arguments)  # type: ignore[misc]
+    return function.direct(backend, *arguments)
 
 
 def _distinct(arguments: Sequence[Any]) -> list[Any]:

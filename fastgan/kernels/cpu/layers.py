@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.cpu import products
-from fastgan.kernels.cpu.module import CPU, _cpu
+from fastgan.kernels.cpu.module import _cpu
 from fastgan.kernels.cpu.products import Product
 from fastgan.kernels.layout import channel_layout, room
-from fastgan.kernels.native import DTYPES, address, address_or_null
+from fastgan.kernels.native import DTYPES, address, address_or_null, addresses
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, of_size, same_size, wgrad_sizes
 
@@ -18,12 +18,8 @@ class Layers(Reference):
     def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
         dense, layout, channels_last = channel_layout(input, dim)
         output = torch.empty_like(dense)  # in the same order, and no view: users may change it in place
-        if channels_last:
-            _bias_leaky_relu_into(
-                output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, negative_slope
-            )
-        else:
-            _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+        rows = (output.movedim(dim, -1), dense.movedim(dim, -1)) if channels_last else (output, dense)
+        _bias_leaky_relu_into(*rows, layout, bias, negative_slope)
         return output
 
     def bias_leaky_relu_backward(
@@ -129,16 +125,13 @@ def _bias_leaky_relu_into(
     negative_slope: float,
 ) -> None:
     dtype = input.dtype
-    if bias is not None:
+    if bias is None:
+        (to_input, to_output), to_bias = addresses((input, output), dtype), 0
+    else:
         bias = of_size(bias, layout[1], "bias").contiguous()
+        to_input, to_output, to_bias = addresses((input, output, bias), dtype)
     _cpu.bias_leaky_relu_forward(
-        DTYPES[dtype],
-        *layout,
-        negative_slope,
-        address(input, dtype),
-        0 if bias is None else address(bias, dtype),
-        address(output, dtype),
-        torch.get_num_threads(),
+        DTYPES[dtype], *layout, negative_slope, to_input, to_bias, to_output, torch.get_num_threads()
     )
 
 
@@ -153,13 +146,14 @@ def _mask_into(
 ) -> Tensor | None:
     dtype = output.dtype
     summed = room(into, output, layout[1]) if with_bias else None
+    to_grad, to_output, to_masked = addresses((same_size(grad, output, "grad"), output, masked), dtype)
     _cpu.bias_leaky_relu_backward(
         DTYPES[dtype],
         *layout,
         negative_slope,
-        address(same_size(grad, output, "grad"), dtype),
-        address(output, dtype),
-        address(masked, dtype),
+        to_grad,
+        to_output,
+        to_masked,
         address_or_null(summed),
         torch.get_num_threads(),
     )
@@ -168,20 +162,14 @@ def _mask_into(
 
 def _own_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
     x, w = input.contiguous(), weight.contiguous()
-    b = None if bias is None else bias.contiguous()
+    if bias is None:
+        (to_x, to_w), to_bias = addresses((x, w), torch.float32), 0
+    else:
+        bias = bias.contiguous()
+        to_x, to_w, to_bias = addresses((x, w, bias), torch.float32)
     (n, k), m = x.shape, w.shape[0]
-    y = torch.empty(n, m, dtype=torch.float32, device=CPU)
-    _cpu.linear_forward(
-        n,
-        k,
-        m,
-        negative_slope,
-        address(x, torch.float32),
-        address(w, torch.float32),
-        0 if b is None else address(b, torch.float32),
-        y.data_ptr(),
-        torch.get_num_threads(),
-    )
+    y = x.new_empty(n, m)
+    _cpu.linear_forward(n, k, m, negative_slope, to_x, to_w, to_bias, y.data_ptr(), torch.get_num_threads())
     return y
 
 
@@ -194,18 +182,20 @@ def _own_backward(
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     dy, x, w, y = grad.contiguous(), input.contiguous(), weight.contiguous(), output.contiguous()
+    (n, k), m = x.shape, w.shape[0]
     dx = torch.empty_like(x) if needs[0] else None
     dw = torch.empty_like(w) if needs[1] else None
-    db = torch.empty(w.shape[0], dtype=torch.float32, device=CPU) if needs[2] else None
+    db = w.new_empty(m) if needs[2] else None
+    to_x, to_w, to_dy, to_y = addresses((x, w, same_size(dy, y, "grad"), y), torch.float32)
     _cpu.linear_backward(
-        x.shape[0],
-        x.shape[1],
-        w.shape[0],
+        n,
+        k,
+        m,
         negative_slope,
-        address(x, torch.float32),
-        address(w, torch.float32),
-        address(same_size(dy, y, "grad"), torch.float32),
-        address(y, torch.float32),
+        to_x,
+        to_w,
+        to_dy,
+        to_y,
         address_or_null(dx),
         address_or_null(dw),
         address_or_null(db),
