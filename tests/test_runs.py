@@ -145,8 +145,8 @@ def test_a_changed_byte_of_an_array_is_seen(tmp_path: Path, monkeypatch: pytest.
     for value in (0.0, 1.0):
         np.save(path, np.full((5, 2), value))
         found.add(digest(str(path)))
-        monkeypatch.setattr("fastgan.data.contents._WHOLE", 32)  # as of a large file: its first part
-        monkeypatch.setattr("fastgan.data.contents._PART", 32)
+        monkeypatch.setattr("fastgan.data.contents._MAX_HASHED_BYTES", 32)  # only the first part of the file
+        monkeypatch.setattr("fastgan.data.contents._PART_BYTES", 32)
         found.add(digest(str(path)))
         monkeypatch.undo()
     assert len(found) == 3  # the header of both is the same

@@ -1,4 +1,4 @@
-"""The command line: ``fastgan train``, and what can be done with a run."""
+"""The command line: ``fastgan train``, and commands for runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ except ModuleNotFoundError as missing:
     )
     raise SystemExit(2) from None
 
-# the base of what typer raises for wrong usage: click's class, or that of the copy newer versions bring
+# the base class of typer's errors for wrong usage: click's, or that of the copy in newer versions
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 _OUT_OF_MEMORY = {
@@ -48,7 +48,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},  # of the subcommands too
+    context_settings={"help_option_names": ["-h", "--help"]},  # for subcommands too
 )
 
 
@@ -70,13 +70,13 @@ def root(
 
 for command in (train, sample, evaluate, interpolate, export, info):
     app.command()(command)
-plot = typer.Typer(help="Draw what needs no run.", rich_markup_mode="rich")
+plot = typer.Typer(help="Draw figures that need no run.", rich_markup_mode="rich")
 plot.command()(objectives)
 app.add_typer(plot, name="plot")
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line on stderr and exit code 2."""
+    """Run the command line. Bad input ends with one line on stderr and exit code 2."""
     try:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except _UsageError as error:

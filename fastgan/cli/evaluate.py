@@ -26,9 +26,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
     classifier_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder to keep the classifier that compares images; else it is trained each time."
-        ),
+        typer.Option(help="Folder in which to keep the classifier for images; else it is trained each time."),
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
     data_dir: Annotated[
@@ -49,7 +47,7 @@ def evaluate(
 
 
 def _read(config: RunConfig, count: int, seed: int) -> tuple[Dataset, Sized]:
-    """What to compare samples with, and all of the data, which are left on the disk if streamed."""
+    """Real samples to compare with, and all data; streamed data stay on the disk."""
     if not config.stream:
         loaded = load(config.data, config.data_path, config.framing)
         return loaded, loaded.samples

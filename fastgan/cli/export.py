@@ -18,12 +18,12 @@ def export(
     format: Annotated[str, typer.Option(help="onnx, torch-export or safetensors.")] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(help="File or, of safetensors, folder to write; by default generator.onnx or the like."),
+        typer.Option(help="File or, for safetensors, folder to write; by default generator.onnx or similar."),
     ] = None,
 ) -> None:
     """Write the generator for other programs, and check it by running it.
 
-    onnx and torch-export make a file that needs no fastgan, safetensors a folder for
+    onnx and torch-export give a file that does not need fastgan, safetensors a folder for
     fastgan.models.pretrained.load.
     """
     if format not in SUFFIXES:

@@ -1,4 +1,4 @@
-"""The options of ``fastgan train`` that set fields of TrainConfig: one for each, made from its metadata."""
+"""Options of ``fastgan train`` for the fields of TrainConfig, made from their metadata."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from fastgan.training.setting import Setting
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Show typer an option for each setting in place of the command's ``**settings``.
-
-    The value of an option that is not given is None.
-    """
+    """Replace a command's ``**settings`` by an option for each setting; None if it is not given."""
     signature = inspect.signature(command, eval_str=True)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
     options = [_option(about) for about in SETTINGS.values()]

@@ -1,4 +1,4 @@
-"""``fastgan sample``, ``interpolate`` and ``plot objectives``: what ends in a picture."""
+"""``fastgan sample``, ``interpolate`` and ``plot objectives``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PICTURES = (".png", ".pdf", ".svg", ".jpg")
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
-    format: Annotated[str | None, typer.Option(help="png or npy; by default as --out ends.")] = None,
+    format: Annotated[str | None, typer.Option(help="png or npy; by default the suffix of --out.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Picture or .npy to write, by default samples.png or samples.npy.")
     ] = None,
@@ -27,9 +27,8 @@ def sample(
 ) -> None:
     """Draw samples from a trained generator.
 
-    They become a picture or, if the name ends in .npy, an array in the data's own units.
-
-    Points are float32 [N, D], images uint8 [N, H, W, C].
+    Writes a picture or, if the name ends in .npy, an array in the data's own units: points are float32
+    [N, D], images uint8 [N, H, W, C].
     """
     if format not in (None, "png", "npy"):
         fail(f"--format {format}: unknown, expected png or npy")
@@ -53,11 +52,11 @@ def interpolate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("interpolation.png"),
     rows: Annotated[
-        int, typer.Option(min=2, max=32, help="Number of pairs, and of samples from one to the other.")
+        int, typer.Option(min=2, max=32, help="Number of pairs, and of samples between the two of a pair.")
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
 ) -> None:
-    """Draw samples between two others, a row for each pair."""
+    """Draw interpolations between pairs of samples, a row for each pair."""
     _check_picture(out)
     generator = load(run)
     save_samples(out, generator.interpolate(rows, seed), f"{generator.config.title}, {rows} interpolations")
@@ -67,7 +66,7 @@ def interpolate(
 def objectives(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("objectives.png"),
 ) -> None:
-    """Draw the generator's two losses and their gradients, against D(G(z)) and its logit."""
+    """Plot the generator's two losses and their gradients against D(G(z)) and its logit."""
     _check_picture(out)
     save_objectives(out)
     console.print(f"the generator's objectives are in {out}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the commands print, and how they end."""
+"""Output and exit of the commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAILED = 1
 
 
 class _StandardOutput:
-    """Standard output while somebody reads it. A run goes on when its terminal or pipe is closed."""
+    """Standard output that ignores closed terminals and pipes, so that a run continues."""
 
     def write(self, text: str) -> int:
         return self._while_open("write", text) or len(text)
@@ -29,33 +29,33 @@ class _StandardOutput:
         try:
             return getattr(self._file(), name)(*arguments)
         except OSError:
-            # what the file still holds goes nowhere too, or Python would fail at its own end
+            # discard the buffered text too: otherwise Python would fail when it exits
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._file().fileno())
             return None
 
     @staticmethod
     def _file() -> Any:
-        # while a bar is there, prints go above it
+        # rich replaces sys.stdout while it shows a bar; write to the real file
         return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
 
-_is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-# with markup it would swallow what stands in brackets, in paths and extras
+_is_first = os.environ.get("RANK", "0") == "0"  # first of the processes that torchrun started
+# markup would swallow brackets, as in paths
 console = Console(
     file=_StandardOutput(),  # type: ignore[arg-type]
     markup=False,
-    emoji=False,  # file.npz:a: is a name
+    emoji=False,  # `file.npz:a:` must stay as it is
     quiet=not _is_first,
 )
 
 
 def say(line: str) -> None:
-    """Print a line, in the first process alone; a long one is not broken."""
+    """Print a line without wrapping, in the first process only."""
     console.print(line, highlight=False, soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """Say on one line of stderr what is probably not meant, in the first process alone."""
+    """Print a warning on one line of stderr, in the first process only."""
     if _is_first:
         print(f"fastgan: warning: {message}", file=sys.stderr)
 

@@ -39,7 +39,7 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="A paper's recipe: pacgan, goodfellow2014 or unrolled. Else that of the data set."),
+        typer.Option(help="A paper's recipe: pacgan, goodfellow2014 or unrolled; else the data set's."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="mlp, or dcgan for images; a path's RGB images get dcgan.")
@@ -50,7 +50,7 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder for the run, else runs/DATA-NUMBER.")] = None,
     moved: Annotated[
-        str | None, _of_data("--data", help="DATA, or where a resumed run's data are now.")
+        str | None, _of_data("--data", help="DATA, or the new place of a resumed run's data.")
     ] = None,
     data_dir: Annotated[
         Path | None, _of_data(envvar="FASTGAN_DATA", help="Folder of downloaded data.")
@@ -62,9 +62,9 @@ def train(
     workers: Annotated[int | None, _of_data(min=0, help="Processes that read streamed data, else 2.")] = None,
     **settings: Any,
 ) -> None:
-    """Train a GAN. What you do not set comes from the data set's recipe.
+    """Train a GAN. Settings that are not given come from the data set's recipe.
 
-    A path is that of a folder of images, an .npy or .npz array, or an IDX file.
+    A path may be a folder of images, an .npy or .npz array, or an IDX file.
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m fastgan train ...
     """
@@ -177,7 +177,7 @@ def _warn_of(config: TrainConfig) -> None:
 
 
 def _decided(config: RunConfig, count: int) -> str:
-    """What the run will be of, in a line."""
+    """Describes data and model in a line."""
     first, *size = config.sample_shape
     if not size:
         return f"{config.title}: {count:,} points of {first} axes, model {config.model}"

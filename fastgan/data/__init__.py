@@ -1,4 +1,4 @@
-"""Data sets: what a GAN is trained on, as one tensor of samples and what is known about it."""
+"""Data sets: a tensor of samples, with facts about them."""
 
 from fastgan.data.dataset import DataError, Dataset, Labelled, Modes
 from fastgan.data.folder import Framing

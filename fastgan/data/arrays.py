@@ -1,4 +1,4 @@
-"""From arrays as people store them to float32 samples with channels first."""
+"""Converts arrays of points or images to data sets."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from fastgan.data.dataset import DataError, Dataset
 from fastgan.data.numpy_files import check_arrays, damaged
 from fastgan.data.transform import Transform
 
-_MOST_DEVIATIONS = 1e5  # that a mean may be off 0: float32 has a resolution of 1 % of a deviation there
-_ROUNDING = 1e-3  # of floats that were meant to lie in [0, 1] or [-1, 1]
+_MAX_MEAN = 1e5  # in deviations: there, float32 resolves 1 % of a deviation
+_ROUNDING = 1e-3  # by which floats may exceed [0, 1] or [-1, 1]
 
 
 def from_array(name: str, array: NDArray[Any]) -> Dataset:
     """Make a data set of an array.
 
     Args:
-        name: what to call it.
-        array: ``[N, D]`` points of floats, which are standardized axis by axis, or images ``[N, H, W]``,
-            ``[N, H, W, C]`` or ``[N, C, H, W]`` with C = 1 or 3, of uint8, of bools, or of floats in [0, 1]
-            or [-1, 1], to within rounding. Bytes that are all 0 or 1 are black and white.
+        name: name of the data set.
+        array: points ``[N, D]`` of floats, which are standardized axis by axis; or images ``[N, H, W]``,
+            ``[N, H, W, C]`` or ``[N, C, H, W]`` with C = 1 or 3, of uint8, bools, or floats in [0, 1] or
+            [-1, 1], up to rounding. If all bytes are 0 or 1, they mean black and white.
 
     Raises:
-        DataError: for another shape, dtype or range, and for nan.
+        DataError: for other shapes, dtypes or ranges, and for nan.
     """
     if array.size == 0:
         raise DataError(f"{name}: array of shape {array.shape} is empty; add samples")
@@ -50,17 +50,17 @@ def read_array(path: Path, member: str | None = None) -> Dataset:
     """Read an .npy file, or an array of an .npz file.
 
     Args:
-        path: of the file.
-        member: the array's name; None for the only one.
+        path: the file.
+        member: the array's name; None if there is only one.
 
     Raises:
-        DataError: if it is unreadable, holds Python objects, several arrays or none of that name, or is not
-            what :func:`from_array` takes.
+        DataError: if the file is unreadable, holds Python objects, several arrays or none of that name, or
+            if :func:`from_array` refuses the array.
     """
     check_arrays(path)
     try:
         loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, NpzFile):  # whatever the suffix says
+        if isinstance(loaded, NpzFile):  # regardless of the suffix
             with loaded:
                 array = loaded[_member(path, loaded.files, member)]
         elif member is not None:
@@ -94,7 +94,7 @@ def _points(name: str, array: NDArray[Any]) -> Dataset:
         )
     transform = Transform.standardizing(array)
     for axis, (scale, offset) in enumerate(zip(transform.scale, transform.offset, strict=True)):
-        if scale and abs(offset) > _MOST_DEVIATIONS * scale:
+        if scale and abs(offset) > _MAX_MEAN * scale:
             raise DataError(
                 f"{name}: axis {axis} varies by {scale:g} about {offset:g}, which float32 cannot resolve; "
                 "subtract a constant from it"
@@ -126,18 +126,18 @@ def _images(name: str, array: NDArray[Any]) -> Tensor:
 
 
 def black_and_white(images: Tensor) -> Tensor:
-    """Images of bytes, where 1 is white if there is nothing above: so masks are stored."""
+    """uint8 images; scales those that use only 0 and 1, as masks do, to 0 and 255."""
     return images * 255 if int(images.max()) == 1 else images
 
 
 def _unit_range(name: str, array: NDArray[Any]) -> Tensor:
     low, high = float(array.min()), float(array.max())
-    told = f"{name}: values from {low:.8g} to {high:.8g}"
+    found = f"{name}: values from {low:.8g} to {high:.8g}"
     if low < -1 - _ROUNDING or high > 1 + _ROUNDING:
-        raise DataError(f"{told}, expected [0, 1] or [-1, 1]; rescale them, or save 0 to 255 as uint8")
+        raise DataError(f"{found}, expected [0, 1] or [-1, 1]; rescale them, or save 0 to 255 as uint8")
     samples = torch.from_numpy(array.astype(np.float32, copy=not array.flags.writeable))
     if low >= -_ROUNDING:
         return (samples * 2).sub_(1).clamp_(-1, 1)
     if low > -0.5:
-        raise DataError(f"{told} are neither [0, 1] nor [-1, 1]; clip them to [0, 1], or let black be -1")
+        raise DataError(f"{found} are neither [0, 1] nor [-1, 1]; clip them to [0, 1], or let black be -1")
     return samples.clamp(-1, 1)

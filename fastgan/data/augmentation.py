@@ -1,4 +1,4 @@
-"""What becomes of an image on its way from the data set into a batch."""
+"""Augmentation of images as they are drawn into a batch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 DRAWN = 3
-"""Numbers that an image needs: of the window's row and column, and of the flip."""
+"""Random numbers per image: for the window's row and column, and for the flip."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A window of each image, at random, and its mirror image half the time.
+    """A random window of each image, mirrored half the time.
 
     Attributes:
         size: height and width of the window; None for the whole image.
@@ -24,22 +24,22 @@ class Augmentation:
     flip: bool = False
 
     def window(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Height and width of what is left of an image ``(C, H, W)``."""
+        """Height and width of the window of an image ``(C, H, W)``."""
         return self.size or (shape[1], shape[2])
 
     def central(self, images: Tensor) -> Tensor:
-        """The windows in the middle of images ``[N, C, H, W]``, not mirrored: what there is to look at."""
+        """The central windows of images ``[N, C, H, W]``, not mirrored: for pictures and metrics."""
         height, width = self.window(tuple(images.shape[1:]))
         top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
         return images[:, :, top : top + height, left : left + width]
 
     def draw(self, images: Tensor, rows: Tensor, numbers: Tensor) -> Tensor:
-        """Windows of some images.
+        """Random windows of some images.
 
         Args:
             images: ``[N, C, H, W]``.
-            rows: which, int64 ``[B]``.
-            numbers: ``[B, DRAWN]`` in [0, 1), which decide.
+            rows: int64 ``[B]``, indices of images.
+            numbers: ``[B, DRAWN]``, random numbers in [0, 1).
         """
         _, channels, *size = images.shape
         places = []
@@ -59,12 +59,12 @@ class Augmentation:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """uint8 from 0 to 255 of images in [-1, 1]: the inverse of :func:`unit_range`."""
+    """Images in [-1, 1] as uint8 from 0 to 255: the inverse of :func:`unit_range`."""
     return images.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def unit_range(samples: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Samples as networks see them: pixels of uint8 from -1 to 1, floats as they are."""
+    """Samples as networks see them, in a dtype: uint8 pixels are mapped to [-1, 1], floats only cast."""
     if samples.dtype is torch.uint8:
         return samples.to(dtype).div_(127.5).sub_(1)
     return samples.to(dtype)

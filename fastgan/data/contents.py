@@ -1,4 +1,4 @@
-"""Whether data are still what they were, wherever they lie now."""
+"""Recognizes whether data have changed, even if they have moved."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from zipfile import ZipFile
 from fastgan.data.folder import image_paths
 from fastgan.data.load import BUILT_IN, member_of
 
-_WHOLE = 2**28  # bytes of a file that are read in a fraction of a second
-_PART = 2**20
+_MAX_HASHED_BYTES = 2**28  # read in a fraction of a second
+_PART_BYTES = 2**20
 
 
 def located(source: str) -> str:
-    """What the user named, with one meaning in every folder: a built-in data set, or an absolute path."""
+    """A source that does not depend on the working directory: a built-in data set or an absolute path."""
     return source if source in BUILT_IN else str(Path(source).absolute())
 
 
@@ -24,16 +24,16 @@ def file_of(source: str) -> Path:
 
 
 def digest(source: str) -> str | None:
-    """A number that other data would not have.
+    """A hash that changes with the data.
 
-    It is made of the names and sizes of a folder's images, or of the bytes of a file; of a large file only
-    those of 256 parts at even distances. The name of an array counts where an .npz file has several.
+    It covers the names and sizes of a folder's images, or the bytes of a file (for a large file, 256 evenly
+    spaced parts). If an .npz file has several arrays, it covers the array's name too.
 
     Args:
-        source: what :func:`fastgan.data.load` takes.
+        source: as for :func:`fastgan.data.load`.
 
     Returns:
-        Hexadecimal; None for a built-in data set, which cannot be another.
+        Hexadecimal digits; None for a built-in data set, which does not change.
 
     Raises:
         DataError: if a folder holds no image.
@@ -50,10 +50,10 @@ def digest(source: str) -> str | None:
         size = path.stat().st_size
         found.update(str(size).encode())
         with path.open("rb") as file:
-            step = _PART if size <= _WHOLE else size // (_WHOLE // _PART)
+            step = _PART_BYTES if size <= _MAX_HASHED_BYTES else size // (_MAX_HASHED_BYTES // _PART_BYTES)
             for begin in range(0, size, step):
                 file.seek(begin)
-                found.update(file.read(_PART))
+                found.update(file.read(_PART_BYTES))
     if member is not None and _has_several(path):
         found.update(f":{member}".encode())
     return found.hexdigest()

@@ -1,4 +1,4 @@
-"""The one form in which data reaches a trainer."""
+"""Data sets, and the error for data that cannot be used."""
 
 from __future__ import annotations
 
@@ -16,16 +16,12 @@ from fastgan.data.transform import IDENTITY, Transform
 
 
 class DataError(ValueError):
-    """Data that cannot be trained on; the message names the thing and the remedy."""
+    """Data cannot be used; the message names the file or sample and the remedy."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Name the path in the error of a read inside.
-
-    Raises:
-        DataError: in place of any OSError.
-    """
+    """Turn an OSError inside the context into a DataError that names the path."""
     try:
         yield
     except OSError as error:
@@ -43,7 +39,7 @@ class Modes:
         sigma: their common standard deviation.
 
     Raises:
-        DataError: if there is no centre or one is not finite, or sigma is not above 0 and finite.
+        DataError: if there is no center or one is not finite, or sigma is not above 0 and finite.
     """
 
     centers: Tensor
@@ -63,15 +59,15 @@ class Modes:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images that a classifier can learn from.
+    """Images with labels, to train a classifier.
 
     Attributes:
-        name: what the images are called.
+        name: name of the images.
         images: float32 ``[M, C, H, W]`` in [-1, 1].
         labels: int64 ``[M]``, classes counted from 0.
 
     Raises:
-        DataError: if there are more of the one than of the other.
+        DataError: if the number of images and labels differs.
     """
 
     name: str
@@ -88,15 +84,14 @@ class Dataset:
     """Samples to train on.
 
     Attributes:
-        name: what the data set is called in logs and pictures.
-        samples: on the CPU, ``[N, D]`` for points or ``[N, C, H, W]`` for images with C = 1 (grey) or 3
-            (RGB). Points are float32; images float32 in [-1, 1], or uint8, a fourth of the memory.
-        transform: of which ``samples`` are the result; its inverse gives points in the data's own
-            units, in which pictures and metrics show them.
-        modes: the mixture that synthetic points were drawn from.
-        labelled: of images with classes, the labelled images: the samples themselves, or single
-            ones that are stacked as their channels.
-        augmentation: of images, what a batch gets of each; None for the images as they are.
+        name: name in logs and pictures.
+        samples: points ``[N, D]`` or images ``[N, C, H, W]`` with C = 1 (grey) or 3 (RGB), on the CPU. Points
+            are float32; images are float32 in [-1, 1], or uint8, which takes a quarter of the memory.
+        transform: from the data's own units, in which pictures and metrics show points, to ``samples``.
+        modes: the mixture from which synthetic points were drawn.
+        labelled: labelled images, if there are classes: the samples themselves, or the single images that
+            are stacked as channels of the samples.
+        augmentation: random windows and flips of images; None for none.
 
     Raises:
         DataError: if the samples have another shape or dtype, or one of them is not finite.
@@ -127,22 +122,22 @@ class Dataset:
 
     @property
     def title(self) -> str:
-        """The name without the folders that the data lie in."""
+        """The name of the data, without their folder."""
         return Path(self.name).name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, as networks see it: ``(D,)``, or ``(C, H, W)``."""
+        """Shape of one sample as networks see it: ``(D,)`` or ``(C, H, W)``."""
         shape = tuple(self.samples.shape[1:])
         return shape if self.augmentation is None else (shape[0], *self.augmentation.window(shape))
 
     def seen(self, rows: Tensor | slice) -> Tensor:
-        """Some samples as networks see them, float32, but not augmented: windows are those in the middle."""
+        """Some samples as networks see them, in float32, but with central windows and without flips."""
         samples = self.samples[rows]
         return unit_range(samples if self.augmentation is None else self.augmentation.central(samples))
 
     def under(self, transform: Transform) -> Dataset:
-        """The same data as samples of another transform, such as that of a run that began before."""
+        """The same data with another transform, such as that of an earlier run."""
         if transform == self.transform:
             return self
         samples = transform.apply(self.transform.inverse(self.samples))
@@ -150,7 +145,7 @@ class Dataset:
 
 
 def is_points(shape: tuple[int, ...]) -> bool:
-    """Whether a sample of this shape is a point, of a table's row for example."""
+    """Whether a sample of this shape is a point."""
     return len(shape) == 1 and shape[0] > 0
 
 

@@ -11,7 +11,7 @@ from fastgan.data.dataset import Dataset, Labelled
 
 
 def digits() -> Dataset:
-    """Read the images that scikit-learn brings."""
+    """Read the images, which are part of scikit-learn."""
     bunch = load_digits()
     samples = from_array("digits", bunch.images.astype(np.float32) / 16).samples
     labels = torch.from_numpy(bunch.target.astype(np.int64))

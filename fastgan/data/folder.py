@@ -1,4 +1,4 @@
-"""A folder of pictures: photos of any size and mode, decoded to bytes of one shape."""
+"""Reads folders of images of any size and mode as uint8 images of one shape."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", 
 Crop = Literal["center", "random"]
 _SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN"})
 _GREY = frozenset({"1", "L", "I", "I;16", "I;16L", "I;16B", "LA", "La"})
-_NAMED = 10  # bad files that a message names; it counts the rest
-_DARK = 16  # of 255: the white of 12 bits that were stored in 16
-_MARGIN = 8  # a random window has 8/9 of the height and width that it is chosen from
+_NAMED = 10  # bad files that a message names; others are only counted
+_DARK = 16  # of 255: white of 12-bit images that are stored with 16 bits
+_MARGIN = 8  # random windows are 8/9 as high and wide as the square that contains them
 
 
 @dataclass(frozen=True)
 class Framing:
-    """What is made of each photo.
+    """How photos are cropped, scaled and mirrored.
 
     Attributes:
-        size: height and width of what networks see; None for photos of one size, as they are.
-        crop: of which part: ``"center"``, the largest central square; ``"random"``, a window of that square
-            with 8/9 of its side, which is drawn anew each time.
-        flip: whether half of what networks see is mirrored, left to right.
+        size: height and width of samples; None to keep photos, which must then have one size.
+        crop: ``"center"`` for the largest central square; ``"random"`` for a new random window of that square
+            each time, 8/9 as large.
+        flip: whether half of the samples are mirrored, left to right.
 
     Raises:
-        DataError: if the size is below 1, or there is no such crop or none without a size.
+        DataError: if the size is below 1, or there is no such crop, or a random crop has no size.
     """
 
     size: int | None = None
@@ -56,43 +56,43 @@ class Framing:
 
     @property
     def side(self) -> int | None:
-        """Height and width of the square that is kept of each photo."""
+        """Height and width to which the central square of a photo is scaled; None to keep photos."""
         if self.size is None or self.crop == "center":
             return self.size
         return self.size + -(-self.size // _MARGIN)
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """What is drawn each time a photo is used."""
+        """The random part of the framing, drawn each time a photo is used."""
         if self.crop == "random" and self.size is not None:
             return Augmentation((self.size, self.size), self.flip)
         return Augmentation(flip=True) if self.flip else None
 
 
 AS_THEY_ARE = Framing()
-"""Photos of one size are kept whole."""
+"""Keeps photos, which must have one size."""
 
 
 class _BadImageError(ValueError):
-    """A file that is no image to train on."""
+    """A file is not a usable image."""
 
 
 class _OddSizeError(_BadImageError):
-    """An image of another size than those before."""
+    """An image has another size than the first one."""
 
 
 class Photos:
-    """The images of a folder and of the folders in it, in order of their paths, to be decoded alike.
+    """The images of a folder and its subfolders, in order of their paths.
 
-    They are RGB if one of them has colours, else grey. What is transparent is white, and photos are turned
-    as their EXIF orientation says.
+    All are decoded as RGB if one has colors, else as grey. Transparent parts become white, and photos are
+    rotated by their EXIF orientation.
 
     Args:
-        folder: files and folders that are hidden, and those of file managers, are left out.
-        framing: what is made of each photo.
+        folder: the folder; hidden files and folders, and those of file managers, are ignored.
+        framing: how photos are cropped and scaled.
 
     Attributes:
-        paths: of the images.
+        paths: paths of the images.
         channels: 1 or 3.
 
     Raises:
@@ -104,16 +104,16 @@ class Photos:
         self.paths = image_paths(folder)
         self.channels = 3 if any(map(_has_colours, self.paths)) else 1
         self._size: tuple[int, int] | None = None
-        self._brightest: int | None = None  # pixel of images of 16 bits, on the scale to 255
+        self._brightest: int | None = None  # brightest pixel of 16-bit images, scaled to 255
 
     def read(self, rows: Sequence[int]) -> Tensor:
-        """Decode images, one after the other, into one tensor.
+        """Decode images.
 
         Returns:
             uint8 ``[N, channels, H, W]``.
 
         Raises:
-            DataError: if some are unreadable, or they are of several sizes where none is given; the message
+            DataError: if images are unreadable, or have different sizes and the framing has none; the message
                 names them.
         """
         images: NDArray[np.uint8] | None = None
@@ -128,17 +128,17 @@ class Photos:
                 images = np.empty((len(rows), *pixels.shape), np.uint8)
             images[place] = pixels
         if bad:
-            raise DataError(_told(bad))
-        assert images is not None  # where there is a row, it is bad or good
+            raise DataError(_message(bad))
+        assert images is not None  # there is at least one row, and none is bad
         return torch.from_numpy(images)
 
     def check_brightness(self) -> None:
-        """Refuse images of 16 bits that come out black, as they use few of the values.
+        """Refuse 16-bit images that are nearly black because they use only low values.
 
-        They would pass for masks, or train a generator of black images.
+        They would look like masks, or train a generator of black images.
 
         Raises:
-            DataError: naming the folder and the remedy.
+            DataError: names the folder and the remedy.
         """
         if self._brightest is not None and self._brightest <= _DARK:
             raise DataError(
@@ -151,19 +151,19 @@ class Photos:
         """Pixels ``[channels, H, W]``.
 
         Raises:
-            _BadImageError: naming the file and the reason.
+            _BadImageError: names the file and the reason.
         """
         side = self.framing.side
         try:
             with warnings.catch_warnings(), Image.open(path) as image:
-                warnings.simplefilter("ignore")  # of metadata, and of palettes that are transparent
+                warnings.simplefilter("ignore")  # about metadata and transparent palettes
                 is_deep = _is_deep(image)
                 if side is not None:
-                    image.draft(image.mode, (2 * side, 2 * side))  # a large JPEG is not decoded in full
+                    image.draft(image.mode, (2 * side, 2 * side))  # decodes a large JPEG at lower resolution
                 pixels = _converted(ImageOps.exif_transpose(image), "RGB" if self.channels == 3 else "L")
         except MemoryError:
             raise
-        except Exception as error:  # decoders raise what they like of damaged files
+        except Exception as error:  # decoders raise various errors for damaged files
             raise _BadImageError(f"{path}: {_reason(error)}") from error
         if is_deep:
             self._brightest = max(self._brightest or 0, int(np.asarray(pixels).max()))
@@ -182,17 +182,17 @@ class Photos:
 
 
 def check_framing(path: Path, framing: Framing | None) -> None:
-    """Refuse to frame what is no folder of photos.
+    """Refuse a framing for data other than a folder of photos.
 
     Raises:
-        DataError: naming the options.
+        DataError: names the options.
     """
     if framing not in (None, AS_THEY_ARE) and not path.is_dir():
         raise DataError(f"{path}: is no folder of images; omit --size, --crop and --flip")
 
 
 def read_folder(folder: Path, framing: Framing) -> Dataset:
-    """Read every image of a folder and of the folders in it.
+    """Read all images of a folder and its subfolders.
 
     Raises:
         DataError: as :class:`Photos` and :meth:`Photos.read`.
@@ -204,12 +204,12 @@ def read_folder(folder: Path, framing: Framing) -> Dataset:
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """Every image of a folder and of the folders in it, but for hidden ones, in order of their paths.
+    """Paths of all images in a folder and its subfolders, except hidden ones, in order.
 
     Symbolic links to folders are followed, unless one leads back to a folder above it.
 
     Raises:
-        DataError: if there is none, or a folder cannot be read.
+        DataError: if there is no image, or a folder cannot be read.
     """
     paths = []
     for inside, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
@@ -240,16 +240,16 @@ def _has_colours(path: Path) -> bool:
         with Image.open(path) as image:
             return image.mode not in _GREY
     except Exception:
-        return False  # it is named when it is decoded
+        return False  # decoding will report the error
 
 
 def _is_deep(image: ImageFile.ImageFile) -> bool:
-    """Whether it has 16 bits or more; of colours Pillow keeps 8, and the mode does not tell."""
+    """Whether an image has 16 bits or more per value, even if Pillow reduces it to 8, as for RGB."""
     return image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in image.tile)
 
 
-def _told(bad: list[_BadImageError]) -> str:
-    """Which images are bad, and what to do about them."""
+def _message(bad: list[_BadImageError]) -> str:
+    """Names bad images and the remedy."""
     more = [f"and {len(bad) - _NAMED:,} more"] if len(bad) > _NAMED else []
     odd = sum(isinstance(error, _OddSizeError) for error in bad)
     remedies = []
@@ -270,10 +270,10 @@ def _reason(error: Exception) -> str:
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
-    """The image in mode L or RGB, on white where it is transparent.
+    """The image in mode L or RGB, on a white background.
 
     Raises:
-        _BadImageError: if its pixels are numbers of which it cannot be said what is white.
+        _BadImageError: if it is unknown which pixel value is white.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bits(image)
@@ -282,12 +282,12 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode == "L" or image.mode == mode:
         return image.convert(mode)
-    # what is not RGB comes to grey through it: a palette has no other way
+    # through RGB: a palette cannot be converted to grey directly
     return image.convert("RGB").convert(mode)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Pillow's own conversion cuts 16 bits off at 255."""
+    """Scale 16 bits to 8; Pillow's own conversion clips at 255."""
     pixels = np.asarray(image)
     if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
         raise _BadImageError(

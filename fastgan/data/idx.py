@@ -1,6 +1,6 @@
 """IDX, the format of the MNIST family: http://yann.lecun.com/exdb/mnist/.
 
-Four bytes (0, 0, type, number of dimensions), each dimension as a big-endian uint32, the values.
+A file has four bytes (0, 0, type, number of dimensions), the dimensions as big-endian uint32, and the values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_DIMENSIONS = 4  # images with channels
 
 
 def is_idx(path: Path) -> bool:
-    """Whether the file's name is that of an IDX file: ``...-ubyte``, ``...idx``, or those .gz."""
+    """Whether the file's name ends in ``ubyte`` or ``.idx``, perhaps followed by ``.gz``."""
     return path.name.removesuffix(".gz").endswith(("ubyte", ".idx"))
 
 
@@ -29,10 +29,10 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or gzipped.
 
     Returns:
-        An array with the shape that the file's header states.
+        An array with the shape in the file's header.
 
     Raises:
-        DataError: if the file is not IDX, holds another type, or is empty, cut short or too long.
+        DataError: if the file is not IDX, holds another type, or is empty, truncated or too long.
     """
     content = _content(path)
     if len(content) < 4 or content[:2] != b"\0\0":

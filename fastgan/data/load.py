@@ -1,4 +1,4 @@
-"""From what a user types to a data set."""
+"""Loads the data set that a user names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def load(source: str, data_dir: Path | None = None, framing: Framing | None = No
 
     Args:
         source: ``ring``, ``grid``, ``digits``, ``mnist``, ``stacked``, or the path of a folder of
-            images, an .npy or .npz array (``file.npz:name`` of several), or an IDX file of images.
-        data_dir: where downloaded sets lie; None to fetch them.
-        framing: what is made of each photo of a folder.
+            images, an .npy or .npz array (``file.npz:name`` if there are several), or an IDX file of images.
+        data_dir: folder of downloaded sets; None to fetch them.
+        framing: how photos of a folder are cropped and scaled.
 
     Raises:
-        DataError: if there is no such data, or it cannot be trained on.
+        DataError: if the data do not exist or cannot be used.
     """
     check_framing(Path(source), framing)
     if source == "ring":
@@ -31,12 +31,11 @@ def load(source: str, data_dir: Path | None = None, framing: Framing | None = No
     if source == "grid":
         return grid()
     if source == "digits":
-        # scikit-learn takes a second to import and brings its own OpenMP runtime
+        # imported here: scikit-learn takes a second to import and loads its own OpenMP runtime
         from fastgan.data.digits import digits
 
         return digits()
     if source == "mnist":
-        # pooch and requests are wanted only here
         from fastgan.data.mnist import mnist
 
         return mnist(data_dir)
@@ -63,6 +62,6 @@ def _read(path: Path, framing: Framing) -> Dataset:
 
 
 def member_of(path: Path) -> tuple[Path, str | None]:
-    """An .npz file and the name of an array in it, of ``file.npz:name``; any other path and None."""
+    """The file and the array's name in ``file.npz:name``; for other paths, the path and None."""
     file, colon, member = str(path).rpartition(":")
     return (Path(file), member) if colon and file.endswith(".npz") else (path, None)

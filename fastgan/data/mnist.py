@@ -31,12 +31,12 @@ def mnist(data_dir: Path | None) -> Dataset:
     """Read the training images from ``data_dir``, or fetch them once into the user's cache.
 
     Args:
-        data_dir: folder with ``train-images-idx3-ubyte`` or that with ``.gz``, in it or in
-            its ``mnist`` folder, and their labels, ``train-labels-idx1-ubyte``, if metrics are
-            to use them; None to fetch both.
+        data_dir: folder with the images, ``train-images-idx3-ubyte`` or the same with ``.gz``, in it or in
+            its subfolder ``mnist``, and, for metrics, with their labels, ``train-labels-idx1-ubyte``; None to
+            fetch both.
 
     Raises:
-        DataError: if the images are not there, a file is damaged, or cannot be fetched.
+        DataError: if the images are not there, or a file is damaged or cannot be fetched.
     """
     if data_dir is None:
         return _read(_fetch(_IMAGES), _fetch(_LABELS))
@@ -44,12 +44,12 @@ def mnist(data_dir: Path | None) -> Dataset:
 
 
 def mnist_test_images(data_dir: Path | None) -> Tensor:
-    """The 10,000 images that nothing trains on, ``[10000, 1, 28, 28]`` in [-1, 1]; errors are ``mnist``'s."""
+    """The test images, ``[10000, 1, 28, 28]`` in [-1, 1]; arguments and errors as for ``mnist``."""
     return _read_images(_fetch(_TEST_IMAGES) if data_dir is None else _need(data_dir, _TEST_IMAGES))
 
 
 def is_at_hand(data_dir: Path | None) -> bool:
-    """Whether images and labels lie in the folder, or, for None, have been fetched before."""
+    """Whether images and labels are in the folder or, for None, have been fetched before."""
     folder = _cache() if data_dir is None else data_dir
     return all(_find(folder, name) for name in (_IMAGES, _LABELS))
 
@@ -92,7 +92,7 @@ def _need(data_dir: Path, name: str) -> Path:
 
 def _cache() -> Path:
     try:
-        import pooch  # what lies in a folder does without it
+        import pooch  # not needed for files in a folder
     except ModuleNotFoundError as missing:
         raise DataError(
             f"mnist: fetching it needs {missing.name}: pip install pooch, or "

@@ -1,4 +1,4 @@
-"""What is wrong with an .npy or .npz file, before NumPy believes what it says of itself."""
+"""Checks .npy and .npz files before NumPy trusts their headers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 def check_arrays(path: Path) -> None:
-    """Refuse a file that does not hold what its headers announce, whatever its suffix says.
+    """Refuse a file whose content does not match its headers; its suffix is ignored.
 
-    NumPy takes memory for all that a header announces before it reads any of it.
+    NumPy allocates memory for the size in a header before it reads any data.
 
     Raises:
-        DataError: naming the file and what is wrong.
+        DataError: names the file and the reason.
     """
     with reading(path), path.open("rb") as file:
         start = file.read(len(_NPY))
@@ -41,7 +41,7 @@ def check_arrays(path: Path) -> None:
 
 
 def damaged(path: Path, error: Exception) -> DataError:
-    """What to say when NumPy fails with a file that :func:`check_arrays` let pass."""
+    """The error for a file that passes :func:`check_arrays` but that NumPy cannot read."""
     return DataError(f"{path}: damaged ({error}); save or fetch it again")
 
 

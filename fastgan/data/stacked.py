@@ -1,7 +1,6 @@
-"""Stacked digits: three random digits as the channels of one image, so that 1,000 modes can be counted.
+"""Stacked digits: three random digits as the channels of one image, which gives 1,000 modes.
 
-Stacked MNIST (Metz et al., 2017; Srivastava et al., 2017): the mode is the number that the three
-digits spell.
+The mode is the number with these three digits (stacked MNIST: Metz et al., 2017; Srivastava et al., 2017).
 """
 
 from __future__ import annotations
@@ -21,20 +20,16 @@ _DATA_SEED = 0  # the data set is the same in every run
 
 
 def stacked(data_dir: Path | None) -> Dataset:
-    """Stack MNIST's digits if they are at hand, or else scikit-learn's of 8 pixels a side, with a warning.
+    """Stack MNIST's digits if they are in ``data_dir``, else scikit-learn's of 8x8 pixels, with a warning.
 
     Args:
-        data_dir: as for :func:`fastgan.data.mnist.mnist`; nothing is fetched.
+        data_dir: as for :func:`fastgan.data.mnist.mnist`, but nothing is fetched.
     """
     return stack(_digits(data_dir))
 
 
 def stack(single: Labelled) -> Dataset:
-    """Stack images drawn with replacement.
-
-    Args:
-        single: grey ones.
-    """
+    """Stack grey images, drawn with replacement."""
     rng = torch.Generator().manual_seed(_DATA_SEED)
     rows = torch.randint(len(single.images), (SAMPLES, CHANNELS), generator=rng)
     return Dataset("stacked", single.images.squeeze(1)[rows], labelled=single)

@@ -1,4 +1,4 @@
-"""Data that stays on the disk: samples read when a batch wants them."""
+"""Data that stay on the disk: samples are read when a batch needs them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Streaming(Protocol):
 
 
 class MappedArray:
-    """Images of an .npy file that is mapped into memory, not read.
+    """Images of an .npy file that is mapped into memory.
 
     Args:
-        path: uint8 images, in a shape that :func:`fastgan.data.arrays.from_array` takes.
+        path: file with uint8 images, in a shape as for :func:`fastgan.data.arrays.from_array`.
 
     Raises:
-        DataError: if it is unreadable or of another kind.
+        DataError: if the file is unreadable or has other content.
     """
 
     augmentation = None
@@ -48,7 +48,7 @@ class MappedArray:
             self._array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError) as error:
             raise damaged(path, error) from error
-        # whether floats lie in [0, 1] or [-1, 1] cannot be seen in one batch
+        # no floats: a single batch does not show whether their range is [0, 1] or [-1, 1]
         if self._array.dtype != np.uint8 or self._array.ndim not in (3, 4):
             raise DataError(
                 f"{path}: {self._array.dtype} of shape {self._array.shape}, expected images of uint8 to "
@@ -66,22 +66,21 @@ class MappedArray:
         return unit_range(self.images(rows))
 
     def images(self, rows: list[int]) -> Tensor:
-        """uint8 ``[len(rows), C, H, W]``, black and white from 0 to 255."""
+        """uint8 ``[len(rows), C, H, W]`` from 0 to 255."""
         images = torch.from_numpy(channels_first(str(self._path), np.asarray(self._array[rows])))
         return images * (255 // self._white)
 
 
 class ImageFolder:
-    """Images of a folder, decoded when a batch wants them.
+    """Images of a folder, decoded when a batch needs them.
 
-    A random window and flip come from torch's global generator, which the loader seeds for each batch.
+    Random windows and flips are drawn from torch's global generator, which the loader seeds for each batch.
 
     Args:
         folder, framing: as for :func:`fastgan.data.folder.read_folder`.
 
     Raises:
-        DataError: if it holds no image; and, when one is read, if that is unreadable, or of another size than
-            the first where none is given.
+        DataError: if the folder has no image; on reading, as :meth:`fastgan.data.folder.Photos.read`.
     """
 
     def __init__(self, folder: Path, framing: Framing) -> None:
@@ -102,22 +101,22 @@ class ImageFolder:
         return unit_range(images)
 
     def images(self, rows: list[int]) -> Tensor:
-        """uint8 ``[len(rows), C, H, W]``, of which windows are drawn."""
+        """uint8 ``[len(rows), C, H, W]``, before windows are drawn."""
         return self.photos.read(rows)
 
 
 def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, MappedArray | ImageFolder]:
-    """Open a folder of images or an .npy file without reading it.
+    """Open a folder of images or an .npy file without reading it completely.
 
     Args:
         source: its path.
-        framing: what is made of each photo of a folder.
+        framing: how photos of a folder are cropped and scaled.
 
     Returns:
-        Its first samples, for pictures, and the data.
+        The first samples, for pictures, and all data.
 
     Raises:
-        DataError: if it is neither.
+        DataError: if the source is neither, or cannot be used.
     """
     path = Path(source)
     if not path.is_dir() and path.suffix != ".npy":
@@ -138,6 +137,6 @@ def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, Mapped
 
 
 def _white(array: NDArray[Any]) -> int:
-    """1 if no byte is above it, as in masks; else 255. The first few images tell, but for masks."""
+    """The value of white: 1 for masks, which have no larger value, else 255."""
     blocks = range(0, len(array), _PREVIEWED)
     return 255 if any(array[first : first + _PREVIEWED].max() > 1 for first in blocks) else 1

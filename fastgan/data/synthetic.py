@@ -11,7 +11,7 @@ from fastgan.data.dataset import Dataset, Modes
 from fastgan.data.transform import Transform
 
 SAMPLES = 50_000
-_DATA_SEED = 0  # the data set is the same in every run; a run's own seed starts the training
+_DATA_SEED = 0  # the data set is the same in every run; a run's seed affects only training
 
 
 def ring(sigma: float = 0.02, samples: int = SAMPLES) -> Dataset:
@@ -24,8 +24,7 @@ def ring(sigma: float = 0.02, samples: int = SAMPLES) -> Dataset:
 def grid(scale: float = 0.5, samples: int = SAMPLES) -> Dataset:
     """Twenty-five Gaussians of standard deviation 0.05, at coordinates -4, -2, 0, 2 and 4.
 
-    Magnified for the networks, by a scale below 1: with modes further apart D tells them apart, and G finds
-    more of them.
+    A ``scale`` below 1 magnifies the samples: D distinguishes the modes better, and G finds more of them.
     """
     coordinates = torch.linspace(-4, 4, 5, dtype=torch.float32)
     centers = torch.cartesian_prod(coordinates, coordinates)

@@ -1,4 +1,4 @@
-"""From the data's own units to those that networks train in, and back."""
+"""Conversion between the data's own units and those of training."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def _is_finite(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Transform:
-    """data = samples * scale + offset, for each axis of points by itself, or alike for all values.
+    """data = samples * scale + offset, with numbers for each axis of points or one for all values.
 
     Attributes:
-        scale: data units per unit of a sample: one number, or one for each axis. 0 for an axis on which
-            all data have one value: samples are 0 there, and :meth:`inverse` gives that value.
-        offset: what a sample of 0 is in the data's units; as many numbers.
+        scale: data units per unit of samples: one number, or one for each axis. It is 0 for an axis with a
+            single value: samples are 0 there, and :meth:`inverse` gives that value.
+        offset: data value of a sample of 0; as many numbers as ``scale``.
 
     Raises:
-        ValueError: if they are not as many, a number is not finite, or a scale is below 0.
+        ValueError: if their lengths differ, a number is not finite, or a scale is below 0.
     """
 
     scale: tuple[float, ...] = (1.0,)
@@ -44,34 +44,34 @@ class Transform:
 
     @classmethod
     def standardizing(cls, points: NDArray[Any]) -> Transform:
-        """The transform whose samples have mean 0 and deviation 1 on each axis of points ``[N, D]``."""
+        """The transform that gives each axis of points ``[N, D]`` mean 0 and standard deviation 1."""
         points = points.astype(np.float64)
         offset, scale = points.mean(axis=0), points.std(axis=0)
-        # the mean of equal numbers is not quite that number
+        # the computed mean of equal numbers may differ from them by rounding
         constant = points.min(axis=0) == points.max(axis=0)
         offset[constant], scale[constant] = points[0, constant], 0
         return cls(tuple(scale.tolist()), tuple(offset.tolist()))
 
     @property
     def is_identity(self) -> bool:
-        """Whether samples are in the data's units as they are."""
+        """Whether samples are in the data's own units."""
         return set(self.scale) == {1.0} and set(self.offset) == {0.0}
 
     def apply(self, data: Tensor) -> Tensor:
-        """Samples ``[..., D]``, float32, of data in their own units."""
+        """From data in their own units to samples ``[..., D]``, float32."""
         scale, offset = self._numbers(data.device)
         samples: Tensor = (data.double() - offset) / torch.where(scale > 0, scale, 1.0)
         return torch.where(scale > 0, samples, 0.0).float()
 
     def inverse(self, samples: Tensor) -> Tensor:
-        """Data in their own units, float32, of samples ``[..., D]``."""
+        """From samples ``[..., D]`` to data in their own units, float32."""
         if self.is_identity:
             return samples
         scale, offset = self._numbers(samples.device)
         return torch.addcmul(offset, samples.double(), scale).float()
 
     def inverse_layer(self) -> nn.Module:
-        """:meth:`inverse` as a module in float32, to follow a generator."""
+        """:meth:`inverse` as a module in float32, to append to a generator."""
         return nn.Identity() if self.is_identity else _Inverse(self)
 
     def _numbers(self, device: torch.device) -> Tensor:
@@ -79,7 +79,7 @@ class Transform:
 
 
 IDENTITY = Transform()
-"""Data whose samples are in the data's own units have this one."""
+"""For samples in the data's own units."""
 
 
 class _Inverse(nn.Module):

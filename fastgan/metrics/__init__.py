@@ -1,4 +1,4 @@
-"""Measures of how well a generator covers its data. One file each, with the paper that it comes from."""
+"""Metrics of how well a generator covers its data. Each file cites the paper of its metric."""
 
 from fastgan.metrics.axes import AxisDifference, axis_differences
 from fastgan.metrics.diversity import mean_distance, relative_diversity

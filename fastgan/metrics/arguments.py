@@ -1,4 +1,4 @@
-"""What metrics check first. Messages name the argument, its value and the remedy."""
+"""Checks of the arguments of metrics."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def check_samples(name: str, samples: Tensor, least: int, like: Tensor | None = None) -> None:
-    """Refuse samples that cannot be compared.
+    """Check that samples are ``[N, D]`` and finite, with N at least ``least`` and the D of ``like``.
 
     Raises:
-        ValueError: unless they are ``[N, D]``, at least that many, finite, with the D of what they are like.
+        ValueError: if they are not.
     """
     width = "D" if like is None else like.shape[1]
     if samples.ndim != 2 or len(samples) < least or width not in ("D", samples.shape[1]):

@@ -1,4 +1,4 @@
-"""How the marginal distributions of two sets of points differ, axis by axis."""
+"""Differences of the marginal distributions of two sets of points, axis by axis."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ _QUANTILES = 1_000
 
 @dataclass(frozen=True)
 class AxisDifference:
-    """One axis of two sets of points, in deviations of the real ones.
+    """Differences on one axis, in standard deviations of the real points.
 
     Attributes:
         mean_error: mean of the generated points minus that of the real ones.
-        deviation_ratio: deviation of the generated points over that of the real ones.
-        wasserstein: the distance by which values must move, on average, to turn the one distribution into
-            the other (Wasserstein-1), by a thousand quantiles.
+        deviation_ratio: standard deviation of the generated points divided by that of the real ones.
+        wasserstein: Wasserstein-1 distance of the two distributions, from a thousand quantiles.
     """
 
     mean_error: float
@@ -37,7 +36,7 @@ def axis_differences(real: Tensor, fake: Tensor) -> list[AxisDifference | None]:
         fake: ``[M, D]``.
 
     Returns:
-        One a axis; None where all real points have one value, which gives no unit to measure in.
+        One for each axis; None if all real points have the same value, so that there is no unit.
 
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or there are fewer than two samples.

@@ -1,7 +1,7 @@
-"""A small classifier of labelled images: features to compare by, and modes to count.
+"""A small classifier of labelled images, for metrics on features and counts of modes.
 
-Plain PyTorch, seconds to train, and ours: figures taken with it compare with each other, not with published
-ones, whose features come from other networks.
+It trains in seconds. Values measured with it can be compared with each other, but not with published ones,
+which use the features of other networks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FEATURES = 64
 _STEPS = 1_000
 _BATCH = 128
 _LEARNING_RATE = 3e-3
-_HELD_OUT = 6  # one image in six is kept from training
+_HELD_OUT = 6  # one image in six is held out
 _AT_ONCE = 1_000
 
 
@@ -31,10 +31,10 @@ class Classifier(nn.Module):
 
     Args:
         shape: ``(C, H, W)`` of an image.
-        classes: how many.
+        classes: number of classes.
 
     Attributes:
-        accuracy: share of held-out images that it tells right, a scalar.
+        accuracy: share of held-out images that are classified correctly, a scalar.
     """
 
     accuracy: Tensor
@@ -62,13 +62,13 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def features(self, samples: Tensor) -> Tensor:
-        """``[N, S * FEATURES]`` of samples that are S images stacked as channels; S is 1 for single ones."""
+        """Features ``[N, S * FEATURES]`` of samples with S images stacked as channels."""
         features = torch.cat([self.body(part) for part in self._single(samples).split(_AT_ONCE)])
         return features.reshape(len(samples), -1)
 
     @torch.no_grad()
     def modes(self, samples: Tensor) -> Tensor:
-        """int64 ``[N]``: the class, or for stacked images the number that their S classes spell."""
+        """int64 ``[N]``: the class or, for stacked images, the number whose digits are the S classes."""
         classes = torch.cat([self(part).argmax(dim=1) for part in self._single(samples).split(_AT_ONCE)])
         return _spelled(classes.view(len(samples), -1), self.classes)
 
@@ -77,10 +77,10 @@ class Classifier(nn.Module):
 
 
 def mode_shares(labels: Tensor, classes: int, stacked: int) -> Tensor:
-    """How often each mode comes where S images are drawn independently and stacked.
+    """Probability of each mode if ``stacked`` images are drawn independently and stacked.
 
     Returns:
-        float64 ``[classes ** S]``, in the order of :meth:`Classifier.modes`; it sums to 1.
+        float64 ``[classes ** stacked]``, in the order of :meth:`Classifier.modes`; its sum is 1.
     """
     single = torch.bincount(labels, minlength=classes).double() / len(labels)
     shares = torch.ones(1, dtype=torch.float64)
@@ -90,15 +90,15 @@ def mode_shares(labels: Tensor, classes: int, stacked: int) -> Tensor:
 
 
 def classifier_of(data: Labelled, folder: Path | None = None) -> Classifier:
-    """A trained classifier: the one that the folder keeps, or a new one, which it keeps from then on.
+    """A trained classifier, read from the folder or trained and written there.
 
     Args:
-        data: to learn from.
-        folder: of ``classifier-NAME.safetensors``; None to train and keep nothing.
+        data: images for the training.
+        folder: folder of ``classifier-NAME.safetensors``; None to train without a file.
 
     Raises:
-        DataError: if the kept one is damaged or was trained on images of other sizes or classes.
-        WriteError: if it cannot be kept.
+        DataError: if the file is damaged, or its classifier has other image sizes or classes.
+        WriteError: if the file cannot be written.
     """
     if folder is None:
         return train_classifier(data)
@@ -115,7 +115,7 @@ def classifier_of(data: Labelled, folder: Path | None = None) -> Classifier:
 def train_classifier(data: Labelled, seed: int = 0) -> Classifier:
     """Train on five sixths of the images, and measure the accuracy on the rest.
 
-    The seed decides the result, to the bit on the same machine and number of threads.
+    The result depends only on the seed, on the same machine with the same number of threads.
     """
     rng = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -139,7 +139,7 @@ def train_classifier(data: Labelled, seed: int = 0) -> Classifier:
 
 
 def _untrained(data: Labelled) -> Classifier:
-    return Classifier(tuple(data.images.shape[1:]), int(data.labels.max()) + 1).float()  # as images are
+    return Classifier(tuple(data.images.shape[1:]), int(data.labels.max()) + 1).float()  # the dtype of images
 
 
 def _load(path: Path, classifier: Classifier) -> Classifier:
@@ -153,7 +153,7 @@ def _load(path: Path, classifier: Classifier) -> Classifier:
 
 
 def _spelled(digits: Tensor, base: int) -> Tensor:
-    """The number whose digits ``[N, S]`` are, the most significant first."""
+    """The numbers ``[N]`` with the digits ``[N, S]``, the most significant first."""
     number = torch.zeros_like(digits[:, 0])
     for digit in digits.unbind(dim=1):
         number = number * base + digit

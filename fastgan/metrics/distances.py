@@ -1,7 +1,8 @@
 """Euclidean distances between all pairs of two sets, a few rows at a time.
 
-In 64 dimensions the matrix product |a|² - 2ab + |b|² takes a fourth of the time of differences. It loses to
-cancellation where points lie close together and far from their mean, but no more than a bound that is known.
+In 64 dimensions |a|² - 2ab + |b|², a matrix product, takes a quarter of the time of differences. It suffers
+from cancellation for points that are close to each other and far from their mean, but its error has a known
+bound.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ _ELEMENTS = 2**20  # of one chunk, in float64: 8 MiB
 
 
 def distances(rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Distances by differences, right to a few units in the last place wherever the points lie.
+    """Distances by differences, accurate to a few units in the last place for any points.
 
     Args:
         rows: ``[N, D]``.
         columns: ``[M, D]``.
 
     Yields:
-        Which rows, and their distances, float64 ``[rows, M]``.
+        A slice of the rows, and their distances, float64 ``[rows, M]``.
     """
     columns = columns.double()
     for part in _chunks(rows, columns):
@@ -30,15 +31,15 @@ def distances(rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def squared_distances(rows: Tensor, columns: Tensor, tolerance: float) -> Iterator[tuple[slice, Tensor]]:
-    """Squared distances, by products where these are within the tolerance, and else by differences.
+    """Squared distances, by products if their error is within the tolerance, else by differences.
 
     Args:
         rows: ``[N, D]``.
         columns: ``[M, D]``.
-        tolerance: the largest error that is good enough.
+        tolerance: largest absolute error.
 
     Yields:
-        Which rows, and their squared distances, float64 ``[rows, M]``.
+        A slice of the rows, and their squared distances, float64 ``[rows, M]``.
     """
     for part, low, high in bounds_of_squared_distances(rows, columns):
         if (high - low).max() <= tolerance:
@@ -49,22 +50,22 @@ def squared_distances(rows: Tensor, columns: Tensor, tolerance: float) -> Iterat
 
 
 def bounds_of_squared_distances(rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Between which two numbers each squared distance lies, by products about the columns' mean.
+    """Lower and upper bounds of squared distances, by products of points centered on the columns' mean.
 
     Args:
         rows: ``[N, D]``.
         columns: ``[M, D]``.
 
     Yields:
-        Which rows, and the lower and upper bounds of their squared distances, float64 ``[rows, M]``. A lower
-        bound may be below 0.
+        A slice of the rows, and the lower and upper bounds of their squared distances, float64 ``[rows, M]``.
+        A lower bound may be below 0.
     """
     columns = columns.double()
     center = columns.mean(dim=0)
     rows, columns = rows.double() - center, columns - center
     squares, column_squares = rows.square().sum(dim=1, keepdim=True), columns.square().sum(dim=1)
-    # Sums of D products in any order: D units of rounding each, of |a|², |b|² and twice |a||b|. The rest is
-    # for the centring and for the sum of the three.
+    # A sum of D products in any order has an error of at most D roundings, relative to |a|², |b|² and
+    # 2|a||b|. The other 24 are for centering and for the sum of the three.
     unit = (columns.shape[1] + 24) * torch.finfo(torch.float64).eps
     for part in _chunks(rows, columns):
         high = torch.addmm(column_squares * (1 + unit), rows[part], columns.T, alpha=-2)

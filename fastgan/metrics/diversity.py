@@ -1,4 +1,4 @@
-"""How far apart samples lie: a measure of diversity that takes one pass over them."""
+"""Mean distance between samples, a measure of diversity that takes one pass over them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch import Tensor
 
 
 def relative_diversity(fake: Tensor, real: Tensor) -> float | None:
-    """Mean distance between two generated samples over that between two real ones.
+    """Mean distance between two generated samples, divided by that between two real ones.
 
     Args:
-        fake: ``[N, ...]``, in an order that says nothing.
-        real: ``[M, ...]``, likewise.
+        fake: ``[N, ...]`` in random order.
+        real: ``[M, ...]`` in random order.
 
     Returns:
-        Near 0 where a generator has collapsed. None where no two real samples differ, or there are fewer than
-        two of a kind, or a generated one is not finite: then there is nothing to compare.
+        The ratio, near 0 after a collapse. None if all real samples are equal, either set has fewer than two,
+        or a generated one is not finite.
     """
     ratio = float(mean_distance(fake) / mean_distance(real))
     return ratio if math.isfinite(ratio) else None
 
 
 def mean_distance(samples: Tensor) -> Tensor:
-    """Mean Euclidean distance between neighbours in a list of independent draws, for that of all pairs.
+    """Estimates the mean Euclidean distance of all pairs by that of successive samples in random order.
 
     Args:
-        samples: ``[N, ...]`` in an order that says nothing, N at least 2; for fewer it is nan.
+        samples: ``[N, ...]`` in random order.
 
     Returns:
-        A scalar on the device of the samples.
+        A scalar on the device of the samples; nan if N is below 2.
 
     Raises:
-        ValueError: if the samples have no dimension but N.
+        ValueError: if the samples have fewer than two dimensions.
     """
     if samples.ndim < 2:
         raise ValueError(

@@ -1,8 +1,8 @@
-"""Squared distances without rounding, for the comparisons that float64 cannot decide.
+"""Squared distances without rounding, for comparisons that float64 cannot decide.
 
-A float is a multiple of some power of two, and so is a squared distance between points of floats. It is kept
-as digits to a base that is a power of two as well, small enough that sums of products of digits are exact in
-float64. Coordinates of 0 and 1 take a single digit, standard normal float32 coordinates two or three.
+Floats are multiples of a power of two, and so are squared distances between points of floats. They are stored
+as digits in a base that is a power of two, small enough that sums of products of digits are exact in float64.
+Coordinates 0 and 1 take one digit, standard normal float32 coordinates two or three.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_ELEMENTS = 2**16  # digits at once, in few enough bytes to stay in the cache
+_ELEMENTS = 2**16  # digits at a time, few enough to stay in the cache
 _MANTISSA = 53
 
 
@@ -22,7 +22,7 @@ class ExactDistances:
         columns: float64 ``[M, D]`` between -1 and 1.
 
     Attributes:
-        places: digits of a squared distance.
+        places: number of digits of a squared distance.
     """
 
     def __init__(self, rows: Tensor, columns: Tensor) -> None:
@@ -34,11 +34,11 @@ class ExactDistances:
         self._pairs_at_once = max(1, _ELEMENTS // (width * self._digits))
 
     def of_pairs(self, rows: Tensor, columns: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """From ``rows[row[p]]`` to ``columns[column[p]]`` for each of P pairs, among points of the two sets.
+        """Squared distances of P pairs, from ``rows[row[p]]`` to ``columns[column[p]]``.
 
         Returns:
-            int64 ``[P, places]``, the most significant first. Equal numbers have equal digits, and the
-            smaller of two has the smaller first digit that differs.
+            Digits, int64 ``[P, places]``, the most significant first. Their lexicographic order is that of
+            the numbers.
         """
         size = self._pairs_at_once
         parts = [
@@ -48,24 +48,24 @@ class ExactDistances:
         return torch.cat(parts)
 
     def rounded(self, digits: Tensor) -> Tensor:
-        """Each number in float64, right to 2⁻⁴⁴ of itself; 0 only for 0, or below 1e-308."""
+        """The numbers in float64 with a relative error below 2⁻⁴⁴; 0 only for 0 or below 1e-308."""
         total = torch.zeros(len(digits), dtype=torch.float64, device=digits.device)
         for place, digit in enumerate(digits.unbind(1)):
             total += digit.double() * 2.0 ** (-self._bits * (place + 2))
         return total
 
     def _split(self, points: Tensor) -> Tensor:
-        """The digits ``[P, D, digits]`` of coordinates, each with its coordinate's sign."""
+        """Digits ``[P, D, digits]`` of coordinates, with the sign of the coordinate."""
         digits = []
         for _ in range(self._digits):
             points = points * 2.0**self._bits
-            digits.append(points.trunc())  # a floor would leave 1 - 1e-30 of -1e-30, which rounds
+            digits.append(points.trunc())  # floor would leave 1 - 1e-30 for -1e-30, which is rounded
             points = points - digits[-1]
         return torch.stack(digits, dim=2)
 
     def _carried(self, differences: Tensor) -> Tensor:
         products = (differences.mT @ differences).long().flip(2)
-        # a product of digits i and j counts in place i + j: an antidiagonal
+        # place i + j sums the products of digits i and j: an antidiagonal
         last = self._digits - 1
         sums = [products.diagonal(last - place, 1, 2).sum(1) for place in range(self.places)]
         for place in range(len(sums) - 1, 0, -1):
@@ -75,7 +75,7 @@ class ExactDistances:
 
 
 def below(digits: Tensor, limits: Tensor) -> Tensor:
-    """Whether numbers are below others, both ``[P, places]``."""
+    """Whether numbers ``[P, places]`` are below limits ``[P, places]``."""
     result = torch.zeros(len(digits), dtype=torch.bool, device=digits.device)
     for digit, limit in zip(digits.unbind(1)[::-1], limits.unbind(1)[::-1], strict=True):
         result = (digit < limit) | ((digit == limit) & result)
@@ -83,7 +83,7 @@ def below(digits: Tensor, limits: Tensor) -> Tensor:
 
 
 def order_of(digits: Tensor) -> Tensor:
-    """The order of numbers ``[P, places]``, the smallest first."""
+    """Indices that sort numbers ``[P, places]``, the smallest first."""
     order = torch.arange(len(digits), device=digits.device)
     for digit in digits.unbind(1)[::-1]:
         order = order[digit[order].argsort(stable=True)]
@@ -91,7 +91,7 @@ def order_of(digits: Tensor) -> Tensor:
 
 
 def _lowest_bit(samples: Tensor) -> int:
-    """The power of two of which all values are whole multiples, at most 0."""
+    """The largest exponent e, at most 0, such that all values are multiples of 2 to the power e."""
     mantissa, exponent = torch.frexp(samples[samples != 0])
     whole = (mantissa * 2.0**_MANTISSA).long()
     _, trailing = torch.frexp((whole & -whole).double())

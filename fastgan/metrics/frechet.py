@@ -1,4 +1,4 @@
-"""Fréchet distance of two sets of features, taken as Gaussians (Heusel et al., 2017; arXiv:1706.08500)."""
+"""Fréchet distance of two sets of features, modeled as Gaussians (Heusel et al., 2017; arXiv:1706.08500)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 from fastgan.metrics.arguments import check_finite, check_samples
 
-_ROUNDING = 1e-4  # what an eigenvalue may lie below zero, of the norm of all
+_ROUNDING = 1e-4  # by which eigenvalues may be negative, relative to their norm
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """The distance between the Gaussians of two sets' means and covariances, squared as is the custom.
+    """Squared Fréchet distance between Gaussians with the means and covariances of two sets.
 
     Args:
         real: ``[N, D]`` features.
-        fake: ``[M, D]`` features of the same network. Compare equal N and M: fewer samples make it
-            larger.
+        fake: ``[M, D]`` features of the same network. Compare only values for equal N and M: fewer samples
+            give larger ones.
 
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or a set has fewer than two samples.
@@ -29,8 +29,8 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 def gaussian_frechet_distance(mean: Tensor, covariance: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
     """|μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁^½ Σ₂ Σ₁^½)^½) (Dowson and Landau, 1982).
 
-    The last trace is the sum of the singular values of Σ₁^½ Σ₂^½. That takes no root of a product, whose
-    small eigenvalues rounding would have drowned, and works for singular covariances too.
+    The last trace is computed as the sum of the singular values of Σ₁^½ Σ₂^½. This avoids the root of a
+    product, whose small eigenvalues are lost to rounding, and works for singular covariances too.
 
     Args:
         mean, mean2: ``[D]``.
@@ -62,7 +62,7 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _root(name: str, matrix: Tensor) -> Tensor:
-    """The symmetric square root; what rounding left below zero is zero."""
+    """The symmetric square root; eigenvalues that rounding made negative count as 0."""
     values, vectors = torch.linalg.eigh(matrix)
     if (values < -_ROUNDING * values.norm()).any():
         raise ValueError(f"{name} has an eigenvalue of {values.min():g}, expected none below 0")

@@ -1,9 +1,9 @@
-"""How far a histogram over modes is from the data's: reverse Kullback-Leibler and Jensen-Shannon divergence.
+"""Reverse Kullback-Leibler and Jensen-Shannon divergence between histograms over modes, in nats.
 
-The convention of VEEGAN (Srivastava et al., 2017) and PacGAN (Lin et al., 2018): each sample falls on its
-nearest mode, samples that are not of high quality are left out as in PacGAN's own code, and the shares are
-compared with those of the data. Reverse: KL(p_g || p_data), which stays finite where modes are missing, and
-is log K for one mode of K equally likely ones. In nats.
+The convention of VEEGAN (Srivastava et al., 2017) and PacGAN (Lin et al., 2018): each sample counts for its
+nearest mode, samples that are not of high quality are ignored as in PacGAN's code, and the shares are
+compared with those of the data. Reverse means KL(p_g || p_data), which is finite if modes are missing: log K
+for one of K equally likely modes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ def reverse_kl(counts: Sequence[int] | Tensor, reference: Sequence[float] | Tens
 
     Args:
         counts: generated samples of each of K modes, such as :attr:`fastgan.metrics.ModeCoverage.counts`.
-        reference: how often the data visit each mode, in any unit; None if equally often.
+        reference: frequency of each mode in the data, in any unit; None if they are equal.
 
     Returns:
-        0 to infinity, the latter if samples fall on a mode that the data do not have; nan if there is no
-        sample. N samples of the data themselves come to (K - 1) / 2N on average.
+        0 to infinity; infinity if samples fall on a mode that the data do not have; nan if there is no
+        sample. For N samples of the data themselves it is (K - 1) / 2N on average.
 
     Raises:
-        ValueError: if the two do not fit, there is no mode, a number is negative or not finite, or the
-            reference is zero everywhere.
+        ValueError: if the lengths differ, there is no mode, a number is negative or not finite, or all of the
+            reference is 0.
     """
     generated, data = _shares(counts, reference)
     return _kl(generated, data)

@@ -1,9 +1,9 @@
-"""Modes covered and share of high-quality samples, for mixtures of Gaussians.
+"""Covered modes and share of high-quality samples, for mixtures of Gaussians.
 
-The convention of VEEGAN (Srivastava et al., 2017) and PacGAN (Lin et al., 2018): a sample is of
-high quality if it lies within three standard deviations of the nearest mode's centre, and a mode
-is covered if at least one high-quality sample is nearest to it. Distances are Euclidean. In the
-plane, 98.9 % of the samples of the mixture itself are of high quality.
+The convention of VEEGAN (Srivastava et al., 2017) and PacGAN (Lin et al., 2018): a sample is of high quality
+if it lies within three standard deviations of the nearest mode's center, and a mode is covered if it is the
+nearest of at least one high-quality sample. In the plane, 98.9 % of the samples of the mixture itself are of
+high quality.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from fastgan.metrics.arguments import check_samples
 from fastgan.metrics.distances import distances
 
 RADIUS = 3.0
-"""How far from a centre a sample may lie and be of high quality, in standard deviations."""
+"""Largest distance of high-quality samples from a center, in standard deviations."""
 
 
 @dataclass(frozen=True)
 class ModeCoverage:
-    """What part of a mixture a set of samples covers.
+    """Coverage of a mixture by samples.
 
     Attributes:
-        counts: high-quality samples of each mode.
-        samples: how many samples there were, of high quality or not.
+        counts: number of high-quality samples of each mode.
+        samples: number of all samples.
     """
 
     counts: tuple[int, ...]
@@ -35,12 +35,12 @@ class ModeCoverage:
 
     @property
     def modes(self) -> int:
-        """How many modes the mixture has."""
+        """Number of modes of the mixture."""
         return len(self.counts)
 
     @property
     def covered(self) -> int:
-        """How many modes have at least one high-quality sample."""
+        """Number of modes with at least one high-quality sample."""
         return sum(count > 0 for count in self.counts)
 
     @property
@@ -53,8 +53,8 @@ def mode_coverage(samples: Tensor, modes: Modes) -> ModeCoverage:
     """Count high-quality samples mode by mode.
 
     Args:
-        samples: ``[N, D]`` in data units, N at least 1; compare equal N, 2,500 at least, as
-            a larger N finds more modes.
+        samples: ``[N, D]`` in data units, N at least 1. Compare only values for equal N, as more samples
+            cover more modes; use at least 2,500.
         modes: the K modes, ``[K, D]`` in the same units.
 
     Raises:

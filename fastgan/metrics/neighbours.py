@@ -1,9 +1,9 @@
 """Precision, recall, density and coverage, by k nearest neighbours.
 
-Each set's manifold is the union of balls about its samples, whose radius is the distance to the k-th
-nearest other sample. Precision and recall: Kynkäänniemi et al., 2019 (arXiv:1904.06991); density and
-coverage, which an outlier's huge ball misleads less: Naeem et al., 2020 (arXiv:2002.09797). A ball is open,
-as in the code of the latter, so that the density of a set against itself is 1.
+The manifold of a set is the union of balls around its samples; a ball's radius is the distance to the k-th
+nearest other sample. Precision and recall: Kynkäänniemi et al., 2019 (arXiv:1904.06991). Density and
+coverage, which are more robust to outliers with large balls: Naeem et al., 2020 (arXiv:2002.09797). Balls are
+open, as in the code of the latter, so that the density of a set against itself is 1.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from fastgan.metrics.arguments import check_samples
 from fastgan.metrics.distances import bounds_of_squared_distances
 from fastgan.metrics.exact import ExactDistances, below, order_of
 
-_ROUNDED = 2.0**-44  # an exact number's float64 is off by less, relative to it
+_ROUNDED = 2.0**-44  # bound of the relative error of ExactDistances.rounded
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """How two sets lie in each other.
+    """How two sets overlap.
 
     Attributes:
         precision: share of generated samples within the manifold of the real ones.
         recall: share of real samples within the manifold of the generated ones.
-        density: how many balls of real samples a generated one lies in, over k: 1 where the two agree, more
-            where generated samples crowd in the data's dense regions.
-        coverage: share of real samples with a generated one in their ball; two sets of one distribution
-            come to 1 - 2⁻ᵏ.
+        density: mean number of real samples' balls that contain a generated one, divided by k: 1 for equal
+            distributions, more if generated samples concentrate in dense regions of the data.
+        coverage: share of real samples with a generated one in their ball; 1 - 2⁻ᵏ for equal distributions.
     """
 
     precision: float
@@ -46,15 +45,15 @@ class Neighbourhood:
 def neighbourhood(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhood:
     """Compare two sets of points or of features.
 
-    Distances are compared without rounding. Two that are equal, as many are between binary features, count as
-    equal wherever the points lie and whatever the order of rows and columns.
+    Distances are compared without rounding, so that equal ones, which are frequent between binary features,
+    are treated as equal.
 
     Args:
-        real: ``[N, D]``. A row with k exact copies has a ball of radius 0, which holds nothing, not even the
-            row: such rows lower precision, density and coverage, and a warning says how many there are.
+        real: ``[N, D]``. A row with k exact copies has a ball of radius 0, which contains nothing, not even
+            the row. Such rows lower precision, density and coverage; a warning gives their number.
         fake: ``[M, D]``.
-        k: which neighbour gives the radius: 5 in Naeem et al., 3 in Kynkäänniemi et al. Compare equal k, N
-            and M.
+        k: the neighbor whose distance is the radius: 5 in Naeem et al., 3 in Kynkäänniemi et al. Compare only
+            values for equal k, N and M.
 
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or there are no more than k samples.
@@ -90,7 +89,7 @@ def neighbourhood(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhood:
 
 
 def _scaled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Both times a power of two that brings them below 1: no bit is lost, and no square overflows."""
+    """Scale both sets below 1 by a power of two: exact, and no square overflows."""
     _, exponent = math.frexp(max(float(real.abs().max()), float(fake.abs().max())))
     factor = 2.0 ** -max(exponent, -1000)
     return real * factor, fake * factor
@@ -107,10 +106,10 @@ class _Pairs:
     exact: ExactDistances
 
     def closer_than(self, radius: Tensor, of: int) -> Tensor:
-        """Where a distance is below the radius of its row (0) or column (1)."""
+        """Whether distances are below the radius of their row (``of=0``) or column (``of=1``)."""
         limit = self.exact.rounded(radius).unsqueeze(1 - of)
         closer = self.high < limit * (1 - _ROUNDED)
-        # within 0 there is nothing, so a copy of a row needs no look
+        # a ball of radius 0 is empty, so it needs no exact comparison
         undecided = self.low <= torch.where(limit > 0, limit * (1 + _ROUNDED), -math.inf)
         undecided ^= closer
         pair = undecided.nonzero(as_tuple=True)
@@ -119,9 +118,9 @@ class _Pairs:
 
 
 def _squared_radii(samples: Tensor, k: int, exact: ExactDistances) -> Tensor:
-    """Digits of the squared distance to the k-th nearest other sample; the nearest is the sample itself."""
+    """Digits of the squared distance from each sample to its k-th nearest other sample."""
     _, kind, copies = samples.unique(dim=0, return_inverse=True, return_counts=True)
-    # with k copies the radius is 0: a collapsed generator's samples need no search among all pairs
+    # with k copies the radius is 0 without a search, which saves time for a collapsed generator
     searched = (copies[kind] <= k).nonzero().squeeze(1)
     radius = torch.zeros(len(samples), exact.places, dtype=torch.int64, device=samples.device)
     for part, low, high in bounds_of_squared_distances(samples[searched], samples):

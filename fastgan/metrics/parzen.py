@@ -1,8 +1,8 @@
-"""Parzen-window log-likelihood: Gaussians about generated samples, and how likely real points are under them.
+"""Parzen-window log-likelihood of real points under Gaussians around generated samples.
 
-The measure of Goodfellow et al., 2014, section 5 (Breuleux et al., 2011). Theis et al., 2016
-(arXiv:1511.01844) show why not to trust it in many dimensions: it ranks a model that stores the training
-set's cluster centres above the data themselves. It is here to compare with published figures.
+The metric of Goodfellow et al., 2014, section 5 (Breuleux et al., 2011), for comparison with published
+values. It is unreliable in many dimensions: it ranks a model that stores cluster centers of the training set
+above the data themselves (Theis et al., 2016; arXiv:1511.01844).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastgan.metrics.distances import squared_distances
 SIGMAS = tuple(10 ** (exponent / 9 - 1) for exponent in range(10))
 """Bandwidths from 0.1 to 1, evenly spaced in their logarithm, for images in [0, 1]."""
 
-_TOLERANCE = 1e-6  # nats: what a distance may be off by
+_TOLERANCE = 1e-6  # nats: error due to a distance
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class ParzenWindow:
     """An estimate.
 
     Attributes:
-        mean: of the test points' log-likelihoods, in nats.
-        standard_error: of that mean, over test points; the generated samples' own chance is not in it.
-        sigma: the bandwidth that validation chose.
+        mean: mean log-likelihood of the test points, in nats.
+        standard_error: its standard error over test points, without the variance of the generated samples.
+        sigma: the bandwidth chosen by validation.
     """
 
     mean: float
@@ -41,11 +41,11 @@ class ParzenWindow:
 def parzen_window(
     fake: Tensor, validation: Tensor, test: Tensor, sigmas: Sequence[float] | Tensor = SIGMAS
 ) -> ParzenWindow:
-    """Estimate the log-likelihood of test points, with the bandwidth under which others are likeliest.
+    """Estimate the log-likelihood of test points with the best bandwidth for validation points.
 
     Args:
         fake: ``[M, D]`` generated samples, 10,000 in the paper.
-        validation: ``[V, D]`` real points that choose among the bandwidths.
+        validation: ``[V, D]`` real points for the choice of the bandwidth.
         test: ``[N, D]`` other real points, at least two.
         sigmas: bandwidths, each above 0.
 
@@ -63,7 +63,7 @@ def parzen_window(
 
 @torch.no_grad()
 def parzen_log_likelihood(fake: Tensor, points: Tensor, sigmas: Sequence[float] | Tensor) -> Tensor:
-    """log of the mean over samples s of N(x; s, σ²), for each σ and each point x.
+    """Logarithm of the mean of N(x; s, σ²) over samples s, for each σ and each point x.
 
     Args:
         fake: ``[M, D]`` generated samples.

@@ -1,4 +1,4 @@
-"""Every metric that applies to a data set, by name."""
+"""Computes all metrics that apply to a data set."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ _NEIGHBOUR = 5
 
 
 def compare(data: Dataset, fake: Tensor, seed: int, classifiers: Path | None = None) -> dict[str, float]:
-    """Compare samples with the data set: as many distinct ones of it, or all.
+    """Compare N generated samples with N distinct real ones, or all if there are fewer.
 
     Args:
-        data: what a generator was trained on.
-        fake: ``[N, ...]``, of the data's shape and units, N at least 2.
-        seed: of the choice of real samples.
-        classifiers: folder that keeps classifiers, as for
-            :func:`fastgan.metrics.classifier.classifier_of`.
+        data: data set of the generator.
+        fake: ``[N, ...]``, with the data's shape and units, N at least 2.
+        seed: seed of the choice of real samples.
+        classifiers: as ``folder`` of :func:`fastgan.metrics.classifier.classifier_of`.
 
     Returns:
-        By name. For points: of each axis that varies, how far the mean is off and the ratio of the
-        deviations, and the Wasserstein distance; precision, recall, density and coverage of the points; for
-        a mixture also modes covered, of how many, the share of high quality, and reverse KL and JSD of the
-        histogram. For images with classes: the classifier's accuracy, modes covered and the divergences by
-        the class that it sees, and Fréchet distance, precision, recall, density and coverage of its
-        features. For other images nothing. Precision and the like need six samples or more.
+        Values by name. For points: error of the mean, ratio of deviations and Wasserstein distance of each
+        axis that varies; precision, recall, density and coverage; for a mixture also covered modes, number of
+        modes, share of high quality, and reverse KL and JSD of the histogram. For images with classes: the
+        classifier's accuracy; covered modes and both divergences for its predicted classes; Fréchet distance,
+        precision, recall, density and coverage of its features. For other images nothing. Precision, recall,
+        density and coverage need at least six samples.
 
     Raises:
-        ValueError: if the samples have another shape than the data's, are fewer than two, or not finite.
+        ValueError: if the samples do not have the data's shape, are fewer than two, or are not finite.
     """
     if fake.shape[1:] != data.shape or len(fake) < 2:
         expected = ", ".join(map(str, ("N", *data.shape)))
@@ -68,7 +67,7 @@ def _by_place(data: Dataset, real: Tensor, fake: Tensor) -> dict[str, float]:
 
 
 def _by_class(single: Labelled, real: Tensor, fake: Tensor, classifiers: Path | None) -> dict[str, float]:
-    # safetensors is wanted only here
+    # imported here, as only the classifier needs safetensors
     from fastgan.metrics.classifier import classifier_of, mode_shares
 
     classifier = classifier_of(single, classifiers)

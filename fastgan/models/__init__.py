@@ -1,4 +1,4 @@
-"""Ready generators and discriminators, one file a family, and the table from which recipes name them."""
+"""Generators and discriminators, one file per family, and the table of families for recipes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Widths = Sequence[int]
 
 
 class Family(NamedTuple):
-    """A generator of (latent size, sample shape, widths), a discriminator of (sample shape, widths)."""
+    """Constructors: generator(latent size, sample shape, widths), discriminator(sample shape, widths)."""
 
     generator: Callable[[int, Shape, Widths], nn.Module]
     discriminator: Callable[[Shape, Widths], nn.Module]

@@ -1,4 +1,4 @@
-"""Deep convolutional networks (Radford et al., 2016), for images that can be halved down to 3 to 7 pixels."""
+"""DCGAN (Radford et al., 2016), for images whose sides can be halved down to 3 to 7 pixels."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from fastgan.models.maps import MapsGenerator, check_hidden, initialize
 from fastgan.nn import Conv2dLeakyReLU
 from fastgan.ops import bias_leaky_relu
 
-fx.wrap("bias_leaky_relu")  # recorded as one call, as it looks at its arguments
+fx.wrap("bias_leaky_relu")  # a leaf of traces: it branches on its arguments
 
 _SMALLEST, _LARGEST = 3, 7  # the shorter side of the smallest map
-_KERNEL, _STRIDE, _PADDING = 4, 2, 1  # of every convolution that halves or doubles
+_KERNEL, _STRIDE, _PADDING = 4, 2, 1  # of all convolutions that halve or double maps
 
 
 class DCGANGenerator(MapsGenerator):
-    """A projection to the smallest map, then transposed convolutions, each of which doubles it.
+    """A projection to the smallest map, then transposed convolutions that double it.
 
-    Batch normalization and ReLU follow all but the last, and that a tanh. Maps and weights are in
+    Each layer is followed by batch normalization and ReLU, the last by tanh. Maps and weights are in
     channels_last order.
 
     Args:
         latent_dim: size of the latent vector.
         sample_shape: shape of one sample, ``(C, H, W)``.
-        hidden: channels of the maps, from the smallest to that of half the image's size.
+        hidden: channels of the maps, from the smallest map to that of half the image's size.
 
     Raises:
         ValueError: if the image cannot be halved once for each of ``hidden``.
@@ -36,7 +36,7 @@ class DCGANGenerator(MapsGenerator):
         smallest = (*smallest_map(sample_shape, hidden), hidden[0])
         layers: list[nn.Module] = [nn.BatchNorm2d(hidden[0]), nn.ReLU()]
         for n_in, n_out in pairwise(hidden):
-            # batch normalization has a bias of its own
+            # batch normalization adds a bias
             double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, bias=False)
             layers += [double, nn.BatchNorm2d(n_out), nn.ReLU()]
         last = nn.ConvTranspose2d(hidden[-1], sample_shape[0], _KERNEL, _STRIDE, _PADDING)
@@ -45,14 +45,14 @@ class DCGANGenerator(MapsGenerator):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Convolutions, each of which halves the map, with leaky ReLU; batch normalization in all but the first.
+    """Convolutions that halve the map, with leaky ReLU and, except in the first, batch normalization.
 
-    The last map becomes one logit. As the batch is normalized, real and generated samples must not be in
-    the same one.
+    The last map becomes one logit. Because of batch normalization, real and generated samples must not be in
+    the same batch.
 
     Args:
         sample_shape: shape of one sample, ``(C, H, W)``.
-        hidden: channels of the maps, from that of half the image's size to the smallest.
+        hidden: channels of the maps, from the map of half the image's size to the smallest.
 
     Raises:
         ValueError: if the image cannot be halved once for each of ``hidden``.
@@ -80,11 +80,11 @@ class DCGANDiscriminator(nn.Module):
 
 
 def dcgan_widths(sample_shape: Sequence[int], first: int = 64) -> tuple[int, ...]:
-    """Channels of D's maps for an image ``(C, H, W)``; as published, 64, 128, 256, 512 for 64 pixels a side.
+    """Channels of D's maps for an image, such as 64, 128, 256, 512 for 64 x 64 pixels, as published.
 
     Args:
         sample_shape: shape of one image, ``(C, H, W)``.
-        first: channels at half its size; there are twice as many at each smaller one.
+        first: channels of the map of half the image's size; each smaller map has twice as many.
 
     Raises:
         ValueError: if the image cannot be halved down to a shorter side of 3 to 7 pixels.
@@ -101,10 +101,10 @@ def dcgan_widths(sample_shape: Sequence[int], first: int = 64) -> tuple[int, ...
 
 
 def smallest_map(sample_shape: Sequence[int], hidden: Sequence[int]) -> tuple[int, int]:
-    """Height and width of an image ``(C, H, W)`` that was halved once for each of ``hidden``.
+    """Height and width of an image ``(C, H, W)`` after one halving for each of ``hidden``.
 
     Raises:
-        ValueError: if it cannot be halved so often, or there is nothing in ``hidden``.
+        ValueError: if it cannot be halved so often, or ``hidden`` is empty.
     """
     check_hidden(hidden)
     _, height, width = sample_shape

@@ -1,4 +1,4 @@
-"""The networks of Goodfellow et al., 2014, for MNIST, as in the configuration they published."""
+"""The networks of Goodfellow et al., 2014, for MNIST, as in their published configuration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from fastgan.models.maxout import Maxout
 
 _PIECES = 5
-_RANGE_G = 0.05  # initial weights are uniform up to there, either side of zero; biases begin at zero
+_RANGE_G = 0.05  # initial weights are uniform in [-range, range]; biases are 0
 _RANGE_D = 0.005
 
 
 class GoodfellowGenerator(nn.Module):
-    """ReLU layers from a latent vector to the intensities of an image, through a sigmoid.
+    """ReLU layers from a latent vector to the intensities of an image, with a final sigmoid.
 
     Args:
         latent_dim: size of the latent vector.

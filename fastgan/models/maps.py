@@ -1,4 +1,4 @@
-"""What convolutional families share: maps in channels_last order, and how their weights begin."""
+"""Shared by convolutional families: maps in channels_last order, and initial weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-_SIGMA = 0.02  # of all initial weights, around 0; biases begin at zero
+_SIGMA = 0.02  # standard deviation of initial weights; biases are 0
 
 
 class MapsGenerator(nn.Module):
-    """A projection to the smallest map, and layers that make an image of it.
+    """A projection to the smallest map, and layers from the map to an image.
 
     Args:
         latent_dim: size of the latent vector.
@@ -29,28 +29,24 @@ class MapsGenerator(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Generate ``[N, *sample_shape]`` in [-1, 1] from ``[N, latent_dim]``."""
-        # channels last already in what the product writes: no copy makes it so
+        # the product's output already has channels last, so no copy is needed
         smallest = self.project(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2)
         samples: Tensor = self.layers(smallest)
         return samples
 
 
 def check_hidden(hidden: Sequence[int]) -> None:
-    """Refuse to build a network of no map.
-
-    Raises:
-        ValueError: if there is nothing in ``hidden``.
-    """
+    """Raises ValueError if ``hidden`` is empty."""
     if not hidden:
         raise ValueError("hidden is empty, expected the channels of at least one map")
 
 
 def initialize(network: nn.Module, *, scales_vary: bool) -> None:
-    """Draw weights as Radford et al., 2016, do, and put them into channels_last order.
+    """Draw initial weights as in Radford et al., 2016, in channels_last order.
 
     Args:
-        network: of linear layers, convolutions and batch normalization.
-        scales_vary: batch normalization's scales are drawn too, around 1; else they stay there.
+        network: network of linear layers, convolutions and batch normalization.
+        scales_vary: whether the scales of batch normalization are drawn too, around 1; else they are 1.
     """
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d) and scales_vary:

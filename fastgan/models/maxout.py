@@ -6,10 +6,7 @@ from torch import Tensor, nn
 
 
 class Maxout(nn.Module):
-    """Each output is the largest of ``pieces`` linear functions of the input.
-
-    Shape: [..., in_features] to [..., out_features].
-    """
+    """Maximum of ``pieces`` linear functions, from ``[..., in_features]`` to ``[..., out_features]``."""
 
     def __init__(self, in_features: int, out_features: int, pieces: int) -> None:
         super().__init__()
@@ -18,6 +15,6 @@ class Maxout(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         values: Tensor = self.linear(input)
-        # a piece's units lie side by side: a reduction over the last of five would not vectorize
+        # pieces in the second last dimension: a maximum over the last, of size 5, would not vectorize
         largest: Tensor = values.unflatten(-1, (self.pieces, self.out_features)).amax(dim=-2)
         return largest

@@ -18,7 +18,7 @@ class MLPGenerator(nn.Module):
         latent_dim: size of the latent vector.
         sample_shape: shape of one sample, ``(2,)`` or ``(C, H, W)``.
         hidden: widths of the hidden layers.
-        bounded: end in a tanh, for images in [-1, 1].
+        bounded: whether to end with a tanh, for images in [-1, 1].
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class MLPAutoencoder(nn.Module):
 
     Args:
         sample_shape: shape of one sample, ``(2,)`` or ``(C, H, W)``.
-        hidden: widths of the encoder's layers, of which the last is the code, without an activation
-            (Berthelot et al., 2017, section 3.5); the decoder has them the other way round.
+        hidden: widths of the encoder's layers; the last is the code, which has no activation (Berthelot et
+            al., 2017, section 3.5). The decoder has them in reverse order.
     """
 
     def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
@@ -77,8 +77,8 @@ class MLPAutoencoder(nn.Module):
 def _mlp(features: Sequence[int]) -> MLP:
     """An MLP whose initial outputs are about as large as its inputs (He et al., 2015).
 
-    PyTorch's own initialization shrinks them by 1.7 a layer: a generator then begins as one small
-    blob, from which it may never reach every mode of the data.
+    PyTorch's default initialization shrinks values by 1.7 per layer: initial samples are then close together,
+    and the generator may never reach all modes of the data.
     """
     mlp = MLP(features)
     layers = [layer for layer in mlp.layers if isinstance(layer, nn.Linear)]

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from fastgan.models.maxout import Maxout
 
 _PIECES = 5
-_SIGMA = 0.02  # of all initial weights; biases begin at zero
-_MOMENTUM = 0.05  # of the population's statistics
+_SIGMA = 0.02  # standard deviation of initial weights; biases are 0
+_MOMENTUM = 0.05  # of batch normalization's running statistics
 
 
 class PacGANGenerator(nn.Sequential):
-    """ReLU layers with batch normalization, from a latent vector to a sample without bounds.
+    """ReLU layers with batch normalization, from a latent vector to an unbounded sample.
 
     Args:
         latent_dim: size of the latent vector.
@@ -27,7 +27,7 @@ class PacGANGenerator(nn.Sequential):
     def __init__(self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([latent_dim, *hidden]):
-            # batch normalization has a bias of its own
+            # batch normalization adds a bias
             layers += [
                 nn.Linear(n_in, n_out, bias=False),
                 nn.BatchNorm1d(n_out, momentum=_MOMENTUM),
@@ -42,7 +42,7 @@ class PacGANDiscriminator(nn.Module):
     """Maxout layers of five pieces, from a pack of samples to its logit.
 
     Args:
-        sample_shape: shape of a pack: of one sample, with the first size times the pack's.
+        sample_shape: shape of a pack, whose first size is that of a sample times the number of samples.
         hidden: widths of the maxout layers.
     """
 

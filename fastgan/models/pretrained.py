@@ -1,7 +1,7 @@
-"""A trained generator as a folder of the names that Hugging Face's hub knows.
+"""Trained generators in folders with Hugging Face's file names.
 
-``model.safetensors`` has the module's state_dict under its own keys; ``config.json`` says which of
-``fastgan.models`` it is, so that :func:`load` needs nothing else.
+``model.safetensors`` has the module's state_dict; ``config.json`` names its family in ``fastgan.models``, so
+that :func:`load` needs nothing else.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def save(
     transform: Transform = IDENTITY,
     **more: object,
 ) -> None:
-    """Write both files into a folder that is there.
+    """Write both files into an existing folder.
 
     Args:
-        folder: to write into.
-        generator: what is saved.
+        folder: the folder.
+        generator: the generator to save.
         model: its family, a key of ``fastgan.models.FAMILIES``.
-        latent_dim, sample_shape, hidden: what the family builds it of.
-        transform: whose inverse gives its samples in the data's units.
-        more: what else config.json tells of it.
+        latent_dim, sample_shape, hidden: the family's arguments.
+        transform: from the data's units to the generator's samples.
+        more: further entries of config.json.
 
     Raises:
         OSError: if a file cannot be written.
@@ -65,14 +65,14 @@ def save(
 
 
 def load(folder: str | Path) -> nn.Module:
-    """The generator of a folder that ``fastgan export --format safetensors`` wrote, on the CPU.
+    """The generator in a folder written by ``fastgan export --format safetensors``, on the CPU.
 
-    It makes samples in the data's own units: where the networks were trained in others, the family's module
-    is followed by a layer that changes them, in an ``nn.Sequential``.
+    Its samples are in the data's own units: if training used others, it is an ``nn.Sequential`` of the
+    family's module and a layer that converts them.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if one is damaged, or they do not belong together.
+        ValueError: if a file is damaged, or the two do not fit each other.
     """
     folder = Path(folder)
     try:
@@ -80,8 +80,8 @@ def load(folder: str | Path) -> nn.Module:
         family = FAMILIES[config["model"]]
         generator = family.generator(config["latent_dim"], tuple(config["sample_shape"]), config["hidden"])
         generator.float().load_state_dict(load_file(folder / WEIGHTS))
-        told = config.get("transform", {})  # exports of earlier versions have none
-        transform = Transform(**{name: tuple(numbers) for name, numbers in told.items()})
+        saved = config.get("transform", {})  # exports of earlier versions have none
+        transform = Transform(**{name: tuple(numbers) for name, numbers in saved.items()})
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{folder}: {CONFIG} or {WEIGHTS} is damaged ({reason}); export again") from error

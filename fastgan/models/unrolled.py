@@ -1,4 +1,4 @@
-"""What Metz et al., 2017, unroll: for their ring, and, as PacGAN's authors have it, for stacked digits."""
+"""The networks of Metz et al., 2017, for their ring and, as repeated by PacGAN's authors, stacked digits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, fx, nn
 from fastgan.models.maps import MapsGenerator, check_hidden, initialize
 from fastgan.ops import bias_leaky_relu
 
-fx.wrap("bias_leaky_relu")  # recorded as one call, as it looks at its arguments
+fx.wrap("bias_leaky_relu")  # a leaf of traces: it branches on its arguments
 
-_GAIN = 0.8  # of the initial weights of networks for points, which are orthogonal
+_GAIN = 0.8  # of the orthogonal initial weights of networks for points
 _SLOPE = 0.3
-_KERNEL, _STRIDE, _PADDING = 3, 2, 1  # of every convolution that halves or doubles
+_KERNEL, _STRIDE, _PADDING = 3, 2, 1  # of all convolutions that halve or double maps
 
 
 def unrolled_generator(latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> nn.Module:
-    """ReLU layers for points, :class:`UnrolledGenerator` for images; arguments as there."""
+    """ReLU layers for points, :class:`UnrolledGenerator` for images; same arguments as that."""
     if len(sample_shape) == 3:
         return UnrolledGenerator(latent_dim, sample_shape, hidden)
     layers = _relu_layers([latent_dim, *hidden, math.prod(sample_shape)])
@@ -27,25 +27,25 @@ def unrolled_generator(latent_dim: int, sample_shape: Sequence[int], hidden: Seq
 
 
 def unrolled_discriminator(sample_shape: Sequence[int], hidden: Sequence[int]) -> nn.Module:
-    """ReLU layers on a fourth of points, :class:`UnrolledDiscriminator` for images; arguments as there."""
+    """ReLU layers on points / 4, :class:`UnrolledDiscriminator` for images; same arguments as that."""
     if len(sample_shape) == 3:
         return UnrolledDiscriminator(sample_shape, hidden)
-    return nn.Sequential(_Fourth(), *_relu_layers([math.prod(sample_shape), *hidden, 1]))
+    return nn.Sequential(_Quarter(), *_relu_layers([math.prod(sample_shape), *hidden, 1]))
 
 
 class UnrolledGenerator(MapsGenerator):
     """A projection to the smallest map, transposed convolutions that double it, and one that keeps its size.
 
-    Batch normalization and ReLU follow all but the last, and that a tanh. Maps and weights are in
+    Each layer is followed by batch normalization and ReLU, the last by tanh. Maps and weights are in
     channels_last order.
 
     Args:
         latent_dim: size of the latent vector.
         sample_shape: shape of one sample, ``(C, H, W)``.
-        hidden: channels of the maps, from the smallest to that of the image's size.
+        hidden: channels of the maps, from the smallest map to that of the image's size.
 
     Raises:
-        ValueError: if there is nothing in ``hidden``.
+        ValueError: if ``hidden`` is empty.
     """
 
     def __init__(self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
@@ -54,7 +54,7 @@ class UnrolledGenerator(MapsGenerator):
         sizes = _halved(size, len(hidden) - 1)[::-1]
         layers: list[nn.Module] = [nn.BatchNorm2d(hidden[0]), nn.ReLU()]
         for (n_in, n_out), (small, large) in zip(pairwise(hidden), pairwise(sizes), strict=True):
-            # 1 where the larger side is even; what an odd one was halved to had been rounded up
+            # 1 if the larger side is even, 0 if it is odd, as its half was rounded up
             output_padding = (large[0] + 1 - 2 * small[0], large[1] + 1 - 2 * small[1])
             double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, output_padding, bias=False)
             layers += [double, nn.BatchNorm2d(n_out), nn.ReLU()]
@@ -65,16 +65,16 @@ class UnrolledGenerator(MapsGenerator):
 
 
 class UnrolledDiscriminator(nn.Module):
-    """Convolutions, each of which halves the map, with batch normalization and leaky ReLU; then linear.
+    """Convolutions that halve the map, with batch normalization and leaky ReLU, then a linear layer.
 
-    As the batch is normalized, real and generated samples must not be in the same one.
+    Because of batch normalization, real and generated samples must not be in the same batch.
 
     Args:
-        sample_shape: shape of a pack: of one sample, with the first size times the pack's.
-        hidden: channels of the maps, from that of half the image's size to the smallest.
+        sample_shape: shape of a pack, whose first size is that of a sample times the number of samples.
+        hidden: channels of the maps, from the map of half the image's size to the smallest.
 
     Raises:
-        ValueError: if there is nothing in ``hidden``.
+        ValueError: if ``hidden`` is empty.
     """
 
     def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
@@ -99,8 +99,8 @@ class UnrolledDiscriminator(nn.Module):
         return logits
 
 
-class _Fourth(nn.Module):
-    """A circle of radius 2 comes to lie within (-1, 1)."""
+class _Quarter(nn.Module):
+    """Scales a circle of radius 2 into (-1, 1)."""
 
     def forward(self, samples: Tensor) -> Tensor:
         return samples / 4
@@ -117,7 +117,7 @@ def _relu_layers(widths: Sequence[int]) -> nn.Sequential:
 
 
 def _halved(size: Sequence[int], times: int) -> list[tuple[int, ...]]:
-    """An image's size and what it is halved to, so many times, rounded up."""
+    """An image's size, and its sizes after 1 to ``times`` halvings, rounded up."""
     sizes = [tuple(size)]
     for _ in range(times):
         sizes.append(tuple(-(-side // 2) for side in sizes[-1]))

@@ -1,4 +1,4 @@
-"""Pictures; matplotlib draws them without a display."""
+"""Pictures, drawn by matplotlib without a display."""
 
 from fastgan.plots.dashboard import save_dashboard
 from fastgan.plots.objectives import save_objectives

@@ -29,9 +29,9 @@ from fastgan.plots.samples import draw_images
 
 _DASHBOARD_IMAGES = 64
 _DASHBOARD_POINTS = 2_500
-_LINE = 150  # letters of a line below the panels
+_LINE = 150  # characters per line below the panels
 
-# mean outputs of D, as objectives log them
+# color and label of D's mean outputs, by their name in the log
 _OUTPUTS = {
     "D(x)": (REAL, "D(x), real"),
     "D(G(z))": (GENERATED, "D(G(z)), generated"),
@@ -43,11 +43,10 @@ _OUTPUTS = {
 }
 
 History = Mapping[str, Sequence[float]]
-"""Columns of a run's log: ``step`` and the names of the statistics."""
-
+"""Columns of a run's log by name: ``step`` and statistics."""
 
 Alarms = Sequence[Mapping[str, str]]
-"""The messages by name of the alarms that last, for each row of the log."""
+"""For each row of the log, the messages of lasting alarms by name."""
 
 
 def save_dashboard(
@@ -56,11 +55,11 @@ def save_dashboard(
     """Write the summary picture of a run: losses, D's outputs, alarms, real and generated samples.
 
     Args:
-        path: where to write.
+        path: file to write.
         history: the run's log.
-        data: what it was trained on.
+        data: the run's data.
         generated: ``[N, ...]`` samples of the generator, on the CPU.
-        alarms: of the log's rows.
+        alarms: alarms of the log's rows.
     """
     figure = new_figure(11, 9.5)
     (losses, outputs), (real, fake) = figure.subplots(2, 2, height_ratios=(0.72, 1))
@@ -71,7 +70,7 @@ def save_dashboard(
     else:
         _plot_outputs(outputs, history)
     for curve in (curve for axes in figure.axes for curve in axes.lines):
-        if np.size(curve.get_xdata()) == 1:  # a line through one point shows nothing
+        if np.size(curve.get_xdata()) == 1:  # a line through one point is invisible
             curve.set_marker("o")
     if is_points(data.shape):
         points = data.transform.inverse(data.seen(slice(None)))
@@ -87,7 +86,7 @@ def save_dashboard(
 
 
 def _mark_alarms(figure: Figure, panels: Sequence[Axes], steps: Sequence[float], alarms: Alarms) -> None:
-    """Shade the steps during which an alarm lasts, and write below what it says."""
+    """Shade the steps during which alarms last, and write their messages below the panels."""
     lines = []
     for name in dict.fromkeys(name for row in alarms for name in row):
         stretches = _stretches([name in row for row in alarms])
@@ -102,7 +101,7 @@ def _mark_alarms(figure: Figure, panels: Sequence[Axes], steps: Sequence[float],
 
 
 def _stretches(flags: Sequence[bool]) -> list[tuple[int, int]]:
-    """The first and the last index of each stretch of flags that are set; there must be one."""
+    """First and last index of each stretch of set flags; at least one flag must be set."""
     changes = np.flatnonzero(np.diff([False, *flags, False]))
     return [(int(begin), int(end) - 1) for begin, end in changes.reshape(-1, 2)]
 
@@ -134,7 +133,7 @@ def _plot_outputs(axes: Axes, history: History) -> None:
 
 
 def _plot_balance(axes: Axes, history: History) -> None:
-    """BEGAN's k and M, each with a scale of its own."""
+    """BEGAN's k and M, with separate scales."""
     (convergence,) = axes.plot(history["step"], history["M"], color=DISCRIMINATOR, label="M, convergence")
     axes.set_ylim(bottom=0)
     of_k = axes.twinx()
@@ -146,7 +145,7 @@ def _plot_balance(axes: Axes, history: History) -> None:
 
 
 def _guide(axes: Axes, level: float, name: str) -> None:
-    """Mark the value at which D cannot tell the two apart."""
+    """Mark the value at which D cannot distinguish real and generated samples."""
     axes.axhline(level, color=GUIDE, linestyle="--", linewidth=1, label=f"{name}: D undecided")
 
 

@@ -1,4 +1,4 @@
-"""What all pictures have in common: colours, a figure without a display, files that are whole."""
+"""Shared by all pictures: colors, figures without a display, and safe writing."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ ALARM = "#c92a2a"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that many inches."""
-    # not pyplot: it keeps every figure alive and picks a backend that may want a display
+    """An empty figure; sizes are in inches."""
+    # not pyplot: it keeps all figures alive and may choose a backend that needs a display
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write the figure, whole or not at all; the suffix names the format, as in matplotlib."""
+    """Write the figure completely or not at all; the suffix determines the format, as in matplotlib."""
     path = Path(path)
     _zoom_images(figure)
-    # named, or matplotlib would add a suffix where there is none
+    # an explicit format: without a suffix, matplotlib would add one
     kind = path.suffix.removeprefix(".") or "png"
     write_whole(path, lambda whole: figure.savefig(whole, format=kind, dpi=DPI))
 
 
 def _zoom_images(figure: Figure) -> None:
-    """Give each pixel of an image a whole number of the figure's, or average blocks if there is no room."""
+    """Scale images by a whole number of pixels, or average blocks of pixels if they are too large."""
     pictured = [axes for axes in figure.axes if axes.images]
     if not pictured:
         return
@@ -65,7 +65,7 @@ def _zoom_images(figure: Figure) -> None:
 
 
 def open_axes(axes: Axes) -> None:
-    """A faint grid, and no frame above and to the right."""
+    """Draw a faint grid, and no frame at the top and right."""
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,6 +1,6 @@
-"""The generator's two losses and their gradients, against D(G(z)) and against its logit.
+"""Plots the generator's two losses and their gradients against D(G(z)) and against its logit.
 
-After figure 16 of Goodfellow's tutorial (2016; arXiv:1701.00160), with the gradients next to the values.
+After figure 16 of Goodfellow's tutorial (2016; arXiv:1701.00160), with gradients in addition.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _NON_SATURATING = GENERATOR
 
 @dataclass(frozen=True)
 class Curve:
-    """A generator loss as our kernels compute it, each ``[N]`` in the logits' dtype.
+    """A generator loss as computed by our kernels; tensors are ``[N]`` in the logits' dtype.
 
     Attributes:
-        logits: f, the logit of D(G(z)).
+        logits: f, the logits of D(G(z)).
         output: D(G(z)), the sigmoid of f.
-        loss: of each.
-        slope: derivative with respect to f.
-        slope_of_output: derivative with respect to D(G(z)).
+        loss: the loss.
+        slope: derivative of the loss with respect to f.
+        slope_of_output: derivative of the loss with respect to D(G(z)).
     """
 
     logits: Tensor
@@ -44,7 +44,7 @@ def objective_curve(logits: Tensor, *, saturating: bool) -> Curve:
     """Evaluate a generator loss and both derivatives.
 
     Args:
-        logits: ``[N]`` float64, of magnitude below 30: D(G(z)) must not round to 1.
+        logits: ``[N]`` float64, with absolute values below 30, so that D(G(z)) does not round to 1.
         saturating: as for :func:`fastgan.generator_loss`.
     """
     output = logits.sigmoid().requires_grad_()
@@ -55,9 +55,9 @@ def objective_curve(logits: Tensor, *, saturating: bool) -> Curve:
 
 
 def flat_below(limit: float, dtype: torch.dtype) -> float:
-    """The logit below which the saturating loss's derivative is of no more than this magnitude in a dtype.
+    """The logit below which the saturating loss's derivative is at most ``limit`` in a dtype.
 
-    At 0 it is where the derivative itself is 0: no scaling of the loss brings it back.
+    For a limit of 0 the derivative itself underflows there, so scaling the loss does not help.
     """
     logits = torch.arange(-24, 0, 2**-6, dtype=dtype).requires_grad_()
     loss = generator_loss(logits, saturating=True, reduction="sum")
@@ -66,10 +66,10 @@ def flat_below(limit: float, dtype: torch.dtype) -> float:
 
 
 def save_objectives(path: str | Path) -> None:
-    """Write the figure: values above, derivatives below; against D(G(z)) left, the logit right.
+    """Write the figure: losses above, derivatives below; against D(G(z)) left, against its logit right.
 
     Args:
-        path: where to write; the suffix names the format, as in matplotlib.
+        path: file to write; the suffix determines the format, as in matplotlib.
     """
     by_output = torch.linspace(1 / _POINTS, 1 - 1 / _POINTS, _POINTS, dtype=torch.float64).logit()
     by_logit = torch.linspace(*_LOGITS, _POINTS, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Points: a cloud of the first two axes, a density where there are many, a histogram of a single axis."""
+"""Draws points: a scatter plot of the first two axes, a density for many points, a histogram for one axis."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor
 
 from fastgan.plots.figure import open_axes
 
-_MANY = 10_000  # of which a cloud would be one blot
-_CELLS = 150  # of a density, on each axis
-_FEW = 100  # cells with a point in them; each is then a dot, as a cell is two pixels wide
+_MANY = 10_000  # points above which a density is drawn, as a scatter plot would be one blot
+_CELLS = 150  # of a density, along each axis
+_FEW_CELLS = 100  # nonempty cells below which points are drawn as dots, as a cell is only two pixels wide
 _BARS = 60
-_ALIKE = 3.0  # ratio of two axes' lengths up to which both have one scale
-_OUTLIERS = 0.001  # of the data, at each end of an axis
-_MARGIN = 0.15  # of what an axis shows, at each end
+_MAX_RATIO = 3.0  # of two axes' lengths for which both have the same scale
+_OUTLIERS = 0.001  # share of the points outside an axis, at each end
+_MARGIN = 0.15  # share of an axis's length, at each end
 
 
 @dataclass(frozen=True)
 class View:
-    """What a picture of points shows; the same in all pictures of a run, so that they can be compared.
+    """The region that a picture of points shows; the same in all pictures of a run, for comparison.
 
     Attributes:
-        limits: of each axis, the lowest and the highest value.
+        limits: lowest and highest value of each axis.
     """
 
     limits: tuple[tuple[float, float], ...]
 
     @classmethod
     def of(cls, points: Tensor) -> View:
-        """All but the outliers of points ``[N, D]``, with a margin."""
+        """The region of points ``[N, D]`` without outliers, with a margin."""
         if points.ndim != 2 or points.numel() == 0:
             raise ValueError(
                 f"points have shape {list(points.shape)}, expected [N, D] with N and D at least 1"
@@ -42,12 +42,12 @@ class View:
 
     @property
     def is_even(self) -> bool:
-        """Whether the axes are alike, so that a unit is to have one length on both."""
+        """Whether the lengths of the axes are similar enough for a common scale."""
         lengths = [high - low for low, high in self.limits]
-        return max(lengths) <= _ALIKE * min(lengths)
+        return max(lengths) <= _MAX_RATIO * min(lengths)
 
     def inside(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of the points ``[N, D]`` a picture shows; not those that are not finite."""
+        """Whether points ``[N, D]`` are in the region; False if they are not finite."""
         low, high = np.array(self.limits).T
         inside: NDArray[np.bool_] = ((low <= points) & (points <= high)).all(axis=1)
         return inside
@@ -57,11 +57,11 @@ def draw_points(axes: Axes, points: Tensor, color: str, title: str, view: View) 
     """Draw points.
 
     Args:
-        axes: where.
-        points: ``[N, D]`` in data units, on the CPU; of more than two axes the first two are drawn.
-        color: of the points.
-        title: above them.
-        view: what to show; how many points lie outside stands in the picture.
+        axes: axes to draw in.
+        points: ``[N, D]`` in data units, on the CPU; only the first two axes are drawn.
+        color: color of the points.
+        title: title of the picture.
+        view: region to show; the picture states the number of points outside.
     """
     shown = points.double().numpy()[:, :2]
     inside = view.inside(shown)
@@ -81,9 +81,9 @@ def draw_points(axes: Axes, points: Tensor, color: str, title: str, view: View) 
 
 def _draw_cloud(axes: Axes, points: NDArray[np.float64], color: str, view: View) -> None:
     x, y = points.T
-    few = np.count_nonzero(np.histogram2d(x, y, _CELLS, view.limits)[0]) < _FEW
+    few = np.count_nonzero(np.histogram2d(x, y, _CELLS, view.limits)[0]) < _FEW_CELLS
     if len(points) > _MANY and not few:
-        # a cell with a single point has half the colour, so that it is seen
+        # the palest shade, for a single point, is half the color, so that it is visible
         rgb = np.array(to_rgb(color))
         shades = LinearSegmentedColormap.from_list("", np.stack([(rgb + 1) / 2, rgb, 0 * rgb]))
         *_, cells = axes.hist2d(

@@ -1,4 +1,4 @@
-"""Samples: points of a plane, or a sheet of images."""
+"""Pictures of samples: a plot of points, or a sheet of images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def save_samples(path: str | Path, samples: Tensor, title: str, view: View | Non
     """Write a picture of samples: a plot of points, or a sheet of images.
 
     Args:
-        path: where to write; the suffix names the format, as in matplotlib.
+        path: file to write; the suffix determines the format, as in matplotlib.
         samples: ``[N, D]`` in the data's units or ``[N, C, H, W]``, on the CPU.
-        title: what stands above them.
-        view: what a plot of points shows; None for what suits the samples.
+        title: title of the picture.
+        view: region of a plot of points; None for that of the samples.
     """
     if samples.ndim != 2:
         save_sheet(Path(path), samples, title)
@@ -30,7 +30,7 @@ def save_samples(path: str | Path, samples: Tensor, title: str, view: View | Non
 
 
 def draw_images(axes: Axes, images: Tensor, title: str) -> None:
-    """Draw a sheet of images; :func:`fastgan.plots.figure.save_figure` gives it a whole-number zoom."""
+    """Draw a sheet of images; :func:`fastgan.plots.figure.save_figure` scales it by a whole number."""
     axes.imshow(in_bytes(tile(images)), interpolation="nearest")
     axes.set_title(title, parse_math=False)
     axes.set_axis_off()

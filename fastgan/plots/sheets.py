@@ -1,4 +1,4 @@
-"""Sheets of images, every pixel of which is a whole number of the picture's pixels."""
+"""Sheets of images, scaled by a whole number of pixels."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from fastgan.files import write_whole
 from fastgan.plots.figure import DPI, new_figure, save_figure
 
 GAP = 0.8
-"""The grey between images, and of cells without one: images often have black or white edges."""
+"""The grey between images and in empty cells: images often have black or white edges."""
 
-_SIZE = 640  # pixels of the longer side, about
-_LEAST_WIDTH = 400  # room for a title
+_SIZE = 640  # approximate longer side in pixels
+_MIN_WIDTH = 400  # leaves room for a title
 _MARGIN = 12
 _FONT_SIZE = 18
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def tile(images: Tensor) -> NDArray[np.float32]:
-    """Lay images out as one, row by row, in a nearly square sheet with grey gaps.
+    """Arrange images row by row in a nearly square sheet with grey gaps.
 
     Args:
         images: ``[N, C, H, W]`` in [-1, 1] on the CPU, N at least 1, C = 1 or 3.
 
     Returns:
-        ``[rows * (H + 1) - 1, columns * (W + 1) - 1]`` in [0, 1], with a last axis of 3 for RGB.
+        ``[rows * (H + 1) - 1, columns * (W + 1) - 1]`` in [0, 1], with a third axis of 3 for RGB.
 
     Raises:
-        ValueError: if there is no image, or they have another shape.
+        ValueError: if there is no image, or the shape differs.
     """
     if len(images) == 0 or not is_image(tuple(images.shape[1:])):
         raise ValueError(
@@ -58,15 +58,15 @@ def in_bytes(sheet: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def save_sheet(path: Path, images: Tensor, title: str) -> None:
-    """Write a sheet of images with a title above, whole or not at all.
+    """Write a sheet of images with a title, completely or not at all.
 
     Args:
-        path: where to write; the suffix names the format.
+        path: file to write; the suffix determines the format.
         images: as for :func:`tile`.
-        title: of any length; it is broken into lines.
+        title: title of any length; long ones are wrapped.
     """
     picture = _titled(Image.fromarray(in_bytes(tile(images))), title)
-    if path.suffix.lower() in (".pdf", ".svg"):  # Pillow writes no SVG, and in a PDF a JPEG
+    if path.suffix.lower() in (".pdf", ".svg"):  # Pillow has no SVG, and writes JPEG in PDF
         figure = new_figure(picture.width / DPI, picture.height / DPI)
         figure.figimage(np.asarray(picture))
         save_figure(figure, path)
@@ -78,8 +78,8 @@ def save_sheet(path: Path, images: Tensor, title: str) -> None:
 def _titled(sheet: Image.Image, title: str) -> Image.Image:
     zoom = max(1, round(_SIZE / max(sheet.size)))
     sheet = sheet.resize((sheet.width * zoom, sheet.height * zoom), Image.Resampling.NEAREST)
-    width = max(sheet.width, _LEAST_WIDTH)
-    # matplotlib's font: that of the other pictures, and there wherever this package is
+    width = max(sheet.width, _MIN_WIDTH)
+    # matplotlib's font, as in the other pictures; it is always installed
     font = ImageFont.truetype(
         str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _FONT_SIZE
     )
@@ -95,7 +95,7 @@ def _titled(sheet: Image.Image, title: str) -> Image.Image:
 
 
 def _lines(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """The text in lines of at most that many pixels, broken at a space if there is one."""
+    """Wrap text to lines of at most ``width`` pixels, at spaces if possible."""
     lines, rest = [], " ".join(text.split())
     while rest:
         fits = next(n for n in range(len(rest), 0, -1) if n == 1 or font.getlength(rest[:n]) <= width)

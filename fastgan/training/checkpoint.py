@@ -152,9 +152,7 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
 
 
 def _another(path: Path, part: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: its {part} is not that of config.yaml; restore both files"
-    )
+    return CheckpointError(f"{path}: its {part} is not that of config.yaml; restore both files")
 
 
 def _find(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
