@@ -1,9 +1,9 @@
-"""Builds fastgan._cpu and, where nvcc is found, fastgan._cuda with ninja, against pybind11 and CUDA alone.
+"""Builds fastgan._cpu and, if nvcc is found, fastgan._cuda with ninja. Needs only pybind11 and CUDA.
 
-No torch is needed, here or in csrc, and no GPU. Without a C++ compiler the install is pure Python, without
-nvcc it has no CUDA kernels, and `fastgan info` says so. CXX, CXXFLAGS, LDFLAGS, MAX_JOBS, CUDA_HOME and
-TORCH_CUDA_ARCH_LIST are honoured; FASTGAN_NO_CUDA=1 leaves the CUDA kernels out, and FORCE_CUDA=1 fails where
-there is no nvcc. A wheel holds what this build made, whatever an earlier one left in build/.
+Neither torch nor a GPU is needed. Without a C++ compiler the install is pure Python, without nvcc it has no
+CUDA kernels; `fastgan info` shows which is the case. Reads CXX, CXXFLAGS, LDFLAGS, MAX_JOBS, CUDA_HOME and
+TORCH_CUDA_ARCH_LIST. FASTGAN_NO_CUDA=1 omits the CUDA kernels; FORCE_CUDA=1 fails without nvcc. A wheel has
+no files of earlier builds in build/.
 """
 
 from __future__ import annotations
@@ -28,24 +28,20 @@ if TYPE_CHECKING:
     from ninja.ninja_syntax import Writer
 
 ROOT = Path(__file__).parent.resolve()
-# -fno-trapping-math: selects may become blends. Nothing that changes results or loses nan.
+# -fno-trapping-math allows blends for selects. No flag changes results or loses nan.
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"]
-# csrc/cpu/isa.cpp is compiled once for each; csrc/cpu/dispatch.cpp chooses at run time.
+# csrc/cpu/isa.cpp is compiled once per instruction set; csrc/cpu/dispatch.cpp chooses at run time.
 INSTRUCTION_SETS = {"baseline": []}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma", "-mf16c"]
     INSTRUCTION_SETS["avx512"] = [
-        "-mavx512f",
-        "-mavx512bw",
-        "-mavx512dq",
-        "-mavx512vl",
-        "-mfma",
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
         "-mprefer-vector-width=512",
     ]
     FLAGS.append("-DFASTGAN_X86")
 
 
-# Programs that stand before the compiler in CXX. nvcc wants the compiler itself.
+# Programs that may precede the compiler in CXX. nvcc needs the compiler itself.
 LAUNCHERS = ("ccache", "sccache", "distcc", "icecc")
 
 
@@ -54,7 +50,7 @@ def from_environment(name: str) -> list[str]:
 
 
 def find_compiler() -> list[str] | None:
-    """The words of CXX, or the compiler that is there, or None."""
+    """Return CXX split into words, else the first compiler found, else None."""
     chosen = from_environment("CXX")
     found = next(filter(None, map(shutil.which, ("g++", "clang++", "c++"))), None)
     return chosen or ([found] if found else None)
@@ -65,7 +61,7 @@ def without_launcher(compiler: list[str]) -> str:
 
 
 def check_compiler(compiler: list[str], folder: Path) -> None:
-    """What is wrong with the command itself is said of it, not of our sources."""
+    """Check the compiler before the build, so that its errors do not look like errors in our sources."""
     command = shlex.join(compiler)
     for program in (compiler[0], without_launcher(compiler)):
         if shutil.which(program) is None:
@@ -90,14 +86,14 @@ def max_jobs() -> int | None:
 
 
 def find_nvcc() -> Path | None:
-    """CUDA_HOME, then the PATH, then pip's nvidia-cuda-nvcc; or None."""
+    """Look for nvcc in CUDA_HOME, then on the PATH, then in pip's nvidia-cuda-nvcc."""
     if os.environ.get("FASTGAN_NO_CUDA") == "1":
         return None
     places = [Path(os.environ["CUDA_HOME"], "bin")] if os.environ.get("CUDA_HOME") else []
     on_path = shutil.which("nvcc")
     if on_path:
         places.append(Path(on_path).resolve().parent)
-    # An isolated build does not see the packages of the environment that it installs into.
+    # Search by path: an isolated build cannot import packages of the target environment.
     places.extend(sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/cu*/bin")))
     found = next((place / "nvcc" for place in places if (place / "nvcc").exists()), None)
     if found is None and os.environ.get("FORCE_CUDA") == "1":
@@ -106,15 +102,15 @@ def find_nvcc() -> Path | None:
 
 
 def cuda_home(nvcc: Path) -> Path:
-    """The folder of include and lib. nvcc itself may be a script somewhere else, so it is asked."""
+    """The folder that contains include and lib. Ask nvcc, which may be a wrapper script elsewhere."""
     command = [nvcc, "--dryrun", "-x", "cu", "-E", os.devnull]
-    told = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()
-    top = next((line.partition("=")[2] for line in told if line.startswith("#$ TOP=")), nvcc.parents[1])
+    lines = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()
+    top = next((line.partition("=")[2] for line in lines if line.startswith("#$ TOP=")), nvcc.parents[1])
     return Path(top).resolve()
 
 
 def sources() -> str:
-    """A hash of all that a module is compiled from, and the GPUs that it is for."""
+    """A hash of all sources of the modules, and the target GPU architectures."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted(path for path in (ROOT / "csrc").rglob("*") if path.is_file()):
         digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
@@ -122,12 +118,12 @@ def sources() -> str:
 
 
 def stamp_of(module: Path) -> Path:
-    """The file that keeps ``sources()`` of a module built in place, which may be taken to another machine."""
+    """The file with ``sources()`` of a module built in place. It may be copied along to another machine."""
     return module.with_name(f"{module.name}.sources")
 
 
 def cuda_architectures() -> list[str]:
-    """nvcc's options for TORCH_CUDA_ARCH_LIST, such as "8.0;9.0+PTX"."""
+    """nvcc options for TORCH_CUDA_ARCH_LIST, such as "8.0;9.0+PTX"."""
     chosen = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0;10.0+PTX")
     options = []
     for each in chosen.replace(" ", ";").split(";"):
@@ -143,21 +139,21 @@ def cuda_architectures() -> list[str]:
 class CleanBuild(build):
     def run(self) -> None:
         built = Path(self.build_lib, "fastgan").resolve()
-        if built != (ROOT / "fastgan").resolve():  # with --build-lib . they are the sources
+        if built != (ROOT / "fastgan").resolve():  # with --build-lib . this would delete the sources
             shutil.rmtree(built, ignore_errors=True)
         super().run()
 
 
 class CleanWheel(bdist_wheel):
     def run(self) -> None:
-        shutil.rmtree(self.bdist_dir, ignore_errors=True)  # of a build that was killed
+        shutil.rmtree(self.bdist_dir, ignore_errors=True)  # leftovers of a killed build
         super().run()
 
 
 class NinjaBuild(build_ext):
     def initialize_options(self) -> None:
         super().initialize_options()
-        self.compiled: list[str] = []  # names of files
+        self.compiled: list[str] = []  # file names
 
     def copy_extensions_to_source(self) -> None:
         super().copy_extensions_to_source()
@@ -172,17 +168,14 @@ class NinjaBuild(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        target.unlink(missing_ok=True)  # an older build's, which would be taken for this one's
+        target.unlink(missing_ok=True)  # an older build's module would pass for this one's
         compiler = find_compiler() if os.name == "posix" else None
         if compiler is None:
-            no_compiler = (
-                "no C++ compiler found; install g++ or clang++ and reinstall to have compiled kernels"
-            )
-            reason = (
-                no_compiler if os.name == "posix" else "compiled kernels are built on Linux and macOS alone"
-            )
-            print(f"fastgan: {reason}. Installing without: plain PyTorch will serve.", file=sys.stderr)
-            ext.optional = True  # its file may be missing
+            reason = "compiled kernels are only built on Linux and macOS"
+            if os.name == "posix":
+                reason = "no C++ compiler found; install g++ or clang++ and reinstall for compiled kernels"
+            print(f"fastgan: {reason}. Installing without them, to use plain PyTorch.", file=sys.stderr)
+            ext.optional = True  # the module's file may be missing
             return
         folder = Path(self.build_temp).resolve() / ext.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -195,10 +188,8 @@ class NinjaBuild(build_ext):
             else:
                 nvcc = find_nvcc()
                 if nvcc is None:
-                    print(
-                        "fastgan: no nvcc found: installing without CUDA kernels; Triton will serve GPUs.",
-                        file=sys.stderr,
-                    )
+                    message = "no nvcc found: installing without CUDA kernels; GPUs will use Triton."
+                    print(f"fastgan: {message}", file=sys.stderr)
                     ext.optional = True
                     return
                 write_cuda(file, compiler, nvcc, target, jobs)
@@ -208,17 +199,18 @@ class NinjaBuild(build_ext):
             self.compiled.append(target.name)
             return
         if ext.name == "fastgan._cpu" or os.environ.get("FORCE_CUDA") == "1":
-            raise RuntimeError(f"{ext.name} was not built: the message of ninja or the compiler is above")
+            raise RuntimeError(f"{ext.name} was not built: see the message of ninja or the compiler above")
         print(
-            "fastgan: nvcc is there but cannot compile the CUDA kernels (they want CUDA 13, or architectures "
-            "that it knows in TORCH_CUDA_ARCH_LIST): installing without them; Triton will serve GPUs.",
+            "fastgan: nvcc was found but cannot compile the CUDA kernels (they need CUDA 13, and "
+            "architectures that nvcc supports in TORCH_CUDA_ARCH_LIST): installing without them; GPUs will "
+            "use Triton.",
             file=sys.stderr,
         )
         ext.optional = True
 
 
 def start(file: TextIO, compiler: list[str], target: Path) -> Writer:
-    """The rules of both builds. Paths are variables: ninja splits those at no space."""
+    """Write the rules of both builds. Paths are variables, which ninja does not split at spaces."""
     from ninja import ninja_syntax
 
     ninja: Writer = ninja_syntax.Writer(file, width=sys.maxsize)
@@ -265,7 +257,7 @@ def write_cuda(file: TextIO, compiler: list[str], nvcc: Path, target: Path, jobs
 
     home = cuda_home(nvcc)
     ninja = start(file, compiler, target)
-    # architectures side by side, or the longest file compiles alone at the end
+    # compile architectures in parallel; otherwise the longest file runs alone at the end
     threads = f"--threads={jobs or 4}"
     options = ["-std=c++17", "-O3", "-ccbin", without_launcher(compiler)]
     options += ["-Xcompiler=-fPIC,-fvisibility=hidden", threads]

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes: a file is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class WriteError(OSError):
-    """A file that cannot be written; the message names it and the remedy."""
+    """A file cannot be written; the message names the file and the remedy."""
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the path in the error of a write inside: a full disk's own error names none.
+    """Add the path to the errors of writes in this context: the system's error for a full disk has none.
 
     Raises:
-        WriteError: in place of any other OSError.
+        WriteError: replaces any other OSError.
     """
     try:
         yield
@@ -42,18 +42,18 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file in a folder of its own, sync it and move it into place.
+    """Write a file in a temporary folder, sync it and move it into place.
 
     Args:
-        path: of the file; what it held is kept if anything fails.
-        write: writes the content to the path that it is given, which has the same name.
+        path: path of the file; its old content is kept if anything fails.
+        write: writes the content to the path it receives, which has the same file name.
 
     Raises:
-        WriteError: if it cannot be written.
+        WriteError: the file cannot be written.
     """
     with naming(path):
-        target = path.resolve()  # a link stays a link
-        if target.exists() and not target.is_file():  # /dev/null must not become a file
+        target = path.resolve()  # replace the target of a link, not the link
+        if target.exists() and not target.is_file():  # do not replace /dev/null
             raise WriteError(f"{path}: is not a file; give another --out")
         with _folder_next_to(target) as folder:
             whole = folder / target.name
@@ -64,19 +64,19 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a new folder out of sight, and move it into place.
+    """Fill a folder under a temporary name, and move it into place.
 
     Args:
         folder: must be new or empty.
-        fill: writes into the folder that it is given.
+        fill: writes into the folder it receives.
 
     Raises:
-        WriteError: if it cannot be written, or holds something already.
+        WriteError: the folder cannot be written, or is not empty.
     """
     with naming(folder):
         target = folder.resolve()
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-            raise WriteError(f"{folder}: is there already; give another --out, or remove it")
+            raise WriteError(f"{folder}: already exists; give another --out, or remove it")
         with _folder_next_to(target) as neighbour:
             whole = neighbour / target.name
             whole.mkdir()
@@ -88,19 +88,19 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, whole or not at all.
+    """Write text as UTF-8, completely or not at all.
 
     Raises:
-        WriteError: if it cannot be written.
+        WriteError: the file cannot be written.
     """
     write_whole(path, lambda whole: whole.write_text(text, encoding="utf-8"))
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, readable to whom the umask says, as safetensors' own is not.
+    """Write a safetensors file with the permissions of the umask, which safetensors ignores.
 
     Raises:
-        OSError: if it cannot be written; safetensors has an error of its own for that.
+        OSError: the file cannot be written; replaces safetensors' own exception.
     """
     path.touch()
     mode = path.stat().st_mode
@@ -119,7 +119,7 @@ def save_array(array: NDArray[Any], path: Path) -> None:
     """Write an .npy file.
 
     Raises:
-        OSError: if it cannot be written. NumPy hands a file to C, whose error has no reason.
+        OSError: the file cannot be written. Given a real file, NumPy would raise an error without a reason.
     """
     with path.open("wb") as file:
         only_written_to: Any = SimpleNamespace(write=file.write)
@@ -127,15 +127,15 @@ def save_array(array: NDArray[Any], path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove what killed processes left of files that match; safe for whoever alone writes such files."""
+    """Remove temporary folders of killed processes. Safe if no other process writes files that match."""
     for left in folder.glob(f".{pattern}.*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
 def _folder_next_to(target: Path) -> Iterator[Path]:
-    """A folder in which to write what is moved to the target, under a name that nothing else has."""
-    prefix = f".{target.name[:40]}."  # the name is limited to 255 bytes
+    """Create a temporary folder with a unique name next to the target, so that a move is atomic."""
+    prefix = f".{target.name[:40]}."  # file names are limited to 255 bytes
     with TemporaryDirectory(
         prefix=prefix, suffix=".tmp", dir=target.parent, ignore_cleanup_errors=True
     ) as folder:
@@ -146,7 +146,7 @@ def _cannot_write(path: Path, error: OSError) -> str:
     reason = error.strerror or error
     if not path.parent.exists():
         return f"{path}: cannot be written ({reason}); make the folder {path.parent} or give another --out"
-    if error.errno in _FULL:
+    if error.errno in _DISK_FULL:
         return f"{path}: cannot be written ({reason}); free space or give another --out"
     return f"{path}: cannot be written ({reason}); give another --out"
 

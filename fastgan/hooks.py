@@ -1,4 +1,4 @@
-"""Whether calling a module does more than the forward of its type: the one place that decides."""
+"""Detects whether calling a module does more than the forward of its class."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch.nn.modules import module as _of_all_modules
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether anything is attached to the module, or to all modules, that the module's type does not tell."""
+    """Whether the module, or all modules, have hooks or a replaced forward."""
     if module._forward_pre_hooks or _of_all_modules._global_forward_pre_hooks:
         return True
     return sees_the_output(module)
 
 
 def sees_the_output(module: nn.Module) -> bool:
-    """Whether what is attached may look at the module's output, or at its gradient."""
+    """Whether a hook or a replaced forward may see the module's output or its gradient."""
     return bool(
         module._forward_hooks
         or module._backward_hooks

@@ -1,4 +1,4 @@
-"""Modules over the fused operations, with the parameters and state_dict keys of their torch.nn twins."""
+"""Modules for the fused operations, with the parameters and state_dict keys of their torch.nn versions."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from fastgan import ops
 from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.ops.arguments import check_negative_slope
 
-# What holds a module, the name by which it does, and that module.
-Place = tuple[nn.Module, str, nn.Module]
+Place = tuple[nn.Module, str, nn.Module]  # parent, name of the child, child
 
 _REMEDY = "call fastgan.unfuse on the model before such a change, and fuse after it"
 
 
 class WithLeakyReLU(nn.Module):
-    """A layer that applies the leaky ReLU behind it.
+    """A layer that also applies the leaky ReLU that follows it.
 
     Attributes:
-        applied: of a layer that :func:`fastgan.fuse` has changed, the activations behind it and what lies
-            between; empty in a layer that was built as it is.
-        home: where the layer was held then.
-        held: where its activations were.
+        applied: if :func:`fastgan.fuse` made this layer, the activations that follow and the modules
+            between; otherwise empty.
+        home: the places of the layer in the model when it was fused.
+        held: the places of its activations then.
     """
 
     negative_slope: float
@@ -47,7 +46,7 @@ class WithLeakyReLU(nn.Module):
         if self.applied:
             self._check_activations()
             version: Any = _version(output)
-            if version is not None or _hold(self.home):  # or a wrapper may write into it without a trace
+            if version is not None or _hold(self.home):  # otherwise a wrapper could write into it unnoticed
                 output.applied_slope = self.negative_slope  # type: ignore[attr-defined]
                 output.applied_version = version  # type: ignore[attr-defined]
         return output
@@ -74,19 +73,19 @@ class WithLeakyReLU(nn.Module):
 
 
 def _in_graph(module: nn.Module, input: Any, *arguments: Any) -> Tensor:
-    """A call of the whole module in a torch.fx graph, as torch.fx records those of torch.nn."""
+    """Record a call of the whole module in a torch.fx graph, like torch.fx does for torch.nn."""
     tracer = input.tracer
     call: Tensor = tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *arguments), {})
     return call
 
 
 def _is_watched(layer: WithLeakyReLU) -> bool:
-    """Whether a hook sees what lies between a layer and its activation: then each computes its own part."""
+    """Whether a hook sees the tensor between layer and activation: then each computes its own part."""
     return sees_the_output(layer) or any(map(has_hooks, layer.applied))
 
 
 def _hold(places: tuple[Place, ...]) -> bool:
-    """Whether each of the places still holds its module; other names, as in a list that grew, are fine."""
+    """Whether each parent still holds its child, possibly under another name, as in a list that grew."""
     for parent, name, child in places:
         if parent._modules.get(name) is not child:
             expected = [p for p, _, c in places if p is parent and c is child]
@@ -96,7 +95,7 @@ def _hold(places: tuple[Place, ...]) -> bool:
 
 
 def _version(tensor: Tensor) -> int | None:
-    """How often a tensor was written into; None where PyTorch does not count."""
+    """PyTorch's count of writes to a tensor; None if PyTorch does not count."""
     if torch.compiler.is_compiling() or tensor.is_inference():
         return None
     return tensor._version
@@ -126,8 +125,8 @@ class LinearLeakyReLU(WithLeakyReLU, nn.Linear):
 
 
 def _adds_bias(input: Tensor) -> bool:
-    """Whether a convolution is to have its bias: PyTorch's adds it as it writes, on a CPU, and finds its
-    gradient as it reads. That leaves the activation, which in place is nothing to fuse."""
+    """Whether PyTorch's convolution should add the bias: on a CPU it does so without another pass, forward
+    and backward, and only an in-place activation remains."""
     return input.is_cpu
 
 
@@ -146,20 +145,20 @@ class _ConvLeakyReLU(WithLeakyReLU, _ConvNd):
     def _activate(self, input: Tensor, product: Tensor) -> Tensor:
         if _adds_bias(input):
             return F.leaky_relu_(product, self.negative_slope)
-        channels = -1 - len(self.kernel_size)  # without a batch too
+        channels = -1 - len(self.kernel_size)  # counted from the end: there may be no batch dimension
         return ops.bias_leaky_relu(product, self.bias, self.negative_slope, dim=channels)
 
 
 class Conv1dLeakyReLU(_ConvLeakyReLU, nn.Conv1d):
-    """``nn.Conv1d`` followed by ``nn.LeakyReLU``; the arguments of the first, and ``negative_slope``."""
+    """``nn.Conv1d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
 
 
 class Conv2dLeakyReLU(_ConvLeakyReLU, nn.Conv2d):
-    """``nn.Conv2d`` followed by ``nn.LeakyReLU``; the arguments of the first, and ``negative_slope``."""
+    """``nn.Conv2d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
 
 
 class Conv3dLeakyReLU(_ConvLeakyReLU, nn.Conv3d):
-    """``nn.Conv3d`` followed by ``nn.LeakyReLU``; the arguments of the first, and ``negative_slope``."""
+    """``nn.Conv3d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
 
 
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -171,7 +170,7 @@ class _ConvTransposeLeakyReLU(_ConvLeakyReLU, _ConvTransposeNd):
 
     def _activated(self, input: Tensor, output_size: list[int] | None = None, *_: Any) -> Tensor:
         n = len(self.kernel_size)
-        sizes: tuple[Any, Any, Any] = self.stride, self.padding, self.kernel_size  # the stubs want lists
+        sizes: tuple[Any, Any, Any] = self.stride, self.padding, self.kernel_size  # the stubs require lists
         dilation: Any = self.dilation
         output_padding = self._output_padding(input, output_size, *sizes, n, dilation)
         geometry: Any = self.stride, self.padding, output_padding, self.groups, dilation
@@ -180,26 +179,25 @@ class _ConvTransposeLeakyReLU(_ConvLeakyReLU, _ConvTransposeNd):
 
 
 class ConvTranspose1dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose1d):
-    """``nn.ConvTranspose1d`` followed by ``nn.LeakyReLU``; its arguments, and ``negative_slope``."""
+    """``nn.ConvTranspose1d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
 
 
 class ConvTranspose2dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose2d):
-    """``nn.ConvTranspose2d`` followed by ``nn.LeakyReLU``; its arguments, and ``negative_slope``."""
+    """``nn.ConvTranspose2d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
 
 
 class ConvTranspose3dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose3d):
-    """``nn.ConvTranspose3d`` followed by ``nn.LeakyReLU``; its arguments, and ``negative_slope``."""
+    """``nn.ConvTranspose3d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
 
 
 class AppliedLeakyReLU(nn.LeakyReLU):
-    """A LeakyReLU that the layer before it applies: what :func:`fastgan.fuse` leaves in its place.
+    """Replaces a LeakyReLU that :func:`fastgan.fuse` moved into the layer before; returns its input.
 
     Attributes:
-        layers: those that do.
+        layers: the layers that apply this activation.
 
     Raises:
-        RuntimeError: the input comes from elsewhere, so that nobody knows whether it is activated, or was
-            written in place.
+        RuntimeError: the input is not the output of one of these layers, or was modified in place since.
     """
 
     layers: tuple[WithLeakyReLU, ...] = ()
@@ -211,8 +209,8 @@ class AppliedLeakyReLU(nn.LeakyReLU):
             before, now = input.applied_version, _version(input)  # type: ignore[attr-defined]
             if before is not None and now is not None and before != now:
                 raise RuntimeError(
-                    "the output of a fused layer was written in place before its LeakyReLU got it, as by a "
-                    f"wrapper around the layer; {_REMEDY}"
+                    "the output of a fused layer was modified in place before its LeakyReLU, for example "
+                    f"by a wrapper around the layer; {_REMEDY}"
                 )
             return input
         if any(map(_is_watched, self.layers)):
@@ -232,9 +230,9 @@ class MLP(nn.Module):
     ``MLP([784, 256, 256, 1])`` is a discriminator with logits. Shape: [..., features[0]] to
     [..., features[-1]].
 
-    ``layers`` may be hooked, parametrized, wrapped, replaced and appended to: each is then called by itself.
-    A leaky ReLU stands between every two of them. An activation of torch.nn among them, such as an appended
-    ``nn.Sigmoid``, takes its place, and a dropout has it in front only.
+    ``layers`` may be hooked, parametrized, wrapped, replaced and appended to. Then the layers are called one
+    by one, with a leaky ReLU between each two. There is no leaky ReLU next to an activation of torch.nn, such
+    as an appended ``nn.Sigmoid``, and none after a dropout.
 
     Raises:
         ValueError: fewer than two feature counts, or a negative slope.
@@ -250,7 +248,7 @@ class MLP(nn.Module):
         super().__init__()
         check_negative_slope(negative_slope)
         if len(features) < 2:
-            raise ValueError(f"features must hold at least input and output size, but is {list(features)}")
+            raise ValueError(f"features must contain at least input and output size, but is {list(features)}")
         self.negative_slope = negative_slope
         self.layers = nn.ModuleList(
             nn.Linear(n_in, n_out, device=device, dtype=dtype) for n_in, n_out in pairwise(features)
@@ -258,18 +256,18 @@ class MLP(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if isinstance(input, fx.Proxy):
-            is_whole = getattr(input.tracer, "root", None) is self  # not every tracer has one
+            is_whole = getattr(input.tracer, "root", None) is self  # not every tracer has a root
             return self._call_each(input) if is_whole else _in_graph(self, input)
         layers = self.plain_layers()
         if layers is None:
             return self._call_each(input)
-        # layer.weight would search the module, at half a microsecond each
+        # layer.weight would cost half a microsecond for the attribute search
         weights: list[Any] = [layer._parameters["weight"] for layer in layers]
         biases = [layer._parameters["bias"] for layer in layers]
         return ops.mlp(input, weights, biases, self.negative_slope)
 
     def plain_layers(self) -> list[nn.Linear] | None:
-        """The layers, if each is a matrix product and nothing else; None if one of them must be called."""
+        """Return the layers if each only computes a matrix product and bias; None if one must be called."""
         layers: list[Any] = list(self.layers)
         return layers if all(map(_is_plain_linear, layers)) else None
 
@@ -294,7 +292,7 @@ def _has_leaky_relu_between(layer: nn.Module, following: nn.Module) -> bool:
 
 
 class DiscriminatorLoss(nn.Module):
-    """:func:`fastgan.discriminator_loss` as a module: (real_logits, fake_logits) to the loss."""
+    """:func:`fastgan.discriminator_loss` as a module: (real_logits, fake_logits) -> loss."""
 
     def __init__(
         self, *, loss: str = "bce", real_label: float = 1.0, reduction: str = "mean", over: str = "sum"
@@ -316,7 +314,7 @@ class DiscriminatorLoss(nn.Module):
 
 
 class GeneratorLoss(nn.Module):
-    """:func:`fastgan.generator_loss` as a module: fake_logits to the loss."""
+    """:func:`fastgan.generator_loss` as a module: fake_logits -> loss."""
 
     def __init__(
         self, *, loss: str = "bce", saturating: bool = False, reduction: str = "mean", over: str = "sum"

@@ -1,4 +1,4 @@
-"""A call of a network that leaves the network as it was."""
+"""Calls a network without changing its state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def tensors_restored(network: nn.Module) -> Iterator[None]:
-    """Undo what a call does to parameters and buffers: batch statistics, power iterations, new buffers."""
+    """Restore parameters and buffers on exit: batch statistics, power iterations, replaced buffers."""
     parameters = [(p, p.detach().clone()) for p in network.parameters()]
     buffers = [
         (module, name, buffer, buffer.clone())
@@ -27,4 +27,4 @@ def tensors_restored(network: nn.Module) -> Iterator[None]:
                 p.copy_(before)
             for module, name, buffer, before in buffers:
                 buffer.copy_(before)
-                setattr(module, name, buffer)  # it may have been replaced
+                setattr(module, name, buffer)  # the call may have replaced it

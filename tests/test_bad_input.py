@@ -190,7 +190,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "weight shape": (
         lambda: fastgan.linear_leaky_relu(ONES, torch.ones(3, 4)),
         ValueError,
-        r"weight of shape \(3, 4\) takes \[\.\.\., 4\], but meets an input of shape \(3, 3\)",
+        r"weight of shape \(3, 4\) takes \[\.\.\., 4\], but gets an input of shape \(3, 3\)",
     ),
     "weight vector": (
         lambda: fastgan.linear_leaky_relu(ONES, BIAS),
@@ -219,7 +219,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "a pass of another width": (
         lambda: MLPPass.of([ONES], [torch.nn.Linear(4, 1)], 0.2),
         ValueError,
-        r"weight 0 of shape \(1, 4\) takes \[\.\.\., 4\], but meets an input of shape \(3, 3\)",
+        r"weight 0 of shape \(1, 4\) takes \[\.\.\., 4\], but gets an input of shape \(3, 3\)",
     ),
     "an operator's weight": (
         lambda: torch.ops.fastgan.linear_leaky_relu(ONES, torch.ones(3, 4), None, 0.2),

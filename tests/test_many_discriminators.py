@@ -108,11 +108,11 @@ MISTAKES = {
     "none generated": (lambda: fastgan.generator_loss([]), r"fake_logits is empty, expected a tensor"),
     "lengths": (
         lambda: fastgan.discriminator_loss([X, X], [X]),
-        r"real_logits has 2 tensors and fake_logits 1, expected as many, one for each discriminator",
+        r"real_logits has 2 tensors and fake_logits has 1, expected the same number, one per discriminator",
     ),
     "a tensor and a sequence": (
         lambda: fastgan.relativistic_loss(X, [X, X]),
-        r"logits has 1 tensors and other_logits 2, expected as many",
+        r"logits has 1 tensors and other_logits has 2, expected the same number",
     ),
     "dtypes": (
         lambda: fastgan.discriminator_loss([X, X.double()], [X, X]),

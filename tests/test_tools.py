@@ -212,7 +212,7 @@ def test_exported_weights_have_the_hubs_names(
     assert told["latent_dim"] == config.training.latent_dim
     capsys.readouterr()
     assert run(monkeypatch, *arguments) == 2
-    assert "is there already; give another --out" in one_line(capsys)
+    assert "already exists; give another --out" in one_line(capsys)
     (out / "config.json").write_text("{}")
     with pytest.raises(
         ValueError, match=r"generator: config\.json or model\.safetensors is damaged \('model'\)"

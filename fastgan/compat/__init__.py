@@ -1,7 +1,7 @@
-"""The losses of other libraries, under their names, on fastgan's kernels.
+"""The losses of other libraries, under their names, with fastgan's kernels.
 
-One module a library: the same functions, order of arguments, scale and constant. Change the import, and
-the numbers stay. ``docs/migration.md`` has them in one table.
+One module per library, with the same functions, argument order, scale and constant: after a change of the
+import the results are the same. ``docs/migration.md`` lists them in one table.
 """
 
 from fastgan.compat import lightning, mimicry, pytorch, studiogan, stylegan, tf_gan, torchgan

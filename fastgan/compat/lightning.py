@@ -9,7 +9,7 @@ from fastgan.compat.pytorch import binary_cross_entropy_with_logits
 
 
 def adversarial_loss(y_hat: Tensor, y: Tensor | float) -> Tensor:
-    """``GAN.adversarial_loss``; give the label as a number: 1.0, 0.0."""
+    """``GAN.adversarial_loss``; pass the label as a number, 1.0 or 0.0."""
     return binary_cross_entropy_with_logits(y_hat, y)
 
 

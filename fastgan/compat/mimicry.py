@@ -1,4 +1,4 @@
-"""torch-mimicry 0.1.16, ``torch_mimicry/modules/losses.py``: in most the generated samples come first."""
+"""torch-mimicry 0.1.16, ``torch_mimicry/modules/losses.py``: most functions take generated samples first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastgan.ops import generator_loss, labelled_loss
 
 
 def minimax_loss_gen(output_fake: Tensor, real_label_val: float = 1.0, reduction: str = "mean") -> Tensor:
-    """``minimax_loss_gen``, which is the non-saturating loss."""
+    """``minimax_loss_gen``, the non-saturating loss."""
     return labelled_loss(output_fake, real_label_val, reduction=reduction)
 
 
@@ -31,7 +31,7 @@ def minimax_loss_dis(
 
 
 def ns_loss_gen(output_fake: Tensor) -> Tensor:
-    """``ns_loss_gen`` without its epsilon: there -log(sigmoid(f) + 1e-8), whose gradient fades at f = -18."""
+    """``ns_loss_gen`` without epsilon: the gradient of -log(sigmoid(f) + 1e-8) vanishes from f = -18 on."""
     return generator_loss(output_fake)
 
 
@@ -46,7 +46,7 @@ def hinge_loss_gen(output_fake: Tensor) -> Tensor:
 
 
 def wasserstein_loss_dis(output_real: Tensor, output_fake: Tensor) -> Tensor:
-    """``wasserstein_loss_dis``: here, and here alone, the real samples come first."""
+    """``wasserstein_loss_dis``, the only function with the real samples first."""
     return discriminator_loss(output_real, output_fake, loss="wasserstein")
 
 

@@ -1,4 +1,4 @@
-"""fastgan's losses as the other libraries have them: the result is always one tensor."""
+"""fastgan's losses with one tensor as the result, like other libraries."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def discriminator_loss(
     fake_label: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """:func:`fastgan.discriminator_loss`, in one pass wherever the labels are of its kind.
+    """:func:`fastgan.discriminator_loss`, in one pass if it supports the labels.
 
-    For "none" the sum of both sides' terms, which must fit each other.
+    For "none" returns the sum of both sides' terms, whose shapes must match.
     """
     if fake_label == 0.0 and 0.0 <= real_label <= 1.0:
         terms = ops.discriminator_loss(

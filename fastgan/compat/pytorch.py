@@ -1,4 +1,4 @@
-"""PyTorch's binary cross-entropy with logits, of labels that are one number."""
+"""PyTorch's binary cross-entropy with logits, for a label that is one number."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fastgan.ops import labelled_loss
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor | float, *, reduction: str = "mean"
 ) -> Tensor:
-    """``torch.nn.functional.binary_cross_entropy_with_logits``, whose target may be a number in [0, 1].
+    """``torch.nn.functional.binary_cross_entropy_with_logits`` whose target may be a number in [0, 1].
 
-    A number is fused. A tensor of targets goes to PyTorch's own function, with one warning: whether it
-    holds one number only cannot be seen without waiting for the device.
+    Numbers use the fused loss. A tensor of targets uses PyTorch's function, with a warning: checking whether
+    all its values are equal would wait for the device.
     """
     if not isinstance(target, Tensor):
         return labelled_loss(input, target, reduction=reduction)
     warnings.warn(
-        "a tensor of targets is left to PyTorch; for one label give the number, as criterion(logits, 1.0)",
+        "a tensor of targets uses PyTorch's loss; for one label give the number: criterion(logits, 1.0)",
         stacklevel=2,
     )
     return F.binary_cross_entropy_with_logits(input, target, reduction=reduction)

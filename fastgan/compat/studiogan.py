@@ -1,7 +1,7 @@
 """PyTorch-StudioGAN, ``src/utils/losses.py`` of 2022.
 
-Earlier its ``d_vanilla`` had log sigmoid(1 - f) for log(1 - sigmoid(f)), the loss of logits f - 1; this is
-the later one. ``DDP``, which no loss there reads, may be given and left out.
+Before 2022 ``d_vanilla`` had log sigmoid(1 - f), the loss of logits f - 1, instead of log(1 - sigmoid(f)).
+This module has the later one. ``DDP`` is ignored, as in the original, and may be left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def g_vanilla(d_logit_fake: Tensor, DDP: object = None) -> Tensor:  # noqa: N803
     return generator_loss(d_logit_fake)
 
 
-d_logistic = d_vanilla  # there the mean of the sums, here the sum of the means: the same for equal shapes
+d_logistic = d_vanilla  # mean of sums in the original, sum of means here: equal for equal shapes
 g_logistic = g_vanilla
 
 

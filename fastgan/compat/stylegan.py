@@ -1,4 +1,4 @@
-"""StyleGAN's logistic losses: as functions, and as the softplus that NVIDIA's training code writes."""
+"""StyleGAN's logistic losses: functions, and the softplus in NVIDIA's training code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def g_nonsaturating_loss(fake_pred: Tensor) -> Tensor:
 def softplus(input: Tensor) -> Tensor:
     """``torch.nn.functional.softplus`` in NVlabs/stylegan2-ada-pytorch and stylegan3, ``training/loss.py``.
 
-    There each term stands alone: ``softplus(-gen_logits)`` of G, ``softplus(gen_logits)`` and
-    ``softplus(-real_logits)`` of D, each with its own backward pass.
+    There each term has its own backward pass: ``softplus(-gen_logits)`` for G, ``softplus(gen_logits)`` and
+    ``softplus(-real_logits)`` for D.
     """
     return labelled_loss(input, 0.0, reduction="none")

@@ -1,7 +1,7 @@
 """TF-GAN 2.1.0, ``tensorflow_gan/python/losses/losses_impl.py``, with every weight 1.
 
-Weights, scopes, collections and summaries are TensorFlow's and not here; the reduction is TF-GAN's default,
-which for weights of 1 is the mean. The margins of the hinge are its default, 1.
+TensorFlow's weights, scopes, collections and summaries are not supported. The reduction is TF-GAN's default,
+the mean for weights of 1. The hinge margin is its default, 1.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ modified_discriminator_loss = minimax_discriminator_loss
 
 
 def minimax_generator_loss(discriminator_gen_outputs: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """``minimax_generator_loss``: the saturating loss less softplus(-1) + s / 2.
+    """``minimax_generator_loss``: the saturating loss minus (softplus(-1) + s / 2).
 
-    There it is minus the discriminator's loss with *logits* of 1 for the real samples, and their term stays.
+    TF-GAN negates the discriminator's loss with real *logits* of 1, which leaves their constant term.
     """
-    of_real_ones = math.log1p(math.exp(-1)) + label_smoothing / 2
-    return generator_loss(discriminator_gen_outputs, saturating=True) - of_real_ones
+    real_term = math.log1p(math.exp(-1)) + label_smoothing / 2
+    return generator_loss(discriminator_gen_outputs, saturating=True) - real_term
 
 
 def modified_generator_loss(discriminator_gen_outputs: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """``modified_generator_loss``: non-saturating, its label smoothed as the discriminator's."""
+    """``modified_generator_loss``: non-saturating, with a label smoothed like the discriminator's."""
     return labelled_loss(discriminator_gen_outputs, 1 - label_smoothing / 2)
 
 

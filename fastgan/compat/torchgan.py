@@ -16,7 +16,7 @@ def minimax_generator_loss(dgz: Tensor, nonsaturating: bool = True, reduction: s
 def minimax_discriminator_loss(
     dx: Tensor, dgz: Tensor, label_smoothing: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """``minimax_discriminator_loss``: real samples have the label 1 - s."""
+    """``minimax_discriminator_loss``, with the label 1 - s for real samples."""
     return discriminator_loss(dx, dgz, real_label=1 - label_smoothing, reduction=reduction)
 
 
@@ -28,7 +28,7 @@ def least_squares_generator_loss(dgz: Tensor, c: float = 1.0, reduction: str = "
 def least_squares_discriminator_loss(
     dx: Tensor, dgz: Tensor, a: float = 0.0, b: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """``least_squares_discriminator_loss``, with the half: targets a of generated samples, b of real ones."""
+    """``least_squares_discriminator_loss``, with the half; targets: a for generated samples, b for real."""
     return discriminator_loss(dx, dgz, loss="least-squares", real_label=b, fake_label=a, reduction=reduction)
 
 

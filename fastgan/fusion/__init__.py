@@ -1,4 +1,4 @@
-"""Swapping fused layers into a model that is already there."""
+"""Fuses layers of an existing model."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
     """Fuse each linear layer or convolution with the ``nn.LeakyReLU`` that follows it, in place.
 
-    Layers and activations stay the objects they are and change their class alone, so Parameters,
-    state_dict keys, optimizers, checkpoints, parametrizations (spectral and weight norm), pre-hooks,
-    training mode and memory format stay as well, in DistributedDataParallel or AveragedModel too.
+    Layers and activations remain the same objects; only their classes change. So Parameters, state_dict
+    keys, optimizers, checkpoints, parametrizations (spectral and weight norm), pre-hooks, training mode and
+    memory format are kept, also in DistributedDataParallel or AveragedModel.
 
-    A pair is fused where the activation is the layer's one consumer at every call of either: neighbours
-    in an ``nn.Sequential``, or as torch.fx traces the forward of the modules around them, followed by
-    nothing that writes into the result. Everything else stays, and :func:`report` says why.
+    A pair is fused if the activation is the only consumer of the layer's output in every call, and nothing
+    later writes into the result. The calls are found in ``nn.Sequential`` and by tracing the surrounding
+    modules with torch.fx. Everything else is left unchanged; :func:`report` gives the reasons.
 
     Args:
         module: searched at every depth.
-        example_input: the argument of a call of ``module``, or a tuple of several. Calls with it, in training
-            and in evaluation mode, are watched in place of tracing, which not every forward allows. What
-            another input would do differently is not seen.
+        example_input: the argument of a call of ``module``, or a tuple of several. If given, the module is
+            called with it in training and evaluation mode instead of being traced, for a forward that
+            torch.fx cannot trace. Calls that only another input would make are not seen.
 
     Returns:
-        ``module`` itself. A UserWarning says if nothing is fused.
+        ``module`` itself. Emits a UserWarning if nothing is fused.
     """
     pairs, _ = find(module, example_input)
     modules = dict(module.named_modules(remove_duplicate=False))
@@ -62,10 +62,10 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
 
 
 def unfuse(module: ModuleT) -> ModuleT:
-    """Undo :func:`fuse`: layers and activations get back the classes they had, both of a pair always.
+    """Undo :func:`fuse`: layers and activations get back their classes, always both of a pair.
 
     Args:
-        module: what was given to ``fuse``, or a copy of it, or a module around it.
+        module: the module given to ``fuse``, a copy of it, or a module that contains it.
 
     Returns:
         ``module`` itself.
@@ -84,10 +84,12 @@ def unfuse(module: ModuleT) -> ModuleT:
 
 @dataclass(frozen=True)
 class Report:
-    """What is fused in a model, what :func:`fuse` would fuse, and why it leaves the rest; printable.
+    """A printable report: what is fused in a model, what can be fused, and why the rest cannot.
 
-    ``fused`` maps a fused layer's name to its class, ``fusable`` a layer's to that of its activation, and
-    ``left`` the name of a leaky ReLU, or of the layer before one that is a function call, to the reason.
+    Attributes:
+        fused: name of each fused layer -> its class.
+        fusable: name of each layer that can be fused -> name of its activation.
+        left: name of a leaky ReLU, or of a layer before a leaky ReLU function call -> reason.
     """
 
     fused: dict[str, str]
@@ -104,7 +106,7 @@ class Report:
 
 
 def report(module: nn.Module, example_input: Any = None) -> Report:
-    """What :func:`fuse` did to a model, or would do; changes nothing. Arguments are those of ``fuse``.
+    """Report what :func:`fuse` did or would do to a model, without changing it. Arguments as for ``fuse``.
 
     >>> print(report(fuse(nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1)))))
     fused    0: LinearLeakyReLU

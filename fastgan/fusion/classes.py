@@ -1,4 +1,4 @@
-"""The classes between which :func:`fastgan.fuse` moves a layer: plain, and with its activation."""
+"""The plain and fused classes of layers, and the change between them for :func:`fastgan.fuse`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ FUSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.ConvTranspose3d: layers.ConvTranspose3dLeakyReLU,
 }
 _FUSED_SUBCLASSES: dict[type[nn.Module], type[nn.Module]] = {}
-# What a fused class has of its own, so that a subclass's would be lost.
-_COMPUTING = ("forward", "_conv_forward", "_output_padding", "__call__")
+# A fused class replaces these methods, so a layer that overrides one cannot be fused.
+_REPLACED_METHODS = ("forward", "_conv_forward", "_output_padding", "__call__")
 
 
 def why_no_fused_form(layer: nn.Module) -> str | None:
-    """Why a layer cannot compute its activation too; None where it can."""
+    """The reason why a layer cannot be fused; None if it can."""
     cls = type_before_parametrizations(layer)
     base = _fusable_base(cls)
     if base is None or issubclass(cls, layers.WithLeakyReLU):
         return "has no fused form"
-    for method in _COMPUTING:
+    for method in _REPLACED_METHODS:
         if getattr(cls, method, None) is not getattr(base, method, None):
             return f"has a {method} of its own"
     if isinstance(layer, LazyModuleMixin):
@@ -43,7 +43,7 @@ def _fusable_base(cls: type[nn.Module]) -> type[nn.Module] | None:
 
 
 def fused_class(plain: type[nn.Module]) -> type[nn.Module]:
-    """The class of a layer of a plain class, or a subclass of one, that has its activation."""
+    """Return the fused class for a plain class or a subclass of one."""
     fused = FUSED.get(plain) or _FUSED_SUBCLASSES.get(plain)
     if fused is None:
         base = _fusable_base(plain)
@@ -55,12 +55,12 @@ def fused_class(plain: type[nn.Module]) -> type[nn.Module]:
 
 
 def plain_class(layer: nn.Module) -> type[nn.Module]:
-    """The class that a fused layer had."""
+    """Return the class that a fused layer had before."""
     return type_before_parametrizations(layer).__bases__[-1]
 
 
 def _reduce_to_plain_class(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
-    """For pickle, which looks classes up by name and finds only the user's own."""
+    """Reduce to the plain class: pickle finds classes by name, and a generated class has no such name."""
     reduced: Any = nn.Module.__reduce_ex__(self, protocol)
     _, _, *state = reduced
     return _new, (plain_class(self),), *state
@@ -72,7 +72,7 @@ def _new(plain: type[nn.Module]) -> nn.Module:
 
 
 def become(module: nn.Module, cls: type[nn.Module]) -> None:
-    """Change a module's class; that of a parametrized one is below the class of its parametrizations."""
+    """Change a module's class. For a parametrized module, rebuild the parametrized class on top of it."""
     if is_parametrized(module):
         members = {k: v for k, v in vars(type(module)).items() if k not in ("__dict__", "__weakref__")}
         cls = type(f"Parametrized{cls.__name__}", (cls,), members)

@@ -1,4 +1,4 @@
-"""Who writes into the memory of a result, and who reads more of a tensor than its shape."""
+"""Which calls write into the memory of a result, and which read only metadata such as shapes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.utils._pytree import tree_leaves
 
 from fastgan import nn as fused
+from fastgan.fusion.tracing import IN_PLACE_OPERATORS
 
-# Whose result lies in new memory. What is not here may return a view of what it was given.
 # fmt: off
-_COMPUTING = {
+# Operations whose result is in new memory. All others may return a view of an argument.
+_ALLOCATING = {
     "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "add", "addbmm", "addcdiv",
     "addcmul", "addmm", "all", "amax", "amin", "any", "argmax", "argmin", "avg_pool1d", "avg_pool2d",
     "avg_pool3d", "baddbmm", "batch_norm", "bilinear", "bmm", "cat", "celu", "clamp", "clamp_max",
@@ -29,53 +30,30 @@ _COMPUTING = {
     "softsign", "sqrt", "square", "stack", "std", "sub", "sum", "tanh", "truediv", "var", "where",
     "zeros_like",
 }
+_METADATA = {
+    "device", "dim", "dtype", "is_cpu", "is_cuda", "len", "ndim", "numel", "requires_grad", "shape", "size",
+}
 # fmt: on
-_COMPUTING_LAYERS = {
+_ALLOCATING_LAYERS = {
     f"torch.nn.modules.{name}"
     for name in (
         *("activation", "batchnorm", "conv", "instancenorm", "linear", "normalization", "padding", "pooling"),
         *("rnn", "upsampling"),
     )
 }
-# Whose result is no tensor and lies in a tensor's memory: no graph has what writes into it.
-_HANDING_OUT = {"array", "data_ptr", "dlpack", "numpy", "storage", "to_dlpack", "untyped_storage"}
-_IN_PLACE_OPERATORS = {
-    "iadd",
-    "isub",
-    "imul",
-    "itruediv",
-    "ifloordiv",
-    "imod",
-    "ipow",
-    "iand",
-    "ior",
-    "ixor",
-    "setitem",
-}
-_METADATA = {
-    "device",
-    "dim",
-    "dtype",
-    "is_cpu",
-    "is_cuda",
-    "len",
-    "ndim",
-    "numel",
-    "requires_grad",
-    "shape",
-    "size",
-}
+# Operations that expose a tensor's memory as another type: graphs do not show writes to it.
+_EXPOSING_MEMORY = {"array", "data_ptr", "dlpack", "numpy", "storage", "to_dlpack", "untyped_storage"}
 
 
 def overwriter(node: fx.Node) -> tuple[fx.Node, str] | None:
-    """Who may write into the memory of a result, and how: the fused backward reads the slope from it."""
+    """Return a call that may write into a result's memory, and how. The fused backward needs the result."""
     views = [node]
     for view in views:
         for user in view.users:
             if view in _written(user):
                 what = "its output in place" if view is node else "what may be a view of its output"
                 return user, f"overwrites {what}"
-            if user.op != "call_module" and operation(user) in _HANDING_OUT:
+            if user.op != "call_module" and operation(user) in _EXPOSING_MEMORY:
                 return user, "hands out the memory of its output, where a write is not seen"
             if user not in views and _may_be_view(user):
                 views.append(user)
@@ -83,7 +61,7 @@ def overwriter(node: fx.Node) -> tuple[fx.Node, str] | None:
 
 
 def _written(call: fx.Node) -> list[Any]:
-    """What a call writes into."""
+    """The arguments that a call writes into."""
     arguments = [*call.args, *call.kwargs.values()]
     first = tree_leaves(arguments[:1])
     if call.op == "call_module":
@@ -97,40 +75,40 @@ def _is_in_place(call: fx.Node) -> bool:
     name = operation(call)
     if name == "requires_grad_":
         return False
-    return name in _IN_PLACE_OPERATORS or name.endswith("_") or _is_told_in_place(call)
+    return name in (*IN_PLACE_OPERATORS, "setitem") or name.endswith("_") or _has_inplace_argument(call)
 
 
-def _is_told_in_place(call: fx.Node) -> bool:
-    """``F.relu(x, True)``, ``F.relu(x, inplace=True)``."""
+def _has_inplace_argument(call: fx.Node) -> bool:
+    """Whether ``inplace`` is True, as in ``F.relu(x, True)`` or ``F.relu(x, inplace=True)``."""
     if not callable(call.target):
         return False
     try:
         arguments = inspect.signature(call.target).bind(*call.args, **call.kwargs).arguments
-    except (TypeError, ValueError):  # built in, without a signature
+    except (TypeError, ValueError):  # a builtin without a signature
         return False
     return arguments.get("inplace") is True
 
 
 def _may_be_view(call: fx.Node) -> bool:
-    """Whether the result may lie in the memory of an argument that the call does not write into."""
+    """Whether the result may share memory with an argument that the call does not write into."""
     if call.op == "call_module":
-        return not _is_computing_layer(call.meta["module"])
-    return not (operation(call) in _COMPUTING or _is_in_place(call) or reads_metadata(call))
+        return not _is_allocating_layer(call.meta["module"])
+    return not (operation(call) in _ALLOCATING or _is_in_place(call) or reads_metadata(call))
 
 
-def _is_computing_layer(module: nn.Module) -> bool:
+def _is_allocating_layer(module: nn.Module) -> bool:
     if isinstance(module, (nn.Identity, fused.AppliedLeakyReLU)):
         return False
-    return any(cls.__module__ in _COMPUTING_LAYERS for cls in type_before_parametrizations(module).__mro__)
+    return any(cls.__module__ in _ALLOCATING_LAYERS for cls in type_before_parametrizations(module).__mro__)
 
 
 def reads_metadata(user: fx.Node) -> bool:
-    """Whether a call asks for a tensor's shape, or its like, which an activation does not change."""
+    """Whether a call reads only a tensor's metadata, such as its shape; an activation does not change it."""
     return user.op != "call_module" and operation(user) in _METADATA
 
 
 def operation(node: fx.Node) -> str:
-    """The name of what a node calls: ``iadd`` of ``Tensor.__iadd__``, ``data`` of the property's getter."""
+    """The name of a node's target: ``iadd`` for ``Tensor.__iadd__``, ``data`` for a property's getter."""
     target = node.target
     name = str(getattr(target, "__name__", target))
     if name == "__get__":
@@ -139,4 +117,4 @@ def operation(node: fx.Node) -> str:
         name = str(node.args[1])
     if name.startswith("__") and name.endswith("__"):
         return name[2:-2]
-    return name.partition(".")[0]  # neg_ of torch.ops.aten.neg_.default
+    return name.partition(".")[0]  # neg_ from torch.ops.aten.neg_.default

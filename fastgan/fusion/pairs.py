@@ -1,4 +1,4 @@
-"""Which leaky ReLU can be fused into the layer before it, and what stands in the way of the others."""
+"""Finds each leaky ReLU that can be fused into the layer before, and the reasons why others cannot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 @dataclass
 class Calls:
-    """Every call of a layer that a forward of the model makes."""
+    """All calls of layers in the forward passes of a model."""
 
     names: dict[nn.Module, str]
     graphs: list[tuple[nn.Module, fx.Graph]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Calls:
                     self.of.setdefault(node.meta["module"], []).append(node)
 
     def called(self, node: object) -> str:
-        """A node, in words."""
+        """Describe a node in words."""
         if not isinstance(node, fx.Node):
             return "a constant"
         if node.op == "call_module":
@@ -58,20 +58,20 @@ class Calls:
         return self.names[inner].startswith(f"{path}." if path else "")
 
     def untraceable_around(self, inner: nn.Module) -> nn.Module | None:
-        """The innermost module around another whose forward cannot be traced."""
+        """Return the innermost untraceable module that contains ``inner``, if any."""
         return next((each for each in reversed(self.untraceable) if self.holds(each, inner)), None)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A layer's activations, one unless it is called several times, and what passes its output on to them."""
+    """The activations of a layer (several if it is called several times) and the identity modules between."""
 
     activations: list[nn.LeakyReLU]
     between: list[nn.Module]
 
 
 def calls_in(model: nn.Module, example_input: Any = None) -> Calls:
-    """By tracing every forward in the model; with an example input, by calling the model with it."""
+    """Find all calls: by calling the model with an example input if given, otherwise by tracing."""
     names = {module: name for name, module in model.named_modules()}
     if example_input is not None:
         return Calls(names, [(model, graph) for graph in watch(model, example_input)], watched=True)
@@ -87,12 +87,12 @@ def calls_in(model: nn.Module, example_input: Any = None) -> Calls:
 
 
 def find(model: nn.Module, example_input: Any = None) -> tuple[dict[nn.Module, Pair], dict[str, str]]:
-    """The layers that can be fused, and why each other leaky ReLU cannot be, by name."""
+    """Return the layers that can be fused, and the reason for each leaky ReLU that cannot, by name."""
     calls = calls_in(model, example_input)
     left: dict[nn.Module, str] = {}
     activations = [module for module in calls.names if type(module) is nn.LeakyReLU]
     before = -1
-    while before < len(left):  # a layer that one activation has to leave is lost to its others
+    while before < len(left):  # if one activation cannot be fused, others of the same layer cannot either
         before = len(left)
         for activation in activations:
             if activation not in left:
@@ -117,9 +117,7 @@ def _add(modules: list[Any], others: list[Any]) -> None:
 
 def _why_not(activation: nn.LeakyReLU, calls: Calls, left: dict[nn.Module, str]) -> str | None:
     if not 0.0 <= activation.negative_slope < float("inf"):
-        return (
-            f"its negative slope is {activation.negative_slope}; the fused backward needs one of at least 0"
-        )
+        return f"its negative slope is {activation.negative_slope}; the fused backward needs at least 0"
     if has_hooks(activation):
         return "it has a hook"
     if activation not in calls.of:
@@ -177,7 +175,7 @@ def _why_not_here(
 
 
 def _source(node: fx.Node) -> tuple[object, list[nn.Module]]:
-    """What a node's input comes from, and the modules that pass it on as it is."""
+    """Return the source of a node's input, and the identity modules between."""
     between: list[nn.Module] = []
     source: object = node
     while source is node or _passes_on(source):
@@ -189,7 +187,7 @@ def _source(node: fx.Node) -> tuple[object, list[nn.Module]]:
 
 
 def _users(node: fx.Node) -> Iterator[fx.Node]:
-    """Who reads a result, behind modules that pass it on as it is."""
+    """Yield the calls that read a result, directly or through identity modules."""
     for user in node.users:
         if _passes_on(user):
             yield from _users(user)
@@ -210,7 +208,7 @@ def _is_leaky_relu(node: fx.Node) -> bool:
 
 
 def _functions(calls: Calls) -> Iterator[tuple[str, str]]:
-    """Layers before a leaky ReLU that is a function call: nothing there to put another module for."""
+    """Yield the layers followed by F.leaky_relu, which fuse cannot replace, with the reason."""
     for layer, nodes in calls.of.items():
         if why_no_fused_form(layer) is None and any(
             _is_leaky_relu(user) for node in nodes for user in _users(node)
@@ -220,11 +218,11 @@ def _functions(calls: Calls) -> Iterator[tuple[str, str]]:
 
 
 def _hidden(calls: Calls, left: dict[nn.Module, str]) -> Iterator[tuple[str, str]]:
-    """Modules that call layers in a forward that cannot be traced, where no activation's reason says so."""
-    told = {calls.untraceable_around(activation) for activation in left if activation not in calls.of}
+    """Yield untraceable modules with layers, unless an activation's reason already names them."""
+    named = {calls.untraceable_around(activation) for activation in left if activation not in calls.of}
     layers = [each for each in calls.names if each not in calls.of and why_no_fused_form(each) is None]
     for module in dict.fromkeys(map(calls.untraceable_around, layers)):
-        if module is not None and module not in told and not _is_followed(module, calls):
+        if module is not None and module not in named and not _is_followed(module, calls):
             yield (
                 calls.names[module] or type(module).__name__,
                 "its forward holds layers, and torch.fx cannot trace it; an F.leaky_relu behind them is seen "
@@ -233,5 +231,5 @@ def _hidden(calls: Calls, left: dict[nn.Module, str]) -> Iterator[tuple[str, str
 
 
 def _is_followed(module: nn.Module, calls: Calls) -> bool:
-    """Whether a forward around a module was traced right through it."""
+    """Whether the trace of an enclosing module went through this module."""
     return module not in calls.of and any(calls.holds(owner, module) for owner, _ in calls.graphs)

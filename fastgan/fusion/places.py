@@ -1,4 +1,4 @@
-"""Where a layer and its activations are held, for the layer to see later whether they still are."""
+"""The places of a layer and its activations in a model, so that the layer can detect later changes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fastgan.nn import Place
 def places(
     modules: dict[str, nn.Module], layer: nn.Module, activations: Sequence[nn.Module]
 ) -> tuple[tuple[Place, ...], tuple[Place, ...]]:
-    """Who holds the layer, and who its activations: from the innermost module around both inwards.
+    """Return the places of the layer and of its activations, below the innermost module that contains both.
 
     Args:
-        modules: those of the model by name, under each name that they have.
+        modules: all modules of the model by name, under each of their names.
     """
     home: dict[Place, None] = {}
     held: dict[Place, None] = {}

@@ -1,6 +1,6 @@
-"""What a module's forward does with its layers, as torch.fx graphs.
+"""Traces how a module's forward calls its layers, as torch.fx graphs.
 
-A graph's ``call_module`` nodes carry the module that they call in ``node.meta["module"]``.
+``node.meta["module"]`` of a ``call_module`` node is the module that it calls.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor")
 
-class Untraceable(Exception):  # noqa: N818, what it says of the module
-    """Why torch.fx cannot follow a forward."""
+
+class Untraceable(Exception):  # noqa: N818, describes the module
+    """The reason why torch.fx cannot trace a forward."""
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether a module is called as a whole: everything of torch, and whatever extends a layer of it."""
+    """Whether a module is one step of a graph: all modules of torch, and subclasses of its layers."""
     if _is_sequential(module):
         return False
     home = type_before_parametrizations(module).__module__
@@ -32,14 +34,13 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def trace(module: nn.Module) -> list[fx.Graph]:
-    """Every way through ``module.forward`` that fx can be shown.
+    """Trace ``module.forward`` in training and evaluation mode, with and without its optional arguments.
 
-    In training and in evaluation mode, with arguments that have defaults given and left out. Modules of
-    the user's own are followed into, or, where one of them cannot be, called as a whole. Nothing of the
-    module is changed, and no tensor of it is touched.
+    Traces into the user's own modules; if one cannot be traced, they are all called as a whole. Does not
+    change the module or its tensors.
 
     Raises:
-        Untraceable: fx cannot follow it.
+        Untraceable: fx cannot trace it.
     """
     if "forward" in vars(module):
         raise Untraceable("forward was replaced on the instance")
@@ -59,21 +60,21 @@ def _graphs(module: nn.Module, calls: list[dict[str, Any] | None], *, into_modul
     followed = [each for each in module.modules() if not is_layer(each)]
     try:
         with undone(list(module.modules())), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore")  # of defaults that fx cannot assert in its graph
+            warnings.simplefilter("ignore")  # fx warns about defaults that it cannot assert in its graph
             graphs = []
             for training, arguments in product((True, False), calls):
                 for each in followed:
                     each.training = training
                 graphs.append(_Tracer(into_modules).trace(module, arguments))
             return graphs
-    except Exception as error:  # whatever a forward raises when it is shown what is not a tensor
+    except Exception as error:  # a forward may raise anything if its input is not a tensor
         message = str(error).partition("\n")[0]
         raise Untraceable(f"{type(error).__name__}: {message}") from error
 
 
 @contextlib.contextmanager
 def undone(modules: list[nn.Module]) -> Iterator[None]:
-    """What a forward assigns to attributes (a counter, a cached feature) is taken back."""
+    """Restore attributes that a forward assigns, such as a counter or a cached feature."""
     before = [(each, dict(vars(each))) for each in modules]
     try:
         yield
@@ -84,14 +85,14 @@ def undone(modules: list[nn.Module]) -> Iterator[None]:
 
 
 class _Proxy(fx.Proxy):
-    """``x += y`` is recorded as what it is, where fx alone would write ``x = x + y``."""
+    """Records ``x += y`` as an in-place operation; fx would record ``x = x + y``."""
 
     def __getattr__(self, name: str) -> _Attribute:
         return _Attribute(self, name)
 
 
 class _Attribute(fx.proxy.Attribute, _Proxy):
-    """``x.data += y`` too."""
+    """Does the same for ``x.data += y``."""
 
     __getattr__ = _Proxy.__getattr__
 
@@ -103,7 +104,7 @@ def _recording(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return record
 
 
-for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor"):
+for _name in IN_PLACE_OPERATORS:
     setattr(_Proxy, f"__{_name}__", _recording(getattr(operator, _name)))
 
 
@@ -111,7 +112,7 @@ class _Tracer(fx.Tracer):
     def __init__(self, into_modules: bool) -> None:
         super().__init__()
         self.into_modules = into_modules
-        self.proxy_buffer_attributes = True  # or a forward that updates a buffer would do so now
+        self.proxy_buffer_attributes = True  # otherwise a forward would update buffers during tracing
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_layer(m) or not (self.into_modules or _is_sequential(m))

@@ -1,4 +1,4 @@
-"""What a model does with its layers in a real call, as graphs like those of :mod:`fastgan.fusion.tracing`."""
+"""Records how a real call of a model calls its layers, as graphs like :mod:`fastgan.fusion.tracing`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CONSTANTS = (bool, int, float, str)
 
 
 def watch(model: nn.Module, example_input: Any) -> list[fx.Graph]:
-    """Call the model in training and in evaluation mode; its state, and the random numbers, stay as they are.
+    """Record calls of the model in training and evaluation mode; restore its state and the random numbers.
 
     Args:
-        example_input: its argument, or a tuple of them.
+        example_input: its argument, or a tuple of arguments.
 
     Raises:
         ValueError: a lazy layer has no weight yet, or the call fails.
@@ -63,13 +63,13 @@ def _record(model: nn.Module, arguments: tuple[Any, ...]) -> fx.Graph:
 
 
 class _Recorder(TorchFunctionMode):
-    """Writes calls of layers, and of functions outside of them, into a graph."""
+    """Records calls of layers, and of functions outside of layers, in a graph."""
 
     def __init__(self) -> None:
         super().__init__()
         self.graph = fx.Graph()
         self._nodes: dict[int, fx.Node] = {}
-        self._alive: list[Tensor] = []  # or another tensor might get the same id
+        self._alive: list[Tensor] = []  # otherwise another tensor could get the same id
         self._depth = 0
 
     def input(self, argument: Any) -> Any:
@@ -78,7 +78,7 @@ class _Recorder(TorchFunctionMode):
         return argument
 
     def nodes_of(self, value: Any) -> Any:
-        """Tensors replaced by what they come from, or None; of all else, plain constants alone."""
+        """Replace tensors by their nodes, keep plain constants, and replace everything else by None."""
         return tree_map(
             lambda leaf: leaf if isinstance(leaf, _CONSTANTS) else self._nodes.get(id(leaf)), value
         )
@@ -111,5 +111,5 @@ class _Recorder(TorchFunctionMode):
 
 
 def _is_whole(module: nn.Module) -> bool:
-    """Whether a module is one step: not DistributedDataParallel, or what else of torch holds others."""
+    """Whether a module is one step of a graph: torch's containers, like DistributedDataParallel, are not."""
     return is_layer(module) and all(name == "parametrizations" for name, _ in module.named_children())

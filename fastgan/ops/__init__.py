@@ -1,31 +1,18 @@
-"""The fused operations. One file each: the function and its gradient; what it computes in plain PyTorch is in
-fastgan/kernels/reference.py."""
+"""The fused operations, one file each: the function and its gradient.
+
+fastgan/kernels/reference.py shows what they compute in plain PyTorch.
+"""
 
 from fastgan.ops import registered as registered
 from fastgan.ops.bias_leaky_relu import bias_leaky_relu
-from fastgan.ops.discriminator_head import (
-    discriminator_head_loss,
-    discriminator_head_loss_value_and_grad,
-)
-from fastgan.ops.discriminator_loss import (
-    discriminator_loss,
-    discriminator_loss_value_and_grad,
-)
-from fastgan.ops.generator_loss import (
-    generator_loss,
-    generator_loss_value_and_grad,
-)
+from fastgan.ops.discriminator_head import discriminator_head_loss, discriminator_head_loss_value_and_grad
+from fastgan.ops.discriminator_loss import discriminator_loss, discriminator_loss_value_and_grad
+from fastgan.ops.generator_loss import generator_loss, generator_loss_value_and_grad
 from fastgan.ops.labelled_loss import labelled_loss
 from fastgan.ops.linear_leaky_relu import linear_leaky_relu
 from fastgan.ops.mlp import mlp
-from fastgan.ops.reconstruction_loss import (
-    reconstruction_loss,
-    reconstruction_loss_value_and_grad,
-)
-from fastgan.ops.relativistic_loss import (
-    relativistic_loss,
-    relativistic_loss_value_and_grad,
-)
+from fastgan.ops.reconstruction_loss import reconstruction_loss, reconstruction_loss_value_and_grad
+from fastgan.ops.relativistic_loss import relativistic_loss, relativistic_loss_value_and_grad
 
 __all__ = [
     "bias_leaky_relu",

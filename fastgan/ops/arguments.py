@@ -1,4 +1,4 @@
-"""What every operation checks first. Messages name the argument, its value and the remedy."""
+"""Argument checks of the operations. Messages name the argument, its value and the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 HALVES = (torch.float16, torch.bfloat16)
 PLAIN = (Tensor, torch.nn.Parameter)
 REDUCTIONS = ("mean", "sum", "none")
-# for the types of what a loss returns
+# types of arguments that determine what a loss returns
 Reduced = Literal["mean", "sum"]
 Terms = Literal["none"]
 Yes = Literal[True]
@@ -28,9 +28,9 @@ def check_tensor(tensor: Tensor, name: str) -> None:
         return
     if isinstance(tensor, fx.Proxy):
         raise TypeError(
-            f"{name} is a torch.fx.Proxy, and fastgan's functions look at their arguments: for each one that "
-            "a module calls, write torch.fx.wrap('NAME') below the imports of its file, and call it by that "
-            "name alone; torch.fx then records the call"
+            f"{name} is a torch.fx.Proxy, but fastgan's functions need tensors: for each function NAME that "
+            "a module calls, write torch.fx.wrap('NAME') below the imports of its file, and call NAME "
+            "without a prefix; torch.fx then records the call"
         )
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, but is {type(tensor).__name__}")
@@ -50,13 +50,13 @@ def check_tensor(tensor: Tensor, name: str) -> None:
 
 
 def _is_sharded(tensor: Tensor) -> bool:
-    # there is none unless somebody has imported this; fastgan does not
+    # DTensors exist only after this import, which fastgan does not do
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
-    """The same device and dtype as another argument."""
+    """Check that a tensor has the device and dtype of another argument."""
     if (
         type(tensor) in PLAIN
         and tensor.dtype in DTYPES
@@ -65,7 +65,7 @@ def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> Non
         and tensor.is_cpu
         and other.is_cpu
     ):
-        return  # the usual case
+        return  # fast path
     check_tensor(tensor, name)
     if not (tensor.is_cpu and other.is_cpu) and tensor.device != other.device:
         raise ValueError(
@@ -88,7 +88,7 @@ def check_loss(loss: str, name: str = "loss") -> None:
 
 
 def check_same_shape(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
-    """Element by element, that is; the device and dtype as well."""
+    """Check that a tensor has the shape, device and dtype of another argument."""
     check_like(tensor, name, other, other_name)
     if tensor.shape != other.shape:
         raise ValueError(
@@ -97,16 +97,14 @@ def check_same_shape(tensor: Tensor, name: str, other: Tensor, other_name: str) 
 
 
 def check_reduced(reduction: str) -> None:
-    """For operations that give the loss with its gradient."""
+    """Check the reduction of a function that returns both loss and gradients."""
     check_reduction(reduction)
     if reduction == "none":
-        raise ValueError(
-            "reduction must be 'mean' or 'sum' where value and gradient come together, but is 'none'"
-        )
+        raise ValueError("reduction must be 'mean' or 'sum' for value and gradient, but is 'none'")
 
 
 def check_negative_slope(negative_slope: float) -> None:
-    """The kernels read the slope from the sign of the output, which a negative slope would lose."""
+    """Refuse negative slopes: the backward takes the sign of the input from the output."""
     if not 0.0 <= negative_slope < math.inf:
         raise ValueError(f"negative_slope must be finite and not negative, but is {negative_slope}")
 
@@ -139,7 +137,7 @@ def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bi
 def check_linear(
     features: Sequence[int], input: Tensor, weight: Tensor, bias: Tensor | None, index: str = ""
 ) -> None:
-    """``features`` is the shape that meets this weight; ``index`` names the layer in messages."""
+    """Check a layer. ``features`` is the shape of its input; ``index`` names the layer in messages."""
     check_like(weight, f"weight{index}", input, "input")
     if weight.dim() != 2:
         raise ValueError(
@@ -148,6 +146,6 @@ def check_linear(
     if len(features) == 0 or features[-1] != weight.shape[1]:
         raise ValueError(
             f"weight{index} of shape {tuple(weight.shape)} takes [..., {weight.shape[1]}], "
-            f"but meets an input of shape {tuple(features)}"
+            f"but gets an input of shape {tuple(features)}"
         )
     check_bias(bias, weight.shape[0], input, f"bias{index}")

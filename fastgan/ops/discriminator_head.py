@@ -13,14 +13,7 @@ from fastgan.ops.arguments import No, Yes, check_bias, check_like, check_scale, 
 from fastgan.ops.discriminator_loss import check_real_label
 from fastgan.ops.linear_leaky_relu import autocast_like_linear
 from fastgan.ops.logit_loss import dtype_of_loss
-from fastgan.ops.routing import (
-    Function,
-    apply,
-    backend_for,
-    outside_autocast,
-    route,
-    wants_graph,
-)
+from fastgan.ops.routing import Function, apply, backend_for, outside_autocast, route, wants_graph
 
 
 @overload
@@ -72,18 +65,18 @@ def discriminator_head_loss(
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""``discriminator_loss(real_features @ weight.T + bias, fake_features @ weight.T + bias)``, fused.
 
-    With h the features and t = h wᵀ + b their logits, the gradients have rank one a sample: with
-    :math:`g_i = \partial L / \partial t_i`, dh = g wᵀ, dw = Σ gᵢ hᵢ and db = Σ gᵢ. One pass over the
-    features finds the loss, g, dw and db; the backward pass reads no features. Logits are never rounded
-    to a half type. Twice differentiable, as gradient penalties need.
+    With features h, logits t = h wᵀ + b and :math:`g_i = \partial L / \partial t_i`, the gradients are
+    dh = g wᵀ, dw = Σ gᵢ hᵢ and db = Σ gᵢ. One pass over the features computes the loss, g, dw and db; the
+    backward pass reads no features. Logits are never rounded to a half type. Twice differentiable, for
+    gradient penalties.
 
     Args:
-        real_features: the last hidden layer on real samples, [..., H], any strides.
-        fake_features: likewise on generated ones, of the same dtype and device; its shape may differ.
-        weight: of the last layer, [1, H] or [H].
+        real_features: the last hidden layer for real samples, [..., H], any strides.
+        fake_features: the same for generated samples, with the same dtype and device; the shape may differ.
+        weight: weight of the last layer, [1, H] or [H].
         bias: [1], or None.
         loss, real_label: as for :func:`fastgan.discriminator_loss`.
-        reduction: "mean" or "sum" over the samples of each tensor by itself.
+        reduction: "mean" or "sum" over the samples of each tensor separately.
         return_stats: also return a float32 tensor [mean D(x), mean D(G(z)), share of saturated logits].
 
     Returns:
@@ -91,8 +84,8 @@ def discriminator_head_loss(
 
     Raises:
         TypeError: an argument is not a float tensor, or dtypes differ outside autocast.
-        ValueError: shapes do not fit, devices differ, or ``loss``, ``real_label`` or ``reduction`` is not
-            among the values above.
+        ValueError: shapes do not match, devices differ, or ``loss``, ``real_label`` or ``reduction`` is
+            invalid.
 
     >>> discriminator_head_loss(torch.zeros(4, 8), torch.zeros(4, 8), torch.ones(1, 8))
     tensor(1.3863)
@@ -129,16 +122,16 @@ def discriminator_head_loss_value_and_grad(
     reduction: str = "mean",
     scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    """Loss and all gradients in one pass over the features, outside autograd: for a training step.
+    """Loss and all gradients in one pass over the features, without autograd, for a training step.
 
     Args:
         real_features, fake_features, weight, bias, loss, real_label, reduction: as for
-            :func:`discriminator_head_loss`; autocast does not reach them.
-        scale: a scalar tensor on the same device that multiplies the gradients, not the loss.
+            :func:`discriminator_head_loss`, but without autocast.
+        scale: a scalar tensor on the same device, a factor of the gradients but not of the loss.
 
     Returns:
-        ``(loss, grad_real, grad_fake, grad_weight, grad_bias, stats)``; gradients have the shape and dtype of
-        their tensors, and ``grad_bias`` is None without a bias.
+        ``(loss, grad_real, grad_fake, grad_weight, grad_bias, stats)``. Gradients have the shape and dtype of
+        their tensors; ``grad_bias`` is None without a bias.
     """
     _check(real_features, fake_features, weight, bias, loss, real_label, reduction)
     check_scale(scale, weight)
@@ -180,20 +173,20 @@ def _check(
     check_like(weight, "weight", real, "real_features")
     if weight.dim() not in (1, 2) or (weight.dim() == 2 and weight.shape[0] != 1):
         raise ValueError(
-            f"weight must be [1, features], the last layer's of a discriminator with one logit a sample, "
+            f"weight must be [1, features], for a last layer with one logit per sample, "
             f"but has shape {tuple(weight.shape)}"
         )
     for tensor, name in ((real, "real_features"), (fake, "fake_features")):
         if tensor.dim() == 0 or tensor.shape[-1] != weight.shape[-1]:
             raise ValueError(
-                f"{name} must be [..., {weight.shape[-1]}], as the weight of shape {tuple(weight.shape)} "
-                f"takes them, but has shape {tuple(tensor.shape)}"
+                f"{name} must be [..., {weight.shape[-1]}] to match weight {tuple(weight.shape)}, but "
+                f"has shape {tuple(tensor.shape)}"
             )
     check_bias(bias, 1, real)
     check_real_label(real_label, loss)
     if reduction not in ("mean", "sum"):
         raise ValueError(
-            f"reduction must be 'mean' or 'sum', but is {reduction!r}; for terms by themselves use "
+            f"reduction must be 'mean' or 'sum', but is {reduction!r}; for single terms use "
             "discriminator_loss on the logits"
         )
 
@@ -233,7 +226,7 @@ class HeadLoss(Function):
             return (None,) * (6 + count)
         backend, spec, dtype = ctx.call
         backend = backend_for(backend, grad)
-        if wants_graph():  # a second derivative follows: slopes with their graph
+        if wants_graph():  # for a second derivative the slopes need a graph
             slopes, dw, db = backend.head_loss(features, weight, bias, spec, dtype, False, True)[2:]
         needs_weight, needs_bias, *needs_features = ctx.needs_input_grad[4:]
         grads, dweight, dbias = backend.head_loss_backward(

@@ -117,51 +117,51 @@ def discriminator_loss(
     return_stats: bool = False,
     return_terms: bool = False,
 ) -> Tensor | tuple[Tensor | Tensors, ...]:
-    r"""The loss of a discriminator, or of several; by default binary cross-entropy, :math:`-V(D, G)`.
+    r"""The loss of one or several discriminators; by default binary cross-entropy, :math:`-V(D, G)`.
 
     .. math:: L_D = \frac1N \sum_i \mathrm{softplus}(-r_i) + \frac1M \sum_j \mathrm{softplus}(f_j)
 
-    with logits r = D(x) of real and f = D(G(z)) of generated samples. The two terms are *summed*, not
-    averaged: at D = 1/2 the loss is 2 log 2. (Goodfellow et al. 2014, eq. 1; arXiv:1406.2661.)
+    with logits r = D(x) of real samples and f = D(G(z)) of generated samples. The two means are *summed*,
+    not averaged: at D = 1/2 the loss is 2 log 2. (Goodfellow et al. 2014, eq. 1; arXiv:1406.2661.)
 
-    The others have the same form, and D's output is r and f itself:
+    The other losses have the same form. For these, D's output is the logit:
 
-    | loss | of each r | of each f | |
+    | loss | term of r | term of f | source |
     |---|---|---|---|
     | "bce" | softplus(-r) | softplus(f) | Goodfellow et al. 2014, eq. 1 |
     | "hinge" | max(0, 1 - r) | max(0, 1 + f) | Lim & Ye 2017; Miyato et al. 2018, eq. 16 |
     | "least-squares" | (r - 1)^2 / 2 | f^2 / 2 | Mao et al. 2017, eq. 9: with the half |
     | "wasserstein" | -r | f | Arjovsky et al. 2017, eq. 2; D must be kept Lipschitz |
 
-    Several discriminators, scales or periods (HiFi-GAN has eight) are one call: pass a sequence of tensors on
-    each side, one for each discriminator. All of them are computed in one kernel.
+    For several discriminators, scales or periods (HiFi-GAN has eight), pass a sequence of tensors on each
+    side, one per discriminator. One kernel computes them all.
 
     Args:
         real_logits: D(x) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16;
             or a sequence of such tensors.
-        fake_logits: D(G(z)) likewise, of the same dtype and device; shapes may differ.
-        loss: a name of the table.
-        real_label: label t of the real samples, in [0, 1]; below 1 is one-sided label smoothing
+        fake_logits: the same for D(G(z)), with the same dtype and device; shapes may differ.
+        loss: "bce" or a name in the table.
+        real_label: label t of the real samples, in [0, 1]. Values below 1 are one-sided label smoothing
             (Salimans et al. 2016, section 3.4): ``t * softplus(-r) + (1 - t) * softplus(r)``. For
-            "least-squares" their target: ``(r - t)^2 / 2``. The other losses have none.
-        reduction: "mean" or "sum" over each tensor by itself, or "none".
+            "least-squares" t is the target: ``(r - t)^2 / 2``. The other losses need 1.
+        reduction: "mean" or "sum" over each tensor separately, or "none".
         over: "sum" or "mean" over the discriminators.
-        return_terms: also return the loss of each discriminator: one tensor ``[discriminators]``, without a
+        return_terms: also return the loss of each discriminator, one tensor ``[discriminators]`` without a
             graph.
         return_stats: also return a float32 tensor [mean D(x), mean D(G(z)), share of saturated logits],
-            computed in the same pass; for a sequence first D(x) of each, then D(G(z)) of each, then the share
-            of them all. D(x) is the sigmoid of the logit for "bce" and the logit itself for the others.
-            Saturated are, for "bce", logits of which D is within 0.1 % of 0 or 1, for "hinge" those beyond
-            the margin, whose gradient is zero; for the others none.
+            computed in the same pass. For sequences: D(x) for each discriminator, then D(G(z)) for each, then
+            the share over all. D(x) is the sigmoid of the logit for "bce" and the logit for the others.
+            A logit is saturated for "bce" if its sigmoid is within 0.1 % of 0 or 1, and for "hinge" if it is
+            beyond the margin, where the gradient is zero; for the others never.
 
     Returns:
-        A scalar of the logits' dtype (float32 under autocast); for "none" the pair of term tensors, or of
-        tuples of them. With ``return_terms`` and ``return_stats`` these follow, in this order.
+        A scalar of the logits' dtype (float32 under autocast). For "none" a pair of term tensors, or a pair
+        of tuples of them. Then the results of ``return_terms`` and ``return_stats``, in this order.
 
     Raises:
         TypeError: an argument is not a float tensor, or the dtypes differ.
-        ValueError: devices or the numbers of tensors differ, a sequence is empty, or ``loss``,
-            ``real_label``, ``reduction`` or ``over`` is none of the values above.
+        ValueError: devices or numbers of tensors differ, a sequence is empty, or ``loss``, ``real_label``,
+            ``reduction`` or ``over`` is invalid.
 
     >>> discriminator_loss(torch.zeros(4, 1), torch.zeros(4, 1))
     tensor(1.3863)
@@ -175,8 +175,8 @@ def discriminator_loss(
         raise ValueError("return_terms must be False for reduction='none', which returns terms, but is True")
     on_real = tuple([loss_terms(t, loss, real_label, spec.weights[0]) for t in real])
     on_fake = tuple([loss_terms(t, loss, 0.0, spec.weights[0]) for t in fake])
-    of_sides = (on_real[0], on_fake[0]) if isinstance(real_logits, Tensor) else (on_real, on_fake)
-    return (*of_sides, loss_stats(real + fake, spec)) if return_stats else of_sides
+    terms = (on_real[0], on_fake[0]) if isinstance(real_logits, Tensor) else (on_real, on_fake)
+    return (*terms, loss_stats(real + fake, spec)) if return_stats else terms
 
 
 def discriminator_loss_value_and_grad(
@@ -188,19 +188,18 @@ def discriminator_loss_value_and_grad(
     reduction: str = "mean",
     scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Loss and gradients in one pass over the logits, outside autograd: for a training step.
+    """Loss and gradients in one pass over the logits, without autograd, for a training step.
 
-    Pass the gradients on with
-    ``torch.autograd.backward([real_logits, fake_logits], [grad_real, grad_fake])``.
+    Continue with ``torch.autograd.backward([real_logits, fake_logits], [grad_real, grad_fake])``.
 
     Args:
-        real_logits, fake_logits, loss, real_label: as for :func:`discriminator_loss`, a tensor each.
+        real_logits, fake_logits, loss, real_label: as for :func:`discriminator_loss`, one tensor each.
         reduction: "mean" or "sum".
-        scale: a scalar tensor on the same device that multiplies the gradients, not the loss: the scale
-            of a gradient scaler, or one over the number of accumulated batches.
+        scale: a scalar tensor on the same device, a factor of the gradients but not of the loss. For example
+            the scale of a gradient scaler, or 1 / the number of accumulated batches.
 
     Returns:
-        ``(loss, grad_real, grad_fake, stats)``; gradients have the shape and dtype of their logits.
+        ``(loss, grad_real, grad_fake, stats)``. Gradients have the shape and dtype of their logits.
     """
     real, fake = sides_of(real_logits, "real_logits", fake_logits, "fake_logits")
     check_reduced(reduction)
@@ -210,7 +209,7 @@ def discriminator_loss_value_and_grad(
 
 
 def _spec(loss: str, real_label: float, reduction: str, over: str, discriminators: int) -> LossSpec:
-    """The loss of so many discriminators, of its arguments, which are checked."""
+    """Check the arguments, and return the spec of the loss for a number of discriminators."""
     check_real_label(real_label, loss)
     check_reduction(reduction)
     labels = (real_label,) * discriminators + (0.0,) * discriminators
@@ -219,7 +218,7 @@ def _spec(loss: str, real_label: float, reduction: str, over: str, discriminator
 
 
 def check_real_label(real_label: float, loss: str) -> None:
-    """A loss of the table, and a label that it has a meaning for."""
+    """Check the name of a loss and that it allows this label."""
     check_loss(loss)
     if not 0.0 <= real_label <= 1.0:
         raise ValueError(f"real_label must lie in [0, 1], but is {real_label}")
@@ -227,4 +226,4 @@ def check_real_label(real_label: float, loss: str) -> None:
         raise ValueError(f"real_label must be 1 for the {loss} loss, but is {real_label}")
 
 
-_cached_spec = lru_cache(_spec)  # which Dynamo would trace, with a warning
+_cached_spec = lru_cache(_spec)  # not for Dynamo, which warns when it traces lru_cache

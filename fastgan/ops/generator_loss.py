@@ -76,17 +76,17 @@ def generator_loss(
     return_stats: bool = False,
     return_terms: bool = False,
 ) -> Tensor | tuple[Tensor | Tensors, ...]:
-    r"""The generator's loss on f = D(G(z)), in logits.
+    r"""The generator's loss of the logits f = D(G(z)).
 
-    Non-saturating, :math:`-\log \sigma(f) = \mathrm{softplus}(-f)`, gradient :math:`\sigma(f) - 1`; or
-    saturating, the generator's part of the minimax value, :math:`\log(1 - \sigma(f)) =
-    -\mathrm{softplus}(f)`, gradient :math:`-\sigma(f)`. Where the discriminator wins, f → -∞, the second
-    gradient vanishes and the first tends to -1: both hold to f = -10⁴ in every dtype, without a clamp.
-    (Goodfellow et al. 2014, section 3; arXiv:1406.2661.)
+    The non-saturating loss is :math:`-\log \sigma(f) = \mathrm{softplus}(-f)` with gradient
+    :math:`\sigma(f) - 1`. The saturating loss, the generator's part of the minimax value, is
+    :math:`\log(1 - \sigma(f)) = -\mathrm{softplus}(f)` with gradient :math:`-\sigma(f)`. If the
+    discriminator wins, f → -∞, the second gradient vanishes and the first tends to -1. Both are accurate down
+    to f = -10⁴ in every dtype, without a clamp. (Goodfellow et al. 2014, section 3; arXiv:1406.2661.)
 
-    For each other loss of :func:`fastgan.discriminator_loss`, the generator's has the same name:
+    The other losses have the names of :func:`fastgan.discriminator_loss`:
 
-    | loss | of each f | |
+    | loss | term of f | source |
     |---|---|---|
     | "hinge" | -f | Lim & Ye 2017; Miyato et al. 2018, eq. 17 |
     | "least-squares" | (f - 1)^2 / 2 | Mao et al. 2017, eq. 9 |
@@ -94,25 +94,25 @@ def generator_loss(
 
     Args:
         fake_logits: D(G(z)) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16;
-            or a sequence of such tensors, one for each discriminator.
-        loss: "bce" or a name of the table.
-        saturating: the minimax loss instead of the non-saturating one; for "bce" alone.
-        reduction: "mean" or "sum" over each tensor by itself, or "none".
+            or a sequence of such tensors, one per discriminator.
+        loss: "bce" or a name in the table.
+        saturating: use the minimax loss instead of the non-saturating one; only for "bce".
+        reduction: "mean" or "sum" over each tensor separately, or "none".
         over: "sum" or "mean" over the discriminators.
-        return_terms: also return the loss of each discriminator: one tensor ``[discriminators]``, without a
+        return_terms: also return the loss for each discriminator, one tensor ``[discriminators]`` without a
             graph.
-        return_stats: also return a float32 tensor [mean D(G(z)), share of saturated logits]; for a sequence
-            the mean of each, then the share of them all. The share is zero but for "bce", and D(G(z)) is the
-            logit itself but for "bce".
+        return_stats: also return a float32 tensor [mean D(G(z)), share of saturated logits]. For a sequence:
+            the mean for each discriminator, then the share over all. D(G(z)) is the sigmoid of the logit for
+            "bce" and the logit for the others, whose share is zero.
 
     Returns:
-        A scalar of the logits' dtype (float32 under autocast), or the terms for "none", in a tuple for a
-        sequence. With ``return_terms`` and ``return_stats`` these follow, in this order.
+        A scalar of the logits' dtype (float32 under autocast). For "none" the terms, in a tuple for a
+        sequence. Then the results of ``return_terms`` and ``return_stats``, in this order.
 
     Raises:
         TypeError: ``fake_logits`` is not a float tensor, or the dtypes differ.
-        ValueError: ``loss``, ``reduction`` or ``over`` is not among the values above, ``saturating`` does not
-            go with ``loss``, devices differ, or a sequence is empty.
+        ValueError: ``loss``, ``reduction`` or ``over`` is invalid, ``loss`` has no saturating form, devices
+            differ, or a sequence is empty.
 
     >>> generator_loss(torch.zeros(4, 1))
     tensor(0.6931)
@@ -137,15 +137,15 @@ def generator_loss_value_and_grad(
     reduction: str = "mean",
     scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss and gradient in one pass over the logits, outside autograd: for a training step.
+    """Loss and gradient in one pass over the logits, without autograd, for a training step.
 
     Args:
         fake_logits, loss, saturating: as for :func:`generator_loss`, one tensor.
         reduction: "mean" or "sum".
-        scale: a scalar tensor on the same device that multiplies the gradient, not the loss.
+        scale: a scalar tensor on the same device, a factor of the gradient but not of the loss.
 
     Returns:
-        ``(loss, grad_fake, stats)``; the gradient has the shape and dtype of the logits.
+        ``(loss, grad_fake, stats)``. The gradient has the shape and dtype of the logits.
     """
     fake, _ = sides_of(fake_logits, "fake_logits")
     check_reduced(reduction)
@@ -154,7 +154,7 @@ def generator_loss_value_and_grad(
 
 
 def _spec(loss: str, saturating: bool, reduction: str, over: str, discriminators: int) -> LossSpec:
-    """The loss against so many discriminators, of its arguments, which are checked."""
+    """Check the arguments, and return the spec of the loss for a number of discriminators."""
     check_loss(loss)
     check_reduction(reduction)
     if saturating and not LOSSES[loss].saturating:
@@ -164,4 +164,4 @@ def _spec(loss: str, saturating: bool, reduction: str, over: str, discriminators
     return LossSpec(name, (label,) * discriminators, weights, reduction == "mean")
 
 
-_cached_spec = lru_cache(_spec)  # which Dynamo would trace, with a warning
+_cached_spec = lru_cache(_spec)  # not for Dynamo, which warns when it traces lru_cache

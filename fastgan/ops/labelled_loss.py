@@ -1,4 +1,4 @@
-"""Logits under one label: half of a discriminator's loss, or a generator's."""
+"""The loss of logits with one label: half of a discriminator's loss, or a generator's loss."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from fastgan.ops.logit_loss import loss_terms, reduced_loss
 
 
 def labelled_loss(logits: Tensor, label: float, *, loss: str = "bce", reduction: str = "mean") -> Tensor:
-    r"""A loss of logits t that all have one label y; by default binary cross-entropy.
+    r"""A loss of logits t with one label y for all; by default binary cross-entropy.
 
     .. math:: L = \frac1N \sum_i y\,\mathrm{softplus}(-t_i) + (1 - y)\,\mathrm{softplus}(t_i)
 
-    What ``F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))`` is, without the
-    tensor of labels. Of another loss it is what :func:`fastgan.discriminator_loss` has of real samples for
-    label 1, and of generated ones for label 0.
+    Equals ``F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))`` without a tensor of
+    labels. The other losses give the part of :func:`fastgan.discriminator_loss` for real samples with label
+    1, and the part for generated samples with label 0.
 
     Args:
         logits: any shape and strides, float64, float32, float16 or bfloat16.
         label: y, in [0, 1]; any number for "least-squares"; 0 or 1 for "hinge" and "wasserstein".
-        loss: a name of the table there.
+        loss: "bce", "hinge", "least-squares" or "wasserstein".
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -29,7 +29,7 @@ def labelled_loss(logits: Tensor, label: float, *, loss: str = "bce", reduction:
 
     Raises:
         TypeError: ``logits`` is not a float tensor.
-        ValueError: ``label``, ``loss`` or ``reduction`` is not among the values above.
+        ValueError: ``label``, ``loss`` or ``reduction`` is invalid.
 
     >>> labelled_loss(torch.zeros(4, 1), 0.9)
     tensor(0.6931)

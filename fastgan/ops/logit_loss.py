@@ -1,7 +1,6 @@
-"""What the losses on logits share: how the tensors of a call are checked and weighted, and their gradient.
+"""Shared code of the losses on logits: checks, weights, value and gradients.
 
-Each of these losses is a list of tensors, each with a label and a weight: a
-:class:`~fastgan.kernels.logit_losses.LossSpec`. Value, gradient and second derivative are written once.
+A :class:`~fastgan.kernels.logit_losses.LossSpec` describes each loss: a label and a weight for each tensor.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ Logits = Tensor | Sequence[Tensor]
 def sides_of(
     first: Logits, first_name: str, second: Logits = (), second_name: str = ""
 ) -> tuple[Tensors, Tensors]:
-    """The logits of one or both sides, checked: a tensor each, or one for each discriminator."""
+    """Check the logits of one or two sides, and return each side as a tuple with one per discriminator."""
     is_pair = bool(second_name)
     ours = tuple(first) if isinstance(first, list | tuple) else (first,)
     theirs = tuple(second) if isinstance(second, list | tuple) else (second,)
     if not ours or (is_pair and not theirs):
         name = second_name if ours else first_name
-        raise ValueError(f"{name} is empty, expected a tensor, or one tensor for each discriminator")
+        raise ValueError(f"{name} is empty, expected a tensor, or one tensor per discriminator")
     if is_pair and len(ours) != len(theirs):
         raise ValueError(
-            f"{first_name} has {len(ours)} tensors and {second_name} {len(theirs)}, expected as many, one "
-            "for each discriminator"
+            f"{first_name} has {len(ours)} tensors and {second_name} has {len(theirs)}, expected the same "
+            "number, one per discriminator"
         )
     like: Any = ours[0]
     dtype = like.dtype if type(like) in PLAIN else None
@@ -52,7 +51,7 @@ def sides_of(
 
 
 def _check_side(side: Sequence[Any], name: str, like: Any, like_name: str = "") -> None:
-    """Raise an error that names the first tensor of a side that cannot be used, if there is one."""
+    """Raise an error that names the first invalid tensor of a side, if any."""
     for i, t in enumerate(side):
         own_name = f"{name}[{i}]" if len(side) > 1 else name
         if t is like:
@@ -62,7 +61,7 @@ def _check_side(side: Sequence[Any], name: str, like: Any, like_name: str = "") 
 
 
 def weight_of(over: str, discriminators: int) -> float:
-    """What each discriminator's loss counts in the total."""
+    """The weight of each discriminator's loss in the total."""
     if over == "sum":
         return 1.0
     if over == "mean":
@@ -73,9 +72,9 @@ def weight_of(over: str, discriminators: int) -> float:
 def reduced_loss(
     logits: Tensors, spec: LossSpec, stats: bool = False, terms: bool = False, discriminators: int = 1
 ) -> Tensor | tuple[Tensor, ...]:
-    """The loss; then the loss of each discriminator, and statistics, each if asked for.
+    """Return the loss; then, on request, the loss of each discriminator and the statistics.
 
-    The tensors of the discriminators lie one after another, and those of the second side behind them.
+    ``logits`` has the first side's tensors, one per discriminator, then the second side's.
     """
     backend, is_wired = route(*logits)
     detailed, dtype = stats or terms, logits[0].dtype
@@ -99,7 +98,7 @@ def reduced_loss(
 
 
 def loss_terms(logits: Tensor, loss: str, label: float, weight: float = 1.0) -> Tensor:
-    """``weight`` times the term of each logit."""
+    """Return ``weight`` times the term of each logit."""
     logits = logits.to(dtype_of_loss(logits))
     backend, is_wired = route(logits)
     if is_wired:
@@ -109,7 +108,7 @@ def loss_terms(logits: Tensor, loss: str, label: float, weight: float = 1.0) -> 
 
 
 def loss_stats(logits: Tensors, spec: LossSpec) -> Tensor:
-    """The statistics of a loss whose terms are wanted: a pass of their own."""
+    """Return only the statistics, in a separate pass: for a loss without reduction."""
     with torch.no_grad():
         _, details, _ = route(*logits)[0].loss(logits, spec, dtype_of_loss(logits[0]), True)
     assert details is not None
@@ -117,7 +116,7 @@ def loss_stats(logits: Tensors, spec: LossSpec) -> Tensor:
 
 
 def loss_and_grad(logits: Tensors, spec: LossSpec, scale: Tensor | None) -> tuple[Tensor, Tensors, Tensor]:
-    """Loss, ``scale`` times its gradients, and statistics, outside autograd."""
+    """Return the loss, its gradients times ``scale``, and statistics, without autograd."""
     check_scale(scale, logits[0])
     scale = None if scale is None else scale.reshape(())
     backend, _ = route(*logits, scale)
@@ -127,7 +126,7 @@ def loss_and_grad(logits: Tensors, spec: LossSpec, scale: Tensor | None) -> tupl
 
 
 def dtype_of_loss(logits: Tensor) -> torch.dtype:
-    """Under autocast a loss is float32, as BCE-with-logits is."""
+    """The dtype of a loss: under autocast float32, like PyTorch's BCE with logits."""
     dtype = logits.dtype
     if dtype in HALVES and autocast_dtype(logits) is not None:
         return torch.float32
@@ -135,7 +134,7 @@ def dtype_of_loss(logits: Tensor) -> torch.dtype:
 
 
 class LogitLoss(Function):
-    """(logits ...) -> total, or (total, details): an output that is not there still costs a microsecond."""
+    """(logits ...) -> total, or (total, details). A None output would still cost a microsecond."""
 
     @staticmethod
     def forward(
@@ -158,8 +157,8 @@ class LogitLoss(Function):
         backend, spec, kept, capture = ctx.call
         now = backend_for(backend, grad)
         if kept:
-            ctx.call = backend, spec, (), capture  # given away; a second backward pass has its own
-            # they are right once: a graph of the backward pass may be replayed more often than the forward's
+            ctx.call = backend, spec, (), capture  # handed out; a second backward pass computes its own
+            # kept is valid once, but a graph of the backward may be replayed more often than the forward's
             if now is not backend or capture == SOME_CAPTURE or capture != capture_of(grad):
                 kept = ()
         return None, None, None, None, *now.loss_backward(grad, logits, spec, kept)

@@ -1,4 +1,4 @@
-"""A chain of linear + leaky ReLU layers whose last layer is linear: a discriminator, whole."""
+"""A chain of linear layers with leaky ReLU after all but the last one: a whole discriminator."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ from torch import Tensor
 from fastgan.kernels import Reference
 from fastgan.ops.arguments import check_linear, check_negative_slope, check_tensor
 from fastgan.ops.linear_leaky_relu import autocast_like_linear, cotangent_of_dz
-from fastgan.ops.routing import (
-    Function,
-    apply,
-    asked_for,
-    backend_for,
-    outside_autocast,
-    route,
-    wants_graph,
-)
+from fastgan.ops.routing import Function, apply, asked_for, backend_for, outside_autocast, route, wants_graph
 
 
 def mlp(
@@ -27,29 +19,29 @@ def mlp(
     biases: Sequence[Tensor | None],
     negative_slope: float = 0.2,
 ) -> Tensor:
-    """Linear layers with leaky ReLU between them; the last is linear and gives logits.
+    """Linear layers with leaky ReLU between them. The last layer is linear and returns logits.
 
-    One node in the autograd graph for the whole chain. Each layer's output alone is saved, and its sign
-    masks the gradient on the way back. Twice differentiable, as gradient penalties need.
+    The chain is one node in the autograd graph. It saves only each layer's output, whose sign masks the
+    gradient in the backward pass. Twice differentiable, for gradient penalties.
 
     Args:
         input: [..., features[0]].
-        weights: one [features[i + 1], features[i]] a layer.
-        biases: one [features[i + 1]] or None a layer.
+        weights: [features[i + 1], features[i]] for each layer.
+        biases: [features[i + 1]] or None for each layer.
         negative_slope: slope at and below zero, not negative.
 
     Returns:
-        [..., features[-1]], of the input's dtype; under autocast arguments are cast as ``F.linear`` does.
+        [..., features[-1]], of the input's dtype. Autocast casts the arguments like those of ``F.linear``.
 
     Raises:
         TypeError: an argument is not a float tensor, or dtypes differ outside autocast.
-        ValueError: shapes or numbers of layers do not fit, devices differ, or the slope is negative.
+        ValueError: shapes or numbers of layers do not match, devices differ, or the slope is negative.
     """
     check_negative_slope(negative_slope)
     if len(weights) == 0 or len(weights) != len(biases):
         raise ValueError(
-            f"mlp needs one bias (or None) a weight, and at least one, but got {len(weights)} weights "
-            f"and {len(biases)} biases"
+            f"mlp needs at least one weight, and one bias (or None) per weight, but got {len(weights)} "
+            f"weights and {len(biases)} biases"
         )
     depth = len(weights)
     input, *parameters = autocast_like_linear(input, *weights, *biases)
@@ -67,7 +59,7 @@ def mlp(
 
 
 def check_chain(input: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]) -> None:
-    """Each layer takes what the one before gives."""
+    """Check that the shapes of successive layers match."""
     features: Sequence[int] = input.shape
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         check_linear(features, input, weight, bias, f" {i}")
@@ -104,7 +96,7 @@ class MLP(Function):
 
 
 def _split(depth: int, saved: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """Weights and hidden activations out of (W_1 ... W_L, b_1 ... b_L, h_1 ... h_{L-1})."""
+    """Return weights and hidden activations from (W_1 ... W_L, b_1 ... b_L, h_1 ... h_{L-1})."""
     return saved[:depth], saved[2 * depth : 3 * depth - 1]
 
 
@@ -112,13 +104,13 @@ class MLPGrad(Function):
     """(grad, x, W_1 ... W_L, b_1 ... b_L) -> (dx, dW_i, db_i), differentiable once more.
 
     The masks are constants, but the activations h_i in dW_i = dz_iᵀ h_{i-1} are not. With cotangents u of
-    dx, V_i of dW_i and w_i of db_i, the derivative climbs the chain,
+    dx, V_i of dW_i and w_i of db_i, the derivative goes up the chain,
 
         a_0 = u,  c_i = a_{i-1} W_iᵀ + h_{i-1} V_iᵀ + w_i,  a_i = mask_i * c_i,  d/d grad = c_L,
-        d/dW_i = dz_iᵀ a_{i-1},  d/dh_{i-1} = dz_i V_i,
+        d/dW_i = dz_iᵀ a_{i-1},  d/dh_{i-1} = dz_i V_i.
 
-    and what reaches the h_i goes down it again as in an ordinary backward pass. A penalty on dx alone (R1)
-    has no V_i, so it only climbs.
+    Then the cotangents of the h_i go down the chain, as in an ordinary backward pass. A penalty on dx only
+    (R1) has no V_i and skips the way down.
     """
 
     @staticmethod
@@ -148,7 +140,7 @@ class MLPGrad(Function):
         grad, input, *saved = ctx.saved_tensors
         saved, dz = saved[: 3 * depth - 1], saved[3 * depth - 1 :]
         weights, hidden = _split(depth, saved)
-        if wants_graph():  # a third derivative follows: activations and dz with their graphs
+        if wants_graph():  # for a third derivative activations and dz need graphs
             hidden = backend.mlp(input, weights, saved[depth : 2 * depth], ctx.negative_slope)[:-1]
             dz, _ = backend.mlp_chain(grad, input, weights, hidden, ctx.negative_slope, ctx.needs)
         below = [input, *hidden]
@@ -171,7 +163,7 @@ class MLPGrad(Function):
             dh = d_below[i]
             if dh is None:
                 continue
-            # of b_i, behind settings, grad, x and W_1 ... W_L
+            # index of b_i: after five arguments (settings, grad), x and W_1 ... W_L
             needs_bias = ctx.needs_input_grad[5 + depth + i]
             t, d_bias[i - 1] = backend.bias_leaky_relu_backward(
                 dh, below[i], ctx.negative_slope, 1, needs_bias

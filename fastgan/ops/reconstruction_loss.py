@@ -21,16 +21,16 @@ from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, ro
 
 
 def reconstruction_loss(input: Tensor, reconstruction: Tensor, *, reduction: str = "mean") -> Tensor:
-    r"""The L1 distance of samples v from what an autoencoder makes of them, :math:`|v - D(v)|`.
+    r"""The L1 distance between samples v and their reconstructions by an autoencoder, :math:`|v - D(v)|`.
 
-    The gradient of each element is the sign of v - D(v), and its negative for D(v); zero at a tie, as that
-    of PyTorch's ``abs``. Both are written in one pass, each only where it is needed. (Berthelot et al. 2017,
-    section 3.1 with eta = 1; arXiv:1703.10717. Theirs is a norm a sample; the mean is over all elements.)
+    The gradient of v is the sign of v - D(v), and that of D(v) is its negative; both are zero at a tie, like
+    the gradient of PyTorch's ``abs``. One pass computes the gradients that are needed. (Berthelot et al.
+    2017, section 3.1 with eta = 1; arXiv:1703.10717. They use a norm per sample; we average all elements.)
 
     Args:
         input: v, any shape and strides, float64, float32, float16 or bfloat16.
-        reconstruction: D(v), of the same shape, dtype and device; under autocast a half type may meet
-            float32, and is taken to it.
+        reconstruction: D(v), of the same shape, dtype and device. If the dtypes differ, autocast converts
+            half types to float32.
         reduction: "mean" or "sum" over all elements, or "none".
 
     Returns:
@@ -38,7 +38,7 @@ def reconstruction_loss(input: Tensor, reconstruction: Tensor, *, reduction: str
 
     Raises:
         TypeError: an argument is not a float tensor, or the dtypes differ outside autocast.
-        ValueError: shapes or devices differ, or ``reduction`` is not among the values above.
+        ValueError: shapes or devices differ, or ``reduction`` is invalid.
 
     >>> reconstruction_loss(torch.zeros(4, 2), torch.ones(4, 2))
     tensor(1.)
@@ -65,18 +65,18 @@ def reconstruction_loss_value_and_grad(
     scale: Tensor | None = None,
     with_input_grad: bool = True,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Loss and gradients in one pass over both tensors, outside autograd: for a training step.
+    """Loss and gradients in one pass over both tensors, without autograd, for a training step.
 
     Args:
-        input, reconstruction: as for :func:`reconstruction_loss`; autocast does not reach them.
+        input, reconstruction: as for :func:`reconstruction_loss`, but without autocast.
         reduction: "mean" or "sum".
-        scale: a scalar tensor on the same device that multiplies the gradients, not the loss: with
-            BEGAN's -k the generated samples' term of D's loss needs no pass of its own.
-        with_input_grad: whether the gradient of ``input`` is wanted; for real samples it is not.
+        scale: a scalar tensor on the same device, a factor of the gradients but not of the loss. With BEGAN's
+            -k, the term of generated samples in D's loss needs no extra pass.
+        with_input_grad: compute the gradient of ``input``; real samples do not need it.
 
     Returns:
-        ``(loss, grad_input, grad_reconstruction)``; the gradients have the shape and dtype of the inputs,
-        and ``grad_input`` is None where it is not wanted.
+        ``(loss, grad_input, grad_reconstruction)``. The gradients have the shape and dtype of the inputs;
+        ``grad_input`` is None without ``with_input_grad``.
     """
     check_tensor(input, "input")
     check_reduced(reduction)
@@ -118,7 +118,7 @@ def _computed(
 
 
 class ReconstructionLoss(Function):
-    """(input, reconstruction) -> loss, or for "none" its terms."""
+    """(input, reconstruction) -> the loss, or the terms for "none"."""
 
     @staticmethod
     def forward(

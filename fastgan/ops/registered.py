@@ -1,9 +1,9 @@
-"""Kernels as torch.library operators, for everything that is not plain eager PyTorch.
+"""Kernels as torch.library operators, for use outside plain eager PyTorch.
 
 :data:`registered` is a backend whose methods call these operators. torch.compile, fake tensors, dispatch
-modes and tensor subclasses see an opaque operator with its shape function where a method is overridden, and
-plain PyTorch where it is inherited. The autograd Functions of this package wire its gradients, as those of
-every backend. PyTorch itself refuses second derivatives through a compiled function.
+modes and tensor subclasses see an opaque operator with a shape function for each overridden method, and plain
+PyTorch for inherited ones. As for every backend, the autograd Functions of this package define the gradients.
+PyTorch does not support second derivatives through a compiled function.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SPEC = "str loss, float[] labels, float[] weights, bool mean"
 
 
 class Registered(Reference, takes_addresses=False):
-    """The operators of this file."""
+    """Calls the operators of this file."""
 
     name = "registered"
 
@@ -114,14 +114,14 @@ registered = Registered()
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """A subclass without a dispatch of its own reaches the operator as it is."""
+    """Unwrap a tensor subclass without its own dispatch; it reaches the operator unchanged."""
     return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
 
 
 def _register(
     schema: str, check: Callable[..., None], kernel: Callable[..., Any], fake: Callable[..., Any]
 ) -> None:
-    """Define an operator: what its arguments must be, what it does, and the shapes of what it returns."""
+    """Define an operator by its schema, argument check, implementation and shape function."""
     name = schema.split("(")[0]
     OPERATORS.append(name)
     _library.define(schema)

@@ -77,46 +77,48 @@ def relativistic_loss(
     return_stats: bool = False,
     return_terms: bool = False,
 ) -> Tensor | tuple[Tensor | Tensors, ...]:
-    r"""The loss of the player who wants ``logits`` above ``other_logits``.
+    r"""The loss of the player that tries to raise ``logits`` above ``other_logits``.
 
-    D's is ``relativistic_loss(D(x), D(G(z)))``, and G's ``relativistic_loss(D(G(z)), D(x))``. Of a pair with
-    logits a and b, where s is softplus (Jolicoeur-Martineau 2018, equations 6 and 7 with a logistic loss;
+    D minimizes ``relativistic_loss(D(x), D(G(z)))``, and G ``relativistic_loss(D(G(z)), D(x))``. For pairs of
+    logits a and b, with s the softplus (Jolicoeur-Martineau 2018, equations 6 and 7 with a logistic loss;
     arXiv:1807.00734):
 
     .. math:: L = \frac1N \sum_i s(b_i - a_i)
 
-    With ``average`` each logit meets the mean of the other side's (RaSGAN in that paper), in two passes:
+    With ``average`` each logit is compared with the mean of the other side (RaSGAN in that paper), in two
+    passes:
 
     .. math:: L = \frac1N \sum_i s(\bar b - a_i) + \frac1M \sum_j s(b_j - \bar a)
 
-    The gradient goes through the means too: with :math:`u_i, v_j` the derivatives of L by the differences of
-    :math:`a_i, b_j`, it is :math:`u_i - \frac1N \sum_j v_j` and :math:`v_j - \frac1M \sum_i u_i`. Means and
-    those sums are our kernels', so they are the same bits for any number of threads. A shift of all logits
-    changes nothing, and differences of half-precision logits are taken in float32.
+    The gradient includes the means: if :math:`u_i, v_j` are the derivatives of L with respect to the
+    differences of :math:`a_i, b_j`, it is :math:`u_i - \frac1N \sum_j v_j` and
+    :math:`v_j - \frac1M \sum_i u_i`. The means and these sums come from fastgan's kernels, so they are
+    bitwise equal for any number of threads. Adding a constant to all logits changes nothing. Differences of
+    half-precision logits are computed in float32.
 
     Args:
         logits: any shape and strides, float64, float32, float16 or bfloat16; or a sequence of such tensors,
-            one for each discriminator.
-        other_logits: likewise, of the same dtype and device; of the same shape too without ``average``.
-        average: against the mean of the others instead of in pairs.
-        reduction: "mean" or "sum" over each tensor by itself, or "none".
+            one per discriminator.
+        other_logits: the same, with the same dtype and device; without ``average`` also with the same shape.
+        average: compare with the mean of the other side instead of in pairs.
+        reduction: "mean" or "sum" over each tensor separately, or "none".
         over: "sum" or "mean" over the discriminators.
-        return_terms: also return the loss of each discriminator: one tensor ``[discriminators]``, without a
+        return_terms: also return the loss of each discriminator, one tensor ``[discriminators]`` without a
             graph.
-        return_stats: also return a float32 tensor: the mean of :math:`\sigma(a - b)`, with ``average`` of
-            :math:`\sigma(a - \bar b)` and :math:`\sigma(b - \bar a)`; then the share of saturated
-            differences. For a sequence each mean is that of every discriminator, as for
+        return_stats: also return a float32 tensor: the mean of :math:`\sigma(a - b)`, or with ``average`` the
+            means of :math:`\sigma(a - \bar b)` and :math:`\sigma(b - \bar a)`; then the share of saturated
+            differences. For a sequence there is one mean per discriminator, as for
             :func:`fastgan.discriminator_loss`.
 
     Returns:
-        A scalar of the logits' dtype (float32 under autocast); for "none" the terms, with ``average`` the
-        pair of term tensors; each a tuple for a sequence. With ``return_terms`` and ``return_stats`` these
-        follow, in this order.
+        A scalar of the logits' dtype (float32 under autocast). For "none" the terms, with ``average`` a pair
+        of term tensors; each is a tuple for a sequence. Then the results of ``return_terms`` and
+        ``return_stats``, in this order.
 
     Raises:
         TypeError: an argument is not a float tensor, or the dtypes differ.
-        ValueError: devices, the numbers of tensors or, without ``average``, shapes differ, a sequence is
-            empty, or ``reduction`` or ``over`` is none of the values above.
+        ValueError: devices, numbers of tensors or (without ``average``) shapes differ, a sequence is empty,
+            or ``reduction`` or ``over`` is invalid.
 
     >>> relativistic_loss(torch.zeros(4, 1), torch.zeros(4, 1))
     tensor(0.6931)
@@ -146,7 +148,7 @@ def relativistic_loss(
 
 
 def _rounded(result: Any, dtype: torch.dtype, count: int) -> Any:
-    """The losses or terms, the first ``count`` of a result, in the dtype of the logits."""
+    """Convert the losses or terms, the first ``count`` items of a result, to the dtype of the logits."""
     if isinstance(result, Tensor):
         return result.to(dtype)
     rounded = [
@@ -164,15 +166,15 @@ def relativistic_loss_value_and_grad(
     reduction: str = "mean",
     scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Loss and gradients outside autograd: for a training step.
+    """Loss and gradients without autograd, for a training step.
 
     Args:
         logits, other_logits, average: as for :func:`relativistic_loss`.
         reduction: "mean" or "sum".
-        scale: a scalar tensor on the same device that multiplies the gradients, not the loss.
+        scale: a scalar tensor on the same device, a factor of the gradients but not of the loss.
 
     Returns:
-        ``(loss, grad_logits, grad_other_logits, stats)``; gradients have the shape and dtype of their logits.
+        ``(loss, grad_logits, grad_other_logits, stats)``. Gradients have the shape and dtype of their logits.
     """
     (ours,), (theirs,) = _checked((logits,), (other_logits,), average)
     check_reduced(reduction)
@@ -195,19 +197,19 @@ def relativistic_loss_value_and_grad(
 
 
 def _checked(logits: Logits, other_logits: Logits, average: bool) -> tuple[Tensors, Tensors]:
-    """Both sides as tuples of tensors that fit each other."""
+    """Check both sides and return them as tuples."""
     ours, theirs = sides_of(logits, "logits", other_logits, "other_logits")
     for a, b in zip(ours, theirs, strict=True):
         if not average and a.shape != b.shape:
             raise ValueError(
-                f"other_logits must have the shape of logits, {tuple(a.shape)}, to be their pairs, "
+                f"other_logits must have the shape of logits, {tuple(a.shape)}, without average, "
                 f"but has {tuple(b.shape)}"
             )
     return ours, theirs
 
 
 def _wide(logits: Tensor) -> Tensor:
-    """In float32 at least, as two large logits may be close together."""
+    """Convert to at least float32: half types lose the difference of two large, close logits."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -220,12 +222,12 @@ def _centred(logits: Tensor, others: Tensor) -> Tensor:
 
 
 def _total(backend: Reference, tensor: Tensor, *, mean: bool = False) -> Tensor:
-    """The sum of a tensor in our order: Wasserstein terms of generated samples are the logits themselves."""
+    """Sum a tensor in our kernels' fixed order. The Wasserstein term of label 0 is the logit itself."""
     return backend.loss((tensor,), LossSpec("wasserstein", (0.0,), (1.0,), mean), tensor.dtype)[0]
 
 
 class _Centred(Function):
-    """PyTorch would do, but for the order in which its sums over gradients add up."""
+    """``logits - others.mean()``. Autograd would do, but not sum the gradients in a fixed order."""
 
     @staticmethod
     def forward(ctx: Any, backend: Reference, logits: Tensor, others: Tensor) -> Tensor:
