@@ -60,7 +60,7 @@ struct Wasserstein {
   }
 };
 
-enum class Loss : int { bce, hinge, least_squares, wasserstein };
+enum class Loss : int { bce, hinge, least_squares, wasserstein, count };
 
 // work(functor) for a loss that has no logarithm.
 template <class Work>

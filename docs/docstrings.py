@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from inspect import cleandoc
 
 import griffe
 from latex2mathml.converter import convert
@@ -12,6 +13,7 @@ _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):`~?([\w.]+)`")
 _FORMULA = re.compile(r":math:`([^`]+)`")
 _EXAMPLE = re.compile(r"(?:^ *>>> .*\n?(?:^ *\S.*\n?)*)+", re.MULTILINE)
 _SETTINGS = "fastgan.training.setting"
+_LOSSES = "fastgan.ops.loss_tables.with_table_of_losses"
 _DISPLAYED = re.compile(r"^\.\. math:: (.+)$", re.MULTILINE)
 
 
@@ -21,6 +23,12 @@ class Docstrings(griffe.Extension):
         decorators = [decorator.callable_path for decorator in cls.decorators]
         if f"{_SETTINGS}.documented" in decorators and cls.docstring is not None:
             cls.docstring.value = getattr(import_module(cls.module.path), cls.name).__doc__
+
+    def on_function_instance(self, *, func: griffe.Function, **_: object) -> None:
+        """The same for a function."""
+        decorators = [decorator.callable_path for decorator in func.decorators]
+        if _LOSSES in decorators and func.docstring is not None:
+            func.docstring.value = cleandoc(getattr(import_module(func.module.path), func.name).__doc__)
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: object) -> None:
         """The signature shows the default of a setting without its metadata."""

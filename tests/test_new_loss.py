@@ -27,6 +27,8 @@ PLACES: dict[str, list[tuple[str, str]]] = {
         output=lambda t: t,
         saturated=_beyond_margin,
         generator="wasserstein",
+        formulas=("max(0, 1 - r)^2", "max(0, 1 + f)^2"),
+        source="nobody",
     ),
 """,
         )
@@ -48,7 +50,7 @@ struct SquaredHinge {
 
 """,
         ),
-        (" };\n\n// work(functor) for a loss that has no", ", squared_hinge"),
+        (", count };\n\n// work(functor)", ", squared_hinge"),
         (
             "    default: return work(Wasserstein{});",
             "    case Loss::squared_hinge: return work(SquaredHinge{});\n",
@@ -95,6 +97,9 @@ for backend in names:
     torch.testing.assert_close(loss, expected, rtol=1e-13, atol=0)
     torch.testing.assert_close(torch.autograd.grad(loss, [real, fake]), grads, rtol=1e-12, atol=0)
     print(backend)
+of_d, of_g = fastgan.discriminator_loss.__doc__, fastgan.generator_loss.__doc__
+assert '| "squared-hinge" | max(0, 1 - r)^2 | max(0, 1 + f)^2 | nobody |' in of_d
+assert '| "squared-hinge" | -f | nobody |' in of_g
 """
 TRAIN = ("-m", "fastgan", "train", "ring", "--objective", "squared-hinge", "--steps", "3", "--out", "run")
 

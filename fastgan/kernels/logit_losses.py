@@ -32,6 +32,8 @@ class LogitLoss:
         output: D's output for each sample; its mean is logged.
         saturated: True for samples that D no longer learns from.
         generator: the name of the loss whose terms with label 1 the generator minimizes.
+        formulas: the terms of a real sample's logit r and a generated sample's logit f, for docstrings.
+        source: the papers and their equations, for docstrings.
         labels: labels between 0 and 1 are allowed.
         probability: ``output`` is a probability.
         saturating: the generator may instead minimize minus the term with label 0, the saturating loss.
@@ -43,6 +45,8 @@ class LogitLoss:
     output: Callable[[Tensor], Tensor]
     saturated: Labelled
     generator: str
+    formulas: tuple[str, str]
+    source: str
     labels: bool = False
     probability: bool = False
     saturating: bool = False
@@ -79,7 +83,7 @@ def _beyond_margin(t: Tensor, label: float) -> Tensor:
 
 # In the order of Loss in csrc/logit_losses.h.
 LOSSES: dict[str, LogitLoss] = {
-    # Goodfellow et al., 2014, equation 1, in logits; the non-saturating generator loss of section 3.
+    # with the non-saturating generator loss of section 3
     "bce": LogitLoss(
         term=_bce,
         # sigmoid(t) - label, without cancellation for large |t|
@@ -87,34 +91,39 @@ LOSSES: dict[str, LogitLoss] = {
         output=torch.sigmoid,
         saturated=lambda t, label: t.abs() > SATURATED_LOGIT,
         generator="bce",
+        formulas=("softplus(-r)", "softplus(f)"),
+        source="Goodfellow et al. 2014, eq. 1",
         labels=True,
         probability=True,
         saturating=True,
     ),
-    # max(0, 1 -+ t): Lim and Ye, 2017, section 3.2; Miyato et al., 2018, equations 16 and 17.
     "hinge": LogitLoss(
         term=lambda t, label: torch.relu(1 + _side(label) * t),
         slope=lambda t, label: torch.where(_beyond_margin(t, label), 0.0, _side(label)).to(t.dtype),
         output=lambda t: t,
         saturated=_beyond_margin,
         generator="wasserstein",
+        formulas=("max(0, 1 - r)", "max(0, 1 + f)"),
+        source="Lim & Ye 2017, section 3.2; Miyato et al. 2018, eq. 16 and 17",
     ),
-    # (t - label)^2 / 2: Mao et al., 2017, equation 9.
     "least-squares": LogitLoss(
         term=lambda t, label: (t - label).square() / 2,
         slope=lambda t, label: t - label,
         output=lambda t: t,
         saturated=lambda t, label: torch.zeros_like(t, dtype=torch.bool),
         generator="least-squares",
+        formulas=("(r - 1)^2 / 2", "f^2 / 2"),
+        source="Mao et al. 2017, eq. 9, with the half",
         labels=True,
     ),
-    # -+ t: Arjovsky et al., 2017, equations 2 and 3.
     "wasserstein": LogitLoss(
         term=lambda t, label: _side(label) * t,
         slope=lambda t, label: torch.full_like(t, _side(label)),
         output=lambda t: t,
         saturated=lambda t, label: torch.zeros_like(t, dtype=torch.bool),
         generator="wasserstein",
+        formulas=("-r", "f"),
+        source="Arjovsky et al. 2017, eq. 2 and 3; D must be kept Lipschitz",
         lipschitz=True,
     ),
 }

@@ -20,6 +20,7 @@ from fastgan.ops.logit_loss import (
     sides_of,
     weight_of,
 )
+from fastgan.ops.loss_tables import with_table_of_losses
 
 
 @overload
@@ -106,6 +107,7 @@ def discriminator_loss(
     return_stats: bool = ...,
     return_terms: bool = ...,
 ) -> Tensor | tuple[Tensor | Tensors, ...]: ...
+@with_table_of_losses
 def discriminator_loss(
     real_logits: Logits,
     fake_logits: Logits,
@@ -126,12 +128,7 @@ def discriminator_loss(
 
     The other losses have the same form. For these, D's output is the logit:
 
-    | loss | term of r | term of f | source |
-    |---|---|---|---|
-    | "bce" | softplus(-r) | softplus(f) | Goodfellow et al. 2014, eq. 1 |
-    | "hinge" | max(0, 1 - r) | max(0, 1 + f) | Lim & Ye 2017; Miyato et al. 2018, eq. 16 |
-    | "least-squares" | (r - 1)^2 / 2 | f^2 / 2 | Mao et al. 2017, eq. 9: with the half |
-    | "wasserstein" | -r | f | Arjovsky et al. 2017, eq. 2; D must be kept Lipschitz |
+    {losses of D}
 
     For several discriminators, scales or periods (HiFi-GAN has eight), pass a sequence of tensors on each
     side, one per discriminator. One kernel computes them all.

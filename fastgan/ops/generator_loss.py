@@ -20,6 +20,7 @@ from fastgan.ops.logit_loss import (
     sides_of,
     weight_of,
 )
+from fastgan.ops.loss_tables import with_table_of_losses
 
 
 @overload
@@ -66,6 +67,7 @@ def generator_loss(
     return_stats: bool = ...,
     return_terms: bool = ...,
 ) -> Tensor | tuple[Tensor | Tensors, ...]: ...
+@with_table_of_losses
 def generator_loss(
     fake_logits: Logits,
     *,
@@ -84,18 +86,14 @@ def generator_loss(
     discriminator wins, f → -∞, the second gradient vanishes and the first tends to -1. Both are accurate down
     to f = -10⁴ in every dtype, without a clamp. (Goodfellow et al. 2014, section 3; arXiv:1406.2661.)
 
-    The other losses have the names of :func:`fastgan.discriminator_loss`:
+    Each loss of :func:`fastgan.discriminator_loss` has its generator loss under the same name:
 
-    | loss | term of f | source |
-    |---|---|---|
-    | "hinge" | -f | Lim & Ye 2017; Miyato et al. 2018, eq. 17 |
-    | "least-squares" | (f - 1)^2 / 2 | Mao et al. 2017, eq. 9 |
-    | "wasserstein" | -f | Arjovsky et al. 2017, eq. 3 |
+    {losses of G}
 
     Args:
         fake_logits: D(G(z)) before the sigmoid, any shape and strides, float64, float32, float16 or bfloat16;
             or a sequence of such tensors, one per discriminator.
-        loss: "bce" or a name in the table.
+        loss: a name in the table.
         saturating: use the minimax loss instead of the non-saturating one; only for "bce".
         reduction: "mean" or "sum" over each tensor separately, or "none".
         over: "sum" or "mean" over the discriminators.
