@@ -71,5 +71,7 @@ def run_table(folder: Path, backend: str, **environment: str) -> subprocess.Comp
     """The table of tests on one backend of that fastgan."""
     environment |= {"PYTHONPATH": str(folder), "FASTGAN_TESTED": str(folder)}
     options = ["-x", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
-    files = [str(ROOT / "tests" / name) for name in FILES]
+    # on the host the blocks of a CUDA kernel run in turn, and large calls take no other path
+    left_out = {"test_repeatability.py"} if backend == "cuda" else set()
+    files = [str(ROOT / "tests" / name) for name in FILES if name not in left_out]
     return run(folder, "-m", "pytest", *options, "-k", f"{backend} and {SELECTION}", *files, **environment)
