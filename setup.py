@@ -34,10 +34,8 @@ FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno",
 INSTRUCTION_SETS = {"baseline": []}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma", "-mf16c"]
-    INSTRUCTION_SETS["avx512"] = [
-        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
-        "-mprefer-vector-width=512",
-    ]
+    avx512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512"
+    INSTRUCTION_SETS["avx512"] = avx512.split()
     FLAGS.append("-DFASTGAN_X86")
 
 
@@ -174,7 +172,7 @@ class NinjaBuild(build_ext):
             reason = "compiled kernels are only built on Linux and macOS"
             if os.name == "posix":
                 reason = "no C++ compiler found; install g++ or clang++ and reinstall for compiled kernels"
-            print(f"fastgan: {reason}. Installing without them, to use plain PyTorch.", file=sys.stderr)
+            print(f"fastgan: {reason}. Installing without them; it will use plain PyTorch.", file=sys.stderr)
             ext.optional = True  # the module's file may be missing
             return
         folder = Path(self.build_temp).resolve() / ext.name

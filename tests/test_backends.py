@@ -169,7 +169,7 @@ def test_environment_variable(python: Python) -> None:
     assert python(code, FASTGAN_BACKEND="reference").stdout.strip() == "reference"
     result = python(code, FASTGAN_BACKEND="tpu")
     assert result.returncode != 0
-    assert "BackendError: FASTGAN_BACKEND is not a backend: 'tpu'; choose one of" in result.stderr
+    assert "BackendError: FASTGAN_BACKEND='tpu' is not a backend; choose one of" in result.stderr
 
 
 def test_the_context_wins_over_the_environment(python: Python) -> None:

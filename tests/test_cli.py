@@ -153,7 +153,7 @@ def test_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     [
         (
             "tpu",
-            "FASTGAN_BACKEND is not a backend: 'tpu'; choose one of cpu, cuda, triton, reference, or ",
+            "FASTGAN_BACKEND='tpu' is not a backend; choose one of cpu, cuda, triton, reference, or ",
         ),
         ("cuda", "the cuda backend was requested but cannot run: "),
     ],

@@ -290,7 +290,7 @@ def test_samples_are_written_as_arrays_in_the_datas_own_units(
     for arguments, said in (
         (
             ("--format", "npy", "--out", "x.png"),
-            "--out x.png does not end in .npy, as --format says; leave one",
+            "--out x.png does not end in .npy, as --format says; omit one",
         ),
         (("--format", "gif"), "--format gif: unknown, expected png or npy"),
         (

@@ -76,7 +76,7 @@ def choose(tensor: Tensor) -> Reference:
 def _choose(device: torch.device, forced: str | None) -> Reference:
     if forced:
         if forced not in BACKENDS:
-            raise BackendError(f"FASTGAN_BACKEND is not a backend: {forced!r}; {CHOICES}, or unset it")
+            raise BackendError(f"FASTGAN_BACKEND={forced!r} is not a backend; {CHOICES}, or unset it")
         reason = why_not(forced, device)
         if reason is not None:
             raise BackendError(f"the {forced} backend was requested but cannot run: {reason}")

@@ -82,5 +82,5 @@ def channel_layout(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, in
 
 @lru_cache
 def _around(shape: torch.Size, dim: int) -> tuple[int, int, int]:
-    """Elements before, in and behind a dimension."""
+    """Numbers of elements before, along and after a dimension."""
     return shape[:dim].numel(), shape[dim], shape[dim + 1 :].numel()

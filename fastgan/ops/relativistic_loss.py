@@ -202,7 +202,7 @@ def _checked(logits: Logits, other_logits: Logits, average: bool) -> tuple[Tenso
     for a, b in zip(ours, theirs, strict=True):
         if not average and a.shape != b.shape:
             raise ValueError(
-                f"other_logits must have the shape of logits, {tuple(a.shape)}, without average, "
+                f"without average, other_logits must have the shape of logits, {tuple(a.shape)}, "
                 f"but has {tuple(b.shape)}"
             )
     return ours, theirs
