@@ -254,8 +254,8 @@ def check_unchanged(folder: Path, saved: dict[str, Any], wanted: TrainConfig) ->
         if name not in _FREE and _plain(before[name]) != _plain(now[name])
     ]
     if changed:
-        remedy = "resume with its original settings, or start a new run"
-        raise RunError(f"{folder}: {', '.join(changed)}; {remedy}")
+        changes = ", ".join(changed)
+        raise RunError(f"{folder}: {changes}; resume with its original settings, or start a new run")
 
 
 def _write(folder: Path, content: dict[str, Any]) -> None:
