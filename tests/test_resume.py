@@ -160,7 +160,7 @@ def test_keep_says_how_many_checkpoints_stay(tmp_path: Path) -> None:
     files = sorted(path.name for path in tmp_path.glob("*.safetensors"))
     assert files == ["checkpoint-00000002.safetensors", "checkpoint-00000003.safetensors"]
     (tmp_path / files[-1]).write_bytes(b"damaged")
-    with pytest.raises(checkpoint.CheckpointError, match="remove it to go on from step 2"):
+    with pytest.raises(checkpoint.CheckpointError, match="remove it to continue from step 2"):
         checkpoint.read(tmp_path)
     (tmp_path / files[-1]).unlink()
     assert checkpoint.read(tmp_path).step == 2

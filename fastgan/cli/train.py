@@ -207,6 +207,6 @@ def _print_outcome(folder: Path, outcome: Outcome) -> None:
         f"next        fastgan sample {typed}, or tensorboard --logdir {typed}",
     ]
     if outcome.interrupted:
-        lines.append(f"go on       fastgan train --resume {typed}")
+        lines.append(f"continue    fastgan train --resume {typed}")
     for line in lines:
         say(line)

@@ -17,7 +17,7 @@ from fastgan.data.numpy_files import check_arrays, damaged
 from fastgan.data.transform import Transform
 
 _MAX_MEAN = 1e5  # in deviations: there, float32 resolves 1 % of a deviation
-_ROUNDING = 1e-3  # by which floats may exceed [0, 1] or [-1, 1]
+_ROUNDING = 1e-3  # floats may exceed [0, 1] or [-1, 1] by this much
 
 
 def from_array(name: str, array: NDArray[Any]) -> Dataset:

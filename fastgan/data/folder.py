@@ -24,7 +24,7 @@ Crop = Literal["center", "random"]
 _SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN"})
 _GREY = frozenset({"1", "L", "I", "I;16", "I;16L", "I;16B", "LA", "La"})
 _NAMED = 10  # bad files that a message names; others are only counted
-_DARK = 16  # of 255: white of 12-bit images that are stored with 16 bits
+_DARK = 16  # on a scale to 255: white in 12-bit images that are stored with 16 bits
 _MARGIN = 8  # random windows are 8/9 as high and wide as the square that contains them
 
 

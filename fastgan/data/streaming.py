@@ -130,7 +130,7 @@ def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, Mapped
         data.photos.check_brightness()
     if int(first.max()) == 1:
         raise DataError(
-            f"{source}: its first {len(first)} images hold 0 and 1 alone; let white be 255, or train without "
+            f"{source}: its first {len(first)} images hold only 0 and 1; let white be 255, or train without "
             "--stream"
         )
     return Dataset(source, first, augmentation=data.augmentation), data

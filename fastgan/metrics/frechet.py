@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastgan.metrics.arguments import check_finite, check_samples
 
-_ROUNDING = 1e-4  # by which eigenvalues may be negative, relative to their norm
+_ROUNDING = 1e-4  # eigenvalues may be negative by this share of their norm
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:

@@ -16,7 +16,7 @@ _MANY = 10_000  # points above which a density is drawn, as a scatter plot would
 _CELLS = 150  # of a density, along each axis
 _FEW_CELLS = 100  # nonempty cells below which points are drawn as dots, as a cell is only two pixels wide
 _BARS = 60
-_MAX_RATIO = 3.0  # of two axes' lengths for which both have the same scale
+_MAX_RATIO = 3.0  # largest ratio of two axes' lengths for a common scale
 _OUTLIERS = 0.001  # share of the points outside an axis, at each end
 _MARGIN = 0.15  # share of an axis's length, at each end
 

@@ -118,7 +118,7 @@ def read(folder: Path) -> Checkpoint:
     index, there = _find(folder)
     entry = there[-1]
     path = folder / entry["tensors"]
-    remedy = f"remove it to go on from step {there[-2]['step']}" if there[:-1] else "restore or retrain"
+    remedy = f"remove it to continue from step {there[-2]['step']}" if there[:-1] else "restore or retrain"
     if _sha256(path) != entry["sha256"]:
         raise CheckpointError(f"{path}: corrupted, its SHA-256 differs; {remedy}")
     try:
