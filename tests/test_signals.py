@@ -71,7 +71,7 @@ def test_a_signal_saves_and_exits(tmp_path: Path, number: signal.Signals) -> Non
     assert process.returncode == 130, errors
     assert errors == "fastgan: interrupted\n"
     assert "stopped at step" in printed
-    assert f"go on       fastgan train --resume {out}" in printed
+    assert f"continue    fastgan train --resume {out}" in printed
     assert_saved(out)
 
 
