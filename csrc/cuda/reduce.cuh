@@ -70,22 +70,12 @@ __device__ Vector<A, kVector<A>> load_stored(const A* from) {
 #endif
 }
 
-// Sums N arrays of `count` values, `apart` elements apart, in an order that depends only on count. The first warp holds
-// the results.
-template <int N, class A>
-__device__ void sums_in_order(const A* values, int64_t apart, int64_t count, A (&sums)[N]) {
-#pragma unroll
-  for (int i = 0; i < N; ++i) sums[i] = 0;
-  for (int64_t at = threadIdx.x; at < count; at += kThreads)
-#pragma unroll
-    for (int i = 0; i < N; ++i) sums[i] += __ldcg(values + i * apart + at);
-  block_sums(sums);
-}
-
+// Sums `count` values in an order that depends only on count. The first warp holds the result.
 template <class A>
 __device__ A sum_in_order(const A* values, int64_t count) {
-  A sums[1];
-  sums_in_order(values, 0, count, sums);
+  A sums[1] = {0};
+  for (int64_t at = threadIdx.x; at < count; at += kThreads) sums[0] += __ldcg(values + at);
+  block_sums(sums);
   return sums[0];
 }
 
