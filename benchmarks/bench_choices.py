@@ -75,11 +75,11 @@ def test_cpu_products(
     record: Record, monkeypatch: pytest.MonkeyPatch, kind: str, sizes: tuple[int, int, int], dtype: str
 ) -> None:
     usual = timed(passes("cpu", sizes, dtype, "cpu")[kind])
-    served = [Product.BLAS]
-    served += [Product.ONEDNN] if _onednn_serves(dtype) else []
-    served += [Product.OWN] if dtype == "fp32" else []
+    paths = [Product.BLAS]
+    paths += [Product.ONEDNN] if _has_onednn(dtype) else []
+    paths += [Product.OWN] if dtype == "fp32" else []
     samples = {"fastgan": usual}
-    for path in served:
+    for path in paths:
         samples[path.name] = _forced(monkeypatch, products, "choose", lambda *_, path=path: path, usual)
     chosen = products.choose(kind, DTYPES[dtype], *sizes)
     record(
@@ -90,7 +90,7 @@ def test_cpu_products(
     )
 
 
-def _onednn_serves(dtype: str) -> bool:
+def _has_onednn(dtype: str) -> bool:
     return products.HAS_ONEDNN and (dtype == "fp32" or torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @contextlib.contextmanager
-def served_by(backend: Backend) -> Iterator[Backend]:
+def running_on(backend: Backend) -> Iterator[Backend]:
     with fastgan.use_backend(backend.name):
         if backend.instruction_set is None:
             yield backend
@@ -77,16 +77,16 @@ def served_by(backend: Backend) -> Iterator[Backend]:
 
 @pytest.fixture(params=as_parameters(BACKENDS))
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend in turn serves the test."""
-    with served_by(request.param) as served:
-        yield served
+    """Runs the test on each backend in turn."""
+    with running_on(request.param) as running:
+        yield running
 
 
 @pytest.fixture(params=as_parameters(VARIANTS))
 def variant(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend, and each instruction set of the cpu backend."""
-    with served_by(request.param) as served:
-        yield served
+    """Runs the test on each backend, and on each instruction set of the cpu backend."""
+    with running_on(request.param) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

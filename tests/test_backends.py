@@ -1,4 +1,4 @@
-"""Which backend serves, and what is imported on the way."""
+"""Which backend is chosen, and which modules are imported."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from conftest import Python
 import fastgan
 from fastgan import kernels
 
-SERVED = "import torch, fastgan, fastgan.kernels as k; t = torch.ones(2)\n"
+IMPORTS = "import torch, fastgan, fastgan.kernels as k; t = torch.ones(2)\n"
 WITHOUT_EXTENSION = "import sys; sys.modules['fastgan._cpu'] = None\n"
 
 
-def serving() -> str:
+def chosen() -> str:
+    """The name of the backend of CPU tensors."""
     return kernels.choose(torch.ones(1)).name
 
 
@@ -47,31 +48,31 @@ def test_every_known_backend_is_in_the_table() -> None:
 
 
 def test_the_best_first() -> None:
-    assert serving() == fastgan.available_backends()[0]
+    assert chosen() == fastgan.available_backends()[0]
     assert fastgan.available_backends()[-1] == "reference"
     assert all(why is None or isinstance(why, str) for _, why in kernels.report())
 
 
 def test_forcing_nests() -> None:
-    best = serving()
+    best = chosen()
     with fastgan.use_backend("reference"):
-        assert serving() == "reference"
+        assert chosen() == "reference"
         with fastgan.use_backend(best):
-            assert serving() == best
-        assert serving() == "reference"
-    assert serving() == best
+            assert chosen() == best
+        assert chosen() == "reference"
+    assert chosen() == best
 
 
 def test_an_exception_ends_the_choice() -> None:
-    best = serving()
+    best = chosen()
     with pytest.raises(KeyError), fastgan.use_backend("reference"):
         raise KeyError
-    assert serving() == best
+    assert chosen() == best
 
 
 def test_a_bare_call_holds_from_then_on(python: Python) -> None:
     result = python(
-        SERVED + "name = lambda: k.choose(t).name\n"
+        IMPORTS + "name = lambda: k.choose(t).name\n"
         "for _ in range(1_000): fastgan.use_backend('cpu')\n"
         "fastgan.use_backend('reference'); print(name())\n"
         "with fastgan.use_backend('cpu'): print(name())\n"
@@ -83,23 +84,23 @@ def test_a_bare_call_holds_from_then_on(python: Python) -> None:
         "print(name(), len(k.forcing.calls))",
         FASTGAN_BACKEND="tpu",
     )
-    served = ["reference", "cpu", "reference", "reference", "cpu", "cpu", "2"]
-    assert result.stdout.split() == served, result.stderr
+    expected = ["reference", "cpu", "reference", "reference", "cpu", "cpu", "2"]
+    assert result.stdout.split() == expected, result.stderr
 
 
 def test_threads_see_the_block_that_they_start_in_and_their_own() -> None:
-    best = serving()
+    best = chosen()
     seen: list[str] = []
 
     def look() -> None:
-        seen.append(serving())
+        seen.append(chosen())
 
     def look_in_a_block() -> None:
         with fastgan.use_backend(best):
-            seen.append(serving())
+            seen.append(chosen())
             within.set()
             leave.wait()
-        seen.append(serving())
+        seen.append(chosen())
 
     within, leave = threading.Event(), threading.Event()
     with fastgan.use_backend("reference"):
@@ -113,34 +114,34 @@ def test_threads_see_the_block_that_they_start_in_and_their_own() -> None:
         leave.set()
         second.join()
     assert seen == ["reference", best, "reference", "reference"]
-    assert serving() == best
+    assert chosen() == best
 
 
 def test_blocks_of_threads_end_in_any_order() -> None:
-    best = serving()
+    best = chosen()
     names = [*fastgan.available_backends(), "reference"]
 
     def switch(number: int) -> None:
         for i in range(200):
             name = names[(number + i) % len(names)]
             with fastgan.use_backend(name):
-                assert serving() == name
+                assert chosen() == name
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(switch, range(8)))
-    assert serving() == best
+    assert chosen() == best
 
 
 def test_a_function_can_be_decorated() -> None:
-    best = serving()
+    best = chosen()
 
     @fastgan.use_backend("reference")
-    def served(depth: int) -> list[str]:
-        return [serving(), *(served(depth - 1) if depth else [])]
+    def chosen_at(depth: int) -> list[str]:
+        return [chosen(), *(chosen_at(depth - 1) if depth else [])]
 
-    assert serving() == best
-    assert served(2) == ["reference"] * 3
-    assert serving() == best
+    assert chosen() == best
+    assert chosen_at(2) == ["reference"] * 3
+    assert chosen() == best
 
 
 def test_unknown_name() -> None:
@@ -161,11 +162,11 @@ def test_backward_by_the_backend_of_forward(counted: list[str], name: str) -> No
 def test_second_derivatives_leave_the_choice_alone(counted: list[str]) -> None:
     fake = torch.randn(3, requires_grad=True)
     torch.autograd.grad(fastgan.generator_loss(fake), fake, create_graph=True)[0].sum().backward()
-    assert counted[0] == serving()
+    assert counted[0] == chosen()
 
 
 def test_environment_variable(python: Python) -> None:
-    code = SERVED + "print(k.choose(t).name)"
+    code = IMPORTS + "print(k.choose(t).name)"
     assert python(code, FASTGAN_BACKEND="reference").stdout.strip() == "reference"
     result = python(code, FASTGAN_BACKEND="tpu")
     assert result.returncode != 0
@@ -173,7 +174,7 @@ def test_environment_variable(python: Python) -> None:
 
 
 def test_the_context_wins_over_the_environment(python: Python) -> None:
-    code = SERVED + "with fastgan.use_backend('reference'): print(k.choose(t).name)"
+    code = IMPORTS + "with fastgan.use_backend('reference'): print(k.choose(t).name)"
     assert python(code, FASTGAN_BACKEND="cpu").stdout.strip() == "reference"
 
 
@@ -187,14 +188,14 @@ def test_the_context_wins_over_the_environment(python: Python) -> None:
     ],
 )
 def test_a_fallback_names_the_line_of_the_user(python: Python, call: str) -> None:
-    result = python(WITHOUT_EXTENSION + SERVED + "def of_user():\n    return " + call + "\nof_user()\n")
+    result = python(WITHOUT_EXTENSION + IMPORTS + "def of_user():\n    return " + call + "\nof_user()\n")
     assert result.returncode == 0, result.stderr
     assert "<string>:4: RuntimeWarning: fastgan runs on plain PyTorch here" in result.stderr
 
 
 def test_without_the_extension_one_warning(python: Python) -> None:
     result = python(
-        WITHOUT_EXTENSION + SERVED + "for _ in range(3): fastgan.generator_loss(t)\n"
+        WITHOUT_EXTENSION + IMPORTS + "for _ in range(3): fastgan.generator_loss(t)\n"
         "print(fastgan.available_backends(), fastgan.generator_loss(t).item())"
     )
     assert result.stdout.startswith("['reference'] 0.313"), result.stderr
@@ -204,7 +205,7 @@ def test_without_the_extension_one_warning(python: Python) -> None:
 
 
 def test_forced_but_missing(python: Python) -> None:
-    code = WITHOUT_EXTENSION + SERVED + "with fastgan.use_backend('cpu'): fastgan.generator_loss(t)"
+    code = WITHOUT_EXTENSION + IMPORTS + "with fastgan.use_backend('cpu'): fastgan.generator_loss(t)"
     result = python(code)
     assert "BackendError: the cpu backend was requested but cannot run" in result.stderr
     assert "compiler" in result.stderr
@@ -213,7 +214,7 @@ def test_forced_but_missing(python: Python) -> None:
 def test_import_is_light(python: Python) -> None:
     """Without triton, and with nothing that only training needs."""
     result = python(
-        "import sys; sys.modules['triton'] = None\n" + SERVED + "fastgan.generator_loss(t)\n"
+        "import sys; sys.modules['triton'] = None\n" + IMPORTS + "fastgan.generator_loss(t)\n"
         "extras = 'matplotlib PIL typer rich sklearn tensorboard safetensors pooch yaml'\n"
         "print(sorted(set(extras.split()) & set(sys.modules)))"
     )

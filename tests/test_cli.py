@@ -158,7 +158,7 @@ def test_info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         ("cuda", "the cuda backend was requested but cannot run: "),
     ],
 )
-def test_a_backend_that_cannot_serve_is_named_before_anything_is_written(
+def test_a_backend_that_cannot_run_is_named_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python, name: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Where the CUDA kernels cannot serve: one clear message. And no pointer reaches them unchecked."""
+"""One clear message if the CUDA kernels cannot run. Every pointer is checked before it reaches them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from backends import BACKENDS, Backend
 from changed_layers import CHANGES, Change, changed_pair
-from conftest import as_parameters, served_by
+from conftest import as_parameters, running_on
 from torch import Tensor, nn
 
 from fastgan.models import MLPAutoencoder, MLPDiscriminator, MLPGenerator
@@ -168,7 +168,7 @@ def test_the_first_step_of_a_lower_precision(kept: Backend, precision: str) -> N
     config = replace(CONFIG, precision=precision, device=kept.device, betas=(0.0, 0.999))
 
     def moments(name: str, known: bool, dtype: torch.dtype, config: TrainConfig) -> Tensor:
-        with served_by(kept):
+        with running_on(kept):
             generator, discriminator = (n.to(dtype) for n in networks(config, known, True))
             state = TrainingState(generator, discriminator, config)
             EagerSteps(state, Resident(data(dtype, config.device)), Window(state)).advance(1)

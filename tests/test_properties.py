@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from backends import BACKENDS, Backend
-from conftest import served_by
+from conftest import running_on
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracle import DTYPES, VIEWS, assert_as_exact, by_reference, eager_discriminator_loss, evaluate
@@ -41,7 +41,7 @@ def test_discriminator_loss(
     double = [t.double() for t in inputs]
     expected = by_reference(fastgan.discriminator_loss)(*double, **options)
     cotangents = [torch.ones_like(t, dtype=dtype) for t in (expected if reduction == "none" else [expected])]
-    with served_by(backend):
+    with running_on(backend):
         ours = evaluate(lambda r, f: fastgan.discriminator_loss(r, f, **options), inputs, cotangents)
     eager = evaluate(lambda r, f: eager_discriminator_loss(r, f, **options), inputs, cotangents)
     exact = evaluate(
@@ -67,7 +67,7 @@ def test_reconstruction_loss(
     def reference(x: Tensor, y: Tensor) -> Tensor:
         return by_reference(fastgan.reconstruction_loss)(x, y, reduction=reduction)
 
-    with served_by(backend):
+    with running_on(backend):
         ours = evaluate(
             lambda x, y: fastgan.reconstruction_loss(x, y, reduction=reduction), inputs, cotangents
         )
@@ -92,7 +92,7 @@ def test_bias_leaky_relu(
     def reference(x: Tensor, b: Tensor | None = None) -> Tensor:
         return by_reference(fastgan.bias_leaky_relu)(x, b, negative_slope, dim=dim)
 
-    with served_by(backend):
+    with running_on(backend):
         ours = evaluate(
             lambda x, b=None: fastgan.bias_leaky_relu(x, b, negative_slope, dim=dim), inputs, [cotangent]
         )

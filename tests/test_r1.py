@@ -134,14 +134,14 @@ def test_a_slope_costs_nothing_for_the_weights(
     monkeypatch: pytest.MonkeyPatch, build: Callable[[nn.Sequential], nn.Module]
 ) -> None:
     """Though they require gradients: ours look what a backward pass was asked for, as PyTorch's do."""
-    served: list[tuple[int, ...]] = []
+    calls: list[tuple[int, ...]] = []
     backend = kernels.choose(torch.ones(1))
     wgrad = backend.wgrad
     monkeypatch.setattr(
-        backend, "wgrad", lambda dz, x, into=None: served.append(dz.shape) or wgrad(dz, x, into)
+        backend, "wgrad", lambda dz, x, into=None: calls.append(dz.shape) or wgrad(dz, x, into)
     )
     module, x = build(plain_discriminator()), torch.randn(8, FEATURES[0], requires_grad=True)
     (slope,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
-    assert not served
+    assert not calls
     slope.square().sum().backward()
-    assert len(served) >= len(FEATURES) - 2
+    assert len(calls) >= len(FEATURES) - 2

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from backends import VARIANTS, Backend
-from conftest import as_parameters, served_by
+from conftest import as_parameters, running_on
 from oracle import OTHER_LOSSES
 from torch import Tensor
 
@@ -94,7 +94,7 @@ def test_any_number_of_threads(
     threaded: Backend, operation: Callable[[Tensor], list[Tensor]], dtype: torch.dtype
 ) -> None:
     """PyTorch's own sums depend on it, and GPU kernels know of none."""
-    with served_by(threaded):
+    with running_on(threaded):
         x = torch.randn(SIZE).to(dtype)
         alone = operation(x)
         for threads in (2, 3):

@@ -111,7 +111,7 @@ def test_either_player_may_have_won(dtype: torch.dtype, logit: float) -> None:
     assert (latent.grad.norm() > 1e-3) == (logit < 0)
 
 
-def test_one_pass_serves_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_turns_share_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     make = MLPPass.of.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(

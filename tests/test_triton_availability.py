@@ -1,4 +1,4 @@
-"""Where Triton cannot serve: one clear message, and the next backend serves, loudly."""
+"""If Triton cannot run: one clear message, and the next backend runs, with a warning."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     kernels._choose.cache_clear()
 
 
-def assert_the_reference_serves(reason: str) -> None:
+def assert_falls_back(reason: str) -> None:
     with pytest.warns(RuntimeWarning, match=f"fastgan runs on plain PyTorch here. .*triton: {reason}"):
         assert kernels._choose(GPU, None) is kernels.reference
     assert fastgan.available_backends(GPU) == ["reference"]
@@ -43,12 +43,12 @@ def assert_the_reference_serves(reason: str) -> None:
 
 def test_an_interpreter_left_on(gpu: pytest.MonkeyPatch) -> None:
     gpu.setattr(availability, "INTERPRETING", True)
-    assert_the_reference_serves("Triton's interpreter is on.*unset TRITON_INTERPRET")
+    assert_falls_back("Triton's interpreter is on.*unset TRITON_INTERPRET")
 
 
 def test_a_gpu_older_than_ampere(gpu: pytest.MonkeyPatch) -> None:
     gpu.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
-    assert_the_reference_serves("Triton needs compute capability 8.0.*a GPU of tests has 7.5")
+    assert_falls_back("Triton needs compute capability 8.0.*a GPU of tests has 7.5")
 
 
 def test_a_driver_that_fails(gpu: pytest.MonkeyPatch) -> None:
@@ -58,12 +58,12 @@ def test_a_driver_that_fails(gpu: pytest.MonkeyPatch) -> None:
             raise RuntimeError("Failed to find C compiler")
 
     gpu.setattr(availability, "driver", Broken())
-    assert_the_reference_serves(r"Triton cannot reach the GPU.*Failed to find C compiler.*apt install gcc")
+    assert_falls_back(r"Triton cannot reach the GPU.*Failed to find C compiler.*apt install gcc")
 
 
 def test_no_gpu(gpu: pytest.MonkeyPatch) -> None:
     gpu.setattr(torch.cuda, "is_available", lambda: False)
-    assert_the_reference_serves("there is no GPU that this PyTorch can use")
+    assert_falls_back("there is no GPU that this PyTorch can use")
 
 
 def test_no_triton(python: Python) -> None:

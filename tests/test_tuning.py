@@ -86,8 +86,8 @@ def test_nothing_is_timed_while_a_graph_is_captured(gpu: pytest.MonkeyPatch) -> 
     assert chosen()[-1] == configs[-1]
 
 
-def serve(fits: Callable[[Config], bool]) -> list[Config]:
-    """What two products in a row ran with, on a GPU that has too little for some tiles."""
+def run_twice(fits: Callable[[Config], bool]) -> list[Config]:
+    """The tiles that two products in a row run with, on a GPU where only some fit."""
     ran: list[Config] = []
 
     def product(config: Config) -> None:
@@ -103,7 +103,7 @@ def serve(fits: Callable[[Config], bool]) -> list[Config]:
 def test_a_tile_that_does_not_fit_is_never_chosen(gpu: pytest.MonkeyPatch) -> None:
     configs = offered("hopper", Shape.SMALL, Kind.FORWARD, torch.bfloat16, False)
     fastest = configs[-1]
-    assert serve(lambda config: config != fastest)[-2:] == [configs[-2]] * 2
+    assert run_twice(lambda config: config != fastest)[-2:] == [configs[-2]] * 2
 
 
 @pytest.mark.parametrize("capturing", [False, True])
@@ -113,16 +113,16 @@ def test_a_fixed_choice_that_does_not_fit(gpu: pytest.MonkeyPatch, capturing: bo
     else:
         gpu.setenv("FASTGAN_AUTOTUNE", "0")
     first, second, *_ = offered("hopper", Shape.SMALL, Kind.FORWARD, torch.bfloat16, False)
-    assert serve(lambda config: config != first) == [second, second]
+    assert run_twice(lambda config: config != first) == [second, second]
 
 
 def test_a_choice_that_does_not_fit_another_epilogue(gpu: pytest.MonkeyPatch) -> None:
     """The compiled kernels of one class differ: what one of them has room for another may not have."""
     gpu.setenv("FASTGAN_AUTOTUNE", "0")
     first, second, *_ = offered("hopper", Shape.SMALL, Kind.FORWARD, torch.bfloat16, False)
-    assert serve(lambda config: True) == [first, first]
-    assert serve(lambda config: config != first) == [second, second]
-    assert serve(lambda config: True) == [second, second]
+    assert run_twice(lambda config: True) == [first, first]
+    assert run_twice(lambda config: config != first) == [second, second]
+    assert run_twice(lambda config: True) == [second, second]
 
 
 def test_no_tile_fits(gpu: pytest.MonkeyPatch) -> None:
@@ -131,4 +131,4 @@ def test_no_tile_fits(gpu: pytest.MonkeyPatch) -> None:
         match=r"no tile of the forward product with a torch.bfloat16 result of \(64, 64\) fits this GPU; "
         r"set FASTGAN_PRODUCTS=library.*Tried Config\(rows=64.*shared memory, Required: 1048576",
     ):
-        serve(lambda config: False)
+        run_twice(lambda config: False)

@@ -60,8 +60,8 @@ def rows(path: Path, cases: Sequence[Case]) -> None:
     names = names_of(case.seconds for case in cases)
     for axes, (_, value) in zip(grid, panels, strict=True):
         for name in names:
-            served = [(y, value(case, name)) for y, case in enumerate(cases) if name in case.seconds]
-            _marks(axes, name, served, names)
+            marks = [(y, value(case, name)) for y, case in enumerate(cases) if name in case.seconds]
+            _marks(axes, name, marks, names)
     _ticks(grid[0].xaxis, seconds)
     if with_floor:
         _ticks(grid[1].xaxis, _percent)

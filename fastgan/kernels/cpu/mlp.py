@@ -28,7 +28,7 @@ class Chains(Layers):
         negative_slope: float,
     ) -> list[Tensor]:
         rows, features = _sizes(input, weights)
-        if not products.serves_whole(input.dtype, rows, features):
+        if not products.all_own(input.dtype, rows, features):
             return super().mlp(input, weights, biases, negative_slope)
         x, w = input.contiguous(), list(map(Tensor.contiguous, weights))
         b: list[Tensor | None] = []
@@ -61,7 +61,7 @@ class Chains(Layers):
         into: Sequence[Tensor | None] | None = None,
     ) -> list[Tensor | None]:
         rows, features = _sizes(input, weights)
-        if not products.serves_whole(input.dtype, rows, features):
+        if not products.all_own(input.dtype, rows, features):
             return super().mlp_backward(grad, input, weights, hidden, negative_slope, needs, into)
         call = input, weights, hidden, negative_slope, needs, into
         return _backward(rows, features, grad, None, 0, *call)
@@ -79,7 +79,7 @@ class Chains(Layers):
     ) -> list[Tensor | None]:
         rows, features = _sizes(input, weights)
         call = input, weights, hidden, negative_slope, needs, into
-        if not products.serves_whole(input.dtype, rows, features):
+        if not products.all_own(input.dtype, rows, features):
             return super().mlp_backward_of_both(scale, first_row, *call)
         return _backward(rows, features, torch.ones_like(scale), scale, first_row, *call)
 

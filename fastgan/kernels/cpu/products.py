@@ -66,7 +66,7 @@ def choose(kind: str, dtype: torch.dtype, n: int, k: int, m: int) -> Product:
 
 
 @cache
-def serves_whole(dtype: torch.dtype, n: int, features: tuple[int, ...]) -> bool:
+def all_own(dtype: torch.dtype, n: int, features: tuple[int, ...]) -> bool:
     """Whether OWN is the choice for a whole chain of layers, narrow ones in a chain included."""
     return dtype is torch.float32 and all(n * _padded(k, m) <= _OWN_UP_TO for k, m in pairwise(features))
 
