@@ -1,5 +1,4 @@
-// The module fastgan._cpu. Pointers arrive as integers, from fastgan/kernels/cpu/ alone, which has
-// checked device, dtype, contiguity and sizes; nothing is checked again here.
+// The module fastgan._cpu. fastgan/_cpu.pyi describes the arguments.
 #include "../bindings.h"
 #include "bias_leaky_relu.h"
 #include "dispatch.h"
@@ -22,7 +21,7 @@ std::vector<float*> floats(const Addresses& addresses) {
 }
 using fastgan::floats;
 
-// Releasing the GIL costs more than a small kernel.
+// Releases the GIL for large work only: releasing it costs more than a small kernel.
 template <class Work>
 void run(int64_t elements, const Work& work) {
   if (elements < kParallelWork) return work();
@@ -32,7 +31,7 @@ void run(int64_t elements, const Work& work) {
 
 }  // namespace
 
-// Calls share nothing but the chosen instruction set, which is atomic, and memory that their callers own.
+// Safe without the GIL: calls share only the chosen instruction set, which is atomic, and memory of their callers.
 PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   module.def("instruction_sets", &instruction_sets);
   module.def("use_instruction_set", &use_instruction_set);

@@ -1,6 +1,6 @@
-// C = A B where C has few columns: the input features of a first layer, the outputs of a last one. A panel of B
-// would be mostly padding, so vectors run along A instead, whose rows or columns are contiguous. Included by
-// product_loops.h alone.
+// C = A B for C with at most kNarrow columns, as in first layers with few inputs and last layers with few outputs.
+// A panel of B would be mostly padding. So vectors run along A, whose rows or columns are contiguous. Only
+// product_loops.h includes this file.
 #pragma once
 
 #include "vectors.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kNarrow = 4;
 
-// Up to a vector of floats, the rest zeros.
+// Reads min(size, kVectorLanes) floats and sets the other lanes to zero.
 Vector read_vector(const float* from, int64_t size) {
   if (size >= kVectorLanes) return *reinterpret_cast<const UnalignedVector*>(from);
   Vector vector{};
@@ -18,7 +18,10 @@ Vector read_vector(const float* from, int64_t size) {
   return vector;
 }
 
-// A block of the depth; element(row, column, sum) gets each sum. b [depth, columns] by its own strides.
+// Sums over a block of the depth, for A with contiguous rows.
+// first, depth: the block is k = first ... first + depth - 1.
+// packed: scratch memory, [columns, padded].
+// element: called as element(row, column, sum) for each sum.
 template <int columns, class Element>
 void dot_rows(const Product& p, int64_t first, int64_t depth, float* packed, const Element& element) {
   const int64_t padded = (depth + kVectorLanes - 1) / kVectorLanes * kVectorLanes;
@@ -41,6 +44,7 @@ void dot_rows(const Product& p, int64_t first, int64_t depth, float* packed, con
   }
 }
 
+// The same for A with contiguous columns.
 template <int columns, class Element>
 void add_columns(const Product& p, int64_t first, int64_t depth, const Element& element) {
   for (int64_t row = 0; row < p.rows; row += kVectorLanes) {
@@ -55,7 +59,7 @@ void add_columns(const Product& p, int64_t first, int64_t depth, const Element& 
   }
 }
 
-// scratch: [kNarrow, kDepthBlock]
+// scratch: [kNarrow, kDepthBlock].
 template <int columns>
 void multiply_columns(const Product& p, float* scratch) {
   double totals[columns] = {};

@@ -1,4 +1,5 @@
-// A vector of floats, as wide as the instruction set has. Included by isa.cpp's loops alone; internal linkage.
+// A vector of floats of the instruction set's width. Only isa.cpp's loops include this file. Internal linkage, as
+// isa.cpp is compiled once per instruction set.
 #pragma once
 
 #include "kernels.h"
@@ -15,8 +16,8 @@ constexpr int kVectorBytes = 16;
 #endif
 constexpr int kVectorLanes = kVectorBytes / 4;
 typedef float Vector __attribute__((vector_size(kVectorBytes)));
-// Unaligned vectors are read through this type. g++ compiles a memcpy of two vectors to four copies of half a vector
-// on the stack, which defeats store forwarding: the loop takes five times as long.
+// For reading unaligned vectors. g++ compiles a memcpy of two vectors to four copies of half a vector on the stack,
+// which defeats store forwarding and makes the loop take five times as long.
 typedef float UnalignedVector __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 
 }  // namespace

@@ -1,9 +1,9 @@
-"""What compiled code is told of tensors: addresses, dtypes and scalars.
+"""Converts tensors to the arguments of compiled kernels: addresses, dtype codes and scalars.
 
-Compiled code knows nothing of torch. Outputs are allocated in Python, and a tensor is checked here before its
-address is taken: a plain strided tensor on the device, of the dtype, contiguous. (Lazy negation, zero tensors
-and the like never come here: fastgan/ops/routing.py.) An address keeps nothing alive, so callers hold a
-contiguous copy in a variable until the kernel has run.
+The kernels do not use torch. Python allocates their outputs, and before taking a tensor's address checks that
+it is plain, strided, contiguous, and of the expected device and dtype. (fastgan/ops/routing.py keeps lazily
+negated tensors and zero tensors away.) An address does not keep its tensor alive, so callers hold contiguous
+copies in variables until the kernel has run.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ Key = TypeVar("Key")
 
 
 class Codes(dict[Key, int]):
-    """A number for each key; any other key is the caller's mistake."""
+    """A dict that raises ValueError for an unknown key and lists the known ones."""
 
-    def __init__(self, of: str, numbers: dict[Key, int]) -> None:
+    def __init__(self, name: str, numbers: dict[Key, int]) -> None:
         super().__init__(numbers)
-        self.of = of
+        self.name = name
 
     def __missing__(self, key: Key) -> int:
-        raise ValueError(f"{self.of} must be one of {', '.join(map(str, self))}, but is {key}")
+        raise ValueError(f"{self.name} must be one of {', '.join(map(str, self))}, but is {key}")
 
 
-# DType of csrc/types.h
+# The values of DType in csrc/types.h.
 DTYPES = Codes("a kernel's dtype", {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3})
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -40,7 +40,7 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def address(tensor: Tensor, dtype: torch.dtype, device_type: str = "cpu") -> int:
     """The address of a plain contiguous tensor of this dtype and device."""
-    # is_cpu and is_cuda cost a tenth of device.type
+    # is_cpu and is_cuda take a tenth of the time of device.type
     if (
         type(tensor) not in _PLAIN
         or not (tensor.is_cpu if device_type == "cpu" else tensor.is_cuda)
@@ -55,7 +55,7 @@ def address(tensor: Tensor, dtype: torch.dtype, device_type: str = "cpu") -> int
 
 
 def addresses(tensors: Sequence[Tensor], dtype: torch.dtype, device_type: str = "cpu") -> tuple[int, ...]:
-    """:func:`address` of each."""
+    """:func:`address` of each tensor."""
     for t in tensors:
         if (
             type(t) not in _PLAIN
@@ -63,17 +63,17 @@ def addresses(tensors: Sequence[Tensor], dtype: torch.dtype, device_type: str = 
             or t.dtype is not dtype
             or not t.is_contiguous()
         ):
-            address(t, dtype, device_type)  # raises, and says what is wrong
+            address(t, dtype, device_type)  # raises the error
     return tuple(map(Tensor.data_ptr, tensors))
 
 
 def address_or_null(tensor: Tensor | None) -> int:
-    """The address of an output that this call has allocated; 0 if there is none."""
+    """The address of an optional tensor, unchecked; 0 for None."""
     return 0 if tensor is None else tensor.data_ptr()
 
 
 def scalar(scalar: Tensor | None, device_type: str = "cpu") -> tuple[int, int]:
-    """Address and dtype code of one element; (0, any code) for None, which means 1."""
+    """The address and dtype code of a tensor with one element; (0, 1) for None, which means a factor of 1."""
     if scalar is None:
         return 0, 1
     if scalar.numel() != 1:

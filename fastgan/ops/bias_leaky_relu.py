@@ -1,4 +1,4 @@
-"""Bias + leaky ReLU, one pass: what follows a convolution or a product."""
+"""Bias + leaky ReLU in one pass, after a convolution or a matrix product."""
 
 from __future__ import annotations
 
@@ -8,33 +8,26 @@ from torch import Tensor
 
 from fastgan.kernels import Reference
 from fastgan.ops.arguments import check_bias, check_negative_slope, check_tensor
-from fastgan.ops.routing import (
-    Function,
-    apply,
-    autocast_dtype,
-    backend_for,
-    route,
-    wants_graph,
-)
+from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, route, wants_graph
 
 
 def bias_leaky_relu(
     input: Tensor, bias: Tensor | None = None, negative_slope: float = 0.2, *, dim: int = 1
 ) -> Tensor:
-    """``leaky_relu(input + bias)`` with the bias along one dimension.
+    """``leaky_relu(input + bias)`` with the bias along one dimension (Maas et al. 2013).
 
-    One pass forward, and one backward that also sums the bias gradient. The output alone is saved: for a
-    slope that is not negative it has the sign of its argument. (Maas et al. 2013.)
+    One pass forward, and one pass backward that also sums the bias gradient. Only the output is saved for
+    backward: as the slope is not negative, the output has the sign of ``input + bias``.
 
     Args:
-        input: any shape with at least one dimension, contiguous or channels_last without a copy.
+        input: any shape with at least one dimension. Copied unless contiguous or channels_last.
         bias: ``[input.shape[dim]]``, or None.
         negative_slope: slope at and below zero, not negative.
-        dim: the channels' dimension: 1 after a convolution, -1 after a linear layer.
+        dim: dimension of the channels: 1 after a convolution, -1 after a linear layer.
 
     Returns:
-        A tensor like ``input``, in its memory order. Under autocast a bias of another dtype is cast to
-        the input's, as the convolution before it would have done.
+        A tensor like ``input``, in its memory order. Under autocast a bias of another dtype is cast to the
+        input's dtype, as the preceding convolution would do.
 
     Raises:
         TypeError: an argument is not a float tensor, or dtypes differ outside autocast.
@@ -79,7 +72,7 @@ class BiasLeakyReLU(Function):
 
 
 class BiasLeakyReLUGrad(Function):
-    """(grad) -> (grad_input, grad_bias): linear in grad, as the mask is constant almost everywhere."""
+    """(grad) -> (grad_input, grad_bias). Linear in grad: the mask is constant almost everywhere."""
 
     @staticmethod
     def forward(

@@ -27,9 +27,9 @@ def linear_leaky_relu(
 ) -> Tensor:
     """``leaky_relu(input @ weight.T + bias)``.
 
-    z = x Wᵀ + b is never stored: the backward reads the slope from the output. One pass over the incoming
-    gradient gives dz and db; then dx = dz W (dgrad) and dW = dzᵀ x (wgrad). Twice differentiable, as
-    gradient penalties need.
+    z = x Wᵀ + b is never stored: backward gets the sign of z from the output. One pass over the incoming
+    gradient gives dz and db; then dx = dz W (dgrad) and dW = dzᵀ x (wgrad). Twice differentiable, for
+    gradient penalties.
 
     Args:
         input: [..., in_features], any strides.
@@ -38,7 +38,7 @@ def linear_leaky_relu(
         negative_slope: slope at and below zero, not negative.
 
     Returns:
-        [..., out_features], of the input's dtype; under autocast arguments are cast as ``F.linear`` does.
+        [..., out_features], in the input's dtype. Under autocast arguments are cast as in ``F.linear``.
 
     Raises:
         TypeError: an argument is not a float tensor, or dtypes differ outside autocast.
@@ -59,7 +59,7 @@ def linear_leaky_relu(
 
 
 def autocast_like_linear(*tensors: Tensor | None) -> Sequence[Any]:
-    """Under autocast ``F.linear`` casts every argument but float64 ones."""
+    """Casts all arguments but float64 ones if autocast is on, as ``F.linear`` does."""
     first = tensors[0]
     dtype = autocast_dtype(first) if isinstance(first, Tensor) else None
     if dtype is None:
@@ -100,7 +100,7 @@ class LinearLeakyReLU(Function):
 
 
 class LinearLeakyReLUGrad(Function):
-    """(dy, x, W) -> (dx, dW, db), with the mask m a constant:
+    """(dy, x, W) -> (dx, dW, db), for a constant mask m:
 
     dz = m * dy, dx = dz W, dW = dzᵀ x, db = sum of the rows of dz. With cotangents u of dx, V of dW, w of db:
 
@@ -132,7 +132,7 @@ class LinearLeakyReLUGrad(Function):
         grad, dz, input, weight, output = ctx.saved_tensors
         backend, negative_slope = ctx.call
         backend = backend_for(backend, u, v, w)
-        if wants_graph():  # a third derivative follows: dz with its graph
+        if wants_graph():  # third derivatives need dz with its graph
             dz, _ = backend.bias_leaky_relu_backward(grad, output, negative_slope, 1, False)
         _, needs_grad, needs_input, needs_weight, *_ = ctx.needs_input_grad
         d_grad = None
@@ -154,7 +154,7 @@ def cotangent_of_dz(
     w: Tensor | None,
     shape: torch.Size,
 ) -> Tensor | None:
-    """``u Wᵀ + x Vᵀ + w``, each part only where there is one."""
+    """``u Wᵀ + x Vᵀ + w`` without the terms whose u, V or w is None; None if there are none."""
     if u is not None:
         total = backend.linear(u, weight, w)
     elif v is not None:

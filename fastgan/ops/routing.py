@@ -1,14 +1,14 @@
-"""How a call reaches a kernel, and the gradient wiring that all operations share.
+"""Chooses the backend of a call, and holds the autograd code that all operations share.
 
-A raw pointer may be taken from a plain strided tensor in eager PyTorch and from nothing else:
-``FakeTensor.data_ptr()`` is 0 and would crash the process. So :func:`route` has three answers:
+Only a plain strided tensor in eager PyTorch has a usable address: ``FakeTensor.data_ptr()`` is 0, and reading
+there crashes the process. So :func:`route` returns one of three backends:
 
-- plain tensors, eager: the backend with kernels, called directly, without the dispatcher's cost.
+- Plain tensors in eager PyTorch: the backend with kernels, called directly to avoid the dispatcher's cost.
 - torch.compile, FakeTensor, any dispatch mode or tensor subclass: :data:`~fastgan.ops.registered.registered`,
-  whose methods are opaque operators over the same kernels.
-- torch.func transforms and forward-mode AD, which differentiate the operation themselves; torch.export,
-  torch.jit.trace and torch.onnx.export, whose programs run where there is no fastgan; and FlopCounterMode,
-  which counts PyTorch's operators alone: the reference, whose methods are plain PyTorch.
+  whose methods are opaque operators that call the same kernels.
+- Otherwise the reference, which is plain PyTorch: torch.func transforms and forward-mode AD differentiate the
+  operation themselves; programs of torch.export, torch.jit.trace and torch.onnx.export must run without
+  fastgan; FlopCounterMode counts only PyTorch's operators.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
 def route(*tensors: Tensor | None) -> tuple[Reference, bool]:
-    """Who computes an operation on these tensors, and whether a :class:`Function` is to wire its gradient.
+    """The backend for an operation on these tensors, and whether a :class:`Function` computes its gradient.
 
-    PyTorch differentiates the reference by itself. At least one of the tensors is no None.
+    PyTorch differentiates the reference by itself. At least one tensor must not be None.
     """
-    # is_exporting() returns this flag, but in torch.compile it was always True until pytorch/pytorch#176499
+    # not is_exporting(): in torch.compile it was always True until pytorch/pytorch#176499
     if torch.compiler._is_exporting_flag or torch._C._get_tracing_state() is not None:
         return reference, False
-    # before compilation is asked for: torch.func inside torch.compile differentiates the operation itself too
+    # checked before torch.compile: torch.func differentiates the operation itself there too
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return reference, False
     is_wired = False
@@ -67,17 +67,17 @@ def route(*tensors: Tensor | None) -> tuple[Reference, bool]:
 
 
 def _counts_flops() -> bool:
-    # found by name: its module imports Triton
+    # compares names, as importing FlopCounterMode imports Triton
     modes = _get_current_dispatch_mode_stack()
     return any(type(mode).__module__ == "torch.utils.flop_counter" for mode in modes)
 
 
 def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
-    """The dtype that autocast computes layers in on this tensor's device; None where it is off."""
+    """The dtype of layers under autocast on this tensor's device; None if autocast is off."""
     if not torch._C._is_any_autocast_enabled():
         return None
     device_type = tensor.device.type
-    # for "meta" and its like the second question raises; the first one PyTorch 2.11 cannot compile
+    # is_autocast_enabled raises for devices like "meta"; PyTorch 2.11 cannot compile is_autocast_available
     has_autocast = torch.compiler.is_compiling() or is_autocast_available(device_type)
     if not has_autocast or not torch.is_autocast_enabled(device_type):
         return None
@@ -85,13 +85,13 @@ def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
 
 
 class Function(torch.autograd.Function):
-    """The gradient wiring of every operation derives from this.
+    """Base class of the operations' autograd functions.
 
-    TorchDynamo follows both passes into a graph where it compiles the call itself. Where it only meets them,
-    as in a compiled ``loss.backward()`` of an eager loss, it leaves them alone.
+    TorchDynamo traces both passes if it compiles the call itself. It does not trace them in a compiled
+    ``loss.backward()`` of an eager loss.
     """
 
-    direct: Callable[..., Any]  # apply() without its search for functorch transforms
+    direct: Callable[..., Any]  # apply() without the check for functorch transforms
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -101,14 +101,14 @@ class Function(torch.autograd.Function):
 
 
 def apply(function: type[Function], backend: Reference, *arguments: Any) -> Any:
-    """``function.apply``. No functorch transform is active: :func:`route` has looked."""
+    """``function.apply``. :func:`route` has checked that no functorch transform is active."""
     if backend is registered:
         return function.apply(backend, *_distinct(arguments))
     return function.direct(backend, *arguments)
 
 
 def _distinct(arguments: Sequence[Any]) -> list[Any]:
-    """TorchDynamo refuses a tensor that a Function gets twice: a view takes its place."""
+    """Replaces repeated tensors by views: TorchDynamo rejects a Function that gets a tensor twice."""
     distinct: list[Any] = []
     for a in arguments:
         is_known = isinstance(a, Tensor) and any(a is known for known in distinct)
@@ -117,15 +117,15 @@ def _distinct(arguments: Sequence[Any]) -> list[Any]:
 
 
 def wants_graph() -> bool:
-    """Whether this backward pass is to be differentiated once more. No compiled one can be."""
+    """Whether this backward pass may be differentiated again. A compiled one cannot be."""
     return torch.is_grad_enabled() and not is_dynamo_compiling()
 
 
 def backend_for(backend: Reference, *grads: Tensor | None) -> Reference:
-    """Who computes a backward pass: the backend of the forward pass, wherever its kernels can.
+    """The backend of a backward pass: the forward pass's, or the reference where kernels cannot be used.
 
-    Not for batched, fake or otherwise special gradients; and not with create_graph=True where the result
-    must carry a graph: the reference is differentiable.
+    Kernels cannot take batched, fake or otherwise special gradients, and with create_graph=True their results
+    would carry no graph.
     """
     if backend is registered:
         return reference if wants_graph() else registered
@@ -138,31 +138,31 @@ def backend_for(backend: Reference, *grads: Tensor | None) -> Reference:
     for g in grads:
         if g is None:
             continue
-        # torch.autograd.grad(..., is_grads_batched=True) makes legacy batched ones
+        # torch.autograd.grad(..., is_grads_batched=True) passes legacy batched gradients
         if type(g) not in PLAIN or g.is_meta or g.is_neg() or g._is_zerotensor() or _is_legacy_batched(g):
             return reference
     return backend
 
 
 def asked_for(ctx: Any) -> tuple[bool, ...]:
-    """``ctx.needs_input_grad`` without what this backward pass will not use.
+    """``ctx.needs_input_grad``, but False for gradients that this backward pass discards.
 
-    A gradient penalty's ``torch.autograd.grad(D(x).sum(), x, create_graph=True)`` wants nothing of D's
-    weights, which ctx does not know: it would take a third of the products more.
+    A gradient penalty's ``torch.autograd.grad(D(x).sum(), x, create_graph=True)`` discards the gradients of
+    D's weights, but ctx still reports them as needed. Computing them would take a third more products.
     """
-    nodes = (node for node, _ in ctx.next_functions if node is not None)  # one an input that needs a gradient
+    nodes = (node for node, _ in ctx.next_functions if node is not None)  # of inputs that need gradients
     return tuple(need and _will_run(next(nodes)) for need in ctx.needs_input_grad)
 
 
 def _will_run(node: torch.autograd.graph.Node) -> bool:
     try:
         return torch._C._will_engine_execute_node(node)
-    except RuntimeError:  # it cannot tell for a leaf that autograd.grad was asked for
+    except RuntimeError:  # raised for a leaf that is an input of autograd.grad
         return True
 
 
 def outside_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """A backward pass that autocast does not reach: its dtypes are those of the forward pass."""
+    """Decorates a backward pass to run without autocast, in the dtypes of the forward pass."""
 
     @functools.wraps(backward)
     def run(ctx: Any, *grads: Tensor | None) -> Any:

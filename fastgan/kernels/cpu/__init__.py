@@ -1,4 +1,4 @@
-"""The C++ backend, for CPU tensors. products.py chooses the matrix product of a layer."""
+"""The C++ backend, for CPU tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgan.kernels.cpu.reconstruction import Reconstruction
 
 
 class Cpu(Losses, Head, Chains, Reconstruction):
-    """C++ for AVX2 and AVX-512, and portable C++ elsewhere."""
+    """Kernels for AVX2, AVX-512 and other instruction sets."""
 
     name = "cpu"
 

@@ -1,4 +1,4 @@
-"""The discriminator's head by the C++ kernels: features to loss, and to the gradients behind it."""
+"""The discriminator's head in C++: the loss from the features, and its gradients."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Head(Reference):
 
 
 def _sums(weight: Tensor) -> Tensor:
-    """Room for the gradients of weight and bias, in the dtype that kernels compute in."""
+    """Memory for the gradients of weight and bias, [width + 1] in the compute dtype."""
     return torch.empty(weight.numel() + 1, dtype=compute_dtype(weight.dtype), device=CPU)
 
 
@@ -94,24 +94,24 @@ def _run(
     weight = weight.contiguous()
     bias = None if bias is None else bias.contiguous()
     scale = None if scale is None else scale.contiguous()
-    of = weight.dtype
+    features_dtype = weight.dtype
     total = torch.empty((), dtype=dtype, device=CPU)
     details = None
     if detailed:
-        details = torch.empty(2 * len(features) + 1, dtype=compute_dtype(of), device=CPU)
+        details = torch.empty(2 * len(features) + 1, dtype=compute_dtype(features_dtype), device=CPU)
     rows = [t.shape[0] for t in features]
     _cpu.head_loss(
         NUMBERS[spec.loss],
-        DTYPES[of],
-        addresses(features, of),
+        DTYPES[features_dtype],
+        addresses(features, features_dtype),
         rows,
         spec.labels,
         spec.weights_of(rows),
         [t.data_ptr() for t in slopes],
         [t.data_ptr() for t in grads],
         weight.numel(),
-        address(weight, of),
-        0 if bias is None else address(bias, of),
+        address(weight, features_dtype),
+        0 if bias is None else address(bias, features_dtype),
         *scalar(scale),
         total.data_ptr(),
         DTYPES[dtype],

@@ -1,4 +1,4 @@
-"""Layers by the C++ kernels, around whichever matrix product is best (products.py)."""
+"""Layers in C++, around the matrix product that products.py chooses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, of_size, same_size
 class Layers(Reference):
     def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
         dense, layout, channels_last = channel_layout(input, dim)
-        output = torch.empty_like(dense)  # in the same order, and no view: users may change it in place
+        output = torch.empty_like(dense)  # same memory order; no view: users may change it in place
         rows = (output.movedim(dim, -1), dense.movedim(dim, -1)) if channels_last else (output, dense)
         _bias_leaky_relu_into(*rows, layout, bias, negative_slope)
         return output
@@ -216,9 +216,14 @@ def _product(
     sums: Tensor | None = None,
     into: Tensor | None = None,
 ) -> Tensor:
-    """``a @ b``, a seen through the strides given, b [depth, columns] contiguous.
+    """``a @ b`` by our own product, masked by leaky ReLU's derivative if an output is given.
 
-    Masked by the output of a leaky ReLU if one is given; ``sums`` becomes the result's over its rows.
+    Args:
+        a: [rows, depth], accessed with ``a_strides``.
+        b: [depth, columns], contiguous.
+        output: [rows, columns], the output of the leaky ReLU.
+        sums: [columns], receives the result's sums over rows.
+        into: [rows, columns], receives the result; allocated if None.
     """
     result = room(into, a, rows, columns)
     _cpu.product(

@@ -1,4 +1,4 @@
-"""The losses on logits by the C++ kernels."""
+"""The losses on logits in C++."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgan.kernels.native import DTYPES, address, addresses, compute_dtype, sc
 from fastgan.kernels.reference import Reference, Tensors
 from fastgan.kernels.sizes import check_spec, same_size
 
-_ONE = (0, 1)  # no scale: address, and any dtype
+_NO_SCALE = scalar(None)
 _SCALARS = {dtype: torch.empty((), dtype=dtype, device=CPU) for dtype in DTYPES}
 _weights_of = lru_cache(LossSpec.weights_of)
 
@@ -33,19 +33,21 @@ class Losses(Reference):
         dense = tuple(map(Tensor.contiguous, logits))
         grads = tuple(map(torch.empty_like, dense)) if keep_grads else ()
         sizes = tuple(map(Tensor.numel, dense))
-        of = dense[0].dtype
+        logits_dtype = dense[0].dtype
         total = torch.empty_like(_SCALARS[dtype])  # half the time of empty() with a dtype and a device
-        details = torch.empty(2 * len(dense) + 1, dtype=compute_dtype(of), device=CPU) if detailed else None
+        details = None
+        if detailed:
+            details = torch.empty(2 * len(dense) + 1, dtype=compute_dtype(logits_dtype), device=CPU)
         scale = None if scale is None else scale.contiguous()
         _cpu.loss(
             NUMBERS[spec.loss],
-            DTYPES[of],
-            addresses(dense, of),
+            DTYPES[logits_dtype],
+            addresses(dense, logits_dtype),
             sizes,
             spec.labels,
             _weights_of(spec, sizes),
             tuple(map(Tensor.data_ptr, grads)),
-            *(_ONE if scale is None else scalar(scale)),
+            *(_NO_SCALE if scale is None else scalar(scale)),
             total.data_ptr(),
             DTYPES[dtype],
             0 if details is None else details.data_ptr(),

@@ -1,4 +1,4 @@
-"""A chain of float32 layers by one call of C++, where our own product serves each of them (products.py)."""
+"""A chain of float32 layers in one call of C++, if every layer is small enough for our own product."""
 
 from __future__ import annotations
 
@@ -134,12 +134,12 @@ def _backward(
 
 
 def _sizes(input: Tensor, weights: Sequence[Tensor]) -> tuple[int, tuple[int, ...]]:
-    """Rows, and the numbers of features between layers."""
+    """The number of rows, and the width of the input and of each layer."""
     rows, width = matrix(input, "input")
     features = [width]
     for i, weight in enumerate(weights):
         if weight.dim() != 2 or weight.shape[1] != features[-1]:
-            matrix(weight, f"weight {i}")
+            matrix(weight, f"weight {i}")  # raises for another number of dimensions
             raise ValueError(
                 f"weight {i} has shape {list(weight.shape)}, expected {features[-1]} columns, as "
                 + ("the input has" if i == 0 else f"weight {i - 1} has rows")

@@ -1,8 +1,8 @@
-"""The compiled C++ kernels, where they are built."""
+"""The compiled C++ kernels; None and the reason if they are not built."""
 
 from __future__ import annotations
 
-import torch  # before _cpu, which then finds torch's OpenMP runtime instead of loading a second one
+import torch  # before _cpu, so that _cpu uses torch's OpenMP runtime instead of loading a second one
 
 try:
     import fastgan._cpu as _cpu

@@ -1,20 +1,18 @@
-"""Which matrix product serves a float CPU layer: the table, and the figures behind it.
+"""Chooses the matrix product of a CPU layer.
 
-Measured on two Zen 5 cores, torch 2.13, as by ``benchmarks/bench_choices.py``; sizes are multiply-adds
-N * K * M.
+Measured on two Zen 5 cores, torch 2.13, with ``benchmarks/bench_choices.py``. Sizes are N * K * M.
 
-- BLAS is ``torch.mm``. MKL keeps to AVX2 on AMD machines: 200 GFLOP/s, and 3 to 8 us a call.
-- ONEDNN reaches 400 by AVX-512, takes transposed views without a copy and applies bias and leaky ReLU on
-  the way out, but costs 12 us a call; wgrad, both of whose operands are transposed, gains least. Without
-  AVX-512 both are at the hardware's rate (two Zen 3 cores: BLAS 145 to 170, ONEDNN 120 to 140), and BLAS
-  it is. bf16 products are oneDNN's either way: there only the fused epilogue is worth a choice.
-- OWN is csrc/cpu/products.h: float, one call for a whole forward or backward pass, 170 GFLOP/s a core
-  from the first microsecond, on widths rounded up to its panel of 32. Forward + backward in us, on two
-  cores, eager PyTorch / the libraries / OWN: 64x64x64 52 / 67 / 52, 128x128x128 126 / 146 / 111,
-  256x256x256 774 / 577 / 506, 1024x1024x1024 36,400 / 19,300 / 22,200. With AVX2 alone (two Zen 3 cores)
-  it is even with BLAS, 155 to 170 GFLOP/s from 128x256x256 on, and takes a whole chain in one call. At
-  512x512x512 BLAS takes 1.00, 0.89 and 0.79 of its time (forward, dgrad, wgrad), at 64x1024x1024 1.23, 0.93
-  and 0.93.
+- BLAS is ``torch.mm``. On AMD CPUs MKL uses only AVX2: 200 GFLOP/s, and 3 to 8 us per call.
+- ONEDNN reaches 400 GFLOP/s with AVX-512, takes transposed views without a copy and applies bias and leaky
+  ReLU in its epilogue, but costs 12 us per call. wgrad gains least: both its operands are transposed.
+  Without AVX-512 neither has an advantage (two Zen 3 cores: BLAS 145 to 170, ONEDNN 120 to 140), so BLAS
+  is used. ``torch.mm`` in bf16 calls oneDNN too: only the fused epilogue makes a difference there.
+- OWN is csrc/cpu/products.h: float32, one call per forward or backward pass, 170 GFLOP/s per core without
+  warm-up, with widths padded to its panel of 32. Forward + backward on two cores in us, eager PyTorch /
+  the libraries / OWN: 64x64x64 52 / 67 / 52, 128x128x128 126 / 146 / 111, 256x256x256 774 / 577 / 506,
+  1024x1024x1024 36,400 / 19,300 / 22,200. With AVX2 (two Zen 3 cores) OWN is as fast as BLAS, 155 to 170
+  GFLOP/s from 128x256x256 on, and computes a chain of layers in one call. Time of BLAS relative to OWN's
+  (forward, dgrad, wgrad): 1.00, 0.89, 0.79 at 512x512x512; 1.23, 0.93, 0.93 at 64x1024x1024.
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ class Product(Enum):
     OWN = "fastgan"
 
 
+# The multiply-adds from which oneDNN is used.
 _NEVER = 1 << 62
 _HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 _ONEDNN_FROM = {
@@ -43,7 +42,7 @@ _ONEDNN_FROM = {
 }
 _OWN_UP_TO = 1 << (24 if _HAS_AVX512 else 26)
 _OWN_PANEL = 32
-_NARROW = 16  # with so few output features it is a matrix-vector product, and torch.mm's
+_NARROW = 16  # with fewer output features the product is almost matrix-vector, where torch.mm is fastest
 
 HAS_ONEDNN = (
     platform.machine() in ("x86_64", "AMD64")
@@ -54,7 +53,7 @@ _HAS_ONEDNN_BF16 = HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def choose(kind: str, dtype: torch.dtype, n: int, k: int, m: int) -> Product:
-    """For "forward", "dgrad" or "wgrad" of a layer of n rows, k input and m output features."""
+    """The product for "forward", "dgrad" or "wgrad" of a layer: n rows, k input and m output features."""
     if m < _NARROW:
         return Product.BLAS
     if dtype is torch.float32 and n * _padded(k, m) <= _OWN_UP_TO:
@@ -67,21 +66,21 @@ def choose(kind: str, dtype: torch.dtype, n: int, k: int, m: int) -> Product:
 
 @cache
 def all_own(dtype: torch.dtype, n: int, features: tuple[int, ...]) -> bool:
-    """Whether OWN is the choice for a whole chain of layers, narrow ones in a chain included."""
+    """Whether a chain of layers runs on OWN in one call. Narrow layers of the chain do not prevent that."""
     return dtype is torch.float32 and all(n * _padded(k, m) <= _OWN_UP_TO for k, m in pairwise(features))
 
 
 def _padded(k: int, m: int) -> int:
-    """Elements of a weight [m, k] in whole panels, whichever side is cut into panels."""
+    """Elements of a weight [m, k] with both dimensions padded to whole panels."""
     return -(-m // _OWN_PANEL) * -(-k // _OWN_PANEL) * _OWN_PANEL**2
 
 
 def onednn(a: Tensor, b: Tensor, bias: Tensor | None = None, negative_slope: float | None = None) -> Tensor:
-    """``a @ b.T + bias``, through leaky ReLU if a slope is given; a and b may be transposed views."""
+    """``a @ b.T + bias``, then leaky ReLU if a slope is given. a and b may be transposed views."""
     for name, t in (("weight", b), ("bias", bias)):
         if t is not None and t.dtype is not a.dtype:
             raise TypeError(f"{name} is {t.dtype}, expected {a.dtype}")
-    bias = None if bias is None else bias.contiguous()  # oneDNN reads it as if it were
+    bias = None if bias is None else bias.contiguous()  # oneDNN ignores its stride
     activation = ("none", []) if negative_slope is None else ("leaky_relu", [negative_slope])
     result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, *activation, "")
     return result

@@ -1,4 +1,4 @@
-"""The reconstruction loss by the C++ kernels."""
+"""The reconstruction loss in C++."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ class Reconstruction(Reference):
 
 
 def _pair(x: Tensor, y: Tensor) -> tuple[int, int, int, int]:
-    """Dtype code, both addresses, and the size."""
+    """Dtype code, both addresses, and the number of elements."""
     dtype = x.dtype
     return DTYPES[dtype], address(x, dtype), address(same_size(y, x, "reconstruction"), dtype), x.numel()
