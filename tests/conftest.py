@@ -16,12 +16,36 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from backends import BACKENDS, INSTRUCTION_SETS, VARIANTS, Backend
+from forked import Forks
 
 import fastgan
 
 sys.path.append(str(Path(__file__).parents[1]))  # for benchmarks; last, as another fastgan may be under test
 # Where test_cpu_sanitizers.py has the package that its run must test, and no other.
 assert Path(fastgan.__file__).is_relative_to(os.environ.get("FASTGAN_TESTED", "/"))
+
+# What takes longest begins first: a file is one process's, and the last one should not have the others wait.
+LONGEST = (
+    "test_cuda_sanitizers",
+    "test_compiled_kernels",
+    "test_gpu_check",
+    "test_distributed",
+    "test_signals",
+    "test_cpu_sanitizers",
+    "test_registered",
+    "test_types",
+    "test_dynamo",
+    "test_new_loss",
+    "test_large",
+    "test_plots",
+    "test_parity",
+    "test_compiled_cuda",
+    "test_docs",
+    "test_resume",
+    "test_tools",
+    "test_layers",
+    "test_losses",
+)
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -60,6 +84,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
     items[:] = [item for item in items if not left_out(item)]
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @contextlib.contextmanager
@@ -108,23 +133,28 @@ def shown() -> Iterator[Callable[[Path], list[list[int]]]]:
 
 
 @pytest.fixture
-def python() -> Python:
-    """Runs code in a fresh process that imports this fastgan."""
+def undrawn() -> Iterator[None]:
+    """For tests of runs whose pictures nobody looks at."""
+    from pictures import undrawn_pictures
 
-    def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join([str(Path(fastgan.__file__).parents[1]), *sys.path])
-        ours = ("FASTGAN_BACKEND", "TRITON_INTERPRET")
-        inherited = {name: value for name, value in os.environ.items() if name not in ours}
-        return subprocess.run(
-            [sys.executable, "-c", code],
-            env={**inherited, "PYTHONPATH": path, **environment},
-            capture_output=True,
-            text=True,
-            timeout=600,  # some compile dozens of kernels next to other tests
-            check=False,
-        )
+    with undrawn_pictures():
+        yield
 
-    return run
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    ours = ("FASTGAN_BACKEND", "TRITON_INTERPRET")
+    path = os.pathsep.join([str(Path(fastgan.__file__).parents[1]), *sys.path])
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    forks = Forks({**inherited, "PYTHONPATH": path})
+    yield forks
+    forks.close()
+
+
+@pytest.fixture
+def python(forks: Forks) -> Python:
+    """Runs code in a process of its own, which has imported torch and imports this fastgan."""
+    return forks.run
 
 
 @pytest.fixture

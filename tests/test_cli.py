@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +85,7 @@ def test_train_leaves_everything(ring: Path, shown: Shown) -> None:
     assert generated > 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_train_says_where_everything_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,15 +162,19 @@ def test_a_backend_that_cannot_run_is_named_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python, name: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = "import sys; sys.argv[1:] = {}; from fastgan.cli import main; main()"
-    result = python(code.format(["train", "--steps", "5"]), FASTGAN_BACKEND=name)
-    assert result.returncode == 2
+    code = (
+        "import sys; from fastgan.cli import main\n"
+        "sys.argv[1:] = ['train', '--steps', '5']\n"
+        "try: main()\nexcept SystemExit as stop: print('code', stop.code)\n"
+        "sys.argv[1:] = ['info']; main()"
+    )
+    result = python(code, FASTGAN_BACKEND=name, COLUMNS="200")
+    assert "code 2\n" in result.stdout
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
     assert list(tmp_path.iterdir()) == []
-    shown = python(code.format(["info"]), FASTGAN_BACKEND=name, COLUMNS="200").stdout
     expected = name if name == "cuda" else "'tpu', not a backend; choose one of .*, or unset FASTGAN_BACKEND"
-    assert re.search(f"backend asked for +{expected}", shown), shown
+    assert re.search(f"backend asked for +{expected}", result.stdout), result.stdout
 
 
 def test_info_keeps_what_stands_in_brackets_and_between_colons(
@@ -318,6 +322,7 @@ def test_nothing_is_left_by_a_run_that_never_began(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_full_disk_is_one_line_and_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -331,6 +336,7 @@ def test_full_disk_is_one_line_and_leaves_no_folder(
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_corrupted_checkpoint_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -344,6 +350,7 @@ def test_corrupted_checkpoint_is_one_line(
     assert not (tmp_path / "s.png").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_divergence_is_one_line_and_keeps_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -369,6 +376,7 @@ def test_help_is_short_too(
         assert capsys.readouterr().out.strip().startswith("Usage: ")
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("options", "warns"),
     [
@@ -390,9 +398,8 @@ def test_wasserstein_without_a_penalty_warns(
     assert capsys.readouterr().err == (said + "--penalty-interval 1\n") * warns
 
 
-def test_missing_extra_is_one_line() -> None:
-    script = "import sys; sys.modules['typer'] = None; import fastgan.cli"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+def test_missing_extra_is_one_line(python: Python) -> None:
+    done = python("import sys; sys.modules['typer'] = None; import fastgan.cli")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "fastgan: the command line needs typer: pip install '.[train]' in fastgan's sources"

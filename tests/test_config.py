@@ -20,7 +20,10 @@ from fastgan.training.run import read_config
 from fastgan.training.run_config import RunConfig
 from tests.test_cli import one_line, run
 
-pytestmark = pytest.mark.filterwarnings("ignore:fastgan runs on plain PyTorch")
+pytestmark = [
+    pytest.mark.usefixtures("undrawn"),
+    pytest.mark.filterwarnings("ignore:fastgan runs on plain PyTorch"),
+]
 
 BEGAN: dict[str, Any] = {"objective": "began", "diversity_ratio": 0.7, "balance_rate": 0.2}
 # a value for each other setting that is not its default

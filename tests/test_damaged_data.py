@@ -18,6 +18,8 @@ from fastgan.metrics import classifier
 from fastgan.training import ConfigError, TrainConfig
 from tests.test_cli import one_line, run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def npy(shape: tuple[int, ...], content: bytes = b"", dtype: str = "<f8") -> bytes:
     """A file whose header says so, whatever follows."""

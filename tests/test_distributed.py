@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,19 +15,34 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Python
 from safetensors.torch import load_file
 
 from fastgan.training import ConfigError, TrainConfig
 from fastgan.training.distributed import World
 from fastgan.training.state import TrainingState
+from tests.test_cli import run
 from tests.test_resume import networks
 
 SETTINGS = ["--steps", "40", "--checkpoint-interval", "20", "--batch-size", "32"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
+# two processes as torchrun starts them, from one that has imported torch
+PAIR = """
+import os, sys
+child = os.fork()
+rank = "0" if child else "1"
+os.environ |= {{"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}}
+os.environ["MASTER_PORT"] = "{port}"
+"""
+# both have ended well
+ENDED = """
+assert child == 0 or os.waitpid(child, 0)[1] == 0
+"""
+
 # each process writes its gradients of one step; a single one those of the whole batch
 GRADIENTS = """
-import sys, torch
+import torch
 from fastgan.training import TrainConfig
 from fastgan.training.distributed import joined
 from fastgan.training.source import Resident
@@ -51,7 +68,7 @@ with joined(torch.device("cpu")) as world:
         results += [p.grad for p in parameters]
     results.append(state.objective.k)
     assert 0 < state.objective.k
-    torch.save(results, f"{sys.argv[1]}/{world.size}-{world.rank}.pt")
+    torch.save(results, f"{world.size}-{world.rank}.pt")
 """
 
 
@@ -125,26 +142,27 @@ def torchrun(processes: int, *arguments: str) -> list[str]:
     ]
 
 
-def test_half_batches_give_the_whole_batchs_gradients(tmp_path: Path) -> None:
-    script = tmp_path / "gradients.py"
-    script.write_text(GRADIENTS)
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    for command in ([sys.executable], torchrun(2)):
-        subprocess.run([*command, str(script), str(tmp_path)], check=True, env=environment, timeout=120)
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_half_batches_give_the_whole_batchs_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for code in (GRADIENTS, PAIR.format(port=free_port()) + GRADIENTS + ENDED):
+        done = python(code)
+        assert done.returncode == 0, done.stderr
     expected = torch.load(tmp_path / "1-0.pt")
     for rank in (0, 1):
         for ours, theirs in zip(torch.load(tmp_path / f"2-{rank}.pt"), expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-15)
 
 
-def test_ddp_and_fsdp(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WRAPPED, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent.parent)},
-        timeout=240,
-    )
+def test_ddp_and_fsdp(tmp_path: Path, python: Python) -> None:
+    done = python(f"import sys; sys.argv[1:] = [{str(tmp_path)!r}]\n{WRAPPED}")
     assert done.returncode == 0, done.stderr
 
 
@@ -159,27 +177,36 @@ def test_example_leaves_no_thread_of_the_group(tmp_path: Path) -> None:
     assert re.findall(r"(-?\d+) threads left;", done.stdout) == ["0", "0"]
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+RESUME = """
+from fastgan.cli import main
+sys.argv = ["fastgan", "train", "--resume", "two", "--steps", "60"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+"""
+
+
+def test_two_processes_train_what_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python
+) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     train = ["train", "ring", *SETTINGS, "--out"]
-    for command, out in (([sys.executable, "-m", "fastgan"], one), (torchrun(2, "-m", "fastgan"), two)):
-        done = subprocess.run(
-            [*command, *train, str(out)], capture_output=True, text=True, env=ENVIRONMENT, timeout=240
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("trained at step 40") == 1
+    assert run(monkeypatch, *train, one) == 0
+    command = [*torchrun(2, "-m", "fastgan"), *train, str(two)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained at step 40") == 1
     assert {path.name for path in two.iterdir()} >= {"dashboard.png", "summary.json", "config.yaml"}
     name = "checkpoint-00000040.safetensors"
     found, expected = load_file(two / name), load_file(one / name)
     for key, theirs in expected.items():
         if not key.startswith("random."):
             torch.testing.assert_close(found[key], theirs, rtol=1e-3, atol=1e-4)
-    done = subprocess.run(
-        torchrun(2, "-m", "fastgan", "train", "--resume", str(two), "--steps", "60"),
-        env=ENVIRONMENT,
-        capture_output=True,
-    )
-    assert done.returncode == 0
+    monkeypatch.chdir(tmp_path)
+    done = python(PAIR.format(port=free_port()) + RESUME + ENDED)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((two / "summary.json").read_text())["steps"] == 60
 
 
 def test_a_lost_process_ends_the_run(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def test_there_is_a_rule_for_every_block() -> None:
 PAGES_WITH_CODE = sorted({block.page for block in BLOCKS if block.page in PAGES and block.language != "text"})
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(
     page: Path,

@@ -140,11 +140,15 @@ def _chunked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def by_brute_force(real: torch.Tensor, fake: torch.Tensor, k: int) -> Neighbourhood:
-    """In fractions: floats are such, and so are their squared distances."""
-    reals, fakes = ([[Fraction(x) for x in row] for row in t.double().tolist()] for t in (real, fake))
+    """In whole multiples of a unit that every coordinate has: floats are fractions."""
+    exact_reals, exact_fakes = (
+        [[Fraction(x) for x in row] for row in t.double().tolist()] for t in (real, fake)
+    )
+    unit = math.lcm(*{x.denominator for row in (*exact_reals, *exact_fakes) for x in row})
+    reals, fakes = ([[int(x * unit) for x in row] for row in rows] for rows in (exact_reals, exact_fakes))
 
-    def squared(a: list[Fraction], b: list[Fraction]) -> Fraction:
-        return sum(((x - y) ** 2 for x, y in zip(a, b, strict=True)), Fraction())
+    def squared(a: list[int], b: list[int]) -> int:
+        return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
 
     real_radii, fake_radii = ([sorted(squared(a, b) for b in s)[k] for a in s] for s in (reals, fakes))
     pairs = [[squared(r, f) for f in fakes] for r in reals]

@@ -27,6 +27,8 @@ from fastgan.training.trainer import LogRow
 from tests.test_cli import run
 from tests.test_resume import networks
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TRAIN = (sys.executable, "-m", "fastgan", "train", "ring", "--batch-size", "16", "--steps")
 
 

@@ -26,6 +26,8 @@ from fastgan.training.run import RunError, read_config
 from tests.test_cli import one_line, run
 from tests.test_resume import assert_same_run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHORT = ("--batch-size", 4, "--checkpoint-interval", 4, "--latent-dim", 4)
 
 

@@ -61,7 +61,8 @@ def assert_saved(out: Path) -> None:
     assert json.loads((out / "summary.json").read_text())["steps"] == step > 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+# a closed terminal, below, sends SIGHUP
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 def test_a_signal_saves_and_exits(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "run"
     with started(*COMMAND, *ENDLESS, "--out", out) as process:
@@ -104,7 +105,7 @@ def test_workers_leave_signals_to_the_run(tmp_path: Path) -> None:
     out, script = tmp_path / "run", tmp_path / "script.py"
     script.write_text(SPAWNED)
     np.save(tmp_path / "a.npy", np.zeros((64, 8, 8), np.uint8))
-    train = ("train", tmp_path / "a.npy", "--stream", *ENDLESS[2:], "--out", out)
+    train = ("train", tmp_path / "a.npy", "--stream", "--workers", 1, *ENDLESS[2:], "--out", out)
     with started(sys.executable, script, *train) as process:
         until(lambda: rows(out) > 0, process)
         os.killpg(process.pid, signal.SIGTERM)
@@ -143,9 +144,8 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what is mapped stands in /proc")
-@pytest.mark.parametrize("library", ["libtorch_cpu", "matplotlib"])
-@pytest.mark.parametrize("started_as", ["module", "script"])
-def test_an_interrupt_while_it_imports_is_one_line(tmp_path: Path, library: str, started_as: str) -> None:
+@pytest.mark.parametrize(("started_as", "library"), [("module", "matplotlib"), ("script", "libtorch_cpu")])
+def test_an_interrupt_while_it_imports_is_one_line(tmp_path: Path, started_as: str, library: str) -> None:
     script = tmp_path / "fastgan"  # as pip writes it
     script.write_text("import sys\nfrom fastgan.__main__ import main\nsys.exit(main())\n")
     command = COMMAND if started_as == "module" else (sys.executable, script)

@@ -30,6 +30,8 @@ from fastgan.training.source import Streamed
 from fastgan.training.state import TrainingState
 from tests.test_cli import one_line, run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CONFIG = TrainConfig(
     steps=6, batch_size=4, latent_dim=3, log_interval=3, sample_interval=6, checkpoint_interval=6
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,14 @@ from fastgan.training import export as export_module
 from fastgan.training import recorder
 from fastgan.training.run import load_generator
 from fastgan.training.sampling import interpolation, sample
-from tests.pictures import pixels_of
+from tests.pictures import pixels_of, undrawn_pictures
 from tests.test_cli import one_line, run
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    with pytest.MonkeyPatch.context() as monkeypatch:
+    with pytest.MonkeyPatch.context() as monkeypatch, undrawn_pictures():
         assert run(monkeypatch, "train", "digits", "--steps", 30, "--out", folder) == 0
     return folder
 
@@ -39,18 +41,16 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "ring"
-    with pytest.MonkeyPatch.context() as monkeypatch:
+    with pytest.MonkeyPatch.context() as monkeypatch, undrawn_pictures():
         assert run(monkeypatch, "train", "ring", "--steps", 30, "--out", folder) == 0
     return folder
 
 
 def test_evaluate_prints_the_metrics(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ring: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "ring"
-    assert run(monkeypatch, "train", "ring", "--steps", 30, "--out", out) == 0
     capsys.readouterr()
-    assert run(monkeypatch, "evaluate", out, "--count", 500) == 0
+    assert run(monkeypatch, "evaluate", ring, "--count", 500) == 0
     rows = {
         name.strip(): float(value)
         for name, value in (line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
@@ -63,21 +63,20 @@ def test_evaluate_prints_the_metrics(
 
 
 def test_evaluate_sees_a_collapse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ring: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from fastgan.training import evaluation
 
-    out = tmp_path / "ring"
-    assert run(monkeypatch, "train", "ring", "--steps", 30, "--out", out) == 0
-    config, _ = load_generator(out)
+    config, _ = load_generator(ring)
     monkeypatch.setattr(evaluation, "sample", lambda *_: torch.ones(500, 2) + 1e-3 * torch.randn(500, 2))
-    assert evaluation.evaluate(out, config, load("ring"), 500, 0)["diversity"] < 0.01
+    assert evaluation.evaluate(ring, config, load("ring"), 500, 0)["diversity"] < 0.01
     monkeypatch.setattr(evaluation, "sample", lambda *_: torch.full((500, 2), torch.nan))
     capsys.readouterr()
-    assert run(monkeypatch, "evaluate", out) == 2
+    assert run(monkeypatch, "evaluate", ring) == 2
     assert "its generator makes nan or infinite samples; try a lower" in one_line(capsys)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluate_of_a_single_image_prints_no_infinite_diversity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +114,7 @@ def test_other_data_than_the_run_began_with(
         assert "trained on samples of shape [1, 8, 8], those of ring are [2]" in one_line(capsys)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("seconds", "rows"), [(0.0, [1, 2, 3, 3]), (3600.0, [3])])
 def test_the_dashboard_is_redrawn_while_training_but_not_too_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, rows: list[int]
@@ -132,6 +132,7 @@ def test_the_dashboard_is_redrawn_while_training_but_not_too_often(
     assert drawn == rows
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pictures_of_a_run_have_the_limits_of_its_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,18 +174,46 @@ def test_interpolation_begins_and_ends_at_draws_of_the_seed() -> None:
     assert (lengths.min(dim=1).values > 0.5 * ends).all()  # a straight line passes near 0
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a table whose axes are far from 0 and from each other, one of them constant."""
+    folder = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(0)
+    rows = rng.normal((1000, 5), (1, 0.97), (5_000, 2))
+    np.save(folder / "table.npy", np.concatenate([rows, np.full((5_000, 1), 0.1)], axis=1))
+    with pytest.MonkeyPatch.context() as monkeypatch, undrawn_pictures():
+        command = ("train", folder / "table.npy", "--steps", 400, "--latent", "uniform")
+        assert run(monkeypatch, *command, "--out", folder / "run") == 0
+    return folder / "run"
+
+
+Exported = Callable[[str, str], Path]
+
+
+@pytest.fixture(scope="module")
+def exported(digits: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The generator of a run, exported once in each format, in a folder of its own."""
+
+    @functools.cache
+    def export(name: str, kind: str) -> Path:
+        out = tmp_path_factory.mktemp("exported") / "generator"
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            arguments = ("export", {"digits": digits, "table": table}[name], "--format", kind)
+            assert run(monkeypatch, *arguments, "--out", out) == 0
+        return out
+
+    return export
+
+
 @pytest.mark.parametrize("kind", export_module.SUFFIXES)
-def test_exported_generators_give_the_same_samples(
-    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    out = tmp_path / "generator"
-    assert run(monkeypatch, "export", digits, "--format", kind, "--out", out) == 0
+def test_exported_generators_give_the_same_samples(digits: Path, exported: Exported, kind: str) -> None:
+    out = exported("digits", kind)
     config, generator = load_generator(digits)
     latent = torch.randn(11, config.training.latent_dim)
     with torch.no_grad():
         found, expected = export_module._RUN[kind](out, latent), generator(latent)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    assert [path.name for path in tmp_path.iterdir()] == ["generator"]
+    assert [path.name for path in out.parent.iterdir()] == ["generator"]
 
 
 @pytest.mark.parametrize("kind", ["torch-export", "safetensors"])
@@ -218,19 +247,6 @@ def test_exported_weights_have_the_hubs_names(
         ValueError, match=r"generator: config\.json or model\.safetensors is damaged \('model'\)"
     ):
         pretrained.load(out)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on a table whose axes are far from 0 and from each other, one of them constant."""
-    folder = tmp_path_factory.mktemp("runs")
-    rng = np.random.default_rng(0)
-    rows = rng.normal((1000, 5), (1, 0.97), (5_000, 2))
-    np.save(folder / "table.npy", np.concatenate([rows, np.full((5_000, 1), 0.1)], axis=1))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        command = ("train", folder / "table.npy", "--steps", 400, "--latent", "uniform")
-        assert run(monkeypatch, *command, "--out", folder / "run") == 0
-    return folder / "run"
 
 
 def test_a_table_trains_to_the_deviations_of_its_axes(
@@ -322,11 +338,8 @@ def test_a_run_of_an_earlier_version_keeps_its_scale(
 
 
 @pytest.mark.parametrize("kind", export_module.SUFFIXES)
-def test_exports_make_samples_in_the_datas_own_units(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    out = tmp_path / "generator"
-    assert run(monkeypatch, "export", table, "--format", kind, "--out", out) == 0
+def test_exports_make_samples_in_the_datas_own_units(table: Path, exported: Exported, kind: str) -> None:
+    out = exported("table", kind)
     generator = fastgan.load(table)
     latent = torch.rand(4, generator.latent_dim)
     with torch.no_grad():
@@ -338,10 +351,9 @@ def test_exports_make_samples_in_the_datas_own_units(
 @pytest.mark.parametrize("kind", export_module.SUFFIXES)
 @pytest.mark.parametrize("name", ["table", "digits"])
 def test_exports_say_what_they_take_and_make(
-    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    name: str, kind: str, exported: Exported, request: pytest.FixtureRequest
 ) -> None:
-    folder, out = request.getfixturevalue(name), tmp_path / "generator"
-    assert run(monkeypatch, "export", folder, "--format", kind, "--out", out) == 0
+    folder, out = request.getfixturevalue(name), exported(name, kind)
     if kind == "onnx":
         import onnxruntime
 
@@ -368,12 +380,9 @@ def test_exports_say_what_they_take_and_make(
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch-export", "safetensors"])
-def test_an_export_does_not_say_where_things_lie_here(
-    table: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_does_not_say_where_things_lie_here(table: Path, exported: Exported, kind: str) -> None:
     """Neither the data's folder, nor those of the sources, which torch notes at each operation."""
-    out = tmp_path / "generator"
-    assert run(monkeypatch, "export", table, "--format", kind, "--out", out) == 0
+    out = exported("table", kind)
     data = load_generator(table)[0].data
     for file in [out] if out.is_file() else list(out.iterdir()):
         parts = [file.read_bytes()]
@@ -403,6 +412,7 @@ def test_tensorboard_has_scalars_and_pictures(digits: Path) -> None:
     assert sample(load_generator(digits)[1], 2, 32, seed=0).shape == (2, 1, 8, 8)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_tool_understands_remedies_and_published_networks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
