@@ -89,7 +89,9 @@ def test_compiled_backward(backend: Backend, name: str, order: Callable[..., lis
     ours, _ = OPERATIONS[name]
     torch.compiler.reset()
     compiled = torch.compile(order, backend="eager")
-    for view, wrapped in [(VIEWS["transposed"], True), *((view, False) for view in VIEWS.values())]:
+    # what a view becomes before a kernel sees it depends on no backend
+    views = list(VIEWS.values()) if backend.name == "cpu" else [VIEWS["transposed"]]
+    for view, wrapped in [(VIEWS["transposed"], True), *((view, False) for view in views)]:
         expected, found = (
             run(*eager_graph(ours, view, backend.device, wrapped)) for run in (order, compiled)
         )
