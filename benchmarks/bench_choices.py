@@ -1,9 +1,8 @@
-"""The matrix products that the tables choose for a layer, against every other that could compute it.
+"""Every matrix product that can compute a layer, relative to the one that fastgan chooses.
 
-``pytest benchmarks/bench_choices.py`` prints for each pass and size how many times longer every path takes
-than the one that the table chose: below 1, and the table is wrong on this machine. On a CPU the table is in
-``fastgan/kernels/cpu/products.py``, on a GPU in ``fastgan/kernels/triton/layers.py``, and that of the
-tiles in ``tuning.py``.
+``pytest benchmarks/bench_choices.py`` prints for each pass and size how many times as long each product takes
+as the chosen one. A ratio below 1 means that the choice is wrong on this machine. The choices are in
+``fastgan/kernels/cpu/products.py``, ``fastgan/kernels/triton/layers.py`` and, for tiles, ``tuning.py``.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ Run = Callable[[], object]
 
 
 def passes(backend: str, sizes: tuple[int, int, int], dtype: str, device: str) -> dict[str, Run]:
-    """A layer of n rows, k input and m output features: what the table is asked about."""
+    """The passes of a layer. sizes: n rows, k input and m output features."""
     n, k, m = sizes
     layers = load(backend)
     rng = torch.Generator().manual_seed(0)
@@ -122,7 +121,7 @@ def test_triton_products(
 def test_triton_tiles(
     record: Record, monkeypatch: pytest.MonkeyPatch, kind: str, sizes: tuple[int, int, int], dtype: str
 ) -> None:
-    """Every candidate against the fixed choice, which comes first."""
+    """Every candidate relative to the fixed choice, which is the first one."""
     _needs_a_gpu()
     from fastgan.kernels.triton import layers, tuning
 

@@ -1,7 +1,7 @@
-"""What diagnostics add to training: their part in each step, and the row that a log point measures.
+"""The cost of diagnostics: in each step, and at each log point.
 
-Windows of a hundred steps with and without either show nothing smaller than a few hundredths, as a machine's
-speed drifts within them; so the two are timed apart, and the first in rounds of few steps.
+Windows of 100 steps, with and without diagnostics, would resolve only a few percent, as the machine's speed
+drifts within a window. So the two costs are timed separately, the first one in short rounds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fastgan.training.state import TrainingState
 from fastgan.training.window import Window
 
 pytestmark = pytest.mark.benchmark(timer=replayed)
-EFFORT = QUICK if IS_QUICK else Effort(2_000, 100, 90.0)  # it looks for thousandths
+EFFORT = QUICK if IS_QUICK else Effort(2_000, 100, 90.0)  # to resolve 0.1%
 INTERVAL = 100
 Case = tuple[TrainingState, Tensor, Dataset | None]
 
@@ -54,7 +54,7 @@ def wide() -> Case:
 @pytest.mark.parametrize("case", [ring, wide])
 def test_steps(record: Record, case: Callable[[], Case]) -> None:
     state, samples, _ = case()
-    turn = _steps(state, samples, state.config.penalty_interval)  # as many with R1 in each round
+    turn = _steps(state, samples, state.config.penalty_interval)  # the same number of R1 steps in each round
     with _switch() as switch:
 
         def bare() -> None:
@@ -93,7 +93,7 @@ def _steps(state: TrainingState, samples: Tensor, count: int) -> Run:
 
 
 def _after(steps: Run, row: Run) -> Sample:
-    """The row's seconds alone, with caches as steps leave them."""
+    """Times only the row, with the caches as the steps leave them."""
 
     def sample(calls: int) -> float:
         seconds = 0.0
@@ -109,7 +109,7 @@ def _after(steps: Run, row: Run) -> Sample:
 
 @contextmanager
 def _switch() -> Iterator[Callable[[bool], None]]:
-    """Turns off, and on again, what diagnostics do in a step; which costs the steps with them as much."""
+    """Yields a switch for the diagnostics in a step. Its overhead is the same in both positions."""
     zero, is_on = torch.zeros(()), True
     norm, share = torch.linalg.vector_norm, gan.gradient_share
 

@@ -1,6 +1,6 @@
-"""What a launch costs on the host: ours against Triton's own launcher, with a GPU or without.
+"""Host time of a launch: our launcher and Triton's, with or without a GPU.
 
-Without one the launch itself is left out of both: Triton compiles for a pretended H100 and runs nothing.
+Without a GPU both skip the launch itself: Triton compiles for a simulated H100 and runs nothing.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ def test_memory(benchmark: Any, capsys: pytest.CaptureFixture[str], case: Case) 
         suite="memory", case=label, dtype=case.dtype, memory=found["memory"], inputs=found["inputs"]
     )
     replay(benchmark, found["seconds"])
-    told = "; ".join(f"{name} {_in_mib(each)}" for name, each in found["memory"].items())
+    sizes = "; ".join(f"{name} {_in_mib(each)}" for name, each in found["memory"].items())
     with capsys.disabled():
-        print(f"\nmemory, {label}: {told}", end="")
+        print(f"\nmemory, {label}: {sizes}", end="")
 
 
 def _in_mib(memory: dict[str, int]) -> str:

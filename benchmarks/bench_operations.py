@@ -1,4 +1,4 @@
-"""Losses, head and layers: forward, backward and both; and what a call costs where there is little to do."""
+"""Losses, head and layers: forward, backward and both, and the overhead of a call at tiny sizes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = QUICK if IS_QUICK else GPU if DEVICE == "cuda" else CPU
 TRAINING = (Direction.FORWARD, Direction.BACKWARD, Direction.BOTH)
 
 
-@lru_cache(maxsize=1)  # the directions of a case follow each other
+@lru_cache(maxsize=1)  # enough, as the directions of a case run one after the other
 def _made(case: Case) -> dict[str, Contender]:
     return contenders(case, DEVICE)
 

@@ -1,6 +1,6 @@
-"""Scripts as people write them, examples/NAME_plain.py, against the same with fastgan, NAME_fastgan.py.
+"""Scripts in plain PyTorch, examples/NAME_plain.py, and the same with fastgan, NAME_fastgan.py.
 
-Their own clock around their loops is what counts. tests/test_parity.py shows that they compute the same.
+Each script times its own loop. tests/test_parity.py checks that both compute the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.replay import replayed
 pytestmark = pytest.mark.benchmark(timer=replayed)
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EFFORT = QUICK if IS_QUICK else Effort(60, 10, 25.0)
-# the argument that counts steps, and how many make a sample: of the sizes that the scripts have by default
+# The option for the number of steps, and the steps per sample, at the default sizes of the scripts.
 STEPS = {"mlp": ("--n_steps", 40), "dcgan": ("--niter", 5), "hinge": ("--steps", 3)}
 
 

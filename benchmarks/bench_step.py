@@ -1,4 +1,4 @@
-"""The training step against PyTorch as people write it, torch.compile and, where it is installed, JAX."""
+"""The training step, compared with eager PyTorch, torch.compile and, if installed, JAX."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_step(record: Record, problem: Problem) -> None:
 
 
 def test_loop_overhead(record: Record) -> None:
-    """The trainer's loop, with a log row every hundredth step, against its bare steps."""
+    """The trainer's loop with a log row every 100 steps, compared with its bare steps."""
     problem = Problem(128, 256, simultaneous=False)
     bare = Fastgan(problem)
 

@@ -1,4 +1,4 @@
-"""How many samples a second reach the step from the disk, against an ordinary DataLoader."""
+"""Time to stream a batch from disk, compared with an ordinary DataLoader."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = {"array": "28 × 28 in an array", "folder": "64 × 64 in PNG files"}
 
 
 class Usual(Dataset[Tensor]):
-    """One item at a time, put together by DataLoader's own collate function."""
+    """Reads single items, which DataLoader's default collate function assembles to batches."""
 
     def __init__(self, count: int, read: Callable[[int], np.ndarray[Any, Any]]) -> None:
         self.count, self.read = count, read
@@ -76,7 +76,7 @@ def test_streaming(record: Record, tmp_path: Path, kind: str) -> None:
         state.step += 1
         source.prepare(state)
 
-    # long samples, or what is measured is the queue of batches that were read while the other had its turn
+    # Short samples would measure only batches that were prefetched during the other contender's turn.
     samples = {"fastgan": timed(ours), "DataLoader": timed(lambda: next(batches))}
     result = contest(samples, replace(EFFORT, seconds=10 * EFFORT.seconds), min_seconds=0.5)
     record("streaming", f"a batch of {BATCH} from {KINDS[kind]}", result)

@@ -1,4 +1,4 @@
-"""What every benchmark leaves behind: a line when it is done, and quartiles in pytest-benchmark's JSON."""
+"""Records every benchmark: prints a line, and stores quartiles in pytest-benchmark's JSON."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from benchmarks.replay import replay
 
 class Record(Protocol):
     def __call__(self, suite: str, case: str, result: Result, **what: Any) -> None:
-        """Keep a contest: in which suite, of which case, and what benchmarks/report should know of it."""
+        """Records a contest. ``what`` holds further fields for benchmarks/report."""
 
 
 @pytest.fixture
 def record(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> Record:
-    rates(DEVICE)  # once, before the first of them: on the same machine, and in the same state
+    rates(DEVICE)  # cached: measured before the first benchmark, with the machine in the same state
 
     def keep(suite: str, case: str, result: Result, **what: Any) -> None:
         seconds = {name: _quartiles(each) for name, each in result.seconds.items()}
@@ -45,14 +45,14 @@ def _ratio(result: Result, name: str) -> str:
 
 
 def _quartiles(values: Sequence[float]) -> dict[str, float]:
-    """Under the names of pytest-benchmark's own statistics."""
+    """Quartiles under the names that pytest-benchmark uses."""
     q1, median, q3 = statistics.quantiles(values, n=4)
     found = {"min": min(values), "q1": q1, "median": median, "q3": q3, "max": max(values), "iqr": q3 - q1}
     return {name: float(f"{value:.9g}") for name, value in found.items()}
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
-    """Leave out the rounds, whose quartiles are kept, and parameters, which the test's name has in short."""
+    """Drops the rounds, as quartiles are stored, and the parameters, as the test's name contains them."""
     for each in output_json["benchmarks"]:
         each["stats"].pop("data", None)
         each["params"] = None
@@ -60,7 +60,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     del machine_info["node"]  # a host's name says nothing about its speed
-    machine_info["cpu"].pop("flags", None)  # a hundred; "instruction set" says what is used of them
+    machine_info["cpu"].pop("flags", None)  # about a hundred; "instruction set" is enough
     measured = rates(DEVICE)
     machine_info["device"] = device_name(DEVICE)
     machine_info["torch"] = torch.__version__

@@ -1,7 +1,7 @@
-"""Contenders that do the same work, timed in turn in one process.
+"""Times contenders that do the same work in one process.
 
-A machine's speed drifts, so single times mislead: each round runs every contender once, in an order that
-rotates, and ratios are taken within a round.
+A machine's speed drifts, so separate timings mislead. Each round runs every contender once, in rotating
+order, and ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 Run = Callable[[], object]
-Sample = Callable[[int], float]  # the seconds that so many calls take
-MIN_SAMPLE_SECONDS = 2e-3  # many calls a sample where one is short, so that the clock does not show
-_LONG = 20e-3  # a call of that length needs no other before it, to wake threads and fill caches
+Sample = Callable[[int], float]  # number of calls -> seconds they take together
+MIN_SAMPLE_SECONDS = 2e-3  # long enough that the clock's overhead is negligible
+_LONG = 20e-3  # calls of this length need no warm-up call to wake threads and fill caches
 
 
 @dataclass(frozen=True)
 class Effort:
-    """``rounds``, or what ``seconds`` have room for, but ``least``."""
+    """At most ``rounds`` rounds; fewer if ``seconds`` have passed, but at least ``least``."""
 
     rounds: int
     least: int
@@ -38,7 +38,7 @@ EFFORT = QUICK if IS_QUICK else Effort(40, 7, 2.0)
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds a call: each contender's in each round."""
+    """Seconds per call of each contender in each round."""
 
     seconds: dict[str, list[float]]
 
@@ -49,19 +49,19 @@ class Result:
         return min(self.seconds[name])
 
     def ratios(self, name: str) -> list[float]:
-        """How many times longer ``name`` takes than fastgan in each round."""
+        """How many times as long as fastgan ``name`` takes in each round."""
         return [
             theirs / ours for theirs, ours in zip(self.seconds[name], self.seconds["fastgan"], strict=True)
         ]
 
     def ratio(self, name: str) -> tuple[float, float, float]:
-        """Lower quartile, median and upper quartile of ``ratios``."""
+        """Lower quartile, median and upper quartile of :meth:`ratios`."""
         low, middle, high = statistics.quantiles(self.ratios(name), n=4)
         return low, middle, high
 
 
 def timed(run: Run, finish: Run = lambda: None) -> Sample:
-    """``finish`` ends a sample: on a GPU it waits for it."""
+    """A sample that calls ``run`` repeatedly, then ``finish``, which waits for a GPU."""
 
     def sample(calls: int) -> float:
         start = time.perf_counter()
@@ -76,7 +76,7 @@ def timed(run: Run, finish: Run = lambda: None) -> Sample:
 def contest(
     contenders: dict[str, Sample], effort: Effort = EFFORT, min_seconds: float = MIN_SAMPLE_SECONDS
 ) -> Result:
-    """A sample takes ``min_seconds`` or one call, once the threads of the one before have gone to sleep."""
+    """Runs the rounds. A sample takes about ``min_seconds``, or one call if that is longer."""
     once = {name: _seconds_of_one(sample) for name, sample in contenders.items()}
     calls = {name: max(1, int(min_seconds / seconds)) for name, seconds in once.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -101,7 +101,7 @@ def contest(
 
 
 def settle() -> None:
-    """Wait for threads that spin after their work, as libgomp's do for 9 ms: at the next one's expense."""
+    """Waits until idle threads stop spinning: libgomp's spin for 9 ms and would slow the next contender."""
     deadline = time.perf_counter() + 0.05
     while time.perf_counter() < deadline:
         start, busy = time.perf_counter(), time.process_time()
@@ -111,7 +111,7 @@ def settle() -> None:
 
 
 def check_agreement(outputs: dict[str, list[Tensor]], expected: list[Tensor], rtol: float) -> None:
-    """Every contender's results against those expected, in the relative 2-norm."""
+    """Asserts that every contender's results match the expected ones, in the relative 2-norm."""
     for name, found in outputs.items():
         for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
             error = torch.linalg.vector_norm(ours.double() - theirs)

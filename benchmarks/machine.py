@@ -1,6 +1,6 @@
-"""What was measured on what: device, versions, and the device's own rates of copies and products.
+"""Describes the machine: device, versions, and its rates of copies and matrix products.
 
-``python -m benchmarks.machine`` prints the name that this device's results are stored under.
+``python -m benchmarks.machine`` prints the name of the file for this device's results.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def about(device: str) -> dict[str, object]:
 
 
 def commit() -> str:
-    """The commit of these sources, from FASTGAN_COMMIT where there is no git, or from git."""
-    if told := os.environ.get("FASTGAN_COMMIT"):
-        return told
+    """The commit of these sources: FASTGAN_COMMIT if set (for machines without git), else from git."""
+    if given := os.environ.get("FASTGAN_COMMIT"):
+        return given
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
@@ -46,7 +46,7 @@ def commit() -> str:
 
 
 def finish_of(device: str) -> Run:
-    """What waits for all that is under way."""
+    """A function that waits for all work on the device."""
     return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
@@ -58,13 +58,13 @@ def device_name(device: str) -> str:
 
 
 def slug(device: str) -> str:
-    """``cpu-zen3-2-cores``, ``nvidia-h100-80gb-hbm3``."""
+    """The device's name for files, such as ``cpu-zen3-2-cores`` or ``nvidia-h100-80gb-hbm3``."""
     name = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((R|TM)\)", "", device_name(device)).lower()).strip("-")
     return name if device == "cuda" else f"cpu-{name}"
 
 
 def _cpu() -> str:
-    """AMD's generation, which its server parts do not always name; what the system says of others."""
+    """The generation of an AMD CPU, as its name does not always tell it; the name of any other CPU."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     found = {key: re.search(rf"^{key}\s*: (.+)$", text, re.MULTILINE) for key in _KEYS}
@@ -78,7 +78,7 @@ _KEYS = ("vendor_id", "cpu family", "model", "model name")
 
 
 def _amd_generation(family: int, model: int) -> str | None:
-    """As Linux tells them apart (arch/x86/kernel/cpu/amd.c)."""
+    """Classified as in Linux (arch/x86/kernel/cpu/amd.c)."""
     if family == 25:
         is_zen4 = 0x10 <= model <= 0x1F or 0x60 <= model <= 0x7F or 0xA0 <= model <= 0xAF
         return "Zen4" if is_zen4 else "Zen3"
@@ -87,17 +87,22 @@ def _amd_generation(family: int, model: int) -> str | None:
 
 @dataclass(frozen=True)
 class Rates:
-    """What nothing is faster than: seconds of copies that read and write so many bytes; flops a second."""
+    """The machine's limits.
+
+    Attributes:
+        copy_seconds: seconds of a copy, by the number of bytes read and written.
+        flops: floating-point operations per second of a large product, by dtype.
+    """
 
     copy_seconds: dict[int, float]
     flops: dict[str, float]
 
     def floor(self, bytes_moved: int, flops: int, dtype: str) -> float:
-        """Seconds of a copy that moves as many bytes, or of the operations, whichever is longer."""
+        """Seconds of a copy that moves ``bytes_moved``, or of the operations, whichever is longer."""
         return max(self._copy(bytes_moved), flops / self.flops[dtype] if flops else 0.0)
 
     def _copy(self, bytes_moved: int) -> float:
-        """Between two measured sizes in proportion; beyond the largest at its bandwidth."""
+        """Interpolates between measured sizes; beyond the largest, uses its bandwidth."""
         sizes = sorted(self.copy_seconds)
         i = bisect_left(sizes, bytes_moved)
         if i == len(sizes):
@@ -111,7 +116,7 @@ class Rates:
 
 @cache
 def rates(device: str) -> Rates:
-    """Measured once a process: the fastest of many, as other work on the machine only slows them."""
+    """Measured once per process. Takes the fastest of many samples, as other load can only slow them down."""
     powers = range(12, 33 if device == "cuda" else 30, 2)
     return Rates(
         {2**power: _copy_seconds(device, 2**power) for power in powers},
@@ -121,7 +126,7 @@ def rates(device: str) -> Rates:
 
 
 def copy_bandwidth(device: str) -> float:
-    """Bytes a second, read and written, of a large copy."""
+    """Bytes read and written per second by a large copy."""
     size = 2**31 if device == "cuda" else 2**25
     return size / _copy_seconds(device, size)
 
@@ -134,7 +139,7 @@ def _copy_seconds(device: str, bytes_moved: int) -> float:
 
 
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Flops a second of a large product, by the best of torch's two ways to it on a CPU."""
+    """Floating-point operations per second of a large product; on a CPU the better of BLAS and oneDNN."""
     size = 8192 if device == "cuda" else 1024
     a, b, out = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
     ways = {"mm": timed(lambda: torch.mm(a, b, out=out), finish_of(device))}

@@ -1,7 +1,7 @@
-"""Memory of forward + backward: what is saved for backward, and the peak above what was there before.
+"""Memory of forward + backward: bytes saved for backward, and the peak above the memory in use before.
 
-``python -m benchmarks.memory CASE`` measures one case and prints it as JSON. In a process of its own, whose
-allocator hands freed memory back, so that the peak is of what is measured and not of what was there before.
+``python -m benchmarks.memory CASE`` measures one case and prints JSON. Each case runs in its own process with
+an allocator that returns freed memory to the system, so that earlier allocations do not hide the peak.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ CASES = [
     table.mlp(1024, (784, 1024, 1024, 1), "fp32"),
     table.loss(table.DISCRIMINATOR_LOSS, 2**24, "fp32"),
 ]
-REPEATS = 5  # an odd number, for the median is one of them
+REPEATS = 5  # odd, so that the median is a measured value
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-# glibc's malloc: larger blocks are mapped, and unmapped when they are freed
-_HANDS_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 16)}
+# Makes glibc's malloc map blocks above this size and unmap them when they are freed.
+_RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 16)}
 
 
 def why_not() -> str | None:
-    """Why it cannot be measured here."""
+    """Why memory cannot be measured here; None if it can."""
     known = DEVICE == "cuda" or _CLEAR.exists()
-    return None if known else "resident memory is read from /proc, which only Linux has"
+    return None if known else "reading resident memory needs /proc, which only Linux has"
 
 
 def measure_alone(case: Case) -> dict[str, Any]:
-    """What :func:`measure` finds in a process of its own."""
+    """Runs :func:`measure` in a separate process."""
     command = [sys.executable, "-m", "benchmarks.memory", str(CASES.index(case))]
-    environment = os.environ | _HANDS_BACK | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | _RETURN_FREED_MEMORY | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -67,7 +67,7 @@ def measure(case: Case) -> dict[str, Any]:
         contender = made[name]
         if isinstance(contender, InPyTorch):
             found[name] = {"saved": saved_bytes(contender), "peak": peak(sample)}
-        elif DEVICE == "cpu":  # on a GPU others' memory is not torch's to count
+        elif DEVICE == "cpu":  # on a GPU torch counts only its own memory
             found[name] = {"peak": peak(sample)}
     inputs = sum(t.numel() * t.itemsize for t in case.inputs("cpu"))
     seconds = [samples["fastgan"](1) for _ in range(REPEATS)]
@@ -75,7 +75,7 @@ def measure(case: Case) -> dict[str, Any]:
 
 
 def saved_bytes(contender: InPyTorch) -> int:
-    """Of all that the graph keeps for backward and did not get as an input, each storage once."""
+    """The bytes that the graph keeps for backward, without the inputs. Counts each storage once."""
     given = {t.untyped_storage().data_ptr() for t in contender.inputs}
     saved: dict[int, int] = {}
 
@@ -93,13 +93,13 @@ def saved_bytes(contender: InPyTorch) -> int:
 
 
 def _resident_peak(sample: Sample) -> int:
-    """All of a process counts: libraries' scratch, too, that torch's allocator does not know of."""
+    """The peak of the whole process, which includes scratch memory outside torch's allocator."""
     found = []
     for _ in range(REPEATS):
         sample(1)
         gc.collect()
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        _CLEAR.write_text("5")  # the high-water mark begins anew
+        _CLEAR.write_text("5")  # resets the high-water mark
         before = _status("VmRSS")
         sample(1)
         found.append(_status("VmHWM") - before)

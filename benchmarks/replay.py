@@ -1,4 +1,4 @@
-"""A contest's rounds as pytest-benchmark's own, so that its statistics and its compare are of them."""
+"""Passes the rounds of a contest to pytest-benchmark, for its statistics and comparisons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _clock: Iterator[float] = iter(())
 
 
 def replayed() -> float:
-    """The timer of every benchmark here: it reads the rounds that were timed before, one after the other."""
+    """The timer of every benchmark here. Returns the stored rounds one after the other."""
     return next(_clock)
 
 

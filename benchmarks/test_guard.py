@@ -1,8 +1,7 @@
-"""No change may cost what makes fastgan worth having: its speed relative to eager PyTorch.
+"""Guards fastgan's speed relative to eager PyTorch. ``.ci/run`` runs this file.
 
-On one thread, and of each the fastest of many short samples: whatever else the machine does can slow samples
-down, but hardly all of either's. ``.ci/run`` runs it. A floor stands well under the usual figure, which is
-not the same on all machines, and a case may be tried three times.
+Uses one thread, and the fastest of many short samples of each: other load slows some samples but hardly all.
+Each floor is well below the usual ratio, which depends on the machine, and a case may be tried three times.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from benchmarks.operations.operation import Case, Direction
 
 TRIES = 3
 EFFORT = Effort(rounds=80, least=40, seconds=0.8)
-SAMPLE_SECONDS = 5e-4  # well within a time slice
+SAMPLE_SECONDS = 5e-4  # much less than a time slice
 LOSS = table.loss(table.DISCRIMINATOR_LOSS, 2**16, "fp32")
-# Forward + backward: how many times as long eager PyTorch takes at least.
+# The least time of eager PyTorch relative to fastgan's, forward + backward.
 FLOORS = {
     LOSS: 1.5,
     table.loss(table.DISCRIMINATOR_LOSS, 128, "fp32"): 0.9,
@@ -46,7 +45,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def ratio(case: Case) -> float:
-    """How many times as long eager PyTorch takes."""
+    """The time of eager PyTorch relative to fastgan's."""
     inputs = case.inputs("cpu")
     expected, grad = case.expected(inputs)
     eager = next(iter(case.operation.eager.values()))
@@ -60,7 +59,7 @@ def ratio(case: Case) -> float:
 
 
 def ratios_below(case: Case, floor: float) -> list[float]:
-    """Of as many tries as it took; none if one of them reached the floor."""
+    """The ratios of up to TRIES tries; empty if one of them reaches the floor."""
     found: list[float] = []
     for _ in range(TRIES):
         found.append(ratio(case))
@@ -72,7 +71,7 @@ def ratios_below(case: Case, floor: float) -> list[float]:
 @pytest.mark.parametrize(("case", "floor"), FLOORS.items(), ids=map(str, FLOORS))
 def test_is_as_fast_as_it_was(case: Case, floor: float) -> None:
     found = ratios_below(case, floor)
-    assert not found, f"eager PyTorch takes {max(found):.2f} times as long at best, and {floor} was the least"
+    assert not found, f"eager PyTorch takes {max(found):.2f} times as long at best, expected at least {floor}"
 
 
 def test_the_guard_sees_a_slow_kernel() -> None:

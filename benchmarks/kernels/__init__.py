@@ -1,1 +1,1 @@
-"""What the Triton kernels become: compiled for each GPU on a machine without one, and read back."""
+"""Compiles the Triton kernels for each GPU, on a machine without one, and inspects the machine code."""

@@ -1,7 +1,7 @@
 """``python -m benchmarks.kernels``: compiles every kernel for every GPU and writes docs/kernels.md.
 
-With ``--target sm_90`` it prints one target's kernels as JSON lines; with ``--plan`` as well, those that it
-would compile.
+``--target sm_90`` prints one target's kernels as JSON lines instead; with ``--plan`` as well, only the list
+of kernels to compile.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from benchmarks.kernels.driver import TARGETS, pretend
 
 _ROOT = Path(__file__).parents[2]
 DOCUMENT = _ROOT / "docs/kernels.md"
-BUDGET = 20  # instructions for each bf16 element of the discriminator loss
-_FULL_TILE = 64  # elements a thread has in a tile of that kernel
+BUDGET = 20  # instructions per bf16 element of the discriminator loss
+_FULL_TILE = 64  # elements per thread in a tile of that kernel
 
 _HEAD = """# The Triton kernels, compiled
 
-What `make kernels` found: every kernel compiled ahead of time for four GPUs on a machine that has none, with
-Triton {triton} and torch {torch}. Products are compiled with every tile that tuning may choose. It says how
-the code looks, not how fast it runs.
+`make kernels` compiles every kernel ahead of time for four GPUs, on a machine without one, and writes this
+page. Here with Triton {triton} and torch {torch}. Products are compiled with every tile that tuning may
+choose. The tables describe the code, not its speed.
 
-- *spills*: instructions of the machine code that move registers to and from memory; for AMD, spilled vector
-  registers. Scalar registers that AMD's compiler keeps in lanes of vector registers stand in brackets.
+- *spills*: machine instructions that move registers to and from memory; for AMD, spilled vector registers. In
+  brackets: scalar registers that AMD's compiler keeps in lanes of vector registers.
 - *shared*: bytes of shared memory.
 - *16 bytes*: instructions that load 16 bytes from global memory, to registers or to shared memory.
-- *matrix*: the matrix instruction. float32 is multiplied exactly, on the ordinary cores, unless PyTorch
+- *matrix*: the matrix instruction. There is none for float32, which is multiplied exactly, unless PyTorch
   allows TF32.
 
-On sm_90 the bf16 discriminator loss with details takes **{per_element:.1f} instructions an element**, in
-the loop over whole tiles, of which a thread's share is {tile} elements; the goal is at most {budget}.
+On sm_90 the bf16 discriminator loss with details takes **{per_element:.1f} instructions per element** in
+the loop over whole tiles ({tile} elements per thread). The goal is at most {budget}.
 
-A GPU's fingerprint is of the kernels' source and of all that they are launched with. A test compares it, and
-asks for `make kernels` where it has changed.
+A GPU's fingerprint is a hash of the kernels' source and launch arguments. A test fails if it has changed, and
+asks for `make kernels`.
 """
 _LEFT_OUT = ("TRITON_INTERPRET", "FASTGAN_AUTOTUNE", "FASTGAN_PRODUCTS")
-# A number argument of which Triton assumes a multiple. (Of pointers it may: the launcher checks.)
+# A number that Triton assumes divisible by 16. (It may assume that of pointers, as the launcher checks them.)
 _SPECIALIZED = re.compile(r": i(?:32|64) \{[^}]*tt\.divisibility")
 _COLUMNS = (
     "| kernel | dtype | tile | warps | registers | spills | shared | instructions | 16 bytes | matrix |"
@@ -85,10 +85,10 @@ def print_plan(target: str) -> None:
 
 
 def rows(target: str, *options: str) -> list[dict[str, Any]]:
-    """One target's kernels, compiled in a process of its own: a process has one driver."""
+    """One target's kernels, compiled in a separate process, as a process has only one driver."""
     command = [sys.executable, "-m", "benchmarks.kernels", "--target", target, *options]
     environment = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
-    environment["TRITON_DISABLE_LINE_INFO"] = "1"  # a tenth of the time, and no instruction
+    environment["TRITON_DISABLE_LINE_INFO"] = "1"  # compiles ten times as fast, same instructions
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=_ROOT)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -96,7 +96,11 @@ def rows(target: str, *options: str) -> list[dict[str, Any]]:
 def all_rows(
     *options: str, dtypes: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> dict[str, list[dict[str, Any]]]:
-    """Every target's, two at a time; of a target in ``dtypes`` those of its dtypes alone."""
+    """Every target's rows, compiled two targets at a time.
+
+    Args:
+        dtypes: the dtypes to compile for a target; all of them for a target that is not a key.
+    """
 
     def rows_of(target: str) -> list[dict[str, Any]]:
         return rows(target, *options, *(f"--dtype={dtype}" for dtype in dtypes.get(target, ())))
@@ -106,11 +110,11 @@ def all_rows(
 
 
 def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
-    """The bf16 discriminator loss with details: the longest of its loops over whole tiles."""
+    """The detailed bf16 discriminator loss: instructions per element of its longest loop over whole tiles."""
     (kernel,) = (
         k for k in kernels if k["case"] == "discriminator loss, detailed" and k["dtype"] == "bfloat16"
     )
-    # A whole tile is loaded 8 elements at a time.
+    # a loop over whole tiles loads 8 elements at a time
     tiles = [count for count, wide in kernel["loops"] if wide == _FULL_TILE // 8]
     return max(tiles) / _FULL_TILE
 
@@ -145,7 +149,7 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="compile nothing")
     parser.add_argument("--dtype", action="append", default=[], help="default: all")
     parser.add_argument("--disassemble", metavar="DTYPE", action="append", default=[], help="default: all")
-    parser.add_argument("--first", action="store_true", help="of a product's tiles the fixed choice alone")
+    parser.add_argument("--first", action="store_true", help="only the default tile of each product")
     options = parser.parse_args()
     if options.target and options.plan:
         print_plan(options.target)

@@ -1,4 +1,4 @@
-"""What a compiled kernel takes and which instructions it has, read from its machine code."""
+"""Reads resources and instructions of a compiled kernel from its machine code."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _MATRIX = re.compile(r"^(HGMMA|IGMMA|QGMMA|HMMA|DMMA|UTC\w*MMA|v_mfma)")
 @dataclass(frozen=True)
 class Code:
     registers: int
-    spills: int  # to memory: instructions that do it, or on AMD registers
-    scalar_spills: int  # AMD: of scalar registers, into lanes of vector registers
-    shared: int  # bytes
+    spills: int  # instructions that spill to memory; on AMD, spilled vector registers
+    scalar_spills: int  # on AMD: scalar registers kept in lanes of vector registers
+    shared: int  # bytes of shared memory
     instructions: int
-    wide_loads: int  # of 16 bytes, global
-    matrix: str  # the matrix instruction, if there is one
-    loops: list[tuple[int, int]] = field(default_factory=list)  # instructions, and wide loads among them
+    wide_loads: int  # loads of 16 bytes from global memory
+    matrix: str  # the matrix instruction; "" if there is none
+    loops: list[tuple[int, int]] = field(default_factory=list)  # (instructions, wide loads) of each loop
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What is known without disassembling, which takes half a second for each kernel."""
+    """Resources that are known without disassembling, which takes half a second per kernel."""
 
     registers: int
-    spilled: int  # bytes of memory for each thread, or on AMD registers
+    spilled: int  # bytes of stack per thread; on AMD, registers
 
 
 def read(compiled: Any) -> Code:
@@ -53,8 +53,8 @@ def resources(compiled: Any) -> Resources:
     return Resources(int(usage[1]), int(usage[2]))
 
 
-# What rounds to a half. A subtraction of halves, or a multiply-add whose result is one, does so by itself.
-# In PTX all but cvt round to nearest, having no other mode; on gfx942 all but pkrtz, which cuts off.
+# Instructions that round to a 16-bit float: conversions, and subtractions and multiply-adds with that result.
+# In PTX only cvt has other modes than round to nearest. On gfx942 only pkrtz does not round to nearest.
 _TO_HALF = re.compile(
     r"\bcvt\.[\w.]*\.(?:bf16|f16)(?:x2)?\.f(?:32|64)\b|\b(?:sub|fma\.rn)\.(?:bf16|f16)\b"
     r"|\bv_(?:cvt_f16_f32|cvt_pkrtz_f16_f32|fma_mix(?:lo|hi)_f16|sub_f16|pk_add_f16)"
@@ -69,7 +69,7 @@ def roundings(compiled: Any) -> tuple[list[str], bool]:
         return [], True
     code = compiled.asm["ptx" if "ptx" in compiled.asm else "amdgcn"]
     found = set(_TO_HALF.findall(code))
-    # gfx942 has no instruction for bfloat16: what rounds adds 0x7fff and the lowest bit that stays
+    # gfx942 has no conversion to bfloat16: code adds 0x7fff and the lowest remaining bit instead
     if not found and re.search(r"\b0x7fff\b", code):
         found = set(_ADDS_LOWEST_BIT.findall(code))
     return sorted(found), bool(found) and all(map(_TO_NEAREST.match, found))
@@ -102,13 +102,13 @@ def _read_sass(sass: str, shared: int) -> Code:
 def _code(sass: str) -> list[tuple[int, str, str]]:
     """Address, name and operands of each instruction."""
     code = [(int(at, 16), name, rest) for at, name, rest in _SASS.findall(sass)]
-    while code and code[-1][1] in ("NOP", "BRA"):  # padding, after an endless loop that nothing enters
+    while code and code[-1][1] in ("NOP", "BRA"):  # padding and an unreachable endless loop
         code.pop()
     return code
 
 
 def loops_of(sass: str) -> list[tuple[int, int]]:
-    """Instructions, and wide loads among them, between a branch backwards and where it leads."""
+    """(instructions, wide loads) of each loop: from the target of a backward branch to the branch."""
     code, loops = _code(sass), []
     for at, name, rest in code:
         target = re.search(r"0x([0-9a-f]+)", rest) if name.startswith("BRA") else None
@@ -119,7 +119,7 @@ def loops_of(sass: str) -> list[tuple[int, int]]:
 
 
 def _is_wide(name: str) -> bool:
-    """16 bytes from global memory, into registers or (LDGSTS, asynchronously) into shared memory."""
+    """Whether it loads 16 bytes from global memory, into registers or (LDGSTS) into shared memory."""
     return name.startswith(("LDG", "LDGSTS")) and ".128" in name
 
 

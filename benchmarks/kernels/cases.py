@@ -1,4 +1,4 @@
-"""Calls that between them need every kernel, in the forms that training uses."""
+"""Calls that together launch every kernel, with the arguments that training uses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Case:
     name: str
     call: Callable[[torch.dtype], object]
     dtypes: tuple[torch.dtype, ...] = ALL
-    streams: bool = True  # reads memory end to end, 16 bytes at a time
+    streams: bool = True  # reads contiguous memory, 16 bytes at a time
     multiplies: bool = False
 
 
@@ -230,9 +230,10 @@ CASES = [
 
 
 def kernels_of(case: Case, dtype: torch.dtype, every_candidate: bool) -> Iterator[tuple[str, Kernel, Any]]:
-    """What a call compiles that no call before did: tile, kernel, and the key of the compiled one.
+    """Tile, kernel and cache key of everything that the call compiles and no earlier call did.
 
-    For products every candidate's on request.
+    Args:
+        every_candidate: compile a product with every tile that tuning may choose, not only the default.
     """
     candidates, seen = tuning.candidates, {id(kernel): set(kernel.compiled) for kernel in KERNELS}
     offered: list[tuning.Config] = []
@@ -249,7 +250,7 @@ def kernels_of(case: Case, dtype: torch.dtype, every_candidate: bool) -> Iterato
             case.call(dtype)
             tile = " x ".join(map(str, offered[choice][:3])) if offered else ""
             for kernel in KERNELS:
-                before = seen.setdefault(id(kernel), set())  # a kernel of so many tensors may be new
+                before = seen.setdefault(id(kernel), set())  # kernels for a new number of tensors
                 for key in set(kernel.compiled) - before:
                     before.add(key)
                     yield tile, kernel, key

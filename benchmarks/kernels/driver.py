@@ -1,4 +1,4 @@
-"""A driver for a GPU that is not there: Triton compiles everything for it, and launches run nothing."""
+"""A driver for a simulated GPU: Triton compiles for it, and launches do nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-# Shared memory that one block may have, in bytes.
+# The target, and the most shared memory of a block in bytes.
 TARGETS = {
     "sm_80": (GPUTarget("cuda", 80, 32), 163 << 10),
     "sm_90": (GPUTarget("cuda", 90, 32), 227 << 10),
@@ -32,7 +32,7 @@ class _Driver:
         self._target = target
         self.utils = SimpleNamespace(
             get_device_properties=lambda _: {"max_shared_mem": shared_memory},
-            # module, function, registers, spills, threads a block may have
+            # module, function, registers, spills, most threads per block
             load_binary=lambda *_: (1, 1, 0, 0, 1024),
             unload_module=lambda _: None,
         )
@@ -48,5 +48,5 @@ class _Driver:
 
 
 def pretend(name: str) -> None:
-    """From here on this process has the GPU of that name."""
+    """Makes Triton compile for this target for the rest of the process."""
     driver.set_active(_Driver(*TARGETS[name]))

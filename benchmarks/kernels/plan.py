@@ -1,7 +1,7 @@
-"""What the cases would compile, found without compiling it: whether docs/kernels.md is stale.
+"""Lists what the cases would compile, without compiling, to detect a stale docs/kernels.md.
 
-A compiled kernel follows from the source of the kernels, from the dtypes, constants, warps and stages it is
-launched with, from the target, and from the version of Triton. All but the last make the fingerprint.
+The compiled code depends on the kernels' source, on dtypes, constants, warps and stages of the launches, on
+the target, and on Triton's version. The fingerprint covers all of these but the version.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fastgan.kernels.triton.launch import Kernel, KernelOfTensors
 
 
 def plan() -> dict[str, Any]:
-    """What the GPU that this process pretends to have gets: rows as in the document, kernels, fingerprint."""
-    # A launch compiles nothing, and keeps the Triton function itself for what was compiled of it.
+    """The document's rows, the kernels and the fingerprint for the simulated GPU."""
+    # A launch compiles nothing: it caches the Triton function itself instead of a compiled kernel.
     JITFunction.__getitem__ = lambda self, _: lambda *_, **__: self
     rows, launched = [], []
     for case in CASES:
@@ -42,20 +42,20 @@ def plan() -> dict[str, Any]:
 
 
 def _in_modules() -> Iterator[tuple[str, str, Any]]:
-    """Module, name and value of everything that the backend's modules define or import."""
+    """(module, name, value) of everything that the backend's modules define or import."""
     for module in sorted(name for name in sys.modules if name.startswith("fastgan.kernels.triton")):
         for name, value in sorted(vars(sys.modules[module]).items()):
             yield module, name, value
 
 
 def _kernels() -> set[str]:
-    """The names of all kernels, launched or not."""
+    """The names of all kernels, including those that no case launches."""
     kernels = (value for *_, value in _in_modules() if isinstance(value, Kernel | KernelOfTensors))
     return {kernel.jit.fn.__name__ for kernel in kernels}
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    """Name and code of everything that Triton compiles, and the constants it takes from around it."""
+    """Name and code of every function that Triton compiles, and of the module constants that they use."""
     for module, name, value in _in_modules():
         if isinstance(value, triton.language.constexpr):
             yield name, repr(value.value)
@@ -69,7 +69,7 @@ _STARTS_A_LINE = (token.NEWLINE, token.INDENT, token.DEDENT)
 
 
 def code_of(source: str) -> str:
-    """The source without comments, docstrings and layout."""
+    """The source without comments, docstrings and formatting."""
     kept, before = [], token.NEWLINE
     for each in tokenize.generate_tokens(io.StringIO(source).readline):
         is_docstring = each.type == token.STRING and before in _STARTS_A_LINE

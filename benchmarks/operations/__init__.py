@@ -1,5 +1,5 @@
-"""Each operation at many sizes, as fastgan and as others do it.
+"""Each operation at many sizes, in fastgan, PyTorch and JAX.
 
-``table.py`` has the cases, ``contenders.py`` who competes. A contender runs forward, backward and both
-over the same inputs, and its results are checked against the reference in float64 before it is timed.
+``table.py`` lists the cases and ``contenders.py`` the contenders. Each contender runs forward, backward and
+both on the same inputs. Its results are checked against the reference in float64 before it is timed.
 """

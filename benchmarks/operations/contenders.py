@@ -1,4 +1,4 @@
-"""Who competes in a case."""
+"""The contenders of a case."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ RTOL = {"fp32": 1e-4, "bf16": 3e-2}
 
 class Contender(Protocol):
     def results(self) -> list[Tensor]:
-        """The output, and the gradient of each input."""
+        """The output, then the gradient of each input."""
 
     def sample(self, direction: Direction) -> Sample | None:
-        """None where it cannot run this direction by itself."""
+        """None if the contender cannot run this direction separately."""
 
 
 Make = Callable[[], Contender]
 
 
 def makes(case: Case, inputs: list[Tensor], grad: Tensor, device: str) -> Iterator[tuple[str, Make]]:
-    """All of them, none made yet; JAX, which is imported to ask whether it is there, comes last."""
+    """Name and factory of each contender. JAX comes last, as asking for it imports it."""
     make = partial(InPyTorch, inputs=inputs, grad=grad, device=device)
     operation = case.operation
     usual = next(iter(operation.eager.values()))
@@ -60,7 +60,7 @@ def check(name: str, contender: Contender, expected: list[Tensor], case: Case) -
 
 
 def contenders(case: Case, device: str) -> dict[str, Contender]:
-    """Each of them compiled, and its results checked."""
+    """All contenders, compiled and checked."""
     torch.compiler.reset()
     gc.collect()
     inputs = case.inputs(device)
@@ -72,16 +72,16 @@ def contenders(case: Case, device: str) -> dict[str, Contender]:
 
 
 def samples_of(made: dict[str, Contender], direction: Direction) -> dict[str, Sample]:
-    """Of all that can run this direction."""
+    """The samples of all contenders that can run this direction."""
     found = {name: contender.sample(direction) for name, contender in made.items()}
     return {name: sample for name, sample in found.items() if sample is not None}
 
 
 def jax_runs_on(device: str) -> bool:
-    """Whether JAX is there, on this device, and on a CPU with as many threads as PyTorch: it takes all."""
+    """Whether JAX runs on this device and, on a CPU, with as many threads as PyTorch: JAX uses all cores."""
     if not importlib.util.find_spec("jax"):
         return False
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # it takes most of a GPU otherwise
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX takes most of a GPU's memory
     import jax
 
     if device == "cpu" and torch.get_num_threads() != len(os.sched_getaffinity(0)):

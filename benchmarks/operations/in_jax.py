@@ -16,7 +16,7 @@ from benchmarks.contest import Sample, timed
 from benchmarks.operations.operation import Direction
 from benchmarks.operations.table import SLOPE
 
-jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32, as in PyTorch
+jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as in PyTorch
 
 
 def _discriminator_loss(real: jax.Array, fake: jax.Array) -> jax.Array:
@@ -28,7 +28,7 @@ def _generator_loss(fake: jax.Array) -> jax.Array:
 
 
 def _reconstruction_loss(input: jax.Array, reconstruction: jax.Array) -> jax.Array:
-    """With PyTorch's gradient at a tie, 0: that of ``jnp.abs`` is 1."""
+    """The gradient at a tie is 0, as in PyTorch; that of ``jnp.abs`` is 1."""
     difference = input - reconstruction
     return (difference * jax.lax.stop_gradient(jnp.sign(difference))).mean()
 

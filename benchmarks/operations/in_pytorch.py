@@ -1,4 +1,4 @@
-"""A function of tensors in PyTorch, fastgan's among them: eager, compiled, or captured in a CUDA graph."""
+"""Contenders in PyTorch, fastgan included: eager, compiled, or captured in a CUDA graph."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from benchmarks.operations.operation import Direction, Forward
 
 class InPyTorch:
     """Args:
-    inputs: leaves that all get a gradient.
+    inputs: leaves, all with requires_grad.
     grad: gradient of the output.
-    context: what a call runs in, entered before the clock is read.
+    context: context manager around a sample, entered before the clock is read.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class InPyTorch:
             return [output.detach(), *torch.autograd.grad(output, self.inputs, self.grad)]
 
     def sample(self, direction: Direction) -> Sample | None:
-        """None where it cannot run this direction by itself."""
         samples = {
             Direction.FORWARD: timed(lambda: self.forward(*self.inputs), self.finish),
             Direction.BACKWARD: self._backward,
@@ -53,13 +52,13 @@ class InPyTorch:
         return sample
 
     def leave_gradients(self, output: Tensor) -> None:
-        """Backward, as people call it; the gradients are fresh each time, as after zero_grad."""
+        """Backward into fresh gradients, as after zero_grad."""
         output.backward(self.grad)
         for t in self.inputs:
             t.grad = None
 
     def _backward(self, calls: int) -> float:
-        """Through as many graphs, made before the clock is read, the youngest first: its tensors are warm."""
+        """Times backward through graphs made beforehand, the latest first: its tensors are in the cache."""
         outputs = [self.forward(*self.inputs) for _ in range(calls)]
         self.finish()
         start = time.perf_counter()
@@ -70,7 +69,7 @@ class InPyTorch:
 
 
 class Graphed(InPyTorch):
-    """Captured once and replayed: forward, or forward + backward."""
+    """Forward, or forward + backward, captured once in a CUDA graph and replayed."""
 
     def sample(self, direction: Direction) -> Sample | None:
         runs = {

@@ -1,4 +1,4 @@
-"""What a case is: an operation, the sizes of its inputs, and the least that it must move and compute."""
+"""A case: an operation, the shapes of its inputs, and the least bytes and flops that it needs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Forward = Callable[..., Any]  # of tensors, to a tensor
+Forward = Callable[..., Any]  # tensors -> tensor
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Direction(Enum):
-    FORWARD = "forward"  # and what backward needs is kept
+    FORWARD = "forward"  # saves tensors for backward
     BACKWARD = "backward"
     BOTH = "forward + backward"
-    CALL = "no grad"  # forward alone, nothing kept
+    CALL = "no grad"  # forward, saves nothing
 
 
 @dataclass(frozen=True)
 class Work:
-    """What cannot be done without: bytes read and written, and operations of matrix products."""
+    """The least work: bytes read and written, and floating-point operations of matrix products."""
 
     bytes: int
     flops: int = 0
@@ -34,13 +34,13 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """An operation and its ways in PyTorch; JAX's is in in_jax.py, under its name.
+    """An operation and its implementations in PyTorch. in_jax.py has those in JAX, by name.
 
     Attributes:
-        eager: as people write it, the most usual one first.
-        axis: what the size of a case counts.
-        has_products: whether there are matrix products in it, which is where torch.compile's max-autotune
-            looks for something better on a CPU: without one it compiles the same code as the default mode.
+        eager: implementations in plain PyTorch, the most common one first.
+        axis: the unit of a case's size.
+        has_products: whether there are matrix products. On a CPU torch.compile's max-autotune tunes only
+            products; without one it compiles the same code as the default mode.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Case:
     backward: Work
 
     def __str__(self) -> str:
-        """A name that a command line takes: ``mlp-64x(784,64,64,1)-fp32``."""
+        """A name without spaces, such as ``mlp-64x(784,64,64,1)-fp32``."""
         label = self.label.replace("×", "x").replace("→", "to").replace(" ", "")
         return f"{self.operation.name}-{label}-{self.dtype}"
 
@@ -75,7 +75,7 @@ class Case:
         }[direction]
 
     def inputs(self, device: str) -> list[Tensor]:
-        """Leaves, on a scale that keeps outputs near 1."""
+        """Leaves, scaled so that outputs are near 1."""
         rng = torch.Generator().manual_seed(0)
         scales = [shape[-1] ** -0.5 if len(shape) == 2 else 1.0 for shape in self.shapes]
         return [
@@ -84,7 +84,7 @@ class Case:
         ]
 
     def expected(self, inputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Output and gradients in float64, and what they are the gradients for, in the case's dtype."""
+        """[output, gradient of each input] in float64, and the output's gradient in the case's dtype."""
         double = [t.detach().double().requires_grad_() for t in inputs]
         output = self.operation.reference(*double)
         rng = torch.Generator().manual_seed(1)

@@ -1,6 +1,6 @@
-"""Every case: which operations, at which sizes.
+"""All cases: operations and their sizes.
 
-Layers are in bf16 on a GPU alone: few CPUs have instructions for it.
+Layers run in bf16 only on a GPU, as few CPUs have instructions for it.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ MLP = Operation("mlp", _by_reference(_mlp), {"eager": eager_mlp}, _mlp, "multipl
 
 
 def loss(operation: Operation, size: int, dtype: str) -> Case:
-    """Forward reads its tensors, and can find their gradients meanwhile; backward writes those."""
+    """Least work: forward reads the logits once, backward writes their gradients."""
     tensors = 1 if operation is GENERATOR_LOSS else 2
     label = f"2 × {size:,}" if tensors == 2 else f"{size:,}"
     each = tensors * size * DTYPES[dtype].itemsize
@@ -131,7 +131,7 @@ def loss(operation: Operation, size: int, dtype: str) -> Case:
 
 
 def head(rows: int, width: int, dtype: str) -> Case:
-    """Forward reads the features, and can find all but their gradient meanwhile; backward writes that."""
+    """Least work: forward reads the features once, backward writes their gradients."""
     shapes = ((rows, width), (rows, width), (1, width), (1,))
     each = 2 * rows * width * DTYPES[dtype].itemsize
     label = f"2 × {rows:,} × {width:,}"
@@ -139,7 +139,7 @@ def head(rows: int, width: int, dtype: str) -> Case:
 
 
 def bias_leaky_relu(shape: tuple[int, ...], dtype: str) -> Case:
-    """Forward reads and writes; backward reads gradient and output and writes."""
+    """Least work: forward reads and writes, backward reads gradient and output and writes."""
     elements = torch.Size(shape).numel()
     each = elements * DTYPES[dtype].itemsize
     label = " × ".join(f"{n:,}" for n in shape)
@@ -162,14 +162,14 @@ def mlp(n: int, features: tuple[int, ...], dtype: str) -> Case:
 
 
 def _layer_work(n: int, k: int, m: int, dtype: str) -> tuple[Work, Work]:
-    """Of one layer: input, weight and output; backward, the gradients of all three too."""
+    """One layer's work: forward touches input, weight and output, backward also their gradients."""
     touched = (n * k + k * m + n * m) * DTYPES[dtype].itemsize
     return Work(touched, 2 * n * k * m), Work(2 * touched, 4 * n * k * m)
 
 
 class Sizes(NamedTuple):
     loss_dtypes: tuple[str, ...]
-    loss_powers: tuple[int, ...]  # of two: how many logits
+    loss_powers: tuple[int, ...]  # log2 of the number of logits
     layer_dtypes: tuple[str, ...]
     heads: tuple[tuple[int, int], ...]  # rows, width
     biases: tuple[tuple[int, ...], ...]
@@ -228,7 +228,7 @@ def cases(sizes: Sizes) -> Iterator[Case]:
 
 
 def tiny() -> list[Case]:
-    """Where all that counts is what a call costs before it computes anything."""
+    """Cases so small that only the overhead of a call counts."""
     return [
         loss(DISCRIMINATOR_LOSS, 16, "fp32"),
         loss(GENERATOR_LOSS, 16, "fp32"),

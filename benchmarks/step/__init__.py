@@ -1,5 +1,5 @@
-"""The training step of an MLP GAN, as fastgan and as others do it.
+"""The training step of an MLP GAN, in fastgan, PyTorch and JAX.
 
-Each contender is made of the same weights. Its ``step`` takes real samples and latent vectors and moves the
-weights, so that all can be checked against each other; its ``run`` draws them itself and is what is timed.
+All contenders start from the same weights. ``step`` takes real samples and latent vectors and updates the
+weights, so that contenders can be compared. ``run`` draws its own samples and is the function that is timed.
 """

@@ -1,4 +1,4 @@
-"""One step of every contender against one in float64."""
+"""Compares one step of every contender with a step in float64."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from benchmarks.step.problem import LATENT_DIM, Contender, Problem
 def check_agreement(
     problem: Problem, made: dict[str, Contender], device: str = "cpu", slack: float = 0.05
 ) -> None:
-    """Of every contender's weights after one step, with a step in float64.
+    """Asserts that every contender's weights after one step agree with those of a step in float64.
 
-    Adam's first step is as long as the learning rate however small a gradient is, so the sign of what is all
-    but zero counts as much as any other: a contender may be off by ``slack`` and twice what eager PyTorch is.
-    Libraries round products differently: 0.05 is one weight of 1,600 that goes the other way.
+    Adam's first step has the length of the learning rate even for a tiny gradient, so a rounding error that
+    changes a gradient's sign counts fully. The error may be ``slack`` plus twice eager PyTorch's. Libraries
+    round products differently: an error of 0.05 is one weight in 1,600 that moves the other way.
     """
     rng = torch.Generator().manual_seed(2)
     real = problem.data("cpu")[: problem.batch].to(device)

@@ -1,4 +1,4 @@
-"""Who competes over the training step."""
+"""The contenders of the training step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from benchmarks.step.in_pytorch import Eager, Graphed
 from benchmarks.step.problem import Contender, Problem
 
 Make = Callable[[], Contender]
-_DISPATCH_COUNTS = 5e9  # up to so many flops on a CPU it is worth asking what a scan saves
+_DISPATCH_COUNTS = 5e9  # flops of a step on a CPU above which a scan saves no noticeable time
 
 
 def contenders(
     problem: Problem, device: str, precision: str = "fp32", modes: tuple[str, ...] = ("max-autotune",)
 ) -> Iterator[tuple[str, Make]]:
-    """``modes`` of torch.compile besides the default one; it has no second derivatives, so no R1 either."""
+    """Name and factory of each contender.
+
+    Args:
+        modes: modes of torch.compile besides the default one. Not used with R1, as torch.compile has no
+            second derivatives.
+    """
     yield "fastgan", partial(Fastgan, problem, device, precision=precision)
     yield "eager", partial(Eager, problem, device, precision=precision)
     if not problem.r1_gamma:
@@ -27,7 +32,7 @@ def contenders(
     if device == "cuda":
         yield "fastgan, 10 steps a graph", partial(Fastgan, problem, device, 10, precision)
         yield "eager in a CUDA graph", partial(Graphed, problem, device, precision)
-    # asked last: the question imports JAX
+    # last, as jax_runs_on imports JAX
     if precision == "fp32" and jax_runs_on(device):
         from benchmarks.step.in_jax import Jax
 

@@ -1,4 +1,4 @@
-"""The step of fastgan's training loop, as it is: with its average of the generator and its statistics."""
+"""The step of fastgan's training loop, including its generator average and its statistics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastgan.training.window import Window
 
 
 class Given:
-    """A source of samples that are given."""
+    """A source that returns fixed samples."""
 
     def __init__(self, real: Tensor) -> None:
         self.real, self.dtype = real, real.dtype

@@ -1,4 +1,4 @@
-"""The whole step under jax.jit, its arrays donated, its random numbers drawn inside."""
+"""The whole step under jax.jit, with donated arrays and random numbers drawn inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.step.problem import BETAS, EPS, LATENT_DIM, LEARNING_RATE, SLOPE, Problem
 
-jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32, as in PyTorch
+jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as in PyTorch
 Layers = list[tuple[jax.Array, jax.Array]]
 
 
@@ -85,7 +85,7 @@ def _adam(p: Any, grad: Any, m: Any, v: Any, count: jax.Array) -> tuple[Any, Any
 
 
 def _sigmoid(t: jax.Array) -> jax.Array:
-    """XLA's own for the CPU is made of a tanh, and has no digit left at -17."""
+    """XLA's sigmoid on the CPU is based on tanh and has no correct digit at -17."""
     return jnp.exp(-jax.nn.softplus(-t))
 
 
@@ -110,7 +110,7 @@ def _alternating(r1_gamma: float, state: Any, real: jax.Array, first: jax.Array,
 
 
 def _simultaneous(state: Any, real: jax.Array, first: jax.Array, second: jax.Array) -> Any:
-    """One pass through D for both players; XLA drops what it can of the two ways back."""
+    """One forward pass of D for both players. XLA removes unused parts of the two backward passes."""
     g, mg, vg, d, md, vd, count = state
     fake, to_g = jax.vjp(lambda g: _generate(g, first), g)
     logits, back = jax.vjp(lambda d, fake: _mlp(d, jnp.concatenate([real, fake])), d, fake)

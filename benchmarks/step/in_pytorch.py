@@ -1,4 +1,4 @@
-"""The step as people write it in PyTorch."""
+"""The step as usually written in PyTorch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from benchmarks.step.problem import BETAS, EPS, LATENT_DIM, LEARNING_RATE, SLOPE
 
 
 class Eager:
-    """``BCEWithLogitsLoss`` against ``ones_like``, two Adams, one pass through D for each batch.
+    """``BCEWithLogitsLoss`` with ``ones_like``, two Adams, one pass through D per batch.
 
     Args:
-        compiled: mode of ``torch.compile`` for what leads to the losses; None for none.
+        compiled: mode of ``torch.compile`` for the functions that return losses; None for eager.
         precision: ``"bf16"`` for autocast.
-        capturable: let both Adams be captured in a CUDA graph.
+        capturable: passed to both Adams, for capture in a CUDA graph.
     """
 
     steps_a_run = 1
@@ -105,7 +105,7 @@ class Eager:
 
 
 class Graphed(Eager):
-    """The same step, captured once in a CUDA graph and replayed."""
+    """The eager step, captured once in a CUDA graph and replayed."""
 
     def __init__(self, problem: Problem, device: str, precision: str = "fp32") -> None:
         super().__init__(problem, device, precision=precision, capturable=True)

@@ -1,4 +1,4 @@
-"""What every contender trains."""
+"""The networks, data and settings that all contenders share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Weights = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Problem:
-    """Sizes of one contest, in one kind of update, with an R1 penalty in every one or without."""
+    """Sizes, kind of update, and R1's gamma (0: none; else a penalty in every step)."""
 
     batch: int
     width: int
@@ -50,17 +50,17 @@ class Problem:
         return layers(self.generator), layers(self.discriminator)
 
     def flops(self) -> int:
-        """The floating-point operations of the products that a step needs: no unused wgrad or dgrad."""
+        """The floating-point operations of a step's matrix products, without unused gradients."""
         g, d = ([k * m for k, m in pairwise(sizes)] for sizes in (self.generator, self.discriminator))
         passes_of_g = 1 if self.simultaneous else 2
         of_g = passes_of_g * sum(g) + sum(g) + sum(g[1:])
         of_d = 2 * (sum(d) + sum(d) + sum(d[1:]))
         to_g = d[0] if self.simultaneous else 2 * sum(d)
-        of_r1 = 2 * sum(d) + sum(d[:-1]) if self.r1_gamma else 0  # D's slope, and back through it
+        of_r1 = 2 * sum(d) + sum(d[:-1]) if self.r1_gamma else 0  # d D / dx, and its backward
         return 2 * self.batch * (of_g + of_d + to_g + of_r1)
 
     def data(self, device: str) -> Tensor:
-        """Samples of another generator of the same kind: neither player wins while it is timed."""
+        """Samples of a random one-layer generator, so that neither player wins during the benchmark."""
         return _samples().to(device)
 
 
@@ -75,13 +75,13 @@ class Contender(Protocol):
     steps_a_run: int
 
     def step(self, real: Tensor, first: Tensor, second: Tensor) -> None:
-        """One update; ``second`` is for the generator's turn, and left alone in simultaneous updates."""
+        """One update. ``second`` is the generator's latent batch; simultaneous updates do not use it."""
 
     def run(self) -> None:
-        """``steps_a_run`` updates that draw what they need."""
+        """``steps_a_run`` updates that draw their own samples and latent vectors."""
 
     def finish(self) -> None:
-        """Wait for all that is under way."""
+        """Waits for the device."""
 
     def weights(self) -> list[Tensor]:
-        """Of G, then of D: weight and bias, layer by layer, on the CPU."""
+        """Weight and bias of each layer of G, then of D, on the CPU."""
