@@ -11,15 +11,23 @@
 
 namespace fastgan {
 
+// A list or tuple argument, read in place: a std::vector per argument would allocate as often.
+template <class T>
+struct Items {
+  PyObject* sequence = nullptr;  // borrowed from the call
+  size_t size() const { return static_cast<size_t>(PySequence_Fast_GET_SIZE(sequence)); }
+  T operator[](size_t i) const { return pybind11::cast<T>(pybind11::handle(PySequence_Fast_GET_ITEM(sequence, i))); }
+};
+
 using Address = uintptr_t;
-using Addresses = std::vector<Address>;
-using Sizes = std::vector<int64_t>;
-using Numbers = std::vector<double>;
+using Addresses = Items<Address>;
+using Sizes = Items<int64_t>;
+using Numbers = Items<double>;
 
 inline void* pointer(Address address) { return reinterpret_cast<void*>(address); }
 inline float* floats(Address address) { return reinterpret_cast<float*>(address); }
 // The address of tensor i's optional output: null if the list is empty.
-inline void* pointer(const Addresses& addresses, size_t i) { return addresses.empty() ? nullptr : pointer(addresses[i]); }
+inline void* pointer(const Addresses& addresses, size_t i) { return addresses.size() == 0 ? nullptr : pointer(addresses[i]); }
 
 inline std::vector<LossTensor> loss_tensors(const Addresses& logits, const Sizes& sizes, const Numbers& labels,
                                             const Numbers& weights, const Addresses& outputs) {
@@ -44,3 +52,17 @@ inline Result result_of(Address at, int dtype) { return {pointer(at), static_cas
 constexpr Scale kOne{nullptr, DType::f32};
 
 }  // namespace fastgan
+
+namespace pybind11::detail {
+
+template <class T>
+struct type_caster<fastgan::Items<T>> {
+  PYBIND11_TYPE_CASTER(fastgan::Items<T>,
+                       const_name("collections.abc.Sequence[") + make_caster<T>::name + const_name("]"));
+  bool load(handle source, bool) {
+    value.sequence = source.ptr();
+    return PyTuple_Check(value.sequence) || PyList_Check(value.sequence);
+  }
+};
+
+}  // namespace pybind11::detail

@@ -16,10 +16,16 @@ namespace {
 
 std::vector<float*> floats(const Addresses& addresses) {
   std::vector<float*> pointers;
-  for (const Address each : addresses) pointers.push_back(fastgan::floats(each));
+  for (size_t i = 0; i < addresses.size(); ++i) pointers.push_back(fastgan::floats(addresses[i]));
   return pointers;
 }
 using fastgan::floats;
+
+std::vector<int64_t> copied(const Sizes& sizes) {
+  std::vector<int64_t> numbers;
+  for (size_t i = 0; i < sizes.size(); ++i) numbers.push_back(sizes[i]);
+  return numbers;
+}
 
 // Releases the GIL for large work only: releasing it costs more than a small kernel.
 template <class Work>
@@ -134,17 +140,19 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   module.def("mlp_forward", [](int64_t rows, const Sizes& features, float negative_slope, Address x,
                                const Addresses& weights, const Addresses& biases, const Addresses& outputs,
                                Where threads) {
+    const std::vector<int64_t> widths = copied(features);
     const auto w = floats(weights), b = floats(biases), y = floats(outputs);
-    const MLP mlp{rows, static_cast<int64_t>(w.size()), features.data(), negative_slope, w.data(), threads};
-    run(rows * features.front(), [&] { mlp_forward(mlp, floats(x), b.data(), y.data()); });
+    const MLP mlp{rows, static_cast<int64_t>(w.size()), widths.data(), negative_slope, w.data(), threads};
+    run(rows * widths.front(), [&] { mlp_forward(mlp, floats(x), b.data(), y.data()); });
   });
   module.def("mlp_backward", [](int64_t rows, const Sizes& features, float negative_slope,
                                 const Addresses& weights, Address grad, Address x, const Addresses& outputs,
                                 Address scale, int64_t first_row, Address dx, const Addresses& dw, const Addresses& db,
                                 Address scratch, Where threads) {
+    const std::vector<int64_t> widths = copied(features);
     const auto w = floats(weights), y = floats(outputs), grad_w = floats(dw), grad_b = floats(db);
-    const MLP mlp{rows, static_cast<int64_t>(w.size()), features.data(), negative_slope, w.data(), threads};
-    run(rows * features.front(), [&] {
+    const MLP mlp{rows, static_cast<int64_t>(w.size()), widths.data(), negative_slope, w.data(), threads};
+    run(rows * widths.front(), [&] {
       mlp_backward(mlp, {floats(grad), floats(x), y.data(), floats(scale), first_row, floats(dx), grad_w.data(),
                          grad_b.data(), floats(scratch)});
     });

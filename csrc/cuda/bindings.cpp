@@ -118,7 +118,7 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
 
   module.def("head_workspace", [](int dtype, const Sizes& rows, int64_t width) {
     std::vector<HeadTensor> tensors;
-    for (const int64_t each : rows) tensors.push_back({nullptr, each, 0.0, 1.0, nullptr, nullptr});
+    for (size_t i = 0; i < rows.size(); ++i) tensors.push_back({nullptr, rows[i], 0.0, 1.0, nullptr, nullptr});
     const HeadWorkspace room = head_workspace({Loss::bce, static_cast<DType>(dtype), tensors.data(),
                                                static_cast<int>(tensors.size()), width, nullptr, nullptr, kOne, 0});
     return py::make_tuple(room.sums, room.counters);

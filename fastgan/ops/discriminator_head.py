@@ -96,14 +96,15 @@ def discriminator_head_loss(
     features, row = (_rows(real), _rows(fake)), weight.reshape(-1)
     call = _spec(loss, real_label, reduction), loss_dtype, return_stats
     backend, is_wired = route(real, fake, weight, bias)
+    total: Tensor
+    details: Tensor | None
     if is_wired:
         result = apply(HeadLoss, backend, *call, row, bias, *features)
+        total, details = result if return_stats else (result, None)
     else:
-        result = backend.head_loss(features, row, bias, *call, False)[:2]
-    if not return_stats:
-        total: Tensor = result if isinstance(result, Tensor) else result[0]
+        total, details, *_ = backend.head_loss(features, row, bias, *call, False)
+    if details is None:
         return total
-    total, details = result
     return total, details[2:].float()
 
 
@@ -156,6 +157,8 @@ def discriminator_head_loss_value_and_grad(
 
 
 def _rows(features: Tensor) -> Tensor:
+    if features.dim() == 2:
+        return features
     return features.reshape(features.shape[:-1].numel(), features.shape[-1])
 
 

@@ -19,6 +19,7 @@ from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, ro
 
 Tensors = tuple[Tensor, ...]
 Logits = Tensor | Sequence[Tensor]
+_SEQUENCES = (list, tuple)  # quicker to ask for than list | tuple
 
 
 def sides_of(
@@ -26,8 +27,8 @@ def sides_of(
 ) -> tuple[Tensors, Tensors]:
     """Check the logits of one or two sides, and return each side as a tuple with one per discriminator."""
     is_pair = bool(second_name)
-    ours = tuple(first) if isinstance(first, list | tuple) else (first,)
-    theirs = tuple(second) if isinstance(second, list | tuple) else (second,)
+    ours = tuple(first) if isinstance(first, _SEQUENCES) else (first,)
+    theirs = tuple(second) if isinstance(second, _SEQUENCES) else (second,)
     if not ours or (is_pair and not theirs):
         name = second_name if ours else first_name
         raise ValueError(f"{name} is empty, expected a tensor, or one tensor per discriminator")
@@ -80,14 +81,15 @@ def reduced_loss(
     detailed, dtype = stats or terms, logits[0].dtype
     if dtype in HALVES:
         dtype = dtype_of_loss(logits[0])
+    total: Tensor
+    details: Tensor | None
     if is_wired:
         result = apply(LogitLoss, backend, spec, dtype, detailed, *logits)
+        total, details = result if detailed else (result, None)
     else:
-        result = backend.loss(logits, spec, dtype, detailed)[:2]
-    if not detailed:
-        total: Tensor = result if isinstance(result, Tensor) else result[0]
+        total, details, _ = backend.loss(logits, spec, dtype, detailed)
+    if details is None:
         return total
-    total, details = result
     count = len(logits)
     values: tuple[Tensor, ...] = (total,)
     if terms:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.cpu.module import CPU, _cpu
+from fastgan.kernels.cpu.module import CPU, SCALARS, _cpu
 from fastgan.kernels.layout import neighbours_like
 from fastgan.kernels.logit_losses import NUMBERS, LossSpec
 from fastgan.kernels.native import DTYPES, address, address_or_null, addresses, compute_dtype, scalar
@@ -24,7 +24,7 @@ class Head(Reference):
         detailed: bool,
         with_grads: bool,
     ) -> tuple[Tensor, Tensor | None, Tensors, Tensor | None, Tensor | None]:
-        dense = tuple(t.contiguous() for t in features)
+        dense = tuple(map(Tensor.contiguous, features))
         slopes: Tensors = ()
         sums = None
         if with_grads:
@@ -46,7 +46,7 @@ class Head(Reference):
         dtype: torch.dtype,
         into: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensors, Tensor, Tensor, Tensor]:
-        dense = tuple(t.contiguous() for t in features)
+        dense = tuple(map(Tensor.contiguous, features))
         grads, sums = neighbours_like(dense), _sums(weight)
         total, details = _run(dense, weight, bias, spec, scale, dtype, True, (), grads, sums)
         assert details is not None
@@ -95,11 +95,12 @@ def _run(
     bias = None if bias is None else bias.contiguous()
     scale = None if scale is None else scale.contiguous()
     features_dtype = weight.dtype
-    total = torch.empty((), dtype=dtype, device=CPU)
+    total = torch.empty_like(SCALARS[dtype])
     details = None
     if detailed:
         details = torch.empty(2 * len(features) + 1, dtype=compute_dtype(features_dtype), device=CPU)
-    rows = [t.shape[0] for t in features]
+    rows = tuple(map(len, features))
+    to_scale, scale_dtype = scalar(scale)
     _cpu.head_loss(
         NUMBERS[spec.loss],
         DTYPES[features_dtype],
@@ -107,12 +108,13 @@ def _run(
         rows,
         spec.labels,
         spec.weights_of(rows),
-        [t.data_ptr() for t in slopes],
-        [t.data_ptr() for t in grads],
+        tuple(map(Tensor.data_ptr, slopes)),
+        tuple(map(Tensor.data_ptr, grads)),
         weight.numel(),
         address(weight, features_dtype),
         0 if bias is None else address(bias, features_dtype),
-        *scalar(scale),
+        to_scale,
+        scale_dtype,
         total.data_ptr(),
         DTYPES[dtype],
         address_or_null(details),

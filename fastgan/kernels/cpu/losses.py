@@ -7,14 +7,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from fastgan.kernels.cpu.module import CPU, _cpu
+from fastgan.kernels.cpu.module import CPU, SCALARS, _cpu
 from fastgan.kernels.logit_losses import NUMBERS, LossSpec
 from fastgan.kernels.native import DTYPES, address, addresses, compute_dtype, scalar
 from fastgan.kernels.reference import Reference, Tensors
 from fastgan.kernels.sizes import check_spec, same_size
 
 _NO_SCALE = scalar(None)
-_SCALARS = {dtype: torch.empty((), dtype=dtype, device=CPU) for dtype in DTYPES}
 _weights_of = lru_cache(LossSpec.weights_of)
 
 
@@ -34,11 +33,12 @@ class Losses(Reference):
         grads = tuple(map(torch.empty_like, dense)) if keep_grads else ()
         sizes = tuple(map(Tensor.numel, dense))
         logits_dtype = dense[0].dtype
-        total = torch.empty_like(_SCALARS[dtype])  # half the time of empty() with a dtype and a device
+        total = torch.empty_like(SCALARS[dtype])
         details = None
         if detailed:
             details = torch.empty(2 * len(dense) + 1, dtype=compute_dtype(logits_dtype), device=CPU)
         scale = None if scale is None else scale.contiguous()
+        to_scale, scale_dtype = _NO_SCALE if scale is None else scalar(scale)
         _cpu.loss(
             NUMBERS[spec.loss],
             DTYPES[logits_dtype],
@@ -46,8 +46,9 @@ class Losses(Reference):
             sizes,
             spec.labels,
             _weights_of(spec, sizes),
-            tuple(map(Tensor.data_ptr, grads)),
-            *(_NO_SCALE if scale is None else scalar(scale)),
+            tuple(map(Tensor.data_ptr, grads)) if grads else (),
+            to_scale,
+            scale_dtype,
             total.data_ptr(),
             DTYPES[dtype],
             0 if details is None else details.data_ptr(),
