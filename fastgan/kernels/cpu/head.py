@@ -95,6 +95,7 @@ def _run(
     bias = None if bias is None else bias.contiguous()
     scale = None if scale is None else scale.contiguous()
     features_dtype = weight.dtype
+    total_dtype = DTYPES[dtype]
     total = torch.empty_like(SCALARS[dtype])
     details = None
     if detailed:
@@ -116,7 +117,7 @@ def _run(
         to_scale,
         scale_dtype,
         total.data_ptr(),
-        DTYPES[dtype],
+        total_dtype,
         address_or_null(details),
         address_or_null(sums),
         torch.get_num_threads(),

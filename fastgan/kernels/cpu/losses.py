@@ -33,6 +33,7 @@ class Losses(Reference):
         grads = tuple(map(torch.empty_like, dense)) if keep_grads else ()
         sizes = tuple(map(Tensor.numel, dense))
         logits_dtype = dense[0].dtype
+        total_dtype = DTYPES[dtype]
         total = torch.empty_like(SCALARS[dtype])
         details = None
         if detailed:
@@ -50,7 +51,7 @@ class Losses(Reference):
             to_scale,
             scale_dtype,
             total.data_ptr(),
-            DTYPES[dtype],
+            total_dtype,
             0 if details is None else details.data_ptr(),
             torch.get_num_threads(),
         )
