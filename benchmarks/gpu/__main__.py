@@ -1,6 +1,6 @@
 """``python -m benchmarks.gpu OUT [--part 1 | 2]``: what ``make gpu-check`` runs.
 
-This process imports no torch and touches no GPU: nothing that goes wrong there ends it.
+This process neither imports torch nor uses the GPU, so that no failure there ends it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from benchmarks.gpu.schedule import ROOT, Schedule, Stage
 from benchmarks.gpu.stages import first, missing, second
 from benchmarks.report import gpu
 
-WRITING = 8  # seconds, of a part, that no stage gets
+WRITING = 8  # seconds of a part reserved for the page and the picture
 
 
 class Signals:
-    """Once asked to stop, the check ends with all that it knows. Asked again, it is ending already."""
+    """Notes the first signal: the check then stops and writes its results. Further ones have no effect."""
 
     def __init__(self) -> None:
         self.came = False
@@ -39,12 +39,12 @@ class Signals:
 def run(
     out: Path, part: int, stages: Iterable[Stage], seconds: float, stop: Callable[[], bool]
 ) -> dict[str, str]:
-    """A part's stages; what is known of all parts is a page after each of them, and a picture at the end."""
+    """Runs a part's stages. Writes the page of all parts after each stage, and a picture at the end."""
     record = Record(out, part)
     page = out / f"{NAME}.md"
 
     def write() -> None:
-        """Whole or not at all. A page that cannot be written ends nothing: its rows can be read later."""
+        """Replaces the page atomically. A failure does not end the check, as the rows are stored."""
         try:
             unfinished = page.with_name(f".{page.name}.{os.getpid()}.tmp")
             unfinished.write_text("\n".join(gpu.page(record.rows)) + "\n")
@@ -62,7 +62,7 @@ def run(
 
 
 def _draw(out: Path) -> None:
-    """By another process: matplotlib may be missing, or take its time."""
+    """Draws in another process, as matplotlib may be missing or slow."""
     command = [
         sys.executable,
         "-m",
@@ -77,13 +77,13 @@ def _draw(out: Path) -> None:
 
 
 def ended(rows: Iterable[Row]) -> set[str]:
-    """Stages that ran to their end, in whatever run of the check."""
+    """The stages that ran to their end in any run of the check."""
     results = {row["case"]: row["status"] for row in rows if row["what"] == "stage"}
     return {name for name, status in results.items() if status in ("ok", "failed")}
 
 
 def left_of(part: Callable[[bool, set[str]], list[Stage]], quick: bool, rows: Sequence[Row]) -> list[Stage]:
-    """Without the stages that ended, and of the others without the cases that were timed."""
+    """The part's stages that have not ended, without their cases that were timed."""
 
     def timed(name: str) -> tuple[str, ...]:
         found = [
@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--part", type=int, choices=(1, 2), help="default: one after the other")
-    parser.add_argument("--seconds", type=float, default=240.0, help="that a part may take")
+    parser.add_argument("--seconds", type=float, default=240.0, help="limit of a part")
     parser.add_argument("--quick", action="store_true", help="the check itself, on a CPU, at tiny sizes")
     options = parser.parse_args()
     signals = Signals()

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu.about versions | backends``: what everything else is measured on."""
+"""``python -m benchmarks.gpu.about versions | backends``: describes the machine and checks the backends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def versions() -> None:
 
 
 def backends() -> None:
-    """Those that are to be checked are there: a check of none of them would pass."""
+    """Fails if a backend to check is not available, as the other stages would then check nothing."""
     found, wanted = fastgan.available_backends(DEVICE), WANTED[DEVICE]
     why = f"expected the backends {wanted}, got {found}: {fastgan.kernels.report()}"
     assert found[: len(wanted)] == wanted, why
@@ -62,7 +62,7 @@ def _version(package: str) -> str | None:
 
 
 def _says(*command: str) -> str | None:
-    """The last line of what a program prints, if it is there."""
+    """The last line that a program prints; None if the program is missing or prints nothing."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):

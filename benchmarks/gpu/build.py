@@ -1,8 +1,8 @@
-"""``python -m benchmarks.gpu.build [modules | driver FILE]``: compiles for this GPU alone.
+"""``python -m benchmarks.gpu.build [modules | driver FILE]``: compiles for this GPU only.
 
-Modules that were brought along are used if this Python imports them and they were compiled from these sources
-for this GPU, as setup.py noted next to them. The driver is ``tests/cuda_on_host/driver.cpp`` with every
-CUDA kernel, for compute-sanitizer.
+Existing modules are used if Python can import them and setup.py's notes next to them say that they were
+compiled from these sources for this GPU. The driver is ``tests/cuda_on_host/driver.cpp`` with all CUDA
+kernels, for compute-sanitizer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAMES = ("_cpu", "_cuda")
 
 
 def why_not(name: str) -> str:
-    """What speaks against the module that lies there; nothing if it can be used."""
+    """Why an existing module cannot be used; "" if it can."""
     import setup
 
     module = ROOT / f"fastgan/{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
@@ -60,7 +60,7 @@ def modules() -> None:
 
 
 def driver(program: Path) -> None:
-    """Each file by itself, at once; lines are kept for what a sanitizer says."""
+    """Compiles the files in parallel, with line numbers for compute-sanitizer's reports."""
     major, minor = torch.cuda.get_device_capability()
     options = ["-std=c++17", "-O3", "-lineinfo", f"-arch=sm_{major}{minor}"]
     sources = [*sorted((ROOT / "csrc/cuda").glob("*.cu")), ROOT / "tests/cuda_on_host/driver.cpp"]

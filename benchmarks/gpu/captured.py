@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu.captured BACKEND``: what a CUDA graph replays is what eager calls give."""
+"""``python -m benchmarks.gpu.captured BACKEND``: checks that CUDA graphs give the results of eager calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES = (
 
 
 def replayed(contender: InPyTorch) -> list[Tensor]:
-    """Values and gradients after three replays, of which the first two could leave something behind."""
+    """Values and gradients of the third replay, to find state that earlier replays leave behind."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -41,7 +41,7 @@ def replayed(contender: InPyTorch) -> list[Tensor]:
 
 
 def check(backend: str, case: Case) -> None:
-    """The same bits; products alone may be rounded in another order, as the library may choose another."""
+    """Requires equal bits, or only small errors with products: the library may choose another algorithm."""
     inputs = case.inputs(DEVICE)
     _, grad = case.expected(inputs)
     with fastgan.use_backend(backend):

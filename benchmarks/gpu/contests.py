@@ -1,7 +1,7 @@
-"""``python -m benchmarks.gpu.contests [--quick] WHICH``: operations' contenders, checked, then timed in turn.
+"""``python -m benchmarks.gpu.contests [--quick] WHICH``: checks and times the contenders of operations.
 
-Each contender of each case is made and checked by itself. Those that agree are timed in interleaved rounds,
-together with what cannot be beaten: a copy of as many random bytes, or the bare products.
+Each contender is made and checked separately. Those with correct results are timed in interleaved rounds,
+together with the floor: a copy of as many bytes, or the bare matrix products.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from benchmarks.operations.operation import DTYPES, Case, Direction
 
 EFFORT = Effort(rounds=30, least=7, seconds=0.6)
 BRIEF = Effort(rounds=3, least=3, seconds=0.0)
-SECONDS = 45.0  # of one contender, compiled and checked
-TIMING = 20.0  # of all of a case
+SECONDS = 45.0  # limit for compiling and checking a contender
+TIMING = 20.0  # limit for timing a case
 
 
 class Sizes(NamedTuple):
     loss: int  # logits
     biases: tuple[tuple[int, ...], ...]
     head: tuple[int, int]
-    small: int  # logits, where a call's time is all there is
+    small: int  # logits, so few that only the overhead of a call counts
     linear: tuple[int, int, int]
 
 
@@ -50,8 +50,8 @@ QUICK = Sizes(loss=2**10, biases=((64, 32),), head=(32, 16), small=128, linear=(
 @dataclass(frozen=True)
 class Contest:
     """Attributes:
-    wanted: names of contenders, besides fastgan's other backends where there is eager PyTorch.
-    floor: what cannot be beaten: ``"copy"``, ``"products"``, or nothing.
+    wanted: names of contenders. If "eager" is one of them, fastgan's other backends compete too.
+    floor: ``"copy"``, ``"products"``, or ``""`` for none.
     """
 
     case: Case
@@ -73,12 +73,12 @@ EACH = (Direction.BOTH, Direction.FORWARD, Direction.BACKWARD)
 
 
 def contests(which: str, sizes: Sizes) -> Iterator[Contest]:
-    """The most wanted ones first."""
+    """The contests in order of importance."""
     if which == "layer":
         yield Contest(table.linear_leaky_relu(*sizes.linear, "bf16"), BOTH, OURS, "products")
         return
     for case in _headline(sizes):
-        # of a loss no direction by itself has a floor: its gradients are written in either
+        # a loss may write its gradients in either pass, so only both passes together have a floor
         directions = EACH if case.operation is table.BIAS_LEAKY_RELU else BOTH
         yield Contest(case, directions, OURS, "copy")
     for dtype in DTYPES:
@@ -88,7 +88,7 @@ def contests(which: str, sizes: Sizes) -> Iterator[Contest]:
 
 
 def rival(name: str, sizes: Sizes) -> Iterator[Contest]:
-    """fastgan against one other, on what it is held to."""
+    """fastgan and one other contender, on the cases that have goals."""
     for case in [*_headline(sizes), table.linear_leaky_relu(*sizes.linear, "bf16")]:
         yield Contest(case, BOTH, ("fastgan", name))
 
@@ -122,11 +122,11 @@ def run(each: Contest, effort: Effort) -> None:
             check(name, contender, expected, case)
             made[name] = contender
         if not missing:
-            break  # before JAX is imported to be asked
+            break  # before the generator imports JAX
     if missing:
         put("contest", each.name, contender=missing, status="left out", error=f"it does not run on {DEVICE}")
     expected.clear()
-    done(each.name)  # whatever becomes of the next lines: it is not tried twice
+    done(each.name)  # before timing: a case that fails there is not tried again
     for direction in each.directions:
         with attempt("contest", each.in_direction(direction), "all of them, timed", TIMING):
             floor = {each.floor: _floor(each, direction, inputs, grad)} if each.floor else {}
@@ -134,7 +134,7 @@ def run(each: Contest, effort: Effort) -> None:
 
 
 def forget() -> None:
-    """What the case before compiled and allocated."""
+    """Frees what the previous case compiled and allocated."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
     gc.collect()
@@ -146,7 +146,7 @@ def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
 
 
 def _floor(each: Contest, direction: Direction, inputs: list[Tensor], grad: Tensor) -> Sample:
-    """Random numbers, as a card draws less power, and is faster, on zeros."""
+    """The floor's sample. Copies random numbers, as a GPU needs less power for zeros and is faster."""
     if each.floor == "products":
         x, weight = inputs[0].detach(), inputs[1].detach()
 
@@ -162,7 +162,7 @@ def _floor(each: Contest, direction: Direction, inputs: list[Tensor], grad: Tens
 
 
 def tell(case: str, result: Result, steps: dict[str, int] | None = None) -> None:
-    """A row for each contender: its median, and how many times as long as fastgan's, with quartiles."""
+    """Puts a row for each contender: its median time, and the quartiles of its ratio to fastgan's time."""
     for name, rounds in result.seconds.items():
         per = (steps or {}).get(name, 1)
         row: dict[str, object] = {"contender": name, "us": result.median(name) / per * 1e6}
@@ -174,7 +174,7 @@ def tell(case: str, result: Result, steps: dict[str, int] | None = None) -> None
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.contests", description=__doc__)
     parser.add_argument("which", choices=("bandwidth", "layer"))
-    parser.add_argument("--quick", action="store_true", help="sizes that say nothing")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the check itself")
     options = parser.parse_args()
     sizes, effort = (QUICK, BRIEF) if options.quick else (FULL, EFFORT)
     found = list(contests(options.which, sizes))

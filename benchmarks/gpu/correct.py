@@ -1,7 +1,7 @@
-"""``python -m benchmarks.gpu.correct [--quick] BACKEND OPERATION ...``: values and gradients against float64.
+"""``python -m benchmarks.gpu.correct [--quick] BACKEND OPERATION ...``: compares with float64.
 
-Sizes go from large to odd to large again: a kernel specialized for one must not be used for another. What
-is as exact as it must be is decided as in the tests, by ``tests/oracle.py``.
+Sizes alternate between large and odd, to find a kernel that is specialized for one size and used for another.
+Tolerances are those of the tests (``tests/oracle.py``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from oracle import (  # type: ignore[import-not-found]
 )
 
 DTYPES = (torch.float32, torch.bfloat16)
-SECONDS = 60.0  # of one dtype
+SECONDS = 60.0  # limit per dtype
 KINDS = ("bce", *OTHER_LOSSES)
 Check = tuple[str, Function, Function, Function, list[Tensor]]  # what, ours, eager, reference, inputs
 Checks = Callable[[torch.dtype, bool], Iterator[Check]]
@@ -47,7 +47,7 @@ def logit_counts(quick: bool) -> tuple[int, ...]:
 
 
 def _logits(count: int, dtype: torch.dtype, middle: float = -1.0) -> Tensor:
-    """Not around 0, where Wasserstein's mean is all rounding."""
+    """Logits with a mean other than 0, as the Wasserstein loss would otherwise be all rounding error."""
     return (torch.randn(count, 1, device=DEVICE) * 3 + middle).to(dtype)
 
 
@@ -137,7 +137,7 @@ def mlp(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
 
 
 def value_and_grad(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
-    """Both at once, as the training step asks for them: a kernel of its own for each loss."""
+    """Value and gradients in one call, as in the training step. Each loss has a separate kernel for it."""
     relativistic = by_reference(ops.relativistic_loss)
     for count in logit_counts(quick):
         pair = _pair(count, dtype)
@@ -165,9 +165,9 @@ OPERATIONS: dict[str, Checks] = {
 
 
 def worst_of(ours: Function, eager: Function, reference: Function, inputs: Sequence[Tensor]) -> float:
-    """The largest relative error of values and gradients, all of which are as exact as they must be."""
+    """The largest relative error of values and gradients, after asserting that each is within tolerance."""
     outputs = as_tuple(ours(*inputs))
-    if len(outputs) > 1:  # the value, a gradient for each input, and perhaps statistics
+    if len(outputs) > 1:  # value, gradient of each input, and perhaps statistics
         cotangents = [torch.ones_like(outputs[0])]
         found = list(outputs[: 1 + len(inputs)])
     else:
@@ -202,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.correct", description=__doc__)
     parser.add_argument("backend")
     parser.add_argument("operation", nargs="+", choices=OPERATIONS)
-    parser.add_argument("--quick", action="store_true", help="sizes that say little")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try the check itself")
     options = parser.parse_args()
     torch.manual_seed(0)
     for operation in options.operation:

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu.program WHAT COMMAND ...``: a row on whether a program ended well."""
+"""``python -m benchmarks.gpu.program WHAT COMMAND ...``: runs a program and puts a row with its result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.gpu.rows import put
 
 def main() -> None:
     what, *command = sys.argv[1:]
-    if shutil.which(command[0]) is None:  # a tool may be missing, but not what was to be built
+    if shutil.which(command[0]) is None:  # allowed for a tool, but not for a program that is built
         status = "failed" if "/" in command[0] else "left out"
         put("program", what, status=status, error=f"there is no {command[0]}")
         return

@@ -1,4 +1,4 @@
-"""The one writer of a check's files: a row is on the disk before anything else happens."""
+"""Writes the files of a check. Each row is on disk before the check goes on."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-NAME = "gpu-check"  # of all four files
+NAME = "gpu-check"  # stem of the check's files
 
 
 class Record:
-    """Appends to ``gpu-check.jsonl`` and ``gpu-check.log``; a second part completes what the first one left.
+    """Appends to ``gpu-check.jsonl`` and ``gpu-check.log``, so that a second part continues the first.
 
     Attributes:
         rows: all rows of the file, those of earlier runs first.
-        run: names this run; its row ``about`` has the versions that all its rows were measured with.
-        device: as that row says, once it is there.
+        run: name of this run. Its row ``about`` has the versions that it was measured with.
+        device: the device's name, once the row ``about`` is there.
     """
 
     def __init__(self, out: Path, part: int) -> None:
@@ -39,7 +39,7 @@ class Record:
         return [row for row in self.rows if row["run"] == self.run]
 
     def put(self, stage: str, row: Row) -> None:
-        """One write of a whole line, then fsync: whatever ends this process, no line is cut off."""
+        """Writes a whole line at once, then calls fsync, so that no crash leaves a partial line."""
         if row["what"] == "about":
             self.device = row.get("device", self.device)
         when = {"t": round(time.monotonic() - self._start, 1), "run": self.run, "stage": stage}
@@ -50,9 +50,9 @@ class Record:
         self.tell(f"{row['t']:6.1f} s  {_shown(row)}")
 
     def tell(self, text: str) -> None:
-        """To the log and to whoever watches."""
+        """Writes to the log and to stdout."""
         os.write(self._log, (text + "\n").encode())
-        with contextlib.suppress(OSError):  # nobody watches any more
+        with contextlib.suppress(OSError):  # stdout may be closed
             print(text, flush=True)
 
     def log(self, stage: str, lines: Iterable[str]) -> None:
@@ -60,12 +60,12 @@ class Record:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file, without a last line that was cut off."""
+    """The rows of a file, without an incomplete last line."""
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _mended(path: Path) -> list[Row]:
-    """The rows that are there, if any; what a machine that went down left of one more is cut off."""
+    """The rows of a file, if it exists. Removes an incomplete last line, which a machine crash may leave."""
     if not path.exists():
         return []
     data = path.read_bytes()

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.gpu.rivals [--quick] RIVAL``: fastgan against torch.compile, or against JAX.
+"""``python -m benchmarks.gpu.rivals [--quick] RIVAL``: compares fastgan with torch.compile or JAX.
 
-The headline comes first, as compiling takes long and the time may be over before the last case.
+The most important cases come first: compiling is slow, and time may run out before the last one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from benchmarks.gpu import contests, steps
 from benchmarks.gpu.rows import DONE, attempt
 
 STEPS = {
-    "torch.compile": ("torch.compile, reduce-overhead",),  # with CUDA graphs, as fastgan's step is one
+    "torch.compile": ("torch.compile, reduce-overhead",),  # uses CUDA graphs, as fastgan's step does
     "JAX": ("JAX jit", "JAX jit, scan of 10"),
 }
 OPERATIONS = {"torch.compile": "torch.compile", "JAX": "JAX jit"}
 
 
 def plan(rival: str, quick: bool) -> dict[str, Callable[[], None]]:
-    """A loss, the alternating step, and then the rest."""
+    """Functions by case: a loss, the alternating step, then the others."""
     sizes, effort = (contests.QUICK, contests.BRIEF) if quick else (contests.FULL, contests.EFFORT)
     of_steps = contests.BRIEF if quick else steps.EFFORT
     operations = {
@@ -40,7 +40,7 @@ def plan(rival: str, quick: bool) -> dict[str, Callable[[], None]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.rivals", description=__doc__)
     parser.add_argument("rival", choices=STEPS)
-    parser.add_argument("--quick", action="store_true", help="sizes that say nothing")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the check itself")
     options = parser.parse_args()
     for name, run in plan(options.rival, options.quick).items():
         if name not in DONE:

@@ -1,7 +1,7 @@
-"""What a stage's process tells the check: rows, as soon as they are known, and what it is about to try.
+"""Messages from a stage's process to the check: rows as soon as they are known, and the next attempt.
 
-Whatever it tries next may end its process, or never end. The check then writes the row that says so, and
-starts the stage once more without the contender that was being tried, and without the cases that are done.
+An attempt may crash the process or never end. The check then writes a row about it and starts the stage
+again, without that contender and without the cases that are done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.gpu.record import Row
 
 _PIPE = int(os.environ.get("FASTGAN_ROWS", 0))
 _STATE: dict[str, Any] = json.loads(os.environ.get("FASTGAN_STATE", '{"lost": [], "done": []}'))
-DONE: list[str] = _STATE["done"]  # cases that need no second try
+DONE: list[str] = _STATE["done"]  # cases to skip
 CONTEXT_IS_LOST = 70  # exit code
 
 
@@ -28,7 +28,7 @@ def put(what: str, case: str, **values: object) -> None:
 
 
 def is_lost(case: str, contender: str) -> bool:
-    """Whether it ended an earlier process of this stage, and is not to be tried again."""
+    """Whether this contender ended an earlier process of the stage and must not be tried again."""
     return [case, contender] in _STATE["lost"]
 
 
@@ -38,7 +38,7 @@ def done(case: str) -> None:
 
 @contextmanager
 def attempt(what: str, case: str, contender: str, seconds: float) -> Iterator[None]:
-    """A contender that raises costs its own row; one that takes longer, or the whole process, does so too."""
+    """Announces an attempt. If it raises, exceeds ``seconds`` or crashes, its row says so."""
     row: Row = {"what": what, "case": case, "contender": contender}
     _tell({"doing": row, "seconds": seconds})
     try:
@@ -54,7 +54,7 @@ def attempt(what: str, case: str, contender: str, seconds: float) -> Iterator[No
 
 
 def _context_is_lost() -> bool:
-    """After a bad address nothing works on a GPU in the same process, whoever asks."""
+    """Whether an invalid access has made the GPU unusable for the rest of the process."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return False
@@ -69,12 +69,12 @@ def _tell(message: dict[str, Any]) -> None:
     line = json.dumps(message, ensure_ascii=False)
     if _PIPE:
         os.write(_PIPE, (line + "\n").encode())
-    else:  # a stage that someone runs by hand
+    else:  # a stage that is run by hand
         print(line, flush=True)
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: numbers are finite there."""
+    """Converts to values that JSON can represent: non-finite numbers become strings."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
-"""Runs stages, each in a process of its own with a deadline, and keeps every row that they tell.
+"""Runs stages, each in its own process with a deadline, and records their rows.
 
-One thread and one loop: it reads what the processes say, ends those that are over their time, and starts
-those whose turn it is. A signal only sets a flag that the loop looks at, so no row is lost between two steps.
+A single loop reads the processes' output, ends those that exceed their time and starts the next ones. A
+signal only sets a flag, which the loop checks, so no row is lost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.gpu.record import Record, Row
 
 ROOT = Path(__file__).parents[2]
-GRACE = 4.0  # seconds for one that is interrupted to say what it found
+GRACE = 4.0  # seconds between interrupting and killing a process, to put its rows
 RESTARTS = 4
 _TICK = 0.1
 _PR_SET_PDEATHSIG = 1
@@ -33,14 +33,14 @@ _libc = ctypes.CDLL(None)
 
 @dataclass(frozen=True)
 class Stage:
-    """A command that tells rows.
+    """A command that puts rows.
 
     Attributes:
-        need: seconds without which it is not started.
+        need: seconds that must be left to start it.
         limit: seconds after which it is interrupted.
-        after: stages that must have ended, well or badly.
-        alone: nothing else may run meanwhile, as it measures times.
-        done: cases that it told in an earlier run.
+        after: stages that must have ended first, with any result.
+        alone: no other stage may run at the same time, as this one measures times.
+        done: cases to skip, as an earlier run has their rows.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Stage:
 
 
 class Process:
-    """A stage's process: the latest one, if it had to be started more than once."""
+    """A stage's process; after a restart, the latest one."""
 
     def __init__(self, stage: Stage, seconds: float) -> None:
         self.stage = stage
@@ -69,19 +69,19 @@ class Process:
         reading, writing = os.pipe()
         self.doing: Row | None = None
         self.deadline = self.end
-        self.killed_at = 0.0  # or when it is to be killed, after an interrupt
+        self.killed_at = 0.0  # after an interrupt: the time at which to kill it
         self.is_over_time = False
         self.tail: deque[str] = deque(maxlen=30)
-        told = {"FASTGAN_ROWS": str(writing), "FASTGAN_STATE": json.dumps(self.state)}
+        state = {"FASTGAN_ROWS": str(writing), "FASTGAN_STATE": json.dumps(self.state)}
         self.process = subprocess.Popen(
             self.stage.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env=os.environ | self.stage.environment | told,
+            env=os.environ | self.stage.environment | state,
             pass_fds=(writing,),
-            start_new_session=True,  # a terminal's interrupt is ours alone, and its children end with it
+            start_new_session=True,  # keeps Ctrl-C away from it; its children can be killed with it
             preexec_fn=_as_a_stage,
         )
         os.close(writing)
@@ -92,7 +92,7 @@ class Process:
             os.set_blocking(pipe, False)
 
     def lines(self, pipe: int) -> list[str]:
-        """What can be read at once, in whole lines."""
+        """The complete lines that can be read without blocking."""
         while True:
             try:
                 chunk = os.read(pipe, 1 << 16)
@@ -105,12 +105,12 @@ class Process:
         return [line.decode(errors="replace") for line in whole]
 
     def signal(self, number: int) -> None:
-        """To it and to all that it started."""
+        """Signals the process and its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def close(self) -> None:
-        """Ended, or left to itself where the driver does not let go of it."""
+        """Kills the process. Does not wait longer than a second, as the GPU's driver may block its end."""
         self.signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)
@@ -120,13 +120,13 @@ class Process:
 
 
 def _as_a_stage() -> None:
-    """Ends with its parent, and heeds interrupts, which what a shell starts in the background ignores."""
+    """Makes the process end with its parent, and restores SIGINT: shells disable it for background jobs."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Schedule:
-    """``run`` ends by ``seconds`` from now, or soon after ``stop`` says so."""
+    """Runs stages for at most ``seconds`` from now, or until ``stop`` returns True."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Schedule:
         self.selector = selectors.DefaultSelector()
 
     def run(self) -> dict[str, str]:
-        """What became of each stage."""
+        """Returns the result of each stage."""
         while (self.pending or self.running) and not self.stop():
             self._start_what_can()
             self._listen(_TICK)
@@ -195,7 +195,7 @@ class Schedule:
             self._take(key.data, key.fd)
         if not any(each.process.poll() is None for each in self.running):
             return
-        # a pipe at its end is always ready: do not turn as fast as we can
+        # a closed pipe is always ready: do not spin
         time.sleep(0.01)
 
     def _take(self, each: Process, pipe: int) -> None:
@@ -255,14 +255,14 @@ class Schedule:
 
     def _verdict(self, each: Process, code: int) -> tuple[str, str]:
         if each.is_over_time:
-            return "over its time", f"{time.monotonic() - each.started:.0f} s were not enough"
+            return "over its time", f"not finished after {time.monotonic() - each.started:.0f} s"
         if code != 0:
             return "failed", f"ended with code {code}: " + " / ".join(each.tail)[-1500:]
         if each.rows == 0 and not each.stage.done:
-            return "failed", "it told nothing: a stage that ran nothing has not passed"
+            return "failed", "it put no rows: a stage that ran nothing has not passed"
         rows = [row for row in self.record.of_this_run if row["stage"] == each.stage.name]
         if rows and all(row.get("status") == "left out" for row in rows):
-            return "left out", "nothing of it ran"
+            return "left out", "all its rows are left out"
         bad = [row for row in rows if is_bad(row)]
         return ("failed", f"{len(bad)} of its rows") if bad else ("ok", "")
 
@@ -273,7 +273,7 @@ class Schedule:
         self.when_one_ended()
 
     def _interrupt(self) -> None:
-        """What runs may say what it found; what does not end then is ended."""
+        """Interrupts all processes, collects their last rows and kills those that do not end."""
         for each in self.running:
             each.signal(signal.SIGINT)
         end = time.monotonic() + 1.0

@@ -1,4 +1,4 @@
-"""What a check consists of, in the order in which it is most wanted."""
+"""The stages of a check, in order of importance."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 
 from benchmarks.gpu.schedule import ROOT, Stage, python
 
-# as benchmarks/gpu/correct.py has them; that module needs torch, and this one must not
+# Repeats the names in benchmarks/gpu/correct.py, as this module must not import torch.
 OPERATIONS = (
     *("discriminator_loss", "generator_loss", "labelled_loss", "relativistic_loss", "reconstruction_loss"),
     *("discriminator_head_loss", "bias_leaky_relu", "linear_leaky_relu", "mlp", "value_and_grad"),
 )
-# the files under tests/ that have tests marked gpu; they alone are imported
+# The test files with tests marked gpu. No others are imported.
 TESTED = (
     *("autocast", "bad_input", "capture", "cuda_kept_grads", "dynamo", "extremes", "gradients", "head"),
     *("frames", "kept_gradients", "large", "layers", "losses", "many_discriminators", "reconstruction"),
     *("record", "registered", "repeatability", "sizes", "transforms"),
 )
-# they need these packages
+# These test files need PACKAGES.
 TESTED_TRAINING = ("adam", "captured_steps", "draws", "generation", "r1", "resume", "simultaneous")
 PACKAGES = ("matplotlib", "PIL", "rich", "safetensors", "sklearn", "tensorboard", "typer", "yaml")
 DRIVER = ROOT / "build/gpu-check/driver"
-UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}  # torch.compile then leaves a function as it is
-UNTUNED = {"FASTGAN_AUTOTUNE": "0"}  # right numbers need no best tile
+UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}  # makes torch.compile return the function unchanged
+UNTUNED = {"FASTGAN_AUTOTUNE": "0"}  # checks of values do not need the fastest tile
 
 
 def first(quick: bool) -> Iterator[Stage]:
-    """Part 1: builds and Triton's checks side by side, then CUDA's, then times, one stage at a time."""
+    """Part 1: builds and Triton's checks in parallel, then CUDA's, then timings, one stage at a time."""
     about = "benchmarks.gpu.about"
     yield Stage("about", python(about, "versions"), need=5, limit=60)
     if quick:
@@ -43,7 +43,7 @@ def first(quick: bool) -> Iterator[Stage]:
 
 
 def _on_a_gpu(about: str) -> Iterator[Stage]:
-    """Each operation on each backend in a process of its own: a bad address ends a CUDA context for good."""
+    """Checks each operation and backend in a separate process: an invalid access ruins a CUDA context."""
     build = "benchmarks.gpu.build"
     yield Stage("build", python(build, "modules"), need=10, limit=150)
     yield Stage("driver, build", python(build, "driver", str(DRIVER)), need=20, limit=120)
@@ -68,10 +68,10 @@ def _on_a_gpu(about: str) -> Iterator[Stage]:
 
 
 def _timed(quick: bool) -> Iterator[Stage]:
-    """What fastgan is held to first, then who it is held against."""
+    """Timings: first the floors and fastgan's own goals, then torch.compile and JAX."""
     tiny = ["--quick"] if quick else []
     contests, rivals = "benchmarks.gpu.contests", "benchmarks.gpu.rivals"
-    plan = [  # seconds needed, and granted
+    plan = [  # name, command, seconds needed, limit
         ("bandwidth", python(contests, "bandwidth", *tiny), 30, 75),
         ("a layer against its products", python(contests, "layer", *tiny), 12, 30),
         ("step", python("benchmarks.gpu.steps", *tiny), 20, 50),
@@ -88,12 +88,12 @@ def _correct(backend: str, operations: Sequence[str], quick: bool) -> list[str]:
 
 
 def second(quick: bool, ended: Collection[str]) -> list[Stage]:
-    """Part 2: the tests marked gpu, and before Triton's, the longest, what part 1 had no time for.
+    """Part 2: CUDA's tests marked gpu, the stages that part 1 had no time for, and Triton's tests.
 
     Args:
-        ended: stages that ran to their end, well or badly, in part 1 or in a part 2 that was interrupted.
+        ended: stages that ran to their end, with any result, in part 1 or in an interrupted part 2.
     """
-    again = ("about", "build")  # of another machine, perhaps
+    again = ("about", "build")  # the machine may be another one
     return [stage for stage in _second(quick) if stage.name in again or stage.name not in ended]
 
 
@@ -112,7 +112,7 @@ def _second(quick: bool) -> Iterator[Stage]:
 
 
 def missing() -> list[str]:
-    """Packages without which training cannot be tested."""
+    """The packages that tests of training need and that are not installed."""
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 

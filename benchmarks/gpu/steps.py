@@ -1,6 +1,6 @@
-"""``python -m benchmarks.gpu.steps [--quick]``: the training step, and what a captured one launches.
+"""``python -m benchmarks.gpu.steps [--quick]``: times the training step, and lists a captured step's kernels.
 
-fastgan with one step or ten a graph, eager PyTorch, and its step captured in a graph, as fastgan's is.
+Contenders are fastgan with one or ten steps per CUDA graph, and PyTorch, eager and captured in a graph.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.step.in_pytorch import Eager
 from benchmarks.step.problem import Contender, Problem
 
 EFFORT = Effort(rounds=30, least=7, seconds=2.0)
-SAMPLE_SECONDS = 0.02  # many steps between two waits for the device
+SAMPLE_SECONDS = 0.02  # enough for many steps between two synchronizations
 OURS = ("fastgan", "fastgan, 10 steps a graph")
 PYTORCH = ("eager", "eager in a CUDA graph")
 
@@ -50,7 +50,7 @@ def run(problem: Problem, others: Sequence[str], effort: Effort) -> None:
                 made[name] = contender
         missing.discard(name)
         if not missing:
-            break  # before JAX is imported to be asked
+            break  # before the generator imports JAX
     for name in sorted(missing):
         put("contest", case, contender=name, status="left out", error=f"it does not run on {DEVICE}")
     done(case)
@@ -61,7 +61,7 @@ def run(problem: Problem, others: Sequence[str], effort: Effort) -> None:
 
 
 def kernels(problem: Problem) -> None:
-    """What one captured step launches, by the profiler, and how long the device is busy with it."""
+    """Puts the kernels that one captured step launches, and their time, as the profiler reports them."""
     from torch.profiler import ProfilerActivity, profile
 
     is_gpu = DEVICE == "cuda"
@@ -83,7 +83,7 @@ def kernels(problem: Problem) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.steps", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="sizes that say nothing")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the check itself")
     quick = parser.parse_args().quick
     for problem in problems(quick):
         if name_of(problem) not in DONE:

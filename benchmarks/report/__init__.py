@@ -1,1 +1,1 @@
-"""docs/benchmarks.md out of what ``make bench`` stored: ``python -m benchmarks.report [RESULT.json ...]``."""
+"""Writes docs/benchmarks.md from the results of ``make bench``."""

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.report [RESULT.json ... | RESULT.jsonl ...]``: stored results as docs/benchmarks.md.
+"""``python -m benchmarks.report [RESULT.json ... | RESULT.jsonl ...]``: writes docs/benchmarks.md.
 
-Writes a picture for each device and suite into docs/images/benchmarks. Ratios are medians of interleaved
-rounds with their quartiles. A .jsonl is a GPU's, of ``make gpu-check``: given alone it replaces what
-docs/benchmarks.md and README say of GPUs, between two comments.
+Draws a picture for each device and suite in docs/images/benchmarks. Ratios are medians of interleaved rounds,
+with quartiles. A .jsonl comes from ``make gpu-check``. Without a .json it replaces only the figures of GPUs
+in docs/benchmarks.md and README, between two comments.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def write_document(results: Sequence[Path]) -> None:
-    """The whole page, but for what the comments enclose."""
+    """Writes the page, with nothing between the comments."""
     devices: dict[str, list[Run]] = defaultdict(list)
     for path in results:
         run = read(path.resolve())
@@ -71,7 +71,7 @@ def write_document(results: Sequence[Path]) -> None:
 
 
 def write_gpus(results: Sequence[Path]) -> None:
-    """Between the comments of the page, and of README: the figures of each GPU, or that there are none."""
+    """Writes the figures of all GPUs, or that there are none, between the comments of the page and README."""
     on_the_page: list[str] = []
     in_readme: list[str] = []
     for path in results:
@@ -107,11 +107,11 @@ def section(device: str, runs: Sequence[Run]) -> list[str]:
 
 
 def suite_body(cases: Sequence[Case], picture: Path) -> list[str]:
-    """A picture, where one says more than the table; the table; forward and backward by themselves."""
+    """A picture if it shows more than the table, the table, and tables of single directions."""
     first = cases[0]
     if first.memory:
-        told = ["Saved for backward, and the peak above what was there before, all scratch included.", ""]
-        return [*_drawn(pictures.memory, picture, cases), *told, *tables.memory(cases)]
+        legend = ["Saved for backward, and the peak above what was there before, all scratch included.", ""]
+        return [*_drawn(pictures.memory, picture, cases), *legend, *tables.memory(cases)]
     whole = _whole(cases)
     draw = pictures.curves if first.axis and first.direction != "no grad" else pictures.rows
     shown = [] if first.suite.startswith("choices") or len(whole) == 1 else _drawn(draw, picture, whole)
@@ -137,7 +137,7 @@ def about(run: Run) -> str:
 
 
 def _rank(case: Case) -> int:
-    """Operations by size, then the step, then what surrounds it, and last the choices."""
+    """Sorts operations first, then the step, then calls, memory and loops, and choices last."""
     if case.axis and case.suite != "call":
         return 0
     last = ("step", "call", "memory", *_LOOPS, "streaming", "launch")
@@ -145,7 +145,7 @@ def _rank(case: Case) -> int:
 
 
 def _whole(cases: Sequence[Case]) -> list[Case]:
-    """Without what is only a part of another case."""
+    """The cases that are not only one direction of another case."""
     return [case for case in cases if case.direction not in ("forward", "backward")]
 
 

@@ -1,4 +1,4 @@
-"""What fastgan is to reach on a GPU, as ratios of contenders that were timed in turn."""
+"""fastgan's goals on a GPU: ratios of contenders timed in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.gpu.record import Row
 
 
 class Contests:
-    """The latest row of each contender of each case, and fastgan's from the stage that timed it first."""
+    """The latest row of each contender of each case, from the first stage that timed it."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.cases: dict[str, dict[str, Row]] = {}
@@ -21,17 +21,17 @@ class Contests:
                     members[row["contender"]] = row
 
     def times(self, case: str, contender: str) -> float | None:
-        """How many times as long as fastgan it takes; None if nobody measured that."""
+        """The contender's time relative to fastgan's; None if not measured."""
         row = self.cases.get(case, {}).get(contender)
         return row["times"][1] if row is not None and "times" in row else None
 
 
 @dataclass(frozen=True)
 class Goal:
-    """That ``contender`` takes at least ``least`` times as long as fastgan in a case.
+    """The goal that ``contender`` takes at least ``least`` times as long as fastgan.
 
     Attributes:
-        aim: what would be better still.
+        aim: a higher ratio to aim for, or None.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Goal:
         return self._shown(self.least) + (f", aim {self._shown(self.aim)}" if self.aim else "")
 
     def found(self, contests: Contests) -> tuple[str, str]:
-        """What was measured, and what that means."""
+        """The measured ratio and the verdict, as text."""
         times = contests.times(self.case, self.contender)
         if times is None:
             return "not measured", ""
@@ -67,7 +67,7 @@ _BIAS = "bias_leaky_relu, 65,536 × 1,024, {dtype}, {direction}"
 _LAYER = "linear_leaky_relu, 8,192 × 4,096 → 4,096, bf16, forward + backward"
 _STEP = "step, {kind}, batch 128, 256 wide"
 STEP = _STEP.format(kind="alternating")
-MOST_KERNELS = 40  # of a captured STEP; tests/test_step_launches.py counts those that are launched
+MOST_KERNELS = 40  # in a captured STEP; tests/test_step_launches.py counts the launches
 _DTYPES = ("fp32", "bf16")
 GOALS = [
     *(

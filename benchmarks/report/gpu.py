@@ -1,4 +1,4 @@
-"""The rows of ``make gpu-check`` as tables, and a picture. Needs Python alone, and matplotlib to draw.
+"""Tables and a picture of the rows of ``make gpu-check``. Only the picture needs a package, matplotlib.
 
 ``python -m benchmarks.report.gpu FILE.jsonl PICTURE.png`` draws.
 """
@@ -21,13 +21,13 @@ def read_if_there(path: Path) -> list[Row]:
 
 
 def is_of_a_gpu(rows: Iterable[Row]) -> bool:
-    """Whether there was one: ``--quick`` tries the check itself on a CPU."""
-    told = [row["is_gpu"] for row in rows if row["what"] == "about"]
-    return bool(told) and all(told)
+    """Whether all rows come from a GPU: ``--quick`` runs on a CPU."""
+    of_gpus = [row["is_gpu"] for row in rows if row["what"] == "about"]
+    return bool(of_gpus) and all(of_gpus)
 
 
 def page(rows: Sequence[Row]) -> list[str]:
-    """Everything that is known, for whoever ran the check."""
+    """The page for the person who runs the check."""
     lines = ["# GPU check", ""]
     if not is_of_a_gpu(rows):
         lines += ["**On a CPU, to try the check itself: these times say nothing.**", ""]
@@ -41,7 +41,7 @@ def page(rows: Sequence[Row]) -> list[str]:
 
 
 def section(rows: Sequence[Row], picture: str) -> list[str]:
-    """What docs/benchmarks.md has of it."""
+    """The GPU's section in docs/benchmarks.md."""
     device = _device(rows)
     lines = [f"## {device}", "", *about(rows), "", "### Goals", "", *goals(rows), ""]
     lines += ["### Times on a GPU", "", f"![{device}]({picture})", "", *times(rows), "", *_kernels(rows)]
@@ -52,7 +52,7 @@ def section(rows: Sequence[Row], picture: str) -> list[str]:
 
 
 def figures(rows: Sequence[Row]) -> list[str]:
-    """What README has of it."""
+    """The GPU's figures in README."""
     (last,) = [row for row in rows if row["what"] == "about"][-1:]
     known = ", ".join(f"{name} {last[name]}" for name in ("torch", "triton", "jax") if last.get(name))
     measured = f"On one {_device(rows)}, {known}, commit {str(last['commit'])[:12]}, by `make gpu-check`:"
@@ -61,7 +61,7 @@ def figures(rows: Sequence[Row]) -> list[str]:
 
 
 def about(rows: Iterable[Row]) -> list[str]:
-    """A line for each machine and set of versions."""
+    """One line per machine and set of versions."""
     lines = []
     for row in rows:
         if row["what"] == "about":
@@ -85,10 +85,10 @@ def goals(rows: Sequence[Row]) -> list[str]:
 
 
 def times(rows: Iterable[Row]) -> list[str]:
-    """The time of fastgan in each case, and how many times as long the others take: medians, quartiles.
+    """A table of fastgan's time in each case, and of the others' ratios to it: medians and quartiles.
 
-    A floor is a copy of as many bytes, or the bare products. torch.compile and JAX are timed in processes of
-    their own, and their ratios refer to fastgan there.
+    A floor is a copy of as many bytes, or the bare products. torch.compile and JAX are timed in separate
+    processes; their ratios refer to fastgan's time there.
     """
     lines = [
         "| | contender | time | times as long as fastgan | of the floor's speed |",
@@ -122,7 +122,7 @@ def _latest(rows: Iterable[Row], *kinds: str) -> list[Row]:
 
 
 def _numbers(rows: Sequence[Row]) -> list[str]:
-    """Whether values are right, before any time counts."""
+    """A table of the checks of values."""
     lines = ["| | | |", "|---|---|---|"]
     for row in _latest(rows, "build", "backends", "correct", "captured", "program", "tests"):
         known = {
@@ -131,8 +131,8 @@ def _numbers(rows: Sequence[Row]) -> list[str]:
             "tests": _counts,
             "build": lambda r: f"{r.get('how', 'built')}, {r['seconds']} s",
         }
-        told = known[row["what"]](row) if row["what"] in known and "error" not in row else ""
-        lines.append(f"| {row['what']}: {row['case']} | {row['status']} | {told} |")
+        details = known[row["what"]](row) if row["what"] in known and "error" not in row else ""
+        lines.append(f"| {row['what']}: {row['case']} | {row['status']} | {details} |")
     return lines if len(lines) > 2 else ["Nothing was checked."]
 
 
@@ -142,7 +142,7 @@ def _counts(row: Row) -> str:
 
 
 def _failed(rows: Sequence[Row]) -> Iterator[str]:
-    """A line each; of a stage that was tried again what it came to."""
+    """One line per failure. Only the latest result of a repeated stage counts."""
     for row in _latest(rows, *{row["what"] for row in rows}):
         status = row.get("status", "ok")
         if status != "ok":
@@ -167,7 +167,7 @@ def _stages(rows: Iterable[Row]) -> list[str]:
 
 
 def draw(rows: Iterable[Row], path: Path) -> None:
-    """A row of marks for each case: how many times as long as fastgan each contender takes."""
+    """Draws a row of marks per case: each contender's time relative to fastgan's."""
     from matplotlib.figure import Figure
 
     cases = [(case, members) for case, members in Contests(rows).cases.items() if "fastgan" in members]

@@ -1,4 +1,4 @@
-"""Pictures: time and share of the floor, against size where there is one, or a row a case."""
+"""Pictures of time and share of the floor: curves over the size, or one row per case."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _STYLES = {
     "JAX jit, scan of 10": ("#8a5fbf", ":"),
 }
 _LEADER = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)}
-_LABEL_GAP = 0.052  # of an axis's height
+_LABEL_GAP = 0.052  # share of an axis's height
 
 
 def curves(path: Path, cases: Sequence[Case]) -> None:
-    """A row of panels for each dtype: time, and share of the floor where it is known."""
+    """Draws a row of panels per dtype: time, and share of the floor if known."""
     dtypes = list(dict.fromkeys(case.dtype for case in cases))
     with_floor = any(case.floor for case in cases)
     columns = 2 if with_floor else 1
@@ -51,7 +51,7 @@ def curves(path: Path, cases: Sequence[Case]) -> None:
 
 
 def rows(path: Path, cases: Sequence[Case]) -> None:
-    """A row of marks for each case: time, and share of the floor where it is known."""
+    """Draws a row of marks per case: time, and share of the floor if known."""
     with_floor = any(case.floor for case in cases)
     panels: list[tuple[str, Callable[[Case, str], float]]] = [("time", lambda c, n: c.median(n))]
     if with_floor:
@@ -108,7 +108,7 @@ def _share_panel(axes: Axes, cases: Sequence[Case]) -> None:
 
 
 def _lines(axes: Axes, cases: Sequence[Case], value: Callable[[Case, str], float]) -> dict[str, float]:
-    """A line for each contender; returns where each ends."""
+    """Draws a line per contender. Returns each line's last value."""
     ends = {}
     axes.set_xscale("log")
     for name in names_of(case.seconds for case in cases):
@@ -131,12 +131,12 @@ def _lines(axes: Axes, cases: Sequence[Case], value: Callable[[Case, str], float
 
 
 def _label_ends(axes: Axes, x: float, ends: dict[str, float]) -> None:
-    """Each line's name at its end, moved up or down as far as names would cover each other."""
+    """Writes each line's name at its end, moved up or down so that names do not overlap."""
     low, high = (math.log(limit) for limit in axes.get_ylim())
     axes.set_ylim(*axes.get_ylim())
     wanted = sorted(((math.log(y) - low) / (high - low), name) for name, y in ends.items())
     at = [where for where, _ in wanted]
-    for _ in range(200):  # neighbours that are too close push each other away
+    for _ in range(200):  # moves neighbours apart that are too close
         for i in range(len(at) - 1):
             push = (_LABEL_GAP - (at[i + 1] - at[i])) / 2
             if push > 1e-4:
@@ -172,7 +172,7 @@ def _row_panels(cases: Sequence[Case], titles: Sequence[str]) -> tuple[Figure, l
 
 
 def _marks(axes: Axes, name: str, points: Sequence[tuple[int, float]], names: Sequence[str]) -> None:
-    """Each contender a little lower than the one before: what is equal stays visible."""
+    """Draws each contender slightly lower than the previous one, so that equal values stay visible."""
     color, style = _style(name)
     lower = 0.07 * (names.index(name) - (len(names) - 1) / 2)
     axes.plot(
@@ -198,7 +198,7 @@ def _style(name: str) -> tuple[str, str]:
 
 
 def _ticks(axis: Axis, shown: Callable[[float], str]) -> None:
-    """On a log scale: powers of ten, and 2 and 5 times them where few would be in view."""
+    """Ticks on a log scale: powers of ten, and 2 and 5 times them if too few are in view."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(10, (1,) if high / low > 1000 else (1, 2, 5), numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))

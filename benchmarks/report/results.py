@@ -1,4 +1,4 @@
-"""What a stored run holds."""
+"""Reads stored results."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Case:
     """One contest.
 
     Attributes:
-        size: what ``axis`` counts; 0 where cases are of one size.
-        floor: seconds that nothing can be faster than, if the machine's rates are known.
-        seconds: quartiles of each contender's time for a call.
-        ratios: quartiles of how many times longer each other takes than fastgan in a round.
-        memory: of each contender the bytes saved for backward and at the peak; no contest then.
+        size: size in units of ``axis``; 0 if the suite has no sizes.
+        floor: the least possible seconds; None if the machine's rates are unknown.
+        seconds: quartiles of each contender's time per call.
+        ratios: quartiles of each other contender's time relative to fastgan's, within rounds.
+        memory: each contender's bytes saved for backward and at the peak; empty for a contest of times.
     """
 
     suite: str
@@ -73,7 +73,7 @@ def read(path: Path) -> Run:
 
 def _rates(machine_info: dict[str, Any]) -> Rates | None:
     found = machine_info.get("rates")
-    if found is None:  # of a run before they were measured
+    if found is None:  # an old run without rates
         return None
     return Rates({int(size): s for size, s in found["copy seconds"].items()}, found["flops"])
 

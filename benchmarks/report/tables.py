@@ -20,12 +20,12 @@ def mebibytes(value: int) -> str:
 
 
 def names_of(groups: Iterable[Iterable[str]]) -> list[str]:
-    """All of them, each once, in the order in which they come."""
+    """The distinct names in order of appearance."""
     return list(dict.fromkeys(name for group in groups for name in group))
 
 
 def times(cases: Sequence[Case]) -> list[str]:
-    """fastgan's median, its share of the floor, and the others' ratios with quartiles."""
+    """A table: fastgan's median, its share of the floor, and the others' ratios with quartiles."""
     others = names_of(case.others for case in cases)
     has_dtypes, has_floor = len({case.dtype for case in cases}) > 1, any(case.floor for case in cases)
     head = ["", *(["dtype"] if has_dtypes else []), "fastgan"]
@@ -60,7 +60,7 @@ def memory(cases: Sequence[Case]) -> list[str]:
 
 
 def losses(cases: Sequence[Case]) -> list[str]:
-    """Where fastgan loses: a line for each suite and contender, the worst first."""
+    """One line per suite and contender where fastgan loses, the worst first."""
     found: dict[tuple[str, str, str], list[Case]] = defaultdict(list)
     for case in cases:
         for other in case.others:
