@@ -1,4 +1,4 @@
-"""Train any two modules: a convolutional pair, on scikit-learn's digits; one CUDA graph a step on a GPU."""
+"""Train any two modules: here convolutional ones on scikit-learn's digits, with CUDA graphs on a GPU."""
 
 from __future__ import annotations
 

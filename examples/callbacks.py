@@ -1,4 +1,4 @@
-"""Log, draw and save in your own way: a callback sees the state at the intervals of the configuration."""
+"""Log and save in your own way: callbacks get the state at the configured intervals."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def trainer() -> Trainer:
 
 
 first = trainer()
-first.stop()  # after one step; in a script of your own, a signal may call it
+first.stop()  # stops after one step; your script may call it when a signal arrives
 first.fit(load("ring"))
 
-second = trainer()  # another process, another day
+second = trainer()  # could be in another process
 checkpoint.restore(checkpoint.read(folder), second.state)
 print(f"resumed at step {second.state.step}")
 second.fit(load("ring"))

@@ -1,4 +1,4 @@
-"""A training loop of your own, on fused layers and losses; the host waits for a GPU only where it prints."""
+"""Your own training loop with fused layers and losses. The host waits for the GPU only to print."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ for step in range(1, steps + 1):
 
     loss_G = fastgan.generator_loss(D(fake))
     opt_G.zero_grad()
-    loss_G.backward(inputs=list(G.parameters()))  # no gradients for D, whose turn this is not
+    loss_G.backward(inputs=list(G.parameters()))  # no gradients for D
     opt_G.step()
 
     if step % 1_000 == 0 or step == steps:

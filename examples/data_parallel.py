@@ -1,6 +1,6 @@
-"""A loop of your own on several processes: torchrun --nproc-per-node=2 examples/data_parallel.py
+"""Your own training loop in several processes: torchrun --nproc-per-node=2 examples/data_parallel.py
 
-With fastgan's own loop there is nothing to write: torchrun ... -m fastgan train.
+fastgan's loop supports this without further code: torchrun ... -m fastgan train.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn  # before the group is there, or its functions' defaults hold the group for good
+import torch.distributed.nn  # before init_process_group, else defaults of its functions keep the group alive
 from torch.nn.parallel import DistributedDataParallel
 
 import fastgan
@@ -37,7 +37,7 @@ for _ in range(steps):
     loss_D.backward()
     opt_D.step()
 
-    loss_G = fastgan.generator_loss(D.module(fake))  # D's gradients are not wanted, so nothing is sent
+    loss_G = fastgan.generator_loss(D.module(fake))  # not through DDP, as D's gradients are not needed
     opt_G.zero_grad()
     loss_G.backward(inputs=list(G.parameters()))
     opt_G.step()
@@ -47,5 +47,5 @@ others = [torch.empty_like(weights) for _ in range(world)]
 dist.all_gather(others, weights)
 if rank == 0:
     print(f"{world} processes, alike: {all(torch.equal(weights, other) for other in others)}")
-del G, D  # they hold the group, and its threads may abort the process if they outlive the interpreter
+del G, D  # they keep the group alive; its threads may abort the process at exit
 dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The usual DCGAN script with fastgan; dcgan_plain.py is what it was before: `diff` the two."""
+"""The usual DCGAN script with fastgan. Compare it with dcgan_plain.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The usual DCGAN script, in plain PyTorch; dcgan_fastgan.py is the same with fastgan: `diff` the two."""
+"""The usual DCGAN script in plain PyTorch. dcgan_fastgan.py is the same with fastgan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hinge losses and spectral norm with fastgan; hinge_plain.py is what it was before."""
+"""Hinge losses and spectral norm with fastgan. Compare it with hinge_plain.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import fastgan
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=1_000)
 parser.add_argument("--batch-size", type=int, default=64)
-parser.add_argument("--n-dis", type=int, default=1, help="updates of D for each of G")
+parser.add_argument("--n-dis", type=int, default=1, help="updates of D per update of G")
 parser.add_argument("--latent-dim", type=int, default=128)
 parser.add_argument("--channels", type=int, default=32)
 parser.add_argument("--image-size", type=int, default=32)

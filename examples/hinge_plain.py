@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=1_000)
 parser.add_argument("--batch-size", type=int, default=64)
-parser.add_argument("--n-dis", type=int, default=1, help="updates of D for each of G")
+parser.add_argument("--n-dis", type=int, default=1, help="updates of D per update of G")
 parser.add_argument("--latent-dim", type=int, default=128)
 parser.add_argument("--channels", type=int, default=32)
 parser.add_argument("--image-size", type=int, default=32)

@@ -1,4 +1,4 @@
-"""A module of Lightning: pip install pytorch-lightning."""
+"""A GAN as a LightningModule. Needs pip install pytorch-lightning."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class GAN(pl.LightningModule):
 
 
 loader = DataLoader(TensorDataset(load("ring").samples), batch_size=256, shuffle=True)
-# each step counts twice there, once for each optimizer
+# Lightning counts each optimizer's step
 trainer = pl.Trainer(
     max_steps=2 * steps,
     accelerator="auto",

@@ -1,4 +1,4 @@
-"""Train on a map-style dataset that is read batch by batch, ahead of the step, by other processes."""
+"""Train on a map-style dataset. Worker processes read batches ahead of the step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastgan.nn import MLP
 
 
 class Spirals:
-    """Any dataset of torch.utils.data will do: items are samples, or tuples that begin with one."""
+    """A dataset of torch.utils.data. Items are samples, or tuples with the sample first."""
 
     def __len__(self) -> int:
         return 100_000
@@ -23,7 +23,7 @@ class Spirals:
         return t * torch.stack([angle.cos(), angle.sin()]), arm
 
 
-if __name__ == "__main__":  # the processes that read import this file
+if __name__ == "__main__":  # worker processes import this file
     steps = int(sys.argv[1]) if sys.argv[1:] else 2_000
     trainer = Trainer(MLP([8, 64, 64, 2]), MLP([2, 64, 64, 1]), TrainConfig(steps=steps, latent_dim=8))
     state = trainer.fit(Spirals(), workers=2)

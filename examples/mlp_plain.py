@@ -1,4 +1,4 @@
-"""A fully connected GAN in plain PyTorch, as such scripts go; mlp_fastgan.py is the same with fastgan."""
+"""A fully connected GAN in plain PyTorch. mlp_fastgan.py is the same with fastgan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ parser.add_argument("--n_steps", type=int, default=2_000)
 parser.add_argument("--batch_size", type=int, default=64)
 parser.add_argument("--lr", type=float, default=2e-4)
 parser.add_argument("--latent_dim", type=int, default=100)
-parser.add_argument("--width", type=int, default=128, help="of G's first layer")
+parser.add_argument("--width", type=int, default=128, help="width of G's first layer")
 parser.add_argument("--img_size", type=int, default=28)
 opt = parser.parse_args()
 img_shape = (1, opt.img_size, opt.img_size)

@@ -1,4 +1,4 @@
-"""The R1 penalty written out: a gradient of a gradient, through fused layers as through any others."""
+"""The R1 penalty written by hand: a gradient of a gradient, which fused layers support."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ for step in range(1, steps + 1):
     fake = G(torch.randn(256, 2))
 
     loss_D = fastgan.discriminator_loss(D(x), D(fake.detach()))
-    if step % interval == 0:  # lazily: each penalty counts for those left out (Karras et al., 2020)
+    if step % interval == 0:  # lazy: scaled up for the steps without a penalty (Karras et al., 2020)
         penalty = r1_penalty(x)
         loss_D = loss_D + interval * penalty
     opt_D.zero_grad()

@@ -1,7 +1,7 @@
-"""BEGAN's k: when it stays at 0, and what the balance it holds is worth.
+"""BEGAN's k: when it stays at 0, and the quality of samples for each balance.
 
-python -m experiments.began                                  # goes on where it was stopped
-python -m experiments.began --settings "γ 0.9"               # runs this alone; tables and picture have all
+python -m experiments.began                                  # continues where it was stopped
+python -m experiments.began --settings "γ 0.9"               # runs only this; tables and picture show all
 python -m experiments.began --data digits
 """
 
@@ -44,13 +44,13 @@ _STEPS = 4_000
 
 @dataclass(frozen=True)
 class Setting:
-    """What differs from the paper's γ = 0.5, λ = 0.001 and Adam at 10⁻⁴ on two small networks.
+    """Changes to the paper's γ = 0.5, λ = 0.001 and Adam at 10⁻⁴ on two small networks.
 
     Attributes:
-        config: of the training.
-        encoder: widths of the autoencoder's encoder; the generator has those of its decoder.
+        config: changes to the configuration of training.
+        encoder: widths of the autoencoder's encoder. The generator has the widths of its decoder.
         unit: pixels in [0, 1] instead of [-1, 1].
-        plain_start: PyTorch's own initial weights instead of He et al.'s.
+        plain_start: PyTorch's initial weights instead of He et al.'s.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -95,13 +95,13 @@ FLOORS: dict[str, Callable[[Dataset, int], Tensor]] = {
     "uniform noise": _noise,
     "untrained generator": _untrained,
 }
-"""Samples that have learnt nothing, judged as the others are."""
+"""Samples without any training, measured like the others."""
 
 RUN_ON = {
     "mnist": [*(name for name in SETTINGS if name != "recipe of digits"), *FLOORS],
     "digits": ["recipe", "recipe of digits", "recipe, code of 16", *FLOORS],
 }
-"""What is run where nothing else is asked for."""
+"""The settings to run by default."""
 
 GROUPS = {
     "networks and start": (
@@ -122,11 +122,11 @@ GROUPS = {
     ),
     "recipe": ("λ 0.1, γ 0.9, learning rate 0.001", "recipe", "recipe of digits", "recipe, code of 16"),
 }
-"""What is drawn into one panel."""
+"""The settings in each panel of the picture."""
 
 
 class InUnit(nn.Module):
-    """A generator whose samples are moved from [-1, 1] to [0, 1]."""
+    """Maps a generator's samples from [-1, 1] to [0, 1]."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ _KEPT = ("k", "M", "L(x)", "loss_G", "diversity")
 
 
 def recipe_of(setting: Setting | Recipe, steps: int = _STEPS) -> Recipe:
-    """Networks and settings; a recipe has its own steps."""
+    """The recipe of a setting. ``steps`` does not apply to a setting that is a recipe."""
     if isinstance(setting, Recipe):
         return setting
     config = {
@@ -166,7 +166,7 @@ def recipe_of(setting: Setting | Recipe, steps: int = _STEPS) -> Recipe:
 
 
 def train(setting: Setting | Recipe, data: Dataset, steps: int, folder: Path, seed: int) -> dict[str, Any]:
-    """Train, and return the log's rows and what the samples of the averaged generator are worth."""
+    """Train. Return the log's rows, and samples of the averaged generator with their measures."""
     recipe = recipe_of(setting, steps)
     networks = RunConfig.of(data.name, data, replace(recipe, config=replace(recipe.config, seed=seed)))
     torch.manual_seed(seed)
@@ -188,7 +188,7 @@ def train(setting: Setting | Recipe, data: Dataset, steps: int, folder: Path, se
 
 
 def floor(name: str, data: Dataset, folder: Path, seed: int) -> dict[str, Any]:
-    """What samples of one of FLOORS are worth."""
+    """The measures of samples of one of FLOORS."""
     return {"rows": [], **compare(data, FLOORS[name](data, seed), seed, folder.parent)}
 
 
@@ -197,10 +197,10 @@ def main() -> None:
     names = [*SETTINGS, *FLOORS]
     parser = arguments(NAME, __doc__)
     parser.add_argument(
-        "--settings", nargs="+", choices=names, metavar="SETTING", help="which to run; else those of the page"
+        "--settings", nargs="+", choices=names, metavar="SETTING", help="default: those of the page"
     )
     parser.add_argument("--data", choices=RUN_ON, default="mnist")
-    parser.add_argument("--steps", type=int, default=_STEPS, help="of each run but the recipe's")
+    parser.add_argument("--steps", type=int, default=_STEPS, help="of each run, except recipes")
     data_dir(parser)
     given = parser.parse_args()
     data = load(given.data, given.data_dir)
@@ -216,7 +216,7 @@ def main() -> None:
 
 
 def finish(out: Path, steps: int) -> None:
-    """Result and picture of everything that is stored, of either data set."""
+    """Write result and picture of all stored runs on both data sets."""
     results = {data: stored(out / data, steps) for data in RUN_ON if (out / data).exists()}
     groups, sheets = {}, {}
     for data, of in results.items():
@@ -242,7 +242,7 @@ def _curves(name: str, result: Mapping[str, Any]) -> Curves:
 
 
 def stored(folder: Path, steps: int) -> dict[str, dict[int, dict[str, Any]]]:
-    """All that lies in a folder: by setting and seed what ``train`` or ``floor`` returned."""
+    """The stored results of ``train`` and ``floor``, by setting and seed."""
     seeds = {
         name: stored_seeds(folder / folder_name(name), _settings(name, steps))
         for name in (*SETTINGS, *FLOORS)
@@ -251,14 +251,14 @@ def stored(folder: Path, steps: int) -> dict[str, dict[int, dict[str, Any]]]:
 
 
 def described(recipe: Recipe) -> dict[str, Any]:
-    """Its networks, and what of its settings is no default."""
+    """The recipe as a dict, with only those settings that differ from the defaults."""
     defaults = asdict(TrainConfig())
     config = {name: value for name, value in asdict(recipe.config).items() if value != defaults[name]}
     return {**asdict(recipe), "config": config}
 
 
 def _settings(name: str, steps: int) -> dict[str, Any]:
-    """What a seed's file says that it was run with."""
+    """The settings that are stored in a seed's file."""
     if name in FLOORS:
         return {"samples": _EVALUATED}
     setting = SETTINGS[name]

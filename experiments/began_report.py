@@ -1,4 +1,4 @@
-"""Tables and picture of experiments.began, from its results alone."""
+"""Tables and picture of experiments.began, from its stored results."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from fastgan.plots.samples import draw_images
 PIXELS = {"mnist": (28, 28), "digits": (8, 8)}
 """Height and width of an image, by data set."""
 
-_SETTLED = 0.1  # share of a run that is left out before k is looked at
-_EARLY = 1_000  # steps, drawn apart
-_ABREAST = 6  # sheets of samples in the picture
+_START_UP = 0.1  # share of a run that "k at 0" ignores
+_EARLY = 1_000  # steps in the panel of the start
+_SHEETS_PER_ROW = 6
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn of a run: the rows of its log, and the γ that its ratio of losses is held at."""
+    """A run to draw: the rows of its log, and its γ, the target of the ratio of losses."""
 
     rows: list[dict[str, float]]
     gamma: float
 
 
-_WORTH = ("modes covered", "JSD", "Fréchet distance", "recall", "coverage")
+_QUALITY = ("modes covered", "JSD", "Fréchet distance", "recall", "coverage")
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, float]:
-    """How long k stayed at 0, where it and the ratio of losses ended, and the worth of the samples."""
-    worth = {name: result[name] for name in _WORTH if name in result}
+    """The share of steps with k at 0, final means of k, the losses and their ratio, and sample quality."""
+    quality = {name: result[name] for name in _QUALITY if name in result}
     rows = result["rows"]
     if not rows:
-        return worth
-    settled = rows[int(_SETTLED * len(rows)) :]
+        return quality
+    settled = rows[int(_START_UP * len(rows)) :]
     last = rows[-max(1, len(rows) // 10) :]
     return {
         "k at 0": sum(row["k"] == 0 for row in settled) / len(settled),
@@ -49,7 +49,7 @@ def summary(result: Mapping[str, Any]) -> dict[str, float]:
         "L(x)": statistics.fmean(row["L(x)"] for row in last),
         "M": statistics.fmean(row["M"] for row in last),
         "diversity": statistics.fmean(row["diversity"] for row in last),
-        **worth,
+        **quality,
     }
 
 
@@ -66,11 +66,11 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "recall": ("recall", "{:.3f}".format),
     "coverage": ("coverage", "{:.3f}".format),
 }
-"""By what a summary calls it: what a table does, and how it is written."""
+"""By key of a summary: title in the table, and format."""
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """For each data set a line a setting: means over the seeds."""
+    """A table per data set, with a row per setting: means over the seeds."""
     titles = ["setting", *(title for title, _ in _COLUMNS.values())]
     return [
         markdown.table(titles, ([name, *_cells(seeds)] for name, seeds in result[data].items()))
@@ -87,15 +87,15 @@ def _cells(seeds: list[dict[str, float]]) -> list[str]:
 
 
 def draw(path: Path, groups: Mapping[str, Mapping[str, Curves]], sheets: Mapping[str, Tensor]) -> None:
-    """Curves of each group of settings, and below them samples of each setting."""
-    rows = len(groups), -(-len(sheets) // _ABREAST)
+    """Draw the curves of each group of settings, and below them samples of each setting."""
+    rows = len(groups), -(-len(sheets) // _SHEETS_PER_ROW)
     heights = 2.4 * rows[0], 2.0 * rows[1]
     figure = new_figure(12, sum(heights))
     grid = figure.add_gridspec(2, 1, height_ratios=heights)
     curves = grid[0].subgridspec(rows[0], 3).subplots(squeeze=False)
     for axes, (title, runs) in zip(curves, groups.items(), strict=True):
         _draw_balance(axes, title, runs)
-    panels = grid[1].subgridspec(rows[1], _ABREAST).subplots(squeeze=False).flatten()
+    panels = grid[1].subgridspec(rows[1], _SHEETS_PER_ROW).subplots(squeeze=False).flatten()
     for panel in panels:
         panel.set_axis_off()
     for panel, (title, images) in zip(panels, sheets.items(), strict=False):
@@ -105,7 +105,7 @@ def draw(path: Path, groups: Mapping[str, Mapping[str, Curves]], sheets: Mapping
 
 
 def _draw_balance(panels: Sequence[Axes], title: str, runs: Mapping[str, Curves]) -> None:
-    """k, and the ratio of the losses with each γ, over the steps."""
+    """Draw k and the ratio of the losses over the steps, with lines at each γ."""
     first, whole, ratio = panels
     gammas = [curves.gamma for curves in runs.values()]
     shared = {gamma for gamma in gammas if gammas.count(gamma) > 1}

@@ -1,4 +1,4 @@
-"""The recipes of ring and grid over seeds: what ``fastgan train`` gives whoever runs it.
+"""The recipes of ring and grid over seeds: the results to expect of ``fastgan train``.
 
 python -m experiments.default_recipes --data ring grid
 """
@@ -67,7 +67,7 @@ def run(name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """For each data set a line a seed; and, where other settings were tried, a line for each of them."""
+    """A table per data set with a row per seed, and one with a row per other setting, if any was tried."""
     found = []
     for name, rows in result["results"].items():
         found.append(_by_seed(rows))
@@ -92,7 +92,7 @@ def _by_seed(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _by_change(changes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Smallest and largest values over the seeds of each."""
+    """A row per change: smallest and largest values over its seeds."""
     cells = []
     for change, rows in changes.items():
         column = {name: [row[name] for row in rows] for name in rows[0]}

@@ -1,7 +1,7 @@
-"""The recipes, and runs made to fail: what their logs show, and which alarms are raised.
+"""Logs and alarms of the recipes, and of runs with settings that make them fail.
 
-python -m experiments.diagnostics                              # goes on where it was stopped
-python -m experiments.diagnostics --runs ring "ring, G frozen" # these alone
+python -m experiments.diagnostics                              # continues where it was stopped
+python -m experiments.diagnostics --runs ring "ring, G frozen" # runs only these
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from fastgan.training.trainer import LogRow
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe, and what is done to it.
+    """A recipe with changes.
 
     Attributes:
         data: the recipe's data set.
-        settings: in place of the recipe's.
-        discriminator: widths of D's hidden layers in place of the recipe's.
-        frozen: for how many steps the generator gets no gradient.
+        settings: changes to the recipe's configuration.
+        discriminator: widths of D's hidden layers; None for the recipe's.
+        frozen: number of steps in which the generator gets no gradient.
     """
 
     data: str
@@ -96,7 +96,7 @@ _OF_SAMPLES = ("diversity", "modes_covered")
 _OF_CROSS_ENTROPY = ("gradient_share", "D(G(z))", *_OF_SAMPLES)
 _OF_OTHERS = ("D(x, G(z))", "D~(G(z))", "saturated", *_OF_SAMPLES)
 GROUPS = ((AS_THEY_ARE, _OF_CROSS_ENTROPY), (MADE_TO_FAIL, _OF_CROSS_ENTROPY), (OTHER_OBJECTIVES, _OF_OTHERS))
-"""What stands in one table: its runs and columns."""
+"""The runs and columns of each table."""
 
 
 class _Log(Callback):
@@ -108,7 +108,7 @@ class _Log(Callback):
 
 
 def watch(run: Run, folder: Path | None = None, seed: int = 0) -> dict[str, Any]:
-    """Train, with MNIST from the folder, and return what came of it."""
+    """Train (with MNIST from the folder) and return the summary."""
     data = load(run.data, folder)
     recipe = recipe_for(data, run.settings.get("objective"))
     recipe = replace(
@@ -135,7 +135,7 @@ def _freeze(generator: nn.Module, frozen: Callable[[], bool]) -> None:
 
 
 def summary(rows: Sequence[Mapping[str, float]], alarms: Iterable[Alarm]) -> dict[str, Any]:
-    """Smallest and largest value of what the alarms' rules read, and the alarms."""
+    """The range of each value that the alarms' rules read, and the alarms."""
     spans = {
         name: [min(values), max(values)]
         for name in dict.fromkeys((*_OF_CROSS_ENTROPY, *_OF_OTHERS))
@@ -145,7 +145,7 @@ def summary(rows: Sequence[Mapping[str, float]], alarms: Iterable[Alarm]) -> dic
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """A row for each run: the recipes, the runs made to fail, and other objectives."""
+    """Tables with a row per run: recipes, runs made to fail, other objectives."""
     runs = {**result.get("rounded", {}), **result["runs"]}
     found = []
     for group, columns in GROUPS:

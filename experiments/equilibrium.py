@@ -1,8 +1,8 @@
-"""The optimal discriminator, and what the value function is there: Goodfellow et al., 2014, section 4.1.
+"""The optimal discriminator and the value function there (Goodfellow et al., 2014, section 4.1).
 
-Two distributions over 16 points, where everything is known: D* = p_data / (p_data + p_g), and V(D*, G) =
--log 4 + 2 JSD(p_data, p_g), which is -log 4 where the two are equal. D is trained alone: once as a table of
-logits on exact expectations, and once as a network on samples, as in a training run.
+For two distributions over 16 points the optimum is known: D* = p_data / (p_data + p_g), and V(D*, G) =
+-log 4 + 2 JSD(p_data, p_g), which is -log 4 if they are equal. Only D is trained: once as a table of logits
+on exact expectations, and once as a network on samples, as in a training run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COLORS = (GUIDE, "#4dabf7", REAL, "#e8590c", "#9c36b5")
 
 @dataclass(frozen=True)
 class Case:
-    """Discretized Gaussians, that of the generator ``shift`` points to the right; float64 ``[POINTS]``."""
+    """Two discretized Gaussians, the generator's ``shift`` points to the right. Float64, ``[POINTS]``."""
 
     shift: int
 
@@ -57,7 +57,7 @@ class Case:
         return -math.log(4) + 2 * jensen_shannon(self.generated, self.data)
 
     def value(self, logits: Tensor) -> Tensor:
-        """V(D, G), in exact expectations over the points, of D's logits there."""
+        """V(D, G) for D's logits at the points, as exact expectations."""
         real, fake = discriminator_loss(logits, logits, reduction="none")
         return -(self.data @ real + self.generated @ fake)
 
@@ -70,7 +70,7 @@ class Trained:
     values: list[float]
 
     def compared_with(self, case: Case) -> dict[str, float]:
-        """How far D is from the optimum; its error is the mean over what D sees."""
+        """D's distance from the optimum. The mean error is over the mixture of both distributions."""
         error = (self.logits.sigmoid() - case.optimum).abs()
         value = float(case.value(self.logits))
         return {
@@ -81,10 +81,10 @@ class Trained:
 
 
 def train_table(case: Case, steps: int = TABLE_STEPS) -> Trained:
-    """A logit a point, from a random start; Adam on the exact loss."""
+    """Train one logit per point from a random start, with Adam on the exact loss."""
     rng = torch.Generator().manual_seed(0)
     logits = torch.randn(POINTS, dtype=torch.float64, generator=rng).mul_(3).requires_grad_()
-    # a short memory of squares: gradients fall by orders of magnitude on the way
+    # beta2 is small, as gradients fall by orders of magnitude during training
     optimizer = torch.optim.Adam([logits], lr=0.3, betas=(0.9, 0.9))
     values = []
     for step in range(steps):
@@ -98,7 +98,7 @@ def train_table(case: Case, steps: int = TABLE_STEPS) -> Trained:
 
 
 def train_network(case: Case, steps: int = NETWORK_STEPS) -> Trained:
-    """Two hidden layers on one-hot inputs; Adam on batches of samples."""
+    """Train two hidden layers on one-hot inputs, with Adam on batches of samples."""
     rng = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -129,7 +129,7 @@ def _gaussian(center: float) -> Tensor:
 
 
 def save_picture(path: Path, runs: list[tuple[Case, Trained, Trained]]) -> None:
-    """D and D*, and V on its way to -log 4 + 2 JSD."""
+    """Draw D and D*, and V over the steps with its limit, -log 4 + 2 JSD."""
     figure = new_figure(12, 5)
     outputs, values = figure.subplots(1, 2)
     places = torch.arange(POINTS)
@@ -155,7 +155,7 @@ def save_picture(path: Path, runs: list[tuple[Case, Trained, Trained]]) -> None:
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """How near the table and the network came, a line a shift."""
+    """A table with the errors of table and network, a row per shift."""
     trained = ("table", "network")
     errors = ("V - V(D*)", "mean |D - D*|")
     rows = []

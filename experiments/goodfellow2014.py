@@ -26,8 +26,8 @@ from fastgan.training.session import Outcome, resume_run, train_run
 
 NAME = "goodfellow2014"
 PUBLISHED_NATS = "225 ± 2"
-_TRAINED_ON = 50_000  # of the 60,000 training images; the others choose the bandwidth
-_VALIDATED_ON = 1_000  # of those, as in the authors' code
+_TRAINED_ON = 50_000  # of the 60,000 training images
+_VALIDATED_ON = 1_000  # of the other images, to choose the bandwidth as in the authors' code
 _SAMPLES = 10_000
 
 
@@ -35,7 +35,7 @@ _SAMPLES = 10_000
 def main() -> None:
     parser = arguments(NAME, __doc__, seeds=0)
     parser.add_argument("--epochs", type=int, default=250, help="of 50,000 images")
-    parser.add_argument("--run", type=Path, help="folder of the run, to go on with; else one in runs/")
+    parser.add_argument("--run", type=Path, help="folder of the run, new or existing; default: one in runs/")
     parser.add_argument("--seed", type=int, default=0)
     data_dir(parser)
     options = parser.parse_args()
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def train(folder: Path, data: Dataset, epochs: int, seed: int) -> Outcome:
-    """Train for so many epochs, or go on with a run that was stopped."""
+    """Train for ``epochs``, or continue a run that was stopped."""
     recipe = PUBLISHED[NAME]["images"]
     epoch = _TRAINED_ON // recipe.config.batch_size
     config = replace(
@@ -75,7 +75,7 @@ def train(folder: Path, data: Dataset, epochs: int, seed: int) -> Outcome:
 
 
 def measure(fake: Tensor, train: Tensor, test: Tensor) -> dict[str, Any]:
-    """Log-likelihood of the test images under Gaussians about samples, and about as many training images."""
+    """Log-likelihood of test images under Gaussians around samples, and around as many training images."""
     held_out = _intensities(train[_TRAINED_ON : _TRAINED_ON + _VALIDATED_ON])
     test = _intensities(test)
     ours = parzen_window(_intensities(fake), held_out, test)
@@ -84,7 +84,7 @@ def measure(fake: Tensor, train: Tensor, test: Tensor) -> dict[str, Any]:
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """Published, ours, and what training images score."""
+    """A table of the published result, ours, and that of training images."""
     published = ["samples, published", result["published"], ""]
     ours = [f"samples, ours, seed {result['seed']}", *_cells(result["generated"])]
     real = ["training images, for comparison", *_cells(result["training images"])]
@@ -101,7 +101,7 @@ def _row(window: ParzenWindow) -> dict[str, float]:
 
 
 def _intensities(images: Tensor) -> Tensor:
-    """From [-1, 1] to the [0, 1] of the paper: a likelihood depends on the unit."""
+    """Map [-1, 1] to the paper's [0, 1], as a likelihood depends on the unit."""
     return (images.flatten(1) + 1) / 2
 
 

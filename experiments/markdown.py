@@ -14,7 +14,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Significant digits, times a power of ten below 0.01: ``0.056``, ``3.9·10⁻³``; whole numbers whole."""
+    """Formats with ``digits`` significant digits: ``0.056``, below 0.01 ``3.9·10⁻³``; integers exactly."""
     if isinstance(value, int) or value == 0:
         return f"{value:,.0f}"
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
@@ -27,6 +27,6 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def span(values: Iterable[float], written: Callable[[float], str] = number) -> str:
-    """The smallest and the largest value, or the one that both are."""
+    """Formats the range of values; a single one if all are equal."""
     ordered = sorted(values)
     return "–".join(dict.fromkeys(map(written, (ordered[0], ordered[-1]))))

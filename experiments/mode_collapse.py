@@ -1,4 +1,4 @@
-"""Mode collapse and its remedies over seeds, by a published protocol or by a short one (docs/experiments).
+"""Mode collapse and its remedies over seeds, by a published or a short protocol (docs/experiments).
 
 python -m experiments.mode_collapse --protocol small --seeds 0 1 2
 """
@@ -44,13 +44,13 @@ def main() -> None:
     parser = arguments(NAME, __doc__, seeds=3)
     parser.add_argument("--protocol", choices=PROTOCOLS, default="pacgan")
     parser.add_argument(
-        "--steps", type=int, help="of each run, into a folder of their own; else the protocol's"
+        "--steps", type=int, help="of each run, in a separate folder; default: the protocol's"
     )
     parser.add_argument(
         "--remedies", nargs="+", choices=REMEDIES, default=list(REMEDIES), help="which to run"
     )
     parser.add_argument(
-        "--data", nargs="+", choices=SAMPLES, help="which to run; else all that the protocol has"
+        "--data", nargs="+", choices=SAMPLES, help="which to run; default: all of the protocol"
     )
     data_dir(parser)
     options = parser.parse_args()
@@ -64,7 +64,7 @@ def main() -> None:
     out = options.out / f"{options.protocol}{length}"
     wanted = options.data or protocol.data
     data = {
-        name: read(options.data_dir)  # of some that is large, or has to be fetched
+        name: read(options.data_dir)  # only if used: some are large or have to be downloaded
         for name, read in protocol.data.items()
         if name in wanted or any(out.glob(f"{name}-*/seed-*.json"))
     }
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def with_remedy(recipe: Recipe, data: Dataset, remedy: str, steps: int | None) -> Recipe:
-    """A protocol's recipe with a remedy, and for so many steps if any are given."""
+    """A protocol's recipe with a remedy. ``steps`` replaces the recipe's steps unless None."""
     settings = settings_of(recipe, data, remedy)
     if steps is not None:
         settings["steps"] = steps
@@ -120,12 +120,12 @@ def run(data: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
 
 
 def measure(data: Dataset, samples: Tensor) -> dict[str, Any]:
-    """What a protocol says of samples in the data's units."""
+    """The protocol's measures of samples, which are in the data's units."""
     return _by_class(data, samples) if data.modes is None else _by_place(data, samples)
 
 
 def _by_place(data: Dataset, samples: Tensor) -> dict[str, Any]:
-    """By the nearest of the modes that the data were drawn from."""
+    """Assigns samples to the nearest mode of the data's distribution."""
     assert data.modes is not None
     coverage = mode_coverage(samples, data.modes)
     return {
@@ -140,7 +140,7 @@ _classifier = lru_cache(maxsize=1)(train_classifier)
 
 
 def _by_class(data: Dataset, samples: Tensor) -> dict[str, Any]:
-    """By the number that a classifier reads in stacked digits."""
+    """Assigns samples of stacked digits to the number that a classifier reads."""
     assert data.labelled is not None
     classifier = _classifier(data.labelled)
     stacked = samples.shape[1] // data.labelled.images.shape[1]

@@ -1,4 +1,4 @@
-"""Tables and picture of experiments.mode_collapse, from its results alone."""
+"""Tables and picture of experiments.mode_collapse, from its stored results."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MEASURES = {
     "high_quality": ("high quality", 100, ".1f", " %"),
     "reverse_kl": ("reverse KL", 1, ".3f", ""),
 }
-"""By key: what a table calls it, the factor to what is printed, digits and unit."""
+"""By key: title in the table, factor, format and unit."""
 
 Seed = Mapping[str, Any]
-"""What ``experiments.mode_collapse.run`` returned for one."""
+"""The result of ``experiments.mode_collapse.run`` for one seed."""
 
 
 def measures(seeds: Mapping[int, Seed]) -> list[dict[str, Any]]:
-    """What result.json keeps of each seed: everything but its samples and their counts."""
+    """Each seed's result without samples and counts, for result.json."""
     return [
         {"seed": seed} | {name: found for name, found in result.items() if name not in ("samples", "counts")}
         for seed, result in seeds.items()
@@ -37,7 +37,7 @@ def measures(seeds: Mapping[int, Seed]) -> list[dict[str, Any]]:
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """For each data set the protocol, then ours and any published figures, a remedy a line."""
+    """A table per data set, with a row per remedy: our figures and any published ones."""
     return [_table(name, result["protocol"], **found) for name, found in result["results"].items()]
 
 
@@ -63,7 +63,7 @@ def _table(name: str, protocol_name: str, steps: int, remedies: Mapping[str, Seq
 
 
 def _cell(seeds: Sequence[Seed], measure: str) -> str:
-    """Mean and standard error over the seeds; reverse KL over those where it is defined."""
+    """Mean and standard error over the seeds for which the measure is defined."""
     _, factor, digits, unit = _MEASURES[measure]
     values = [factor * seed[measure] for seed in seeds if seed[measure] is not None]
     if not values:
@@ -73,7 +73,7 @@ def _cell(seeds: Sequence[Seed], measure: str) -> str:
 
 
 def draw(path: Path, pictured: Mapping[str, tuple[Dataset, Mapping[str, Seed]]]) -> None:
-    """Samples of the first seed of each remedy; points on the modes' centres."""
+    """Draw samples of the first seed of each remedy; for points also the modes' centres."""
     remedies = [remedy for remedy in REMEDIES if any(remedy in seeds for _, seeds in pictured.values())]
     figure = new_figure(2.6 * len(remedies), 2.9 * len(pictured))
     figure.suptitle("First seed" + ("; crosses: the modes' centres" if set(pictured) != {"stacked"} else ""))

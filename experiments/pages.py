@@ -1,4 +1,4 @@
-"""The tables of the documentation's pages on experiments, made from the results stored in docs/experiments.
+"""Makes the tables of the pages on experiments from the results in docs/experiments.
 
 python -m experiments.pages                # prints the tables of every page
 python -m experiments.pages saturation     # stores the result and the picture of runs/experiments/saturation
@@ -29,12 +29,12 @@ from experiments.record import PICTURE, RESULT, RUNS, Tables, command, write_jso
 from fastgan.files import write_whole
 
 DOCS = Path(__file__).parents[1] / "docs"
-_COLORS, _LARGEST = 64, 150_000  # of a picture; bytes
+_COLORS, _LARGEST = 64, 150_000  # colours and most bytes of a picture
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The page that shows a result, below docs, and how its tables are made."""
+    """The page that shows a result (relative to docs), and the function that makes its tables."""
 
     page: str
     tables: Tables
@@ -51,7 +51,7 @@ RESULTS = {
     "default_recipes": Shown("experiments/default_recipes.md", default_recipes.tables),
     "diagnostics": Shown("diagnostics.md", diagnostics.tables),
 }
-"""By the folder of a result, below runs/experiments and docs/experiments."""
+"""By folder of the result, relative to runs/experiments and docs/experiments."""
 
 
 def tables(name: str) -> list[str]:
@@ -60,9 +60,9 @@ def tables(name: str) -> list[str]:
 
 
 def store(runs: Path, docs: Path) -> None:
-    """Put result and picture of runs where the documentation has them.
+    """Copy result and picture of runs to the documentation.
 
-    What the stored result has under names that the runs' has not was added by hand, and stays.
+    Names that only the documentation's result has were added by hand and are kept.
     """
     result = _read(runs)
     before = _read(docs) if (docs / RESULT).exists() else {}
@@ -80,7 +80,7 @@ def _read(folder: Path) -> Mapping[str, Any]:
 
 
 def _reduced(path: Path) -> bytes:
-    """The picture as a PNG of few colours."""
+    """The picture as a PNG with a small palette."""
     file = io.BytesIO()
     with Image.open(path) as picture:
         plain = picture.convert("RGB").quantize(_COLORS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)

@@ -1,6 +1,6 @@
-"""What every experiment needs: its folder, seeds that run once each, and a word on what made the result.
+"""Shared by all experiments: options, seeds that run once each, and results with command and versions.
 
-Runs leave a file for each seed in runs/experiments, and there the result that ``experiments.pages`` stores.
+Runs write a file per seed and a result to runs/experiments. ``experiments.pages`` copies the result to docs.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ RUNS = Path("runs/experiments")
 RESULT, PICTURE = "result.json", "picture.png"
 _ASCII = str.maketrans({"β": "beta", "γ": "gamma", "λ": "lambda", "₁": "1"})
 Tables = Callable[[Mapping[str, Any]], list[str]]
-"""From what a result.json holds to the tables of its page, in Markdown."""
+"""Makes the tables of a page, in Markdown, from the content of result.json."""
 
-_COMMIT = about("cpu")["commit"]  # of the code that this process has read, whatever is committed since
+_COMMIT = about("cpu")["commit"]  # read at import, as later commits are not the code of this process
 
 
 def arguments(name: str, description: str | None, *, seeds: int = 1) -> argparse.ArgumentParser:
-    """A parser of ``python -m experiments.NAME`` that knows ``--out``, and ``--seeds`` if there are any."""
+    """A parser for ``python -m experiments.NAME`` with ``--out`` and, unless seeds is 0, ``--seeds``."""
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{name}",
         description=description,
@@ -42,43 +42,43 @@ def arguments(name: str, description: str | None, *, seeds: int = 1) -> argparse
 
 
 def data_dir(parser: argparse.ArgumentParser) -> None:
-    """The option that MNIST's errors name."""
+    """Add the option that the errors of loading MNIST name."""
     parser.add_argument(
-        "--data-dir", type=Path, default=os.environ.get("FASTGAN_DATA"), help="where MNIST lies"
+        "--data-dir", type=Path, default=os.environ.get("FASTGAN_DATA"), help="folder of MNIST"
     )
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:
-    """A main() whose bad input ends in one line on stderr and exit code 2, as fastgan's does."""
+    """Decorates main() to end with one line on stderr and exit code 2 for bad input, as fastgan's does."""
 
     @wraps(main)
-    def ending_in_words() -> None:
+    def run() -> None:
         try:
             main()
         except (ValueError, OSError) as error:  # ConfigError, DataError and RunError too
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
 
-    return ending_in_words
+    return run
 
 
 def folder_name(words: str) -> str:
-    """The name of a setting as that of a folder, which any shell and file system takes."""
+    """The name of a setting as a folder name that is safe for shells and file systems."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", words.translate(_ASCII)).strip("-")
 
 
 def run_seeds(
     folder: Path, settings: Mapping[str, Any], seeds: Iterable[int], run: Callable[[int], Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Run each seed that has not been run, and store its result whole before the next begins.
+    """Run each seed without a stored result, and store its result before the next one starts.
 
-    An experiment that was stopped goes on where it was, and processes may share the seeds out.
+    A stopped experiment continues where it was. Several processes may run different seeds.
 
     Args:
-        folder: gets ``seed-N.json``, each with its settings and what made it.
-        settings: of all these runs, as JSON knows them.
+        folder: receives ``seed-N.json`` files with settings, result, versions and commit.
+        settings: settings of all these runs, as values that JSON supports.
         seeds: which to run.
-        run: from a seed to its result.
+        run: returns the result of a seed.
 
     Returns:
         The results, in the order of the seeds.
@@ -102,9 +102,9 @@ def run_seeds(
 
 
 def stored_seeds(folder: Path, settings: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """The results that lie in a folder, whichever commands ran them, in the order of their seeds.
+    """All results in a folder, sorted by seed.
 
-    Seeds of other settings are left out, and named on stderr.
+    Seeds with other settings are left out and named on stderr.
     """
     paths = {int(path.stem.removeprefix("seed-")): path for path in folder.glob("seed-*.json")}
     found = {seed: _read(paths[seed], settings) for seed in sorted(paths)}
@@ -120,15 +120,15 @@ def stored_seeds(folder: Path, settings: Mapping[str, Any]) -> dict[int, dict[st
 def _read(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """A seed's result, or None if it was run with other settings."""
     stored = json.loads(path.read_text(encoding="utf-8"))
-    as_stored = json.loads(json.dumps(settings))  # tuples are lists there
+    as_stored = json.loads(json.dumps(settings))  # tuples become lists
     result: dict[str, Any] = stored["result"]
     return result if stored["settings"] == as_stored else None
 
 
 def write_result(folder: Path, name: str, result: Mapping[str, Any], tables: Tables) -> None:
-    """Write result.json: the command of the experiment, versions, commit, and the result; print its tables.
+    """Write result.json with command, versions, commit and result, and print the result's tables.
 
-    They are those of the last command; what made a seed is in the seed's own file.
+    Command, versions and commit are those of the last command; each seed's file has its own.
     """
     line = shlex.join(["python", "-m", f"experiments.{name}", *sys.argv[1:]])
     folder.mkdir(parents=True, exist_ok=True)

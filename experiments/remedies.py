@@ -1,4 +1,4 @@
-"""Remedies of mode collapse, and the protocols that experiments.mode_collapse measures them by."""
+"""Remedies of mode collapse, and the protocols of experiments.mode_collapse to measure them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fastgan.data.transform import Transform
 from fastgan.training import TrainConfig
 from fastgan.training.recipes import PUBLISHED, Recipe
 
-_TRAINED_ON = 100_000  # of PacGAN's samples, drawn once
+_TRAINED_ON = 100_000  # samples drawn once, as in PacGAN
 _PENALTY = {"r1_gamma": 0.1, "penalty_interval": 4}
 _NOISE = {"ring": 0.4, "grid": 0.6, "stacked": 0.5}  # in the data's units
 
 SAMPLES = {"ring": 2_500, "grid": 2_500, "stacked": 25_600}
-"""How many are measured: what VEEGAN's authors take of points, and Unrolled GAN's of digits."""
+"""The number of samples to measure, as in VEEGAN for points and in Unrolled GAN for digits."""
 
 REMEDIES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -31,7 +31,7 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "instance noise": {},
     "relativistic, R1 and R2": {
         "objective": "relativistic",
-        "generator_loss": "non-saturating",  # it has no other
+        "generator_loss": "non-saturating",  # the only one of this objective
         "r2_gamma": 0.1,
         **_PENALTY,
     },
@@ -40,15 +40,15 @@ REMEDIES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a remedy is measured.
+    """Data, training and published figures to measure a remedy with.
 
     Attributes:
-        words: what a table says of it, with ``{length}`` for the steps of a run.
-        steps: of the full protocol by data, where there is one.
-        data: which it has, and how to get them from the folder where MNIST lies, or from None.
-        recipe: from the name of data to what trains without any remedy.
-        published: by data and remedy, as published.
-        published_as: what there is to say of those.
+        words: description for tables, with ``{length}`` for the steps of a run.
+        steps: steps of the full protocol, by data; empty if runs are not shortened.
+        data: by name, functions that load the data, given the folder of MNIST or None.
+        recipe: returns the recipe without any remedy, given the name of the data.
+        published: published figures, by data and remedy.
+        published_as: note on the published figures.
     """
 
     words: str
@@ -60,12 +60,12 @@ class Protocol:
 
 
 def settings_of(recipe: Recipe, data: Dataset, remedy: str) -> dict[str, Any]:
-    """What a remedy changes in a recipe."""
+    """The settings that a remedy changes in a recipe."""
     if remedy == "instance noise":
         return {"instance_noise": _NOISE[data.name] / data.transform.scale[0]}
     settings = REMEDIES[remedy]
     packs = settings.get("pack", 1)
-    return {**settings, "batch_size": packs * recipe.config.batch_size}  # as many packs as else samples
+    return {**settings, "batch_size": packs * recipe.config.batch_size}  # keeps the number of packs
 
 
 def _shortened(recipe: Recipe, part: int) -> Recipe:
@@ -86,7 +86,7 @@ def _small(name: str) -> Recipe:
 
 
 def _magnified(data: Dataset, factor: float) -> Dataset:
-    """The same points, larger as the networks see them."""
+    """The data with a transform that scales points up by ``factor`` for the networks."""
     return data.under(Transform((data.transform.scale[0] / factor,)))
 
 

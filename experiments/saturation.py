@@ -1,8 +1,8 @@
-"""Saturating against non-saturating loss, from a discriminator that had a head start.
+"""Saturating and non-saturating loss after a head start of the discriminator.
 
-The same GAN on ring from the same weights: a fresh generator, a small blob in the ring's middle, and a
-discriminator that trained alone against it. How large is the gradient that D sends to G under each loss, and
-how many steps does each need to recover? Goodfellow et al., 2014, section 3, says why the second loss exists.
+All runs on ring have the same initial weights: a new generator, a small blob in the ring's middle, and a
+discriminator that was trained alone against it. How large is the gradient from D to G under each loss, and
+how many steps does each loss need to recover? (Goodfellow et al., 2014, section 3.)
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _MEASURED = 1_000
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one experiment.
+    """Settings of the experiment.
 
     Attributes:
-        head_starts: for how many steps D trains alone, each from where the one before ended.
-        limit: steps that a run has to recover.
-        checked_every: steps between two looks at it.
+        head_starts: total numbers of steps that D trains alone, in increasing order.
+        limit: steps within which a run must recover.
+        checked_every: steps between checks.
         batch_size: of every turn.
     """
 
@@ -56,7 +56,7 @@ class Settings:
 
 
 def run(settings: Settings, seed: int) -> dict[str, Any]:
-    """One seed: for each head start D's certainty, both gradients, and how each pair of choices goes on."""
+    """Run one seed: for each head start D's certainty, both gradients, and a run per optimizer and loss."""
     data = load("ring")
     torch.manual_seed(seed)
     networks = MLP([_LATENT, *_WIDTHS, 2]), MLPDiscriminator((2,), _WIDTHS)
@@ -88,9 +88,9 @@ def _config(settings: Settings, seed: int, optimizer: str, loss: Any) -> TrainCo
 
 
 def _train_discriminator(state: TrainingState, data: Dataset, steps: int) -> None:
-    """D's turns alone; the generator stays as it is."""
+    """Train only D; the generator does not change."""
     source = Resident(data.samples)
-    Window(state)  # puts the learning rate in force, which is constant
+    Window(state)  # sets the learning rate, which is constant
     for _ in range(steps):
         real = source.batch(state, 0)
         with torch.no_grad():
@@ -102,7 +102,7 @@ def _train_discriminator(state: TrainingState, data: Dataset, steps: int) -> Non
 
 
 def _certainty(state: TrainingState) -> dict[str, Any]:
-    """What D says of generated samples, and sends back under each loss: RMS of |dl/dx|, as ``GRADIENT``."""
+    """D's output on generated samples, and the RMS of |dl/dx| under each loss, as in ``GRADIENT``."""
     fake = state.look(_latents(), live=True)
     gradients = {}
     for loss in LOSSES:
@@ -127,13 +127,13 @@ def _recover(
     optimizer: str,
     loss: str,
 ) -> dict[str, Any]:
-    """Train on until the generator has recovered, or the limit.
+    """Train until the generator has recovered or the limit is reached.
 
-    It has when, in the steps since the last look, mean D(G(z)) was at least 0.1, and one of 1,000 samples
-    lies within 3σ of a mode.
+    It has recovered if mean D(G(z)) since the last check is at least 0.1, and one of 1,000 samples is within
+    3σ of a mode.
 
     Returns:
-        The step at which it has, or None, and at each look the means of D(G(z)) and of the gradient.
+        The step of recovery or None, and for each check the means of D(G(z)) and of the gradient.
     """
     state = TrainingState(*copy.deepcopy(networks), _config(settings, seed, optimizer, loss))
     source, window = Resident(data.samples), Window(state)
@@ -165,7 +165,7 @@ def _latents() -> Tensor:
 @command
 def main() -> None:
     options = arguments("saturation", __doc__, seeds=10).parse_args()
-    torch.set_num_threads(1)  # the networks are too small to share out
+    torch.set_num_threads(1)  # the networks are too small for more
     settings = Settings()
     kept = {**vars(settings), "optimizers": OPTIMIZERS}
     run_seeds(options.out, kept, options.seeds, lambda seed: run(settings, seed))

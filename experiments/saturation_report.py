@@ -1,4 +1,4 @@
-"""Table and picture of experiments.saturation, from its results alone."""
+"""Table and picture of experiments.saturation, from its stored results."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fastgan.plots.figure import DISCRIMINATOR, GENERATOR, GUIDE, new_figure, op
 _COLORS = {"saturating": DISCRIMINATOR, "non-saturating": GENERATOR}
 
 Results = Sequence[Mapping[str, Any]]
-"""Of each seed, what ``experiments.saturation.run`` returns, by head start."""
+"""For each seed the result of ``experiments.saturation.run``, by head start."""
 
 
 def summary(results: Results) -> dict[str, Any]:
-    """By head start: medians of D's certainty and of both gradients, and each pair's steps to recover."""
+    """By head start: medians of D's certainty and of both gradients, and the steps to recover of each run."""
     return {
         head_start: {
             "median logit": _median(result[head_start]["median logit"] for result in results),
@@ -37,7 +37,7 @@ def summary(results: Results) -> dict[str, Any]:
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """The summary, a line a head start."""
+    """The summary as a table with a row per head start."""
     rows = []
     for head_start, row in result["head starts"].items():
         gradients = [markdown.number(row["gradient"][loss]) for loss in _COLORS]
@@ -53,7 +53,7 @@ def _median(values: Iterable[float]) -> float:
 
 
 def _in_words(steps: Sequence[int | None]) -> str:
-    """Median and extremes of those that recovered, and how many those are if not all."""
+    """Median and range of the runs that recovered, and their number unless all did."""
     recovered = [step for step in steps if step is not None]
     if not recovered:
         return f"none of {len(steps)}"
@@ -62,7 +62,7 @@ def _in_words(steps: Sequence[int | None]) -> str:
 
 
 def save_picture(path: Path, results: Results, limit: int, checked_every: int) -> None:
-    """Gradients at the start; steps to recover; the gradient on the way, after the longest head start."""
+    """Draw gradients at the start, steps to recover, and gradients over time after the longest head start."""
     figure = new_figure(15, 5)
     gradients, recovery, traces = figure.subplots(1, 3)
     head_starts = list(results[0])

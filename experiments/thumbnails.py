@@ -1,4 +1,4 @@
-"""The first samples of a run, as its file keeps them for the picture."""
+"""Stores the first samples of a run as text in its file, for the picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _POINTS, _IMAGES = 1_000, 9
 
 
 def thumbnails(samples: Tensor) -> list[str]:
-    """A line for each coordinate of points; for each image the hexadecimal digits of its bytes."""
+    """For points a line per coordinate; for images the bytes of each as hexadecimal digits."""
     if is_points(tuple(samples.shape[1:])):
         return [" ".join(f"{x:.4g}" for x in axis) for axis in samples[:_POINTS].t().tolist()]
     levels = (samples[:_IMAGES].clamp(-1, 1) + 1).mul(127.5).round().byte()
@@ -19,6 +19,6 @@ def thumbnails(samples: Tensor) -> list[str]:
 
 
 def images_of(stored: list[str], shape: tuple[int, ...]) -> Tensor:
-    """The images that ``thumbnails`` wrote down."""
+    """The images of :func:`thumbnails`'s lines."""
     levels = torch.tensor([list(bytes.fromhex(image)) for image in stored])
     return (levels / 127.5 - 1).reshape(-1, *shape)
