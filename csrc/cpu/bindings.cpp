@@ -30,7 +30,7 @@ std::vector<int64_t> copied(const Sizes& sizes) {
 // Releases the GIL for large work only: releasing it costs more than a small kernel.
 template <class Work>
 void run(int64_t elements, const Work& work) {
-  if (elements < kParallelWork) return work();
+  if (elements <= kParallelWork) return work();
   const py::gil_scoped_release release;
   work();
 }

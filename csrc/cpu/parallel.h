@@ -12,7 +12,7 @@ constexpr int64_t kParallelWork = 32768;
 // places that belong to its index, so that the result does not depend on the number of threads.
 template <class Body>
 void for_each_piece(int64_t count, int64_t work, Where threads, const Body& body) {
-  if (threads == 1 || count == 1 || work < kParallelWork) {  // even a region of one thread costs 1 us
+  if (threads == 1 || count == 1 || work <= kParallelWork) {  // even a region of one thread costs 1 us
     for (int64_t index = 0; index < count; ++index) body(index);
     return;
   }
