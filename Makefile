@@ -1,13 +1,13 @@
-# make demo    train the default GAN and draw what it makes
-# make test    the tests
-# make bench   the benchmarks, against eager PyTorch, torch.compile and JAX: benchmarks/results, docs/benchmarks.md
-# make kernels compile every Triton kernel for four GPUs, and write docs/kernels.md
-# make docs    the documentation site, in build/site
-# make gpu-check  on a machine with a GPU, torch, triton, nvcc and pytest: build, test and measure; OUT=folder,
-#                 PART=1 or PART=2 for one part alone, SECONDS=240 for each
-# make lint    ruff and mypy
-# make versions  the tests on another torch and Triton: TORCH=2.9.1 TRITON=3.5.1, and TESTS=tests/test_dynamo.py for a part
-# Each sets up everything it needs in .venv; PYTHON and VENV choose others.
+# make demo       train the default GAN and draw its samples
+# make test       run the tests
+# make bench      compare with eager PyTorch, torch.compile and JAX; writes benchmarks/results and docs/benchmarks.md
+# make kernels    compile every Triton kernel for four GPUs; writes docs/kernels.md
+# make docs       build the documentation site in build/site
+# make gpu-check  build, test and measure on a machine with a GPU, torch, triton, nvcc and pytest. OUT=folder,
+#                 PART=1 or PART=2 for one part, SECONDS=240 for each
+# make lint       run ruff and mypy
+# make versions   run the tests with TORCH=2.9.1 TRITON=3.5.1, or only TESTS=tests/test_dynamo.py
+# Each target but gpu-check and versions installs what it needs in VENV=.venv with PYTHON=python3.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +15,7 @@ OUT ?= gpu-check
 PART ?=
 SECONDS ?= 240
 BIN := $(VENV)/bin
-# Not by fastgan's name: where it is not installed, pip would fetch whatever an index has under that name.
+# Installs the extras without naming fastgan: if it is not installed, pip would download it from an index.
 install_extras = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && \
 	$(BIN)/pip install --quiet --constraint constraints.txt --requirement $(VENV)/extras.txt
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -29,8 +29,8 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest $(PARALLEL)
 
-# In an environment of its own, which stays, with a copy of the sources: what is compiled there is for another
-# torch. torch asks for a Triton; what TRITON names takes its place.
+# Uses a separate environment, which is kept, and a copy of the sources, as compiled modules depend on torch. torch
+# installs its own Triton, which TRITON then replaces.
 OTHER = $(abspath build/versions/torch-$(TORCH)-triton-$(TRITON))
 versions:
 	test -n "$(TORCH)" -a -n "$(TRITON)" || { echo "make versions TORCH=2.9.1 TRITON=3.5.1"; exit 2; }
@@ -44,7 +44,7 @@ versions:
 	../bin/pip install --quiet --no-deps triton==$(TRITON) && \
 	../bin/mypy && ../bin/pytest $(PARALLEL) $(TESTS)
 
-# Run it on an idle machine. Failed cases are skipped and reported; a run that is interrupted stores nothing.
+# Needs an idle machine. Failed cases are skipped and reported. An interrupted run stores nothing.
 bench: $(VENV)/installed-bench
 	$(BIN)/pytest benchmarks --ignore=benchmarks/test_guard.py --benchmark-quiet \
 		--benchmark-json=$(VENV)/result.json; code=$$?; test $$code -le 1 && \
@@ -57,7 +57,7 @@ kernels: $(VENV)/installed
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# With the machine's own Python and what is installed there: nothing is downloaded.
+# Uses the machine's Python and installed packages; downloads nothing.
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu $(OUT) $(if $(PART),--part $(PART)) --seconds $(SECONDS)
 
@@ -70,8 +70,8 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Kernels changed or dependencies changed: install again. Packages are fetched and unpacked while the kernels
-# compile (by make, which ends both on Ctrl-C); after that no install compiles them once more.
+# Runs again if kernels or dependencies have changed. Installs packages while the kernels compile. make runs both,
+# so that Ctrl-C ends both. Later installs do not compile again.
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(SOURCES)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(MAKE) --jobs=2 --no-print-directory packages compiled

@@ -1,4 +1,4 @@
-"""What the table of tests runs on. A new backend is one more line in BACKENDS."""
+"""The backends that the tests run on. To test a new one, add a line to BACKENDS."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ class Backend:
 
     @property
     def why_not(self) -> str | None:
-        """Why it cannot run here."""
+        """The reason why the backend cannot run here; None if it can."""
         return kernels.why_not(self.name, torch.device(self.device))
 
 
-GPU = "cuda" if torch.cuda.is_available() else "cpu"  # on the CPU: kernels on the host, and interpreted
+GPU = "cuda" if torch.cuda.is_available() else "cpu"  # on a CPU, CUDA runs on the host and Triton interpreted
 BACKENDS = [
     Backend("reference"),
     Backend("cpu"),
     Backend("cuda", device=GPU),
     Backend("triton", device=GPU),
 ]
-# The same, and the cpu kernels once for each instruction set that this machine runs.
+# BACKENDS, and the cpu backend with each instruction set below the best one of this machine.
 VARIANTS = BACKENDS + [Backend("cpu", instruction_set=name) for name in INSTRUCTION_SETS[:-1]]
 
 assert set(fastgan.available_backends()) <= {backend.name for backend in BACKENDS}

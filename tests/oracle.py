@@ -1,4 +1,4 @@
-"""The oracle: float64 references, and tolerances that PyTorch's own error in the same dtype sets."""
+"""Compares with float64 references. Tolerances depend on PyTorch's error in the same dtype."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ def as_tuple(value: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def evaluate(function: Function, inputs: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs, then the gradient of every input."""
+    """[*outputs, gradient of each input]."""
     leaves = [t.detach().requires_grad_() for t in inputs]
     outputs = as_tuple(function(*leaves))
     return [*outputs, *torch.autograd.grad(outputs, leaves, cotangents)]
 
 
 def check(ours: Function, eager: Function, reference: Function, inputs: Sequence[Tensor]) -> None:
-    """Values and every gradient of ``ours``, as exact as those of ``eager`` in the inputs' dtype."""
+    """Assert that values and gradients of ``ours`` are as exact as those of ``eager`` in the inputs' dtype.
+
+    ``reference`` computes the exact values in float64.
+    """
     outputs = as_tuple(ours(*inputs))
     cotangents = [torch.rand_like(y, memory_format=torch.contiguous_format) + 0.5 for y in outputs]
     double = [t.double() for t in inputs]
@@ -46,9 +49,9 @@ def check(ours: Function, eager: Function, reference: Function, inputs: Sequence
 
 
 def assert_as_exact(ours: Tensor, pytorch: Tensor, exact: Tensor) -> None:
-    """Relative 2-norm of the error at most twice PyTorch's + 4 eps, largest error at most four times + 4 eps.
+    """Assert that the error is at most 2 x PyTorch's + 4 eps (2-norm) and 4 x PyTorch's + 4 eps (largest).
 
-    In float64 1e-13. What the dtype cannot hold is inf, and what is nan is nan, in both.
+    In float64 the limit is 1e-13. Elements must be inf if the exact value overflows, and nan if it is nan.
     """
     assert ours.dtype is pytorch.dtype
     assert ours.shape == pytorch.shape == exact.shape
@@ -73,19 +76,19 @@ def assert_as_exact(ours: Tensor, pytorch: Tensor, exact: Tensor) -> None:
 
 
 def by_reference(operation: Callable[P, R]) -> Callable[P, R]:
-    """The operation in plain PyTorch, which differentiates it too: as the reference backend computes it."""
+    """The operation on the reference backend: plain PyTorch, differentiated by PyTorch."""
     return fastgan.use_backend("reference")(operation)
 
 
 def softplus(t: Tensor) -> Tensor:
-    """``log(1 + exp(t))``, exact: F.softplus is the identity from 20 on."""
+    """``log(1 + exp(t))`` without approximation: F.softplus is the identity above 20."""
     return F.binary_cross_entropy_with_logits(-t, torch.ones_like(t), reduction="none")
 
 
 def eager_discriminator_loss(
     real: Tensor, fake: Tensor, real_label: float = 1.0, reduction: str = "mean", loss: str = "bce"
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """As it is usually written."""
+    """The discriminator's loss as usually written in PyTorch."""
     if loss != "bce":
         on_real, on_fake = _TERMS[loss](real, fake)
         if reduction == "none":
@@ -99,7 +102,7 @@ def eager_discriminator_loss(
 def eager_generator_loss(
     fake: Tensor, saturating: bool = False, reduction: str = "mean", loss: str = "bce"
 ) -> Tensor:
-    """As it is usually written."""
+    """The generator's loss as usually written in PyTorch."""
     if loss != "bce":
         terms = 0.5 * (fake - 1) ** 2 if loss == "least-squares" else -fake
         return {"mean": torch.mean, "sum": torch.sum, "none": lambda t: t}[reduction](terms)
@@ -108,7 +111,7 @@ def eager_generator_loss(
     return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake), reduction=reduction)
 
 
-# Of real and of generated logits, where it is not cross-entropy.
+# The terms of real and of generated logits in each loss but cross-entropy.
 _TERMS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "hinge": lambda real, fake: (F.relu(1.0 - real), F.relu(1.0 + fake)),
     "least-squares": lambda real, fake: (0.5 * (real - 1) ** 2, 0.5 * fake**2),
@@ -117,7 +120,7 @@ _TERMS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 OTHER_LOSSES = tuple(_TERMS)
 
 
-# Views that hold the values of a contiguous tensor (or, expanded, its first row) in an awkward way.
+# Views with the values of a contiguous tensor (expanded: of its first row) and unusual strides or alignment.
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "every_other": lambda t: t.repeat_interleave(2, 0)[::2],
     "expanded": lambda t: t[:1].expand_as(t),
@@ -129,10 +132,10 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
 def off_the_kink(
     rows: Sequence[int], features: Sequence[int], dtype: torch.dtype, device: str
 ) -> list[Tensor]:
-    """Input, weights and biases of a chain of linear layers that hold no z near zero.
+    """[input, *weights, *biases] of a chain of linear layers in which no z is near zero.
 
-    There a rounding error would swap slopes, in PyTorch as in ours. Every unit has a sign, and so has every
-    row: products along a layer do not cancel.
+    Near zero a rounding error would change the slope of leaky ReLU. Every unit and every row has a sign, so
+    that the terms of a product do not cancel.
     """
     signs = [torch.randint(0, 2, (n,)) * 2.0 - 1 for n in features]
     row_signs = torch.randint(0, 2, tuple(rows)) * 2.0 - 1

@@ -1,11 +1,11 @@
-"""Plants faults in a copy of the sources, one at a time, and reports whether the tests catch them.
+"""Plants faults in a copy of the sources, one at a time, and reports if the tests catch them.
 
     python -m tests.plant_faults            # all, in about half an hour
     python -m tests.plant_faults --list
     python -m tests.plant_faults "a lost tail" "a missing barrier"
 
-A fault is caught if one of the tests named here fails with it and passes without it. Run this when tests are
-removed or merged: whatever the suite loses, it must still catch every fault.
+A fault is caught if one of its tests fails with it and passes without it. Run this after removing or merging
+tests: they must still catch every fault.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Fault:
-    """``old``, which occurs once in ``file``, becomes ``new``; ``tests`` are arguments of pytest."""
+    """Replaces ``old``, which occurs once in ``file``, by ``new``. ``tests`` are arguments for pytest."""
 
     file: str
     old: str
@@ -248,7 +248,7 @@ FAULTS = {
 
 
 def copy_sources(to: Path) -> None:
-    """All that the tests need, and what is already compiled."""
+    """Copy the tracked and untracked files that git does not ignore, and compiled modules."""
     listed = subprocess.check_output(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
     ).split("\0")
@@ -261,7 +261,7 @@ def copy_sources(to: Path) -> None:
 
 @contextmanager
 def planted(fault: Fault, folder: Path) -> Iterator[None]:
-    """Compiled, where it is in the C++ kernels; those of CUDA the tests compile for the host themselves."""
+    """Plant a fault, and compile it if it is in the C++ kernels. Tests compile CUDA kernels themselves."""
     file = folder / fault.file
     right = file.read_text()
     if right.count(fault.old) != 1:
@@ -273,7 +273,7 @@ def planted(fault: Fault, folder: Path) -> Iterator[None]:
             subprocess.run(
                 [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
                 cwd=folder,
-                env=os.environ | {"FASTGAN_NO_CUDA": "1", "CXXFLAGS": "-O0"},  # soon compiled
+                env=os.environ | {"FASTGAN_NO_CUDA": "1", "CXXFLAGS": "-O0"},  # compiles quickly
                 check=True,
                 stdout=subprocess.DEVNULL,
             )
@@ -285,7 +285,7 @@ def planted(fault: Fault, folder: Path) -> Iterator[None]:
 
 
 def run_tests(fault: Fault, folder: Path, *options: str, **environment: str) -> tuple[int, list[str]]:
-    """pytest's exit code, and the test that failed."""
+    """Run a fault's tests. Returns pytest's exit code and the failed tests."""
     cache = folder / ".pytest_cache"
     words = [f"tests/{word}" if word.endswith(".py") else word for word in shlex.split(fault.tests)]
     done = subprocess.run(
@@ -302,7 +302,7 @@ def run_tests(fault: Fault, folder: Path, *options: str, **environment: str) -> 
 
 
 def try_out(fault: Fault, folder: Path) -> tuple[bool, str]:
-    """Whether the tests catch a fault, and by which test, or what happened instead."""
+    """Returns if the tests catch a fault, and the test that does or the reason why none does."""
     shutil.rmtree(folder / ".pytest_cache", ignore_errors=True)
     is_in_cuda = fault.file.startswith("csrc/") and "cpu/" not in fault.file
     with planted(fault, folder):
@@ -321,7 +321,7 @@ def try_out(fault: Fault, folder: Path) -> tuple[bool, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of faults; all of them if none is given")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="names of faults; default: all")
     parser.add_argument("--list", action="store_true", help="print the names and exit")
     arguments = parser.parse_args()
     if arguments.list:

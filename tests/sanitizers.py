@@ -1,4 +1,4 @@
-"""How Python runs with libraries that are instrumented by AddressSanitizer and UBSan."""
+"""Runs Python with libraries that are compiled with AddressSanitizer and UBSan."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COMPILER = shutil.which("g++")
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g1"
-# Small shapes reach every path but threads: red zones lie around each tensor, whatever its size.
-# Of the dtypes one of four bytes and one of two: templates serve the others alike. Sums move what means do.
+# Small shapes reach every path but threads, and red zones surround tensors of any size. One dtype of four
+# bytes and one of two are enough, as all dtypes share templates. Sums access the same memory as means.
 SELECTION = " and ".join(
     f"not {name}" for name in ("16383", "16385", "40000", "200", "torch.float64", "torch.float16", "sum")
 )
@@ -28,7 +28,7 @@ FILES = [
 
 
 def library(name: str) -> str | None:
-    """Its path, or None where the compiler has none."""
+    """The library's path; None if the compiler does not have it."""
     if COMPILER is None:
         return None
     path = subprocess.check_output([COMPILER, f"-print-file-name={name}"], text=True).strip()
@@ -42,7 +42,7 @@ def why_not() -> str | None:
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Python, with the sanitizers' runtime, in a folder whose fastgan it imports."""
+    """Run Python with the sanitizers' runtime in a folder, and import that folder's fastgan."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
@@ -62,16 +62,16 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 def run_fuzz(folder: Path, backend: str, calls: int, **environment: str) -> subprocess.CompletedProcess[str]:
-    """So many calls of that fastgan whose arguments do not fit each other."""
+    """Run ``calls`` calls with mismatched arguments on the fastgan in the folder."""
     environment |= {"PYTHONPATH": str(folder)}
     return run(folder, str(ROOT / "tests" / "fuzz.py"), backend, "0", str(calls), **environment)
 
 
 def run_table(folder: Path, backend: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The table of tests on one backend of that fastgan."""
+    """Run the tests of operations on one backend of the fastgan in the folder."""
     environment |= {"PYTHONPATH": str(folder), "FASTGAN_TESTED": str(folder)}
     options = ["-x", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
-    # on the host the blocks of a CUDA kernel run in turn, and large calls take no other path
+    # on the host, blocks of a CUDA kernel run one after the other, and large calls take the same path
     left_out = {"test_repeatability.py"} if backend == "cuda" else set()
     files = [str(ROOT / "tests" / name) for name in FILES if name not in left_out]
     return run(folder, "-m", "pytest", *options, "-k", f"{backend} and {SELECTION}", *files, **environment)

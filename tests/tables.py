@@ -1,4 +1,4 @@
-"""What the tests of operations are parametrized with."""
+"""Parameters for the tests of operations."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from oracle import DTYPES, VIEWS
 def cases(
     every_dtype: Sequence[object], float32: Sequence[object] = (), long: Sequence[object] = ()
 ) -> list[object]:
-    """Parameters ``(dtype, case)``: a few cases in every dtype, and more of them in float32 alone.
+    """Parameters ``(dtype, case)``: a few cases in every dtype, and more in float32 only.
 
-    The kernels of all dtypes are one template. They differ in how many elements 16 bytes hold and in how they
-    round, which the few cases show; the others are about where tensors end.
+    Kernels for all dtypes are one template. Dtypes differ in rounding and in the number of elements in 16
+    bytes, which a few cases cover. The other cases test the ends of tensors.
 
     Args:
-        every_dtype: for every backend and instruction set; float64 as what follows.
-        float32: for the backends with kernels, and of instruction sets the newest.
-        long: the same, but not for the interpreter.
+        every_dtype: cases for every backend and instruction set. In float64 they run like ``float32``.
+        float32: cases for backends with kernels, and only for the newest instruction set.
+        long: like ``float32``, but not with the interpreter.
     """
     breadth, one = pytest.mark.breadth, torch.float32
     found = [(dtype, case, [breadth] * (dtype is torch.float64)) for dtype in DTYPES for case in every_dtype]
@@ -29,8 +29,7 @@ def cases(
     return [pytest.param(dtype, case, id=f"{dtype}-{case}", marks=marks) for dtype, case, marks in found]
 
 
-# A gradient's scale, which lies on the device: in each dtype, with inputs in each dtype, and in other
-# shapes of one element.
+# The scale of a gradient, a tensor on the device: its dtypes, dtypes of inputs, and shapes with one element.
 scales = pytest.mark.parametrize(
     ("dtype", "scale_dtype", "scale_shape"),
     [
@@ -43,8 +42,8 @@ scales = pytest.mark.parametrize(
     ids=str,
 )
 
-# A view is made contiguous before a kernel sees it, whatever its dtype. One that only starts at an address
-# off 16 bytes is not, and there the dtypes differ.
+# Most views are copied before a kernel runs, in the same way for all dtypes. Contiguous tensors that are not
+# aligned to 16 bytes are not copied, and there dtypes differ.
 views_and_dtypes = pytest.mark.parametrize(
     ("view", "dtype"),
     [

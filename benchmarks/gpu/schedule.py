@@ -72,14 +72,14 @@ class Process:
         self.killed_at = 0.0  # after an interrupt: the time at which to kill it
         self.is_over_time = False
         self.tail: deque[str] = deque(maxlen=30)
-        state = {"FASTGAN_ROWS": str(writing), "FASTGAN_STATE": json.dumps(self.state)}
+        variables = {"FASTGAN_ROWS": str(writing), "FASTGAN_STATE": json.dumps(self.state)}
         self.process = subprocess.Popen(
             self.stage.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env=os.environ | self.stage.environment | state,
+            env=os.environ | self.stage.environment | variables,
             pass_fds=(writing,),
             start_new_session=True,  # keeps Ctrl-C away from it; its children can be killed with it
             preexec_fn=_as_a_stage,
