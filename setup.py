@@ -186,7 +186,9 @@ class NinjaBuild(build_ext):
             else:
                 nvcc = find_nvcc()
                 if nvcc is None:
-                    message = "no nvcc found: installing without CUDA kernels; GPUs will use Triton."
+                    is_off = os.environ.get("FASTGAN_NO_CUDA") == "1"
+                    reason = "FASTGAN_NO_CUDA=1" if is_off else "no nvcc found"
+                    message = f"{reason}: installing without CUDA kernels; GPUs will use Triton."
                     print(f"fastgan: {message}", file=sys.stderr)
                     ext.optional = True
                     return

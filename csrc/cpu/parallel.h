@@ -4,7 +4,7 @@
 
 namespace fastgan {
 
-// The unit of work is a logit: 0.2 ns on an AVX-512 core. Below this amount, waking a second thread costs more than it
+// The unit of work is a logit: 0.2 ns on an AVX-512 core. Up to this amount, waking a second thread costs more than it
 // saves.
 constexpr int64_t kParallelWork = 32768;
 
