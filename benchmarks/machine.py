@@ -125,12 +125,6 @@ def rates(device: str) -> Rates:
     )
 
 
-def copy_bandwidth(device: str) -> float:
-    """Bytes read and written per second by a large copy."""
-    size = 2**31 if device == "cuda" else 2**25
-    return size / _copy_seconds(device, size)
-
-
 def _copy_seconds(device: str, bytes_moved: int) -> float:
     source = torch.zeros(bytes_moved // 8, device=device)
     target = torch.zeros_like(source)

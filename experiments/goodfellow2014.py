@@ -63,11 +63,7 @@ def train(folder: Path, data: Dataset, epochs: int, seed: int) -> Outcome:
     recipe = PUBLISHED[NAME]["images"]
     epoch = _TRAINED_ON // recipe.config.batch_size
     config = replace(
-        recipe.config,
-        steps=epochs * epoch,
-        seed=seed,
-        sample_interval=10 * epoch,
-        checkpoint_interval=epoch,
+        recipe.config, steps=epochs * epoch, seed=seed, sample_interval=10 * epoch, checkpoint_interval=epoch
     )
     first = Dataset(data.name, data.samples[:_TRAINED_ON])
     run = RunConfig.of(data.name, first, replace(recipe, config=config))

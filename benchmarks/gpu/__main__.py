@@ -10,14 +10,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.gpu.record import NAME, Record, Row
-from benchmarks.gpu.schedule import ROOT, Schedule, Stage
+from benchmarks.gpu.schedule import ROOT, Schedule, Stage, python
 from benchmarks.gpu.stages import first, missing, second
 from benchmarks.report import gpu
 
@@ -63,13 +62,7 @@ def run(
 
 def _draw(out: Path) -> None:
     """Draws in another process, as matplotlib may be missing or slow."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.report.gpu",
-        str(out / f"{NAME}.jsonl"),
-        str(out / f"{NAME}.png"),
-    ]
+    command = python("benchmarks.report.gpu", str(out / f"{NAME}.jsonl"), str(out / f"{NAME}.png"))
     try:
         subprocess.run(command, cwd=ROOT, check=False, timeout=WRITING, start_new_session=True)
     except subprocess.TimeoutExpired:

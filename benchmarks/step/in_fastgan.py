@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import Tensor
 
+from benchmarks.machine import finish_of
 from benchmarks.step.problem import BETAS, LATENT_DIM, LEARNING_RATE, SAMPLE_DIM, Problem
 from fastgan.models import MLPDiscriminator, MLPGenerator
 from fastgan.training import TrainConfig
@@ -34,7 +35,7 @@ class Fastgan:
     def __init__(
         self, problem: Problem, device: str = "cpu", replay: int = 1, precision: str = "fp32"
     ) -> None:
-        self.steps_a_run = replay
+        self.steps_a_run, self.finish = replay, finish_of(device)
         config = TrainConfig(
             batch_size=problem.batch,
             latent_dim=LATENT_DIM,
@@ -72,10 +73,6 @@ class Fastgan:
         if self.state.step % interval == 0:
             self.window.close()
             self.window.open()
-
-    def finish(self) -> None:
-        if self.state.device.type == "cuda":
-            torch.cuda.synchronize()
 
     def weights(self) -> list[Tensor]:
         modules = self.state.generator, self.state.discriminator

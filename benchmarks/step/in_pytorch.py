@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from benchmarks.machine import finish_of
 from benchmarks.step.problem import BETAS, EPS, LATENT_DIM, LEARNING_RATE, SLOPE, Problem, Weights
 
 
@@ -31,6 +32,7 @@ class Eager:
         self.generator = _sequential(g, [nn.Tanh()]).to(device)
         self.discriminator = _sequential(d, []).to(device)
         self.problem, self.device, self.data = problem, device, problem.data(device)
+        self.finish = finish_of(device)
         self.of_g, self.of_d = (
             torch.optim.Adam(module.parameters(), LEARNING_RATE, BETAS, EPS, capturable=capturable)
             for module in (self.generator, self.discriminator)
@@ -72,10 +74,6 @@ class Eager:
         first = torch.randn(batch, LATENT_DIM, device=self.device)
         second = first if self.problem.simultaneous else torch.randn(batch, LATENT_DIM, device=self.device)
         self.step(real, first, second)
-
-    def finish(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
 
     def weights(self) -> list[Tensor]:
         return [p.detach().cpu() for m in (self.generator, self.discriminator) for p in m.parameters()]

@@ -80,7 +80,7 @@ class Contender(Protocol):
     def run(self) -> None:
         """``steps_a_run`` updates that draw their own samples and latent vectors."""
 
-    def finish(self) -> None:
+    def finish(self) -> object:
         """Waits for the device."""
 
     def weights(self) -> list[Tensor]:

@@ -118,11 +118,7 @@ class Layers(Reference):
 
 
 def _bias_leaky_relu_into(
-    output: Tensor,
-    input: Tensor,
-    layout: tuple[int, int, int],
-    bias: Tensor | None,
-    negative_slope: float,
+    output: Tensor, input: Tensor, layout: tuple[int, int, int], bias: Tensor | None, negative_slope: float
 ) -> None:
     dtype = input.dtype
     if bias is None:

@@ -21,11 +21,7 @@ class Chains(Layers):
     chains_layers = True
 
     def mlp(
-        self,
-        input: Tensor,
-        weights: Sequence[Tensor],
-        biases: Sequence[Tensor | None],
-        negative_slope: float,
+        self, input: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], negative_slope: float
     ) -> list[Tensor]:
         rows, features = _sizes(input, weights)
         if not products.all_own(input.dtype, rows, features):
