@@ -30,7 +30,7 @@ class Codes(dict[Key, int]):
 
 # The values of DType in csrc/types.h.
 DTYPES = Codes("a kernel's dtype", {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3})
-_PLAIN = (Tensor, torch.nn.Parameter)
+PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -42,7 +42,7 @@ def address(tensor: Tensor, dtype: torch.dtype, device_type: str = "cpu") -> int
     """The address of a plain contiguous tensor of this dtype and device."""
     # is_cpu and is_cuda take a tenth of the time of device.type
     if (
-        type(tensor) not in _PLAIN
+        type(tensor) not in PLAIN
         or not (tensor.is_cpu if device_type == "cpu" else tensor.is_cuda)
         or tensor.dtype is not dtype
         or not tensor.is_contiguous()
@@ -58,7 +58,7 @@ def addresses(tensors: Sequence[Tensor], dtype: torch.dtype, device_type: str = 
     """:func:`address` of each tensor."""
     for t in tensors:
         if (
-            type(t) not in _PLAIN
+            type(t) not in PLAIN
             or not (t.is_cpu if device_type == "cpu" else t.is_cuda)
             or t.dtype is not dtype
             or not t.is_contiguous()

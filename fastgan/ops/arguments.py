@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, fx
 
 from fastgan.kernels.logit_losses import LOSSES
+from fastgan.kernels.native import PLAIN
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 HALVES = (torch.float16, torch.bfloat16)
-PLAIN = (Tensor, torch.nn.Parameter)
 REDUCTIONS = ("mean", "sum", "none")
 # types of arguments that determine what a loss returns
 Reduced = Literal["mean", "sum"]

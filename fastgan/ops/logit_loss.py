@@ -14,7 +14,8 @@ from torch import Tensor
 from fastgan.kernels import Reference
 from fastgan.kernels.counters import NO_CAPTURE, SOME_CAPTURE, capture_of
 from fastgan.kernels.logit_losses import LossSpec
-from fastgan.ops.arguments import DTYPES, HALVES, PLAIN, check_like, check_scale, check_tensor
+from fastgan.kernels.native import PLAIN
+from fastgan.ops.arguments import DTYPES, HALVES, check_like, check_scale, check_tensor
 from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, route
 
 Tensors = tuple[Tensor, ...]

@@ -25,8 +25,8 @@ from torch.compiler import is_dynamo_compiling
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from fastgan.kernels import Reference, choose, reference
+from fastgan.kernels.native import PLAIN
 from fastgan.kernels.opaque import unseen
-from fastgan.ops.arguments import PLAIN
 from fastgan.ops.registered import registered
 
 _is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
