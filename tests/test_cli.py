@@ -264,28 +264,20 @@ def test_bad_input_is_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
+def test_damaged_config_is_one_line(
+    ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ring / "config.yaml").read_text()
+    for before, after in (
         ("ring\n", "2020-13-01\n"),
         ("scale:\n  - 1.0", "scale:\n  - .nan"),
         ("- 2\n", "- 0\n"),
         ("- 64\n", "- 1.5\n"),
-    ],
-)
-def test_damaged_config_is_one_line(
-    ring: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    before: str,
-    after: str,
-) -> None:
-    text = (ring / "config.yaml").read_text()
-    assert before in text
-    (tmp_path / "config.yaml").write_text(text.replace(before, after, 1))
-    assert run(monkeypatch, "sample", tmp_path) == 2
-    assert "config.yaml: damaged" in one_line(capsys)
+    ):
+        assert before in text
+        (tmp_path / "config.yaml").write_text(text.replace(before, after, 1))
+        assert run(monkeypatch, "sample", tmp_path) == 2, after
+        assert "config.yaml: damaged" in one_line(capsys), after
 
 
 def test_run_without_checkpoint_is_one_line(
@@ -367,13 +359,11 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == f"fastgan {fastgan.__version__}, torch {torch.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("sample",), ("plot",), ("plot", "objectives")])
-def test_help_is_short_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
-) -> None:
-    for option in ("-h", "--help"):
-        assert run(monkeypatch, *command, option) == 0
-        assert capsys.readouterr().out.strip().startswith("Usage: ")
+def test_help_is_short_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ((), ("train",), ("sample",), ("plot",), ("plot", "objectives")):
+        for option in ("-h", "--help"):
+            assert run(monkeypatch, *command, option) == 0
+            assert capsys.readouterr().out.strip().startswith("Usage: "), (command, option)
 
 
 @pytest.mark.usefixtures("undrawn")
