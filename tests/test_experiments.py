@@ -373,7 +373,7 @@ BY_HAND = {
     "| remedy | flags |",
     "| | ring: modes | high quality | reverse KL | grid: modes | high quality | reverse KL |",  # published
     "| modes of 1,000; reverse KL | plain | 1 step | 5 steps | 10 steps |",
-    "| column | what it is |",
+    "| column | meaning |",
     "| alarm | begins | ends | for steps |",
 }
 """Headers of tables that no result has a part in."""

@@ -84,7 +84,7 @@ class Answers(nn.Module):
         (Answers(lambda y: y > 0), {}, TypeError, "returns a Tensor of torch.bool, expected floats"),
         (Answers(lambda y: y.long()), {}, TypeError, "returns a Tensor of torch.int64, expected floats"),
         (Answers(lambda y: (y, y)), {}, TypeError, "returns a tuple, expected a Tensor"),
-        (nn.Linear(2, 3), {"objective": "began"}, ValueError, r"outputs of shape \[8, 3\] of .* \[8, 2\]"),
+        (nn.Linear(2, 3), {"objective": "began"}, ValueError, r"outputs of shape \[8, 3\] for .* \[8, 2\]"),
         (nn.Linear(2, 1), {"objective": "began"}, ValueError, "the began objective needs an autoencoder"),
     ],
 )
