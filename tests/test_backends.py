@@ -211,6 +211,19 @@ def test_forced_but_missing(python: Python) -> None:
     assert "compiler" in result.stderr
 
 
+def test_an_import_in_a_fake_tensor_mode_leaves_nothing_fake(python: Python) -> None:
+    code = (
+        "import torch\n"
+        "from torch._subclasses.fake_tensor import FakeTensorMode\n"
+        "with FakeTensorMode():\n"
+        "    import fastgan\n"
+        "x = torch.zeros(4, 1)\n"
+        "print(f'{fastgan.discriminator_loss(x, x).item():.4f}')"
+    )
+    result = python(code)
+    assert result.stdout.strip() == "1.3863", result.stderr
+
+
 def test_import_is_light(python: Python) -> None:
     """Without triton, and with nothing that only training needs."""
     result = python(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch  # before _cpu, so that _cpu uses torch's OpenMP runtime instead of loading a second one
-
-from fastgan.kernels.native import DTYPES
+from torch import Tensor
 
 try:
     import fastgan._cpu as _cpu
@@ -20,8 +19,18 @@ except ImportError as error:
 __all__ = ["CPU", "SCALARS", "_cpu", "instruction_set", "missing"]
 
 CPU = torch.device("cpu")
+
+
+class _Scalars(dict[torch.dtype, Tensor]):
+    """Made on first use by a kernel, where tensors are real: an import may happen in a FakeTensorMode."""
+
+    def __missing__(self, dtype: torch.dtype) -> Tensor:
+        self[dtype] = torch.empty((), dtype=dtype, device=CPU)
+        return self[dtype]
+
+
 # empty_like() of these takes half the time of empty() with a dtype and a device
-SCALARS = {dtype: torch.empty((), dtype=dtype, device=CPU) for dtype in DTYPES}
+SCALARS = _Scalars()
 
 
 def instruction_set() -> str:
