@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 class _Scalars(dict[torch.dtype, Tensor]):
-    """Made on first use by a kernel, where tensors are real: an import may happen in a FakeTensorMode."""
+    """Made on first use by a kernel, where tensors are real: an import may happen among fake tensors."""
 
     def __missing__(self, dtype: torch.dtype) -> Tensor:
         self[dtype] = torch.empty((), dtype=dtype, device=CPU)
