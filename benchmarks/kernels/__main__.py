@@ -1,5 +1,7 @@
 """``python -m benchmarks.kernels``: compiles every kernel for every GPU and writes docs/kernels.md.
 
+If a check fails (``benchmarks/kernels/checks.py``), it names the kernels and writes nothing.
+
 ``--target sm_90`` prints one target's kernels as JSON lines instead; with ``--plan`` as well, only the list
 of kernels to compile.
 """
@@ -12,16 +14,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import torch
 import triton
 
+from benchmarks.kernels.checks import CHECKS, Row, failures
 from benchmarks.kernels.driver import TARGETS, pretend
 
 _ROOT = Path(__file__).parents[2]
@@ -42,6 +43,10 @@ choose. The tables describe the code, not its speed.
 - *matrix*: the matrix instruction. There is none for float32, which is multiplied exactly, unless PyTorch
   allows TF32.
 
+`make kernels` writes this page only if every kernel passes `benchmarks/kernels/checks.py`: no spills, no
+number whose value is relied on, halves rounded to nearest, memory streamed 16 bytes at a time, and products
+of halves on the matrix units. The tests compile every kernel for one of the GPUs and compare it with its row.
+
 On sm_90 the bf16 discriminator loss with details takes **{per_element:.1f} instructions per element** in
 the loop over whole tiles ({tile} elements per thread). The goal is at most {budget}.
 
@@ -56,24 +61,25 @@ _COLUMNS = (
 )
 
 
-def compile_all(target: str, dtypes: list[str], disassembled: list[str], every_candidate: bool) -> None:
+def compile_all(target: str, cases: list[str], dtypes: list[str], every_candidate: bool) -> None:
     pretend(target)
-    from benchmarks.kernels.assembly import read, resources, roundings
+    from benchmarks.kernels.assembly import read, roundings
     from benchmarks.kernels.cases import CASES, kernels_of
 
     for case in CASES:
+        if cases and case.name not in cases:
+            continue
         for dtype in case.dtypes:
             name = str(dtype).removeprefix("torch.")
             if dtypes and name not in dtypes:
                 continue
-            whole = not disassembled or name in disassembled
             for tile, kernel, key in kernels_of(case, dtype, every_candidate):
                 compiled = kernel.compiled[key]
                 row = {"case": case.name, "dtype": name, "tile": tile, "warps": compiled.metadata.num_warps}
                 row |= {"streams": case.streams, "multiplies": case.multiplies}
                 row |= {"specialized": len(_SPECIALIZED.findall(compiled.asm["ttgir"]))}
                 row["roundings"], row["to_nearest"] = roundings(compiled)
-                row |= asdict(resources(compiled)) | (asdict(read(compiled)) if whole else {})
+                row |= asdict(read(compiled))
                 print(json.dumps(row), flush=True)
 
 
@@ -84,7 +90,7 @@ def print_plan(target: str) -> None:
     print(json.dumps(plan()))
 
 
-def rows(target: str, *options: str) -> list[dict[str, Any]]:
+def rows(target: str, *options: str) -> list[Row]:
     """One target's kernels, compiled in a separate process, as a process has only one driver."""
     command = [sys.executable, "-m", "benchmarks.kernels", "--target", target, *options]
     environment = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
@@ -93,23 +99,15 @@ def rows(target: str, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def all_rows(
-    *options: str, dtypes: Mapping[str, Sequence[str]] = MappingProxyType({})
-) -> dict[str, list[dict[str, Any]]]:
-    """Every target's rows, compiled two targets at a time.
-
-    Args:
-        dtypes: the dtypes to compile for a target; all of them for a target that is not a key.
-    """
-
-    def rows_of(target: str) -> list[dict[str, Any]]:
-        return rows(target, *options, *(f"--dtype={dtype}" for dtype in dtypes.get(target, ())))
-
+def all_rows(options: Callable[[str], Sequence[str]]) -> dict[str, list[Row]]:
+    """Every target's rows, compiled two targets at a time with a target's options."""
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(TARGETS, pool.map(rows_of, TARGETS), strict=True))
+        return dict(
+            zip(TARGETS, pool.map(lambda target: rows(target, *options(target)), TARGETS), strict=True)
+        )
 
 
-def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
+def instructions_per_element(kernels: list[Row]) -> float:
     """The detailed bf16 discriminator loss: instructions per element of its longest loop over whole tiles."""
     (kernel,) = (
         k for k in kernels if k["case"] == "discriminator loss, detailed" and k["dtype"] == "bfloat16"
@@ -120,8 +118,13 @@ def instructions_per_element(kernels: list[dict[str, Any]]) -> float:
 
 
 def write_document() -> None:
-    found = all_rows()
-    plans = all_rows("--plan")
+    found = all_rows(lambda _: [])
+    failed = [
+        f"{name}: expected a kernel that {check}" for check in CHECKS for name in failures(found, check)
+    ]
+    if failed:
+        raise SystemExit("\n".join(failed))
+    plans = all_rows(lambda _: ["--plan"])
     text = _HEAD.format(
         triton=triton.__version__,
         torch=torch.__version__.partition("+")[0],
@@ -136,7 +139,7 @@ def write_document() -> None:
     DOCUMENT.write_text(text)
 
 
-def line(k: dict[str, Any]) -> str:
+def line(k: Row) -> str:
     spills = f"{k['spills']} ({k['scalar_spills']})" if k["scalar_spills"] else k["spills"]
     cells = [k["case"], k["dtype"], k["tile"], k["warps"], k["registers"], spills]
     cells += [f"{k['shared']:,}", f"{k['instructions']:,}", k["wide_loads"], k["matrix"]]
@@ -147,14 +150,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--target", choices=TARGETS)
     parser.add_argument("--plan", action="store_true", help="compile nothing")
+    parser.add_argument("--case", action="append", default=[], help="default: all")
     parser.add_argument("--dtype", action="append", default=[], help="default: all")
-    parser.add_argument("--disassemble", metavar="DTYPE", action="append", default=[], help="default: all")
     parser.add_argument("--first", action="store_true", help="only the default tile of each product")
     options = parser.parse_args()
     if options.target and options.plan:
         print_plan(options.target)
     elif options.target:
-        compile_all(options.target, options.dtype, options.disassemble, not options.first)
+        compile_all(options.target, options.case, options.dtype, not options.first)
     else:
         write_document()
 

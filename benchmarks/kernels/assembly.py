@@ -29,28 +29,11 @@ class Code:
     loops: list[tuple[int, int]] = field(default_factory=list)  # (instructions, wide loads) of each loop
 
 
-@dataclass(frozen=True)
-class Resources:
-    """Resources that are known without disassembling, which takes half a second per kernel."""
-
-    registers: int
-    spilled: int  # bytes of stack per thread; on AMD, registers
-
-
 def read(compiled: Any) -> Code:
     shared = compiled.metadata.shared
     if "cubin" not in compiled.asm:
         return _read_amdgcn(compiled.asm["amdgcn"], shared)
     return _read_sass(_dump(compiled, "-sass", "-res-usage"), shared)
-
-
-def resources(compiled: Any) -> Resources:
-    if "cubin" not in compiled.asm:
-        code = read(compiled)
-        return Resources(code.registers, code.spills)
-    usage = re.search(r"REG:(\d+) STACK:(\d+)", _dump(compiled, "-res-usage"))
-    assert usage is not None
-    return Resources(int(usage[1]), int(usage[2]))
 
 
 # Instructions that round to a 16-bit float: conversions, and subtractions and multiply-adds with that result.
