@@ -21,6 +21,9 @@ install_extras = $(BIN)/python .ci/extras.py $(1) > $(VENV)/extras.txt && \
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SOURCES := $(shell find csrc -type f)
 
+# Tests start hundreds of processes. Where this is set, each would compile the same modules again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test versions bench kernels docs gpu-check lint format clean packages compiled
 
 demo: $(VENV)/installed

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -23,6 +24,8 @@ import fastgan
 sys.path.append(str(Path(__file__).parents[1]))  # for benchmarks; last, as another fastgan may be under test
 # Where test_cpu_sanitizers.py has the package that its run must test, and no other.
 assert Path(fastgan.__file__).is_relative_to(os.environ.get("FASTGAN_TESTED", "/"))
+
+gc.disable()  # until all tests are collected: what their modules import is much, and stays
 
 # What takes longest begins first: a file is one process's, and the last one should not have the others wait.
 LONGEST = (
@@ -85,6 +88,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
     items[:] = [item for item in items if not left_out(item)]
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 @contextlib.contextmanager
