@@ -64,20 +64,25 @@ def test_dashboards_show_what_they_are_given(
 
 def find(picture: NDArray[np.uint8], sheet: NDArray[np.uint8]) -> list[int]:
     """At which whole-number zooms a picture holds a sheet, pixel by pixel."""
-    found = []
-    for zoom in range(1, min(picture.shape[0] // sheet.shape[0], picture.shape[1] // sheet.shape[1]) + 1):
-        zoomed = sheet.repeat(zoom, axis=0).repeat(zoom, axis=1)
-        height, width = zoomed.shape[:2]
-        # where the sheet's left column begins
-        rows, columns = picture.shape[0] - height + 1, picture.shape[1] - width + 1
-        for top, left in np.argwhere(
-            (picture[:rows, :columns] == zoomed[0, 0]).all(axis=2)
-            & (picture[height - 1 :, width - 1 :] == zoomed[-1, -1]).all(axis=2)
-        ):
-            if np.array_equal(picture[top : top + height, left : left + width], zoomed):
-                found.append(zoom)
-                break
-    return found
+    return [
+        zoom
+        for zoom in range(1, min(picture.shape[0] // sheet.shape[0], picture.shape[1] // sheet.shape[1]) + 1)
+        if holds(picture, sheet.repeat(zoom, axis=0).repeat(zoom, axis=1))
+    ]
+
+
+def holds(picture: NDArray[np.uint8], part: NDArray[np.uint8]) -> bool:
+    height, width = part.shape[:2]
+    places = np.indices((picture.shape[0] - height + 1, picture.shape[1] - width + 1))
+    tops, lefts = places.reshape(2, -1)
+    # a few pixels first: they leave few places to compare whole
+    for y, x in np.random.default_rng(0).integers((height, width), size=(30, 2)):
+        here = (picture[tops + y, lefts + x] == part[y, x]).all(axis=1)
+        tops, lefts = tops[here], lefts[here]
+    return any(
+        np.array_equal(picture[top : top + height, left : left + width], part)
+        for top, left in zip(tops, lefts, strict=True)
+    )
 
 
 def noise(count: int, *shape: int) -> torch.Tensor:
@@ -103,7 +108,7 @@ def test_a_pixel_of_a_sample_is_a_whole_number_of_the_sheets(
     assert find(pixels_of(tmp_path / "s.png"), in_bytes(tile(images))) == [zoom]
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 9), (1, 28, 28)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 13, 9), (1, 28, 28)], ids=str)
 def test_a_pixel_of_a_sample_is_a_whole_number_of_the_dashboards(
     tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
@@ -230,6 +235,7 @@ def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return figures
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("outputs", [("D(x)", "D(G(z))"), ("k", "M", "L(x)")])
 def test_a_log_of_one_row_is_seen_on_the_dashboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outputs: tuple[str, ...]
