@@ -61,17 +61,27 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def run_fuzz(folder: Path, backend: str, calls: int, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``calls`` calls with mismatched arguments on the fastgan in the folder."""
-    environment |= {"PYTHONPATH": str(folder)}
-    return run(folder, str(ROOT / "tests" / "fuzz.py"), backend, "0", str(calls), **environment)
+def run_table_and_fuzz(
+    folder: Path, backend: str, calls: int, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the tests of operations, and mismatched calls, on one backend of the fastgan in the folder.
 
-
-def run_table(folder: Path, backend: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the tests of operations on one backend of the fastgan in the folder."""
-    environment |= {"PYTHONPATH": str(folder), "FASTGAN_TESTED": str(folder)}
+    Both in one process, as to import torch takes longer than either.
+    """
+    environment |= {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "tests")]),
+        "FASTGAN_TESTED": str(folder),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # these tests need none
+    }
     options = ["-x", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
     # on the host, blocks of a CUDA kernel run one after the other, and large calls take the same path
     left_out = {"test_repeatability.py"} if backend == "cuda" else set()
     files = [str(ROOT / "tests" / name) for name in FILES if name not in left_out]
-    return run(folder, "-m", "pytest", *options, "-k", f"{backend} and {SELECTION}", *files, **environment)
+    tests = [*options, "-k", f"{backend} and {SELECTION}", *files]
+    program = (
+        "import sys, fuzz, pytest, torch\n"
+        "torch.set_num_threads(1)\n"
+        f"fuzz.main({backend!r}, 0, {calls})\n"
+        f"sys.exit(pytest.main({tests!r}))"
+    )
+    return run(folder, "-c", program, **environment)

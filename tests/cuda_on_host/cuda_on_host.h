@@ -1,8 +1,8 @@
 // CUDA as far as the kernels of csrc/cuda use it, on the host: a block's threads one after another, each from barrier
-// to barrier (block_of_fibers.h), or each a thread of the system (block_of_threads.h, under ThreadSanitizer).
+// to barrier (block.h).
 //
 // It shows what a kernel computes, that it stays inside its arrays (AddressSanitizer), that a block's threads wait
-// for each other where they must (ThreadSanitizer) and that none waits in vain (fibers). It does not show races
+// for each other where they must (ThreadSanitizer) and that none waits in vain. It does not show races
 // between blocks, which run in turn, nor anything of speed, alignment in memory or the device's memory model.
 #pragma once
 
@@ -63,8 +63,10 @@ constexpr int kMaxRanges = 4;
 
 namespace on_host {
 
-// What each thread shows the others of its warp.
-alignas(16) inline unsigned char exchanged[kThreads][16];
+// What each thread shows the others of its warp, in two places by turns: while some still read one, others may fill
+// the next one. Nobody fills a place again before all have read it, as all have shown the next one in between.
+alignas(16) inline unsigned char exchanged[2][kThreads][16];
+inline unsigned exchanges[kThreads];
 
 // The dynamic shared memory of the block that runs: an allocation of its size, for AddressSanitizer.
 inline unsigned char* dynamic_shared = nullptr;
@@ -74,17 +76,15 @@ struct Place {
   const char* file;
   int line;
   static Place here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
-  bool operator!=(const Place& other) const { return line != other.line || strcmp(file, other.file) != 0; }
+  bool operator!=(const Place& other) const {
+    return line != other.line || (file != other.file && strcmp(file, other.file) != 0);
+  }
 };
 
 }  // namespace on_host
 }  // namespace fastgan
 
-#if defined(__SANITIZE_THREAD__)
-#include "block_of_threads.h"
-#else
-#include "block_of_fibers.h"
-#endif
+#include "block.h"
 
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
@@ -95,11 +95,10 @@ inline void __syncthreads(fastgan::on_host::Place place = fastgan::on_host::Plac
 template <class A>
 A __shfl_xor_sync(unsigned, A value, int mask, fastgan::on_host::Place place = fastgan::on_host::Place::here()) {
   using namespace fastgan::on_host;
-  *reinterpret_cast<A*>(exchanged[threadIdx.x]) = value;
+  auto& shown = exchanged[exchanges[threadIdx.x]++ % 2];
+  *reinterpret_cast<A*>(shown[threadIdx.x]) = value;
   Block::get().wait_for_warp(place);
-  const A result = *reinterpret_cast<A*>(exchanged[threadIdx.x ^ static_cast<unsigned>(mask)]);
-  Block::get().wait_for_warp(place);
-  return result;
+  return *reinterpret_cast<A*>(shown[threadIdx.x ^ static_cast<unsigned>(mask)]);
 }
 
 template <class A>
