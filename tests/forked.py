@@ -15,8 +15,21 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
+
+NOTE = """
+import os
+from pathlib import Path
+Path({!r}).write_text(str(os.getpid()))
+"""
+# python -m NAME ARGUMENT...
+MODULE = """
+import runpy, sys
+sys.argv = {arguments!r}
+runpy.run_module({name!r}, run_name="__main__", alter_sys=True)
+"""
 
 
 class Forks:
@@ -48,6 +61,30 @@ class Forks:
     def close(self) -> None:
         if self._program is not None:
             self._program.communicate()
+
+
+class Started:
+    """Code that runs meanwhile. Until it has ended, ``forks`` runs nothing else."""
+
+    def __init__(self, forks: Forks, code: str, **environment: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._pid = Path(self._folder.name) / "pid"
+        self._thread = ThreadPoolExecutor(1)
+        self._end = self._thread.submit(forks.run, NOTE.format(str(self._pid)) + code, **environment)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._end.done()
+
+    def send_signal(self, number: int) -> None:
+        """To a process that has done something already, and is known by then."""
+        os.kill(int(self._pid.read_text()), number)
+
+    def wait(self, seconds: float) -> subprocess.CompletedProcess[str]:
+        done = self._end.result(seconds)
+        self._thread.shutdown()
+        self._folder.cleanup()
+        return done
 
 
 def main() -> None:

@@ -10,15 +10,9 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from forked import run_and_end
+from forked import MODULE, run_and_end
 
 from benchmarks.gpu import schedule
-
-MODULE = """
-import runpy, sys
-sys.argv = {arguments!r}
-runpy.run_module({name!r}, run_name="__main__", alter_sys=True)
-"""
 
 
 class Forked:

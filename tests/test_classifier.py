@@ -29,7 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(digits: Labelled, folder: Path) -> Classifier:
-    return classifier_of(digits, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_STEPS", 500)  # enough to tell these digits
+        return classifier_of(digits, folder)
 
 
 def test_it_tells_digits_that_it_was_not_trained_on(classifier: Classifier) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import stat
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import Python
+from forked import Forks, Started
 
 from fastgan.data.transform import Transform
 from fastgan.files import (
@@ -159,37 +159,38 @@ def test_a_path_through_a_file_is_told_so(tmp_path: Path) -> None:
 
 
 WRITES_SLOWLY = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from fastgan import __main__, files
 
 def slow(path):
     path.write_text("half")
-    print("writing", flush=True)
     time.sleep(60)
 
 def command():
-    files.write_whole(Path(sys.argv[1]), slow)
+    files.write_whole(Path({!r}), slow)
 
 sys.modules["fastgan.cli"] = SimpleNamespace(main=command)  # whose imports take as long as torch's
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background, it is ignored
 __main__.main()
 """
 
 
-@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_while_writing(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_while_writing(tmp_path: Path, forks: Forks, number: signal.Signals) -> None:
     """Leaves nothing; only what nothing can follow leaves a folder, which is not in the way."""
     path = tmp_path / "checkpoint-00000001.safetensors"
-    command = [sys.executable, "-c", WRITES_SLOWLY, str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "writing\n"
+    process = Started(forks, WRITES_SLOWLY.format(str(path)))
+    deadline = time.monotonic() + 60
+    while "half" not in [left.read_text() for left in tmp_path.rglob("*") if left.is_file()]:
+        assert not process.has_ended
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    done = process.wait(60)
     if number != signal.SIGKILL:
-        assert (process.returncode, errors) == (130, "fastgan: interrupted\n")
+        assert (done.returncode, done.stderr) == (130, "fastgan: interrupted\n")
         assert list(tmp_path.iterdir()) == []
         return
     (left,) = tmp_path.iterdir()
@@ -200,29 +201,18 @@ def test_a_signal_while_writing(tmp_path: Path, number: signal.Signals) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"other", ".checkpoint-mine.tmp"}
 
 
-EXPORTS = """
-import resource
-from pathlib import Path
-from fastgan.training.export import export
-from tests.test_files import config
-
-wide = config(generator=4000)
-generator = wide.build_generator()
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-for kind in ("onnx", "torch-export", "safetensors"):
+@pytest.mark.parametrize("kind", ["onnx", "torch-export", "safetensors"])
+def test_an_export_that_does_not_fit_on_the_disk(tmp_path: Path, kind: str) -> None:
+    out, wide = tmp_path / "x", config(generator=4000)
+    generator = wide.build_generator()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        export(generator, wide, Path({!r}), kind)
-    except OSError as error:
-        print(type(error).__name__, error)
-"""
-
-
-def test_an_export_that_does_not_fit_on_the_disk(tmp_path: Path, python: Python) -> None:
-    out = tmp_path / "x"
-    done = python(EXPORTS.format(str(out)))
-    assert done.returncode == 0, done.stderr
-    said = f"WriteError {out}: cannot be written (File too large); give another --out"
-    assert done.stdout.splitlines() == [said] * 3
+        with pytest.raises(WriteError) as raised:
+            export(generator, wide, out, kind)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(raised.value) == f"{out}: cannot be written (File too large); give another --out"
     assert list(tmp_path.iterdir()) == []
 
 

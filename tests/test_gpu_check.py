@@ -6,17 +6,15 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from backends import Backend
-from forked import Forks
+from forked import Forks, Started
 from torch import Tensor
 
 from benchmarks.gpu import contests, schedule, stages
@@ -28,27 +26,22 @@ from benchmarks.operations.in_pytorch import InPyTorch
 from benchmarks.operations.operation import Case, Direction
 
 CHECK = """
-import gc, os
-from pathlib import Path
+import gc
 import {imported}
 from forked_stages import main
 gc.freeze()
-Path({pid!r}).write_text(str(os.getpid()))
 main({out!r}, "--quick", "--part", {part!r}, "--seconds", "400")
 """
 
 
-class Check:
+class Check(Started):
     """``python -m benchmarks.gpu``, and its stages, in forks of a process that has imported torch."""
 
     def __init__(self, forks: Forks, out: Path, part: int, imported: str = "torch") -> None:
         self.log = out / f"{NAME}.log"
         self.begins = self.log.stat().st_size if self.log.exists() else 0
-        self.pid = out.with_name("pid")
-        self.pid.unlink(missing_ok=True)
-        self.thread = ThreadPoolExecutor(1)
-        code = CHECK.format(pid=str(self.pid), out=str(out), part=str(part), imported=imported)
-        self.end = self.thread.submit(forks.run, code, **stages.UNCOMPILED)
+        code = CHECK.format(out=str(out), part=str(part), imported=imported)
+        super().__init__(forks, code, **stages.UNCOMPILED)
 
     def shown(self) -> list[str]:
         """The rows that it has shown."""
@@ -56,14 +49,6 @@ class Check:
             return []
         lines = self.log.read_bytes()[self.begins :].decode().split("\n")
         return [line for line in lines[:-1] if " s  " in line[:12]]
-
-    def send_signal(self, number: int) -> None:
-        os.kill(int(self.pid.read_text()), number)
-
-    def wait(self, seconds: float) -> subprocess.CompletedProcess[str]:
-        done = self.end.result(seconds)
-        self.thread.shutdown()
-        return done
 
 
 def rows_of(out: Path) -> list[Row]:
@@ -80,7 +65,7 @@ def rows_of(out: Path) -> list[Row]:
 def wait_for(check: Check, kind: str, count: int) -> int:
     """Waits until the check has shown so many rows of a kind; how many it has shown of all kinds."""
     while True:
-        has_ended = check.end.done()
+        has_ended = check.has_ended
         rows = check.shown()
         found = sum(f" s  {kind}, " in row for row in rows)
         if found >= count:

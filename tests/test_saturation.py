@@ -11,7 +11,7 @@ from experiments.saturation import Settings, run
 from experiments.saturation_report import save_picture, summary, tables
 from tests.pictures import Shown
 
-SETTINGS = Settings(head_starts=(0, 500), limit=300)
+SETTINGS = Settings(head_starts=(0, 400), limit=150, batch_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def results() -> list[dict[str, Any]]:
 
 def test_the_saturating_gradient_vanishes_with_a_head_start(results: list[dict[str, Any]]) -> None:
     for result in results:
-        even, late = (result[head_start] for head_start in ("0", "500"))
+        even, late = (result[head_start] for head_start in ("0", "400"))
         assert 0.4 < even["D(G(z))"] < 0.6
         assert late["D(G(z))"] < 1e-3
         ratios = [of["gradient"]["saturating"] / of["gradient"]["non-saturating"] for of in (even, late)]
@@ -31,11 +31,11 @@ def test_the_saturating_gradient_vanishes_with_a_head_start(results: list[dict[s
 
 
 def test_only_the_saturating_loss_without_adam_does_not_recover(results: list[dict[str, Any]]) -> None:
-    recovered = summary(results)["500"]["recovered"]
+    recovered = summary(results)["400"]["recovered"]
     assert recovered["sgd, saturating"] == [None, None]
     assert None not in recovered["sgd, non-saturating"] + recovered["adam, saturating"]
-    trace = results[0]["500"]["runs"]["sgd, saturating"]["trace"]
-    assert len(trace["gradient"]) == 30
+    trace = results[0]["400"]["runs"]["sgd, saturating"]["trace"]
+    assert len(trace["gradient"]) == 15
     assert max(trace["gradient"]) < 0.1
 
 
@@ -51,4 +51,4 @@ def test_table_and_picture(results: list[dict[str, Any]], tmp_path: Path, shown:
     assert recovery == [2] * 8
     assert len(traces) == 8
     assert min(traces) > 0
-    assert max(traces) == 30
+    assert max(traces) == 15

@@ -234,7 +234,7 @@ def test_an_unreadable_image_ends_the_run_by_name(
         Image.fromarray(np.full((6, 8), 9, np.uint8)).save(folder / f"{number:03}.png")
     (folder / "080.png").write_bytes(b"not an image")
     out = tmp_path / "run"
-    steps = ("--steps", 500, "--batch-size", 2, "--checkpoint-interval", 1)
+    steps = ("--steps", 100, "--batch-size", 8, "--checkpoint-interval", 1)
     assert run(monkeypatch, "train", folder, "--stream", "--workers", workers, *steps, "--out", out) == 2
     line = one_line(capsys)
     assert "080.png: not a readable image; replace or remove it; kept the checkpoint of step " in line
