@@ -29,6 +29,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 # two processes as torchrun starts them, from one that has imported torch
 PAIR = """
 import os, sys
+import fastgan.cli, fastgan.plots, fastgan.training, torch.distributed.nn  # once for both
 child = os.fork()
 rank = "0" if child else "1"
 os.environ |= {{"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}}
@@ -49,25 +50,28 @@ from fastgan.training.state import TrainingState
 from tests.test_resume import networks
 from tests.test_training import data
 
-with joined(torch.device("cpu")) as world:
-    results = []
-    for objective in ("bce", "began"):
-        generator, discriminator = networks(dropout=True, reconstructs=objective == "began")
-        discriminator[1] = generator[1] = torch.nn.Identity()  # the batch's statistics are each process's own
-        settings = {"diversity_ratio": 1.0} if objective == "began" else {}
-        config = TrainConfig(batch_size=16, latent_dim=3, objective=objective, **settings)
-        state = TrainingState(generator.double(), discriminator.double(), config, world)
-        real = Resident(data().double()).batch(state, 0)
-        fake = generator(world.rows(state.latent(16)).double())
-        grad, _ = state.objective.both_turns(discriminator, real, fake)
-        fake.backward(grad)
-        parameters = [*generator.parameters(), *discriminator.parameters()]
-        for p in parameters:
-            world.average(p.grad)
-        results += [p.grad for p in parameters]
-    results.append(state.objective.k)
-    assert 0 < state.objective.k
-    torch.save(results, f"{world.size}-{world.rank}.pt")
+def write_gradients():
+    with joined(torch.device("cpu")) as world:
+        results = []
+        for objective in ("bce", "began"):
+            generator, discriminator = networks(dropout=True, reconstructs=objective == "began")
+            discriminator[1] = generator[1] = torch.nn.Identity()  # the batch's statistics are each process's own
+            settings = {"diversity_ratio": 1.0} if objective == "began" else {}
+            config = TrainConfig(batch_size=16, latent_dim=3, objective=objective, **settings)
+            state = TrainingState(generator.double(), discriminator.double(), config, world)
+            real = Resident(data().double()).batch(state, 0)
+            fake = generator(world.rows(state.latent(16)).double())
+            grad, _ = state.objective.both_turns(discriminator, real, fake)
+            fake.backward(grad)
+            parameters = [*generator.parameters(), *discriminator.parameters()]
+            for p in parameters:
+                world.average(p.grad)
+            results += [p.grad for p in parameters]
+        results.append(state.objective.k)
+        assert 0 < state.objective.k
+        torch.save(results, f"{world.size}-{world.rank}.pt")
+
+write_gradients()
 """
 
 
@@ -120,14 +124,13 @@ os._exit(failed)  # FSDP's mesh holds the group: its threads would outlive the i
 
 # a thread of the group that lets go of a tensor while the interpreter ends aborts the process
 THREADS = """
-import os, runpy, sys
+import runpy
 
 def threads():
     return len(os.listdir("/proc/self/task"))
 
-import torch
 before = threads()
-sys.argv.pop(0)
+sys.argv = [{example!r}, "3"]
 names = runpy.run_path(sys.argv[0], run_name="__main__")  # whatever it leaves behind stays
 os.write(1, b"%d threads left;" % (threads() - before))  # at once: both processes write to one pipe
 """
@@ -151,9 +154,8 @@ def test_half_batches_give_the_whole_batchs_gradients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for code in (GRADIENTS, PAIR.format(port=free_port()) + GRADIENTS + ENDED):
-        done = python(code)
-        assert done.returncode == 0, done.stderr
+    done = python(f"{GRADIENTS}{PAIR.format(port=free_port())}write_gradients()\n{ENDED}")
+    assert done.returncode == 0, done.stderr
     expected = torch.load(tmp_path / "1-0.pt")
     for rank in (0, 1):
         for ours, theirs in zip(torch.load(tmp_path / f"2-{rank}.pt"), expected, strict=True):
@@ -166,12 +168,12 @@ def test_ddp_and_fsdp(tmp_path: Path, python: Python) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
-def test_example_leaves_no_thread_of_the_group(tmp_path: Path) -> None:
-    script = tmp_path / "threads.py"
-    script.write_text(THREADS)
+def test_example_leaves_no_thread_of_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python
+) -> None:
+    monkeypatch.chdir(tmp_path)
     example = Path(__file__).parent.parent / "examples" / "data_parallel.py"
-    command = torchrun(2, str(script), str(example), "3")
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    done = python(PAIR.format(port=free_port()) + THREADS.format(example=str(example)) + ENDED)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"(-?\d+) threads left;", done.stdout) == ["0", "0"]
 
