@@ -55,7 +55,8 @@ def write_gradients():
         results = []
         for objective in ("bce", "began"):
             generator, discriminator = networks(dropout=True, reconstructs=objective == "began")
-            discriminator[1] = generator[1] = torch.nn.Identity()  # the batch's statistics are each process's own
+            # the batch's statistics are each process's own
+            discriminator[1] = generator[1] = torch.nn.Identity()
             settings = {"diversity_ratio": 1.0} if objective == "began" else {}
             config = TrainConfig(batch_size=16, latent_dim=3, objective=objective, **settings)
             state = TrainingState(generator.double(), discriminator.double(), config, world)

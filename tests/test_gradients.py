@@ -95,8 +95,8 @@ FUNCTIONS = (
     "mlp-2",
     "mlp-5",
 )
-# The interpreter has these, and the other kernels that a Function calls. Labels, reductions, losses, shapes and
-# depths are numbers to a kernel here; test_losses.py and test_layers.py have them all, interpreted too.
+# The interpreter has these, and the other kernels that a Function calls. Labels, reductions, losses, shapes
+# and depths are in test_losses.py and test_layers.py, interpreted too; autograd does the same with each.
 INTERPRETED = {*FUNCTIONS, "bias_leaky_relu-rows", "bias_leaky_relu-no_bias", "mlp-3-no_bias"} - {"mlp-5"}
 
 
