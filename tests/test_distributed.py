@@ -23,7 +23,7 @@ from fastgan.training.state import TrainingState
 from tests.test_cli import run
 from tests.test_resume import networks
 
-SETTINGS = ["--steps", "40", "--checkpoint-interval", "20", "--batch-size", "32"]
+SETTINGS = ["--steps", "20", "--checkpoint-interval", "10", "--batch-size", "32"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
 # two processes as torchrun starts them, from one that has imported torch
@@ -181,7 +181,7 @@ def test_example_leaves_no_thread_of_the_group(
 
 RESUME = """
 from fastgan.cli import main
-sys.argv = ["fastgan", "train", "--resume", "two", "--steps", "60"]
+sys.argv = ["fastgan", "train", "--resume", "two", "--steps", "30"]
 try:
     main()
 except SystemExit as stop:
@@ -190,7 +190,7 @@ except SystemExit as stop:
 
 
 def test_two_processes_train_what_one_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python, undrawn: None
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     train = ["train", "ring", *SETTINGS, "--out"]
@@ -198,9 +198,9 @@ def test_two_processes_train_what_one_does(
     command = [*torchrun(2, "-m", "fastgan"), *train, str(two)]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("trained at step 40") == 1
+    assert done.stdout.count("trained at step 20") == 1
     assert {path.name for path in two.iterdir()} >= {"dashboard.png", "summary.json", "config.yaml"}
-    name = "checkpoint-00000040.safetensors"
+    name = "checkpoint-00000020.safetensors"
     found, expected = load_file(two / name), load_file(one / name)
     for key, theirs in expected.items():
         if not key.startswith("random."):
@@ -208,7 +208,7 @@ def test_two_processes_train_what_one_does(
     monkeypatch.chdir(tmp_path)
     done = python(PAIR.format(port=free_port()) + RESUME + ENDED)
     assert done.returncode == 0, done.stderr
-    assert json.loads((two / "summary.json").read_text())["steps"] == 60
+    assert json.loads((two / "summary.json").read_text())["steps"] == 30
 
 
 # rank 1 is gone as soon as there is a row

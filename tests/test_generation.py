@@ -86,7 +86,7 @@ def trained(
     expected = ChainGeneration if known else AutogradGeneration
     assert type(generation_of(state, source, 2)) is expected
     steps = EagerSteps(state, source, window)
-    for _ in range(5):
+    for _ in range(3):  # two of them with a penalty of interval 2
         steps.advance(1)
     return state, window.close()
 

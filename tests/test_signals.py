@@ -61,11 +61,17 @@ def assert_saved(out: Path) -> None:
     assert json.loads((out / "summary.json").read_text())["steps"] == step > 0
 
 
-def test_a_signal_saves_and_exits(tmp_path: Path) -> None:
-    """SIGINT; tests below send SIGTERM to a run and its workers, and have a closed terminal send SIGHUP."""
+def test_a_signal_saves_and_exits_and_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """nohup fastgan train, its terminal is closed, and then comes SIGINT.
+
+    Tests below send SIGTERM to a run and its workers, and have a closed terminal send SIGHUP.
+    """
     out = tmp_path / "run"
-    with started(*COMMAND, *ENDLESS, "--out", out) as process:
+    with started(*COMMAND, *ENDLESS, "--out", out, preexec_fn=ignore_hangup) as process:
         until(lambda: rows(out) > 0, process)
+        process.send_signal(signal.SIGHUP)
+        before = rows(out)
+        until(lambda: rows(out) > before + 2, process)
         process.send_signal(signal.SIGINT)
         printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -73,16 +79,6 @@ def test_a_signal_saves_and_exits(tmp_path: Path) -> None:
     assert "stopped at step" in printed
     assert f"continue    fastgan train --resume {out}" in printed
     assert_saved(out)
-
-
-def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    """nohup fastgan train, and its terminal is closed."""
-    out = tmp_path / "run"
-    with started(*COMMAND, *ENDLESS, "--out", out, preexec_fn=ignore_hangup) as process:
-        until(lambda: rows(out) > 0, process)
-        process.send_signal(signal.SIGHUP)
-        before = rows(out)
-        until(lambda: rows(out) > before + 2, process)
 
 
 def ignore_hangup() -> None:
