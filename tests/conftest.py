@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # for benchmarks; last, as anot
 # Where test_cpu_sanitizers.py has the package that its run must test, and no other.
 assert Path(fastgan.__file__).is_relative_to(os.environ.get("FASTGAN_TESTED", "/"))
 
-gc.disable()  # until all tests are collected: what their modules import is much, and stays
+gc.disable()  # until all tests are collected: imports and tests make many objects, which stay
 
 # What takes longest begins first: a file is one process's, and the last one should not have the others wait.
 LONGEST = (

@@ -226,7 +226,7 @@ def main(backend: str, seed: int, count: int) -> None:
     module = kernels.load(backend)
     fuzzer, taken = Fuzzer(seed), Counter()
     for i in range(count):
-        torch.default_generator.manual_seed(fuzzer.getrandbits(32))  # torch's takes as long as a call
+        torch.default_generator.manual_seed(fuzzer.getrandbits(32))  # torch.manual_seed takes as long
         name, arguments = fuzzer.call()
         try:
             if name in OPERATORS and (not hasattr(module, name) or fuzzer.flag()):

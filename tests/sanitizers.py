@@ -66,7 +66,7 @@ def run_table_and_fuzz(
 ) -> subprocess.CompletedProcess[str]:
     """Run the tests of operations, and mismatched calls, on one backend of the fastgan in the folder.
 
-    Both in one process, as to import torch takes longer than either.
+    Both run in one process, because importing torch takes longer than either.
     """
     environment |= {
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "tests")]),

@@ -28,7 +28,7 @@ BRIEF = Effort(rounds=3, least=2, seconds=0.0)
 
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_to_collect() -> Iterator[None]:
-    """A contest collects garbage, which takes long among all objects of other tests."""
+    """Every contest collects garbage, and would look through the objects of all other tests."""
     gc.collect()
     gc.freeze()
     yield

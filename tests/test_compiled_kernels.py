@@ -70,7 +70,8 @@ def kernels(plans: dict[str, dict[str, Any]]) -> Kernels:
 @pytest.mark.parametrize("check", CHECKS)
 def test_check(kernels: Kernels, check: str) -> None:
     if check == "spills no registers" and installed < Version("3.7"):
-        pytest.skip("docs/install.md says what spills with Triton 3.5 and 3.6 on NVIDIA's GPUs")
+        # docs/install.md says what spills with Triton 3.5 and 3.6 on NVIDIA's GPUs
+        kernels = {"gfx942": kernels["gfx942"]}
     assert failures(kernels, check) == []
 
 

@@ -28,7 +28,7 @@ needs_memory = pytest.mark.skipif(available_gib() < 14, reason="needs 14 GiB of 
 def zeros(size: int, device: str) -> torch.Tensor:
     if device != "cpu":
         return torch.zeros(size, dtype=torch.bfloat16, device=device)
-    # memory that nobody has written is zero without being there; torch's zeros are written
+    # NumPy's zeros are pages that nobody has touched; torch writes its zeros
     return torch.from_numpy(np.zeros(size, np.int16)).view(torch.bfloat16)
 
 
