@@ -47,6 +47,15 @@ inline std::vector<HeadTensor> head_tensors(const Addresses& features, const Siz
   return tensors;
 }
 
+inline std::vector<L1Pair> l1_pairs(const Addresses& x, const Addresses& y, const Sizes& sizes, const Numbers& weights,
+                                    const Addresses& dx, const Addresses& dy) {
+  std::vector<L1Pair> pairs;
+  pairs.reserve(x.size());
+  for (size_t i = 0; i < x.size(); ++i)
+    pairs.push_back({pointer(x[i]), pointer(y[i]), sizes[i], weights[i], pointer(dx, i), pointer(dy, i), nullptr});
+  return pairs;
+}
+
 inline Scale scale_of(Address at, int dtype) { return {pointer(at), static_cast<DType>(dtype)}; }
 inline Result result_of(Address at, int dtype) { return {pointer(at), static_cast<DType>(dtype)}; }
 constexpr Scale kOne{nullptr, DType::f32};

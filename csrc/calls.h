@@ -46,15 +46,27 @@ struct LossCall {
   }
 };
 
-// Samples x and their reconstructions y.
-struct ReconstructionCall {
-  DType dtype;
+// Two contiguous tensors of `size` elements.
+struct L1Pair {
   const void *x, *y;
   int64_t size;
-  void *dx, *dy;  // gradients, or null
-  bool mean;      // divide the sum by `size`
-  Scale scale;    // factor of the gradients
+  double weight;         // factor of each |x - y|: 1 / size for a mean
+  void *dx, *dy;         // [size] gradients, or null
+  const void* incoming;  // [size] upstream gradients, or null
+};
+
+struct L1Call {
+  DType dtype;
+  const L1Pair* pairs;
+  int count;
+  Scale scale;  // factor of the gradients
   Where where;
+
+  int64_t elements() const {
+    int64_t all = 0;
+    for (int i = 0; i < count; ++i) all += pairs[i].size;
+    return all;
+  }
 };
 
 // One tensor of features, [rows, width].

@@ -48,33 +48,35 @@ def loss_terms(
     result: int,
     threads: int,
 ) -> None: ...
-def reconstruction_loss(
+def l1_loss(
     dtype: int,
-    x: int,
-    y: int,
-    size: int,
-    dx: int,
-    dy: int,
-    mean: bool,
+    x: Sequence[int],
+    y: Sequence[int],
+    sizes: Sequence[int],
+    weights: Sequence[float],
+    dx: Sequence[int],
+    dy: Sequence[int],
     scale: int,
     scale_dtype: int,
     loss: int,
     loss_dtype: int,
     threads: int,
 ) -> None: ...
-def reconstruction_terms(dtype: int, x: int, y: int, size: int, terms: int, threads: int) -> None: ...
-def reconstruction_backward(
+def l1_backward(
     dtype: int,
-    x: int,
-    y: int,
-    size: int,
-    dx: int,
-    dy: int,
-    mean: bool,
-    incoming: int,
+    x: Sequence[int],
+    y: Sequence[int],
+    sizes: Sequence[int],
+    weights: Sequence[float],
+    dx: Sequence[int],
+    dy: Sequence[int],
     scale: int,
     scale_dtype: int,
     threads: int,
+) -> None: ...
+def l1_terms(dtype: int, x: int, y: int, size: int, terms: int, threads: int) -> None: ...
+def l1_terms_backward(
+    dtype: int, x: int, y: int, size: int, incoming: int, dx: int, dy: int, threads: int
 ) -> None: ...
 def head_loss(
     loss: int,

@@ -65,14 +65,17 @@ def loss_terms(
     result: int,  # [size]: output; terms, or with incoming the gradient of logits
     on: tuple[int, int],
 ) -> None: ...
-def reconstruction_loss(
+
+MOST_PAIRS: int
+
+def l1_loss(
     dtype: int,
-    x: int,  # [size]
-    y: int,  # [size]
-    size: int,
-    dx: int,  # [size]: optional output, gradient of x
-    dy: int,  # [size]: optional output, gradient of y
-    mean: bool,
+    x: Sequence[int],  # [sizes[i]] each
+    y: Sequence[int],  # like x
+    sizes: Sequence[int],
+    weights: Sequence[float],  # factor of each |x - y|
+    dx: Sequence[int],  # like x: output, or empty
+    dy: Sequence[int],  # like x: output, or empty
     scale: int,
     scale_dtype: int,
     loss: int,  # []: output
@@ -81,20 +84,29 @@ def reconstruction_loss(
     counter: int,  # [1]
     on: tuple[int, int],
 ) -> None: ...
+def l1_backward(
+    dtype: int,
+    x: Sequence[int],  # [sizes[i]] each
+    y: Sequence[int],  # like x
+    sizes: Sequence[int],
+    weights: Sequence[float],  # factor of each |x - y|
+    dx: Sequence[int],  # like x: output, or empty
+    dy: Sequence[int],  # like x: output, or empty
+    scale: int,
+    scale_dtype: int,
+    on: tuple[int, int],
+) -> None: ...
 
 # all [size]; terms: output, |x - y|
-def reconstruction_terms(dtype: int, x: int, y: int, size: int, terms: int, on: tuple[int, int]) -> None: ...
-def reconstruction_backward(
+def l1_terms(dtype: int, x: int, y: int, size: int, terms: int, on: tuple[int, int]) -> None: ...
+def l1_terms_backward(
     dtype: int,
     x: int,  # [size]
     y: int,  # [size]
     size: int,
+    incoming: int,  # [size]: gradient of each term
     dx: int,  # [size]: optional output, gradient of x
     dy: int,  # [size]: optional output, gradient of y
-    mean: bool,
-    incoming: int,  # [size]: optional gradient of each term
-    scale: int,
-    scale_dtype: int,
     on: tuple[int, int],
 ) -> None: ...
 

@@ -59,6 +59,7 @@ class Fuzzer(random.Random):
         terms = self.tensor(*shapes[0], dtype=dtype)
         x, y = logits[0], self.tensor(*shapes[0], dtype=dtype)
         needs = self.flag(), self.flag()
+        pairs = logits, tuple(self.tensor(*shape, dtype=dtype) for shape in shapes), spec.weights
         as_lists = list(logits), spec.loss, list(spec.labels), list(spec.weights), spec.mean
         kept = tuple(torch.zeros_like(t, memory_format=torch.contiguous_format) for t in logits)
         return {
@@ -71,10 +72,11 @@ class Fuzzer(random.Random):
             "loss_and_grad": (logits, spec, self.choice((None, grad)), dtype),
             "loss_terms": (x, loss, label, weight),
             "loss_terms_backward": (terms, x, loss, label, weight),
-            "reconstruction_loss": (x, y, mean, dtype),
-            "reconstruction_loss_backward": (self.choice((grad, terms)), x, y, mean, needs),
-            "reconstruction_loss_and_grad": (x, y, mean, self.choice((None, grad)), dtype, needs),
-            "reconstruction_terms": (x, y),
+            "l1_loss": (*pairs, mean, dtype),
+            "l1_loss_backward": (grad, *pairs, mean, needs),
+            "l1_loss_and_grad": (*pairs, mean, self.choice((None, grad)), dtype, needs),
+            "l1_terms": (x, y),
+            "l1_terms_backward": (terms, x, y, needs),
         }
 
     def spec(self, count: int) -> LossSpec:
@@ -203,7 +205,7 @@ def outcome(function: Callable[..., Any], arguments: Call) -> Any:
 
 def check_operator(name: str, arguments: Call, backend: str) -> bool:
     """Whether it took the call."""
-    if name == "reconstruction_loss_backward":
+    if name in ("l1_loss_backward", "l1_terms_backward"):
         arguments = *arguments[:-1], *arguments[-1]
     results = []
     for each in (backend, "reference"):

@@ -20,6 +20,7 @@ FILES = [
     "test_losses.py",
     "test_head.py",
     "test_reconstruction.py",
+    "test_feature_matching.py",
     "test_layers.py",
     "test_simultaneous.py",
     "test_extremes.py",

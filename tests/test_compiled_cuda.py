@@ -87,7 +87,7 @@ def test_instructions_of_the_discriminator_loss(sass: dict[str, str]) -> None:
         (r"forward_kernelI{dtype}Li{width}E\S*BiasE1E", 2),
         (r"backward_rows_kernelI{dtype}Li{width}ELb1E", 4),
         (r"backward_planes_kernelI{dtype}Li{width}E", 4),
-        (r"reconstruction_kernelI{dtype}Lb1E", 4),
+        (r"9l1_kernelI{dtype}Lb1E", 4),
     ],
 )
 def test_loads_are_in_flight_together(

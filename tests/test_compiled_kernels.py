@@ -230,9 +230,12 @@ def everything(n, k, m):
         backend.loss_terms(logits[0], "bce", 1.0, 1.0)
         backend.loss_terms_backward(logits[0], logits[0].clone(), "bce", 1.0, 1.0)
         t = logits[0]
-        backend.reconstruction_loss_and_grad(t, t, True, None, torch.float32, (True, True))
-        backend.reconstruction_loss_backward(scalar, t, t.clone(), True, (True, True))
-        backend.reconstruction_terms(t, t)
+        for maps in ((t,), (t, t[:8].clone(), t)):
+            weights = (1.0,) * len(maps)
+            backend.l1_loss_and_grad(maps, maps, weights, True, None, torch.float32, (True, True))
+            backend.l1_loss_backward(scalar, maps, maps, weights, True, (True, True))
+        backend.l1_terms(t, t)
+        backend.l1_terms_backward(t, t, t, (True, True))
     head = w[0].clone(), b[:1].clone()
     _, _, slopes, dw, db = backend.head_loss((x, x), *head, spec, torch.float32, True, True)
     backend.head_loss_backward(scalar, slopes, head[0], dw, db, (True, True, True))
@@ -292,12 +295,12 @@ from benchmarks.kernels.driver import pretend
 pretend("gfx942")
 import torch
 from fastgan.kernels.triton import Triton
-from fastgan.kernels.triton.reconstruction import reconstruction_each_kernel as kernel
+from fastgan.kernels.triton.l1 import l1_terms_kernel as kernel
 
 short = torch.empty(4096)
 long = torch.empty((1 << 31) + 64, dtype=torch.uint8)[: 4 * 4096].view(torch.float32)
 for t in (short, long, short, long):
-    Triton().reconstruction_terms(t, t)
+    Triton().l1_terms(t, t)
 ((cache, *_),) = kernel.jit.device_caches.values()
 kept, = kernel.compiled.values()
 for one in cache.values():

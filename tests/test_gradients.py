@@ -69,6 +69,12 @@ OPERATIONS: dict[str, Operation] = {
         )
         for reduction in ("mean", "sum", "none")
     },
+    "feature_matching_loss": (
+        lambda a, b, c, d: fastgan.feature_matching_loss(
+            [[a], [b]], [[c], [d]], over_maps="mean", over="mean", weights=[3.0, 0.5], detach_real=False
+        ),
+        [(2, 3), (2,), (2, 3), (2,)],
+    ),
     "bias_leaky_relu": (fastgan.bias_leaky_relu, [(2, 3, 2), (3,)]),
     "bias_leaky_relu-rows": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=-1), [(2, 3), (3,)]),
     "bias_leaky_relu-1d": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=0), [(3,), (3,)]),
@@ -90,6 +96,7 @@ FUNCTIONS = (
     "relativistic_loss-average",
     "reconstruction_loss-mean",
     "reconstruction_loss-none",
+    "feature_matching_loss",
     "bias_leaky_relu",
     "linear_leaky_relu",
     "mlp-2",

@@ -96,23 +96,26 @@ def test_opcheck_logit_loss_backward(backend: Backend) -> None:
 @pytest.mark.parametrize(
     ("dtype", "mean"), [*[(dtype, True) for dtype in DTYPES], (torch.float32, False)], ids=str
 )
-def test_opcheck_reconstruction_loss(backend: Backend, dtype: torch.dtype, mean: bool) -> None:
-    input, output = (sample(6, 4, backend=backend, dtype=dtype) for _ in range(2))
-    opcheck(ops.reconstruction_loss.default, (input, output, mean, dtype))
+def test_opcheck_l1_loss(backend: Backend, dtype: torch.dtype, mean: bool) -> None:
+    x, y = (
+        [sample(6, 4, backend=backend, dtype=dtype), sample(5, backend=backend, dtype=dtype)] for _ in "xy"
+    )
+    opcheck(ops.l1_loss.default, (x, y, [1.0, 0.5], mean, dtype))
     if mean:
-        opcheck(ops.reconstruction_terms.default, (input, output))
+        opcheck(ops.l1_terms.default, (x[0], y[0]))
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_opcheck_reconstruction_loss_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
-    input, compiles = view(torch.randn(6, 4, device=backend.device)), is_one_view_of_all(view)
-    output = sample(6, 4, backend=backend)
-    opcheck(ops.reconstruction_loss.default, (input, output, True, torch.float32), compiles=compiles)
-    opcheck(ops.reconstruction_terms.default, (input, output), compiles=compiles)
-    for grad in (torch.ones((), device=backend.device), torch.ones_like(output)):
-        for needs in ((True, True), (False, True)):
-            call = grad, input, output, not grad.dim(), *needs
-            opcheck(ops.reconstruction_loss_backward.default, call, compiles=compiles)
+def test_opcheck_l1_loss_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    x, compiles = view(torch.randn(6, 4, device=backend.device)), is_one_view_of_all(view)
+    y = sample(6, 4, backend=backend)
+    call = [x], [y], [2.0], True
+    opcheck(ops.l1_loss.default, (*call, torch.float32), compiles=compiles)
+    opcheck(ops.l1_terms.default, (x, y), compiles=compiles)
+    for needs in ((True, True), (False, True)):
+        one = torch.ones((), device=backend.device)
+        opcheck(ops.l1_loss_backward.default, (one, *call, *needs), compiles=compiles)
+        opcheck(ops.l1_terms_backward.default, (torch.ones_like(y), x, y, *needs), compiles=compiles)
 
 
 @pytest.mark.parametrize(

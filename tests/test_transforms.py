@@ -53,6 +53,10 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
         lambda x, w: fastgan.reconstruction_loss(x, w, reduction="none"),
         lambda x, w: by_reference(fastgan.reconstruction_loss)(x, w, reduction="none"),
     ),
+    "feature_matching_loss": (
+        lambda x, w: fastgan.feature_matching_loss([w, x], [x, w], detach_real=False),
+        lambda x, w: by_reference(fastgan.feature_matching_loss)([w, x], [x, w], detach_real=False),
+    ),
     "bias_leaky_relu": (
         lambda x, w: fastgan.bias_leaky_relu(x, w[0]),
         lambda x, w: by_reference(fastgan.bias_leaky_relu)(x, w[0]),

@@ -95,6 +95,20 @@ def reconstruction_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
         yield f"{count}", fastgan.reconstruction_loss, F.l1_loss, F.l1_loss, inputs
 
 
+def feature_matching_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    """Eight pairs of maps, the first as large as a case has logits."""
+
+    def ours(*maps: torch.Tensor) -> torch.Tensor:
+        return fastgan.feature_matching_loss([maps[:8]], [maps[8:]], detach_real=False)
+
+    def usual(*maps: torch.Tensor) -> torch.Tensor:
+        return torch.stack([F.l1_loss(a, b) for a, b in zip(maps[:8], maps[8:], strict=True)]).sum()
+
+    for count in logit_counts(quick):
+        sizes = [count, *range(1, 8)] * 2
+        yield f"{count}", ours, usual, usual, [_logits(size, dtype) for size in sizes]
+
+
 def discriminator_head_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     reference = by_reference(ops.discriminator_head_loss)
     for rows, width in ((32, 16), (5, 7)) if quick else ((8192, 1024), (37, 97), (8192, 512), (101, 8)):
@@ -158,7 +172,7 @@ OPERATIONS: dict[str, Checks] = {
     each.__name__: each
     for each in (
         *(discriminator_loss, generator_loss, labelled_loss, relativistic_loss, reconstruction_loss),
-        *(discriminator_head_loss, bias_leaky_relu, linear_leaky_relu, mlp),
+        *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, linear_leaky_relu, mlp),
         value_and_grad,
     )
 }

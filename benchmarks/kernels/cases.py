@@ -38,6 +38,13 @@ def _pair(dtype: torch.dtype, count: int = 2) -> tuple[torch.Tensor, ...]:
     return (_logits(dtype),) * count
 
 
+_Pairs = tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...], tuple[float, ...]]
+
+
+def _pairs(dtype: torch.dtype, count: int) -> _Pairs:
+    return _pair(dtype, count), _pair(dtype, count), (1.0,) * count
+
+
 def _spec(loss: str = "bce", count: int = 2, real_label: float = 1.0) -> LossSpec:
     return LossSpec(loss, (real_label, 0.0) * (count // 2), (1.0,) * count, True)
 
@@ -179,34 +186,28 @@ CASES = [
         "loss terms backward",
         lambda d: backend.loss_terms_backward(_logits(d), _logits(d), "bce", 1.0, 1.0),
     ),
+    Case("L1 loss", lambda d: backend.l1_loss(*_pairs(d, 1), True, d)),
+    Case("L1 loss of 54 pairs", lambda d: backend.l1_loss(*_pairs(d, 54), True, d)),
     Case(
-        "reconstruction loss",
-        lambda d: backend.reconstruction_loss(_logits(d), _logits(d), True, d),
+        "L1 loss, one program",
+        lambda d: backend.l1_loss((_few(d),), (_few(d),), (1.0,), True, d),
     ),
     Case(
-        "reconstruction loss, one program",
-        lambda d: backend.reconstruction_loss(_few(d), _few(d), True, d),
+        "L1 loss and gradient",
+        lambda d: backend.l1_loss_and_grad(*_pairs(d, 1), True, None, d, (False, True)),
     ),
     Case(
-        "reconstruction loss and gradient",
-        lambda d: backend.reconstruction_loss_and_grad(_logits(d), _logits(d), True, None, d, (False, True)),
+        "L1 loss and both gradients",
+        lambda d: backend.l1_loss_and_grad(*_pairs(d, 1), True, None, d, (True, True)),
+    ),
+    Case("L1 terms", lambda d: backend.l1_terms(_logits(d), _logits(d))),
+    Case(
+        "L1 loss backward, 54 pairs",
+        lambda d: backend.l1_loss_backward(_scalar(d), *_pairs(d, 54), True, (False, True)),
     ),
     Case(
-        "reconstruction loss and both gradients",
-        lambda d: backend.reconstruction_loss_and_grad(_logits(d), _logits(d), True, None, d, (True, True)),
-    ),
-    Case("reconstruction terms", lambda d: backend.reconstruction_terms(_logits(d), _logits(d))),
-    Case(
-        "reconstruction loss backward",
-        lambda d: backend.reconstruction_loss_backward(
-            _scalar(d), _logits(d), _logits(d), True, (True, True)
-        ),
-    ),
-    Case(
-        "reconstruction terms backward",
-        lambda d: backend.reconstruction_loss_backward(
-            _logits(d), _logits(d), _logits(d), False, (True, True)
-        ),
+        "L1 terms backward",
+        lambda d: backend.l1_terms_backward(_logits(d), _logits(d), _logits(d), (True, True)),
     ),
     Case("bias + leaky ReLU, rows", lambda d: backend.bias_leaky_relu(_matrix(d), _empty(512)(d), 0.2, 1)),
     Case("bias + leaky ReLU, planes", lambda d: backend.bias_leaky_relu(_images(d), _empty(128)(d), 0.2, 1)),

@@ -3,11 +3,11 @@
 #include "bias_leaky_relu.h"
 #include "dispatch.h"
 #include "head.h"
+#include "l1.h"
 #include "losses.h"
 #include "mlp.h"
 #include "parallel.h"
 #include "products.h"
-#include "reconstruction.h"
 
 namespace py = pybind11;
 
@@ -67,22 +67,30 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     run(size, [&] { incoming == 0 ? loss_terms(call) : loss_backward(call); });
   });
 
-  module.def("reconstruction_loss", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy, bool mean,
-                                       Address scale, int scale_dtype, Address loss, int loss_dtype, Where threads) {
-    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, pointer(dx), pointer(dy),
-                                  mean, scale_of(scale, scale_dtype), threads};
-    run(size, [&] { reconstruction_loss(call, result_of(loss, loss_dtype)); });
+  module.def("l1_loss", [](int dtype, const Addresses& x, const Addresses& y, const Sizes& sizes,
+                           const Numbers& weights, const Addresses& dx, const Addresses& dy, Address scale,
+                           int scale_dtype, Address loss, int loss_dtype, Where threads) {
+    const auto pairs = l1_pairs(x, y, sizes, weights, dx, dy);
+    const L1Call call{static_cast<DType>(dtype), pairs.data(), static_cast<int>(pairs.size()),
+                      scale_of(scale, scale_dtype), threads};
+    run(call.elements(), [&] { l1_loss(call, result_of(loss, loss_dtype)); });
   });
-  module.def("reconstruction_terms", [](int dtype, Address x, Address y, int64_t size, Address terms, Where threads) {
-    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, nullptr, nullptr, false,
-                                  kOne, threads};
-    run(size, [&] { reconstruction_terms(call, pointer(terms)); });
+  module.def("l1_backward", [](int dtype, const Addresses& x, const Addresses& y, const Sizes& sizes,
+                               const Numbers& weights, const Addresses& dx, const Addresses& dy, Address scale,
+                               int scale_dtype, Where threads) {
+    const auto pairs = l1_pairs(x, y, sizes, weights, dx, dy);
+    const L1Call call{static_cast<DType>(dtype), pairs.data(), static_cast<int>(pairs.size()),
+                      scale_of(scale, scale_dtype), threads};
+    run(call.elements(), [&] { l1_backward(call); });
   });
-  module.def("reconstruction_backward", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy,
-                                           bool mean, Address incoming, Address scale, int scale_dtype, Where threads) {
-    const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, pointer(dx), pointer(dy),
-                                  mean, scale_of(scale, scale_dtype), threads};
-    run(size, [&] { reconstruction_backward(call, pointer(incoming)); });
+  module.def("l1_terms", [](int dtype, Address x, Address y, int64_t size, Address terms, Where threads) {
+    const L1Pair pair{pointer(x), pointer(y), size, 1.0, nullptr, nullptr, nullptr};
+    run(size, [&] { l1_terms({static_cast<DType>(dtype), &pair, 1, kOne, threads}, pointer(terms)); });
+  });
+  module.def("l1_terms_backward", [](int dtype, Address x, Address y, int64_t size, Address incoming, Address dx,
+                                     Address dy, Where threads) {
+    const L1Pair pair{pointer(x), pointer(y), size, 1.0, pointer(dx), pointer(dy), pointer(incoming)};
+    run(size, [&] { l1_backward({static_cast<DType>(dtype), &pair, 1, kOne, threads}); });
   });
 
   module.def("head_loss", [](int loss, int dtype, const Addresses& features, const Sizes& rows, const Numbers& labels,

@@ -2,9 +2,9 @@
 #include "bias_leaky_relu_loops.h"
 #include "head_loops.h"
 #include "kernels.h"
+#include "l1_loops.h"
 #include "loss_loops.h"
 #include "product_loops.h"
-#include "reconstruction_loops.h"
 
 #define FASTGAN_NAME_(isa) kernels_##isa
 #define FASTGAN_NAME(isa) FASTGAN_NAME_(isa)
@@ -24,10 +24,10 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(loss_grad),
     FASTGAN_EACH_DTYPE(loss_sum_and_grad),
     FASTGAN_EACH_DTYPE(loss_sum_and_grad_with_stats),
-    FASTGAN_EACH_DTYPE(reconstruction_sum),
-    FASTGAN_EACH_DTYPE(reconstruction_terms),
-    FASTGAN_EACH_DTYPE(reconstruction_grad),
-    FASTGAN_EACH_DTYPE(reconstruction_sum_and_grad),
+    FASTGAN_EACH_DTYPE(l1_sum),
+    FASTGAN_EACH_DTYPE(l1_terms),
+    FASTGAN_EACH_DTYPE(l1_grad),
+    FASTGAN_EACH_DTYPE(l1_sum_and_grad),
     FASTGAN_EACH_DTYPE(head_rows),
     FASTGAN_EACH_DTYPE(head_grad_rows),
     FASTGAN_EACH_DTYPE(bias_leaky_relu_rows),

@@ -25,13 +25,14 @@ struct LossChunk {
   void* output;          // [size] terms or gradients, for functions that write them
 };
 
-// Samples x and their reconstructions y.
-struct ReconstructionChunk {
+// One chunk of a pair of tensors.
+struct L1Chunk {
   const void *x, *y;
   int64_t size;
-  double scale;          // factor of gradients: upstream gradient of the loss, over the size for a mean
+  double scale;          // factor of gradients: weight * upstream gradient of the loss
   const void* incoming;  // [size] upstream gradients, or null
-  void *dx, *dy;         // gradients, or null
+  void *dx, *dy;         // gradients, or null; if streamed, at multiples of 16 bytes
+  bool streamed;         // write gradients past the caches
 };
 
 // Rows of features, and the linear layer with one output that computes their logits.
@@ -75,10 +76,10 @@ struct KernelTable {
   LossSums (*loss_sum_and_grad[4])(const LossChunk&);
   LossSums (*loss_sum_and_grad_with_stats[4])(const LossChunk&);
 
-  double (*reconstruction_sum[4])(const ReconstructionChunk&);  // sum of |x - y|
-  void (*reconstruction_terms[4])(const ReconstructionChunk&, void* terms);
-  void (*reconstruction_grad[4])(const ReconstructionChunk&);
-  double (*reconstruction_sum_and_grad[4])(const ReconstructionChunk&);
+  double (*l1_sum[4])(const L1Chunk&);  // sum of |x - y|
+  void (*l1_terms[4])(const L1Chunk&, void* terms);
+  void (*l1_grad[4])(const L1Chunk&);
+  double (*l1_sum_and_grad[4])(const L1Chunk&);
 
   LossSums (*head_rows[4])(const HeadChunk&);       // writes slopes and grad only if `sums` is not null
   void (*head_grad_rows[4])(const HeadChunk&);      // grad = scale * slopes * weight

@@ -2,40 +2,26 @@
 // and are added in order, so results are the same to the bit for any number of threads.
 #include "losses.h"
 
-#include <algorithm>
-#include <array>
-#include <vector>
-
+#include "chunks.h"
 #include "huge_pages.h"
-#include "parallel.h"
-#include "room.h"
 #include "../storage.h"
 
 namespace fastgan {
 namespace {
 
-// Calls visit(index, chunk) for every chunk; indices run on from one tensor to the next.
+// Calls visit(index, chunk) for every chunk.
 template <class Visit>
 void for_each_chunk(const LossCall& call, const Visit& visit) {
   const double scale = load_scale(call.scale);
-  int64_t chunks = 0;
-  std::array<int64_t, kFew> few;  // index of each tensor's first chunk
-  std::vector<int64_t> many;
-  int64_t* first = room_for(call.count, few, many);
-  for (int i = 0; i < call.count; ++i) {
-    const LossTensor& tensor = call.tensors[i];
-    if (tensor.output != nullptr) advise_huge_pages(tensor.output, tensor.size * bytes_of(call.dtype));
-    first[i] = chunks;
-    chunks += chunks_of(tensor.size);
-  }
-  for_each_piece(chunks, call.elements(), call.where, [&](int64_t index) {
-    const int64_t which = std::upper_bound(first, first + call.count, index) - first - 1;
-    const LossTensor& tensor = call.tensors[which];
-    const int64_t start = (index - first[which]) * kChunk;
-    const int64_t size = std::min(tensor.size - start, kChunk);
-    visit(index, LossChunk{call.loss, advance(tensor.logits, start, call.dtype), size, tensor.label,
-                           tensor.weight * scale, advance(tensor.incoming, start, call.dtype),
-                           advance(tensor.output, start, call.dtype)});
+  for (int i = 0; i < call.count; ++i)
+    if (call.tensors[i].output != nullptr)
+      advise_huge_pages(call.tensors[i].output, call.tensors[i].size * bytes_of(call.dtype));
+  const auto size_of = [&](int i) { return call.tensors[i].size; };
+  for_each_chunk_of(call.count, size_of, call.where, [&](int64_t index, const Chunk& at) {
+    const LossTensor& tensor = call.tensors[at.which];
+    visit(index, LossChunk{call.loss, advance(tensor.logits, at.start, call.dtype), at.size, tensor.label,
+                           tensor.weight * scale, advance(tensor.incoming, at.start, call.dtype),
+                           advance(tensor.output, at.start, call.dtype)});
   });
 }
 

@@ -12,8 +12,8 @@
 #include "device.h"
 #include "draw.h"
 #include "head.h"
+#include "l1.h"
 #include "losses.h"
-#include "reconstruction.h"
 #include "record.h"
 
 namespace py = pybind11;
@@ -89,31 +89,35 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
     });
   });
 
-  module.def("reconstruction_loss", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy, bool mean,
-                                       Address scale, int scale_dtype, Address loss, int loss_dtype, Address partials,
-                                       Address counter, const Stream& on) {
+  module.attr("MOST_PAIRS") = kMostPairs;
+  module.def("l1_loss", [](int dtype, const Addresses& x, const Addresses& y, const Sizes& sizes,
+                           const Numbers& weights, const Addresses& dx, const Addresses& dy, Address scale,
+                           int scale_dtype, Address loss, int loss_dtype, Address partials, Address counter,
+                           const Stream& on) {
+    const auto pairs = l1_pairs(x, y, sizes, weights, dx, dy);
     run(on, [&](Where where) {
-      const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, pointer(dx), pointer(dy),
-                                    mean, scale_of(scale, scale_dtype), where};
-      return reconstruction_loss(call, {pointer(partials), counters(counter)}, result_of(loss, loss_dtype));
+      return l1_loss({static_cast<DType>(dtype), pairs.data(), static_cast<int>(pairs.size()),
+                      scale_of(scale, scale_dtype), where},
+                     {pointer(partials), counters(counter)}, result_of(loss, loss_dtype));
     });
   });
-  module.def("reconstruction_terms", [](int dtype, Address x, Address y, int64_t size, Address terms,
-                                        const Stream& on) {
+  module.def("l1_backward", [](int dtype, const Addresses& x, const Addresses& y, const Sizes& sizes,
+                               const Numbers& weights, const Addresses& dx, const Addresses& dy, Address scale,
+                               int scale_dtype, const Stream& on) {
+    const auto pairs = l1_pairs(x, y, sizes, weights, dx, dy);
     run(on, [&](Where where) {
-      const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, nullptr, nullptr, false,
-                                    kOne, where};
-      return reconstruction_terms(call, pointer(terms));
+      return l1_backward({static_cast<DType>(dtype), pairs.data(), static_cast<int>(pairs.size()),
+                          scale_of(scale, scale_dtype), where});
     });
   });
-  module.def("reconstruction_backward", [](int dtype, Address x, Address y, int64_t size, Address dx, Address dy,
-                                           bool mean, Address incoming, Address scale, int scale_dtype,
-                                           const Stream& on) {
-    run(on, [&](Where where) {
-      const ReconstructionCall call{static_cast<DType>(dtype), pointer(x), pointer(y), size, pointer(dx), pointer(dy),
-                                    mean, scale_of(scale, scale_dtype), where};
-      return reconstruction_backward(call, pointer(incoming));
-    });
+  module.def("l1_terms", [](int dtype, Address x, Address y, int64_t size, Address terms, const Stream& on) {
+    const L1Pair pair{pointer(x), pointer(y), size, 1.0, nullptr, nullptr, nullptr};
+    run(on, [&](Where where) { return l1_terms({static_cast<DType>(dtype), &pair, 1, kOne, where}, pointer(terms)); });
+  });
+  module.def("l1_terms_backward", [](int dtype, Address x, Address y, int64_t size, Address incoming, Address dx,
+                                     Address dy, const Stream& on) {
+    const L1Pair pair{pointer(x), pointer(y), size, 1.0, pointer(dx), pointer(dy), pointer(incoming)};
+    run(on, [&](Where where) { return l1_backward({static_cast<DType>(dtype), &pair, 1, kOne, where}); });
   });
 
   module.def("head_workspace", [](int dtype, const Sizes& rows, int64_t width) {

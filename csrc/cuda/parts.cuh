@@ -6,11 +6,13 @@
 
 namespace fastgan::cuda {
 
-struct Parts {
+// For up to kMost tensors.
+template <int kMost>
+struct PartsOf {
   int count;
-  int64_t sizes[kMostTensors];       // number of terms
-  double weights[kMostTensors];      // factor of each term
-  int64_t blocks[kMostTensors + 1];  // each tensor's first block; last, the number of blocks
+  int64_t sizes[kMost];       // number of terms
+  double weights[kMost];      // factor of each term
+  int64_t blocks[kMost + 1];  // each tensor's first block; last, the number of blocks
 
   void add(int64_t size, double weight, int64_t span) {
     sizes[count] = size;
@@ -20,9 +22,11 @@ struct Parts {
   }
   int64_t all_blocks() const { return blocks[count]; }
 };
+using Parts = PartsOf<kMostTensors>;
 
 // The tensor that a block belongs to, by binary search: the last one with first block <= block.
-__device__ inline int part_of(const Parts& parts, int64_t block) {
+template <int kMost>
+__device__ int part_of(const PartsOf<kMost>& parts, int64_t block) {
   int at = 0, end = parts.count;
   while (end - at > 1) {
     const int middle = (at + end) / 2;
@@ -32,10 +36,10 @@ __device__ inline int part_of(const Parts& parts, int64_t block) {
 }
 
 // N sums for each tensor, as `pieces` partial sums.
-template <int N, class A>
+template <int N, class A, int kMost = kMostTensors>
 struct PartSums {
   static constexpr int kWarps = kThreads / 32;
-  A at[kMostTensors > kWarps ? kMostTensors : kWarps][N];
+  A at[kMost > kWarps ? kMost : kWarps][N];
 
   __device__ A of(int part, int i, int pieces) const {
     A sum = 0;
@@ -46,9 +50,10 @@ struct PartSums {
 
 // Adds up partials [N, blocks], the sums of blocks, for each tensor. If tensors are few, several warps share a tensor.
 // Returns the number of pieces per tensor. The order depends only on sizes. Called by the whole block; sums are shared.
-template <int N, class A>
-__device__ int add_up_parts(const Parts& parts, const A* partials, int64_t blocks, PartSums<N, A>& sums) {
-  constexpr int kWarps = PartSums<N, A>::kWarps;
+template <int N, class A, int kMost>
+__device__ int add_up_parts(const PartsOf<kMost>& parts, const A* partials, int64_t blocks,
+                            PartSums<N, A, kMost>& sums) {
+  constexpr int kWarps = PartSums<N, A, kMost>::kWarps;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int pieces = parts.count < kWarps ? kWarps / parts.count : 1;
 #pragma unroll 1
@@ -72,8 +77,9 @@ __device__ int add_up_parts(const Parts& parts, const A* partials, int64_t block
 
 // Computes total and details (see csrc/cpu/losses.h) from each tensor's sums: of terms and, for details, of D's outputs
 // and of saturated logits. Called by one thread.
-template <int N, class A>
-__device__ void write_loss(const Parts& parts, const PartSums<N, A>& sums, int pieces, Result total, A* details) {
+template <int N, class A, int kMost>
+__device__ void write_loss(const PartsOf<kMost>& parts, const PartSums<N, A, kMost>& sums, int pieces, Result total,
+                           A* details) {
   double all = 0, saturated = 0, elements = 0;
 #pragma unroll 1
   for (int part = 0; part < parts.count; ++part) {

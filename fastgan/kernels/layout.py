@@ -28,6 +28,23 @@ def room_for(like: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Ten
     return torch.empty_like(like) if needs[0] else None, torch.empty_like(like) if needs[1] else None
 
 
+def in_one_order(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return two tensors of one shape as contiguous ones with their elements in the same order.
+
+    They are not copied if both have the same dense strides, such as channels_last. The third tensor is one
+    from which ``torch.empty_like`` makes a result with the elements in that order and the shape of ``x``.
+    """
+    if x.is_contiguous() and y.is_contiguous():
+        return x, y, x
+    if x.shape == y.shape and x.stride() == y.stride():
+        order = sorted(range(x.dim()), key=x.stride, reverse=True)
+        dense = x.permute(order)
+        if dense.is_contiguous():
+            return dense, y.permute(order), x
+    x = x.contiguous()
+    return x, y.contiguous(), x
+
+
 def neighbours_like(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Allocate tensors of the same shapes, adjacent along the first dimension so that :func:`joined` is free.
 

@@ -146,10 +146,13 @@ class LossSpec(NamedTuple):
     mean: bool
 
     def weights_of(self, sizes: Sequence[int]) -> tuple[float, ...]:
-        """The factor of each single term, for tensors of these sizes. An empty mean is nan, as in PyTorch."""
-        if not self.mean:
-            return self.weights
-        each = list(self.weights)
-        for i, size in enumerate(sizes):
-            each[i] = each[i] / size if size else math.nan
-        return tuple(each)
+        """The factor of each single term, for tensors of these sizes."""
+        return weights_of_terms(self.weights, sizes) if self.mean else self.weights
+
+
+def weights_of_terms(weights: Sequence[float], sizes: Sequence[int]) -> tuple[float, ...]:
+    """The factor of each term in weighted means. An empty mean is nan, as in PyTorch."""
+    each = list(weights)
+    for i, size in enumerate(sizes):
+        each[i] = each[i] / size if size else math.nan
+    return tuple(each)

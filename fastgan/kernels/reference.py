@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.kernels.logit_losses import LOSSES, LossSpec
+from fastgan.kernels.logit_losses import LOSSES, LossSpec, weights_of_terms
 from fastgan.kernels.opaque import opaque
 
 Tensors = tuple[Tensor, ...]
@@ -117,40 +117,59 @@ class Reference:
         """Return ``grad``, one value per term, times the slopes."""
         return (_computed(grad) * (weight * LOSSES[loss].slope(_computed(logits), label))).to(logits.dtype)
 
-    # --- reconstruction
+    # --- L1 distances of pairs of tensors
 
-    def reconstruction_loss(
-        self, input: Tensor, reconstruction: Tensor, mean: bool, dtype: torch.dtype
+    def l1_loss(
+        self, x: Tensors, y: Tensors, weights: Sequence[float], mean: bool, dtype: torch.dtype
     ) -> Tensor:
-        """Return the sum or mean of ``|input - reconstruction|``, a scalar of ``dtype``."""
-        terms = _difference(input, reconstruction).abs()
-        return (terms.mean() if mean else terms.sum()).to(dtype)
+        """Return ``sum_i weights[i] * mean |x[i] - y[i]|``, or with sums; a scalar of ``dtype``.
 
-    def reconstruction_loss_backward(
-        self, grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, needs: tuple[bool, bool]
-    ) -> Pair:
-        """Return both gradients, None if not needed. ``grad`` is a scalar, or has one value per term."""
-        scale = 1 / input.numel() if mean and input.numel() else 1.0
-        slope = _computed(grad) * scale * torch.sign(_difference(input, reconstruction))
-        return slope.to(input.dtype) if needs[0] else None, (-slope).to(input.dtype) if needs[1] else None
+        All tensors have one dtype, and ``x[i]`` the shape of ``y[i]``.
+        """
+        terms = [_difference(a, b).abs() for a, b in zip(x, y, strict=True)]
+        reduced = [each.mean() if mean else each.sum() for each in terms]
+        return torch.stack([_scaled(r, w) for r, w in zip(reduced, weights, strict=True)]).sum().to(dtype)
 
-    def reconstruction_loss_and_grad(
+    def l1_loss_backward(
         self,
-        input: Tensor,
-        reconstruction: Tensor,
+        grad: Tensor,
+        x: Tensors,
+        y: Tensors,
+        weights: Sequence[float],
+        mean: bool,
+        needs: tuple[bool, bool],
+    ) -> tuple[Tensors, Tensors]:
+        """Return ``grad``, a scalar, times the gradients of ``x`` and of ``y``; () for a side not needed."""
+        g = _computed(grad)
+        each = weights_of_terms(weights, [t.numel() for t in x]) if mean else weights
+        slopes = [g * w * torch.sign(_difference(a, b)) for a, b, w in zip(x, y, each, strict=True)]
+        dx = tuple(slope.to(t.dtype) for slope, t in zip(slopes, x, strict=True)) if needs[0] else ()
+        dy = tuple((-slope).to(t.dtype) for slope, t in zip(slopes, y, strict=True)) if needs[1] else ()
+        return dx, dy
+
+    def l1_loss_and_grad(
+        self,
+        x: Tensors,
+        y: Tensors,
+        weights: Sequence[float],
         mean: bool,
         scale: Tensor | None,
         dtype: torch.dtype,
         needs: tuple[bool, bool],
-    ) -> tuple[Tensor, Pair]:
-        """Return the loss and its gradients times ``scale`` (None: 1); a gradient not needed is None."""
-        loss = self.reconstruction_loss(input, reconstruction, mean, dtype)
-        grad = input.new_ones((), dtype=torch.float32) if scale is None else scale
-        return loss, self.reconstruction_loss_backward(grad, input, reconstruction, mean, needs)
+    ) -> tuple[Tensor, Tensors, Tensors]:
+        """Return the loss, and the gradients of both sides times ``scale`` (None: 1)."""
+        grad = x[0].new_ones((), dtype=torch.float32) if scale is None else scale
+        loss = self.l1_loss(x, y, weights, mean, dtype)
+        return loss, *self.l1_loss_backward(grad, x, y, weights, mean, needs)
 
-    def reconstruction_terms(self, input: Tensor, reconstruction: Tensor) -> Tensor:
-        """Return ``|input - reconstruction|`` for each element."""
-        return _difference(input, reconstruction).abs().to(input.dtype)
+    def l1_terms(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return ``|x - y|`` for each element."""
+        return _difference(x, y).abs().to(x.dtype)
+
+    def l1_terms_backward(self, grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, bool]) -> Pair:
+        """Return ``grad``, one value per term, times the gradients; None for one that is not needed."""
+        slope = _computed(grad) * torch.sign(_difference(x, y))
+        return slope.to(x.dtype) if needs[0] else None, (-slope).to(x.dtype) if needs[1] else None
 
     # --- layers
 
@@ -503,8 +522,8 @@ def _scaled(scalar: Tensor, weight: float) -> Tensor:
     return scalar if weight == 1 else scalar * scalar.new_full((), weight)
 
 
-def _difference(input: Tensor, reconstruction: Tensor) -> Tensor:
-    return _computed(input) - _computed(reconstruction)
+def _difference(x: Tensor, y: Tensor) -> Tensor:
+    return _computed(x) - _computed(y)
 
 
 def _words(begin: int, count: int, kind: int, seed: int, clock: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from fastgan.ops import registered as registered
 from fastgan.ops.bias_leaky_relu import bias_leaky_relu
 from fastgan.ops.discriminator_head import discriminator_head_loss, discriminator_head_loss_value_and_grad
 from fastgan.ops.discriminator_loss import discriminator_loss, discriminator_loss_value_and_grad
+from fastgan.ops.feature_matching_loss import feature_matching_loss
 from fastgan.ops.generator_loss import generator_loss, generator_loss_value_and_grad
 from fastgan.ops.labelled_loss import labelled_loss
 from fastgan.ops.linear_leaky_relu import linear_leaky_relu
@@ -20,6 +21,7 @@ __all__ = [
     "discriminator_head_loss_value_and_grad",
     "discriminator_loss",
     "discriminator_loss_value_and_grad",
+    "feature_matching_loss",
     "generator_loss",
     "generator_loss_value_and_grad",
     "labelled_loss",

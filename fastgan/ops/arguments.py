@@ -55,6 +55,14 @@ def _is_sharded(tensor: Tensor) -> bool:
     return module is not None and isinstance(tensor, module.DTensor)
 
 
+def check_device(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
+    """Check that a tensor is on the device of another argument."""
+    if not (tensor.is_cpu and other.is_cpu) and tensor.device != other.device:
+        raise ValueError(
+            f"{name} is on {tensor.device} but {other_name} on {other.device}; move one with .to(...)"
+        )
+
+
 def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
     """Check that a tensor has the device and dtype of another argument."""
     if (
@@ -67,10 +75,7 @@ def check_like(tensor: Tensor, name: str, other: Tensor, other_name: str) -> Non
     ):
         return  # fast path
     check_tensor(tensor, name)
-    if not (tensor.is_cpu and other.is_cpu) and tensor.device != other.device:
-        raise ValueError(
-            f"{name} is on {tensor.device} but {other_name} on {other.device}; move one with .to(...)"
-        )
+    check_device(tensor, name, other, other_name)
     if tensor.dtype is not other.dtype:
         raise TypeError(
             f"{name} is {tensor.dtype} but {other_name} {other.dtype}; convert one with .to(dtype)"

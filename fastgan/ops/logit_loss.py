@@ -62,13 +62,13 @@ def _check_side(side: Sequence[Any], name: str, like: Any, like_name: str = "") 
             check_like(t, own_name, like, like_name or f"{name}[0]")
 
 
-def weight_of(over: str, discriminators: int) -> float:
-    """The weight of each discriminator's loss in the total."""
+def weight_of(over: str, count: int, name: str = "over") -> float:
+    """The weight of each of ``count`` losses in their sum or mean."""
     if over == "sum":
         return 1.0
     if over == "mean":
-        return 1 / discriminators
-    raise ValueError(f"over must be 'sum' or 'mean', but is {over!r}")
+        return 1 / count
+    raise ValueError(f"{name} must be 'sum' or 'mean', but is {over!r}")
 
 
 def reduced_loss(

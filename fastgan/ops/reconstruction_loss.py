@@ -16,6 +16,7 @@ from fastgan.ops.arguments import (
     check_scale,
     check_tensor,
 )
+from fastgan.ops.l1_loss import l1_loss
 from fastgan.ops.logit_loss import dtype_of_loss
 from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, route
 
@@ -50,11 +51,13 @@ def reconstruction_loss(input: Tensor, reconstruction: Tensor, *, reduction: str
     if autocast_dtype(input) is not None and (reduction == "none" or input.dtype is not reconstruction.dtype):
         input, reconstruction = _single(input), _single(reconstruction)
     _check_alike(input, reconstruction)
+    if reduction != "none":
+        return l1_loss((input,), (reconstruction,), (1.0,), reduction == "mean", loss_dtype)
     backend, is_wired = route(input, reconstruction)
-    if is_wired:
-        loss: Tensor = apply(ReconstructionLoss, backend, reduction, loss_dtype, input, reconstruction)
-        return loss
-    return _computed(backend, input, reconstruction, reduction, loss_dtype)
+    if not is_wired:
+        return backend.l1_terms(input, reconstruction)
+    terms: Tensor = apply(L1Terms, backend, input, reconstruction)
+    return terms
 
 
 def reconstruction_loss_value_and_grad(
@@ -84,16 +87,16 @@ def reconstruction_loss_value_and_grad(
     check_scale(scale, input)
     backend, _ = route(input, reconstruction, scale)
     with torch.no_grad():
-        loss, (grad_input, grad) = backend.reconstruction_loss_and_grad(
-            input,
-            reconstruction,
+        loss, grad_input, (grad,) = backend.l1_loss_and_grad(
+            (input,),
+            (reconstruction,),
+            (1.0,),
             reduction == "mean",
             None if scale is None else scale.reshape(()),
             dtype_of_loss(input),
             (with_input_grad, True),
         )
-    assert grad is not None
-    return loss, grad_input, grad
+    return loss, grad_input[0] if with_input_grad else None, grad
 
 
 def _single(tensor: Tensor) -> Tensor:
@@ -109,35 +112,19 @@ def _check_alike(input: Tensor, reconstruction: Tensor) -> None:
         )
 
 
-def _computed(
-    backend: Reference, input: Tensor, reconstruction: Tensor, reduction: str, loss_dtype: torch.dtype
-) -> Tensor:
-    if reduction == "none":
-        return backend.reconstruction_terms(input, reconstruction)
-    return backend.reconstruction_loss(input, reconstruction, reduction == "mean", loss_dtype)
-
-
-class ReconstructionLoss(Function):
-    """(input, reconstruction) -> the loss, or the terms for "none"."""
+class L1Terms(Function):
+    """(input, reconstruction) -> the terms."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        backend: Reference,
-        reduction: str,
-        loss_dtype: torch.dtype,
-        input: Tensor,
-        reconstruction: Tensor,
-    ) -> Tensor:
+    def forward(ctx: Any, backend: Reference, input: Tensor, reconstruction: Tensor) -> Tensor:
         ctx.save_for_backward(input, reconstruction)
-        ctx.call = backend, reduction == "mean"
-        return _computed(backend, input, reconstruction, reduction, loss_dtype)
+        ctx.backend = backend
+        return backend.l1_terms(input, reconstruction)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        backend, mean = ctx.call
         input, reconstruction = ctx.saved_tensors
-        grads = backend_for(backend, grad).reconstruction_loss_backward(
-            grad, input, reconstruction, mean, ctx.needs_input_grad[3:]
+        grads = backend_for(ctx.backend, grad).l1_terms_backward(
+            grad, input, reconstruction, ctx.needs_input_grad[1:]
         )
-        return (None, None, None, *grads)
+        return (None, *grads)

@@ -8,7 +8,7 @@ PyTorch does not support second derivatives through a compiled function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -69,21 +69,31 @@ class Registered(Reference, takes_addresses=False):
         slopes: Tensor = _ops.logit_loss_terms_backward(grad, logits, loss, label, weight)
         return slopes
 
-    def reconstruction_loss(
-        self, input: Tensor, reconstruction: Tensor, mean: bool, dtype: torch.dtype
+    def l1_loss(
+        self, x: Tensors, y: Tensors, weights: Sequence[float], mean: bool, dtype: torch.dtype
     ) -> Tensor:
-        loss: Tensor = _ops.reconstruction_loss(input, reconstruction, mean, dtype)
+        loss: Tensor = _ops.l1_loss(list(x), list(y), list(weights), mean, dtype)
         return loss
 
-    def reconstruction_loss_backward(
-        self, grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, needs: tuple[bool, bool]
-    ) -> Pair:
-        grads = _ops.reconstruction_loss_backward(grad, input, reconstruction, mean, *needs)
-        return grads[0] if needs[0] else None, grads[1] if needs[1] else None
+    def l1_loss_backward(
+        self,
+        grad: Tensor,
+        x: Tensors,
+        y: Tensors,
+        weights: Sequence[float],
+        mean: bool,
+        needs: tuple[bool, bool],
+    ) -> tuple[Tensors, Tensors]:
+        grads = tuple(_ops.l1_loss_backward(grad, list(x), list(y), list(weights), mean, *needs))
+        return grads[: len(x) * needs[0]], grads[len(x) * needs[0] :]
 
-    def reconstruction_terms(self, input: Tensor, reconstruction: Tensor) -> Tensor:
-        terms: Tensor = _ops.reconstruction_terms(input, reconstruction)
+    def l1_terms(self, x: Tensor, y: Tensor) -> Tensor:
+        terms: Tensor = _ops.l1_terms(x, y)
         return terms
+
+    def l1_terms_backward(self, grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, bool]) -> Pair:
+        grads = _ops.l1_terms_backward(grad, x, y, *needs)
+        return grads[0] if needs[0] else None, grads[1] if needs[1] else None
 
     def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
         output: Tensor = _ops.bias_leaky_relu(input, bias, negative_slope, dim)
@@ -253,54 +263,83 @@ _register(
 )
 
 
-# --- reconstruction
+# --- L1 distances of pairs of tensors
 
 
-def _check_reconstruction(input: Tensor, reconstruction: Tensor) -> None:
-    check_tensor(input, "input")
-    check_same_shape(reconstruction, "reconstruction", input, "input")
+def _check_pair(x: Tensor, y: Tensor, index: str = "") -> None:
+    check_tensor(x, f"x{index}")
+    check_same_shape(y, f"y{index}", x, f"x{index}")
 
 
-def _check_reconstruction_loss(input: Tensor, reconstruction: Tensor, _: bool, dtype: torch.dtype) -> None:
-    _check_reconstruction(input, reconstruction)
+def _check_pairs(x: list[Tensor], y: list[Tensor], weights: list[float]) -> None:
+    if not 0 < len(x) == len(y) == len(weights):
+        raise ValueError(
+            f"got {len(x)} and {len(y)} tensors with {len(weights)} weights, expected as many of each, and "
+            "at least one"
+        )
+    for i, (a, b, weight) in enumerate(zip(x, y, weights, strict=True)):
+        check_like(a, f"x[{i}]", x[0], "x[0]")
+        _check_pair(a, b, f"[{i}]")
+        check_finite(weight, f"weights[{i}]")
+
+
+def _check_l1_loss(
+    x: list[Tensor], y: list[Tensor], weights: list[float], _: bool, dtype: torch.dtype
+) -> None:
+    _check_pairs(x, y, weights)
     _check_result_dtype(dtype)
 
 
-def _check_reconstruction_backward(grad: Tensor, input: Tensor, reconstruction: Tensor, *_: Any) -> None:
-    _check_reconstruction(input, reconstruction)
-    if grad.shape == input.shape and grad.dtype is input.dtype:
-        check_like(grad, "grad", input, "input")
-    else:
-        _check_scalar(grad, input)
+def _check_l1_loss_backward(
+    grad: Tensor, x: list[Tensor], y: list[Tensor], weights: list[float], *_: Any
+) -> None:
+    _check_pairs(x, y, weights)
+    _check_scalar(grad, x[0])
 
 
-def _reconstruction_backward(
-    grad: Tensor, input: Tensor, reconstruction: Tensor, mean: bool, *needs: bool
-) -> tuple[Tensor, ...]:
-    grads = choose(input).reconstruction_loss_backward(
-        grad, input, reconstruction, mean, (needs[0], needs[1])
+def _l1_loss_backward(
+    grad: Tensor, x: list[Tensor], y: list[Tensor], weights: list[float], mean: bool, *needs: bool
+) -> list[Tensor]:
+    dx, dy = choose(x[0]).l1_loss_backward(
+        grad, tuple(x), tuple(y), tuple(weights), mean, (needs[0], needs[1])
     )
-    return tuple(input.new_empty(0) if each is None else each.contiguous() for each in grads)
+    return [t.contiguous() for t in dx + dy]
+
+
+def _check_l1_terms_backward(grad: Tensor, x: Tensor, y: Tensor, *_: bool) -> None:
+    _check_pair(x, y)
+    check_same_shape(grad, "grad", x, "x")
+
+
+def _l1_terms_backward(grad: Tensor, x: Tensor, y: Tensor, *needs: bool) -> tuple[Tensor, ...]:
+    grads = choose(x).l1_terms_backward(grad, x, y, (needs[0], needs[1]))
+    return tuple(x.new_empty(0) if each is None else each.contiguous() for each in grads)
 
 
 _register(
-    "reconstruction_loss(Tensor input, Tensor reconstruction, bool mean, ScalarType dtype) -> Tensor",
-    _check_reconstruction_loss,
-    lambda input, *call: choose(input).reconstruction_loss(input, *call),
-    lambda input, _, __, dtype: input.new_empty((), dtype=dtype),
+    "l1_loss(Tensor[] x, Tensor[] y, float[] weights, bool mean, ScalarType dtype) -> Tensor",
+    _check_l1_loss,
+    lambda x, y, weights, *call: choose(x[0]).l1_loss(tuple(x), tuple(y), tuple(weights), *call),
+    lambda x, _, __, ___, dtype: x[0].new_empty((), dtype=dtype),
 )
 _register(
-    "reconstruction_loss_backward(Tensor grad, Tensor input, Tensor reconstruction, bool mean, "
-    "bool with_input, bool with_reconstruction) -> (Tensor, Tensor)",
-    _check_reconstruction_backward,
-    _reconstruction_backward,
-    lambda _, input, __, ___, *needs: tuple(input.new_empty(input.shape if n else 0) for n in needs),
+    "l1_loss_backward(Tensor grad, Tensor[] x, Tensor[] y, float[] weights, bool mean, bool with_x, "
+    "bool with_y) -> Tensor[]",
+    _check_l1_loss_backward,
+    _l1_loss_backward,
+    lambda _, x, __, ___, ____, *needs: [_contiguous_like(t) for t in x * sum(needs)],
 )
 _register(
-    "reconstruction_terms(Tensor input, Tensor reconstruction) -> Tensor",
-    _check_reconstruction,
-    lambda input, reconstruction: choose(input).reconstruction_terms(input, reconstruction).contiguous(),
-    lambda input, _: _contiguous_like(input),
+    "l1_terms(Tensor x, Tensor y) -> Tensor",
+    _check_pair,
+    lambda x, y: choose(x).l1_terms(x, y).contiguous(),
+    lambda x, _: _contiguous_like(x),
+)
+_register(
+    "l1_terms_backward(Tensor grad, Tensor x, Tensor y, bool with_x, bool with_y) -> (Tensor, Tensor)",
+    _check_l1_terms_backward,
+    _l1_terms_backward,
+    lambda _, x, __, *needs: tuple(x.new_empty(x.shape if n else 0) for n in needs),
 )
 
 

@@ -12,8 +12,8 @@
 #include "../../csrc/cuda/counters.h"
 #include "../../csrc/cuda/draw.h"
 #include "../../csrc/cuda/head.h"
+#include "../../csrc/cuda/l1.h"
 #include "../../csrc/cuda/losses.h"
-#include "../../csrc/cuda/reconstruction.h"
 #include "../../csrc/cuda/record.h"
 
 using namespace fastgan;
@@ -178,31 +178,62 @@ void kept_gradients(DType dtype, const std::vector<int64_t>& sizes) {
   }
 }
 
-void reconstruction(DType dtype, int64_t n) {
-  Array x(dtype, n, 10), y(dtype, n, 11), dx(dtype, n), dy(dtype, n), terms(dtype, n), incoming(dtype, n, 12);
+// Pairs of these sizes, each with another weight; their loss and gradients, then terms of the first.
+void l1(DType dtype, const std::vector<int64_t>& sizes) {
+  struct Of {
+    Array x, y, dx, dy;
+    double weight;
+    Of(DType type, int64_t n, unsigned seed)
+        : x(type, n, 10 + seed), y(type, n, 50 + seed), dx(type, n), dy(type, n), weight((1.0 + seed) / static_cast<double>(n)) {}
+  };
+  std::vector<std::unique_ptr<Of>> each;
+  double exact = 0;
+  const auto slope = [](const Of& of, int64_t i) {
+    return of.x.get(i) > of.y.get(i) ? 1.0 : of.x.get(i) < of.y.get(i) ? -1.0 : 0.0;
+  };
+  for (const int64_t n : sizes) {
+    each.push_back(std::make_unique<Of>(dtype, n, static_cast<unsigned>(each.size())));
+    for (int64_t i = 0; i < n; ++i) exact += each.back()->weight * fabs(each.back()->x.get(i) - each.back()->y.get(i));
+  }
   Array loss(compute_type(dtype), 1), partials(DType::f64, kWorkspaceBytes / 8), counter(DType::f32, 1);
   const Workspace workspace{partials.data, static_cast<unsigned*>(counter.data)};
-  const auto call = [&](void* of_x, void* of_y, bool mean, void* scale = nullptr) {
-    return ReconstructionCall{dtype, x.data, y.data, n, of_x, of_y, mean, {scale, loss.dtype}, 0};
+  const auto pairs_of = [&](bool with_x, bool with_y) {
+    std::vector<L1Pair> pairs;
+    for (size_t i = 0; i < sizes.size(); ++i)
+      pairs.push_back({each[i]->x.data, each[i]->y.data, sizes[i], each[i]->weight, with_x ? each[i]->dx.data : nullptr,
+                       with_y ? each[i]->dy.data : nullptr, nullptr});
+    return pairs;
   };
-  double exact = 0;
-  for (int64_t i = 0; i < n; ++i) exact += fabs(x.get(i) - y.get(i)) / static_cast<double>(n);
-  for (const auto& each : {call(nullptr, nullptr, true), call(nullptr, dy.data, true), call(dx.data, dy.data, true)}) {
-    launched(reconstruction_loss(each, workspace, {loss.data, loss.dtype}));
+  const auto call_of = [&](const std::vector<L1Pair>& pairs, void* scale) {
+    return L1Call{dtype, pairs.data(), static_cast<int>(pairs.size()), {scale, loss.dtype}, 0};
+  };
+  for (const auto& pairs : {pairs_of(false, false), pairs_of(false, true), pairs_of(true, true)}) {
+    launched(l1_loss(call_of(pairs, nullptr), workspace, {loss.data, loss.dtype}));
     launched(cudaDeviceSynchronize());
-    near(loss.get(0), exact, dtype, "reconstruction loss");
+    near(loss.get(0), exact, dtype, "L1 loss");
   }
-  const auto slope = [&](int64_t i) { return x.get(i) > y.get(i) ? 1.0 : x.get(i) < y.get(i) ? -1.0 : 0.0; };
-  for (int64_t i = 0; i < n; ++i) {
-    near(dx.get(i) * static_cast<double>(n), slope(i), dtype, "its gradient");
-    near(dy.get(i), -dx.get(i), dtype, "its gradient for the reconstruction");
-  }
-  launched(reconstruction_terms(call(nullptr, nullptr, false), terms.data));
-  launched(reconstruction_backward(call(dx.data, nullptr, false, loss.data), incoming.data));
+  const auto demand_gradients = [&](double factor, const char* what) {
+    for (size_t which = 0; which < sizes.size(); ++which)
+      for (int64_t i = 0; i < sizes[which]; ++i) {
+        const Of& of = *each[which];
+        near(of.dx.get(i) / of.weight, factor * slope(of, i), dtype, what);
+        demand(of.dy.get(i) == -of.dx.get(i), what);
+      }
+  };
+  demand_gradients(1, "gradient of the L1 loss");
+  const auto both = pairs_of(true, true);
+  launched(l1_backward(call_of(both, loss.data)));
   launched(cudaDeviceSynchronize());
-  for (int64_t i = 0; i < n; ++i) {
-    near(terms.get(i), fabs(x.get(i) - y.get(i)), dtype, "its terms");
-    near(dx.get(i), loss.get(0) * incoming.get(i) * slope(i), dtype, "its backward pass");
+  demand_gradients(loss.get(0), "backward pass of the L1 loss");
+  const Of& first = *each[0];
+  Array terms(dtype, sizes[0]), incoming(dtype, sizes[0], 12);
+  const std::vector<L1Pair> alone{{first.x.data, first.y.data, sizes[0], 1.0, first.dx.data, nullptr, incoming.data}};
+  launched(l1_terms(call_of({pairs_of(false, false)[0]}, nullptr), terms.data));
+  launched(l1_backward(call_of(alone, nullptr)));
+  launched(cudaDeviceSynchronize());
+  for (int64_t i = 0; i < sizes[0]; ++i) {
+    near(terms.get(i), fabs(first.x.get(i) - first.y.get(i)), dtype, "terms of the L1 loss");
+    near(first.dx.get(i), incoming.get(i) * slope(first, i), dtype, "backward pass of the terms");
   }
 }
 
@@ -419,8 +450,9 @@ int main(int arguments, char**) {
     loss_of_each(Loss::bce, dtype, 4003, 0.9);
     kept_gradients(dtype, {9001, 70});
     kept_gradients(dtype, {0, 70, 5});
-    reconstruction(dtype, 3);
-    reconstruction(dtype, 9001);
+    l1(dtype, {3});
+    l1(dtype, {9001});
+    l1(dtype, {5, 1, 9001, 64});
     layer(dtype, 70, 24, 1);
     layer(dtype, 33, 5, 1);
     layer(dtype, 90, 520, 1);

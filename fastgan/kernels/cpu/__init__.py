@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from fastgan.kernels.cpu.head import Head
+from fastgan.kernels.cpu.l1 import L1
 from fastgan.kernels.cpu.losses import Losses
 from fastgan.kernels.cpu.mlp import Chains
 from fastgan.kernels.cpu.module import instruction_set as instruction_set
 from fastgan.kernels.cpu.module import missing
-from fastgan.kernels.cpu.reconstruction import Reconstruction
 
 
-class Cpu(Losses, Head, Chains, Reconstruction):
+class Cpu(Losses, Head, Chains, L1):
     """Kernels for AVX2, AVX-512 and other instruction sets."""
 
     name = "cpu"

@@ -6,13 +6,13 @@ import torch
 
 from fastgan.kernels.cuda import module
 from fastgan.kernels.cuda.head import Head
+from fastgan.kernels.cuda.l1 import L1
 from fastgan.kernels.cuda.layers import Layers
 from fastgan.kernels.cuda.losses import Losses
-from fastgan.kernels.cuda.reconstruction import Reconstruction
 from fastgan.kernels.cuda.step import Step
 
 
-class Cuda(Losses, Head, Layers, Reconstruction, Step):
+class Cuda(Losses, Head, Layers, L1, Step):
     """CUDA C++ kernels; matrix products use PyTorch's libraries."""
 
     name = "cuda"

@@ -95,6 +95,7 @@ def _run(
     details = weight.new_empty(2 * len(dense) + 1, dtype=compute_dtype(inputs)) if detailed else None
     sums, count = _cuda.head_workspace(DTYPES[inputs], rows, width)
     partials = weight.new_empty(sums, dtype=compute_dtype(inputs))
+    counters = arrivals(weight, count, on[1])
     _cuda.head_loss(
         NUMBERS[spec.loss],
         DTYPES[inputs],
@@ -115,7 +116,7 @@ def _run(
         address_or_null(db),
         0 if dw is None else DTYPES[dw.dtype],
         partials.data_ptr(),
-        arrivals(weight, count, on[1]).data_ptr(),
+        counters.data_ptr(),
         on,
     )
     return total, details

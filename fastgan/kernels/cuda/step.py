@@ -31,6 +31,7 @@ class Step(Reference):
         halves: Tensor | None,
     ) -> None:
         dtype = values.dtype
+        counter = arrivals(values)
         _cuda.adam(
             DTYPES[dtype],
             values.numel(),
@@ -46,7 +47,7 @@ class Step(Reference):
             address(of_size(average_weight, 1, "average_weight"), _FLOAT),
             *betas,
             eps,
-            arrivals(values).data_ptr(),
+            counter.data_ptr(),
             stream(values),
         )
 

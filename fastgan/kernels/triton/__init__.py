@@ -10,16 +10,14 @@ from fastgan.kernels.triton.availability import Availability
 from fastgan.kernels.triton.bias_leaky_relu import BiasLeakyReLU
 from fastgan.kernels.triton.draw import Draw
 from fastgan.kernels.triton.head import Head
+from fastgan.kernels.triton.l1 import L1
 from fastgan.kernels.triton.layers import Layers
 from fastgan.kernels.triton.loss_terms import LossTerms
 from fastgan.kernels.triton.losses import Losses
-from fastgan.kernels.triton.reconstruction import Reconstruction
 from fastgan.kernels.triton.record import Record
 
 
-class Triton(
-    Availability, Losses, LossTerms, Reconstruction, BiasLeakyReLU, Layers, Head, Adam, Draw, Record
-):
+class Triton(Availability, Losses, LossTerms, L1, BiasLeakyReLU, Layers, Head, Adam, Draw, Record):
     """Triton kernels for NVIDIA and AMD GPUs."""
 
     name = "triton"
