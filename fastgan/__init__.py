@@ -7,11 +7,13 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from fastgan import nn, ops
+from fastgan import nn, ops, penalties
+from fastgan.freezing import frozen
 from fastgan.fusion import fuse, unfuse
 from fastgan.kernels import available_backends
 from fastgan.kernels.forcing import use_backend
 from fastgan.ops import (
+    adaptive_weight,
     bias_leaky_relu,
     discriminator_head_loss,
     discriminator_loss,
@@ -35,11 +37,13 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 __all__ = [
     "TrainConfig",
     "Trainer",
+    "adaptive_weight",
     "available_backends",
     "bias_leaky_relu",
     "discriminator_head_loss",
     "discriminator_loss",
     "feature_matching_loss",
+    "frozen",
     "fuse",
     "generator_loss",
     "linear_leaky_relu",
@@ -47,6 +51,7 @@ __all__ = [
     "mlp",
     "nn",
     "ops",
+    "penalties",
     "reconstruction_loss",
     "relativistic_loss",
     "unfuse",

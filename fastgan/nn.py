@@ -269,7 +269,7 @@ class MLP(nn.Module):
     def plain_layers(self) -> list[nn.Linear] | None:
         """Return the layers if each only computes a matrix product and bias; None if one must be called."""
         layers: list[Any] = list(self.layers)
-        return layers if all(map(_is_plain_linear, layers)) else None
+        return layers if all(map(is_plain_linear, layers)) else None
 
     def _call_each(self, input: Tensor) -> Tensor:
         layers = list(self.layers)
@@ -280,7 +280,8 @@ class MLP(nn.Module):
         return input
 
 
-def _is_plain_linear(layer: nn.Module) -> bool:
+def is_plain_linear(layer: nn.Module) -> bool:
+    """Whether a layer only computes a matrix product and bias."""
     if type(layer) is not nn.Linear or has_hooks(layer):
         return False
     return "weight" in layer._parameters and "bias" in layer._parameters

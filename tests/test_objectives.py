@@ -16,12 +16,13 @@ from fastgan.data import load
 from fastgan.kernels.logit_losses import LOSSES
 from fastgan.models import MLPAutoencoder, MLPDiscriminator
 from fastgan.nn import MLP
+from fastgan.penalties import around, between
 from fastgan.training import ConfigError, TrainConfig, Trainer
 from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
 from fastgan.training.objectives.began import BEGAN
 from fastgan.training.objectives.losses import LossObjective
-from fastgan.training.objectives.penalty import around, between, lipschitz_penalty_turn, penalty_turn
+from fastgan.training.objectives.penalty import lipschitz_penalty_turn, penalty_turn
 from fastgan.training.objectives.relativistic import Relativistic
 from fastgan.training.setting import OBJECTIVE_NAMES
 from fastgan.training.state import TrainingState, packed

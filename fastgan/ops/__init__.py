@@ -4,6 +4,7 @@ fastgan/kernels/reference.py shows what they compute in plain PyTorch.
 """
 
 from fastgan.ops import registered as registered
+from fastgan.ops.adaptive_weight import adaptive_weight
 from fastgan.ops.bias_leaky_relu import bias_leaky_relu
 from fastgan.ops.discriminator_head import discriminator_head_loss, discriminator_head_loss_value_and_grad
 from fastgan.ops.discriminator_loss import discriminator_loss, discriminator_loss_value_and_grad
@@ -16,6 +17,7 @@ from fastgan.ops.reconstruction_loss import reconstruction_loss, reconstruction_
 from fastgan.ops.relativistic_loss import relativistic_loss, relativistic_loss_value_and_grad
 
 __all__ = [
+    "adaptive_weight",
     "bias_leaky_relu",
     "discriminator_head_loss",
     "discriminator_head_loss_value_and_grad",

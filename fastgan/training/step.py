@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan.penalties import around, between
 from fastgan.training.adam import Adam
 from fastgan.training.generation import Generation, generation_of
-from fastgan.training.objectives.penalty import around, between, lipschitz_penalty_turn, penalty_turn
+from fastgan.training.objectives.penalty import lipschitz_penalty_turn, penalty_turn
 from fastgan.training.sgd import SGD
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from fastgan.freezing import frozen
 from fastgan.hooks import has_hooks
 from fastgan.kernels import choose
 from fastgan.kernels.layout import joined
@@ -178,16 +179,3 @@ def is_plain(module: nn.Module) -> bool:
             if p is not None and (p._backward_hooks or p._post_accumulate_grad_hooks):
                 return False
     return True
-
-
-@contextlib.contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Disable gradients of the module's parameters inside the context."""
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)

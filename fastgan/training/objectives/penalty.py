@@ -25,7 +25,8 @@ def lipschitz_penalty_turn(discriminator: nn.Module, samples: Tensor, weight: fl
 
     Args:
         discriminator: D, from samples to logits.
-        samples: ``[N, ...]``, from :func:`between` for WGAN-GP, from :func:`around` for DRAGAN.
+        samples: ``[N, ...]``, from :func:`fastgan.penalties.between` for WGAN-GP, from
+            :func:`fastgan.penalties.around` for DRAGAN.
         weight: lambda of Gulrajani et al., 2017, equation 3, and of Kodali et al., 2017, section 2.3.
     """
     seen = through(discriminator, samples, of_parameters=True, of_samples=True)
@@ -34,24 +35,3 @@ def lipschitz_penalty_turn(discriminator: nn.Module, samples: Tensor, weight: fl
     # the norm is not differentiable at zero; PyTorch's derivative there is zero
     factor = torch.where(norm > 0, 1 - 1 / norm, 0.0)
     seen.reach_parameters_by_slope(2 * weight / len(samples) * factor * slope)
-
-
-def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
-    """Points on the lines from each generated sample to a real one (Gulrajani et al., 2017, algorithm 1).
-
-    Args:
-        real, fake: ``[N, ...]``.
-        share: ``[N, 1, ...]``, uniform in [0, 1): position on the line.
-    """
-    return torch.lerp(fake, real, share.to(real.dtype))
-
-
-def around(real: Tensor, share: Tensor, noise: Tensor) -> Tensor:
-    """Points near the real samples: x + share * std(x) / 2 * noise, as in Kodali et al.'s code.
-
-    Args:
-        real: ``[N, ...]``.
-        share: ``[N, 1, ...]``, uniform in [0, 1).
-        noise: ``[N, ...]``, uniform in [0, 1). In the paper the noise is normal.
-    """
-    return real + share * (real.std() / 2) * noise
