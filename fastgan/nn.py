@@ -296,10 +296,17 @@ class DiscriminatorLoss(nn.Module):
     """:func:`fastgan.discriminator_loss` as a module: (real_logits, fake_logits) -> loss."""
 
     def __init__(
-        self, *, loss: str = "bce", real_label: float = 1.0, reduction: str = "mean", over: str = "sum"
+        self,
+        *,
+        loss: str = "bce",
+        real_label: float = 1.0,
+        fake_label: float = 0.0,
+        reduction: str = "mean",
+        over: str = "sum",
     ) -> None:
         super().__init__()
-        self.loss, self.real_label, self.reduction, self.over = loss, real_label, reduction, over
+        self.loss, self.real_label, self.fake_label = loss, real_label, fake_label
+        self.reduction, self.over = reduction, over
 
     def forward(
         self, real_logits: Tensor | Sequence[Tensor], fake_logits: Tensor | Sequence[Tensor]
@@ -309,6 +316,7 @@ class DiscriminatorLoss(nn.Module):
             fake_logits,
             loss=self.loss,
             real_label=self.real_label,
+            fake_label=self.fake_label,
             reduction=self.reduction,
             over=self.over,
         )

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from fastgan.chains import chain_of
+from fastgan.ops.routing import Function
 
 Discriminator = Callable[..., Tensor]
 Discriminators = Discriminator | Sequence[Discriminator]
@@ -55,7 +56,7 @@ def _slope(outputs: Tensor, name: str, x: Tensor) -> Tensor:
     return slope
 
 
-class _Reaching(torch.autograd.Function):
+class _Reaching(Function):
     """Returns a penalty whose backward also reaches all that D's outputs come from, with zeros.
 
     So DistributedDataParallel sees a gradient of every parameter. 0 * outputs.sum() would be nan if an output

@@ -104,7 +104,8 @@ def eager_generator_loss(
 ) -> Tensor:
     """The generator's loss as usually written in PyTorch."""
     if loss != "bce":
-        terms = 0.5 * (fake - 1) ** 2 if loss == "least-squares" else -fake
+        has_own = loss in ("least-squares", "mse", "hinge-margin")  # the terms of real samples
+        terms = _TERMS[loss](fake, fake)[0] if has_own else -fake
         return {"mean": torch.mean, "sum": torch.sum, "none": lambda t: t}[reduction](terms)
     if saturating:
         return -F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake), reduction=reduction)
@@ -116,6 +117,8 @@ _TERMS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "hinge": lambda real, fake: (F.relu(1.0 - real), F.relu(1.0 + fake)),
     "least-squares": lambda real, fake: (0.5 * (real - 1) ** 2, 0.5 * fake**2),
     "wasserstein": lambda real, fake: (-real, fake.clone()),
+    "mse": lambda real, fake: ((real - 1) ** 2, fake**2),
+    "hinge-margin": lambda real, fake: (F.relu(1.0 - real), F.relu(1.0 + fake)),
 }
 OTHER_LOSSES = tuple(_TERMS)
 

@@ -49,7 +49,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "label over 1": (
         lambda: fastgan.discriminator_loss(ONES, ONES, real_label=1.5),
         ValueError,
-        r"real_label must lie in \[0, 1\], but is 1.5",
+        r"real_label must lie in \[0, 1\] for the bce loss, but is 1.5",
     ),
     "label nan": (
         lambda: fastgan.discriminator_loss(ONES, ONES, real_label=math.nan),
@@ -75,6 +75,31 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: fastgan.discriminator_loss(ONES, ONES, loss="lsgan"),
         ValueError,
         r"loss must be one of 'bce', 'hinge', .*, but is 'lsgan'",
+    ),
+    "fake label of hinge": (
+        lambda: fastgan.discriminator_loss(ONES, ONES, loss="hinge", fake_label=1.0),
+        ValueError,
+        r"fake_label must be 0 for the hinge loss, but is 1.0",
+    ),
+    "fake label below 0": (
+        lambda: fastgan.discriminator_loss(ONES, ONES, fake_label=-0.5),
+        ValueError,
+        r"fake_label must lie in \[0, 1\] for the bce loss, but is -0.5",
+    ),
+    "fraction of a hinge": (
+        lambda: labelled_loss([ONES, ONES], 0.5, loss="hinge-margin"),
+        ValueError,
+        r"label must be 0 or 1 for the hinge-margin loss, but is 0.5",
+    ),
+    "terms of terms": (
+        lambda: labelled_loss(ONES, 1.0, reduction="none", return_terms=True),
+        ValueError,
+        r"return_terms must be False for reduction='none'",
+    ),
+    "means that are not there": (
+        lambda: fastgan.relativistic_loss(ONES, ONES, detach_means=True),
+        ValueError,
+        r"detach_means must be False without average",
     ),
     "a label that the loss has not": (
         lambda: fastgan.discriminator_loss(ONES, ONES, loss="hinge", real_label=0.9),

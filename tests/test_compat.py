@@ -253,7 +253,7 @@ def test_a_tensor_of_targets_is_pytorchs(recwarn: pytest.WarningsRecorder) -> No
 
 def test_labels() -> None:
     (t,) = logits(1)
-    with pytest.raises(ValueError, match=r"label must lie in \[0, 1\], but is 1.5"):
+    with pytest.raises(ValueError, match=r"label must lie in \[0, 1\] for the bce loss, but is 1.5"):
         labelled_loss(t, 1.5)
     with pytest.raises(ValueError, match=r"label must be 0 or 1 for the hinge loss, but is 0.5"):
         labelled_loss(t, 0.5, loss="hinge")

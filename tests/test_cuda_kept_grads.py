@@ -30,7 +30,7 @@ def keep(
     logits: tuple[Tensor, ...], loss: str = "bce"
 ) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], LossSpec]]:
     labels = tuple(0.9 if i % 2 == 0 else 0.0 for i in range(len(logits)))
-    spec = LossSpec(loss, labels, (-1.0,) * len(logits), True)
+    spec = LossSpec.of(loss, labels, (-1.0,) * len(logits), True)
     return cuda.loss(logits, spec, torch.float32, keep_grads=True)[2], (logits, spec)
 
 

@@ -188,11 +188,80 @@ def test_other_losses(variant: Backend, dtype: torch.dtype, loss: str, shapes: t
     torch.testing.assert_close(stats, logit_stats(loss, *inputs), equal_nan=True)
 
 
+@pytest.mark.parametrize("loss", ["least-squares", "mse"])
+def test_labels_of_least_squares_are_any_number(variant: Backend, loss: str) -> None:
+    """Mao et al. 2017, eq. 8: a = -1, b = 1."""
+    inputs = [logits(shape, torch.float32, variant.device) for shape in ((1025,), (4, 1))]
+    factor = {"least-squares": 0.5, "mse": 1.0}[loss]
+
+    def eager(real: Tensor, fake: Tensor) -> Tensor:
+        return factor * ((real - 2.5).square().mean() + (fake + 1).square().mean())
+
+    check(
+        partial(fastgan.discriminator_loss, loss=loss, real_label=2.5, fake_label=-1.0), eager, eager, inputs
+    )
+    on_fake = fastgan.labelled_loss(inputs[1], -1.0, loss=loss)
+    torch.testing.assert_close(on_fake, factor * (inputs[1] + 1).square().mean())
+
+
+def test_labels_of_both_sides_of_cross_entropy(variant: Backend) -> None:
+    real, fake = (logits(shape, torch.float32, variant.device) for shape in ((1025,), (4, 1)))
+    ours = fastgan.discriminator_loss(real, fake, real_label=0.9, fake_label=0.2)
+    on_real, on_fake = (
+        F.binary_cross_entropy_with_logits(t, torch.full_like(t, label))
+        for t, label in ((real, 0.9), (fake, 0.2))
+    )
+    torch.testing.assert_close(ours, on_real + on_fake)
+    terms = fastgan.discriminator_loss(real, fake, real_label=0.9, fake_label=0.2, reduction="none")
+    torch.testing.assert_close(terms[1].mean(), on_fake)
+    torch.testing.assert_close(fastgan.nn.DiscriminatorLoss(real_label=0.9, fake_label=0.2)(real, fake), ours)
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse", "hinge-margin", "wasserstein"])
+@pytest.mark.parametrize("over", ["sum", "mean"])
+def test_labelled_losses_of_several_discriminators(backend: Backend, loss: str, over: str) -> None:
+    """Together with the other label they are D's loss; each discriminator's is that of its own tensor."""
+    real, fake = ([logits((n, 3), torch.float32, backend.device) for n in (2, 5)] for _ in range(2))
+    whole, terms = fastgan.discriminator_loss(real, fake, loss=loss, over=over, return_terms=True)
+    parts = [
+        fastgan.labelled_loss(side, label, loss=loss, over=over, return_terms=True)
+        for side, label in ((real, 1.0), (fake, 0.0))
+    ]
+    torch.testing.assert_close(parts[0][0] + parts[1][0], whole)
+    torch.testing.assert_close(parts[0][1] + parts[1][1], terms)
+    alone = torch.stack([fastgan.labelled_loss(t, 1.0, loss=loss) for t in real])
+    torch.testing.assert_close(parts[0][1], alone)
+    each = fastgan.labelled_loss(real, 1.0, loss=loss, over=over, reduction="none")
+    torch.testing.assert_close(sum(t.mean() for t in each), parts[0][0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_relativistic_loss_with_detached_means(backend: Backend, dtype: torch.dtype) -> None:
+    """The usual form: each side's mean is a constant for the other."""
+    inputs = [logits(shape, dtype, backend.device) for shape in ((257,), (3, 5))]
+
+    def usual(a: Tensor, b: Tensor) -> Tensor:
+        wide = torch.promote_types(a.dtype, torch.float32)
+        a, b = a.to(wide), b.to(wide)
+        return eager_discriminator_loss(a - b.detach().mean(), b - a.detach().mean()).to(inputs[0].dtype)
+
+    ours = partial(fastgan.relativistic_loss, average=True, detach_means=True)
+    for each in zip(
+        evaluate(ours, inputs, [torch.tensor(1.0, dtype=dtype, device=backend.device)]),
+        evaluate(usual, inputs, [torch.tensor(1.0, dtype=dtype, device=backend.device)]),
+        strict=True,
+    ):
+        torch.testing.assert_close(*each)
+    loss, *grads, _ = relativistic_loss_value_and_grad(*inputs, average=True, detach_means=True)
+    for each in zip([loss, *grads], evaluate(ours, inputs, [torch.ones_like(loss)]), strict=True):
+        torch.testing.assert_close(*each)
+
+
 def logit_stats(loss: str, real: Tensor, fake: Tensor) -> Tensor:
     """Mean logits, and the share of those beyond the hinge's margin."""
     real, fake = real.double(), fake.double()
     beyond = torch.cat([(real >= 1).flatten(), (fake <= -1).flatten()]).double().mean()
-    return torch.stack([real.mean(), fake.mean(), beyond * (loss == "hinge")]).float()
+    return torch.stack([real.mean(), fake.mean(), beyond * loss.startswith("hinge")]).float()
 
 
 @pytest.mark.parametrize(

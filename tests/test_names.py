@@ -48,7 +48,8 @@ ALLOWED = {
     """,
     "a name of another library": """
         AveragedModel DistributedDataParallel FORCE_COLOR FakeTensor FlopCounterMode GradScaler UsageError
-        WorkerInfo __cxa_throw compute_prdc cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched sm_90
+        WorkerInfo __cxa_throw compute_prdc cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched
+        sm_90
     """,
     "a distribution": "p_data",
     "a key of a stored result": "demonstration",

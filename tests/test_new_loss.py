@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PLACES: dict[str, list[tuple[str, str]]] = {
     "fastgan/kernels/logit_losses.py": [
         (
-            '}\nNUMBERS = Codes("loss"',
+            "}\n_WITH_KERNELS",
             """\
     # max(0, 1 -+ t)^2
     "squared-hinge": LogitLoss(

@@ -260,7 +260,7 @@ def test_a_row_of_losses_is_all_that_training_needs(
     for said in (
         "nothing keeps D Lipschitz, which quadratic needs",
         "expected non-saturating for the quadratic objective",
-        "only with bce, least-squares or quadratic",
+        "only with bce, least-squares, mse or quadratic",
     ):
         assert said in done.stdout + done.stderr
     assert "objective: quadratic" in (tmp_path / "run" / "config.yaml").read_text()

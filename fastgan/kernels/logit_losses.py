@@ -34,7 +34,9 @@ class LogitLoss:
         generator: the name of the loss whose terms with label 1 the generator minimizes.
         formulas: the terms of a real sample's logit r and a generated sample's logit f, for docstrings.
         source: the papers and their equations, for docstrings.
-        labels: labels between 0 and 1 are allowed.
+        labels: the range of labels that are allowed; None if only 0 and 1 are.
+        base: the loss whose kernels compute this one, with another factor or generator loss; None: its own.
+        factor: this loss over its base.
         probability: ``output`` is a probability.
         saturating: the generator may instead minimize minus the term with label 0, the saturating loss.
         lipschitz: D must be kept Lipschitz by other means.
@@ -47,7 +49,9 @@ class LogitLoss:
     generator: str
     formulas: tuple[str, str]
     source: str
-    labels: bool = False
+    labels: tuple[float, float] | None = None
+    base: str | None = None
+    factor: float = 1.0
     probability: bool = False
     saturating: bool = False
     lipschitz: bool = False
@@ -77,11 +81,14 @@ def _side(label: float) -> float:
     return 1 - 2 * label
 
 
+_ANY = (-math.inf, math.inf)
+
+
 def _beyond_margin(t: Tensor, label: float) -> Tensor:
     return 1 + _side(label) * t <= 0
 
 
-# In the order of Loss in csrc/logit_losses.h.
+# Those with kernels are in the order of Loss in csrc/logit_losses.h.
 LOSSES: dict[str, LogitLoss] = {
     # with the non-saturating generator loss of section 3
     "bce": LogitLoss(
@@ -93,7 +100,7 @@ LOSSES: dict[str, LogitLoss] = {
         generator="bce",
         formulas=("softplus(-r)", "softplus(f)"),
         source="Goodfellow et al. 2014, eq. 1",
-        labels=True,
+        labels=(0.0, 1.0),
         probability=True,
         saturating=True,
     ),
@@ -114,7 +121,7 @@ LOSSES: dict[str, LogitLoss] = {
         generator="least-squares",
         formulas=("(r - 1)^2 / 2", "f^2 / 2"),
         source="Mao et al. 2017, eq. 9, with the half",
-        labels=True,
+        labels=_ANY,
     ),
     "wasserstein": LogitLoss(
         term=lambda t, label: _side(label) * t,
@@ -126,15 +133,38 @@ LOSSES: dict[str, LogitLoss] = {
         source="Arjovsky et al. 2017, eq. 2 and 3; D must be kept Lipschitz",
         lipschitz=True,
     ),
+    "mse": LogitLoss(
+        term=lambda t, label: (t - label).square(),
+        slope=lambda t, label: 2 * (t - label),
+        output=lambda t: t,
+        saturated=lambda t, label: torch.zeros_like(t, dtype=torch.bool),
+        generator="mse",
+        formulas=("(r - 1)^2", "f^2"),
+        source="Kong et al. 2020, eq. 1 and 2: least squares without the half",
+        labels=_ANY,
+        base="least-squares",
+        factor=2.0,
+    ),
+    "hinge-margin": LogitLoss(
+        term=lambda t, label: torch.relu(1 + _side(label) * t),
+        slope=lambda t, label: torch.where(_beyond_margin(t, label), 0.0, _side(label)).to(t.dtype),
+        output=lambda t: t,
+        saturated=_beyond_margin,
+        generator="hinge-margin",
+        formulas=("max(0, 1 - r)", "max(0, 1 + f)"),
+        source="Zeghidour et al. 2021, arXiv:2107.03312, eq. 1 and 2: G has the margin too",
+        base="hinge",
+    ),
 }
-NUMBERS = Codes("loss", {name: number for number, name in enumerate(LOSSES)})
+_WITH_KERNELS = [name for name, row in LOSSES.items() if row.base is None]
+NUMBERS = Codes("loss", {name: number for number, name in enumerate(_WITH_KERNELS)})
 
 
 class LossSpec(NamedTuple):
     """A loss over several tensors of logits, with one label and one weight per tensor.
 
     Attributes:
-        loss: a name in :data:`LOSSES`.
+        loss: a name in :data:`NUMBERS`.
         labels: 1 for tensors that D should call real, 0 for fake.
         weights: factors of each tensor's mean or sum of terms.
         mean: take the mean of each tensor's terms instead of the sum.
@@ -144,6 +174,14 @@ class LossSpec(NamedTuple):
     labels: tuple[float, ...]
     weights: tuple[float, ...]
     mean: bool
+
+    @classmethod
+    def of(cls, loss: str, labels: tuple[float, ...], weights: tuple[float, ...], mean: bool) -> LossSpec:
+        """The spec of any loss in :data:`LOSSES`, with the name of its kernels and its factor as a weight."""
+        row = LOSSES[loss]
+        if row.base is None:
+            return cls(loss, labels, weights, mean)
+        return cls(row.base, labels, tuple([row.factor * weight for weight in weights]), mean)
 
     def weights_of(self, sizes: Sequence[int]) -> tuple[float, ...]:
         """The factor of each single term, for tensors of these sizes."""

@@ -92,6 +92,18 @@ def check_loss(loss: str, name: str = "loss") -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, LOSSES))}, but is {loss!r}")
 
 
+def check_label(label: float, loss: str, name: str = "label") -> None:
+    """Check that a loss allows a label."""
+    check_finite(label, name)
+    bounds = LOSSES[loss].labels
+    if bounds is None and label not in (0.0, 1.0):
+        raise ValueError(f"{name} must be 0 or 1 for the {loss} loss, but is {label}")
+    if bounds is not None and not bounds[0] <= label <= bounds[1]:
+        raise ValueError(
+            f"{name} must lie in [{bounds[0]:g}, {bounds[1]:g}] for the {loss} loss, but is {label}"
+        )
+
+
 def check_same_shape(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
     """Check that a tensor has the shape, device and dtype of another argument."""
     check_like(tensor, name, other, other_name)

@@ -109,7 +109,7 @@ def discriminator_head_loss(
 
 
 def _spec(loss: str, real_label: float, reduction: str) -> LossSpec:
-    return LossSpec(loss, (real_label, 0.0), (1.0, 1.0), reduction == "mean")
+    return LossSpec.of(loss, (real_label, 0.0), (1.0, 1.0), reduction == "mean")
 
 
 def discriminator_head_loss_value_and_grad(

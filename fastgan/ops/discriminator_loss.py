@@ -9,7 +9,16 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 from fastgan.kernels.logit_losses import LOSSES, LossSpec
-from fastgan.ops.arguments import No, Reduced, Terms, Yes, check_loss, check_reduced, check_reduction
+from fastgan.ops.arguments import (
+    No,
+    Reduced,
+    Terms,
+    Yes,
+    check_label,
+    check_loss,
+    check_reduced,
+    check_reduction,
+)
 from fastgan.ops.logit_loss import (
     Logits,
     Tensors,
@@ -30,6 +39,7 @@ def discriminator_loss(
     *,
     loss: str = ...,
     real_label: float = ...,
+    fake_label: float = ...,
     reduction: Reduced = ...,
     over: str = ...,
     return_stats: No = ...,
@@ -42,6 +52,7 @@ def discriminator_loss(
     *,
     loss: str = ...,
     real_label: float = ...,
+    fake_label: float = ...,
     reduction: Terms,
     over: str = ...,
     return_stats: No = ...,
@@ -54,6 +65,7 @@ def discriminator_loss(
     *,
     loss: str = ...,
     real_label: float = ...,
+    fake_label: float = ...,
     reduction: Reduced = ...,
     over: str = ...,
     return_stats: Yes,
@@ -66,6 +78,7 @@ def discriminator_loss(
     *,
     loss: str = ...,
     real_label: float = ...,
+    fake_label: float = ...,
     reduction: Reduced = ...,
     over: str = ...,
     return_stats: No = ...,
@@ -78,6 +91,7 @@ def discriminator_loss(
     *,
     loss: str = ...,
     real_label: float = ...,
+    fake_label: float = ...,
     reduction: Terms,
     over: str = ...,
     return_stats: Yes,
@@ -90,6 +104,7 @@ def discriminator_loss(
     *,
     loss: str = ...,
     real_label: float = ...,
+    fake_label: float = ...,
     reduction: str = ...,
     over: str = ...,
     return_stats: bool = ...,
@@ -102,6 +117,7 @@ def discriminator_loss(
     *,
     loss: str = ...,
     real_label: float = ...,
+    fake_label: float = ...,
     reduction: str = ...,
     over: str = ...,
     return_stats: bool = ...,
@@ -114,6 +130,7 @@ def discriminator_loss(
     *,
     loss: str = "bce",
     real_label: float = 1.0,
+    fake_label: float = 0.0,
     reduction: str = "mean",
     over: str = "sum",
     return_stats: bool = False,
@@ -138,9 +155,10 @@ def discriminator_loss(
             or a sequence of such tensors.
         fake_logits: the same for D(G(z)), with the same dtype and device; shapes may differ.
         loss: "bce" or a name in the table.
-        real_label: label t of the real samples, in [0, 1]. Values below 1 are one-sided label smoothing
-            (Salimans et al. 2016, section 3.4): ``t * softplus(-r) + (1 - t) * softplus(r)``. For
-            "least-squares" t is the target: ``(r - t)^2 / 2``. The other losses need 1.
+        real_label: label t of the real samples. For "bce" in [0, 1], where values below 1 are one-sided label
+            smoothing (Salimans et al. 2016, section 3.4): ``t * softplus(-r) + (1 - t) * softplus(r)``. For
+            "least-squares" and "mse" any number, the target: ``(r - t)^2``. The other losses need 1.
+        fake_label: the same for generated samples; the other losses need 0.
         reduction: "mean" or "sum" over each tensor separately, or "none".
         over: "sum" or "mean" over the discriminators.
         return_terms: also return the loss of each discriminator, one tensor ``[discriminators]`` without a
@@ -157,7 +175,7 @@ def discriminator_loss(
 
     Raises:
         TypeError: an argument is not a float tensor, or the dtypes differ.
-        ValueError: devices or numbers of tensors differ, a sequence is empty, or ``loss``, ``real_label``,
+        ValueError: devices or numbers of tensors differ, a sequence is empty, or ``loss``, a label,
             ``reduction`` or ``over`` is invalid.
 
     >>> discriminator_loss(torch.zeros(4, 1), torch.zeros(4, 1))
@@ -165,13 +183,14 @@ def discriminator_loss(
     """
     real, fake = sides_of(real_logits, "real_logits", fake_logits, "fake_logits")
     count = len(real)
-    spec = (_spec if is_dynamo_compiling() else _cached_spec)(loss, real_label, reduction, over, count)
+    make_spec = _spec if is_dynamo_compiling() else _cached_spec
+    spec = make_spec(loss, (real_label, fake_label), reduction, over, count)
     if reduction != "none":
-        return reduced_loss(real + fake, spec, return_stats, return_terms, count)
+        return reduced_loss(real + fake, spec, return_stats, return_terms, count, over)
     if return_terms:
         raise ValueError("return_terms must be False for reduction='none', which returns terms, but is True")
-    on_real = tuple([loss_terms(t, loss, real_label, spec.weights[0]) for t in real])
-    on_fake = tuple([loss_terms(t, loss, 0.0, spec.weights[0]) for t in fake])
+    on_real = tuple([loss_terms(t, spec.loss, real_label, spec.weights[0]) for t in real])
+    on_fake = tuple([loss_terms(t, spec.loss, fake_label, spec.weights[0]) for t in fake])
     terms = (on_real[0], on_fake[0]) if isinstance(real_logits, Tensor) else (on_real, on_fake)
     return (*terms, loss_stats(real + fake, spec)) if return_stats else terms
 
@@ -182,6 +201,7 @@ def discriminator_loss_value_and_grad(
     *,
     loss: str = "bce",
     real_label: float = 1.0,
+    fake_label: float = 0.0,
     reduction: str = "mean",
     scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -190,7 +210,8 @@ def discriminator_loss_value_and_grad(
     Continue with ``torch.autograd.backward([real_logits, fake_logits], [grad_real, grad_fake])``.
 
     Args:
-        real_logits, fake_logits, loss, real_label: as for :func:`discriminator_loss`, one tensor each.
+        real_logits, fake_logits, loss, real_label, fake_label: as for :func:`discriminator_loss`, one tensor
+            each.
         reduction: "mean" or "sum".
         scale: a scalar tensor on the same device, a factor of the gradients but not of the loss. For example
             the scale of a gradient scaler, or 1 / the number of accumulated batches.
@@ -200,27 +221,30 @@ def discriminator_loss_value_and_grad(
     """
     real, fake = sides_of(real_logits, "real_logits", fake_logits, "fake_logits")
     check_reduced(reduction)
-    spec = _spec(loss, real_label, reduction, "sum", 1)
+    spec = _spec(loss, (real_label, fake_label), reduction, "sum", 1)
     total, (grad_real, grad_fake), stats = loss_and_grad(real + fake, spec, scale)
     return total, grad_real, grad_fake, stats
 
 
-def _spec(loss: str, real_label: float, reduction: str, over: str, discriminators: int) -> LossSpec:
+def _spec(loss: str, labels: tuple[float, float], reduction: str, over: str, discriminators: int) -> LossSpec:
     """Check the arguments, and return the spec of the loss for a number of discriminators."""
+    real_label, fake_label = labels
     check_real_label(real_label, loss)
+    check_label(fake_label, loss, "fake_label")
+    if fake_label != 0.0 and LOSSES[loss].labels is None:
+        raise ValueError(f"fake_label must be 0 for the {loss} loss, but is {fake_label}")
     check_reduction(reduction)
-    labels = (real_label,) * discriminators + (0.0,) * discriminators
+    each = (real_label,) * discriminators + (fake_label,) * discriminators
     weight = weight_of(over, discriminators)
-    return LossSpec(loss, labels, (weight,) * len(labels), reduction == "mean")
+    return LossSpec.of(loss, each, (weight,) * len(each), reduction == "mean")
 
 
 def check_real_label(real_label: float, loss: str) -> None:
-    """Check the name of a loss and that it allows this label."""
+    """Check the name of a loss and that it allows this label of real samples."""
     check_loss(loss)
-    if not 0.0 <= real_label <= 1.0:
-        raise ValueError(f"real_label must lie in [0, 1], but is {real_label}")
-    if real_label != 1.0 and not LOSSES[loss].labels:
+    if real_label != 1.0 and LOSSES[loss].labels is None:
         raise ValueError(f"real_label must be 1 for the {loss} loss, but is {real_label}")
+    check_label(real_label, loss, "real_label")
 
 
 _cached_spec = lru_cache(_spec)  # not for Dynamo, which warns when it traces lru_cache

@@ -101,7 +101,7 @@ def generator_loss(
             graph.
         return_stats: also return a float32 tensor [mean D(G(z)), share of saturated logits]. For a sequence:
             the mean for each discriminator, then the share over all. D(G(z)) is the sigmoid of the logit for
-            "bce" and the logit for the others, whose share is zero.
+            "bce" and the logit for the others, whose share is zero except for "hinge-margin".
 
     Returns:
         A scalar of the logits' dtype (float32 under autocast). For "none" the terms, in a tuple for a
@@ -119,7 +119,7 @@ def generator_loss(
     count = len(fake)
     spec = (_spec if is_dynamo_compiling() else _cached_spec)(loss, saturating, reduction, over, count)
     if reduction != "none":
-        return reduced_loss(fake, spec, return_stats, return_terms, count)
+        return reduced_loss(fake, spec, return_stats, return_terms, count, over)
     if return_terms:
         raise ValueError("return_terms must be False for reduction='none', which returns terms, but is True")
     each = tuple([loss_terms(t, spec.loss, spec.labels[0], spec.weights[0]) for t in fake])
@@ -159,7 +159,7 @@ def _spec(loss: str, saturating: bool, reduction: str, over: str, discriminators
         raise ValueError(f"saturating must be False for the {loss} loss, but is True")
     name, label, sign = (loss, 0.0, -1.0) if saturating else (LOSSES[loss].generator, 1.0, 1.0)
     weights = (sign * weight_of(over, discriminators),) * discriminators
-    return LossSpec(name, (label,) * discriminators, weights, reduction == "mean")
+    return LossSpec.of(name, (label,) * discriminators, weights, reduction == "mean")
 
 
 _cached_spec = lru_cache(_spec)  # not for Dynamo, which warns when it traces lru_cache

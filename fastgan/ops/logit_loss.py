@@ -72,7 +72,12 @@ def weight_of(over: str, count: int, name: str = "over") -> float:
 
 
 def reduced_loss(
-    logits: Tensors, spec: LossSpec, stats: bool = False, terms: bool = False, discriminators: int = 1
+    logits: Tensors,
+    spec: LossSpec,
+    stats: bool = False,
+    terms: bool = False,
+    discriminators: int = 1,
+    over: str = "sum",
 ) -> Tensor | tuple[Tensor, ...]:
     """Return the loss; then, on request, the loss of each discriminator and the statistics.
 
@@ -95,7 +100,7 @@ def reduced_loss(
     values: tuple[Tensor, ...] = (total,)
     if terms:
         shares = details[:count].view(-1, discriminators).sum(0)
-        weight = abs(spec.weights[0])
+        weight = weight_of(over, discriminators)
         values += (shares if weight == 1 else shares / weight,)
     return (*values, details[count:].float()) if stats else values
 

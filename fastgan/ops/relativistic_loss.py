@@ -22,28 +22,59 @@ def relativistic_loss(
     other_logits: Tensor,
     *,
     average: bool = ...,
+    detach_means: bool = ...,
     reduction: Reduced = ...,
     return_stats: No = ...,
 ) -> Tensor: ...
 @overload
 def relativistic_loss(
-    logits: Tensor, other_logits: Tensor, *, average: No = ..., reduction: str = ..., return_stats: No = ...
+    logits: Tensor,
+    other_logits: Tensor,
+    *,
+    average: No = ...,
+    detach_means: bool = ...,
+    reduction: str = ...,
+    return_stats: No = ...,
 ) -> Tensor: ...
 @overload
 def relativistic_loss(
-    logits: Tensor, other_logits: Tensor, *, average: Yes, reduction: Terms, return_stats: No = ...
+    logits: Tensor,
+    other_logits: Tensor,
+    *,
+    average: Yes,
+    detach_means: bool = ...,
+    reduction: Terms,
+    return_stats: No = ...,
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def relativistic_loss(
-    logits: Tensor, other_logits: Tensor, *, average: bool = ..., reduction: Reduced = ..., return_stats: Yes
+    logits: Tensor,
+    other_logits: Tensor,
+    *,
+    average: bool = ...,
+    detach_means: bool = ...,
+    reduction: Reduced = ...,
+    return_stats: Yes,
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def relativistic_loss(
-    logits: Tensor, other_logits: Tensor, *, average: No = ..., reduction: str = ..., return_stats: Yes
+    logits: Tensor,
+    other_logits: Tensor,
+    *,
+    average: No = ...,
+    detach_means: bool = ...,
+    reduction: str = ...,
+    return_stats: Yes,
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def relativistic_loss(
-    logits: Tensor, other_logits: Tensor, *, average: Yes, reduction: Terms, return_stats: Yes
+    logits: Tensor,
+    other_logits: Tensor,
+    *,
+    average: Yes,
+    detach_means: bool = ...,
+    reduction: Terms,
+    return_stats: Yes,
 ) -> tuple[Tensor, Tensor, Tensor]: ...
 @overload
 def relativistic_loss(
@@ -51,6 +82,7 @@ def relativistic_loss(
     other_logits: Tensor,
     *,
     average: bool = ...,
+    detach_means: bool = ...,
     reduction: str = ...,
     over: str = ...,
     return_stats: bool = ...,
@@ -62,6 +94,7 @@ def relativistic_loss(
     other_logits: Logits,
     *,
     average: bool = ...,
+    detach_means: bool = ...,
     reduction: str = ...,
     over: str = ...,
     return_stats: bool = ...,
@@ -72,6 +105,7 @@ def relativistic_loss(
     other_logits: Logits,
     *,
     average: bool = False,
+    detach_means: bool = False,
     reduction: str = "mean",
     over: str = "sum",
     return_stats: bool = False,
@@ -101,6 +135,8 @@ def relativistic_loss(
             one per discriminator.
         other_logits: the same, with the same dtype and device; without ``average`` also with the same shape.
         average: compare with the mean of the other side instead of in pairs.
+        detach_means: with ``average``, take the means for constants: no gradient flows through them (as in
+            the D of Wang et al. 2018, ESRGAN, arXiv:1809.00219, in the authors' code).
         reduction: "mean" or "sum" over each tensor separately, or "none".
         over: "sum" or "mean" over the discriminators.
         return_terms: also return the loss of each discriminator, one tensor ``[discriminators]`` without a
@@ -118,12 +154,12 @@ def relativistic_loss(
     Raises:
         TypeError: an argument is not a float tensor, or the dtypes differ.
         ValueError: devices, numbers of tensors or (without ``average``) shapes differ, a sequence is empty,
-            or ``reduction`` or ``over`` is invalid.
+            ``detach_means`` is set without ``average``, or ``reduction`` or ``over`` is invalid.
 
     >>> relativistic_loss(torch.zeros(4, 1), torch.zeros(4, 1))
     tensor(0.6931)
     """
-    ours, theirs = _checked(logits, other_logits, average)
+    ours, theirs = _checked(logits, other_logits, average, detach_means)
     dtype = dtype_of_loss(ours[0])
     settings = {
         "reduction": reduction,
@@ -134,8 +170,8 @@ def relativistic_loss(
     is_sequence = not isinstance(logits, Tensor)
     pairs = [(_wide(a), _wide(b)) for a, b in zip(ours, theirs, strict=True)]
     if average:
-        first = [_centred(a, b) for a, b in pairs]
-        second = [_centred(b, a) for a, b in pairs]
+        first = [_centred(a, b.detach() if detach_means else b) for a, b in pairs]
+        second = [_centred(b, a.detach() if detach_means else a) for a, b in pairs]
         sides = (first, second) if is_sequence else (first[0], second[0])
         result = discriminator_loss(*sides, **settings)  # type: ignore[call-overload]
     else:
@@ -163,20 +199,21 @@ def relativistic_loss_value_and_grad(
     other_logits: Tensor,
     *,
     average: bool = False,
+    detach_means: bool = False,
     reduction: str = "mean",
     scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss and gradients without autograd, for a training step.
 
     Args:
-        logits, other_logits, average: as for :func:`relativistic_loss`.
+        logits, other_logits, average, detach_means: as for :func:`relativistic_loss`.
         reduction: "mean" or "sum".
         scale: a scalar tensor on the same device, a factor of the gradients but not of the loss.
 
     Returns:
         ``(loss, grad_logits, grad_other_logits, stats)``. Gradients have the shape and dtype of their logits.
     """
-    (ours,), (theirs,) = _checked((logits,), (other_logits,), average)
+    (ours,), (theirs,) = _checked((logits,), (other_logits,), average, detach_means)
     check_reduced(reduction)
     with torch.no_grad():
         ours, theirs = _wide(ours), _wide(theirs)
@@ -184,9 +221,11 @@ def relativistic_loss_value_and_grad(
             total, first, second, stats = discriminator_loss_value_and_grad(
                 _centred(ours, theirs), _centred(theirs, ours), reduction=reduction, scale=scale
             )
-            backend, _ = route(first)
-            grad = first - _total(backend, second) / first.numel()
-            grad_others = second - _total(backend, first) / second.numel()
+            grad, grad_others = first, second
+            if not detach_means:
+                backend, _ = route(first)
+                grad = first - _total(backend, second) / first.numel()
+                grad_others = second - _total(backend, first) / second.numel()
         else:
             total, grad, stats = generator_loss_value_and_grad(
                 ours - theirs, reduction=reduction, scale=scale
@@ -196,8 +235,12 @@ def relativistic_loss_value_and_grad(
     return total.to(dtype), grad.to(logits.dtype), grad_others.to(logits.dtype), stats
 
 
-def _checked(logits: Logits, other_logits: Logits, average: bool) -> tuple[Tensors, Tensors]:
+def _checked(
+    logits: Logits, other_logits: Logits, average: bool, detach_means: bool
+) -> tuple[Tensors, Tensors]:
     """Check both sides and return them as tuples."""
+    if detach_means and not average:
+        raise ValueError("detach_means must be False without average, as there are no means, but is True")
     ours, theirs = sides_of(logits, "logits", other_logits, "other_logits")
     for a, b in zip(ours, theirs, strict=True):
         if not average and a.shape != b.shape:

@@ -51,7 +51,7 @@ class LossObjective(LogitObjective):
         return grad, {"loss_G": loss} | share
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        spec = LossSpec(self.loss, (self.real_label, 0.0), (1.0, 1.0), mean=True)
+        spec = LossSpec.of(self.loss, (self.real_label, 0.0), (1.0, 1.0), mean=True)
         seen = through_head(discriminator, real, fake, spec=spec)
         if seen is None:
             return super().discriminator_turn(discriminator, real, fake)
@@ -62,7 +62,7 @@ class LossObjective(LogitObjective):
         self, discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         name, label, sign = (self.loss, 0.0, -1.0) if self.saturating else (self._row.generator, 1.0, 1.0)
-        seen = through_head(discriminator, fake, spec=LossSpec(name, (label,), (sign,), mean=True))
+        seen = through_head(discriminator, fake, spec=LossSpec.of(name, (label,), (sign,), mean=True))
         if seen is None:
             return super().generator_turn(discriminator, real, fake)
         # all derivatives have the same sign, so their sum is ``SHARE`` or its negative
