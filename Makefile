@@ -6,6 +6,7 @@
 # make gpu-check  build, test and measure on a machine with a GPU, torch, triton, nvcc and pytest. OUT=folder,
 #                 PART=1 or PART=2 for one part, SECONDS=240 for each
 # make lint       run ruff and mypy
+# make peers      compare fastgan.compat with the packages themselves
 # make versions   run the tests with TORCH=2.9.1 TRITON=3.5.1, or only TESTS=tests/test_dynamo.py
 # Each target but gpu-check and versions installs what it needs in VENV=.venv with PYTHON=python3.
 
@@ -24,13 +25,20 @@ SOURCES := $(shell find csrc -type f)
 # Tests start hundreds of processes. Where this is set, each would compile the same modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test versions bench kernels docs gpu-check lint format clean packages compiled
+.PHONY: demo test peers versions bench kernels docs gpu-check lint format clean packages compiled
 
 demo: $(VENV)/installed
 	$(BIN)/fastgan train ring
 
 test: $(VENV)/installed
 	$(BIN)/pytest $(PARALLEL)
+
+# Without what the packages depend on: several ask for old versions of torch and NumPy.
+peers: $(VENV)/installed
+	test -d build/peers || { $(BIN)/python .ci/extras.py peers | grep == > $(VENV)/peers.txt && \
+	$(BIN)/pip install --quiet --no-deps --target build/peers.part --requirement $(VENV)/peers.txt && \
+	mv build/peers.part build/peers; }
+	$(BIN)/pytest tests/peers.py
 
 # Uses a separate environment, which is kept, and a copy of the sources, as compiled modules depend on torch. torch
 # installs its own Triton, which TRITON then replaces.

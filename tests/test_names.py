@@ -30,9 +30,12 @@ if not (ROOT / "docs").exists():
 # Names that are not ours or not in the code, by the reason why they are named all the same.
 ALLOWED = {
     "a file of another library": """
-        examples/pytorch/domain_templates/generative_adversarial_net.py src/utils/losses.py
-        tensorflow_gan/python/losses/losses_impl.py torch_mimicry/modules/losses.py
-        torchgan/losses/functional.py train.py training/loss.py
+        audiocraft/adversarial/losses.py audiocraft/losses/balancer.py basicsr/losses/gan_loss.py
+        ctgan/synthesizers/ctgan.py dac/nn/loss.py
+        examples/pytorch/domain_templates/generative_adversarial_net.py loss.py models.py
+        models/networks.py models/networks/loss.py monai/losses/adversarial_loss.py pix2pix_model.py
+        src/utils/losses.py tensorflow_gan/python/losses/losses_impl.py torch_mimicry/modules/losses.py
+        torchgan/losses/functional.py train.py training/loss.py vocos/loss.py vqperceptual.py
     """,
     "a page of the site that docs/hooks.py makes": """
         changelog.md contributing.md index.md source/examples/index.md
@@ -42,14 +45,15 @@ ALLOWED = {
         --nproc-per-node --strict
     """,
     "a program, a library, a paper": """
-        AddressSanitizer FastGAN HiFi NumPy OpenMP PacGAN PyPI R3GAN RaSGAN StudioGAN StyleGAN TensorBoard
+        AddressSanitizer AudioCraft BasicSR BigVGAN CycleGAN FastGAN HiFi LlamaGen NeMo NumPy OpenMP
+        PacGAN ParallelWaveGAN PyPI R3GAN RaSGAN SpeechBrain StudioGAN StyleGAN TensorBoard
         TensorFlow ThreadSanitizer TorchDynamo UndefinedBehaviorSanitizer arXiv cuBLAS nohup prdc
         reStructuredText
     """,
     "a name of another library": """
-        AveragedModel DistributedDataParallel FORCE_COLOR FakeTensor FlopCounterMode GradScaler UsageError
-        WorkerInfo __cxa_throw compute_prdc cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched
-        sm_90
+        AveragedModel DistributedDataParallel GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR
+        FakeTensor FlopCounterMode GradScaler UsageError WorkerInfo __cxa_throw compute_prdc
+        cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched sm_90
     """,
     "a distribution": "p_data",
     "a key of a stored result": "demonstration",

@@ -4,6 +4,48 @@ One module per library, with the same functions, argument order, scale and const
 import the results are the same. ``docs/migration.md`` lists them in one table.
 """
 
-from fastgan.compat import lightning, mimicry, pytorch, studiogan, stylegan, tf_gan, torchgan
+from fastgan.compat import (
+    audiocraft,
+    basicsr,
+    ctgan,
+    dac,
+    hifigan,
+    lightning,
+    lucidrains,
+    mimicry,
+    monai,
+    parallel_wavegan,
+    pix2pix,
+    pytorch,
+    r3gan,
+    spade,
+    studiogan,
+    stylegan,
+    taming,
+    tf_gan,
+    torchgan,
+    vocos,
+)
 
-__all__ = ["lightning", "mimicry", "pytorch", "studiogan", "stylegan", "tf_gan", "torchgan"]
+__all__ = [
+    "audiocraft",
+    "basicsr",
+    "ctgan",
+    "dac",
+    "hifigan",
+    "lightning",
+    "lucidrains",
+    "mimicry",
+    "monai",
+    "parallel_wavegan",
+    "pix2pix",
+    "pytorch",
+    "r3gan",
+    "spade",
+    "studiogan",
+    "stylegan",
+    "taming",
+    "tf_gan",
+    "torchgan",
+    "vocos",
+]
