@@ -21,7 +21,12 @@ pytestmark = pytest.mark.benchmark(timer=replayed)
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EFFORT = QUICK if IS_QUICK else Effort(60, 10, 25.0)
 # The option for the number of steps, and the steps per sample, at the default sizes of the scripts.
-STEPS = {"mlp": ("--n_steps", 40), "dcgan": ("--niter", 5), "hinge": ("--steps", 3)}
+STEPS = {
+    "mlp": ("--n_steps", 40),
+    "dcgan": ("--niter", 5),
+    "hinge": ("--steps", 3),
+    "hifigan": ("--steps", 1),
+}
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -48,7 +48,12 @@ def why_not() -> str | None:
 
 def measure_alone(case: Case) -> dict[str, Any]:
     """Runs :func:`measure` in a separate process."""
-    command = [sys.executable, "-m", "benchmarks.memory", str(CASES.index(case))]
+    return found_alone("benchmarks.memory", str(CASES.index(case)))
+
+
+def found_alone(module: str, *arguments: str) -> dict[str, Any]:
+    """The JSON that a module prints when it runs in a separate process."""
+    command = [sys.executable, "-m", module, *arguments]
     environment = os.environ | _RETURN_FREED_MEMORY | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -60,15 +65,14 @@ def measure_alone(case: Case) -> dict[str, Any]:
 def measure(case: Case) -> dict[str, Any]:
     """Bytes of each contender, of the inputs, and fastgan's seconds."""
     found: dict[str, dict[str, int]] = {}
-    peak = _peak_on_gpu if DEVICE == "cuda" else _resident_peak
     made = contenders(case, DEVICE)
     samples = samples_of(made, Direction.BOTH)
     for name, sample in samples.items():
         contender = made[name]
         if isinstance(contender, InPyTorch):
-            found[name] = {"saved": saved_bytes(contender), "peak": peak(sample)}
+            found[name] = {"saved": saved_bytes(contender), "peak": peak_of(sample)}
         elif DEVICE == "cpu":  # on a GPU torch counts only its own memory
-            found[name] = {"peak": peak(sample)}
+            found[name] = {"peak": peak_of(sample)}
     inputs = sum(t.numel() * t.itemsize for t in case.inputs("cpu"))
     seconds = [samples["fastgan"](1) for _ in range(REPEATS)]
     return {"memory": found, "inputs": inputs, "seconds": seconds}
@@ -90,6 +94,11 @@ def saved_bytes(contender: InPyTorch) -> int:
     total = sum(saved.values())
     del output
     return total
+
+
+def peak_of(sample: Sample) -> int:
+    """The largest memory in use during a call, above that before it."""
+    return _peak_on_gpu(sample) if DEVICE == "cuda" else _resident_peak(sample)
 
 
 def _resident_peak(sample: Sample) -> int:

@@ -1,0 +1,67 @@
+"""HiFi-GAN V1 at batch 2 and segments of 8,192 samples: feature matching alone, and memory of G's turn.
+
+The whole step is in bench_scripts.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import fastgan
+from benchmarks.conftest import Record
+from benchmarks.contest import IS_QUICK, contest, timed
+from benchmarks.machine import DEVICE
+from benchmarks.memory import found_alone, why_not
+from benchmarks.replay import replay, replayed
+from benchmarks.vocoder import map_shapes
+
+pytestmark = pytest.mark.benchmark(timer=replayed)
+Maps = list[list[Tensor]]
+
+
+def usual(real: Maps, fake: Maps) -> Tensor:
+    loss = torch.zeros((), device=DEVICE)
+    for real_maps, fake_maps in zip(real, fake, strict=True):
+        for r, f in zip(real_maps, fake_maps, strict=True):
+            loss = loss + torch.mean(torch.abs(r - f))
+    return 2 * loss
+
+
+def test_feature_matching(record: Record) -> None:
+    """Forward and backward, with the real maps detached."""
+    shapes = [[(3, 4)] * 6] * 9 if IS_QUICK else map_shapes()
+    real, fake = (
+        [[torch.randn(shape, device=DEVICE) for shape in each] for each in shapes] for _ in range(2)
+    )
+    leaves = [t.requires_grad_() for maps in fake for t in maps]
+
+    def both(loss: Callable[[Maps, Maps], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(loss(real, fake), leaves)
+
+    losses = {
+        "fastgan": lambda r, f: fastgan.feature_matching_loss(r, f, factor=2.0),
+        "eager": usual,
+        "torch.compile": torch.compile(usual),
+    }
+    torch.testing.assert_close(losses["fastgan"](real, fake), usual(real, fake))
+    finish = torch.cuda.synchronize if DEVICE == "cuda" else lambda: None
+    found = contest({name: timed(both(loss), finish) for name, loss in losses.items()})
+    record("feature_matching_loss", f"{len(leaves)} maps", found, dtype="fp32", direction="both")
+
+
+@pytest.mark.skipif(IS_QUICK or why_not() is not None, reason=f"takes a minute; {why_not()}")
+def test_memory_of_the_generator_turn(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    memory = {
+        name: found_alone("benchmarks.vocoder", kind)
+        for name, kind in (("fastgan", "fastgan"), ("eager", "plain"))
+    }
+    benchmark.group = "memory"
+    benchmark.extra_info.update(suite="memory", case="HiFi-GAN V1, G's turn", dtype="fp32", memory=memory)
+    replay(benchmark, [0.0])
+    with capsys.disabled():
+        print(f"\nG's turn: {memory}")

@@ -1,0 +1,235 @@
+"""A HiFi-GAN V1 vocoder in plain PyTorch, on generated tones; hifigan_fastgan.py is the same with fastgan.
+
+The networks and losses are those of Kong et al. 2020, arXiv:2010.05646, and its appendix A.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--steps", type=int, default=10)
+parser.add_argument("--batch-size", type=int, default=2)
+parser.add_argument("--segment", type=int, default=8192, help="samples of a training segment")
+parser.add_argument("--channels", type=int, default=512, help="of G's first layer")
+parser.add_argument("--d-channels", type=int, default=1024, help="of the discriminators' widest layer")
+args = parser.parse_args()
+torch.manual_seed(0)
+RATE, N_FFT, HOP, N_MELS, SLOPE = 22_050, 1024, 256, 80, 0.1
+
+
+def mel_filters() -> Tensor:
+    """Triangles that are equally wide in mel, [N_MELS, N_FFT // 2 + 1]."""
+    edges = torch.linspace(0.0, 2595 * math.log10(1 + RATE / 2 / 700), N_MELS + 2)
+    hertz = 700 * (10 ** (edges / 2595) - 1)
+    bins = torch.linspace(0.0, RATE / 2, N_FFT // 2 + 1)
+    rising = (bins - hertz[:-2, None]) / (hertz[1:-1] - hertz[:-2])[:, None]
+    falling = (hertz[2:, None] - bins) / (hertz[2:] - hertz[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp(min=0)
+
+
+FILTERS, WINDOW = mel_filters(), torch.hann_window(N_FFT)
+
+
+def log_mel(y: Tensor) -> Tensor:
+    """[N, samples] -> [N, N_MELS, samples // HOP]."""
+    y = F.pad(y, ((N_FFT - HOP) // 2,) * 2, mode="reflect")
+    spectrum = torch.stft(y, N_FFT, HOP, window=WINDOW, center=False, return_complex=True)
+    return torch.log((FILTERS @ (spectrum.abs().square() + 1e-9).sqrt()).clamp(min=1e-5))
+
+
+class ResBlock(nn.Module):
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+
+        def convolution(dilation: int) -> nn.Module:
+            padding = dilation * (kernel - 1) // 2
+            return weight_norm(nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=padding))
+
+        self.dilated = nn.ModuleList([convolution(dilation) for dilation in (1, 3, 5)])
+        self.plain = nn.ModuleList([convolution(1) for _ in range(3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for first, second in zip(self.dilated, self.plain, strict=True):
+            x = x + second(F.leaky_relu(first(F.leaky_relu(x, SLOPE)), SLOPE))
+        return x
+
+
+class Generator(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = weight_norm(nn.Conv1d(N_MELS, channels, 7, padding=3))
+        self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
+        for stride in (8, 8, 2, 2):
+            up = nn.ConvTranspose1d(channels, channels // 2, 2 * stride, stride, padding=stride // 2)
+            self.ups.append(weight_norm(up))
+            channels //= 2
+            self.blocks.append(nn.ModuleList([ResBlock(channels, kernel) for kernel in (3, 7, 11)]))
+        self.last = weight_norm(nn.Conv1d(channels, 1, 7, padding=3))
+
+    def forward(self, mel: Tensor) -> Tensor:
+        x = self.first(mel)
+        for up, blocks in zip(self.ups, self.blocks, strict=True):
+            x = up(F.leaky_relu(x, SLOPE))
+            x = sum(block(x) for block in blocks) / len(blocks)
+        return torch.tanh(self.last(F.leaky_relu(x)))
+
+
+class PeriodDiscriminator(nn.Module):
+    def __init__(self, period: int, width: int) -> None:
+        super().__init__()
+        self.period = period
+        channels = [1, width // 32, width // 8, width // 2, width, width]
+        self.convolutions = nn.ModuleList(
+            [
+                weight_norm(nn.Conv2d(inner, outer, (5, 1), (3 if i < 4 else 1, 1), padding=(2, 0)))
+                for i, (inner, outer) in enumerate(itertools.pairwise(channels))
+            ]
+        )
+        self.last = weight_norm(nn.Conv2d(width, 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = F.pad(x, (0, -x.shape[-1] % self.period), mode="reflect")
+        x = x.unflatten(-1, (-1, self.period))
+        features = []
+        for convolution in self.convolutions:
+            x = F.leaky_relu(convolution(x), SLOPE)
+            features.append(x)
+        x = self.last(x)
+        return x.flatten(1), [*features, x]
+
+
+class ScaleDiscriminator(nn.Module):
+    def __init__(self, width: int, norm: type) -> None:
+        super().__init__()
+        channels = [1, width // 8, width // 8, width // 4, width // 2, width, width, width]
+        kernels, strides, groups = (
+            (15, 41, 41, 41, 41, 41, 5),
+            (1, 2, 2, 4, 4, 1, 1),
+            (1, 4, 16, 16, 16, 16, 1),
+        )
+        self.convolutions = nn.ModuleList(
+            [
+                norm(nn.Conv1d(*ends, kernel, stride, padding=kernel // 2, groups=min(group, ends[0])))
+                for ends, kernel, stride, group in zip(
+                    itertools.pairwise(channels), kernels, strides, groups, strict=True
+                )
+            ]
+        )
+        self.last = norm(nn.Conv1d(width, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        features = []
+        for convolution in self.convolutions:
+            x = F.leaky_relu(convolution(x), SLOPE)
+            features.append(x)
+        x = self.last(x)
+        return x.flatten(1), [*features, x]
+
+
+Logits = tuple[Tensor, ...]
+Features = tuple[list[Tensor], ...]
+
+
+class Discriminators(nn.Module):
+    """Five by period and three by scale: logits and feature maps of real and of generated samples."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.periods = nn.ModuleList([PeriodDiscriminator(period, width) for period in (2, 3, 5, 7, 11)])
+        norms = (spectral_norm, weight_norm, weight_norm)
+        self.scales = nn.ModuleList([ScaleDiscriminator(width, norm) for norm in norms])
+
+    def forward(self, real: Tensor, fake: Tensor) -> tuple[Logits, Logits, Features, Features]:
+        outputs = [(each(real), each(fake)) for each in self.periods]
+        for i, each in enumerate(self.scales):
+            if i > 0:
+                real, fake = (F.avg_pool1d(y, 4, 2, padding=2) for y in (real, fake))
+            outputs.append((each(real), each(fake)))
+        of_real, of_fake = zip(*outputs, strict=True)
+        (reals, real_features), (fakes, fake_features) = (
+            zip(*of_real, strict=True),
+            zip(*of_fake, strict=True),
+        )
+        return reals, fakes, real_features, fake_features
+
+
+def discriminator_loss(reals: Logits, fakes: Logits) -> tuple[Tensor, list[float], list[float]]:
+    loss, real_losses, fake_losses = 0, [], []
+    for real, fake in zip(reals, fakes, strict=True):
+        real_loss, fake_loss = torch.mean((1 - real) ** 2), torch.mean(fake**2)
+        loss += real_loss + fake_loss
+        real_losses.append(real_loss.item())
+        fake_losses.append(fake_loss.item())
+    return loss, real_losses, fake_losses
+
+
+def generator_loss(fakes: Logits) -> tuple[Tensor, list[Tensor]]:
+    losses = [torch.mean((1 - fake) ** 2) for fake in fakes]
+    return sum(losses), losses
+
+
+def feature_loss(real_features: Features, fake_features: Features) -> Tensor:
+    loss = 0
+    for reals, fakes in zip(real_features, fake_features, strict=True):
+        for real, fake in zip(reals, fakes, strict=True):
+            loss += torch.mean(torch.abs(real - fake))
+    return 2 * loss
+
+
+def tones(count: int, samples: int) -> Tensor:
+    """Harmonics of random pitches, fading out: [count, 1, samples]."""
+    at = torch.arange(samples) / RATE
+    pitch = 80 * 2 ** (3 * torch.rand(count, 1, 1))
+    order = torch.arange(1, 9)[:, None]
+    phase = torch.rand(count, 8, 1)
+    waves = torch.sin(2 * math.pi * (pitch * order * at + phase)) / order
+    return 0.3 * waves.sum(1, keepdim=True) * torch.exp(-3 * at)
+
+
+G = Generator(args.channels)
+D = Discriminators(args.d_channels)
+optG = torch.optim.AdamW(G.parameters(), lr=2e-4, betas=(0.8, 0.99))
+optD = torch.optim.AdamW(D.parameters(), lr=2e-4, betas=(0.8, 0.99))
+
+
+def discriminator_turn(real: Tensor, fake: Tensor) -> Tensor:
+    real_logits, fake_logits, _, _ = D(real, fake.detach())
+    loss, _, _ = discriminator_loss(real_logits, fake_logits)
+    optD.zero_grad()
+    loss.backward()
+    optD.step()
+    return loss
+
+
+def generator_turn(real: Tensor, fake: Tensor, mel: Tensor) -> Tensor:
+    _, fake_logits, real_features, fake_features = D(real, fake)
+    loss = 45 * F.l1_loss(log_mel(fake.squeeze(1)), mel)
+    loss = loss + generator_loss(fake_logits)[0] + feature_loss(real_features, fake_features)
+    optG.zero_grad()
+    loss.backward()
+    optG.step()
+    return loss
+
+
+losses = []
+start = time.perf_counter()
+for step in range(args.steps):
+    real = tones(args.batch_size, args.segment)
+    mel = log_mel(real.squeeze(1))
+    fake = G(mel)
+    loss_D = discriminator_turn(real, fake)
+    loss_G = generator_turn(real, fake, mel)
+    losses.append((loss_D.item(), loss_G.item()))
+    if step % 10 == 9:
+        print(f"step {step + 1}: loss_D {loss_D.item():.4f}, loss_G {loss_G.item():.4f}")
+seconds = time.perf_counter() - start
+print(f"{args.steps / seconds:.2f} steps/s")
