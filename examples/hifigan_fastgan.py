@@ -12,11 +12,11 @@ import time
 
 import torch
 import torch.nn.functional as F
-from fastgan.compat.hifigan import discriminator_loss, feature_loss, generator_loss
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import fastgan
+from fastgan.compat.hifigan import discriminator_loss, feature_loss, generator_loss
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=10)
@@ -176,7 +176,7 @@ def tones(count: int, samples: int) -> Tensor:
 
 
 G = Generator(args.channels)
-D = fastgan.fuse(Discriminators(args.d_channels))
+D = Discriminators(args.d_channels)
 optG = torch.optim.AdamW(G.parameters(), lr=2e-4, betas=(0.8, 0.99))
 optD = torch.optim.AdamW(D.parameters(), lr=2e-4, betas=(0.8, 0.99))
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastgan.compat.taming import hinge_d_loss
 from torch import Tensor, nn
 
 import fastgan
+from fastgan.compat.taming import hinge_d_loss
 
 parser = argparse.ArgumentParser()
 parser.add_argument("data", type=Path, help="train-images-idx3-ubyte of MNIST, or the same with .gz")

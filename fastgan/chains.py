@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fastgan import ops
 from fastgan.hooks import has_hooks
-from fastgan.nn import AppliedLeakyReLU, LinearLeakyReLU, is_plain_linear
+from fastgan.nn import Applied, LinearLeakyReLU, is_plain_linear, slope_of
 
 
 def chain_of(module: Callable[..., object]) -> Callable[[Tensor], Tensor] | None:
@@ -19,7 +19,7 @@ def chain_of(module: Callable[..., object]) -> Callable[[Tensor], Tensor] | None
     """
     if type(module) is not nn.Sequential or has_hooks(module) or any(map(has_hooks, module)):
         return None
-    children = [child for child in module if type(child) not in (nn.Identity, AppliedLeakyReLU)]
+    children = [child for child in module if not isinstance(child, (nn.Identity, Applied))]
     flattens = bool(children) and _is_flatten(children[0])
     layers: list[nn.Module] = []
     slopes: list[float] = []
@@ -31,7 +31,7 @@ def chain_of(module: Callable[..., object]) -> Callable[[Tensor], Tensor] | None
             layers.append(child)
             slopes += [child.negative_slope] if isinstance(child, LinearLeakyReLU) else []
         elif type(child) in (nn.LeakyReLU, nn.ReLU) and follows_a_layer:
-            slopes.append(getattr(child, "negative_slope", 0.0))
+            slopes.append(slope_of(child))
         else:
             return None
     if len(layers) < 2 or len(slopes) != len(layers) - 1 or len(set(slopes)) != 1:

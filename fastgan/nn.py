@@ -190,8 +190,13 @@ class ConvTranspose3dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose3d):
     """``nn.ConvTranspose3d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
 
 
-class AppliedLeakyReLU(nn.LeakyReLU):
-    """Replaces a LeakyReLU that :func:`fastgan.fuse` moved into the layer before; returns its input.
+def slope_of(activation: nn.Module) -> float:
+    """The negative slope of an ``nn.LeakyReLU``; 0 for an ``nn.ReLU``."""
+    return float(getattr(activation, "negative_slope", 0.0))
+
+
+class Applied(nn.Module):
+    """Replaces an activation that :func:`fastgan.fuse` moved into the layer before; returns its input.
 
     Attributes:
         layers: the layers that apply this activation.
@@ -205,23 +210,33 @@ class AppliedLeakyReLU(nn.LeakyReLU):
     def forward(self, input: Tensor) -> Tensor:
         if isinstance(input, fx.Proxy):
             return _in_graph(self, input)
-        if getattr(input, "applied_slope", None) == self.negative_slope:
+        kind = type(self).__name__.removeprefix("Applied")
+        if getattr(input, "applied_slope", None) == slope_of(self):
             before, now = input.applied_version, _version(input)  # type: ignore[attr-defined]
             if before is not None and now is not None and before != now:
                 raise RuntimeError(
-                    "the output of a fused layer was modified in place before its LeakyReLU, for example "
+                    f"the output of a fused layer was modified in place before its {kind}, for example "
                     f"by a wrapper around the layer; {_REMEDY}"
                 )
             return input
         if any(map(_is_watched, self.layers)):
-            return super().forward(input)
+            result: Tensor = super().forward(input)
+            return result
         raise RuntimeError(
-            "a fused LeakyReLU got a tensor that is not the output of its layer: the layer was wrapped, "
+            f"a fused {kind} got a tensor that is not the output of its layer: the layer was wrapped, "
             f"replaced or called in another way since fastgan.fuse; {_REMEDY}"
         )
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, applied by the layer before"
+        return ", ".join(filter(None, (super().extra_repr(), "applied by the layer before")))
+
+
+class AppliedLeakyReLU(Applied, nn.LeakyReLU):
+    """An ``nn.LeakyReLU`` that the layer before applies."""
+
+
+class AppliedReLU(Applied, nn.ReLU):
+    """An ``nn.ReLU`` that the layer before applies."""
 
 
 class MLP(nn.Module):

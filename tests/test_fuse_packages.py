@@ -250,7 +250,7 @@ PACKAGES = {
         "left     lrelu: follows BatchNorm2d 'bn1', which has no fused form",
     ),
     "CTGAN": Package(Tabular, (20, 20), *["fusable  seq.0 with seq.1\nfusable  seq.3 with seq.4"] * 2),
-    "AMP": Package(Motion, (3, 8), *["no nn.LeakyReLU"] * 2),
+    "AMP": Package(Motion, (3, 8), *["fusable  trunk.0 with trunk.1\nfusable  trunk.2 with trunk.3"] * 2),
     "DCGAN": Package(
         lambda: nn.Sequential(
             parametrizations.spectral_norm(nn.Conv2d(3, 4, 4, 2, 1, bias=False)),

@@ -47,8 +47,8 @@ ALLOWED = {
     "a program, a library, a paper": """
         AddressSanitizer AudioCraft BasicSR BigVGAN CycleGAN FastGAN HiFi LlamaGen NeMo NumPy OpenMP
         PacGAN ParallelWaveGAN PyPI R3GAN RaSGAN SpeechBrain StudioGAN StyleGAN TensorBoard
-        TensorFlow ThreadSanitizer TorchDynamo UndefinedBehaviorSanitizer arXiv cuBLAS nohup prdc
-        reStructuredText
+        TensorFlow ThreadSanitizer UnivNet TorchDynamo UndefinedBehaviorSanitizer arXiv cuBLAS nohup
+        prdc reStructuredText
     """,
     "a name of another library": """
         AveragedModel DistributedDataParallel GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR

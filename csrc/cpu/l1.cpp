@@ -23,20 +23,21 @@ bool streams(const L1Call& call) {
 }
 
 template <class Visit>
-void for_each_chunk(const L1Call& call, const Visit& visit) {
+void for_each_chunk(const L1Call& call, const Visit& visit, bool from_the_end = false) {
   const double scale = load_scale(call.scale);
   const bool streamed = streams(call);
   for (int i = 0; i < call.count; ++i)
     for (void* output : {call.pairs[i].dx, call.pairs[i].dy})
       if (output != nullptr) advise_huge_pages(output, call.pairs[i].size * bytes_of(call.dtype));
   const auto size_of = [&](int i) { return call.pairs[i].size; };
-  for_each_chunk_of(call.count, size_of, call.where, [&](int64_t index, const Chunk& at) {
+  const auto visit_at = [&](int64_t index, const Chunk& at) {
     const L1Pair& pair = call.pairs[at.which];
     const auto from = [&](auto* address) { return advance(address, at.start, call.dtype); };
     visit(index, at,
           L1Chunk{from(pair.x), from(pair.y), at.size, pair.weight * scale, from(pair.incoming), from(pair.dx),
                   from(pair.dy), streamed});
-  });
+  };
+  for_each_chunk_of(call.count, size_of, call.where, visit_at, from_the_end);
 }
 
 bool has_gradients(const L1Call& call) {
@@ -74,7 +75,7 @@ void l1_terms(const L1Call& call, void* terms) {
 
 void l1_backward(const L1Call& call) {
   const auto kernel = kernels().l1_grad[static_cast<int>(call.dtype)];
-  for_each_chunk(call, [kernel](int64_t, const Chunk&, const L1Chunk& chunk) { kernel(chunk); });
+  for_each_chunk(call, [kernel](int64_t, const Chunk&, const L1Chunk& chunk) { kernel(chunk); }, true);
 }
 
 }  // namespace fastgan

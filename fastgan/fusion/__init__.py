@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from fastgan.fusion.classes import become, fused_class, plain_class
+from fastgan.fusion.classes import APPLIED, become, fused_class, plain_class
 from fastgan.fusion.pairs import find
 from fastgan.fusion.places import places
-from fastgan.nn import AppliedLeakyReLU, WithLeakyReLU
+from fastgan.nn import Applied, WithLeakyReLU, slope_of
 
 __all__ = ["Report", "fuse", "report", "unfuse"]
 
@@ -20,7 +20,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
-    """Fuse each linear layer or convolution with the ``nn.LeakyReLU`` that follows it, in place.
+    """Fuse each linear layer or convolution with the LeakyReLU or ReLU that follows it, in place.
 
     Layers and activations remain the same objects; only their classes change. So Parameters, state_dict
     keys, optimizers, checkpoints, parametrizations (spectral and weight norm), pre-hooks, training mode and
@@ -44,18 +44,20 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
     for layer, pair in pairs.items():
         home, held = places(modules, layer, pair.activations)
         become(layer, fused_class(type_before_parametrizations(layer)))
-        slope = pair.activations[0].negative_slope
+        slope = slope_of(pair.activations[0])
         vars(layer).update(negative_slope=slope, applied=(*pair.activations, *pair.between))
         vars(layer).update(home=home, held=held)
         for activation in pair.activations:
-            become(activation, AppliedLeakyReLU)
+            if not isinstance(activation, Applied):  # of several layers
+                become(activation, APPLIED[type(activation)])
             vars(activation).setdefault("layers", ())
             vars(activation)["layers"] += (layer,)
     if not pairs:
         found = report(module, example_input)
         if not found.fused:
             warnings.warn(
-                f"fastgan.fuse found no layer to fuse with an nn.LeakyReLU; nothing has changed\n{found}",
+                "fastgan.fuse found no layer to fuse with an nn.LeakyReLU or nn.ReLU; nothing has changed\n"
+                f"{found}",
                 stacklevel=2,
             )
     return module
@@ -72,8 +74,8 @@ def unfuse(module: ModuleT) -> ModuleT:
     """
     fused = list(module.modules())
     for each in fused:
-        if type(each) is AppliedLeakyReLU:
-            become(each, nn.LeakyReLU)
+        if isinstance(each, Applied):
+            become(each, plain_class(each))
             fused += vars(each).pop("layers")
         elif isinstance(each, WithLeakyReLU) and each.applied:
             fused += vars(each).pop("applied")
@@ -89,7 +91,7 @@ class Report:
     Attributes:
         fused: name of each fused layer -> its class.
         fusable: name of each layer that can be fused -> name of its activation.
-        left: name of a leaky ReLU, or of a layer before a leaky ReLU function call -> reason.
+        left: name of a LeakyReLU or ReLU, or of a layer before a leaky ReLU function call -> reason.
     """
 
     fused: dict[str, str]
@@ -101,7 +103,7 @@ class Report:
             [f"fused    {name}: {cls}" for name, cls in self.fused.items()]
             + [f"fusable  {layer} with {activation}" for layer, activation in self.fusable.items()]
             + [f"left     {name}: {reason}" for name, reason in self.left.items()]
-            or ["no nn.LeakyReLU"]
+            or ["no nn.LeakyReLU and no nn.ReLU"]
         )
 
 

@@ -19,6 +19,10 @@ FUSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.ConvTranspose2d: layers.ConvTranspose2dLeakyReLU,
     nn.ConvTranspose3d: layers.ConvTranspose3dLeakyReLU,
 }
+APPLIED: dict[type[nn.Module], type[layers.Applied]] = {
+    nn.LeakyReLU: layers.AppliedLeakyReLU,
+    nn.ReLU: layers.AppliedReLU,
+}
 _FUSED_SUBCLASSES: dict[type[nn.Module], type[nn.Module]] = {}
 # A fused class replaces these methods, so a layer that overrides one cannot be fused.
 _REPLACED_METHODS = ("forward", "_conv_forward", "_output_padding", "__call__")
@@ -55,7 +59,7 @@ def fused_class(plain: type[nn.Module]) -> type[nn.Module]:
 
 
 def plain_class(layer: nn.Module) -> type[nn.Module]:
-    """Return the class that a fused layer had before."""
+    """Return the class that a fused layer, or an applied activation, had before."""
     return type_before_parametrizations(layer).__bases__[-1]
 
 

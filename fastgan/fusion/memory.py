@@ -66,7 +66,7 @@ def _written(call: fx.Node) -> list[Any]:
     first = tree_leaves(arguments[:1])
     if call.op == "call_module":
         module = call.meta["module"]
-        is_in_place = getattr(module, "inplace", False) and not isinstance(module, fused.AppliedLeakyReLU)
+        is_in_place = getattr(module, "inplace", False) and not isinstance(module, fused.Applied)
         return first if is_in_place else []
     return tree_leaves(call.kwargs.get("out")) + (first if _is_in_place(call) else [])
 
@@ -97,7 +97,7 @@ def _may_be_view(call: fx.Node) -> bool:
 
 
 def _is_allocating_layer(module: nn.Module) -> bool:
-    if isinstance(module, (nn.Identity, fused.AppliedLeakyReLU)):
+    if isinstance(module, (nn.Identity, fused.Applied)):
         return False
     return any(cls.__module__ in _ALLOCATING_LAYERS for cls in type_before_parametrizations(module).__mro__)
 

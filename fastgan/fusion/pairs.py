@@ -1,4 +1,4 @@
-"""Finds each leaky ReLU that can be fused into the layer before, and the reasons why others cannot."""
+"""Finds each (leaky) ReLU that can be fused into the layer before, and the reasons why others cannot."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import fx, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from fastgan.fusion.classes import why_no_fused_form
+from fastgan.fusion.classes import APPLIED, why_no_fused_form
 from fastgan.fusion.memory import operation, overwriter, reads_metadata
 from fastgan.fusion.tracing import Untraceable, is_layer, trace
 from fastgan.fusion.watching import watch
 from fastgan.hooks import has_hooks, sees_the_output
+from fastgan.nn import slope_of
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -66,7 +67,7 @@ class Calls:
 class Pair:
     """The activations of a layer (several if it is called several times) and the identity modules between."""
 
-    activations: list[nn.LeakyReLU]
+    activations: list[nn.Module]
     between: list[nn.Module]
 
 
@@ -90,7 +91,7 @@ def find(model: nn.Module, example_input: Any = None) -> tuple[dict[nn.Module, P
     """Return the layers that can be fused, and the reason for each leaky ReLU that cannot, by name."""
     calls = calls_in(model, example_input)
     left: dict[nn.Module, str] = {}
-    activations = [module for module in calls.names if type(module) is nn.LeakyReLU]
+    activations = [module for module in calls.names if type(module) in APPLIED]
     before = -1
     while before < len(left):  # if one activation cannot be fused, others of the same layer cannot either
         before = len(left)
@@ -115,9 +116,9 @@ def _add(modules: list[Any], others: list[Any]) -> None:
     modules += [each for each in others if each not in modules]
 
 
-def _why_not(activation: nn.LeakyReLU, calls: Calls, left: dict[nn.Module, str]) -> str | None:
-    if not 0.0 <= activation.negative_slope < float("inf"):
-        return f"its negative slope is {activation.negative_slope}; the fused backward needs at least 0"
+def _why_not(activation: nn.Module, calls: Calls, left: dict[nn.Module, str]) -> str | None:
+    if not 0.0 <= slope_of(activation) < float("inf"):
+        return f"its negative slope is {slope_of(activation)}; the fused backward needs at least 0"
     if has_hooks(activation):
         return "it has a hook"
     if activation not in calls.of:
@@ -139,7 +140,7 @@ def _why_never_called(activation: nn.Module, calls: Calls) -> str:
 
 
 def _why_not_here(
-    node: fx.Node, activation: nn.LeakyReLU, calls: Calls, left: dict[nn.Module, str]
+    node: fx.Node, activation: nn.Module, calls: Calls, left: dict[nn.Module, str]
 ) -> str | None:
     source, _ = _source(node)
     if not isinstance(source, fx.Node) or source.op != "call_module":
@@ -164,9 +165,9 @@ def _why_not_here(
             owner = calls.within[user.graph]
             if user.op == "output" and not calls.holds(owner, activation):
                 return f"{name} is a part of {calls.named(owner)}, and this activation is not"
-            if type(other) is not nn.LeakyReLU or other in left or other not in calls.names:
+            if type(other) not in APPLIED or other in left or other not in calls.names:
                 return f"the output of {name} also goes to {calls.called(user)}"
-            if other.negative_slope != activation.negative_slope:
+            if slope_of(other) != slope_of(activation):
                 return f"{name} is followed by another slope elsewhere"
         if not users:
             return f"the output of {name} is not always used"

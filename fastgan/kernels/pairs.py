@@ -39,13 +39,18 @@ class Pairs:
                 f"got {len(x)} and {len(y)} tensors with {len(weights)} weights, expected as many of each, "
                 "and at least one"
             )
-        ordered = [in_one_order(a, same_size(b, a, "y")) for a, b in zip(x, y, strict=True)]
-        self.x: Tensors = tuple(a for a, _, _ in ordered)
-        self.y: Tensors = tuple(b for _, b, _ in ordered)
+        self.x: Tensors = tuple(x)
+        self.y: Tensors = tuple(y)
+        likes = self.x  # what the gradients are shaped like
+        if not (all(map(Tensor.is_contiguous, x)) and all(map(Tensor.is_contiguous, y))):
+            self.x, self.y, likes = zip(*map(in_one_order, x, y), strict=True)
         self.sizes = tuple(map(Tensor.numel, self.x))
+        if tuple(map(Tensor.numel, self.y)) != self.sizes:
+            for a, b in zip(x, y, strict=True):
+                same_size(b, a, "y")  # raises for one of them
         self.weights = weights_of_terms(weights, self.sizes) if mean else tuple(weights)
-        self.dx: Tensors = tuple(torch.empty_like(like) for _, _, like in ordered) if needs[0] else ()
-        self.dy: Tensors = tuple(torch.empty_like(like) for _, _, like in ordered) if needs[1] else ()
+        self.dx: Tensors = tuple(map(torch.empty_like, likes)) if needs[0] else ()
+        self.dy: Tensors = tuple(map(torch.empty_like, likes)) if needs[1] else ()
 
     def parts(self, most: int) -> list[slice]:
         """Slices of at most ``most`` pairs, for one launch each."""

@@ -18,6 +18,7 @@ from fastgan.models import MLPAutoencoder, MLPDiscriminator, MLPGenerator
 from fastgan.nn import (
     MLP,
     AppliedLeakyReLU,
+    AppliedReLU,
     Conv1dLeakyReLU,
     Conv2dLeakyReLU,
     Conv3dLeakyReLU,
@@ -47,6 +48,7 @@ _SAMPLEWISE = frozenset(
         nn.Softplus,
         nn.Tanh,
         AppliedLeakyReLU,
+        AppliedReLU,
         Conv1dLeakyReLU,
         Conv2dLeakyReLU,
         Conv3dLeakyReLU,
