@@ -176,7 +176,7 @@ def tones(count: int, samples: int) -> Tensor:
 
 
 G = Generator(args.channels)
-D = Discriminators(args.d_channels)
+D = fastgan.fuse(Discriminators(args.d_channels))
 optG = torch.optim.AdamW(G.parameters(), lr=2e-4, betas=(0.8, 0.99))
 optD = torch.optim.AdamW(D.parameters(), lr=2e-4, betas=(0.8, 0.99))
 

@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from fastgan import ops
+from fastgan.applying import is_running, mark
 from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.ops.arguments import check_negative_slope
 
@@ -29,16 +30,23 @@ class WithLeakyReLU(nn.Module):
             between; otherwise empty.
         home: the places of the layer in the model when it was fused.
         held: the places of its activations then.
+        owners: if ``fuse`` made it for an activation that forwards call as a function, their modules.
     """
 
     negative_slope: float
     applied: tuple[nn.Module, ...] = ()
     home: tuple[Place, ...] = ()
     held: tuple[Place, ...] = ()
+    owners: tuple[nn.Module, ...] = ()
 
     def forward(self, input: Tensor, *arguments: Any) -> Tensor:
         if isinstance(input, fx.Proxy):
             return _in_graph(self, input, *arguments)
+        if self.owners:
+            if is_running(self.owners) and not sees_the_output(self) and _hold(self.home):
+                return mark(self._activated(input, *arguments), self.negative_slope)
+            plain: Tensor = super().forward(input, *arguments)
+            return plain
         if self.applied and _is_watched(self):
             result: Tensor = super().forward(input, *arguments)
             return result

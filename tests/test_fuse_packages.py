@@ -207,7 +207,7 @@ class Package(NamedTuple):
 
 
 IMAGE, SOUND = (2, 3, 32, 32), (2, 1, 100)
-FUNCTIONAL = "is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU"
+FUNCTIONAL = "fusable  convs.0 with F.leaky_relu\nfusable  convs.1 with F.leaky_relu"
 CONTROL_FLOW = "TraceError: symbolically traced variables cannot be used as inputs to control flow"
 PACKAGES = {
     "pix2pix": Package(
@@ -229,11 +229,9 @@ PACKAGES = {
         SOUND,
         "left     Period: its forward holds layers, and torch.fx cannot trace it; an F.leaky_relu behind "
         f"them is seen only with example_input: {CONTROL_FLOW}",
-        f"left     convs.0: {FUNCTIONAL}\nleft     convs.1: {FUNCTIONAL}",
+        FUNCTIONAL,
     ),
-    "HiFi-GAN, scales": Package(
-        Scale, SOUND, *[f"left     convs.0: {FUNCTIONAL}\nleft     convs.1: {FUNCTIONAL}"] * 2
-    ),
+    "HiFi-GAN, scales": Package(Scale, SOUND, FUNCTIONAL, FUNCTIONAL),
     "SNGAN": Package(Spectral, IMAGE, *["fusable  conv1 with act\nfusable  conv2 with act"] * 2),
     "StyleGAN": Package(
         lambda: nn.Sequential(EqualLinear(4, 4), nn.LeakyReLU(0.2), EqualLinear(4, 1)),
@@ -241,7 +239,7 @@ PACKAGES = {
         *["left     1: follows 'linear', not a layer"] * 2,
     ),
     "BasicSR, UNet": Package(
-        UNet, IMAGE, *["\n".join(f"left     conv{i}: {FUNCTIONAL}" for i in range(3))] * 2
+        UNet, IMAGE, *["\n".join(f"fusable  conv{i} with F.leaky_relu" for i in range(3))] * 2
     ),
     "BasicSR, VGG style": Package(
         VGGStyle,

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from fastgan.fusion.classes import APPLIED, become, fused_class, plain_class
+from fastgan.applying import Owner
+from fastgan.fusion.classes import APPLIED, become, fused_class, owner_class, plain_class
 from fastgan.fusion.pairs import find
 from fastgan.fusion.places import places
 from fastgan.nn import Applied, WithLeakyReLU, slope_of
@@ -26,6 +27,9 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
     keys, optimizers, checkpoints, parametrizations (spectral and weight norm), pre-hooks, training mode and
     memory format are kept, also in DistributedDataParallel or AveragedModel.
 
+    An activation may also be a call of ``F.leaky_relu`` or ``F.relu`` in a forward. Then the module with that
+    forward gets a class that skips the call, and computes as before under torch.compile.
+
     A pair is fused if the activation is the only consumer of the layer's output in every call, and nothing
     later writes into the result. The calls are found in ``nn.Sequential`` and by tracing the surrounding
     modules with torch.fx. Everything else is left unchanged; :func:`report` gives the reasons.
@@ -39,7 +43,7 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
     Returns:
         ``module`` itself. Emits a UserWarning if nothing is fused.
     """
-    pairs, _ = find(module, example_input)
+    pairs, functions, _ = find(module, example_input)
     modules = dict(module.named_modules(remove_duplicate=False))
     for layer, pair in pairs.items():
         home, held = places(modules, layer, pair.activations)
@@ -52,7 +56,14 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
                 become(activation, APPLIED[type(activation)])
             vars(activation).setdefault("layers", ())
             vars(activation)["layers"] += (layer,)
-    if not pairs:
+    for layer, call in functions.items():
+        home, _ = places(modules, layer, call.owners)
+        become(layer, fused_class(type_before_parametrizations(layer)))
+        vars(layer).update(negative_slope=call.negative_slope, owners=call.owners, home=home)
+        for owner in call.owners:
+            if not isinstance(owner, Owner):
+                become(owner, owner_class(type(owner)))
+    if not pairs and not functions:
         found = report(module, example_input)
         if not found.fused:
             warnings.warn(
@@ -77,6 +88,11 @@ def unfuse(module: ModuleT) -> ModuleT:
         if isinstance(each, Applied):
             become(each, plain_class(each))
             fused += vars(each).pop("layers")
+        elif isinstance(each, Owner):
+            become(each, plain_class(each))
+        elif isinstance(each, WithLeakyReLU) and each.owners:
+            del each.negative_slope, each.home, each.owners
+            become(each, plain_class(each))
         elif isinstance(each, WithLeakyReLU) and each.applied:
             fused += vars(each).pop("applied")
             del each.negative_slope, each.home, each.held
@@ -90,8 +106,8 @@ class Report:
 
     Attributes:
         fused: name of each fused layer -> its class.
-        fusable: name of each layer that can be fused -> name of its activation.
-        left: name of a LeakyReLU or ReLU, or of a layer before a leaky ReLU function call -> reason.
+        fusable: name of each layer that can be fused -> name of its activation, or of the function.
+        left: name of a LeakyReLU or ReLU, or of a layer before such a function call -> reason.
     """
 
     fused: dict[str, str]
@@ -114,13 +130,14 @@ def report(module: nn.Module, example_input: Any = None) -> Report:
     fused    0: LinearLeakyReLU
     """
     names = {each: name for name, each in module.named_modules()}
-    pairs, left = find(module, example_input)
+    pairs, functions, left = find(module, example_input)
     return Report(
         {
             name: type_before_parametrizations(each).__name__
             for each, name in names.items()
             if isinstance(each, WithLeakyReLU)
         },
-        {names[layer]: names[pair.activations[0]] for layer, pair in pairs.items()},
+        {names[layer]: names[pair.activations[0]] for layer, pair in pairs.items()}
+        | {names[layer]: call.name for layer, call in functions.items()},
         left,
     )

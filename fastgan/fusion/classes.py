@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from fastgan import nn as layers
+from fastgan.applying import Owner, skipping
 
 FUSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: layers.LinearLeakyReLU,
@@ -23,7 +25,10 @@ APPLIED: dict[type[nn.Module], type[layers.Applied]] = {
     nn.LeakyReLU: layers.AppliedLeakyReLU,
     nn.ReLU: layers.AppliedReLU,
 }
-_FUSED_SUBCLASSES: dict[type[nn.Module], type[nn.Module]] = {}
+# Weak on both sides: a class holds the whole script or notebook cell that defines it, with all its networks.
+_Made = WeakKeyDictionary[type[nn.Module], ReferenceType[type[nn.Module]]]
+_FUSED_SUBCLASSES: _Made = WeakKeyDictionary()
+_OWNERS: _Made = WeakKeyDictionary()
 # A fused class replaces these methods, so a layer that overrides one cannot be fused.
 _REPLACED_METHODS = ("forward", "_conv_forward", "_output_padding", "__call__")
 
@@ -46,16 +51,46 @@ def _fusable_base(cls: type[nn.Module]) -> type[nn.Module] | None:
     return next((base for base in cls.__mro__ if base in FUSED), None)
 
 
+def _made(classes: _Made, plain: type[nn.Module]) -> type[nn.Module] | None:
+    found = classes.get(plain)
+    return None if found is None else found()
+
+
 def fused_class(plain: type[nn.Module]) -> type[nn.Module]:
     """Return the fused class for a plain class or a subclass of one."""
-    fused = FUSED.get(plain) or _FUSED_SUBCLASSES.get(plain)
+    fused = FUSED.get(plain) or _made(_FUSED_SUBCLASSES, plain)
     if fused is None:
         base = _fusable_base(plain)
         assert base is not None
         members = {"__module__": plain.__module__, "__reduce_ex__": _reduce_to_plain_class}
         fused = type(f"{plain.__name__}LeakyReLU", (FUSED[base], plain), members)
-        _FUSED_SUBCLASSES[plain] = fused
+        _FUSED_SUBCLASSES[plain] = ref(fused)
     return fused
+
+
+def owner_class(plain: type[nn.Module]) -> type[nn.Module]:
+    """Return the class of a module whose forward calls activations that its layers apply."""
+    owner = _made(_OWNERS, plain)
+    if owner is None:
+        members = {
+            "__module__": plain.__module__,
+            "__reduce_ex__": _reduce_owner,
+            "forward": skipping(plain.forward),
+        }
+        owner = type(plain.__name__, (Owner, plain), members)
+        _OWNERS[plain] = ref(owner)
+    return owner
+
+
+def _reduce_owner(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
+    reduced: Any = nn.Module.__reduce_ex__(self, protocol)
+    _, _, *state = reduced
+    return _new_owner, (type(self).__bases__[-1],), *state
+
+
+def _new_owner(plain: type[nn.Module]) -> nn.Module:
+    cls = owner_class(plain)
+    return cls.__new__(cls)
 
 
 def plain_class(layer: nn.Module) -> type[nn.Module]:

@@ -10,6 +10,7 @@ from torch import fx, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from fastgan.applying import slope_of_call
 from fastgan.fusion.classes import APPLIED, why_no_fused_form
 from fastgan.fusion.memory import operation, overwriter, reads_metadata
 from fastgan.fusion.tracing import Untraceable, is_layer, trace
@@ -71,6 +72,18 @@ class Pair:
     between: list[nn.Module]
 
 
+@dataclass(frozen=True)
+class Call:
+    """The activation that forwards call as a function on a layer's output: its slope, and their modules."""
+
+    negative_slope: float
+    owners: tuple[nn.Module, ...]
+
+    @property
+    def name(self) -> str:
+        return "F.leaky_relu" if self.negative_slope else "F.relu"
+
+
 def calls_in(model: nn.Module, example_input: Any = None) -> Calls:
     """Find all calls: by calling the model with an example input if given, otherwise by tracing."""
     names = {module: name for name, module in model.named_modules()}
@@ -87,8 +100,15 @@ def calls_in(model: nn.Module, example_input: Any = None) -> Calls:
     return Calls(names, graphs, untraceable)
 
 
-def find(model: nn.Module, example_input: Any = None) -> tuple[dict[nn.Module, Pair], dict[str, str]]:
-    """Return the layers that can be fused, and the reason for each leaky ReLU that cannot, by name."""
+Found = tuple[dict[nn.Module, Pair], dict[nn.Module, Call], dict[str, str]]
+
+
+def find(model: nn.Module, example_input: Any = None) -> Found:
+    """Find the layers that can be fused.
+
+    Returns the layers before activations that are modules, those before activations that are functions, and
+    the reason for each activation that cannot be fused, by name.
+    """
     calls = calls_in(model, example_input)
     left: dict[nn.Module, str] = {}
     activations = [module for module in calls.names if type(module) in APPLIED]
@@ -109,7 +129,8 @@ def find(model: nn.Module, example_input: Any = None) -> tuple[dict[nn.Module, P
             _add(pair.activations, [activation])
             _add(pair.between, between)
     reasons = {calls.names[activation]: reason for activation, reason in left.items()}
-    return pairs, reasons | dict(_functions(calls)) | dict(_hidden(calls, left))
+    functions, unfit = _functions(calls)
+    return pairs, functions, reasons | unfit | dict(_hidden(calls, left))
 
 
 def _add(modules: list[Any], others: list[Any]) -> None:
@@ -204,18 +225,60 @@ def _passes_on(node: object) -> bool:
     return passes and not has_hooks(module)
 
 
-def _is_leaky_relu(node: fx.Node) -> bool:
-    return node.op != "call_module" and operation(node) in ("leaky_relu", "leaky_relu_")
-
-
-def _functions(calls: Calls) -> Iterator[tuple[str, str]]:
-    """Yield the layers followed by F.leaky_relu, which fuse cannot replace, with the reason."""
+def _functions(calls: Calls) -> tuple[dict[nn.Module, Call], dict[str, str]]:
+    """The layers followed by a call of F.leaky_relu or F.relu, and the reasons why others cannot be fused."""
+    fit: dict[nn.Module, Call] = {}
+    unfit: dict[str, str] = {}
     for layer, nodes in calls.of.items():
-        if why_no_fused_form(layer) is None and any(
-            _is_leaky_relu(user) for node in nodes for user in _users(node)
-        ):
-            name = calls.names.get(layer, type(layer).__name__)
-            yield name, "is followed by F.leaky_relu; fuse looks for an nn.LeakyReLU"
+        users = [list(_users(node)) for node in nodes]
+        is_followed = any(_slope(user) is not None for each in users for user in each)
+        if not is_followed or why_no_fused_form(layer) is not None:
+            continue
+        found = _call_after(layer, nodes, calls)
+        if isinstance(found, Call):
+            fit[layer] = found
+        else:
+            unfit[calls.names.get(layer, type(layer).__name__)] = f"is followed by a function, but {found}"
+    return fit, unfit
+
+
+def _call_after(layer: nn.Module, nodes: list[fx.Node], calls: Calls) -> Call | str:
+    """The call that follows a layer wherever it is called, or the reason why it cannot be fused."""
+    if layer not in calls.names:
+        return "is not registered in the model"
+    if sees_the_output(layer):
+        return "a hook sees its output"
+    slopes: list[float] = []
+    owners: list[nn.Module] = []
+    for node in nodes:
+        users = [user for user in node.users if not reads_metadata(user)]
+        if len(users) != 1:
+            return f"its output goes to {len(users)} calls"
+        slope = _slope(users[0])
+        if slope is None:
+            return f"its output also goes to {calls.called(users[0])}"
+        owner = users[0].meta.get("owner")
+        if owner is None or owner not in calls.names:
+            return "the call is not in the forward of a module of the model"
+        found = overwriter(users[0])
+        if found is not None:
+            return f"{calls.called(found[0])} {found[1]}"
+        _add(slopes, [slope])
+        _add(owners, [owner])
+    if len(slopes) > 1:
+        return f"with slopes of {' and '.join(map(str, sorted(slopes)))}"
+    if not 0.0 <= slopes[0] < float("inf"):
+        return f"its negative slope is {slopes[0]}; the fused backward needs at least 0"
+    return Call(slopes[0], tuple(owners))
+
+
+def _slope(node: fx.Node) -> float | None:
+    """The slope of a call of F.leaky_relu or F.relu, or of Tensor.relu; None for other calls."""
+    if node.op == "call_method" and node.target in ("relu", "relu_"):
+        return 0.0
+    if node.op != "call_function":
+        return None
+    return slope_of_call(node.target, node.args, dict(node.kwargs))
 
 
 def _hidden(calls: Calls, left: dict[nn.Module, str]) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Traces how a module's forward calls its layers, as torch.fx graphs.
 
-``node.meta["module"]`` of a ``call_module`` node is the module that it calls.
+``node.meta["module"]`` of a ``call_module`` node is the module that it calls, and ``node.meta["owner"]`` of
+any node the module whose forward makes the call.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ class _Tracer(fx.Tracer):
         super().__init__()
         self.into_modules = into_modules
         self.proxy_buffer_attributes = True  # otherwise a forward would update buffers during tracing
+        self._owners: list[nn.Module] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_layer(m) or not (self.into_modules or _is_sequential(m))
@@ -123,10 +125,20 @@ class _Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        result = super().call_module(m, forward, args, kwargs)
         if self.is_leaf_module(m, ""):
+            result = super().call_module(m, forward, args, kwargs)
             result.node.meta["module"] = m
-        return result
+            return result
+        self._owners.append(m)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        finally:
+            self._owners.pop()
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        node = super().create_node(*args, **kwargs)
+        node.meta["owner"] = self._owners[-1] if self._owners else self.root
+        return node
 
 
 def _is_sequential(module: nn.Module) -> bool:

@@ -71,6 +71,7 @@ class _Recorder(TorchFunctionMode):
         self._nodes: dict[int, fx.Node] = {}
         self._alive: list[Tensor] = []  # otherwise another tensor could get the same id
         self._depth = 0
+        self._owners: list[nn.Module] = []
 
     def input(self, argument: Any) -> Any:
         for tensor in tree_leaves(argument):
@@ -85,9 +86,11 @@ class _Recorder(TorchFunctionMode):
 
     def enter(self, module: nn.Module, _: Any) -> None:
         self._depth += _is_whole(module)
+        self._owners.append(module)
 
     def leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
         self._depth -= _is_whole(module)
+        self._owners.pop()
         if _is_whole(module) and self._depth == 0:
             node = self.graph.create_node("call_module", type(module).__name__, self.nodes_of(arguments))
             node.meta["module"] = module
@@ -100,6 +103,7 @@ class _Recorder(TorchFunctionMode):
         result = func(*args, **kwargs)
         if self._depth == 0:
             node = self.graph.call_function(func, *self.nodes_of((args, kwargs)))
+            node.meta["owner"] = self._owners[-1] if self._owners else None
             self._know(result, node)
         return result
 

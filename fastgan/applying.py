@@ -1,0 +1,98 @@
+"""Layers that apply an activation which a forward calls as a function, ``F.leaky_relu(self.conv(x), 0.1)``.
+
+:func:`fastgan.fuse` gives the module with that forward, the owner, a class that skips the call of the
+function for the result of such a layer. The layer activates only while its owner's forward runs, so it
+computes as before if it is called from elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_running = threading.local()
+
+# The functions, and how they take their slope.
+_LEAKY: tuple[Any, ...] = (F.leaky_relu, F.leaky_relu_, torch._C._nn.leaky_relu, torch._C._nn.leaky_relu_)
+_RELU: tuple[Any, ...] = (F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+FUNCTIONS = frozenset((*_LEAKY, *_RELU))
+
+
+def slope_of_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float | None:
+    """The negative slope of a call of one of FUNCTIONS, if it is a number; None for other functions."""
+    if function in _RELU:
+        return 0.0
+    if function not in _LEAKY:
+        return None
+    slope = kwargs.get("negative_slope", args[1] if len(args) > 1 else 0.01)
+    return float(slope) if isinstance(slope, (int, float)) else None
+
+
+def is_running(owners: tuple[nn.Module, ...]) -> bool:
+    """Whether the innermost owner whose forward runs in this thread is one of these."""
+    if torch.compiler.is_compiling():
+        return False
+    stack: list[nn.Module] = getattr(_running, "stack", [])
+    return bool(stack) and any(stack[-1] is owner for owner in owners)
+
+
+class Owner(nn.Module):
+    """Marks a module whose forward skips activations that its layers have applied."""
+
+
+def skipping(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The forward of an owner. torch.fx takes the names of arguments from the forward that it wraps."""
+
+    @functools.wraps(forward)
+    def run(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return forward(self, *args, **kwargs)  # the layers do not activate there either
+        stack = _running.__dict__.setdefault("stack", [])
+        stack.append(self)
+        try:
+            with _Skipping():
+                return forward(self, *args, **kwargs)
+        finally:
+            stack.pop()
+
+    return run
+
+
+class _Skipping(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in FUNCTIONS and args:
+            applied = vars(args[0]).get("applied_call") if isinstance(args[0], Tensor) else None
+            if applied is not None and applied[0] == slope_of_call(func, args, kwargs or {}):
+                return _without_mark(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def mark(output: Tensor, slope: float) -> Tensor:
+    """Note that a layer has applied an activation with this slope, which its owner will ask for."""
+    output.applied_call = slope, _version(output)  # type: ignore[attr-defined]
+    return output
+
+
+def _without_mark(output: Tensor) -> Tensor:
+    """The output of a layer in place of its activation; a second activation is computed."""
+    _, before = vars(output).pop("applied_call")
+    now = _version(output)
+    if before != now:
+        raise RuntimeError(
+            "the output of a fused layer was modified in place before its activation; call fastgan.unfuse on "
+            "the model before such a change"
+        )
+    return output
+
+
+def _version(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
