@@ -178,7 +178,7 @@ FAULTS = {
     ),
     "a fused layer whose slope another activation has": Fault(
         "fastgan/fusion/pairs.py",
-        "if other.negative_slope != activation.negative_slope:",
+        "if slope_of(other) != slope_of(activation):",
         "if False:",
         "test_fuse.py",
     ),
