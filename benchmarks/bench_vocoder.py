@@ -1,4 +1,4 @@
-"""HiFi-GAN V1 at batch 2 and segments of 8,192 samples: feature matching alone, and memory of G's turn.
+"""HiFi-GAN V1, batch 2, segments of 8,192 samples: feature matching or freezing alone, memory of G's turn.
 
 The whole step is in bench_scripts.py.
 """
@@ -6,6 +6,7 @@ The whole step is in bench_scripts.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -14,11 +15,11 @@ from torch import Tensor
 
 import fastgan
 from benchmarks.conftest import Record
-from benchmarks.contest import IS_QUICK, contest, timed
+from benchmarks.contest import IS_QUICK, Effort, contest, timed
 from benchmarks.machine import DEVICE
 from benchmarks.memory import found_alone, why_not
 from benchmarks.replay import replay, replayed
-from benchmarks.vocoder import map_shapes
+from benchmarks.vocoder import BATCH, SEGMENT, made_by, map_shapes
 
 pytestmark = pytest.mark.benchmark(timer=replayed)
 Maps = list[list[Tensor]]
@@ -52,6 +53,27 @@ def test_feature_matching(record: Record) -> None:
     finish = torch.cuda.synchronize if DEVICE == "cuda" else lambda: None
     found = contest({name: timed(both(loss), finish) for name, loss in losses.items()})
     record("feature_matching_loss", f"{len(leaves)} maps", found, dtype="fp32", direction="both")
+
+
+@pytest.mark.skipif(IS_QUICK, reason="takes two minutes")
+def test_freezing(record: Record) -> None:
+    """A step of the plain script, and one with D frozen in G's turn; nothing else is fastgan's."""
+    made = made_by("plain")
+    real = made["tones"](BATCH, SEGMENT)
+    mel = made["log_mel"](real.squeeze(1))
+
+    def step(context: Callable[..., AbstractContextManager[None]]) -> Callable[[], object]:
+        def run() -> None:
+            fake = made["G"](mel)
+            made["discriminator_turn"](real, fake)
+            with context(made["D"]):
+                made["generator_turn"](real, fake, mel)
+
+        return run
+
+    steps = {"fastgan": timed(step(fastgan.frozen)), "eager": timed(step(nullcontext))}
+    found = contest(steps, Effort(10, 10, 120.0))
+    record("freezing", "HiFi-GAN V1, a step", found, dtype="fp32")
 
 
 @pytest.mark.skipif(IS_QUICK or why_not() is not None, reason=f"takes a minute; {why_not()}")

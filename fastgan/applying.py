@@ -69,11 +69,13 @@ class _Skipping(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in FUNCTIONS and args:
-            applied = vars(args[0]).get("applied_call") if isinstance(args[0], Tensor) else None
-            if applied is not None and applied[0] == slope_of_call(func, args, kwargs or {}):
-                return _without_mark(args[0])
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in FUNCTIONS:
+            input = args[0] if args else kwargs.get("input")
+            applied = vars(input).get("applied_call") if isinstance(input, Tensor) else None
+            if applied is not None:
+                return _without_mark(input, slope_of_call(func, args, kwargs))
+        return func(*args, **kwargs)
 
 
 def mark(output: Tensor, slope: float) -> Tensor:
@@ -82,10 +84,15 @@ def mark(output: Tensor, slope: float) -> Tensor:
     return output
 
 
-def _without_mark(output: Tensor) -> Tensor:
+def _without_mark(output: Tensor, slope: float | None) -> Tensor:
     """The output of a layer in place of its activation; a second activation is computed."""
-    _, before = vars(output).pop("applied_call")
+    applied, before = vars(output).pop("applied_call")
     now = _version(output)
+    if applied != slope:
+        raise RuntimeError(
+            f"a fused layer has a negative slope of {applied} and the forward asks for one of {slope}; call "
+            "fastgan.unfuse on the model, change the slope, and fuse again"
+        )
     if before != now:
         raise RuntimeError(
             "the output of a fused layer was modified in place before its activation; call fastgan.unfuse on "

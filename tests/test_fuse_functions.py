@@ -83,17 +83,19 @@ class Forms(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(6, 6) for _ in range(7)])
+        self.layers = nn.ModuleList([nn.Linear(6, 6) for _ in range(9)])
 
     def forward(self, x: Tensor) -> Tensor:
-        one, two, three, four, five, six, seven = self.layers
+        one, two, three, four, five, six, seven, eight, nine = self.layers
         x = F.relu(one(x))
         x = torch.relu(two(x))
         x = three(x).relu()
         x = F.leaky_relu(four(x))
         x = torch.nn.functional.leaky_relu_(five(x), 0.3)
         x = F.relu(six(x), inplace=True)
-        return torch.relu_(seven(x))
+        x = torch.relu_(seven(x))
+        x = F.leaky_relu(input=eight(x), negative_slope=0.3)
+        return torch._C._nn.leaky_relu(input=nine(x), negative_slope=0.4)
 
 
 class Steps(nn.Module):
@@ -119,7 +121,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "slope 0": (lambda: Period(slope=0.0), IMAGE, 3),
     "several": (Several, IMAGE, 6),
     "unet": (UNet, (2, 1, 8, 8), 4),
-    "forms": (Forms, ROWS, 7),
+    "forms": (Forms, ROWS, 9),
 }
 
 
@@ -247,6 +249,15 @@ def test_an_activation_of_an_activation_is_computed() -> None:
     model = fastgan.fuse(copy.deepcopy(plain))
     assert fused_layers(model) == 1
     compare(model, plain, x)
+
+
+def test_a_changed_slope_is_refused() -> None:
+    model = fastgan.fuse(Period())
+    model.slope = 0.3
+    with pytest.raises(
+        RuntimeError, match=r"has a negative slope of 0.1 and the forward asks for one of 0.3"
+    ):
+        model(torch.randn(IMAGE))
 
 
 def test_failures_and_threads_do_not_mix_up_who_runs() -> None:
