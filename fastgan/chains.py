@@ -25,11 +25,12 @@ def chain_of(module: Callable[..., object]) -> Callable[[Tensor], Tensor] | None
     slopes: list[float] = []
     for child in children[flattens:]:
         follows_a_layer = len(layers) == len(slopes) + 1
-        if is_plain_linear(child) or type(child) is LinearLeakyReLU:
+        activates = type(child) is LinearLeakyReLU and not child.owners
+        if is_plain_linear(child) or activates:
             if follows_a_layer:
                 return None
             layers.append(child)
-            slopes += [child.negative_slope] if isinstance(child, LinearLeakyReLU) else []
+            slopes += [child.negative_slope] if activates else []
         elif type(child) in (nn.LeakyReLU, nn.ReLU) and follows_a_layer:
             slopes.append(slope_of(child))
         else:
