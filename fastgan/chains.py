@@ -30,7 +30,7 @@ def chain_of(module: Callable[..., object]) -> Callable[[Tensor], Tensor] | None
             if follows_a_layer:
                 return None
             layers.append(child)
-            slopes += [child.negative_slope] if activates else []
+            slopes += [slope_of(child)] if activates else []
         elif type(child) in (nn.LeakyReLU, nn.ReLU) and follows_a_layer:
             slopes.append(slope_of(child))
         else:
