@@ -215,8 +215,8 @@ FAULTS = {
     ),
     "the sign of the saturating loss": Fault(
         "fastgan/training/objectives/losses.py",
-        "(self.loss, 0.0, -1.0) if self.saturating",
-        "(self.loss, 0.0, 1.0) if self.saturating",
+        "(loss, 0.0, -1.0) if saturating",
+        "(loss, 0.0, 1.0) if saturating",
         "test_generation.py",
     ),
     "gradients of one process alone": Fault(

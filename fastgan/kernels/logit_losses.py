@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -186,6 +187,9 @@ class LossSpec(NamedTuple):
     def weights_of(self, sizes: Sequence[int]) -> tuple[float, ...]:
         """The factor of each single term, for tensors of these sizes."""
         return weights_of_terms(self.weights, sizes) if self.mean else self.weights
+
+
+cached_weights_of = lru_cache(LossSpec.weights_of)  # of a spec and a tuple of sizes
 
 
 def weights_of_terms(weights: Sequence[float], sizes: Sequence[int]) -> tuple[float, ...]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 from fastgan.kernels.cpu.module import CPU, SCALARS, _cpu
-from fastgan.kernels.logit_losses import NUMBERS, LossSpec
+from fastgan.kernels.logit_losses import NUMBERS, LossSpec, cached_weights_of
 from fastgan.kernels.native import DTYPES, address, addresses, compute_dtype, scalar
 from fastgan.kernels.reference import Reference, Tensors
 from fastgan.kernels.sizes import check_spec, same_size
 
 _NO_SCALE = scalar(None)
-_weights_of = lru_cache(LossSpec.weights_of)
 
 
 class Losses(Reference):
@@ -46,7 +43,7 @@ class Losses(Reference):
             addresses(dense, logits_dtype),
             sizes,
             spec.labels,
-            _weights_of(spec, sizes),
+            cached_weights_of(spec, sizes),
             tuple(map(Tensor.data_ptr, grads)) if grads else (),
             to_scale,
             scale_dtype,
@@ -77,7 +74,7 @@ class Losses(Reference):
             addresses(dense, dtype),
             sizes,
             spec.labels,
-            _weights_of(spec, sizes),
+            cached_weights_of(spec, sizes),
             addresses([same_size(g, t, "kept") for g, t in zip(grads, dense, strict=True)], dtype),
             *scalar(grad),
             torch.get_num_threads(),

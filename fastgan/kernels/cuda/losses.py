@@ -8,7 +8,7 @@ from torch import Tensor
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.module import _cuda, address, addresses, scalar, stream
 from fastgan.kernels.layout import neighbours_like
-from fastgan.kernels.logit_losses import NUMBERS, LossSpec
+from fastgan.kernels.logit_losses import NUMBERS, LossSpec, cached_weights_of
 from fastgan.kernels.native import DTYPES, compute_dtype
 from fastgan.kernels.reference import Reference, Tensors
 from fastgan.kernels.sizes import check_spec, same_size
@@ -104,7 +104,7 @@ def _forward(
         addresses(logits, inputs),
         sizes,
         spec.labels,
-        spec.weights_of(sizes),
+        cached_weights_of(spec, sizes),
         tuple(map(Tensor.data_ptr, grads)),
         *(_NO_SCALE if scale is None else scalar(scale)),
         total.data_ptr(),

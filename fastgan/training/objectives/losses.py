@@ -31,6 +31,9 @@ class LossObjective(LogitObjective):
     def __init__(self, loss: str = "bce", *, real_label: float = 1.0, saturating: bool = False) -> None:
         self.loss, self.real_label, self.saturating = loss, real_label, saturating
         self._row = LOSSES[loss]
+        self._discriminator_spec = LossSpec.of(loss, (real_label, 0.0), (1.0, 1.0), mean=True)
+        name, label, sign = (loss, 0.0, -1.0) if saturating else (self._row.generator, 1.0, 1.0)
+        self._generator_spec = LossSpec.of(name, (label,), (sign,), mean=True)
         outputs = ("D(x)", "D(G(z))") if self._row.probability else ("logit(x)", "logit(G(z))")
         self._stats = (*outputs, "saturated")
         self.statistics = ("loss_D", "loss_G", *self._stats, *[SHARE] * self._row.probability)
@@ -51,8 +54,7 @@ class LossObjective(LogitObjective):
         return grad, {"loss_G": loss} | share
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        spec = LossSpec.of(self.loss, (self.real_label, 0.0), (1.0, 1.0), mean=True)
-        seen = through_head(discriminator, real, fake, spec=spec)
+        seen = through_head(discriminator, real, fake, spec=self._discriminator_spec)
         if seen is None:
             return super().discriminator_turn(discriminator, real, fake)
         seen.reach_parameters()
@@ -61,8 +63,7 @@ class LossObjective(LogitObjective):
     def generator_turn(
         self, discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        name, label, sign = (self.loss, 0.0, -1.0) if self.saturating else (self._row.generator, 1.0, 1.0)
-        seen = through_head(discriminator, fake, spec=LossSpec.of(name, (label,), (sign,), mean=True))
+        seen = through_head(discriminator, fake, spec=self._generator_spec)
         if seen is None:
             return super().generator_turn(discriminator, real, fake)
         # all derivatives have the same sign, so their sum is ``SHARE`` or its negative
