@@ -225,6 +225,55 @@ FAULTS = {
         "pass",
         "test_distributed.py",
     ),
+    # other people's scripts
+    "a pair of feature maps without its weight": Fault(
+        "csrc/cpu/l1.cpp",
+        "total += call.pairs[i].weight * sum;",
+        "total += sum;",
+        "test_feature_matching.py -k cpu",
+    ),
+    "the weight of another pair of feature maps": Fault(
+        "csrc/cuda/l1.cu",
+        "a.parts.add(from.size, from.weight, a.span);",
+        "a.parts.add(from.size, call.pairs[0].weight, a.span);",
+        "test_feature_matching.py -k cuda",
+    ),
+    "gradients of feature maps from the wrong side": Fault(
+        "fastgan/ops/l1_loss.py",
+        "(any(needed[:count]), any(needed[count:]))",
+        "(any(needed[:count]), any(needed[:count]))",
+        "test_feature_matching.py -k cpu",
+    ),
+    "a penalty that does not reach the last bias": Fault(
+        "fastgan/slopes.py",
+        "value = _Reaching.apply(value, outputs)",
+        "pass",
+        "test_freezing.py -k processes",
+    ),
+    "a discriminator that stays frozen": Fault(
+        "fastgan/freezing.py",
+        "parameter.requires_grad_(True)",
+        "pass",
+        "test_freezing.py",
+    ),
+    "half a loss without its factor": Fault(
+        "fastgan/kernels/logit_losses.py",
+        "row.factor * weight",
+        "weight",
+        "test_losses.py -k mse",
+    ),
+    "an activation that is skipped twice": Fault(
+        "fastgan/applying.py",
+        'vars(output).pop("applied_call")',
+        'vars(output)["applied_call"]',
+        "test_fuse_functions.py",
+    ),
+    "a fused layer that activates for others": Fault(
+        "fastgan/nn.py",
+        "if is_running(self.owners) and not",
+        "if not",
+        "test_fuse_functions.py",
+    ),
     # data
     "a window that never reaches the edge": Fault(
         "fastgan/data/augmentation.py",

@@ -155,13 +155,14 @@ PROCESSES = """
         D.zero_grad()
         return found
 
-    def loss_of(weight, bias, last, last_bias, real, fake):
+    def loss_of(weight, bias, last, last_bias, real, fake, alone=False):
         def logits(x):
             return F.linear(F.leaky_relu(F.linear(x, weight, bias), 0.2), last, last_bias)
         x = real.clone().requires_grad_()
         slope = torch.autograd.grad(logits(x).sum(), x, create_graph=True)[0]
+        penalty = 5 * slope.square().sum(1).mean()
         loss = fastgan.discriminator_loss(logits(real), logits(fake))
-        return loss + penalized * 5 * slope.square().sum(1).mean()
+        return penalty + 0 * logits(x).sum() if alone else loss + penalized * penalty
 
     for step in range(3):
         batches = torch.randn(2, 2, 4, 3)  # of each process: real and fake samples
@@ -176,6 +177,11 @@ PROCESSES = """
             sum(loss_of(*leaves, *batches[i]) for i in range(2)) / 2, leaves
         )
         torch.testing.assert_close(gradients(), list(expected))
+        if penalized:
+            penalties.r1(D, real, 10.0).backward()  # with a backward pass of its own, as a lazy one
+            losses = [loss_of(*leaves, *batches[i], alone=True) for i in range(2)]
+            expected = torch.autograd.grad(sum(losses) / 2, leaves)
+            torch.testing.assert_close(gradients(), list(expected))
         leaf = fake.clone().requires_grad_()
         with fastgan.frozen(D):
             of_generator = fastgan.generator_loss(D(leaf))
