@@ -39,8 +39,18 @@ def is_running(owners: tuple[nn.Module, ...]) -> bool:
     """Whether the innermost owner whose forward runs in this thread is one of these."""
     if torch.compiler.is_compiling():
         return False
-    stack: list[nn.Module] = getattr(_running, "stack", [])
-    return bool(stack) and any(stack[-1] is owner for owner in owners)
+    stack: list[tuple[nn.Module, Any]] = getattr(_running, "stack", [])
+    if not stack:
+        return False
+    running, hooks = stack[-1]
+    # A segment of torch.utils.checkpoint is computed again later, when its owner does not run.
+    return hooks is _saving_hooks() and any(running is owner for owner in owners)
+
+
+def _saving_hooks() -> Any:
+    """The innermost hook on saved tensors, which a checkpoint sets for its segment; None without one."""
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return None if hooks is None else hooks[0]
 
 
 class Owner(nn.Module):
@@ -55,7 +65,7 @@ def skipping(forward: Callable[..., Any]) -> Callable[..., Any]:
         if torch.compiler.is_compiling():
             return forward(self, *args, **kwargs)  # the layers do not activate there either
         stack = _running.__dict__.setdefault("stack", [])
-        stack.append(self)
+        stack.append((self, _saving_hooks()))
         try:
             with _Skipping():
                 return forward(self, *args, **kwargs)
@@ -80,13 +90,13 @@ class _Skipping(TorchFunctionMode):
 
 def mark(output: Tensor, slope: float) -> Tensor:
     """Note that a layer has applied an activation with this slope, which its owner will ask for."""
-    output.applied_call = slope, _version(output)  # type: ignore[attr-defined]
+    output.applied_call = slope, _version(output), output.grad_fn  # type: ignore[attr-defined]
     return output
 
 
 def _without_mark(output: Tensor, slope: float | None) -> Tensor:
     """The output of a layer in place of its activation; a second activation is computed."""
-    applied, before = vars(output).pop("applied_call")
+    applied, before, grad_fn = vars(output).pop("applied_call")
     now = _version(output)
     if applied != slope:
         raise RuntimeError(
@@ -97,6 +107,11 @@ def _without_mark(output: Tensor, slope: float | None) -> Tensor:
         raise RuntimeError(
             "the output of a fused layer was modified in place before its activation; call fastgan.unfuse on "
             "the model before such a change"
+        )
+    if grad_fn is not output.grad_fn:
+        raise RuntimeError(
+            "the output of a fused layer was detached before its activation, as the reentrant form of "
+            "torch.utils.checkpoint does; use use_reentrant=False, or call fastgan.unfuse on the model"
         )
     return output
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 import fastgan
 from fastgan.fusion import report
@@ -299,6 +300,51 @@ def test_saved_models_and_graphs() -> None:
     jacobians = (torch.func.vmap(lambda row, m=m: m(row[None])[0])(x) for m in (model, plain))
     torch.testing.assert_close(*jacobians)
     assert fused_layers(fastgan.unfuse(loaded)) == 0
+
+
+class Segments(nn.Module):
+    """Layers whose values are computed again in the backward pass: with their activations, and without."""
+
+    def __init__(self, reentrant: bool, alone: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Conv1d(4, 4, 3, padding=1)
+        self.reentrant, self.alone = reentrant, alone
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.first, self.second):
+            if self.alone:
+                x = F.leaky_relu(checkpoint(layer, x, use_reentrant=self.reentrant), 0.2)
+            else:
+                x = checkpoint(
+                    lambda x, layer=layer: F.leaky_relu(layer(x), 0.2), x, use_reentrant=self.reentrant
+                )
+        return x
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpoints(reentrant: bool, alone: bool) -> None:
+    plain, x = Segments(reentrant, alone), torch.randn(ROWS, requires_grad=True)
+    model = fastgan.fuse(copy.deepcopy(plain), x)
+    assert fused_layers(model) == 2
+
+    def gradients(run: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        model.zero_grad()
+        plain.zero_grad()
+        leaf = x.detach().clone().requires_grad_()
+        run(leaf).square().sum().backward()
+        return [
+            leaf.grad,
+            *(p.grad for each in (model, plain) for p in each.parameters() if p.grad is not None),
+        ]
+
+    if reentrant and alone:
+        with pytest.raises(RuntimeError, match="was detached before its activation"):
+            gradients(model)
+        return
+    expected = gradients(plain)
+    for run in (model, lambda x: checkpoint(model, x, use_reentrant=False)):
+        torch.testing.assert_close(gradients(run), expected, rtol=1e-10, atol=1e-12)
 
 
 class Raw(nn.Module):
