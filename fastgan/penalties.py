@@ -50,7 +50,7 @@ def r1(
     interval: int = 1,
     step: int = 0,
 ) -> Tensor:
-    r"""R1: :math:`\frac{\gamma}{2}\,\mathrm{E}\,\|\nabla_x D(x)\|^2` at real samples x.
+    r"""R1: :math:`\frac{\gamma}{2}\,\mathrm{E}\,|\nabla_x D(x)|^2` at real samples x.
 
     (Mescheder et al. 2018, arXiv:1801.04406, eq. 9.)
 
@@ -99,7 +99,7 @@ def wgan_gp(
     step: int = 0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""WGAN-GP: :math:`\lambda\,\mathrm{E}\,(\|\nabla_x D(x)\| - 1)^2` at interpolated samples x.
+    r"""WGAN-GP: :math:`\lambda\,\mathrm{E}\,(|\nabla_x D(x)| - 1)^2` at interpolated samples x.
 
     x lies on the line between a real and a generated sample, at a random place. (Gulrajani et al. 2017,
     arXiv:1704.00028, eq. 3.)
@@ -131,7 +131,7 @@ def dragan(
     step: int = 0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""DRAGAN: :math:`\lambda\,\mathrm{E}\,(\|\nabla_x D(x)\| - 1)^2` around real samples.
+    r"""DRAGAN: :math:`\lambda\,\mathrm{E}\,(|\nabla_x D(x)| - 1)^2` around real samples.
 
     x is a real sample plus uniform noise, as in the authors' code. (Kodali et al. 2017, arXiv:1705.07215,
     section 2.3, where the noise is normal.)
@@ -164,7 +164,7 @@ def approximate_r1(
     r"""R1 without second derivatives: :math:`w\,\mathrm{E}\,(D(x) - D(x + \alpha\epsilon))^2`.
 
     x are real samples, and epsilon is normal. For small alpha the expectation is
-    :math:`\alpha^2\,\mathrm{E}\,\|\nabla_x D(x)\|^2`; there is no division by alpha squared. (Lin et
+    :math:`\alpha^2\,\mathrm{E}\,|\nabla_x D(x)|^2`; there is no division by alpha squared. (Lin et
     al. 2025, arXiv:2501.08316, section 3.4.)
 
     Args:

@@ -13,8 +13,7 @@ def adaptive_weight(
 ) -> Tensor:
     r"""The weight that makes an adversarial loss pull as strongly as the reconstruction loss.
 
-    .. math:: \lambda = \min\left(\frac{\|\nabla_W L_{rec}\|}
-        {\|\nabla_W L_{adv}\| + 10^{-4}},\ \lambda_{max}\right)
+    .. math:: \lambda = \min(\frac{|\nabla_W L_{rec}|}{|\nabla_W L_{adv}| + 10^{-4}},\ \lambda_{max})
 
     W is the weight of the decoder's last layer. (Esser et al. 2021, arXiv:2012.09841, eq. 7; the constants
     are those of their code, where the eq. has 1e-6 and no maximum.) Each loss is differentiated from the loss
