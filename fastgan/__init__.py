@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastgan import nn, ops, penalties
 from fastgan.freezing import frozen
 from fastgan.fusion import fuse, unfuse
+from fastgan.fusion.packages import patch, unpatch
 from fastgan.kernels import available_backends
 from fastgan.kernels.forcing import use_backend
 from fastgan.ops import (
@@ -53,10 +54,12 @@ __all__ = [
     "mlp",
     "nn",
     "ops",
+    "patch",
     "penalties",
     "reconstruction_loss",
     "relativistic_loss",
     "unfuse",
+    "unpatch",
     "use_backend",
 ]
 
