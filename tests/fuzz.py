@@ -139,6 +139,17 @@ class Fuzzer(random.Random):
             ),
         }
 
+    def spectral_norms(self, dtype: torch.dtype) -> dict[str, Call]:
+        """Positive matrices: those that are almost orthogonal to u and v would be divided by almost 0."""
+        sizes = [(self.size() + 1, self.size() + 1) for _ in range(self.choice((1, 2, 9)))]
+        weights, grads = (tuple(self.tensor(*size, dtype=dtype).abs() + 0.5 for size in sizes) for _ in "wg")
+        u, v = (tuple(torch.rand(size[side]).to(dtype) + 0.5 for size in sizes) for side in (0, 1))
+        sigma = torch.rand(len(sizes), dtype=torch.float64 if dtype is torch.float64 else torch.float32) + 0.5
+        return {
+            "spectral_norm": (weights, u, v, 1e-12, self.randrange(3), self.flag()),
+            "spectral_norm_backward": (grads, weights, u, v, sigma),
+        }
+
     def changed(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self.changed_tensor(value)
@@ -183,7 +194,7 @@ class Fuzzer(random.Random):
 
     def call(self) -> tuple[str, Call]:
         dtype = self.choice(DTYPES)
-        calls = self.choice((self.losses, self.layers, self.networks))(dtype)
+        calls = self.choice((self.losses, self.layers, self.networks, self.spectral_norms))(dtype)
         name = self.choice(tuple(calls))
         arguments = list(calls[name])
         for _ in range(self.choice((0, 1, 1, 1, 2, 3))):
@@ -219,7 +230,7 @@ def check_operator(name: str, arguments: Call, backend: str) -> bool:
     # sums of float32 logits are float32's, even where a float64 is asked for
     tensors = [t for t in tree_leaves((arguments, ours)) if isinstance(t, Tensor) and t.is_floating_point()]
     close = 64 * max(torch.finfo(t.dtype).eps for t in tensors)
-    if not any(t.is_meta for t in (ours if isinstance(ours, (list, tuple)) else [ours])):
+    if not any(t.is_meta for t in tree_leaves(ours)):
         torch.testing.assert_close(ours, expected, rtol=close, atol=16 * close, equal_nan=True)
     return True
 

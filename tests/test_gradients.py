@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import fastgan
+from fastgan.ops.spectral_norm import spectral_norm
 
 Operation = tuple[Callable[..., "Tensor | tuple[Tensor, ...]"], list[tuple[int, ...]]]
 
@@ -26,6 +27,10 @@ def mlp_of(depth: int, with_bias: bool) -> Operation:
         return fastgan.mlp(input, parameters[:depth], parameters[depth:] or [None] * depth)
 
     return call, [(2, features[0]), *weights, *biases]
+
+
+def unit_vectors(a: Tensor, b: Tensor, dim: int) -> tuple[Tensor, ...]:
+    return tuple(t.new_ones(t.shape[dim]) / t.shape[dim] ** 0.5 for t in (a, b))
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -82,6 +87,10 @@ OPERATIONS: dict[str, Operation] = {
     "linear_leaky_relu": (fastgan.linear_leaky_relu, [(3, 2), (2, 2), (2,)]),
     "linear_leaky_relu-3d": (fastgan.linear_leaky_relu, [(2, 2, 3), (2, 3), (2,)]),
     "linear_leaky_relu-no_bias": (fastgan.linear_leaky_relu, [(3, 2), (2, 2)]),
+    "spectral_norm": (
+        lambda a, b: spectral_norm((a, b), unit_vectors(a, b, 0), unit_vectors(a, b, 1), 1e-12, 0, False)[0],
+        [(2, 3), (3, 2)],
+    ),
     "mlp-1": mlp_of(1, True),
     "mlp-2": mlp_of(2, True),
     "mlp-3-no_bias": mlp_of(3, False),
@@ -99,6 +108,7 @@ FUNCTIONS = (
     "feature_matching_loss",
     "bias_leaky_relu",
     "linear_leaky_relu",
+    "spectral_norm",
     "mlp-2",
     "mlp-5",
 )

@@ -120,6 +120,21 @@ def test_opcheck_l1_loss_strides(backend: Backend, view: Callable[[Tensor], Tens
 
 
 @pytest.mark.parametrize(
+    ("dtype", "iterations"), [*[(dtype, 1) for dtype in DTYPES], (torch.float32, 0)], ids=str
+)
+def test_opcheck_spectral_norm(backend: Backend, dtype: torch.dtype, iterations: int) -> None:
+    def ones(*shape: int) -> Tensor:
+        return torch.ones(shape, dtype=dtype, device=backend.device)
+
+    weights = [sample(4, 6, backend=backend, dtype=dtype), sample(6, 3, backend=backend, dtype=dtype).t()]
+    vectors = [ones(4), ones(3)], [ones(6), ones(6)]
+    opcheck(ops.spectral_norm.default, (weights, *vectors, 1e-12, iterations, False))
+    sigma = torch.ones(2, device=backend.device, dtype=torch.promote_types(dtype, torch.float32))
+    grads = [torch.ones_like(w, memory_format=torch.contiguous_format) for w in weights]
+    opcheck(ops.spectral_norm_backward.default, (grads, weights, *vectors, sigma))
+
+
+@pytest.mark.parametrize(
     ("dtype", "shape", "dim", "channels_last"),
     [
         *[(dtype, (2, 3, 4, 5), 1, False) for dtype in DTYPES],

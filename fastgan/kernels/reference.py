@@ -245,6 +245,44 @@ class Reference:
         """Return ``grad.T @ input``, [M, K]."""
         return torch.mm(grad.t(), input, out=into)
 
+    # --- spectral norm of several weights
+
+    def spectral_norm(
+        self, weights: Tensors, u: Tensors, v: Tensors, eps: float, iterations: int, columns_first: bool
+    ) -> tuple[Tensors, Tensors, Tensors, Tensor]:
+        """Return ``weights[i] / sigma_i``, the new ``u`` and ``v``, and sigma.
+
+        ``weights[i]`` is a matrix W ``[R_i, C_i]``, ``u[i]`` is ``[R_i]`` and ``v[i]`` is ``[C_i]``, all of
+        one dtype. An iteration is ``u = normalize(W v)`` and then ``v = normalize(W.T u)``, or v first, with
+        ``normalize(x) = x / max(|x|, eps)``. ``sigma_i = u.T W v``; sigma is ``[n]`` for n weights, float32
+        (float64 for float64 weights). Without iterations ``u`` and ``v`` are those given.
+        """
+        computed = [_computed(w) for w in weights]
+        if iterations:
+            found = [
+                _power_iterations(w.detach(), a, b, eps, iterations, columns_first)
+                for w, a, b in zip(computed, u, v, strict=True)
+            ]
+            u, v = tuple(a for a, _ in found), tuple(b for _, b in found)
+        sigmas = [_sigma(*each) for each in zip(computed, u, v, strict=True)]
+        scaled = [(c / sigma).to(w.dtype) for w, c, sigma in zip(weights, computed, sigmas, strict=True)]
+        return tuple(scaled), u, v, torch.stack(sigmas)
+
+    def spectral_norm_backward(
+        self, grads: Tensors, weights: Tensors, u: Tensors, v: Tensors, sigma: Tensor
+    ) -> Tensors:
+        """Return ``(grads[i] - <grads[i], W / sigma_i> u v.T) / sigma_i`` for each weight W.
+
+        ``u``, ``v`` and ``sigma`` are those that :meth:`spectral_norm` returned; u and v are constants.
+        """
+        results = []
+        for grad, w, a, b in zip(grads, weights, u, v, strict=True):
+            g, c = _computed(grad), _computed(w)
+            factor = _sigma(c, a, b)  # again, as it depends on w in a second derivative
+            inner = (g * c).sum() / factor
+            results.append(((g - inner * torch.outer(_computed(a), _computed(b))) / factor).to(w.dtype))
+        return tuple(results)
+
     # --- chains of layers, the last one linear
 
     def mlp(
@@ -524,6 +562,22 @@ def _scaled(scalar: Tensor, weight: float) -> Tensor:
 
 def _difference(x: Tensor, y: Tensor) -> Tensor:
     return _computed(x) - _computed(y)
+
+
+def _power_iterations(
+    w: Tensor, u: Tensor, v: Tensor, eps: float, iterations: int, columns_first: bool
+) -> tuple[Tensor, Tensor]:
+    for step in range(2 * iterations):
+        if (step % 2 == 0) == columns_first:
+            v = F.normalize(torch.mv(w.t(), _computed(u)), dim=0, eps=eps).to(v.dtype)
+        else:
+            u = F.normalize(torch.mv(w, _computed(v)), dim=0, eps=eps).to(u.dtype)
+    return u, v
+
+
+def _sigma(w: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """An estimate of the largest singular value of a matrix."""
+    return torch.dot(_computed(u), torch.mv(w, _computed(v)))
 
 
 def _words(begin: int, count: int, kind: int, seed: int, clock: Tensor) -> Tensor:
