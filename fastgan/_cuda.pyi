@@ -67,6 +67,7 @@ def loss_terms(
 ) -> None: ...
 
 MOST_PAIRS: int
+MOST_WEIGHTS: int
 
 def l1_loss(
     dtype: int,
@@ -173,6 +174,38 @@ def bias_leaky_relu_backward(
     grad_bias: int,  # [channels]: optional output; without it partials and counter are 0
     partials: int,
     counter: int,
+    on: tuple[int, int],
+) -> None: ...
+def spectral_workspace(dtype: int, rows: Sequence[int], columns: Sequence[int]) -> int: ...
+def spectral_norm(
+    dtype: int,
+    weights: Sequence[int],  # [rows[i], columns[i]] each, at most MOST_WEIGHTS
+    rows: Sequence[int],
+    columns: Sequence[int],
+    u: Sequence[int],  # [rows[i]] each
+    v: Sequence[int],  # [columns[i]] each
+    new_u: Sequence[int],  # like u: output; empty without iterations
+    new_v: Sequence[int],  # like v: output; empty without iterations
+    scaled: Sequence[int],  # like weights: output
+    sigma: int,  # [weights], compute: output
+    eps: float,
+    iterations: int,
+    columns_first: bool,
+    partials: int,  # [spectral_workspace(...)], compute
+    counter: int,  # [weights]
+    on: tuple[int, int],
+) -> None: ...
+def spectral_norm_backward(
+    dtype: int,
+    weights: Sequence[int],
+    rows: Sequence[int],
+    columns: Sequence[int],
+    u: Sequence[int],
+    v: Sequence[int],
+    grads: Sequence[int],  # like weights: the gradients of scaled
+    dw: Sequence[int],  # like weights: output
+    sigma: int,
+    partials: int,
     on: tuple[int, int],
 ) -> None: ...
 def adam(

@@ -34,12 +34,6 @@ __device__ A correction(double log_beta, double step) {
   return -expm1f(static_cast<float>(step * log_beta));
 }
 
-template <class A>
-__device__ A root(A x) {
-  if constexpr (sizeof(A) == 8) return sqrt(x);
-  return sqrtf(x);
-}
-
 // As torch.lerp, exact for weights 0 and 1.
 template <class A>
 __device__ A lerp(A from, A to, A weight) {

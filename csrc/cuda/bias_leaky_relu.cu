@@ -4,7 +4,7 @@
 // alone, so stripes are narrow where columns are summed.
 #include "bias_leaky_relu.h"
 
-#include "reduce.cuh"
+#include "stripes.cuh"
 
 namespace fastgan::cuda {
 namespace {
@@ -42,20 +42,6 @@ __device__ Place place(const Grid& g, int width) {
   const int64_t stripe = blockIdx.x % g.stripes, range = blockIdx.x / g.stripes;
   const int64_t stop = (range + 1) * g.span < g.rows ? (range + 1) * g.span : g.rows;
   return {(stripe * g.across + x) * width, range * g.span + y, stop, kThreads / g.across};
-}
-
-// Calls work(count, aligned, at) for a thread's places, two at a time if all addresses are aligned. `work` must load
-// both before the first store: the compiler cannot move loads above stores, as the arrays might overlap.
-template <class Work>
-__device__ void in_pairs(int64_t at, int64_t stop, int64_t step, bool aligned, const Work& work) {
-  using One = std::integral_constant<int, 1>;
-  if (aligned) {
-    for (; at + step < stop; at += 2 * step) work(std::integral_constant<int, 2>{}, std::true_type{}, at);
-    if (at < stop) work(One{}, std::true_type{}, at);
-  } else {
-#pragma unroll 1
-    for (; at < stop; at += step) work(One{}, std::false_type{}, at);
-  }
 }
 
 enum class Bias { none, of_columns, of_rows };
@@ -112,26 +98,6 @@ __device__ void mask(const T* dy, const T* y, T* dx, int64_t at, int64_t apart, 
     }
     store_vector<T, V>(dx + at + i * apart, result, aligned);
   }
-}
-
-// Sums each column over the threads of a block that share it. The first `across` threads hold the results.
-template <class A, int V>
-__device__ void add_down(A (&sums)[V], int across) {
-  __shared__ A of_thread[kThreads * V];
-  __syncthreads();  // of_thread may still be read for earlier sums
-#pragma unroll
-  for (int i = 0; i < V; ++i) of_thread[i * kThreads + threadIdx.x] = sums[i];
-  for (int distance = kThreads / 2; distance >= across; distance /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.x) < distance) {
-#pragma unroll
-      for (int i = 0; i < V; ++i)
-        of_thread[i * kThreads + threadIdx.x] += of_thread[i * kThreads + threadIdx.x + distance];
-    }
-  }
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < V; ++i) sums[i] = of_thread[i * kThreads + threadIdx.x];
 }
 
 // grad_bias [columns] = sum over ranges of a stripe's partials [ranges, of_stripe], by one block. Each thread loads 16

@@ -15,6 +15,7 @@
 #include "l1.h"
 #include "losses.h"
 #include "record.h"
+#include "spectral_norm.h"
 
 namespace py = pybind11;
 
@@ -169,6 +170,38 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
       const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, where};
       return bias_leaky_relu_backward(shape, pointer(dy), pointer(y), pointer(dx), pointer(grad_bias),
                                       pointer(partials), counters(counter));
+    });
+  });
+
+  module.attr("MOST_WEIGHTS") = kMostWeights;
+  module.def("spectral_workspace", [](int dtype, const Sizes& rows, const Sizes& columns) {
+    std::vector<SpectralWeight> weights;
+    for (size_t i = 0; i < rows.size(); ++i)
+      weights.push_back({nullptr, rows[i], columns[i], nullptr, nullptr, nullptr, nullptr, nullptr});
+    return spectral_workspace({static_cast<DType>(dtype), weights.data(), static_cast<int>(weights.size()), 0.0, 0,
+                               false, nullptr, 0});
+  });
+  module.def("spectral_norm", [](int dtype, const Addresses& weights, const Sizes& rows, const Sizes& columns,
+                                 const Addresses& u, const Addresses& v, const Addresses& new_u,
+                                 const Addresses& new_v, const Addresses& scaled, Address sigma, double eps,
+                                 int iterations, bool columns_first, Address partials, Address counter,
+                                 const Stream& on) {
+    const auto matrices = spectral_weights(weights, rows, columns, u, v, new_u, new_v, scaled);
+    run(on, [&](Where where) {
+      return spectral_norm({static_cast<DType>(dtype), matrices.data(), static_cast<int>(matrices.size()), eps,
+                            iterations, columns_first, pointer(sigma), where},
+                           {pointer(partials), counters(counter)});
+    });
+  });
+  module.def("spectral_norm_backward", [](int dtype, const Addresses& weights, const Sizes& rows,
+                                          const Sizes& columns, const Addresses& u, const Addresses& v,
+                                          const Addresses& grads, const Addresses& dw, Address sigma,
+                                          Address partials, const Stream& on) {
+    const auto matrices = spectral_grads(weights, rows, columns, u, v, grads, dw);
+    run(on, [&](Where where) {
+      return spectral_norm_backward({static_cast<DType>(dtype), matrices.data(), static_cast<int>(matrices.size()),
+                                     pointer(sigma), where},
+                                    pointer(partials));
     });
   });
 

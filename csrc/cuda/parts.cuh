@@ -6,27 +6,35 @@
 
 namespace fastgan::cuda {
 
-// For up to kMost tensors.
+// The blocks of up to kMost tensors.
 template <int kMost>
-struct PartsOf {
+struct BlocksOf {
   int count;
-  int64_t sizes[kMost];       // number of terms
-  double weights[kMost];      // factor of each term
   int64_t blocks[kMost + 1];  // each tensor's first block; last, the number of blocks
 
-  void add(int64_t size, double weight, int64_t span) {
-    sizes[count] = size;
-    weights[count] = weight;
-    blocks[count + 1] = blocks[count] + ceil_div(size, span);
+  void add_blocks(int64_t of_tensor) {
+    blocks[count + 1] = blocks[count] + of_tensor;
     ++count;
   }
   int64_t all_blocks() const { return blocks[count]; }
+};
+
+template <int kMost>
+struct PartsOf : BlocksOf<kMost> {
+  int64_t sizes[kMost];   // number of terms
+  double weights[kMost];  // factor of each term
+
+  void add(int64_t size, double weight, int64_t span) {
+    sizes[this->count] = size;
+    weights[this->count] = weight;
+    this->add_blocks(ceil_div(size, span));
+  }
 };
 using Parts = PartsOf<kMostTensors>;
 
 // The tensor that a block belongs to, by binary search: the last one with first block <= block.
 template <int kMost>
-__device__ int part_of(const PartsOf<kMost>& parts, int64_t block) {
+__device__ int part_of(const BlocksOf<kMost>& parts, int64_t block) {
   int at = 0, end = parts.count;
   while (end - at > 1) {
     const int middle = (at + end) / 2;

@@ -73,6 +73,12 @@ FASTGAN_HD compute_t<T> exp_minus_abs_of(compute_t<T> t) {
   }
 }
 
+template <class A>
+__device__ A root(A x) {
+  if constexpr (sizeof(A) == 8) return sqrt(x);
+  return sqrtf(x);
+}
+
 // Elements per 16-byte access.
 template <class T>
 constexpr int kVector = 16 / static_cast<int>(sizeof(T));
