@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "../../csrc/cuda/adam.h"
@@ -15,6 +16,7 @@
 #include "../../csrc/cuda/l1.h"
 #include "../../csrc/cuda/losses.h"
 #include "../../csrc/cuda/record.h"
+#include "../../csrc/cuda/spectral_norm.h"
 
 using namespace fastgan;
 using namespace fastgan::cuda;
@@ -262,6 +264,66 @@ void layer(DType dtype, int64_t outer, int64_t channels, int64_t inner) {
            "its bias gradient");
 }
 
+// Matrices of these sizes: an iteration in either order, then sigma alone from its vectors, and the gradients.
+void spectral_norms(DType dtype, const std::vector<std::pair<int64_t, int64_t>>& sizes, bool columns_first) {
+  struct Of {
+    int64_t rows, columns;
+    Array w, u, v, new_u, new_v, scaled, again, grad, dw;
+    Of(DType type, int64_t r, int64_t c, unsigned seed)
+        : rows(r), columns(c), w(type, r * c, seed), u(type, r, 2 * seed), v(type, c, 3 * seed), new_u(type, r),
+          new_v(type, c), scaled(type, r * c), again(type, r * c), grad(type, r * c, 5 * seed), dw(type, r * c) {}
+
+    void demand_product(const Array& by, const Array& result, bool is_of_rows) const {
+      std::vector<double> product(static_cast<size_t>(result.size));
+      double squares = 0;
+      for (int64_t i = 0; i < w.size; ++i)
+        product[static_cast<size_t>(is_of_rows ? i / columns : i % columns)] +=
+            w.get(i) * by.get(is_of_rows ? i % columns : i / columns);
+      for (const double each : product) squares += each * each;
+      for (int64_t i = 0; i < result.size; ++i)
+        near(result.get(i), product[static_cast<size_t>(i)] / sqrt(squares), w.dtype, "a normalized product");
+    }
+  };
+  const DType compute = compute_type(dtype);
+  const int count = static_cast<int>(sizes.size());
+  std::vector<std::unique_ptr<Of>> all;
+  std::vector<SpectralWeight> trained, evaluated;
+  std::vector<SpectralGrad> grads;
+  for (const auto& [rows, columns] : sizes) {
+    all.push_back(std::make_unique<Of>(dtype, rows, columns, static_cast<unsigned>(20 + all.size())));
+    const Of& of = *all.back();
+    trained.push_back({of.w.data, rows, columns, of.u.data, of.v.data, of.new_u.data, of.new_v.data, of.scaled.data});
+    evaluated.push_back({of.w.data, rows, columns, of.new_u.data, of.new_v.data, nullptr, nullptr, of.again.data});
+    grads.push_back({of.grad.data, of.w.data, rows, columns, of.new_u.data, of.new_v.data, of.dw.data});
+  }
+  Array sigma(compute, count), same(compute, count), counters(DType::f32, count);
+  const SpectralCall train{dtype, trained.data(), count, 1e-12, 1, columns_first, sigma.data, 0};
+  Array partials(compute, spectral_workspace(train));
+  const Workspace workspace{partials.data, static_cast<unsigned*>(counters.data)};
+  launched(spectral_norm(train, workspace));
+  launched(spectral_norm({dtype, evaluated.data(), count, 1e-12, 0, columns_first, same.data, 0}, workspace));
+  launched(spectral_norm_backward({dtype, grads.data(), count, sigma.data, 0}, partials.data));
+  launched(cudaDeviceSynchronize());
+  for (int which = 0; which < count; ++which) {
+    const Of& of = *all[static_cast<size_t>(which)];
+    of.demand_product(columns_first ? of.new_v : of.v, of.new_u, true);
+    of.demand_product(columns_first ? of.u : of.new_u, of.new_v, false);
+    double exact = 0, inner = 0;
+    for (int64_t i = 0; i < of.w.size; ++i) {
+      exact += of.new_u.get(i / of.columns) * of.w.get(i) * of.new_v.get(i % of.columns);
+      inner += of.w.get(i) * of.grad.get(i);
+    }
+    near(sigma.get(which), exact, compute, "sigma after an iteration");
+    near(same.get(which), exact, compute, "sigma of given vectors");
+    for (int64_t i = 0; i < of.w.size; ++i) {
+      const double outer = of.new_u.get(i / of.columns) * of.new_v.get(i % of.columns);
+      near(of.scaled.get(i), of.w.get(i) / exact, dtype, "a weight over its spectral norm");
+      near(of.again.get(i), of.w.get(i) / exact, dtype, "the same without an iteration");
+      near(of.dw.get(i), (of.grad.get(i) - inner / exact * outer) / exact, dtype, "the gradient of the weight");
+    }
+  }
+}
+
 void head(Loss loss, DType dtype, const std::vector<int64_t>& rows, int64_t width) {
   struct Features {
     Array features, slopes, grad, again;
@@ -458,11 +520,13 @@ int main(int arguments, char**) {
     layer(dtype, 90, 520, 1);
     layer(dtype, 6, 5, 48);
     layer(dtype, 3, 4, 7);
+    for (const bool columns_first : {false, true}) spectral_norms(dtype, {{70, 96}, {1, 1}, {33, 27}}, columns_first);
     head(Loss::bce, dtype, {40, 3}, 32);
     head(Loss::bce, dtype, {5, 70}, 45);
     head(Loss::bce, dtype, {9, 4}, 512);
     head(Loss::bce, dtype, {30, 200, 1}, 512);
     if (usual) head(Loss::bce, dtype, {2100, 5}, 16);
+    if (usual) spectral_norms(dtype, {{3, 4100}, {900, 2}}, false);
     optimizer(dtype, 3);
     optimizer(dtype, 9001);
   }
