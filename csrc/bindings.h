@@ -56,6 +56,28 @@ inline std::vector<L1Pair> l1_pairs(const Addresses& x, const Addresses& y, cons
   return pairs;
 }
 
+inline std::vector<SpectralWeight> spectral_weights(const Addresses& w, const Sizes& rows, const Sizes& columns,
+                                                    const Addresses& u, const Addresses& v, const Addresses& new_u,
+                                                    const Addresses& new_v, const Addresses& scaled) {
+  std::vector<SpectralWeight> weights;
+  weights.reserve(w.size());
+  for (size_t i = 0; i < w.size(); ++i)
+    weights.push_back({pointer(w[i]), rows[i], columns[i], pointer(u[i]), pointer(v[i]), pointer(new_u, i),
+                       pointer(new_v, i), pointer(scaled[i])});
+  return weights;
+}
+
+inline std::vector<SpectralGrad> spectral_grads(const Addresses& w, const Sizes& rows, const Sizes& columns,
+                                                const Addresses& u, const Addresses& v, const Addresses& grads,
+                                                const Addresses& dw) {
+  std::vector<SpectralGrad> all;
+  all.reserve(w.size());
+  for (size_t i = 0; i < w.size(); ++i)
+    all.push_back({pointer(grads[i]), pointer(w[i]), rows[i], columns[i], pointer(u[i]), pointer(v[i]),
+                   pointer(dw[i])});
+  return all;
+}
+
 inline Scale scale_of(Address at, int dtype) { return {pointer(at), static_cast<DType>(dtype)}; }
 inline Result result_of(Address at, int dtype) { return {pointer(at), static_cast<DType>(dtype)}; }
 constexpr Scale kOne{nullptr, DType::f32};

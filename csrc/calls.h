@@ -106,4 +106,52 @@ struct LayerShape {
   Where where;
 };
 
+// A contiguous matrix W, and estimates of its singular vectors.
+struct SpectralWeight {
+  const void* w;  // [rows, columns]
+  int64_t rows, columns;
+  const void *u, *v;   // [rows], [columns]
+  void *new_u, *new_v;  // [rows], [columns]: after the power iterations; null without iterations
+  void* scaled;         // [rows, columns]: W / sigma
+};
+
+struct SpectralCall {
+  DType dtype;
+  const SpectralWeight* weights;
+  int count;
+  double eps;  // the least norm by which a vector is divided
+  int iterations;
+  bool columns_first;  // an iteration computes v first
+  void* sigma;         // [count] in the compute type
+  Where where;
+
+  int64_t elements() const {
+    int64_t all = 0;
+    for (int i = 0; i < count; ++i) all += weights[i].rows * weights[i].columns;
+    return all;
+  }
+};
+
+// The gradient of W, given that of W / sigma.
+struct SpectralGrad {
+  const void *grad, *w;  // [rows, columns]
+  int64_t rows, columns;
+  const void *u, *v;  // [rows], [columns]
+  void* dw;           // [rows, columns]
+};
+
+struct SpectralGradCall {
+  DType dtype;
+  const SpectralGrad* grads;
+  int count;
+  const void* sigma;  // [count] in the compute type
+  Where where;
+
+  int64_t elements() const {
+    int64_t all = 0;
+    for (int i = 0; i < count; ++i) all += grads[i].rows * grads[i].columns;
+    return all;
+  }
+};
+
 }  // namespace fastgan

@@ -132,6 +132,34 @@ def bias_leaky_relu_backward(
     grad_bias: int,
     threads: int,
 ) -> None: ...
+def spectral_norm(
+    dtype: int,
+    weights: Sequence[int],
+    rows: Sequence[int],
+    columns: Sequence[int],
+    u: Sequence[int],
+    v: Sequence[int],
+    new_u: Sequence[int],
+    new_v: Sequence[int],
+    scaled: Sequence[int],
+    sigma: int,
+    eps: float,
+    iterations: int,
+    columns_first: bool,
+    threads: int,
+) -> None: ...
+def spectral_norm_backward(
+    dtype: int,
+    weights: Sequence[int],
+    rows: Sequence[int],
+    columns: Sequence[int],
+    u: Sequence[int],
+    v: Sequence[int],
+    grads: Sequence[int],
+    dw: Sequence[int],
+    sigma: int,
+    threads: int,
+) -> None: ...
 def product(
     rows: int,
     columns: int,

@@ -8,6 +8,7 @@
 #include "mlp.h"
 #include "parallel.h"
 #include "products.h"
+#include "spectral_norm.h"
 
 namespace py = pybind11;
 
@@ -123,6 +124,24 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     run(outer * channels * inner, [&] {
       bias_leaky_relu_backward(shape, pointer(dy), pointer(y), pointer(dx), pointer(grad_bias));
     });
+  });
+
+  module.def("spectral_norm", [](int dtype, const Addresses& weights, const Sizes& rows, const Sizes& columns,
+                                 const Addresses& u, const Addresses& v, const Addresses& new_u,
+                                 const Addresses& new_v, const Addresses& scaled, Address sigma, double eps,
+                                 int iterations, bool columns_first, Where threads) {
+    const auto matrices = spectral_weights(weights, rows, columns, u, v, new_u, new_v, scaled);
+    const SpectralCall call{static_cast<DType>(dtype), matrices.data(), static_cast<int>(matrices.size()), eps,
+                            iterations, columns_first, pointer(sigma), threads};
+    run(call.elements(), [&] { spectral_norm(call); });
+  });
+  module.def("spectral_norm_backward", [](int dtype, const Addresses& weights, const Sizes& rows,
+                                          const Sizes& columns, const Addresses& u, const Addresses& v,
+                                          const Addresses& grads, const Addresses& dw, Address sigma, Where threads) {
+    const auto matrices = spectral_grads(weights, rows, columns, u, v, grads, dw);
+    const SpectralGradCall call{static_cast<DType>(dtype), matrices.data(), static_cast<int>(matrices.size()),
+                                pointer(sigma), threads};
+    run(call.elements(), [&] { spectral_norm_backward(call); });
   });
 
   module.def("product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,

@@ -5,6 +5,7 @@
 #include "l1_loops.h"
 #include "loss_loops.h"
 #include "product_loops.h"
+#include "spectral_norm_loops.h"
 
 #define FASTGAN_NAME_(isa) kernels_##isa
 #define FASTGAN_NAME(isa) FASTGAN_NAME_(isa)
@@ -34,6 +35,11 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(bias_leaky_relu_plane),
     FASTGAN_EACH_DTYPE(leaky_relu_grad_rows),
     FASTGAN_EACH_DTYPE(leaky_relu_grad_plane),
+    FASTGAN_EACH_DTYPE(inner_product),
+    FASTGAN_EACH_DTYPE(add_weighted_rows),
+    FASTGAN_EACH_DTYPE(normalize),
+    FASTGAN_EACH_DTYPE(divide),
+    FASTGAN_EACH_DTYPE(spectral_grad_rows),
     multiply,
 };
 

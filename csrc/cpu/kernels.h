@@ -94,6 +94,16 @@ struct KernelTable {
                                   int64_t channels, double negative_slope);
   double (*leaky_relu_grad_plane[4])(const void* dy, const void* y, void* dx, int64_t size, double negative_slope);
 
+  double (*inner_product[4])(const void* x, const void* y, int64_t size);
+  // sums [columns] in the compute type += u [rows] times w [rows, columns]
+  void (*add_weighted_rows[4])(const void* w, const void* u, void* sums, int64_t rows, int64_t columns);
+  // to = values / max(norm of values, eps); returns the product of `values` and `to` as stored.
+  double (*normalize[4])(const double* values, int64_t size, double eps, void* to);
+  void (*divide[4])(const void* w, void* scaled, int64_t size, double sigma);
+  // dw = (grad - inner * u v^T) / sigma over [rows, columns]
+  void (*spectral_grad_rows[4])(const void* grad, const void* u, const void* v, void* dw, int64_t rows, int64_t columns,
+                                double inner, double sigma);
+
   // Computes some columns of c; first_column is a multiple of kProductPanel. scratch: [(kProductPanel + kRowBlock) *
   // kDepthBlock].
   void (*multiply)(const Product& product, int64_t first_column, int64_t columns, float* scratch);

@@ -276,9 +276,10 @@ class Reference:
         ``u``, ``v`` and ``sigma`` are those that :meth:`spectral_norm` returned; u and v are constants.
         """
         results = []
-        for grad, w, a, b in zip(grads, weights, u, v, strict=True):
+        for grad, w, a, b, norm in zip(grads, weights, u, v, sigma, strict=True):
             g, c = _computed(grad), _computed(w)
-            factor = _sigma(c, a, b)  # again, as it depends on w in a second derivative
+            again = _sigma(c, a, b)
+            factor = norm + (again - again.detach())  # a function of w, for the second derivative
             inner = (g * c).sum() / factor
             results.append(((g - inner * torch.outer(_computed(a), _computed(b))) / factor).to(w.dtype))
         return tuple(results)

@@ -10,9 +10,10 @@ from fastgan.kernels.cpu.losses import Losses
 from fastgan.kernels.cpu.mlp import Chains
 from fastgan.kernels.cpu.module import instruction_set as instruction_set
 from fastgan.kernels.cpu.module import missing
+from fastgan.kernels.cpu.spectral_norm import SpectralNorm
 
 
-class Cpu(Losses, Head, Chains, L1):
+class Cpu(Losses, Head, Chains, L1, SpectralNorm):
     """Kernels for AVX2, AVX-512 and other instruction sets."""
 
     name = "cpu"
