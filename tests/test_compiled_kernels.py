@@ -239,6 +239,11 @@ def everything(n, k, m):
     head = w[0].clone(), b[:1].clone()
     _, _, slopes, dw, db = backend.head_loss((x, x), *head, spec, torch.float32, True, True)
     backend.head_loss_backward(scalar, slopes, head[0], dw, db, (True, True, True))
+    matrices = (w, w.t()), (torch.empty(m), torch.empty(k)), (torch.empty(k), torch.empty(m))
+    for columns_first in (False, True):
+        backend.spectral_norm(*matrices, 1e-12, 1, columns_first)
+    *_, sigma = backend.spectral_norm(*matrices, 1e-12, 0, False)
+    backend.spectral_norm_backward(matrices[0], *matrices, sigma)
     flat, number = torch.empty(m * k), torch.empty(1, dtype=torch.int64)  # of a layer, not of a batch
     rest = (0.5, 0.999), 1e-8, flat, scalar, flat.bfloat16()
     backend.adam(flat, flat, flat, flat, scalar, True, scalar, *rest)

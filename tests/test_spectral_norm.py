@@ -18,7 +18,7 @@ EPS = 1e-12
 Sizes = tuple[tuple[int, int], ...]
 Tensors = tuple[Tensor, ...]
 EVERY_DTYPE = [((5, 7), (1, 1), (64, 27)), ((1, 130), (70, 3))]
-FLOAT32 = [((2, 16),), ((33, 129), (17, 1)), ((3, 5),) * 40, ((130, 257), (4, 1100), (300, 4))]
+FLOAT32 = [((2, 16),), ((33, 129), (17, 1)), ((3, 5),) * 40, ((130, 257), (4, 1100), (300, 4), (140, 1024))]
 LONG = [((64, 27), (128, 576), (512, 4608), (1, 8192))]
 
 orders = pytest.mark.parametrize("columns_first", [False, True], ids=["rows first", "columns first"])

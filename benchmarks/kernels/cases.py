@@ -115,6 +115,24 @@ def _record(_: torch.dtype) -> object:
     return backend.record(torch.empty(100, 7), row, scalars, torch.empty(101, 5), torch.empty(5), row)
 
 
+# Of a discriminator with 4 x 4 kernels.
+_MATRICES = ((64, 48), (128, 1024), (256, 2048), (512, 4096), (1, 8192))
+
+
+def _matrices(
+    dtype: torch.dtype,
+) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    """Weights, u and v."""
+    weights = tuple(torch.empty(size, dtype=dtype) for size in _MATRICES)
+    return weights, *(tuple(torch.empty(size[side], dtype=dtype) for size in _MATRICES) for side in (0, 1))
+
+
+def _spectral_norm_backward(dtype: torch.dtype) -> object:
+    weights, u, v = _matrices(dtype)
+    sigma = torch.empty(len(weights), dtype=torch.promote_types(dtype, torch.float32))
+    return backend.spectral_norm_backward(weights, weights, u, v, sigma)
+
+
 _SIZES = {"small": (128, 256, 256), "large": (2048, 1024, 1024)}
 
 
@@ -223,6 +241,9 @@ CASES = [
         "leaky ReLU backward, no bias",
         lambda d: backend.bias_leaky_relu_backward(_matrix(d), _matrix(d), 0.2, 1, False),
     ),
+    Case("spectral norm", lambda d: backend.spectral_norm(*_matrices(d), 1e-12, 1, False)),
+    Case("spectral norm, evaluation", lambda d: backend.spectral_norm(*_matrices(d), 1e-12, 0, False)),
+    Case("spectral norm backward", _spectral_norm_backward),
     Case("Adam with average", _adam),
     Case("draws of a step", _draw, (torch.float32,), streams=False),
     Case("end of a step", _record, (torch.float32,), streams=False),

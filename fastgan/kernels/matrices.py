@@ -43,9 +43,14 @@ class Matrices:
         return len(self.w)
 
     def new_vectors(self) -> tuple[Tensors, Tensors]:
-        """Allocate u and v for the end of the power iterations."""
+        """Allocate u and v for the end of the power iterations.
+
+        Each starts at a multiple of 16 bytes, as kernels access others one element at a time.
+        """
         sizes = [*self.rows, *self.columns]
-        vectors: Tensors = self.w[0].new_empty(sum(sizes)).split(sizes)
+        rooms = [-(-size // 8) * 8 for size in sizes]
+        parts = self.w[0].new_empty(sum(rooms)).split(rooms)
+        vectors: Tensors = tuple(part[:size] for part, size in zip(parts, sizes, strict=True))
         return vectors[: len(self)], vectors[len(self) :]
 
     def parts(self, most: int) -> list[slice]:

@@ -15,9 +15,12 @@ from fastgan.kernels.triton.layers import Layers
 from fastgan.kernels.triton.loss_terms import LossTerms
 from fastgan.kernels.triton.losses import Losses
 from fastgan.kernels.triton.record import Record
+from fastgan.kernels.triton.spectral_norm import SpectralNorm
 
 
-class Triton(Availability, Losses, LossTerms, L1, BiasLeakyReLU, Layers, Head, Adam, Draw, Record):
+class Triton(
+    Availability, Losses, LossTerms, L1, BiasLeakyReLU, Layers, Head, SpectralNorm, Adam, Draw, Record
+):
     """Triton kernels for NVIDIA and AMD GPUs."""
 
     name = "triton"

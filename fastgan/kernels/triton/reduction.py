@@ -45,7 +45,7 @@ def pick(pointers, index):
 
 @triton.jit
 def pick_number(numbers, index, TYPE: tl.constexpr):
-    """numbers[index], with the shape of index; zero for an index beyond the last number."""
+    """numbers[index], with the shape of index; zero for an index before the first or beyond the last."""
     chosen = tl.where(index == 0, number(numbers[0], TYPE), number(0, TYPE))
     for i in tl.static_range(1, len(numbers)):
         chosen = tl.where(index == i, number(numbers[i], TYPE), chosen)
@@ -116,6 +116,27 @@ def loaded_or_one(scale, SCALED: tl.constexpr, COMPUTE: tl.constexpr):
 
 
 @triton.jit
+def sums_of_columns(
+    partials,  # [count, columns]
+    column,  # [WIDTH]: the columns to add
+    count,
+    columns,
+    HEIGHT: tl.constexpr,  # rows read at a time
+    WIDTH: tl.constexpr,
+    COMPUTE: tl.constexpr,
+):
+    """The sums of partials over rows: [WIDTH], zero beyond the last column."""
+    inside_columns = (column < columns)[None, :]
+    sums = tl.zeros([HEIGHT, WIDTH], COMPUTE)
+    for first in range(0, count, HEIGHT):
+        each = first + tl.arange(0, HEIGHT)
+        inside = (each < count)[:, None] & inside_columns
+        at = each.to(tl.int64)[:, None] * columns + column[None, :]
+        sums += tl.load(partials + at, mask=inside, other=0.0)
+    return tl.sum(sums, 0)
+
+
+@triton.jit
 def add_up_columns(
     partials,  # [count, columns]
     summed,  # [columns]: sum of partials over rows, written at ``column``
@@ -126,11 +147,5 @@ def add_up_columns(
     WIDTH: tl.constexpr,
     COMPUTE: tl.constexpr,
 ):
-    inside_columns = (column < columns)[None, :]
-    sums = tl.zeros([HEIGHT, WIDTH], COMPUTE)
-    for first in range(0, count, HEIGHT):
-        each = first + tl.arange(0, HEIGHT)
-        inside = (each < count)[:, None] & inside_columns
-        at = each.to(tl.int64)[:, None] * columns + column[None, :]
-        sums += tl.load(partials + at, mask=inside, other=0.0)
-    tl.store(summed + column, tl.sum(sums, 0).to(summed.dtype.element_ty), mask=column < columns)
+    sums = sums_of_columns(partials, column, count, columns, HEIGHT, WIDTH, COMPUTE)
+    tl.store(summed + column, sums.to(summed.dtype.element_ty), mask=column < columns)
