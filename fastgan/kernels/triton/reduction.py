@@ -117,10 +117,11 @@ def loaded_or_one(scale, SCALED: tl.constexpr, COMPUTE: tl.constexpr):
 
 @triton.jit
 def sums_of_columns(
-    partials,  # [count, columns]
+    partials,  # [count, stride], of which ``columns`` count
     column,  # [WIDTH]: the columns to add
     count,
     columns,
+    stride,
     HEIGHT: tl.constexpr,  # rows read at a time
     WIDTH: tl.constexpr,
     COMPUTE: tl.constexpr,
@@ -131,7 +132,7 @@ def sums_of_columns(
     for first in range(0, count, HEIGHT):
         each = first + tl.arange(0, HEIGHT)
         inside = (each < count)[:, None] & inside_columns
-        at = each.to(tl.int64)[:, None] * columns + column[None, :]
+        at = each.to(tl.int64)[:, None] * stride + column[None, :]
         sums += tl.load(partials + at, mask=inside, other=0.0)
     return tl.sum(sums, 0)
 
@@ -147,5 +148,5 @@ def add_up_columns(
     WIDTH: tl.constexpr,
     COMPUTE: tl.constexpr,
 ):
-    sums = sums_of_columns(partials, column, count, columns, HEIGHT, WIDTH, COMPUTE)
+    sums = sums_of_columns(partials, column, count, columns, columns, HEIGHT, WIDTH, COMPUTE)
     tl.store(summed + column, sums.to(summed.dtype.element_ty), mask=column < columns)

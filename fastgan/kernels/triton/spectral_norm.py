@@ -83,24 +83,24 @@ def _multiply(
 
 @triton.jit
 def _finish(
-    product,  # [ranges, padded]: the sums of each range
+    product,  # [ranges, stride], of which ``size`` count: the sums of each range
     vector,  # [size]: written if NORMALIZE
     sigma,  # [], if SIGMA: the inner product of the product and the vector
     size,
-    padded,
+    stride,
     ranges,
     eps,  # the least norm by which the product is divided
     NORMALIZE: tl.constexpr,  # the product, normalized, becomes the vector
     SIGMA: tl.constexpr,
     COMPUTE: tl.constexpr,
 ):
-    HEIGHT: tl.constexpr = 2 if COMPUTE == tl.float64 else 4  # ranges added at a time: 64 bytes per thread
+    HEIGHT: tl.constexpr = 64 // COMPUTE.primitive_bitwidth  # ranges added at a time
     lane = tl.arange(0, FINISH)
     squares = tl.zeros([FINISH], COMPUTE)
-    for base in range(0, padded, FINISH):
-        sums = sums_of_columns(product, base + lane, ranges, padded, HEIGHT, FINISH, COMPUTE)
+    for base in range(0, size, FINISH):
+        sums = sums_of_columns(product, base + lane, ranges, size, stride, HEIGHT, FINISH, COMPUTE)
         squares += sums * sums
-        tl.store(product + base + lane, sums, mask=lane < padded - base)
+        tl.store(product + base + lane, sums, mask=lane < size - base)
     tl.debug_barrier()  # other threads read what these have stored
     norm = tl.sqrt(tl.sum(squares))
     inverse = 1.0 / tl.where(norm < eps, eps, norm)  # unlike maximum, this keeps nan
