@@ -26,6 +26,7 @@ from fastgan.ops import (
     reconstruction_loss,
     relativistic_loss,
 )
+from fastgan.spectral import join_spectral_norms, separate_spectral_norms
 
 if TYPE_CHECKING:
     from fastgan.training import TrainConfig, Trainer
@@ -48,6 +49,7 @@ __all__ = [
     "frozen",
     "fuse",
     "generator_loss",
+    "join_spectral_norms",
     "labelled_loss",
     "linear_leaky_relu",
     "load",
@@ -58,6 +60,7 @@ __all__ = [
     "penalties",
     "reconstruction_loss",
     "relativistic_loss",
+    "separate_spectral_norms",
     "unfuse",
     "unpatch",
     "use_backend",

@@ -44,10 +44,10 @@ def is_running(owners: tuple[nn.Module, ...]) -> bool:
         return False
     running, hooks = stack[-1]
     # A segment of torch.utils.checkpoint is computed again later, when its owner does not run.
-    return hooks is _saving_hooks() and any(running is owner for owner in owners)
+    return hooks is saving_hooks() and any(running is owner for owner in owners)
 
 
-def _saving_hooks() -> Any:
+def saving_hooks() -> Any:
     """The innermost hook on saved tensors, which a checkpoint sets for its segment; None without one."""
     hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
     return None if hooks is None else hooks[0]
@@ -65,7 +65,7 @@ def skipping(forward: Callable[..., Any]) -> Callable[..., Any]:
         if torch.compiler.is_compiling():
             return forward(self, *args, **kwargs)  # the layers do not activate there either
         stack = _running.__dict__.setdefault("stack", [])
-        stack.append((self, _saving_hooks()))
+        stack.append((self, saving_hooks()))
         try:
             with _Skipping():
                 return forward(self, *args, **kwargs)
@@ -90,14 +90,14 @@ class _Skipping(TorchFunctionMode):
 
 def mark(output: Tensor, slope: float) -> Tensor:
     """Note that a layer has applied an activation with this slope, which its owner will ask for."""
-    output.applied_call = slope, _version(output), output.grad_fn  # type: ignore[attr-defined]
+    output.applied_call = slope, version_of(output), output.grad_fn  # type: ignore[attr-defined]
     return output
 
 
 def _without_mark(output: Tensor, slope: float | None) -> Tensor:
     """The output of a layer in place of its activation; a second activation is computed."""
     applied, before, grad_fn = vars(output).pop("applied_call")
-    now = _version(output)
+    now = version_of(output)
     if applied != slope:
         raise RuntimeError(
             f"a fused layer has a negative slope of {applied} and the forward asks for one of {slope}; call "
@@ -116,5 +116,5 @@ def _without_mark(output: Tensor, slope: float | None) -> Tensor:
     return output
 
 
-def _version(tensor: Tensor) -> int | None:
+def version_of(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
