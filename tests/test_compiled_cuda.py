@@ -88,6 +88,11 @@ def test_instructions_of_the_discriminator_loss(sass: dict[str, str]) -> None:
         (r"backward_rows_kernelI{dtype}Li{width}ELb1E", 4),
         (r"backward_planes_kernelI{dtype}Li{width}E", 4),
         (r"9l1_kernelI{dtype}Lb1E", 4),
+        (r"multiply_rows_kernelI{dtype}E", 8),  # four vectors of the weight, and of v
+        (r"multiply_columns_kernelI{dtype}E", 2),
+        (r"divide_kernelI{dtype}E", 2),
+        (r"inner_product_kernelI{dtype}E", 4),
+        (r"15backward_kernelI{dtype}E", 2),
     ],
 )
 def test_loads_are_in_flight_together(
@@ -110,11 +115,15 @@ def test_memory_is_moved_16_bytes_at_a_time(sass: dict[str, str]) -> None:
 
 def test_the_last_block_reads_sums_16_bytes_at_a_time(sass: dict[str, str]) -> None:
     """It reads what many blocks have stored, alone; loads that other blocks' stores reach are strong."""
-    for name in (r"backward_rows_kernelI\S*Li\dELb1E", r"11head_kernelI\S*Li[248]E"):
+    for name, loads in (
+        (r"backward_rows_kernelI\S*Li\dELb1E", 8),
+        (r"11head_kernelI\S*Li[248]E", 8),
+        (r"multiply_(?:rows|columns)_kernelI", 4),
+    ):
         kernels = [text for each, text in sass.items() if re.search(name, each)]
         assert len(kernels) >= 4
         for text in kernels:
-            assert len(re.findall(r"LDG\S*\.128\.STRONG\.GPU", text)) >= 8  # in flight together
+            assert len(re.findall(r"LDG\S*\.128\.STRONG\.GPU", text)) >= loads  # in flight together
 
 
 def test_the_head_keeps_rows_in_shared_memory(sass: dict[str, str]) -> None:

@@ -150,6 +150,31 @@ def mlp(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
         yield f"{n} x {features}", table.MLP.ours, table.eager_mlp, table.eager_mlp, inputs
 
 
+def spectral_norm(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    """Weights and singular vectors in training, and weights in evaluation, whose vectors fit them."""
+    small, large = ((8, 12), (5, 7), (1, 9)), ((64, 27), (128, 1024), (512, 4608), (33, 129), (1, 8192))
+    sizes = small if quick else large
+    weights = [torch.randn(size, device=DEVICE).to(dtype) for size in sizes]
+    vectors = [w.new_ones(w.shape[side]) for side in (0, 1) for w in weights]
+
+    def joined(vectors: Sequence[Tensor], iterations: int, columns_first: bool, *weights: Tensor) -> Tensor:
+        """The divided weights, u and v, one after the other."""
+        u_and_v = tuple(t.to(weights[0].dtype) for t in vectors)
+        u, v = u_and_v[: len(weights)], u_and_v[len(weights) :]
+        found = ops.spectral_norm.spectral_norm(weights, u, v, 1e-12, iterations, columns_first)
+        return torch.cat([t.flatten() for tensors in found for t in tensors])
+
+    lengths = [t.numel() for t in (*weights, *vectors)]
+    fitted = by_reference(joined)(vectors, 5, False, *weights).split(lengths)[len(sizes) :]
+    for given, iterations, columns_first in (
+        *((vectors, 1, False), (vectors, 1, True), (vectors, 2, False)),
+        (fitted, 0, False),
+    ):
+        ours = partial(joined, given, iterations, columns_first)
+        usual = by_reference(ours)
+        yield f"{iterations} iterations, columns first: {columns_first}", ours, usual, usual, weights
+
+
 def value_and_grad(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     """Value and gradients in one call, as in the training step. Each loss has a separate kernel for it."""
     relativistic = by_reference(ops.relativistic_loss)
@@ -173,7 +198,7 @@ OPERATIONS: dict[str, Checks] = {
     for each in (
         *(discriminator_loss, generator_loss, labelled_loss, relativistic_loss, reconstruction_loss),
         *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, linear_leaky_relu, mlp),
-        value_and_grad,
+        *(spectral_norm, value_and_grad),
     )
 }
 

@@ -120,8 +120,14 @@ __device__ void finish(const SpectralArgs<T>& a, int which, int of_group, T* vec
 #pragma unroll
     for (int i = 0; i < W; ++i) {
       if (at + i >= size) continue;
-      if (a.normalizes) store(&vector[at + i], sum.at[i] / norm);
-      sigma += sum.at[i] * load(vector[at + i]);
+      T here;
+      if (a.normalizes) {
+        store(&here, sum.at[i] / norm);
+        vector[at + i] = here;
+      } else {
+        here = vector[at + i];
+      }
+      sigma += sum.at[i] * load(here);
     }
   }
   if (a.sigma == nullptr) return;
@@ -334,8 +340,8 @@ void add(SpectralArgs<T>& a, bool is_of_rows, typename SpectralArgs<T>::Weight w
   weight.groups = cut.groups;
   weight.span = cut.span;
   bool aligned = weight.columns % V == 0;
-  for (const T* each : {weight.w, weight.grad, static_cast<const T*>(weight.result), static_cast<const T*>(weight.v)})
-    aligned = aligned && is_aligned(each);
+  const void* const addresses[] = {weight.w, weight.grad, weight.result, weight.v};
+  for (const void* each : addresses) aligned = aligned && is_aligned(each);
   if (!aligned) a.unaligned |= uint32_t{1} << a.parts.count;
   a.weights[a.parts.count] = weight;
   a.parts.add_blocks(cut.groups * cut.ranges);
