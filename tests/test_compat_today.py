@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,6 +217,34 @@ def test_losses_of_both_sides(
 ) -> None:
     real, fake = leaves((4, 5), (4, 5))
     compare(ours(real, fake), theirs(real, fake), [real, fake])
+
+
+BALANCED_BY_TWO = """
+import sys
+import torch
+from fastgan.compat.audiocraft import Balancer
+
+folder, rank = sys.argv[1], int(sys.argv[2])
+torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+rows = (1, 3)[rank]
+output = torch.full((rows, 4), 1.0 + rank, requires_grad=True)
+Balancer({"a": 1.0}).backward({"a": output.square().sum()}, output)
+norms = [2 * (1.0 + each) * 4**0.5 for each in (0, 1)]  # of the gradient of a row in each process
+average = (norms[0] * 1 + norms[1] * 3) / 4
+torch.testing.assert_close(output.grad, 2 * output.detach() / average)
+print("done")
+"""
+
+
+def test_audiocrafts_balancer_in_two_processes(tmp_path: Path) -> None:
+    commands = [[sys.executable, "-c", BALANCED_BY_TWO, str(tmp_path), str(rank)] for rank in (0, 1)]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        assert out == "done\n", err
 
 
 def test_audiocrafts_features_and_balancer() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from fastgan.ops import feature_matching_loss, labelled_loss
 
@@ -99,7 +99,7 @@ class Balancer:
         per_batch_item: average the norms of single samples instead of taking one over the batch.
         epsilon: added to norms.
 
-    With several processes each has its own norms; the original averages them.
+    With several processes all use the mean of their norms.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Balancer:
         grads = {
             name: torch.autograd.grad(loss, input, retain_graph=True)[0] for name, loss in losses.items()
         }
-        norms = self._averaged({name: self._norm(grad) for name, grad in grads.items()})
+        norms = self._averaged({name: self._norm(grad) for name, grad in grads.items()}, len(input))
         total_weight = sum(self.weights[name] for name in losses)
         scales: dict[str, Tensor | float] = {name: self.weights[name] for name in losses}
         if self.balance_grads:
@@ -136,8 +136,19 @@ class Balancer:
         per_item: Tensor = torch.linalg.vector_norm(grad.flatten(1), dim=1)
         return per_item.mean() if self.per_batch_item else per_item.norm()
 
-    def _averaged(self, norms: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _averaged(self, norms: dict[str, Tensor], rows: int) -> dict[str, Tensor]:
         for name, norm in norms.items():
             self._totals[name] = self._totals.get(name, torch.zeros_like(norm)) * self.ema_decay + norm
             self._counts[name] = self._counts.get(name, 0.0) * self.ema_decay + 1
-        return {name: self._totals[name] / self._counts[name] for name in norms}
+        averages = {name: self._totals[name] / self._counts[name] for name in norms}
+        return _over_processes(averages, rows if self.per_batch_item else 1)
+
+
+def _over_processes(averages: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The mean over processes, weighted by ``count``."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return averages
+    each = torch.stack(list(averages.values()))
+    sums = torch.cat([each, each.new_ones(1)]) * count
+    distributed.all_reduce(sums)
+    return dict(zip(averages, sums[:-1] / sums[-1], strict=True))
