@@ -27,7 +27,7 @@ _COMPOSITE = {
     *("_to_copy", "clone", "contiguous", "flatten", "linear", "matmul", "movedim", "ones", "ones_like"),
     *("rand", "randint", "randn", "reshape", "to", "zeros", "zeros_like"),
 }
-_NO_LAUNCH = {"capture_id", "device_error", "head_workspace", "layer_workspace"}
+_NO_LAUNCH = {"capture_id", "device_error", "head_workspace", "layer_workspace", "spectral_workspace"}
 
 
 @contextlib.contextmanager

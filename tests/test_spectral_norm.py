@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 import torch.nn.functional as F
-from backends import Backend
+from backends import GPU, Backend
 from oracle import DTYPES, VIEWS, assert_as_exact, check
 from tables import cases
 from torch import Tensor
 
+import fastgan
 from fastgan.ops.spectral_norm import spectral_norm
 
 EPS = 1e-12
@@ -115,6 +116,19 @@ def test_zeros_and_infinities(backend: Backend, dtype: torch.dtype, columns_firs
         torch.testing.assert_close(mine[0].double(), right[0], equal_nan=True)
         assert mine[1].isnan().equal(right[1].isnan())
         torch.testing.assert_close(mine[2], single[0], rtol=0, atol=0)
+
+
+def test_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two for a power iteration of all weights, and one that divides them."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from launches import counted_launches
+
+    weights, u, v = sample(((5, 7), (3, 4), (1, 9)), torch.empty(0, device=GPU))
+    with fastgan.use_backend("triton"):
+        spectral_norm(weights, u, v, EPS, 1, False)  # takes counters, once
+        with counted_launches(monkeypatch) as found:
+            spectral_norm(weights, u, v, EPS, 3, False)
+    assert found == {"multiply_kernel": 6, "divide_kernel": 1}
 
 
 def test_least_norm(backend: Backend) -> None:

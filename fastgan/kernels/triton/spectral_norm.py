@@ -359,9 +359,9 @@ class SpectralNorm(Reference):
                 side = int((step % 2 == 0) == columns_first)  # 0: u from v, 1: v from u
                 factors = (new if step else known)[1 - side]
                 is_last = step + 1 == 2 * iterations
-                _multiply_all(matrices, part, side, factors, new[side], sigma if is_last else None, eps, True)
+                _multiply_all(matrices, part, side, factors, new[side], sigma if is_last else None, eps)
             if not iterations:
-                _multiply_all(matrices, part, 0, known[1], known[0], sigma, eps, False)
+                _multiply_all(matrices, part, 0, known[1], known[0], sigma, None)
             _divide_all(matrices, part, scaled[part], sigma[part])
         return scaled, *(vectors if iterations else (u, v)), sigma
 
@@ -394,10 +394,13 @@ def _multiply_all(
     factors: Tensors,
     vectors: Tensors,
     sigma: Tensor | None,
-    eps: float,
-    normalize: bool,
+    eps: float | None,
 ) -> None:
-    """Multiply some matrices by vectors: their rows (side 0) or columns (side 1)."""
+    """Multiply some matrices by factors: their rows (side 0) or their columns (side 1).
+
+    The products, divided by their norms of at least ``eps``, become the vectors; None keeps the vectors.
+    ``sigma`` receives the inner products of both.
+    """
     weights, of_rows = matrices.w[part], side == 0
     first, tile = weights[0], _tile(weights[0], of_rows)
     sizes = matrices.rows[part], matrices.columns[part]
@@ -410,8 +413,8 @@ def _multiply_all(
             *(*weights, *factors, *vectors),
             *(None if sigma is None else sigma[part], partials, arrivals(first, len(weights))),
         ),
-        (*sizes[0], *sizes[1], *spans, *firsts, eps),
-        (of_rows, normalize, sigma is not None, _vector(first), *tile),
+        (*sizes[0], *sizes[1], *spans, *firsts, eps or 0.0),
+        (of_rows, eps is not None, sigma is not None, _vector(first), *tile),
     )
 
 
