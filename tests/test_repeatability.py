@@ -18,6 +18,7 @@ from fastgan.ops import (
     reconstruction_loss_value_and_grad,
     relativistic_loss_value_and_grad,
 )
+from fastgan.ops.spectral_norm import spectral_norm
 
 SIZE = 3 * 16384 + 1  # four chunks: enough for threads to share
 
@@ -57,6 +58,14 @@ def planes(x: Tensor) -> list[Tensor]:
     return layer(x[:-1].view(4, 3, 64, 64), 1)
 
 
+def spectral_norms(x: Tensor) -> list[Tensor]:
+    weights = x[:12288].view(96, 128), x[:48600].view(200, 243).clone()
+    leaves = tuple(w.detach().requires_grad_() for w in weights)
+    u, v = (tuple(x.new_ones(w.shape[dim]) for w in weights) for dim in (0, 1))
+    scaled, new_u, new_v = spectral_norm(leaves, u, v, 1e-12, 1, False)
+    return [*scaled, *new_u, *new_v, *torch.autograd.grad([w.square().sum() for w in scaled], leaves)]
+
+
 def layer(x: Tensor, dim: int) -> list[Tensor]:
     leaf = x.detach().requires_grad_()
     bias = torch.linspace(-1, 1, x.shape[dim], dtype=x.dtype, device=x.device).requires_grad_()
@@ -65,7 +74,15 @@ def layer(x: Tensor, dim: int) -> list[Tensor]:
 
 
 operations = pytest.mark.parametrize(
-    "operation", [losses, pytest.param(other_losses, marks=pytest.mark.long), reconstructions, rows, planes]
+    "operation",
+    [
+        losses,
+        pytest.param(other_losses, marks=pytest.mark.long),
+        reconstructions,
+        rows,
+        planes,
+        spectral_norms,
+    ],
 )
 # The order of sums is that of indices, whatever the dtype: one of four bytes and one of two.
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
