@@ -11,10 +11,10 @@ namespace fastgan::cuda {
 namespace {
 
 constexpr int kWarps = kThreads / 32;
-constexpr int kRows = 8;                   // rows of a block that multiplies rows
-constexpr int kAcross = 8;                 // threads along a row of a stripe: a cache line
-constexpr int kDown = kThreads / kAcross;  // rows of a stripe at a time
-constexpr int kMinSteps = 4;               // loop iterations of a thread over its range, unless the weight is smaller
+constexpr int kRows = 8;                      // rows of a block that multiplies rows
+constexpr int kAcross = 8;                    // threads along a row of a stripe: a cache line
+constexpr int kDown = kThreads / kAcross;     // rows of a stripe at a time
+constexpr int kMinSteps = 4;                  // least iterations of a thread over its range
 constexpr int64_t kMostBlocksOfWeight = 512;  // or one for each stripe or group of rows, if those are more
 
 template <class T>
@@ -24,20 +24,20 @@ template <class T>
 struct SpectralArgs {
   BlocksOf<kMostWeights> parts;
   struct Weight {
-    const T* w;        // [rows, columns]
-    const T* grad;     // [rows, columns]: of the result; backward only
-    T* result;         // [rows, columns]: W / sigma, or the gradient of W
-    T *u, *v;          // [rows], [columns]
+    const T* w;     // [rows, columns]
+    const T* grad;  // [rows, columns]: of W / sigma; null in the forward pass
+    T* result;      // [rows, columns]: W / sigma, or the gradient of W
+    T *u, *v;       // [rows], [columns]
     int64_t rows, columns;
-    int64_t groups;    // stripes, or groups of kRows rows
-    int64_t span;      // rows or columns that a block sums
+    int64_t groups;  // stripes, or groups of kRows rows
+    int64_t span;    // rows or columns in a block's range
   } weights[kMostWeights];
-  uint32_t unaligned;    // bit i: not every row of weight i starts at a multiple of 16 bytes
-  bool normalizes;       // the product replaces u or v
-  compute_t<T> eps;      // the least norm by which it is divided
-  compute_t<T>* sigma;   // [weights], or null if a product does not give it
-  compute_t<T>* partials;
-  unsigned* counters;    // [weights]
+  uint32_t unaligned;      // bit i: not every row of weight i starts at a multiple of 16 bytes
+  bool normalizes;         // the product replaces u or v
+  compute_t<T> eps;        // the least norm by which it is divided
+  compute_t<T>* sigma;     // [weights], or null if the product does not give it
+  compute_t<T>* partials;  // [blocks, kRows], [blocks, kStripe] or [blocks]: what each block has summed
+  unsigned* counters;      // [weights]
 };
 static_assert(sizeof(SpectralArgs<double>) <= 4096, "the most that a launch takes");
 static_assert(kMostWeights <= 32, "one bit each");
@@ -45,8 +45,8 @@ static_assert(kMostWeights <= 32, "one bit each");
 // What a block has of a weight: a group of rows or columns, and a range of the others.
 template <class T>
 struct Share {
-  int which;
-  int64_t group, start, stop;
+  int which;                   // weight
+  int64_t group, start, stop;  // start, stop: of the range
   bool aligned;
 };
 
@@ -201,9 +201,9 @@ __global__ void __launch_bounds__(kThreads) multiply_columns_kernel(const __grid
     A factors[kCount];
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const int64_t here = row + i * kDown;
-      values[i] = load_columns<decltype(aligned)::value>(weight.w + here * weight.columns + columns.first, columns.left);
-      factors[i] = load(weight.u[here]);
+      const T* const from = weight.w + (row + i * kDown) * weight.columns + columns.first;
+      values[i] = load_columns<decltype(aligned)::value>(from, columns.left);
+      factors[i] = load(weight.u[row + i * kDown]);
     }
 #pragma unroll
     for (int i = 0; i < kCount; ++i)
@@ -213,7 +213,8 @@ __global__ void __launch_bounds__(kThreads) multiply_columns_kernel(const __grid
   add_down(sums, kAcross);
   if (threadIdx.x < kAcross) {
 #pragma unroll
-    for (int i = 0; i < V; ++i) a.partials[int64_t{blockIdx.x} * kStripe<T> + static_cast<int>(threadIdx.x) * V + i] = sums[i];
+    for (int i = 0; i < V; ++i)
+      a.partials[int64_t{blockIdx.x} * kStripe<T> + static_cast<int>(threadIdx.x) * V + i] = sums[i];
   }
   const int64_t blocks = a.parts.blocks[share.which + 1] - a.parts.blocks[share.which];
   if (!is_last_of(static_cast<unsigned>(blocks), a.counters + share.which)) return;
@@ -238,7 +239,8 @@ __global__ void __launch_bounds__(kThreads) divide_kernel(const __grid_constant_
     for (int i = 0; i < kCount; ++i) {
 #pragma unroll
       for (int each = 0; each < V; ++each) store(&values[i].at[each], load(values[i].at[each]) * inverse);
-      store_columns<kAligned>(weight.result + (row + i * kDown) * weight.columns + columns.first, values[i], columns.left);
+      T* const to = weight.result + (row + i * kDown) * weight.columns + columns.first;
+      store_columns<kAligned>(to, values[i], columns.left);
     }
   });
 }
@@ -306,16 +308,18 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(const __grid_constan
 #pragma unroll
       for (int each = 0; each < V; ++each)
         store(&grads[i].at[each], (load(grads[i].at[each]) - factors[i] * along[each]) * inverse);
-      store_columns<kAligned>(weight.result + (row + i * kDown) * weight.columns + columns.first, grads[i], columns.left);
+      T* const to = weight.result + (row + i * kDown) * weight.columns + columns.first;
+      store_columns<kAligned>(to, grads[i], columns.left);
     }
   });
 }
 
-// How a weight is split into blocks.
+// How a weight is split into blocks: each has one of the groups, in one of the ranges.
 struct Cut {
-  int64_t groups, span, ranges;
+  int64_t groups, span, ranges;  // span: rows or columns of a range
 };
 
+// Of a product of `kept` elements, each a sum of `summed` terms. A range is a multiple of `step` terms.
 Cut cut_of(int64_t kept, int64_t of_group, int64_t summed, int64_t step) {
   const int64_t groups = ceil_div(kept, of_group), steps = ceil_div(summed, step);
   int64_t ranges = kMostBlocksOfWeight / groups < steps ? kMostBlocksOfWeight / groups : steps;
@@ -332,6 +336,7 @@ Cut cut_of_columns(int64_t rows, int64_t columns, int64_t width) {
   return cut_of(columns, kAcross * width, rows, kMinSteps * kDown);
 }
 
+// Adds a weight, and its blocks: stripes, or groups of rows if is_of_rows.
 template <class T>
 void add(SpectralArgs<T>& a, bool is_of_rows, typename SpectralArgs<T>::Weight weight) {
   constexpr int V = kVector<T>;
@@ -347,9 +352,10 @@ void add(SpectralArgs<T>& a, bool is_of_rows, typename SpectralArgs<T>::Weight w
   a.parts.add_blocks(cut.groups * cut.ranges);
 }
 
-// With the new vectors where a product has given them, or shall.
+// u and v are the call's own, or those that products of this call write.
 template <class T>
-SpectralArgs<T> arguments(const SpectralCall& call, Workspace workspace, bool is_of_rows, bool is_u_new, bool is_v_new) {
+SpectralArgs<T> arguments(const SpectralCall& call, Workspace workspace, bool is_of_rows, bool is_u_new,
+                          bool is_v_new) {
   SpectralArgs<T> a{};
   for (int i = 0; i < call.count; ++i) {
     const SpectralWeight& of = call.weights[i];
@@ -373,7 +379,8 @@ SpectralArgs<T> arguments(const SpectralGradCall& call, void* partials) {
     const SpectralGrad& of = call.grads[i];
     add(a, false,
         {static_cast<const T*>(of.w), static_cast<const T*>(of.grad), static_cast<T*>(of.dw),
-         static_cast<T*>(const_cast<void*>(of.u)), static_cast<T*>(const_cast<void*>(of.v)), of.rows, of.columns, 0, 0});
+         static_cast<T*>(const_cast<void*>(of.u)), static_cast<T*>(const_cast<void*>(of.v)), of.rows, of.columns, 0,
+         0});
   }
   a.sigma = static_cast<compute_t<T>*>(const_cast<void*>(call.sigma));
   a.partials = static_cast<compute_t<T>*>(partials);
