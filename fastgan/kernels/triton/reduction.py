@@ -116,6 +116,24 @@ def loaded_or_one(scale, SCALED: tl.constexpr, COMPUTE: tl.constexpr):
 
 
 @triton.jit
+def columns_added(
+    partials, column, count, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, COMPUTE: tl.constexpr
+):
+    """The sum of partials [count, columns] over rows, in order, for the columns ``column`` [WIDTH].
+
+    HEIGHT: rows read at a time.
+    """
+    inside_columns = (column < columns)[None, :]
+    sums = tl.zeros([HEIGHT, WIDTH], COMPUTE)
+    for first in range(0, count, HEIGHT):
+        each = first + tl.arange(0, HEIGHT)
+        inside = (each < count)[:, None] & inside_columns
+        at = each.to(tl.int64)[:, None] * columns + column[None, :]
+        sums += tl.load(partials + at, mask=inside, other=0.0)
+    return tl.sum(sums, 0)
+
+
+@triton.jit
 def add_up_columns(
     partials,  # [count, columns]
     summed,  # [columns]: sum of partials over rows, written at ``column``
@@ -126,11 +144,5 @@ def add_up_columns(
     WIDTH: tl.constexpr,
     COMPUTE: tl.constexpr,
 ):
-    inside_columns = (column < columns)[None, :]
-    sums = tl.zeros([HEIGHT, WIDTH], COMPUTE)
-    for first in range(0, count, HEIGHT):
-        each = first + tl.arange(0, HEIGHT)
-        inside = (each < count)[:, None] & inside_columns
-        at = each.to(tl.int64)[:, None] * columns + column[None, :]
-        sums += tl.load(partials + at, mask=inside, other=0.0)
-    tl.store(summed + column, tl.sum(sums, 0).to(summed.dtype.element_ty), mask=column < columns)
+    sums = columns_added(partials, column, count, columns, HEIGHT, WIDTH, COMPUTE)
+    tl.store(summed + column, sums.to(summed.dtype.element_ty), mask=column < columns)
