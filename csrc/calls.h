@@ -108,7 +108,7 @@ struct LayerShape {
 
 // A number for each channel, [channels], or null.
 struct PerChannel {
-  const void* at;
+  void* at;
   DType dtype;
 };
 

@@ -200,7 +200,9 @@ def test_large_mean_and_small_deviation(backend: Backend, channels_last: bool) -
 
 
 def test_mean_and_variance(variant: Backend) -> None:
-    """More exact than running statistics show."""
+    """More exact than PyTorch's on a CPU."""
+    if variant.name == "reference":
+        pytest.skip("the reference is PyTorch's")
     input = torch.randn(300, 17, 12, 11, device=variant.device) * 1e-2 + 3
     for x in (input[:, :, 0, 0], input, input.contiguous(memory_format=torch.channels_last)):
         mean, var = (torch.zeros(17, device=variant.device) for _ in "mv")
@@ -222,19 +224,10 @@ def test_momentum(backend: Backend) -> None:
         torch.testing.assert_close(large, expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("which", [None, 0, 1], ids=["neither", "mean", "var"])
-def test_training_without_running_statistics(backend: Backend, which: int | None) -> None:
+def test_training_without_running_statistics(backend: Backend) -> None:
     input, *parameters = samples((33, 5, 2), torch.float32, backend.device)
-    kept = torch.ones(5, device=backend.device)
-    statistics: list[Tensor | None] = [None, None]
-    if which is not None:
-        statistics[which] = kept
-    output = fastgan.batch_norm_leaky_relu(input, *statistics, *parameters, training=True)
+    output = fastgan.batch_norm_leaky_relu(input, None, None, *parameters, training=True)
     torch.testing.assert_close(output, pair(input, None, None, *parameters, training=True))
-    both = [torch.ones(5, device=backend.device) for _ in "mv"]
-    pair(input, *both, training=True)
-    if which is not None:
-        torch.testing.assert_close(kept, both[which])
 
 
 @both_modes
@@ -254,6 +247,8 @@ def test_empty_input(backend: Backend, shape: Shape, training: bool) -> None:
 
 @both_modes
 def test_no_channels(backend: Backend, training: bool) -> None:
+    if backend.name == "reference":
+        pytest.skip("PyTorch's batch norm needs channels")
     input, none = torch.randn(4, 0, device=backend.device), torch.zeros(0, device=backend.device)
     assert fastgan.batch_norm_leaky_relu(input, none, none, none, none, training).shape == (4, 0)
 
@@ -334,7 +329,12 @@ BAD_CALLS: dict[str, tuple[tuple[object, ...], dict[str, object], type[Exception
     ),
     "vector": ((torch.randn(3), ONE, ONE), {}, ValueError, r"\[N, channels, ...\], but has shape \(3,\)"),
     "no statistics": ((torch.randn(2, 3), None, None), {}, ValueError, "may be None only in training"),
-    "one statistic": ((torch.randn(2, 3), ONE, None), {}, ValueError, "may be None only in training"),
+    "one statistic": (
+        (torch.randn(2, 3), ONE, None),
+        {"training": True},
+        ValueError,
+        "running_var is None, but the other running statistic is not",
+    ),
     "shape of weight": (
         (torch.randn(2, 3), ONE, ONE, torch.ones(4)),
         {},
