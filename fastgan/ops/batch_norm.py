@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan.kernels import Reference
+from fastgan.kernels import Reference, reference
 from fastgan.ops.arguments import (
     check_eps,
     check_finite,
@@ -38,8 +37,8 @@ def batch_norm_leaky_relu(
 
     Args:
         input: at least two dimensions. Copied unless contiguous or channels_last.
-        running_mean, running_var: ``[input.shape[1]]``. Used for normalization unless ``training``. In
-            training they may be None; otherwise they are updated in place.
+        running_mean, running_var: ``[input.shape[1]]``. Used for normalization unless ``training``, and
+            updated in place in training, where both may be None.
         weight, bias: ``[input.shape[1]]``, or None for 1 and 0.
         training: normalize by mean and variance of ``input``.
         momentum: weight of the batch in the update of the running statistics.
@@ -68,18 +67,24 @@ def batch_norm_leaky_relu(
         ("bias", bias),
     ):
         check_of_channels(each, name, input)
-    backend, is_wired = route(input, weight, bias, running_mean, running_var)
-    mean, var = running_mean, running_var
+    if (running_mean is None) != (running_var is None):
+        missing = "running_mean" if running_mean is None else "running_var"
+        raise ValueError(f"{missing} is None, but the other running statistic is not; pass both or neither")
     if training:
         check_several_values(input)
-        if torch._C._are_functorch_transforms_active() and not (mean is None and var is None):
-            # a transform lets only PyTorch's operator write into tensors from outside
-            normalized = F.batch_norm(input, mean, var, weight, bias, True, momentum, eps)
-            return F.leaky_relu(normalized, negative_slope)
+    elif running_mean is None:
+        raise ValueError("running_mean and running_var may be None only in training; pass both")
+    backend, is_wired = route(input, weight, bias, running_mean, running_var)
+    if backend is reference:
+        # transforms let only PyTorch's operator write into tensors from outside; exporters know it
+        normalized = F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        return F.leaky_relu(normalized, negative_slope)
+    mean, var = running_mean, running_var
+    if training:
         batch = input.detach() if is_wired else input
         mean, var = backend.batch_norm_statistics(batch, running_mean, running_var, momentum)
-    if mean is None or var is None:
-        raise ValueError("running_mean and running_var may be None only in training; pass both")
+    assert mean is not None
+    assert var is not None
     if is_wired:
         arguments = input, mean, var, weight, bias, eps, negative_slope, training
         output: Tensor = apply(BatchNormLeakyReLU, backend, *arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from fastgan.kernels.cpu.batch_norm import BatchNorm
 from fastgan.kernels.cpu.head import Head
 from fastgan.kernels.cpu.l1 import L1
 from fastgan.kernels.cpu.losses import Losses
@@ -12,7 +13,7 @@ from fastgan.kernels.cpu.module import instruction_set as instruction_set
 from fastgan.kernels.cpu.module import missing
 
 
-class Cpu(Losses, Head, Chains, L1):
+class Cpu(Losses, Head, Chains, L1, BatchNorm):
     """Kernels for AVX2, AVX-512 and other instruction sets."""
 
     name = "cpu"

@@ -1,0 +1,28 @@
+"""Numbers for each channel, as arguments of the compiled kernels of batch norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fastgan.kernels.native import DTYPES, address, compute_dtype
+from fastgan.kernels.sizes import of_size
+
+
+def per_channel(
+    numbers: Sequence[Tensor | None], input: Tensor, device_type: str = "cpu"
+) -> tuple[list[int], list[int]]:
+    """Addresses and dtype codes of contiguous numbers for the channels (dim 1) of an input; 0 for None.
+
+    They have the input's dtype, or that in which kernels compute.
+    """
+    dtype, compute, channels = input.dtype, compute_dtype(input.dtype), input.shape[1]
+    places, codes = [], []
+    for each in numbers:
+        own = compute if each is not None and each.dtype is compute else dtype
+        places.append(
+            0 if each is None else address(of_size(each, channels, "a tensor per channel"), own, device_type)
+        )
+        codes.append(DTYPES[own])
+    return places, codes
