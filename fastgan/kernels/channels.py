@@ -1,4 +1,4 @@
-"""Numbers for each channel, as arguments of the compiled kernels of batch norm."""
+"""Numbers for each channel, as arguments of the kernels of batch norm."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from torch import Tensor
 
 from fastgan.kernels.native import DTYPES, address, compute_dtype
 from fastgan.kernels.sizes import of_size
+
+
+def of_channels(channels: int, **numbers: Tensor | None) -> list[Tensor | None]:
+    """Return contiguous numbers, after checking that there are ``channels`` of each, or None."""
+    return [None if t is None else of_size(t, channels, name).contiguous() for name, t in numbers.items()]
+
+
+def copy_back(updated: Sequence[Tensor | None], given: Sequence[Tensor | None]) -> None:
+    """Copy contiguous numbers that a kernel has updated to the tensors that they are copies of."""
+    for result, tensor in zip(updated, given, strict=True):
+        if result is not None and tensor is not None and result is not tensor:
+            tensor.copy_(result)
 
 
 def per_channel(

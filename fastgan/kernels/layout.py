@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.opaque import opaque
-from fastgan.kernels.sizes import of_size
 
 
 def room(into: Tensor | None, like: Tensor, *shape: int) -> Tensor:
@@ -102,15 +101,3 @@ def channel_layout(tensor: Tensor, dim: int) -> tuple[Tensor, tuple[int, int, in
 def _around(shape: torch.Size, dim: int) -> tuple[int, int, int]:
     """Numbers of elements before, along and after a dimension."""
     return shape[:dim].numel(), shape[dim], shape[dim + 1 :].numel()
-
-
-def of_channels(channels: int, **tensors: Tensor | None) -> list[Tensor | None]:
-    """Return contiguous tensors, after checking that each has ``channels`` elements or is None."""
-    return [None if t is None else of_size(t, channels, name).contiguous() for name, t in tensors.items()]
-
-
-def copy_back(updated: Sequence[Tensor | None], given: Sequence[Tensor | None]) -> None:
-    """Copy results from contiguous tensors to those that a caller gave; nothing if they are the same."""
-    for result, tensor in zip(updated, given, strict=True):
-        if result is not None and tensor is not None and result is not tensor:
-            tensor.copy_(result)

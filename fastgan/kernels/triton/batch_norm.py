@@ -19,8 +19,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.channels import copy_back, of_channels
 from fastgan.kernels.counters import arrivals
-from fastgan.kernels.layout import channel_layout, copy_back, of_channels
+from fastgan.kernels.layout import channel_layout
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import same_size
@@ -33,6 +34,9 @@ Layout = tuple[int, int, int]
 Tensors = Sequence[Tensor | None]
 
 _LOADS = 2  # per thread and array, as every element of a tile has two accumulators
+# Limit per thread for the sums of planes: by default ptxas stays at 64 in bfloat16 on an A100, at 48 in float64
+# on an H100, and spills.
+_PLANES_REGISTERS = 96
 _WIDEST = 128  # columns of a tile that have a channel each, as each loads several numbers of its channel
 
 
@@ -192,6 +196,25 @@ def statistics_rows_kernel(
         )
 
 
+@triton.jit
+def _moments_of_channel(
+    partials,  # [4, ...]: from here on size and moments of each range
+    ranges,
+    apart,  # between the size of a range and its first moment, and so on
+    count,  # values of the channel
+    COMPUTE: tl.constexpr,
+):
+    each = tl.arange(0, FINISH)  # there are no more ranges (tiles.py)
+    sizes = tl.load(partials + each, mask=each < ranges, other=0.0)
+    means = tl.load(partials + apart + each, mask=each < ranges, other=0.0)
+    rests = tl.load(partials + 2 * apart + each, mask=each < ranges, other=0.0)
+    squares = tl.load(partials + 3 * apart + each, mask=each < ranges, other=0.0)
+    count = number(count, COMPUTE)
+    mean = tl.sum(sizes * means) / count
+    distances = means - mean + rests
+    return mean, tl.sum(sizes * distances) / count, tl.sum(squares + sizes * distances * distances)
+
+
 @Kernel
 def statistics_planes_kernel(
     x,  # [outer, channels, inner]
@@ -253,17 +276,8 @@ def statistics_planes_kernel(
     tl.debug_barrier()
     if tl.atomic_add(arrived + channel, 1, sem="acq_rel") == ranges - 1:
         tl.store(arrived + channel, 0)
-        each = tl.arange(0, FINISH)  # there are no more ranges (tiles.py)
-        own = partials + channel * ranges + each
-        counts = tl.load(own, mask=each < ranges, other=0.0)
-        means = tl.load(own + apart_by, mask=each < ranges, other=0.0)
-        rests = tl.load(own + 2 * apart_by, mask=each < ranges, other=0.0)
-        squares = tl.load(own + 3 * apart_by, mask=each < ranges, other=0.0)
-        count = number(outer * inner, COMPUTE)
-        mean = tl.sum(counts * means) / count
-        apart = means - mean + rests
-        rest = tl.sum(counts * apart) / count
-        m2 = tl.sum(squares + counts * apart * apart)
+        own = partials + channel * ranges
+        mean, rest, m2 = _moments_of_channel(own, ranges, apart_by, outer * inner, COMPUTE)
         _write_statistics(
             batch_mean,
             batch_var,
@@ -292,11 +306,17 @@ def _of_channels(values, channel, inside, otherwise, COMPUTE: tl.constexpr):
 
 
 @triton.jit
+def _inverse(var, channel, inside, eps, COMPUTE: tl.constexpr):
+    """1 / a channel's deviation."""
+    return tl.rsqrt(_of_channels(var, channel, inside, 1.0, COMPUTE) + number(eps, COMPUTE))
+
+
+@triton.jit
 def _norm(mean, var, weight, channel, inside, eps, COMPUTE: tl.constexpr):
-    """What a channel's values are normalized by: mean, 1 / deviation, and this times the weight."""
+    """A channel's mean, and the factor of distances from it."""
     center = _of_channels(mean, channel, inside, 0.0, COMPUTE)
-    inverse = tl.rsqrt(_of_channels(var, channel, inside, 1.0, COMPUTE) + number(eps, COMPUTE))
-    return center, inverse, _of_channels(weight, channel, inside, 1.0, COMPUTE) * inverse
+    factor = _of_channels(weight, channel, inside, 1.0, COMPUTE)
+    return center, factor * _inverse(var, channel, inside, eps, COMPUTE)
 
 
 @triton.jit
@@ -338,7 +358,7 @@ def normalize_kernel(
     columns = columns // COLUMNS_BY * COLUMNS_BY
     at, inside, channel, inside_channels = _tile(rows, columns, channels, ALONG_COLUMNS, ROWS, COLUMNS)
     value = tl.load(x + at, mask=inside, other=0.0).to(COMPUTE)
-    center, _, factor = _norm(mean, var, weight, channel, inside_channels, eps, COMPUTE)
+    center, factor = _norm(mean, var, weight, channel, inside_channels, eps, COMPUTE)
     z = (value - center) * factor + _of_channels(bias, channel, inside_channels, 0.0, COMPUTE)
     z = leaky_relu(z, number(negative_slope, COMPUTE))
     tl.store(y + at, z.to(y.dtype.element_ty), mask=inside)
@@ -369,7 +389,7 @@ def _write_sums(
     inside,
     COMPUTE: tl.constexpr,
 ):
-    of_products *= inverse
+    of_products *= inverse  # times the normalized x
     if dweight is not None:
         tl.store(dweight + channel, of_products.to(dweight.dtype.element_ty), mask=inside)
     if dbias is not None:
@@ -414,7 +434,7 @@ def gradient_sums_rows_kernel(
     column = tile.to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     inside_columns = column < columns
     channel, of_channels = column[None, :], inside_columns[None, :]
-    center, _, factor = _norm(mean, var, weight, channel, of_channels, eps, COMPUTE)
+    center, factor = _norm(mean, var, weight, channel, of_channels, eps, COMPUTE)
     shift = _of_channels(bias, channel, of_channels, 0.0, COMPUTE)
     gradients = tl.zeros([ROWS, COLUMNS], COMPUTE)
     products = tl.zeros([ROWS, COLUMNS], COMPUTE)
@@ -434,13 +454,12 @@ def gradient_sums_rows_kernel(
     tl.debug_barrier()
     if tl.atomic_add(arrived + tile, 1, sem="acq_rel") == ranges - 1:
         tl.store(arrived + tile, 0)
-        _, inverse, _ = _norm(mean, var, None, column, inside_columns, eps, COMPUTE)
         of_gradients = columns_added(partials, column, ranges, columns, ROWS, COLUMNS, COMPUTE)
         of_products = columns_added(second, column, ranges, columns, ROWS, COLUMNS, COMPUTE)
         _write_sums(
             of_gradients,
             of_products,
-            inverse,
+            _inverse(var, column, inside_columns, eps, COMPUTE),
             rows,
             dweight,
             dbias,
@@ -484,7 +503,7 @@ def gradient_sums_planes_kernel(
     ranges = ranges.to(tl.int32)
     span = span.to(tl.int32)
     channel = (tl.program_id(0) // ranges).to(tl.int64)
-    center, inverse, factor = _norm(mean, var, weight, channel, channel < channels, eps, COMPUTE)
+    center, factor = _norm(mean, var, weight, channel, channel < channels, eps, COMPUTE)
     shift = _of_channels(bias, channel, channel < channels, 0.0, COMPUTE)
     inner_tiles = tl.cdiv(inner, INNER).to(tl.int32)
     tiles = inner_tiles * tl.cdiv(outer, OUTER).to(tl.int32)
@@ -512,7 +531,7 @@ def gradient_sums_planes_kernel(
         _write_sums(
             of_gradients,
             of_products,
-            inverse,
+            _inverse(var, channel, channel < channels, eps, COMPUTE),
             outer * inner,
             dweight,
             dbias,
@@ -548,7 +567,7 @@ def normalize_backward_kernel(
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     columns = columns // COLUMNS_BY * COLUMNS_BY
     at, inside, channel, inside_channels = _tile(rows, columns, channels, ALONG_COLUMNS, ROWS, COLUMNS)
-    center, _, factor = _norm(mean, var, weight, channel, inside_channels, eps, COMPUTE)
+    center, factor = _norm(mean, var, weight, channel, inside_channels, eps, COMPUTE)
     shift = _of_channels(bias, channel, inside_channels, 0.0, COMPUTE)
     slope = number(negative_slope, COMPUTE)
     g, centered = _through_slope(grad, x, at, inside, center, factor, shift, slope, COMPUTE)
@@ -619,7 +638,7 @@ class BatchNorm(Reference):
             averages = input.new_empty(2, layout[1], dtype=compute_dtype(input.dtype))
         if any(each is not None for each in (dweight, dbias, averages)):
             results = None if training else dx, dweight, dbias, averages
-            _gradient_sums((grad, dense, *norm, *results), layout, eps, negative_slope)
+            gradient_sums((grad, dense, *norm, *results), layout, eps, negative_slope)
             if not training:
                 return dx, dweight, dbias  # the sums' pass has written dx
         if dx is not None:
@@ -649,7 +668,7 @@ def _statistics(input: Tensor, layout: Layout, results: Tensors, momentum: float
         )
 
 
-def _gradient_sums(tensors: Tensors, layout: Layout, eps: float, negative_slope: float) -> None:
+def gradient_sums(tensors: Tensors, layout: Layout, eps: float, negative_slope: float) -> None:
     """Launch a kernel for the sums. ``tensors``: its first arguments, grad to averages."""
     outer, channels, inner = layout
     input = tensors[1]
@@ -669,6 +688,7 @@ def _gradient_sums(tensors: Tensors, layout: Layout, eps: float, negative_slope:
             (*tensors, _partials(input, 2 * ranges * channels), arrivals(input, channels)),
             (outer, channels, inner, ranges, span, eps, negative_slope),
             (divisor(inner), *tile),
+            maxnreg=_PLANES_REGISTERS,
         )
 
 
