@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fastgan.kernels.cuda import module
+from fastgan.kernels.cuda.batch_norm import BatchNorm
 from fastgan.kernels.cuda.head import Head
 from fastgan.kernels.cuda.l1 import L1
 from fastgan.kernels.cuda.layers import Layers
@@ -12,7 +13,7 @@ from fastgan.kernels.cuda.losses import Losses
 from fastgan.kernels.cuda.step import Step
 
 
-class Cuda(Losses, Head, Layers, L1, Step):
+class Cuda(Losses, Head, Layers, BatchNorm, L1, Step):
     """CUDA C++ kernels; matrix products use PyTorch's libraries."""
 
     name = "cuda"

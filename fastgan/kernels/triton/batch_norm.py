@@ -34,8 +34,8 @@ Layout = tuple[int, int, int]
 Tensors = Sequence[Tensor | None]
 
 _LOADS = 2  # per thread and array, as every element of a tile has two accumulators
-# Limit per thread for the sums of planes: by default ptxas stays at 64 in bfloat16 on an A100, at 48 in float64
-# on an H100, and spills.
+# Limit per thread for the sums of planes. By default ptxas stays at 64 in bfloat16 on an A100, and at 48 in
+# float64 on an H100, and spills.
 _PLANES_REGISTERS = 96
 _WIDEST = 128  # columns of a tile that have a channel each, as each loads several numbers of its channel
 
