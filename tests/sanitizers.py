@@ -22,6 +22,7 @@ FILES = [
     "test_reconstruction.py",
     "test_feature_matching.py",
     "test_layers.py",
+    "test_batch_norm.py",
     "test_simultaneous.py",
     "test_extremes.py",
     "test_repeatability.py",
