@@ -254,12 +254,22 @@ def test_no_channels(backend: Backend, training: bool) -> None:
 
 
 @both_modes
-def test_nan_and_inf_stay_in_their_channel(backend: Backend, training: bool) -> None:
-    tensors = samples((8, 4, 3, 3), torch.float32, backend.device)
-    tensors[0][2, 1, 1, 1], tensors[0][3, 2, 0, 0] = math.nan, math.inf
-    mean, var = running(4, torch.float32, backend.device)
-    ours = fastgan.batch_norm_leaky_relu(tensors[0], mean.clone(), var.clone(), *tensors[1:], training)
-    torch.testing.assert_close(ours, pair(tensors[0], mean, var, *tensors[1:], training), equal_nan=True)
+@pytest.mark.parametrize("channels_last", [True, False], ids=["rows", "planes"])
+def test_nan_and_inf_go_no_further_than_in_pytorch(
+    backend: Backend, channels_last: bool, training: bool
+) -> None:
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    input, *parameters = samples((8, 4, 3, 3), torch.float32, backend.device)
+    input[2, 1, 1, 1], input[3, 2, 0, 0] = math.nan, math.inf
+    cotangent = torch.ones_like(input)
+    cotangent[4, 3, 2, 2] = math.nan
+    tensors = [input.contiguous(memory_format=layout), *parameters]
+    statistics = running(4, torch.float32, backend.device)
+    ours, usual = (
+        outcome(function, tensors, statistics, cotangent, training, {})[:2]
+        for function in (fastgan.batch_norm_leaky_relu, pair)
+    )
+    torch.testing.assert_close(ours, usual, equal_nan=True)
 
 
 @both_modes
