@@ -327,6 +327,14 @@ def test_buffers_of_a_fused_batch_norm(options: dict[str, object]) -> None:
         model(torch.randn(3, 4))
 
 
+def test_a_batch_norm_that_became_synchronized() -> None:
+    """PyTorch's conversion makes new layers; the activation notices. Converted before, it is refused."""
+    model = fastgan.fuse(nn.Sequential(nn.BatchNorm1d(4), nn.LeakyReLU(0.2))).eval()
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    with pytest.raises(RuntimeError, match=r"a tensor that is not the output of its layer"):
+        converted(torch.randn(3, 4))
+
+
 def test_fusing_twice_changes_nothing() -> None:
     model = fastgan.fuse(dcgan())
     before = anatomy(model)
