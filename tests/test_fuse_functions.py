@@ -100,7 +100,7 @@ class Forms(nn.Module):
 
 
 class Norms(nn.Module):
-    """As a ResNet's block."""
+    """A residual block."""
 
     def __init__(self) -> None:
         super().__init__()
