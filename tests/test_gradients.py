@@ -28,6 +28,14 @@ def mlp_of(depth: int, with_bias: bool) -> Operation:
     return call, [(2, features[0]), *weights, *biases]
 
 
+def batch_norm(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return fastgan.batch_norm_leaky_relu(input, None, None, weight, bias, training=True)
+
+
+def statistics_like(weight: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.full_like(weight, 0.1).detach(), torch.full_like(weight, 0.5).detach()
+
+
 OPERATIONS: dict[str, Operation] = {
     # Each label, each reduction and each loss once: they are factors in one formula.
     **{
@@ -79,6 +87,13 @@ OPERATIONS: dict[str, Operation] = {
     "bias_leaky_relu-rows": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=-1), [(2, 3), (3,)]),
     "bias_leaky_relu-1d": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=0), [(3,), (3,)]),
     "bias_leaky_relu-no_bias": (fastgan.bias_leaky_relu, [(2, 3)]),
+    "batch_norm_leaky_relu": (batch_norm, [(3, 2, 2), (2,), (2,)]),
+    "batch_norm_leaky_relu-rows": (batch_norm, [(4, 2), (2,), (2,)]),
+    "batch_norm_leaky_relu-no_bias": (batch_norm, [(4, 2), (2,)]),
+    "batch_norm_leaky_relu-evaluation": (
+        lambda x, w, b: fastgan.batch_norm_leaky_relu(x, *statistics_like(w), w, b),
+        [(2, 3, 2), (3,), (3,)],
+    ),
     "linear_leaky_relu": (fastgan.linear_leaky_relu, [(3, 2), (2, 2), (2,)]),
     "linear_leaky_relu-3d": (fastgan.linear_leaky_relu, [(2, 2, 3), (2, 3), (2,)]),
     "linear_leaky_relu-no_bias": (fastgan.linear_leaky_relu, [(3, 2), (2, 2)]),
@@ -98,6 +113,8 @@ FUNCTIONS = (
     "reconstruction_loss-none",
     "feature_matching_loss",
     "bias_leaky_relu",
+    "batch_norm_leaky_relu",
+    "batch_norm_leaky_relu-evaluation",
     "linear_leaky_relu",
     "mlp-2",
     "mlp-5",

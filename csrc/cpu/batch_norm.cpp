@@ -23,7 +23,6 @@ struct Layout {
       : outer(s.outer), channels(s.channels), inner(s.inner), is_rows(inner == 1 || (inner < 64 && outer >= 8)),
         rows(outer), columns(channels * inner), each(inner) {}
   int64_t elements() const { return outer * channels * inner; }
-  int64_t per_channel() const { return outer * inner; }
 };
 
 // A matrix in tiles of rows and columns.
@@ -119,55 +118,57 @@ void update(PerChannel running, int64_t channel, double batch, double momentum) 
   store_element(at, running.dtype, (1 - momentum) * load_element(at, running.dtype) + momentum * batch);
 }
 
-double element_or(PerChannel numbers, int64_t channel, double otherwise) {
-  return numbers.at == nullptr ? otherwise : load_element(advance(numbers.at, channel, numbers.dtype), numbers.dtype);
-}
-
-double inverse_deviation(const BatchNormCall& call, int64_t channel) {
-  return 1 / std::sqrt(element_or(call.var, channel, 1) + call.eps);
-}
-
-// Numbers in the compute type, one for each column of a matrix or one for each channel of planes.
-class Numbers {
- public:
-  Numbers(const Layout& l, DType dtype)
-      : dtype_(compute_type(dtype)), each_(l.is_rows ? l.each : 1),
-        bytes_(static_cast<size_t>(l.channels * each_ * bytes_of(dtype_))) {}
-  void set(int64_t channel, double value) {
-    for (int64_t i = 0; i < each_; ++i)
-      store_element(advance(bytes_.data(), channel * each_ + i, dtype_), dtype_, value);
+template <class A>
+std::vector<A> loaded(PerChannel numbers, int64_t channels, A otherwise) {
+  std::vector<A> values(static_cast<size_t>(channels), otherwise);
+  if (numbers.at == nullptr) return values;
+  if (numbers.dtype == (sizeof(A) == 8 ? DType::f64 : DType::f32)) {
+    const A* from = static_cast<const A*>(numbers.at);
+    std::copy(from, from + channels, values.begin());
+    return values;
   }
-  const void* at(int64_t place) const { return advance(bytes_.data(), place, dtype_); }
+  for (int64_t c = 0; c < channels; ++c)
+    values[c] = static_cast<A>(load_element(advance(numbers.at, c, numbers.dtype), numbers.dtype));
+  return values;
+}
 
- private:
-  DType dtype_;
-  int64_t each_;
-  std::vector<char> bytes_;
-};
+// One number for each column of a matrix, or for each channel of planes.
+template <class A>
+std::vector<A> spread(std::vector<A> numbers, const Layout& l) {
+  if (!l.is_rows || l.each == 1) return numbers;
+  std::vector<A> columns(static_cast<size_t>(l.columns));
+  for (int64_t c = 0; c < l.channels; ++c)
+    std::fill_n(columns.begin() + c * l.each, l.each, numbers[c]);
+  return columns;
+}
 
+template <class A>
 struct Normalization {
-  Numbers mean, factor, bias;
+  std::vector<double> inverse;  // 1 / standard deviation of each channel
+  std::vector<A> mean, factor, bias;
   Normalization(const Layout& l, const BatchNormCall& call)
-      : mean(l, call.shape.dtype), factor(l, call.shape.dtype), bias(l, call.shape.dtype) {
-    for (int64_t c = 0; c < l.channels; ++c) {
-      mean.set(c, element_or(call.mean, c, 0));
-      factor.set(c, element_or(call.weight, c, 1) * inverse_deviation(call, c));
-      bias.set(c, element_or(call.bias, c, 0));
+      : inverse(static_cast<size_t>(l.channels)), mean(spread(loaded(call.mean, l.channels, A(0)), l)),
+        factor(loaded(call.weight, l.channels, A(1))), bias(spread(loaded(call.bias, l.channels, A(0)), l)) {
+    const std::vector<A> var = loaded(call.var, l.channels, A(1));
+    for (size_t c = 0; c < inverse.size(); ++c) {
+      inverse[c] = 1 / std::sqrt(static_cast<double>(var[c]) + call.eps);
+      factor[c] = static_cast<A>(static_cast<double>(factor[c]) * inverse[c]);
     }
+    factor = spread(std::move(factor), l);
   }
 };
 
 // A part of a matrix, or of a plane.
-NormChunk chunk_of(const LayerShape& s, const Normalization& n, int64_t start, int64_t rows, int64_t columns,
+template <class A>
+NormChunk chunk_of(const LayerShape& s, const Normalization<A>& n, int64_t start, int64_t rows, int64_t columns,
                    int64_t stride, int64_t place, const void* dy, const void* x, void* output) {
   return {advance(x, start, s.dtype), advance(dy, start, s.dtype), advance(output, start, s.dtype),
-          rows, columns, stride, n.mean.at(place), n.factor.at(place), n.bias.at(place), nullptr, nullptr,
-          s.negative_slope};
+          rows, columns, stride, &n.mean[place], &n.factor[place], &n.bias[place], nullptr, nullptr, s.negative_slope};
 }
 
 // Calls visit(kernel's chunk, place of its numbers, index of its first partial result) for all parts.
-template <class Visit>
-void for_each_part(const Layout& l, const LayerShape& s, const Normalization& n, const void* dy, const void* x,
+template <class A, class Visit>
+void for_each_part(const Layout& l, const LayerShape& s, const Normalization<A>& n, const void* dy, const void* x,
                    void* output, const Visit& visit) {
   if (l.is_rows) {
     const Tiles tiles(l);
@@ -186,13 +187,71 @@ void for_each_part(const Layout& l, const LayerShape& s, const Normalization& n,
   });
 }
 
+template <class A>
+void forward(const BatchNormCall& call, const void* x, void* y) {
+  const LayerShape& s = call.shape;
+  const Layout l(s);
+  const Normalization<A> numbers(l, call);
+  const auto& table = l.is_rows ? kernels().norm_leaky_relu_rows : kernels().norm_leaky_relu_plane;
+  const auto kernel = table[static_cast<int>(s.dtype)];
+  for_each_part(l, s, numbers, nullptr, x, y, [&](const NormChunk& chunk, int64_t, int64_t) { kernel(chunk); });
+}
+
+// The sums of g and of g * (x - mean) for each channel.
+template <class A>
+Partials grad_sums(const Layout& l, const LayerShape& s, const Normalization<A>& numbers, const void* dy,
+                   const void* x) {
+  Partials found(l.is_rows ? Tiles(l).down * l.columns : Planes(l).count), total(l.channels);
+  const auto& table = l.is_rows ? kernels().norm_grad_sums_rows : kernels().norm_grad_sums_plane;
+  const auto kernel = table[static_cast<int>(s.dtype)];
+  for_each_part(l, s, numbers, dy, x, nullptr, [&](const NormChunk& chunk, int64_t, int64_t index) {
+    kernel(chunk, &found.first[index], &found.second[index]);
+  });
+  for_each_partial(l, [&](int64_t index, int64_t channel, int64_t) {
+    total.first[channel] += found.first[index];
+    total.second[channel] += found.second[index];
+  });
+  return total;
+}
+
+template <class A>
+void backward(const BatchNormCall& call, const void* dy, const void* x, bool training, void* dx, PerChannel dweight,
+              PerChannel dbias) {
+  const LayerShape& s = call.shape;
+  const Layout l(s);
+  const Normalization<A> numbers(l, call);
+  std::vector<A> of_centered(static_cast<size_t>(l.channels), A(0)), constant(of_centered);
+  if (training || dweight.at != nullptr || dbias.at != nullptr) {
+    const Partials sums = grad_sums(l, s, numbers, dy, x);
+    const std::vector<A> weight = loaded(call.weight, l.channels, A(1));
+    const double share = -1.0 / static_cast<double>(std::max<int64_t>(l.outer * l.inner, 1));
+    for (int64_t c = 0; c < l.channels; ++c) {
+      const double inverse = numbers.inverse[c], scaled = static_cast<double>(weight[c]) * inverse;
+      const double product = sums.second[c] * inverse;
+      if (dweight.at != nullptr) store_element(advance(dweight.at, c, dweight.dtype), dweight.dtype, product);
+      if (dbias.at != nullptr) store_element(advance(dbias.at, c, dbias.dtype), dbias.dtype, sums.first[c]);
+      of_centered[c] = static_cast<A>(share * scaled * inverse * product);
+      constant[c] = static_cast<A>(share * scaled * sums.first[c]);
+    }
+  }
+  if (dx == nullptr) return;
+  of_centered = spread(std::move(of_centered), l);
+  constant = spread(std::move(constant), l);
+  const auto kernel = (l.is_rows ? kernels().norm_grad_rows : kernels().norm_grad_plane)[static_cast<int>(s.dtype)];
+  for_each_part(l, s, numbers, dy, x, dx, [&](NormChunk chunk, int64_t place, int64_t) {
+    chunk.of_centered = training ? &of_centered[place] : nullptr;
+    chunk.constant = training ? &constant[place] : nullptr;
+    kernel(chunk);
+  });
+}
+
 }  // namespace
 
 void batch_norm_statistics(const LayerShape& s, const void* x, void* mean, void* var, PerChannel running_mean,
                            PerChannel running_var, double momentum) {
   const Layout l(s);
   const DType dtype = compute_type(s.dtype);
-  const auto count = static_cast<double>(l.per_channel());
+  const auto count = static_cast<double>(l.outer * l.inner);
   std::vector<double> means(static_cast<size_t>(l.channels), 0.0), squares(means);
   if (count > 0) {
     const Partials found = statistics(l, s, x);
@@ -214,51 +273,16 @@ void batch_norm_statistics(const LayerShape& s, const void* x, void* mean, void*
 
 void batch_norm_leaky_relu(const BatchNormCall& call, const void* x, void* y) {
   const LayerShape& s = call.shape;
-  const Layout l(s);
-  const Normalization numbers(l, call);
-  const auto& table = l.is_rows ? kernels().norm_leaky_relu_rows : kernels().norm_leaky_relu_plane;
-  const auto kernel = table[static_cast<int>(s.dtype)];
-  advise_huge_pages(y, l.elements() * bytes_of(s.dtype));
-  for_each_part(l, s, numbers, nullptr, x, y, [&](const NormChunk& chunk, int64_t, int64_t) { kernel(chunk); });
+  advise_huge_pages(y, Layout(s).elements() * bytes_of(s.dtype));
+  s.dtype == DType::f64 ? forward<double>(call, x, y) : forward<float>(call, x, y);
 }
 
 void batch_norm_leaky_relu_backward(const BatchNormCall& call, const void* dy, const void* x, bool training, void* dx,
                                     PerChannel dweight, PerChannel dbias) {
   const LayerShape& s = call.shape;
-  const Layout l(s);
-  const Normalization numbers(l, call);
-  const int dtype = static_cast<int>(s.dtype);
-  std::vector<double> sums(static_cast<size_t>(l.channels), 0.0), of_centered(sums);
-  if (training || dweight.at != nullptr || dbias.at != nullptr) {
-    Partials found(l.is_rows ? Tiles(l).down * l.columns : Planes(l).count);
-    const auto kernel = (l.is_rows ? kernels().norm_grad_sums_rows : kernels().norm_grad_sums_plane)[dtype];
-    for_each_part(l, s, numbers, dy, x, nullptr, [&](const NormChunk& chunk, int64_t, int64_t index) {
-      kernel(chunk, &found.first[index], &found.second[index]);
-    });
-    for_each_partial(l, [&](int64_t i, int64_t c, int64_t) {
-      sums[c] += found.first[i];
-      of_centered[c] += found.second[i];
-    });
-  }
-  Numbers slopes(l, s.dtype), constants(l, s.dtype);
-  for (int64_t c = 0; c < l.channels; ++c) {
-    const double inverse = inverse_deviation(call, c);
-    if (dweight.at != nullptr)
-      store_element(advance(dweight.at, c, dweight.dtype), dweight.dtype, of_centered[c] * inverse);
-    if (dbias.at != nullptr) store_element(advance(dbias.at, c, dbias.dtype), dbias.dtype, sums[c]);
-    if (!training) continue;
-    const double share = -element_or(call.weight, c, 1) * inverse / static_cast<double>(std::max<int64_t>(l.per_channel(), 1));
-    slopes.set(c, share * inverse * inverse * of_centered[c]);
-    constants.set(c, share * sums[c]);
-  }
-  if (dx == nullptr) return;
-  const auto kernel = (l.is_rows ? kernels().norm_grad_rows : kernels().norm_grad_plane)[dtype];
-  advise_huge_pages(dx, l.elements() * bytes_of(s.dtype));
-  for_each_part(l, s, numbers, dy, x, dx, [&](NormChunk chunk, int64_t place, int64_t) {
-    chunk.of_centered = slopes.at(place);
-    chunk.constant = constants.at(place);
-    kernel(chunk);
-  });
+  if (dx != nullptr) advise_huge_pages(dx, Layout(s).elements() * bytes_of(s.dtype));
+  const auto run = s.dtype == DType::f64 ? backward<double> : backward<float>;
+  run(call, dy, x, training, dx, dweight, dbias);
 }
 
 }  // namespace fastgan

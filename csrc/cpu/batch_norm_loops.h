@@ -23,36 +23,57 @@ FASTGAN_HD void add_values(double* mean, double* squares, double before, double 
   *squares += (within < 0 ? 0 : within) + step * step * before * share;
 }
 
+constexpr int64_t kNormBlock = 64;  // rows; few enough for sums in float
+
+// Calls of<4>(row) for four rows at a time, which read the numbers of their channels once, and then of<1>(row).
+template <class Four, class One>
+void for_rows(int64_t begin, int64_t end, const Four& four, const One& one) {
+  int64_t row = begin;
+  for (; row + 4 <= end; row += 4) four(row);
+  for (; row < end; ++row) one(row);
+}
+
+template <class T, int kRows>
+FASTGAN_HD void add_differences(const T* __restrict x, int64_t stride, int64_t columns,
+                                const compute_t<T>* __restrict shift, compute_t<T>* __restrict sum,
+                                compute_t<T>* __restrict sum_of_squares) {
+#pragma omp simd
+  for (int64_t c = 0; c < columns; ++c) {
+    compute_t<T> differences = 0, squares = 0;
+    for (int row = 0; row < kRows; ++row) {
+      const compute_t<T> d = load(x[row * stride + c]) - shift[c];
+      differences += d;
+      squares += d * d;
+    }
+    sum[c] += differences;
+    sum_of_squares[c] += squares;
+  }
+}
+
 // Differences from the mean of earlier values lose no digits: if these values have another mean, the step between the
-// two is what the variance consists of. Only the first block has no earlier values.
+// two is what the variance consists of. In the first block, a few of its rows stand for earlier values.
 template <class T>
 void norm_statistics_rows(const void* x_, int64_t stride, int64_t rows, int64_t columns, double* means,
                           double* squares) {
   using A = compute_t<T>;
-  constexpr int64_t kBlock = 64;  // rows; few enough for sums in float
+  const T* x = static_cast<const T*>(x_);
   A shift[kNormColumns], sum[kNormColumns], sum_of_squares[kNormColumns];
   for (int64_t c = 0; c < columns; ++c) shift[c] = means[c] = squares[c] = 0;
-  const T* x = static_cast<const T*>(x_);
-  const int64_t first = rows < kBlock ? rows : kBlock;
-  for (int64_t row = 0; row < first; ++row) {
+  const int64_t few = rows < 8 ? rows : 8;
+  for (int64_t row = 0; row < few; ++row) {
 #pragma omp simd
-    for (int64_t c = 0; c < columns; ++c) shift[c] += load(x[row * stride + c]);
+    for (int64_t c = 0; c < columns; ++c) shift[c] += load(x[row * stride + c]) / static_cast<A>(few);
   }
-  for (int64_t c = 0; c < columns; ++c) shift[c] /= static_cast<A>(first);
-  for (int64_t row = 0; row < rows; row += kBlock) {
-    const int64_t end = row + kBlock < rows ? row + kBlock : rows;
+  for (int64_t start = 0; start < rows; start += kNormBlock) {
+    const int64_t end = start + kNormBlock < rows ? start + kNormBlock : rows;
     for (int64_t c = 0; c < columns; ++c) sum[c] = sum_of_squares[c] = 0;
-    for (int64_t r = row; r < end; ++r) {
-#pragma omp simd
-      for (int64_t c = 0; c < columns; ++c) {
-        const A d = load(x[r * stride + c]) - shift[c];
-        sum[c] += d;
-        sum_of_squares[c] += d * d;
-      }
-    }
+    for_rows(
+        start, end,
+        [&](int64_t row) { add_differences<T, 4>(x + row * stride, stride, columns, shift, sum, sum_of_squares); },
+        [&](int64_t row) { add_differences<T, 1>(x + row * stride, stride, columns, shift, sum, sum_of_squares); });
 #pragma omp simd
     for (int64_t c = 0; c < columns; ++c) {
-      add_values(&means[c], &squares[c], static_cast<double>(row), static_cast<double>(end - row),
+      add_values(&means[c], &squares[c], static_cast<double>(start), static_cast<double>(end - start),
                  static_cast<double>(shift[c]), static_cast<double>(sum[c]), static_cast<double>(sum_of_squares[c]));
       shift[c] = static_cast<A>(means[c]);
     }
@@ -64,11 +85,11 @@ void norm_statistics_plane(const void* x_, int64_t size, double* mean, double* s
   using A = compute_t<T>;
   constexpr int64_t kBlock = 1024;  // few enough for sums in float, of which there are as many as a vector has lanes
   const T* x = static_cast<const T*>(x_);
-  const int64_t first = size < kBlock ? size : kBlock;
+  const int64_t few = size < 128 ? size : 128;
   A shift = 0;
 #pragma omp simd reduction(+ : shift)
-  for (int64_t i = 0; i < first; ++i) shift += load(x[i]);
-  shift /= static_cast<A>(first);
+  for (int64_t i = 0; i < few; ++i) shift += load(x[i]);
+  shift /= static_cast<A>(few);
   *mean = *squares = 0;
   for (int64_t start = 0; start < size; start += kBlock) {
     const int64_t end = start + kBlock < size ? start + kBlock : size;
@@ -85,72 +106,119 @@ void norm_statistics_plane(const void* x_, int64_t size, double* mean, double* s
   }
 }
 
+// The numbers of a chunk's channels, with the types of its kernel.
+template <class A>
+struct NormNumbers {
+  const A* __restrict mean;
+  const A* __restrict factor;
+  const A* __restrict bias;
+  const A* __restrict of_centered;
+  const A* __restrict constant;
+  A slope;
+  explicit NormNumbers(const NormChunk& c)
+      : mean(static_cast<const A*>(c.mean)), factor(static_cast<const A*>(c.factor)),
+        bias(static_cast<const A*>(c.bias)), of_centered(static_cast<const A*>(c.of_centered)),
+        constant(static_cast<const A*>(c.constant)), slope(static_cast<A>(c.negative_slope)) {}
+};
+
 // kStep: 1 if each column has numbers of its own, 0 if a chunk is a part of one channel.
-template <class T, int kStep>
-void norm_leaky_relu(const NormChunk& c) {
+template <class T, int kStep, int kRows>
+FASTGAN_HD void normalize_rows(const NormChunk& c, int64_t first, const NormNumbers<compute_t<T>>& n) {
   using A = compute_t<T>;
-  const A* __restrict mean = static_cast<const A*>(c.mean);
-  const A* __restrict factor = static_cast<const A*>(c.factor);
-  const A* __restrict bias = static_cast<const A*>(c.bias);
-  const A slope = static_cast<A>(c.negative_slope);
-  for (int64_t row = 0; row < c.rows; ++row) {
-    const T* __restrict x = static_cast<const T*>(c.x) + row * c.stride;
-    T* __restrict y = static_cast<T*>(c.output) + row * c.stride;
+  const T* __restrict x = static_cast<const T*>(c.x) + first * c.stride;
+  T* __restrict y = static_cast<T*>(c.output) + first * c.stride;
+  const int64_t stride = c.stride;
+  const A slope = n.slope;
 #pragma omp simd
-    for (int64_t i = 0; i < c.columns; ++i) {
-      const A z = normalized(load(x[i]) - mean[i * kStep], factor[i * kStep], bias[i * kStep]);
-      store(&y[i], leaky_relu(z, slope));
+  for (int64_t i = 0; i < c.columns; ++i) {
+    const A mean = n.mean[i * kStep], factor = n.factor[i * kStep], bias = n.bias[i * kStep];
+    for (int row = 0; row < kRows; ++row) {
+      const int64_t at = row * stride + i;
+      store(&y[at], leaky_relu(normalized(load(x[at]) - mean, factor, bias), slope));
     }
   }
 }
 
 template <class T, int kStep>
-void norm_grad(const NormChunk& c) {
+void norm_leaky_relu(const NormChunk& c) {
+  const NormNumbers<compute_t<T>> n(c);
+  for_rows(
+      0, c.rows, [&](int64_t row) { normalize_rows<T, kStep, 4>(c, row, n); },
+      [&](int64_t row) { normalize_rows<T, kStep, 1>(c, row, n); });
+}
+
+// In evaluation a gradient depends on x by its slope only: an infinite x leaves it finite.
+template <class T, int kStep, bool kTraining, int kRows>
+FASTGAN_HD void grad_rows(const NormChunk& c, int64_t first, const NormNumbers<compute_t<T>>& n) {
   using A = compute_t<T>;
-  const A* __restrict mean = static_cast<const A*>(c.mean);
-  const A* __restrict factor = static_cast<const A*>(c.factor);
-  const A* __restrict bias = static_cast<const A*>(c.bias);
-  const A* __restrict of_centered = static_cast<const A*>(c.of_centered);
-  const A* __restrict constant = static_cast<const A*>(c.constant);
-  const A slope = static_cast<A>(c.negative_slope);
-  for (int64_t row = 0; row < c.rows; ++row) {
-    const T* __restrict x = static_cast<const T*>(c.x) + row * c.stride;
-    const T* __restrict dy = static_cast<const T*>(c.dy) + row * c.stride;
-    T* __restrict dx = static_cast<T*>(c.output) + row * c.stride;
+  const T* __restrict x = static_cast<const T*>(c.x) + first * c.stride;
+  const T* __restrict dy = static_cast<const T*>(c.dy) + first * c.stride;
+  T* __restrict dx = static_cast<T*>(c.output) + first * c.stride;
+  const int64_t stride = c.stride;
+  const A slope = n.slope;
 #pragma omp simd
-    for (int64_t i = 0; i < c.columns; ++i) {
-      const int64_t k = i * kStep;
-      const A d = load(x[i]) - mean[k];
-      const A g = leaky_relu_gradient(load(dy[i]), normalized(d, factor[k], bias[k]), slope);
-      store(&dx[i], factor[k] * g + (of_centered[k] * d + constant[k]));
+  for (int64_t i = 0; i < c.columns; ++i) {
+    const A mean = n.mean[i * kStep], factor = n.factor[i * kStep], bias = n.bias[i * kStep];
+    const A of_centered = kTraining ? n.of_centered[i * kStep] : A(0);
+    const A constant = kTraining ? n.constant[i * kStep] : A(0);
+    for (int row = 0; row < kRows; ++row) {
+      const int64_t at = row * stride + i;
+      const A d = load(x[at]) - mean;
+      const A g = leaky_relu_gradient(load(dy[at]), normalized(d, factor, bias), slope);
+      store(&dx[at], kTraining ? factor * g + (of_centered * d + constant) : factor * g);
     }
+  }
+}
+
+template <class T, int kStep, bool kTraining>
+FASTGAN_HD void grad_chunk(const NormChunk& c) {
+  const NormNumbers<compute_t<T>> n(c);
+  for_rows(
+      0, c.rows, [&](int64_t row) { grad_rows<T, kStep, kTraining, 4>(c, row, n); },
+      [&](int64_t row) { grad_rows<T, kStep, kTraining, 1>(c, row, n); });
+}
+
+template <class T, int kStep>
+void norm_grad(const NormChunk& c) {
+  c.of_centered == nullptr ? grad_chunk<T, kStep, false>(c) : grad_chunk<T, kStep, true>(c);
+}
+
+template <class T, int kRows>
+FASTGAN_HD void add_grads(const NormChunk& c, int64_t first, const NormNumbers<compute_t<T>>& n,
+                          compute_t<T>* __restrict sum, compute_t<T>* __restrict of_centered) {
+  using A = compute_t<T>;
+  const T* __restrict x = static_cast<const T*>(c.x) + first * c.stride;
+  const T* __restrict dy = static_cast<const T*>(c.dy) + first * c.stride;
+  const int64_t stride = c.stride;
+  const A slope = n.slope;
+#pragma omp simd
+  for (int64_t i = 0; i < c.columns; ++i) {
+    const A mean = n.mean[i], factor = n.factor[i], bias = n.bias[i];
+    A grads = 0, products = 0;
+    for (int row = 0; row < kRows; ++row) {
+      const int64_t at = row * stride + i;
+      const A d = load(x[at]) - mean;
+      const A g = leaky_relu_gradient(load(dy[at]), normalized(d, factor, bias), slope);
+      grads += g;
+      products += g * d;
+    }
+    sum[i] += grads;
+    of_centered[i] += products;
   }
 }
 
 template <class T>
 void norm_grad_sums_rows(const NormChunk& c, double* sums, double* sums_of_centered) {
   using A = compute_t<T>;
-  constexpr int64_t kBlock = 64;  // rows; few enough for sums in float
-  const A* __restrict mean = static_cast<const A*>(c.mean);
-  const A* __restrict factor = static_cast<const A*>(c.factor);
-  const A* __restrict bias = static_cast<const A*>(c.bias);
-  const A slope = static_cast<A>(c.negative_slope);
+  const NormNumbers<A> n(c);
   A sum[kNormColumns], of_centered[kNormColumns];
   for (int64_t i = 0; i < c.columns; ++i) sums[i] = sums_of_centered[i] = 0;
-  for (int64_t row = 0; row < c.rows; row += kBlock) {
-    const int64_t end = row + kBlock < c.rows ? row + kBlock : c.rows;
+  for (int64_t start = 0; start < c.rows; start += kNormBlock) {
+    const int64_t end = start + kNormBlock < c.rows ? start + kNormBlock : c.rows;
     for (int64_t i = 0; i < c.columns; ++i) sum[i] = of_centered[i] = 0;
-    for (int64_t r = row; r < end; ++r) {
-      const T* __restrict x = static_cast<const T*>(c.x) + r * c.stride;
-      const T* __restrict dy = static_cast<const T*>(c.dy) + r * c.stride;
-#pragma omp simd
-      for (int64_t i = 0; i < c.columns; ++i) {
-        const A d = load(x[i]) - mean[i];
-        const A g = leaky_relu_gradient(load(dy[i]), normalized(d, factor[i], bias[i]), slope);
-        sum[i] += g;
-        of_centered[i] += g * d;
-      }
-    }
+    for_rows(
+        start, end, [&](int64_t row) { add_grads<T, 4>(c, row, n, sum, of_centered); },
+        [&](int64_t row) { add_grads<T, 1>(c, row, n, sum, of_centered); });
 #pragma omp simd
     for (int64_t i = 0; i < c.columns; ++i) {
       sums[i] += static_cast<double>(sum[i]);
@@ -163,8 +231,8 @@ template <class T>
 void norm_grad_sums_plane(const NormChunk& c, double* total, double* total_of_centered) {
   using A = compute_t<T>;
   constexpr int64_t kBlock = 1024;  // as above
-  const A mean = *static_cast<const A*>(c.mean), factor = *static_cast<const A*>(c.factor);
-  const A bias = *static_cast<const A*>(c.bias), slope = static_cast<A>(c.negative_slope);
+  const NormNumbers<A> n(c);
+  const A mean = *n.mean, factor = *n.factor, bias = *n.bias, slope = n.slope;
   const T* __restrict x = static_cast<const T*>(c.x);
   const T* __restrict dy = static_cast<const T*>(c.dy);
   *total = *total_of_centered = 0;

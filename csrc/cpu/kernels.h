@@ -54,7 +54,7 @@ struct NormChunk {
   void* output;        // like x: y, or dx
   int64_t rows, columns, stride;
   const void *mean, *factor, *bias;  // in the compute type: [columns], or one number for a plane
-  // dx = factor * g + of_centered * (x - mean) + constant; like mean
+  // dx = factor * g + of_centered * (x - mean) + constant; like mean, or null in evaluation
   const void *of_centered, *constant;
   double negative_slope;
 };

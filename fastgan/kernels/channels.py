@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from fastgan.kernels.native import DTYPES, address, compute_dtype
+from fastgan.kernels.native import DTYPES, PLAIN, address, compute_dtype
 from fastgan.kernels.sizes import of_size
 
 
@@ -29,12 +29,25 @@ def per_channel(
 
     They have the input's dtype, or that in which kernels compute.
     """
-    dtype, compute, channels = input.dtype, compute_dtype(input.dtype), input.shape[1]
+    channels, on_cpu = input.shape[1], device_type == "cpu"
+    dtypes = input.dtype, compute_dtype(input.dtype)
     places, codes = [], []
     for each in numbers:
-        own = compute if each is not None and each.dtype is compute else dtype
-        places.append(
-            0 if each is None else address(of_size(each, channels, "a tensor per channel"), own, device_type)
-        )
-        codes.append(DTYPES[own])
+        if each is None:
+            places.append(0)
+            codes.append(0)
+            continue
+        dtype = each.dtype
+        if (
+            type(each) not in PLAIN
+            or not (each.is_cpu if on_cpu else each.is_cuda)
+            or dtype not in dtypes
+            or each.numel() != channels
+            or not each.is_contiguous()
+        ):
+            address(
+                of_size(each, channels, "a tensor per channel"), dtypes[0], device_type
+            )  # raises an error
+        places.append(each.data_ptr())
+        codes.append(DTYPES[dtype])
     return places, codes

@@ -160,7 +160,7 @@ def check_of_channels(tensor: Tensor | None, name: str, input: Tensor) -> None:
         check_device(tensor, name, input, "input")
     else:
         check_like(tensor, name, input, "input")
-    if tensor.shape != (input.shape[1],):
+    if tensor.dim() != 1 or tensor.numel() != input.shape[1]:
         raise ValueError(f"{name} must have shape ({input.shape[1]},), but has {tuple(tensor.shape)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -75,8 +76,10 @@ def batch_norm_leaky_relu(
     elif running_mean is None:
         raise ValueError("running_mean and running_var may be None only in training; pass both")
     backend, is_wired = route(input, weight, bias, running_mean, running_var)
-    if backend is reference:
-        # transforms let only PyTorch's operator write into tensors from outside; exporters know it
+    writes = training and running_mean is not None
+    if backend is reference and (writes or not torch._C._are_functorch_transforms_active()):
+        # PyTorch's pair: fewer passes than the reference, and exporters know it. In a transform only its
+        # operator may write into tensors from outside, but Dynamo cannot compile its forward-mode derivative.
         normalized = F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
         return F.leaky_relu(normalized, negative_slope)
     mean, var = running_mean, running_var

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels.channels import per_channel
-from fastgan.kernels.cpu.module import _cpu
+from fastgan.kernels.cpu.module import SCALARS, _cpu
 from fastgan.kernels.layout import channel_layout
 from fastgan.kernels.native import DTYPES, address, address_or_null, compute_dtype
 from fastgan.kernels.reference import Reference
@@ -18,7 +18,8 @@ class BatchNorm(Reference):
         self, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float
     ) -> tuple[Tensor, Tensor]:
         dense, layout, channels_last = channel_layout(input, 1)
-        mean, var = (input.new_empty(layout[1], dtype=compute_dtype(input.dtype)) for _ in "mv")
+        like = SCALARS[compute_dtype(input.dtype)]
+        mean, var = like.new_empty(layout[1]), like.new_empty(layout[1])
         means, variances = _contiguous(running_mean), _contiguous(running_var)
         _cpu.batch_norm_statistics(
             DTYPES[input.dtype],
@@ -30,9 +31,10 @@ class BatchNorm(Reference):
             momentum,
             torch.get_num_threads(),
         )
-        for running, updated in ((running_mean, means), (running_var, variances)):
-            if running is not None and updated is not None and updated is not running:
-                running.copy_(updated)
+        if running_mean is not None and means is not None and means is not running_mean:
+            running_mean.copy_(means)
+        if running_var is not None and variances is not None and variances is not running_var:
+            running_var.copy_(variances)
         return mean, var
 
     def batch_norm_leaky_relu(
