@@ -88,6 +88,13 @@ def test_instructions_of_the_discriminator_loss(sass: dict[str, str]) -> None:
         (r"backward_rows_kernelI{dtype}Li{width}ELb1E", 4),
         (r"backward_planes_kernelI{dtype}Li{width}E", 4),
         (r"9l1_kernelI{dtype}Lb1E", 4),
+        (r"statistics_kernelI{dtype}Li{width}ELb0E", 3),  # planes; two and one that is left
+        (r"normalize_kernelI{dtype}Li{width}ELb1E", 2),
+        (r"normalize_kernelI{dtype}Li{width}ELb0E", 2),
+        (r"normalize_backward_kernelI{dtype}Li{width}ELb1ELb0ELb1E", 4),  # dx, of rows
+        (r"normalize_backward_kernelI{dtype}Li{width}ELb0ELb0ELb1E", 4),
+        (r"normalize_backward_kernelI{dtype}Li{width}ELb1ELb1ELb1E", 4),  # sums and dx
+        (r"normalize_backward_kernelI{dtype}Li{width}ELb0ELb1ELb1E", 4),
     ],
 )
 def test_loads_are_in_flight_together(
@@ -110,7 +117,12 @@ def test_memory_is_moved_16_bytes_at_a_time(sass: dict[str, str]) -> None:
 
 def test_the_last_block_reads_sums_16_bytes_at_a_time(sass: dict[str, str]) -> None:
     """It reads what many blocks have stored, alone; loads that other blocks' stores reach are strong."""
-    for name in (r"backward_rows_kernelI\S*Li\dELb1E", r"11head_kernelI\S*Li[248]E"):
+    for name in (
+        r"backward_rows_kernelI\S*Li\dELb1E",
+        r"11head_kernelI\S*Li[248]E",
+        r"statistics_kernelI\S*Li\dELb1E",
+        r"normalize_backward_kernelI\S*Li\dELb1ELb1E",
+    ):
         kernels = [text for each, text in sass.items() if re.search(name, each)]
         assert len(kernels) >= 4
         for text in kernels:
