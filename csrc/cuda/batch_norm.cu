@@ -384,9 +384,10 @@ __device__ void finish_sums(const BatchNormCall& call, const Gradients<T>& to, c
 }
 
 // kSums: sums g; with kInput as well: dx, where mean and var are constants. kInput alone: dx, also through mean and var if
-// there are averages.
+// there are averages. Three blocks on a multiprocessor: without that number ptxas stays at 40 registers in some of these
+// kernels, and spills.
 template <class T, int V, bool kRows, bool kSums, bool kInput>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 3)
     normalize_backward_kernel(const __grid_constant__ BatchNormCall call, const __grid_constant__ Gradients<T> to,
                               Grid g) {
   using A = compute_t<T>;
