@@ -84,7 +84,8 @@ struct Merge {
     if constexpr (kRows) {
       const int of_stripe = g.across * V, across = of_stripe / kWidth;
       const int64_t stripe = blockIdx.x % g.stripes;
-      const int column = static_cast<int>(threadIdx.x) % across * kWidth, first = static_cast<int>(threadIdx.x) / across;
+      const int column = static_cast<int>(threadIdx.x) % across * kWidth;
+      const int first = static_cast<int>(threadIdx.x) / across;
       return {stripe * of_stripe + column, first, (stripe * g.ranges + first) * of_stripe + column, of_stripe, across,
               kThreads / across, first == 0};
     } else {
@@ -97,14 +98,15 @@ struct Merge {
     if constexpr (kRows)
       return load_stored(from);
     else
-      return {__ldcg(from)};
+      return {{__ldcg(from)}};
   }
 };
 
 // Counts this block; true in the last one of its stripe or channel.
 template <bool kRows>
 __device__ bool is_last(const Grid& g, unsigned* counters) {
-  return is_last_of(static_cast<unsigned>(g.ranges), counters + (kRows ? blockIdx.x % g.stripes : blockIdx.x / g.ranges));
+  const int64_t which = kRows ? blockIdx.x % g.stripes : blockIdx.x / g.ranges;
+  return is_last_of(static_cast<unsigned>(g.ranges), counters + which);
 }
 
 // --- numbers of channels
@@ -383,9 +385,9 @@ __device__ void finish_sums(const BatchNormCall& call, const Gradients<T>& to, c
     if (m.writes && m.channel + i < channels) write_sums(call, to, m.channel + i, all_g[i], all_products[i]);
 }
 
-// kSums: sums g; with kInput as well: dx, where mean and var are constants. kInput alone: dx, also through mean and var if
-// there are averages. Three blocks on a multiprocessor: without that number ptxas stays at 40 registers in some of these
-// kernels, and spills.
+// kSums: sums g; with kInput as well: dx, where mean and var are constants. kInput alone: dx, also through mean and var
+// if there are averages. Three blocks on a multiprocessor: without that number ptxas stays at 40 registers in some of
+// these kernels, and spills.
 template <class T, int V, bool kRows, bool kSums, bool kInput>
 __global__ void __launch_bounds__(kThreads, 3)
     normalize_backward_kernel(const __grid_constant__ BatchNormCall call, const __grid_constant__ Gradients<T> to,

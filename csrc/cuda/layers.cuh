@@ -20,7 +20,8 @@ struct Grid {
 
 constexpr int kMinSteps = 4;  // loop iterations of a block over its rows
 
-inline Grid make_grid(int64_t rows, int64_t columns, int width, int least_across, int most_across, int64_t most_blocks) {
+inline Grid make_grid(int64_t rows, int64_t columns, int width, int least_across, int most_across,
+                      int64_t most_blocks) {
   Grid g{rows, columns, false, least_across, 1, 1, 1};
   while (g.across < most_across && int64_t{g.across} * width < columns) g.across *= 2;
   g.stripes = ceil_div(columns, int64_t{g.across} * width);

@@ -303,7 +303,8 @@ struct BatchNorm {
       near(mean.get(c), batch_mean, compute, "a mean");
       near(var.get(c), batch_var, compute, "a variance");
       near(running_mean.get(c), 0.75 * mean_before.get(c) + 0.25 * batch_mean, dtype, "a running mean");
-      near(running_var.get(c), 0.75 * var_before.get(c) + 0.25 * batch_var * n / (n - 1), compute, "a running variance");
+      const double unbiased = batch_var * n / (n - 1);
+      near(running_var.get(c), 0.75 * var_before.get(c) + 0.25 * unbiased, compute, "a running variance");
     }
   }
 
