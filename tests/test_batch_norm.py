@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 import torch.nn.functional as F
-from backends import Backend
+from backends import VARIANTS, Backend
+from conftest import as_parameters, running_on
 from oracle import VIEWS, assert_as_exact, evaluate
 from tables import cases, views_and_dtypes
 from torch import Tensor, nn
@@ -122,6 +123,27 @@ def test_channels_last_is_kept(variant: Backend, dtype: torch.dtype, shape: Shap
     assert output.is_contiguous(memory_format=torch.channels_last)
     output.sum().backward()
     assert leaf.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", [(4300, 130), (40, 600), (90, 70, 7, 3)], ids=str)
+def test_several_tiles(variant: Backend, shape: Shape) -> None:
+    check(samples(shape, torch.float32, variant.device), True)
+
+
+@pytest.mark.parametrize("threaded", as_parameters([each for each in VARIANTS if each.name == "cpu"]))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_any_number_of_threads(threaded: Backend, dtype: torch.dtype) -> None:
+    """The same bits, for tensors large enough for several threads: tiles, planes, and short planes."""
+    with running_on(threaded):
+        for shape in ((4300, 130), (8, 16, 130, 129), (64, 300, 5, 4)):
+            tensors, statistics = samples(shape, dtype, "cpu"), running(shape[1], dtype, "cpu")
+            cotangent, alone = torch.rand(shape).to(dtype), None
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                found = outcome(fastgan.batch_norm_leaky_relu, tensors, statistics, cotangent, True, {})
+                alone = alone or found
+                assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
 
 
 @both_modes
