@@ -70,6 +70,7 @@ struct Part {
 // Calls visit(part) for all parts of a tensor.
 template <class Visit>
 void for_each_part(const Layout& l, Where threads, const Visit& visit) {
+  if (l.elements() == 0) return;
   if (l.is_rows) {
     const Tiles t(l);
     for_each_piece(t.count(), l.work(), threads, [&](int64_t tile) {
@@ -95,6 +96,7 @@ struct Partials {
 // Calls visit(index, channel, values) for every partial result, in order, with the number of values behind it.
 template <class Visit>
 void for_each_partial(const Layout& l, const Visit& visit) {
+  if (l.elements() == 0) return;
   if (l.is_rows) {
     const Tiles t(l);
     for (int64_t down = 0; down < t.down; ++down) {
