@@ -232,11 +232,17 @@ class _BatchNormLeakyReLU(WithLeakyReLU, _BatchNorm):
 
 
 class BatchNorm1dLeakyReLU(_BatchNormLeakyReLU, nn.BatchNorm1d):
-    """``nn.BatchNorm1d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
+    """``nn.BatchNorm1d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``.
+
+    ``nn.SyncBatchNorm.convert_sync_batchnorm`` would replace it by a layer without the activation.
+    """
 
 
 class BatchNorm2dLeakyReLU(_BatchNormLeakyReLU, nn.BatchNorm2d):
-    """``nn.BatchNorm2d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
+    """``nn.BatchNorm2d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``.
+
+    ``nn.SyncBatchNorm.convert_sync_batchnorm`` would replace it by a layer without the activation.
+    """
 
 
 def slope_of(activation: nn.Module) -> float:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 import torch.nn.functional as F
-from backends import Backend
-from oracle import VIEWS, assert_as_exact, by_reference, evaluate
+from backends import VARIANTS, Backend
+from conftest import as_parameters, running_on
+from oracle import VIEWS, assert_as_exact, evaluate
 from tables import cases, views_and_dtypes
 from torch import Tensor, nn
 
 import fastgan
+from fastgan.kernels import reference
 
 Shape = tuple[int, ...]
 # Rows and planes whose length 16 bytes divide, in every dtype, and others.
@@ -121,6 +123,27 @@ def test_channels_last_is_kept(variant: Backend, dtype: torch.dtype, shape: Shap
     assert output.is_contiguous(memory_format=torch.channels_last)
     output.sum().backward()
     assert leaf.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", [(4300, 130), (40, 600), (90, 70, 7, 3)], ids=str)
+def test_several_tiles(variant: Backend, shape: Shape) -> None:
+    check(samples(shape, torch.float32, variant.device), True)
+
+
+@pytest.mark.parametrize("threaded", as_parameters([each for each in VARIANTS if each.name == "cpu"]))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_any_number_of_threads(threaded: Backend, dtype: torch.dtype) -> None:
+    """The same bits, for tensors large enough for several threads: tiles, planes, and short planes."""
+    with running_on(threaded):
+        for shape in ((4300, 130), (8, 16, 130, 129), (64, 300, 5, 4)):
+            tensors, statistics = samples(shape, dtype, "cpu"), running(shape[1], dtype, "cpu")
+            cotangent, alone = torch.rand(shape).to(dtype), None
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                found = outcome(fastgan.batch_norm_leaky_relu, tensors, statistics, cotangent, True, {})
+                alone = alone or found
+                assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
 
 
 @both_modes
@@ -320,13 +343,23 @@ def test_transforms_update_running_statistics(backend: Backend, transform: str) 
     torch.testing.assert_close(*found)
 
 
-def test_reference_is_differentiable_by_pytorch(backend: Backend) -> None:
-    tensors = [t.requires_grad_() for t in samples((9, 4), torch.float64, backend.device)]
-    ours, plain = (
-        torch.autograd.grad(f(tensors[0], None, None, *tensors[1:], True).square().sum(), tensors)
-        for f in (fastgan.batch_norm_leaky_relu, by_reference(fastgan.batch_norm_leaky_relu))
-    )
-    torch.testing.assert_close(ours, plain)
+@both_modes
+@pytest.mark.parametrize("weight", [1.5, 0.0])
+def test_methods_of_the_reference(weight: float, training: bool) -> None:
+    """Where no transform or second derivative asks for them, the reference backend is PyTorch's pair."""
+    input, _, bias = samples((5, 3, 4), torch.float64, "cpu")
+    tensors = [input, torch.full_like(bias, weight), bias * (weight != 0)]
+    statistics, cotangent = running(3, torch.float64, "cpu"), torch.rand_like(input)
+    expected = outcome(pair, tensors, statistics, cotangent, training, {})
+    mean, var = statistics
+    normalization = mean, var
+    if training:
+        normalization = reference.batch_norm_statistics(input, mean, var, 0.1)
+    call = *normalization, *tensors[1:], 1e-5, 0.2
+    output = reference.batch_norm_leaky_relu(input, *call)
+    grads = reference.batch_norm_leaky_relu_backward(cotangent, input, *call, training, (True, True, True))
+    for ours, exact in zip([output, *grads, mean, var], expected, strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-12, atol=1e-12)
 
 
 def kept_bytes(network: nn.Sequential, input: Tensor) -> tuple[int, int]:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "huge_pages.h"
@@ -22,92 +23,105 @@ struct Layout {
   explicit Layout(const LayerShape& s)
       : outer(s.outer), channels(s.channels), inner(s.inner), is_rows(inner == 1 || (inner < 64 && outer >= 8)),
         rows(outer), columns(channels * inner), each(inner) {}
-  int64_t elements() const { return outer * channels * inner; }
+  int64_t elements() const { return rows * columns; }
+  int64_t work() const { return elements() / 2; }  // half the arithmetic of a loss
 };
 
-// A matrix in tiles of rows and columns.
+// A matrix in tiles of rows and columns. Each column of a tile has a partial result: few, compared with the tile.
 struct Tiles {
-  int64_t rows, columns, rows_each, across, down, count;
+  int64_t rows, columns, rows_each, across, down;
   explicit Tiles(const Layout& l)
       : rows(l.rows), columns(l.columns), across((columns + kNormColumns - 1) / kNormColumns) {
     const int64_t most = std::max<int64_t>(64 / std::max<int64_t>(across, 1), 1);
-    const int64_t wanted = std::clamp<int64_t>(rows * columns / (2 * kChunk), 1, most);
-    rows_each = (rows + wanted - 1) / wanted;
-    down = rows_each == 0 ? 0 : (rows + rows_each - 1) / rows_each;
-    count = across * down;
+    const int64_t wanted = std::clamp<int64_t>(l.elements() / (8 * kChunk), 1, most);
+    rows_each = std::max<int64_t>((rows + wanted - 1) / wanted, 1);
+    down = (rows + rows_each - 1) / rows_each;
   }
+  int64_t count() const { return across * down; }
+  int64_t partials() const { return columns * down; }
   int64_t row(int64_t tile) const { return tile / across * rows_each; }
   int64_t column(int64_t tile) const { return tile % across * kNormColumns; }
   int64_t height(int64_t tile) const { return std::min(rows_each, rows - row(tile)); }
   int64_t width(int64_t tile) const { return std::min(kNormColumns, columns - column(tile)); }
+  int64_t start(int64_t tile) const { return row(tile) * columns + column(tile); }
+  int64_t partial(int64_t tile) const { return tile / across * columns + column(tile); }
 };
 
-// Planes in chunks; a piece of work has several if they are short.
+// Planes in chunks, with a partial result each; a piece of work has several if they are short.
 struct Planes {
-  int64_t inner, channels, chunks_each, count, per_piece;
+  int64_t inner, channels, chunks_each, partials, per_piece;
   explicit Planes(const Layout& l)
       : inner(l.inner), channels(l.channels), chunks_each(chunks_of(inner)),
-        count(l.outer * l.channels * chunks_each), per_piece(std::max<int64_t>(kChunk / std::max<int64_t>(inner, 1), 1)) {}
+        partials(l.outer * l.channels * chunks_each),
+        per_piece(std::max<int64_t>(kChunk / std::max<int64_t>(inner, 1), 1)) {}
+  int64_t count() const { return (partials + per_piece - 1) / per_piece; }
   int64_t channel(int64_t chunk) const { return chunk / chunks_each % channels; }
   int64_t start(int64_t chunk) const { return chunk / chunks_each * inner + chunk % chunks_each * kChunk; }
   int64_t size(int64_t chunk) const { return std::min(kChunk, inner - chunk % chunks_each * kChunk); }
-  int64_t pieces() const { return (count + per_piece - 1) / per_piece; }
 };
 
-// Calls visit(tile) for all tiles, or visit(chunk) for all chunks of planes.
+// A part of a tensor: [rows, columns], of one row in a plane.
+struct Part {
+  int64_t start, rows, columns, stride;
+  int64_t place;    // of the numbers of its first column, or of its channel
+  int64_t partial;  // index of its first partial result
+};
+
+// Calls visit(part) for all parts of a tensor.
 template <class Visit>
-void for_each_tile(const Tiles& tiles, const LayerShape& s, const Visit& visit) {
-  for_each_piece(tiles.count, tiles.rows * tiles.columns / 2, s.where, visit);
-}
-template <class Visit>
-void for_each_chunk(const Planes& planes, const LayerShape& s, const Visit& visit) {
-  for_each_piece(planes.pieces(), s.outer * s.channels * s.inner / 2, s.where, [&](int64_t piece) {
-    const int64_t end = std::min(planes.count, (piece + 1) * planes.per_piece);
-    for (int64_t chunk = piece * planes.per_piece; chunk < end; ++chunk) visit(chunk);
+void for_each_part(const Layout& l, Where threads, const Visit& visit) {
+  if (l.elements() == 0) return;
+  if (l.is_rows) {
+    const Tiles t(l);
+    for_each_piece(t.count(), l.work(), threads, [&](int64_t tile) {
+      visit(Part{t.start(tile), t.height(tile), t.width(tile), t.columns, t.column(tile), t.partial(tile)});
+    });
+    return;
+  }
+  const Planes p(l);
+  for_each_piece(p.count(), l.work(), threads, [&](int64_t piece) {
+    const int64_t end = std::min(p.partials, (piece + 1) * p.per_piece);
+    for (int64_t chunk = piece * p.per_piece; chunk < end; ++chunk)
+      visit(Part{p.start(chunk), 1, p.size(chunk), 0, p.channel(chunk), chunk});
   });
 }
 
-// Two numbers per column of each row of tiles, or per chunk of planes.
+// Two numbers for each partial result.
 struct Partials {
   std::vector<double> first, second;
   explicit Partials(int64_t count) : first(static_cast<size_t>(count)), second(static_cast<size_t>(count)) {}
+  explicit Partials(const Layout& l) : Partials(l.is_rows ? Tiles(l).partials() : Planes(l).partials) {}
 };
 
 // Calls visit(index, channel, values) for every partial result, in order, with the number of values behind it.
 template <class Visit>
 void for_each_partial(const Layout& l, const Visit& visit) {
+  if (l.elements() == 0) return;
   if (l.is_rows) {
-    const Tiles tiles(l);
-    for (int64_t down = 0; down < tiles.down; ++down) {
-      const int64_t height = std::min(tiles.rows_each, tiles.rows - down * tiles.rows_each);
-      int64_t index = down * tiles.columns;
+    const Tiles t(l);
+    for (int64_t down = 0; down < t.down; ++down) {
+      const int64_t height = t.height(down * t.across);
+      int64_t index = down * t.columns;
       for (int64_t channel = 0; channel < l.channels; ++channel)
         for (int64_t i = 0; i < l.each; ++i) visit(index++, channel, height);
     }
     return;
   }
-  const Planes planes(l);
-  for (int64_t chunk = 0; chunk < planes.count; ++chunk) visit(chunk, planes.channel(chunk), planes.size(chunk));
+  const Planes p(l);
+  for (int64_t chunk = 0; chunk < p.partials; ++chunk) visit(chunk, p.channel(chunk), p.size(chunk));
 }
 
+// The mean and the sum of squared deviations of each part.
 Partials statistics(const Layout& l, const LayerShape& s, const void* x) {
   const int dtype = static_cast<int>(s.dtype);
-  if (l.is_rows) {
-    const Tiles tiles(l);
-    Partials found(tiles.down * tiles.columns);
-    for_each_tile(tiles, s, [&](int64_t tile) {
-      const int64_t at = tile / tiles.across * tiles.columns + tiles.column(tile);
-      kernels().norm_statistics_rows[dtype](advance(x, tiles.row(tile) * tiles.columns + tiles.column(tile), s.dtype),
-                                            tiles.columns, tiles.height(tile), tiles.width(tile), &found.first[at],
-                                            &found.second[at]);
-    });
-    return found;
-  }
-  const Planes planes(l);
-  Partials found(planes.count);
-  for_each_chunk(planes, s, [&](int64_t chunk) {
-    kernels().norm_statistics_plane[dtype](advance(x, planes.start(chunk), s.dtype), planes.size(chunk),
-                                           &found.first[chunk], &found.second[chunk]);
+  Partials found(l);
+  for_each_part(l, s.where, [&](const Part& part) {
+    const void* from = advance(x, part.start, s.dtype);
+    double *means = &found.first[part.partial], *squares = &found.second[part.partial];
+    if (l.is_rows)
+      kernels().norm_statistics_rows[dtype](from, part.stride, part.rows, part.columns, means, squares);
+    else
+      kernels().norm_statistics_plane[dtype](from, part.columns, means, squares);
   });
   return found;
 }
@@ -158,33 +172,12 @@ struct Normalization {
   }
 };
 
-// A part of a matrix, or of a plane.
 template <class A>
-NormChunk chunk_of(const LayerShape& s, const Normalization<A>& n, int64_t start, int64_t rows, int64_t columns,
-                   int64_t stride, int64_t place, const void* dy, const void* x, void* output) {
-  return {advance(x, start, s.dtype), advance(dy, start, s.dtype), advance(output, start, s.dtype),
-          rows, columns, stride, &n.mean[place], &n.factor[place], &n.bias[place], nullptr, nullptr, s.negative_slope};
-}
-
-// Calls visit(kernel's chunk, place of its numbers, index of its first partial result) for all parts.
-template <class A, class Visit>
-void for_each_part(const Layout& l, const LayerShape& s, const Normalization<A>& n, const void* dy, const void* x,
-                   void* output, const Visit& visit) {
-  if (l.is_rows) {
-    const Tiles tiles(l);
-    for_each_tile(tiles, s, [&](int64_t tile) {
-      const int64_t column = tiles.column(tile);
-      const int64_t start = tiles.row(tile) * tiles.columns + column;
-      visit(chunk_of(s, n, start, tiles.height(tile), tiles.width(tile), tiles.columns, column, dy, x, output), column,
-            tile / tiles.across * tiles.columns + column);
-    });
-    return;
-  }
-  const Planes planes(l);
-  for_each_chunk(planes, s, [&](int64_t chunk) {
-    const int64_t channel = planes.channel(chunk);
-    visit(chunk_of(s, n, planes.start(chunk), 1, planes.size(chunk), 0, channel, dy, x, output), channel, chunk);
-  });
+NormChunk chunk_of(const Part& part, const LayerShape& s, const Normalization<A>& n, const void* dy, const void* x,
+                   void* output) {
+  return {advance(x, part.start, s.dtype), advance(dy, part.start, s.dtype), advance(output, part.start, s.dtype),
+          part.rows, part.columns, part.stride, &n.mean[part.place], &n.factor[part.place], &n.bias[part.place],
+          nullptr, nullptr, s.negative_slope};
 }
 
 template <class A>
@@ -194,18 +187,18 @@ void forward(const BatchNormCall& call, const void* x, void* y) {
   const Normalization<A> numbers(l, call);
   const auto& table = l.is_rows ? kernels().norm_leaky_relu_rows : kernels().norm_leaky_relu_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
-  for_each_part(l, s, numbers, nullptr, x, y, [&](const NormChunk& chunk, int64_t, int64_t) { kernel(chunk); });
+  for_each_part(l, s.where, [&](const Part& part) { kernel(chunk_of(part, s, numbers, nullptr, x, y)); });
 }
 
 // The sums of g and of g * (x - mean) for each channel.
 template <class A>
 Partials grad_sums(const Layout& l, const LayerShape& s, const Normalization<A>& numbers, const void* dy,
                    const void* x) {
-  Partials found(l.is_rows ? Tiles(l).down * l.columns : Planes(l).count), total(l.channels);
+  Partials found(l), total(l.channels);
   const auto& table = l.is_rows ? kernels().norm_grad_sums_rows : kernels().norm_grad_sums_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
-  for_each_part(l, s, numbers, dy, x, nullptr, [&](const NormChunk& chunk, int64_t, int64_t index) {
-    kernel(chunk, &found.first[index], &found.second[index]);
+  for_each_part(l, s.where, [&](const Part& part) {
+    kernel(chunk_of(part, s, numbers, dy, x, nullptr), &found.first[part.partial], &found.second[part.partial]);
   });
   for_each_partial(l, [&](int64_t index, int64_t channel, int64_t) {
     total.first[channel] += found.first[index];
@@ -214,15 +207,32 @@ Partials grad_sums(const Layout& l, const LayerShape& s, const Normalization<A>&
   return total;
 }
 
+// dx = factor * g + of_centered * (x - mean) + constant; the last two are 0 in evaluation.
+template <class A>
+void write_grad(const BatchNormCall& call, const Layout& l, const Normalization<A>& numbers, const void* dy,
+                const void* x, bool training, const std::vector<A>& of_centered, const std::vector<A>& constant,
+                void* dx) {
+  const LayerShape& s = call.shape;
+  const auto& table = l.is_rows ? kernels().norm_grad_rows : kernels().norm_grad_plane;
+  const auto kernel = table[static_cast<int>(s.dtype)];
+  for_each_part(l, s.where, [&](const Part& part) {
+    NormChunk chunk = chunk_of(part, s, numbers, dy, x, dx);
+    if (training) {
+      chunk.of_centered = &of_centered[part.place];
+      chunk.constant = &constant[part.place];
+    }
+    kernel(chunk);
+  });
+}
+
 template <class A>
 void backward(const BatchNormCall& call, const void* dy, const void* x, bool training, void* dx, PerChannel dweight,
               PerChannel dbias) {
-  const LayerShape& s = call.shape;
-  const Layout l(s);
+  const Layout l(call.shape);
   const Normalization<A> numbers(l, call);
-  std::vector<A> of_centered(static_cast<size_t>(l.channels), A(0)), constant(of_centered);
+  std::vector<A> of_centered(static_cast<size_t>(l.channels)), constant(of_centered);
   if (training || dweight.at != nullptr || dbias.at != nullptr) {
-    const Partials sums = grad_sums(l, s, numbers, dy, x);
+    const Partials sums = grad_sums(l, call.shape, numbers, dy, x);
     const std::vector<A> weight = loaded(call.weight, l.channels, A(1));
     const double share = -1.0 / static_cast<double>(std::max<int64_t>(l.outer * l.inner, 1));
     for (int64_t c = 0; c < l.channels; ++c) {
@@ -234,15 +244,8 @@ void backward(const BatchNormCall& call, const void* dy, const void* x, bool tra
       constant[c] = static_cast<A>(share * scaled * sums.first[c]);
     }
   }
-  if (dx == nullptr) return;
-  of_centered = spread(std::move(of_centered), l);
-  constant = spread(std::move(constant), l);
-  const auto kernel = (l.is_rows ? kernels().norm_grad_rows : kernels().norm_grad_plane)[static_cast<int>(s.dtype)];
-  for_each_part(l, s, numbers, dy, x, dx, [&](NormChunk chunk, int64_t place, int64_t) {
-    chunk.of_centered = training ? &of_centered[place] : nullptr;
-    chunk.constant = training ? &constant[place] : nullptr;
-    kernel(chunk);
-  });
+  if (dx != nullptr)
+    write_grad(call, l, numbers, dy, x, training, spread(std::move(of_centered), l), spread(std::move(constant), l), dx);
 }
 
 }  // namespace
