@@ -236,6 +236,20 @@ def test_mean_and_variance(variant: Backend) -> None:
         torch.testing.assert_close(var.double(), exact_var, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["planes", "rows"])
+def test_an_outlier_comes_first(backend: Backend, layout: torch.memory_format) -> None:
+    """Kernels subtract each channel's first value, which must not cost the others their digits."""
+    input = torch.randn(7, 5, 6, 5, device=backend.device) * 1e-2 + 1e4
+    input[0, :, 0, 0] = -3e6
+    input = input.contiguous(memory_format=layout)
+    mean, var = (torch.zeros(5, device=backend.device) for _ in "mv")
+    fastgan.batch_norm_leaky_relu(input, mean, var, training=True, momentum=1.0)
+    exact_var, exact_mean = torch.var_mean(input.double(), (0, 2, 3))
+    assert ((mean - exact_mean).abs() <= 1e-6 * exact_var.sqrt()).all()
+    # the interpreter adds the rows of a tile one after another, most of them far below the first
+    torch.testing.assert_close(var.double(), exact_var, rtol=1e-5, atol=0)
+
+
 def test_momentum(backend: Backend) -> None:
     """With 1 nothing remains of old statistics, however large; with 0 they stay."""
     input = torch.randn(16, 3, device=backend.device)
