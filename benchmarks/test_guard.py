@@ -27,6 +27,7 @@ FLOORS = {
     LOSS: 1.5,
     table.loss(table.DISCRIMINATOR_LOSS, 128, "fp32"): 0.9,
     table.bias_leaky_relu((64, 64, 8, 8), "fp32"): 0.6,
+    table.batch_norm_leaky_relu((64, 64, 16, 16), "fp32"): 1.2,
     table.linear_leaky_relu(128, 256, 256, "fp32"): 0.5,
     table.mlp(64, (256, 256, 256, 1), "fp32"): 0.5,
 }

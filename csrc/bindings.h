@@ -80,6 +80,15 @@ inline std::vector<SpectralGrad> spectral_grads(const Addresses& w, const Sizes&
 
 inline Scale scale_of(Address at, int dtype) { return {pointer(at), static_cast<DType>(dtype)}; }
 inline Result result_of(Address at, int dtype) { return {pointer(at), static_cast<DType>(dtype)}; }
+inline PerChannel per_channel(const Addresses& addresses, const Sizes& dtypes, size_t i) {
+  return {pointer(addresses[i]), static_cast<DType>(dtypes[i])};
+}
+// numbers, dtypes: mean, var, weight and bias.
+inline BatchNormCall batch_norm_call(const LayerShape& shape, double eps, const Addresses& numbers,
+                                     const Sizes& dtypes) {
+  return {shape, per_channel(numbers, dtypes, 0), per_channel(numbers, dtypes, 1), per_channel(numbers, dtypes, 2),
+          per_channel(numbers, dtypes, 3), eps};
+}
 constexpr Scale kOne{nullptr, DType::f32};
 
 }  // namespace fastgan

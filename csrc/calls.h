@@ -154,4 +154,18 @@ struct SpectralGradCall {
   }
 };
 
+// A number for each channel, [channels], or null.
+struct PerChannel {
+  void* at;
+  DType dtype;
+};
+
+// Batch norm + leaky ReLU over a tensor.
+struct BatchNormCall {
+  LayerShape shape;
+  PerChannel mean, var;     // not null
+  PerChannel weight, bias;  // null: 1 and 0
+  double eps;
+};
+
 }  // namespace fastgan

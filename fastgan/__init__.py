@@ -15,6 +15,7 @@ from fastgan.kernels import available_backends
 from fastgan.kernels.forcing import use_backend
 from fastgan.ops import (
     adaptive_weight,
+    batch_norm_leaky_relu,
     bias_leaky_relu,
     discriminator_head_loss,
     discriminator_loss,
@@ -42,6 +43,7 @@ __all__ = [
     "Trainer",
     "adaptive_weight",
     "available_backends",
+    "batch_norm_leaky_relu",
     "bias_leaky_relu",
     "discriminator_head_loss",
     "discriminator_loss",

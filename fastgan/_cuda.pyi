@@ -149,7 +149,7 @@ def head_grad(
     on: tuple[int, int],
 ) -> None: ...
 
-# numbers of partial sums and of counters that bias_leaky_relu_backward needs
+# numbers of partial sums and of counters that bias_leaky_relu_backward needs; for batch norm, of each kind
 def layer_workspace(dtype: int, outer: int, channels: int, inner: int) -> tuple[int, int]: ...
 def bias_leaky_relu_forward(
     dtype: int,
@@ -206,6 +206,53 @@ def spectral_norm_backward(
     dw: Sequence[int],  # like weights: output
     sigma: int,
     partials: int,
+    on: tuple[int, int],
+) -> None: ...
+def batch_norm_statistics(
+    dtype: int,
+    outer: int,
+    channels: int,
+    inner: int,
+    x: int,  # [outer, channels, inner]
+    mean: int,  # [channels], compute: output
+    var: int,  # [channels], compute: output
+    running: Sequence[int],  # running_mean and running_var, [channels] each, optional: updated
+    dtypes: Sequence[int],  # theirs
+    momentum: float,
+    partials: int,  # three kinds
+    counter: int,
+    on: tuple[int, int],
+) -> None: ...
+def batch_norm_leaky_relu(
+    dtype: int,
+    outer: int,
+    channels: int,
+    inner: int,
+    negative_slope: float,
+    eps: float,
+    numbers: Sequence[int],  # mean, var, weight and bias, [channels] each; the last two are optional
+    dtypes: Sequence[int],  # theirs
+    x: int,  # [outer, channels, inner]
+    y: int,  # like x: output
+    on: tuple[int, int],
+) -> None: ...
+def batch_norm_leaky_relu_backward(
+    dtype: int,
+    outer: int,
+    channels: int,
+    inner: int,
+    negative_slope: float,
+    eps: float,
+    numbers: Sequence[int],  # mean, var, weight and bias, [channels] each; the last two are optional
+    dtypes: Sequence[int],  # theirs
+    dy: int,  # [outer, channels, inner]
+    x: int,  # like dy
+    dx: int,  # like dy: optional output
+    gradients: Sequence[int],  # of weight and bias, [channels] each: optional outputs
+    gradient_dtypes: Sequence[int],
+    averages: int,  # [2, channels], compute: memory for a dx through mean and var; 0 if they are constants
+    partials: int,  # two kinds; 0 if there is only dx, with constants
+    counter: int,
     on: tuple[int, int],
 ) -> None: ...
 def adam(

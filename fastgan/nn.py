@@ -9,6 +9,7 @@ from typing import Any, overload
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -196,6 +197,52 @@ class ConvTranspose2dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose2d):
 
 class ConvTranspose3dLeakyReLU(_ConvTransposeLeakyReLU, nn.ConvTranspose3d):
     """``nn.ConvTranspose3d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``."""
+
+
+class _BatchNormLeakyReLU(WithLeakyReLU, _BatchNorm):
+    """Batch norm, then a leaky ReLU: :func:`fastgan.batch_norm_leaky_relu`."""
+
+    def __init__(self, *args: Any, negative_slope: float = 0.2, **kwargs: Any) -> None:
+        check_negative_slope(negative_slope)
+        super().__init__(*args, **kwargs)
+        self.negative_slope = negative_slope
+
+    def _activated(self, input: Tensor, *_: Any) -> Tensor:
+        self._check_input_dim(input)
+        updates = self.training and self.track_running_stats
+        mean, var = (self.running_mean, self.running_var) if updates or not self.training else (None, None)
+        return ops.batch_norm_leaky_relu(
+            input,
+            mean,
+            var,
+            self.weight,
+            self.bias,
+            training=self.training or (mean is None and var is None),
+            momentum=self._count_batch() if updates else 0.0,
+            eps=self.eps,
+            negative_slope=self.negative_slope,
+        )
+
+    def _count_batch(self) -> float:
+        """Count this batch, and return its weight in the running statistics."""
+        if self.num_batches_tracked is None:
+            return self.momentum or 0.0
+        self.num_batches_tracked.add_(1)
+        return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+
+class BatchNorm1dLeakyReLU(_BatchNormLeakyReLU, nn.BatchNorm1d):
+    """``nn.BatchNorm1d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``.
+
+    ``nn.SyncBatchNorm.convert_sync_batchnorm`` would replace it by a layer without the activation.
+    """
+
+
+class BatchNorm2dLeakyReLU(_BatchNormLeakyReLU, nn.BatchNorm2d):
+    """``nn.BatchNorm2d`` followed by ``nn.LeakyReLU``; takes its arguments and ``negative_slope``.
+
+    ``nn.SyncBatchNorm.convert_sync_batchnorm`` would replace it by a layer without the activation.
+    """
 
 
 def slope_of(activation: nn.Module) -> float:

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 import fastgan
 from fastgan import kernels
 from fastgan.kernels.logit_losses import LOSSES, LossSpec
+from fastgan.kernels.native import compute_dtype
 from fastgan.ops.registered import OPERATORS
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -92,7 +93,13 @@ class Fuzzer(random.Random):
         y, dy, h = (self.tensor(*shape, dtype=dtype) for shape in ((n, m), (n, m), (n, k)))
         b = self.choice((None, self.tensor(m, dtype=dtype)))
         needs = self.flag(), self.flag(), self.flag()
+        mean, var = (torch.rand(k, dtype=self.choice((dtype, compute_dtype(dtype)))) for _ in "mv")
+        factor, shift = (self.choice((None, self.tensor(k, dtype=dtype))) for _ in "wb")
+        norm = mean, var, factor, shift, 1e-5, 0.2
         return {
+            "batch_norm_statistics": (image, self.choice((None, mean)), self.choice((None, var)), 0.1),
+            "batch_norm_leaky_relu": (image, *norm),
+            "batch_norm_leaky_relu_backward": (incoming, image, *norm, self.flag(), needs),
             "bias_leaky_relu": (image, channels, 0.2, dim),
             "bias_leaky_relu_backward": (incoming, image, 0.2, dim, needs[0]),
             "linear": (x, w, b),
@@ -216,7 +223,7 @@ def outcome(function: Callable[..., Any], arguments: Call) -> Any:
 
 def check_operator(name: str, arguments: Call, backend: str) -> bool:
     """Whether it took the call."""
-    if name in ("l1_loss_backward", "l1_terms_backward"):
+    if name in ("batch_norm_leaky_relu_backward", "l1_loss_backward", "l1_terms_backward"):
         arguments = *arguments[:-1], *arguments[-1]
     results = []
     for each in (backend, "reference"):

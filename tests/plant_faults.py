@@ -57,6 +57,24 @@ FAULTS = {
         "sums[c] += gradient + gradient;",
         "test_layers.py -k cpu",
     ),
+    "a biased variance in the running statistics": Fault(
+        "csrc/cpu/batch_norm.cpp",
+        "update(running_var, c, squares[c] / std::max(count - 1, 1.0), momentum);",
+        "update(running_var, c, squares[c] / count, momentum);",
+        "test_batch_norm.py -k cpu",
+    ),
+    "a slope of one at zero": Fault(
+        "csrc/scalar_math.h",
+        "return y > A(0) ? gradient",
+        "return y >= A(0) ? gradient",
+        "test_batch_norm.py -k 'cpu and zero'",
+    ),
+    "batches that nobody counts": Fault(
+        "fastgan/nn.py",
+        "        self.num_batches_tracked.add_(1)\n",
+        "",
+        "test_fuse.py -k buffers",
+    ),
     "the weight of another tensor": Fault(
         "csrc/cpu/losses.cpp",
         "sum += parts[i].weight * sums.loss;",

@@ -21,6 +21,7 @@ FILES = [
     "test_head.py",
     "test_reconstruction.py",
     "test_feature_matching.py",
+    "test_batch_norm.py",
     "test_layers.py",
     "test_spectral_norm.py",
     "test_simultaneous.py",

@@ -93,6 +93,13 @@ def test_instructions_of_the_discriminator_loss(sass: dict[str, str]) -> None:
         (r"divide_kernelI{dtype}E", 2),
         (r"inner_product_kernelI{dtype}E", 4),
         (r"15backward_kernelI{dtype}E", 2),
+        (r"statistics_kernelI{dtype}Li{width}ELb0E", 3),  # planes; two and one that is left
+        (r"normalize_kernelI{dtype}Li{width}ELb1E", 2),
+        (r"normalize_kernelI{dtype}Li{width}ELb0E", 2),
+        (r"normalize_backward_kernelI{dtype}Li{width}ELb1ELb0ELb1E", 4),  # dx, of rows
+        (r"normalize_backward_kernelI{dtype}Li{width}ELb0ELb0ELb1E", 4),
+        (r"normalize_backward_kernelI{dtype}Li{width}ELb1ELb1ELb1E", 4),  # sums and dx
+        (r"normalize_backward_kernelI{dtype}Li{width}ELb0ELb1ELb1E", 4),
     ],
 )
 def test_loads_are_in_flight_together(
@@ -119,6 +126,8 @@ def test_the_last_block_reads_sums_16_bytes_at_a_time(sass: dict[str, str]) -> N
         (r"backward_rows_kernelI\S*Li\dELb1E", 8),
         (r"11head_kernelI\S*Li[248]E", 8),
         (r"multiply_(?:rows|columns)_kernelI", 4),
+        (r"statistics_kernelI\S*Li\dELb1E", 8),
+        (r"normalize_backward_kernelI\S*Li\dELb1ELb1E", 8),
     ):
         kernels = [text for each, text in sass.items() if re.search(name, each)]
         assert len(kernels) >= 4

@@ -220,6 +220,13 @@ def everything(n, k, m):
     backend.bias_leaky_relu_backward(torch.empty(n, m, k), torch.empty(n, m, k), 0.2, 1, True)
     for channels in (64, 3, 64):
         backend.bias_leaky_relu(torch.empty(n, channels, k), torch.empty(channels), 0.2, 1)
+    for input in (x, torch.empty(n, m, k)):
+        channels = [torch.empty(input.shape[1]) for _ in range(4)]
+        backend.batch_norm_statistics(input, *channels[:2], 0.1)
+        backend.batch_norm_leaky_relu(input, *channels, 1e-5, 0.2)
+        for training in (True, False):
+            call = *channels, 1e-5, 0.2, training, (True, True, True)
+            backend.batch_norm_leaky_relu_backward(input, input, *call)
     scalar = torch.empty(())
     for logits in ((torch.empty(n * 100), torch.empty(n * 90)), (torch.empty(n // 9), torch.empty(n // 9))):
         spec = LossSpec("bce", (1.0, 0.0), (1.0, 1.0), True)

@@ -108,6 +108,14 @@ class MyConv(nn.Conv2d):
     pass
 
 
+class MyNorm(nn.BatchNorm1d):
+    """Takes matrices only."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() != 2:
+            raise ValueError(f"expected a matrix, got {input.dim()} dimensions")
+
+
 class Doubled(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         return 2 * super().forward(input)
@@ -174,7 +182,19 @@ LINEAR: dict[str, tuple[Build, int]] = {
         lambda: nn.Sequential(parametrizations.weight_norm(MyLinear(4, 4)), *pair()[1:]),
         1,
     ),
-    "in place elsewhere": (lambda: nn.Sequential(*pair(), nn.BatchNorm1d(4), nn.ReLU(inplace=True)), 1),
+    "in place elsewhere": (lambda: nn.Sequential(*pair(), nn.LayerNorm(4), nn.ReLU(inplace=True)), 1),
+    "BatchNorm1d": (lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(inplace=True)), 1),
+    "BatchNorm1d, not affine": (
+        lambda: nn.Sequential(
+            nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False, track_running_stats=False), nn.ReLU()
+        ),
+        1,
+    ),
+    "BatchNorm1d, weight_norm": (
+        lambda: nn.Sequential(parametrizations.weight_norm(nn.BatchNorm1d(4)), *pair()[1:]),
+        1,
+    ),
+    "subclass of BatchNorm1d": (lambda: nn.Sequential(MyNorm(4), *pair()[1:]), 1),
 }
 IMAGES: dict[str, tuple[Build, int]] = {
     "Conv2d": (image_pair, 1),
@@ -182,9 +202,10 @@ IMAGES: dict[str, tuple[Build, int]] = {
     "reflect": (lambda: image_pair(padding=1, padding_mode="reflect", bias=False), 1),
     "groups": (lambda: image_pair(groups=2, stride=2, dilation=2), 1),
     "ConvTranspose2d": (lambda: image_pair(nn.ConvTranspose2d, stride=2, output_padding=1, groups=2), 1),
-    "DCGAN": (dcgan, 2),
-    "DCGAN, spectral_norm": (lambda: dcgan(parametrizations.spectral_norm), 2),
-    "DCGAN, weight_norm": (lambda: dcgan(parametrizations.weight_norm), 2),
+    "BatchNorm2d": (lambda: nn.Sequential(nn.BatchNorm2d(4, momentum=None, eps=0.1), nn.LeakyReLU(0.2)), 1),
+    "DCGAN": (dcgan, 3),
+    "DCGAN, spectral_norm": (lambda: dcgan(parametrizations.spectral_norm), 3),
+    "DCGAN, weight_norm": (lambda: dcgan(parametrizations.weight_norm), 3),
     "own forward": (Residual, 4),
     "in DCGAN": (lambda: nn.Sequential(Residual(), nn.Conv2d(4, 4, 3), nn.LeakyReLU()), 5),
 }
@@ -287,6 +308,33 @@ def test_without_a_batch() -> None:
     assert_same([fastgan.fuse(model)(input)], [plain(input)])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"momentum": None}, {"momentum": 0.7}, {"affine": False}, {"track_running_stats": False}],
+    ids=str,
+)
+def test_buffers_of_a_fused_batch_norm(options: dict[str, object]) -> None:
+    """Statistics after several batches, and evaluation with them."""
+    plain, model = twice(lambda: nn.Sequential(nn.BatchNorm2d(4, **options), nn.LeakyReLU(0.2)))
+    fastgan.fuse(model)
+    assert fused_layers(model) == 1
+    for mode in (True, True, True, False):
+        input = torch.randn(SHAPES["images"], dtype=torch.float64)
+        plain.train(mode)
+        model.train(mode)
+        assert_same([model(input), *model.buffers()], [plain(input), *plain.buffers()])
+    with pytest.raises(ValueError, match="expected 4D input"):
+        model(torch.randn(3, 4))
+
+
+def test_a_batch_norm_that_became_synchronized() -> None:
+    """PyTorch's conversion makes new layers; the activation notices. Converted before, it is refused."""
+    model = fastgan.fuse(nn.Sequential(nn.BatchNorm1d(4), nn.LeakyReLU(0.2))).eval()
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    with pytest.raises(RuntimeError, match=r"a tensor that is not the output of its layer"):
+        converted(torch.randn(3, 4))
+
+
 def test_fusing_twice_changes_nothing() -> None:
     model = fastgan.fuse(dcgan())
     before = anatomy(model)
@@ -307,6 +355,12 @@ def test_a_fused_layer_by_hand() -> None:
     expected = F.leaky_relu(F.conv2d(input, layer.weight, layer.bias, 2, 1), 0.3)
     torch.testing.assert_close(layer(input), expected)
     assert repr(layer).endswith("padding=(1, 1), negative_slope=0.3)")
+    norm = fastgan.nn.BatchNorm2dLeakyReLU(4, eps=0.1, negative_slope=0.3)
+    expected = F.leaky_relu(F.batch_norm(input, None, None, norm.weight, norm.bias, True, eps=0.1), 0.3)
+    torch.testing.assert_close(norm(input), expected)
+    assert repr(norm).endswith("track_running_stats=True, negative_slope=0.3)")
+    with pytest.raises(ValueError, match=r"negative_slope .*-1"):
+        fastgan.nn.BatchNorm1dLeakyReLU(4, negative_slope=-1)
     with pytest.raises(ValueError, match=r"negative_slope .*-1"):
         fastgan.nn.ConvTranspose1dLeakyReLU(1, 1, 1, negative_slope=-1)
 
@@ -351,10 +405,10 @@ def test_copies_and_checkpoints(norm: Callable[[nn.Module], nn.Module] | None) -
     fastgan.fuse(model)
     input = torch.randn(SHAPES["images"], dtype=torch.float64)
     other = copy.deepcopy(model)
-    assert fused_layers(other) == 2
+    assert fused_layers(other) == 3
     assert torch.equal(other(input), model(input))
     assert fused_layers(fastgan.unfuse(other)) == 0
-    assert fused_layers(model) == 2
+    assert fused_layers(model) == 3
     for source, target in ((plain, model), (model, plain)):
         for parameter in source.parameters():
             nn.init.normal_(parameter)
@@ -386,7 +440,7 @@ def test_averaged_model() -> None:
                 nn.init.constant_(parameter, 0.01 * k)
             average.update_parameters(each)
         input = torch.randn(SHAPES["images"], dtype=torch.float64)
-        assert fused_layers(averages[1]) == 2
+        assert fused_layers(averages[1]) == 3
         assert list(averages[1].state_dict()) == list(averages[0].state_dict())
         assert_same([averages[1](input)], [averages[0](input)])
 
@@ -398,7 +452,7 @@ def test_distributed_data_parallel() -> None:
             plain, model = twice(lambda: dcgan(parametrizations.spectral_norm))
             wrapped = DistributedDataParallel(fastgan.fuse(model) if fused_first else model)
             fastgan.fuse(wrapped)
-            assert fused_layers(wrapped) == 2
+            assert fused_layers(wrapped) == 3
             input = torch.randn(SHAPES["images"], dtype=torch.float64)
             for each in (plain, wrapped):
                 each(input).sum().backward()
@@ -412,7 +466,7 @@ class Forward(nn.Module):
 
     def __init__(self, run: Callable[[Forward, Tensor], object]) -> None:
         super().__init__()
-        self.linear, self.act, self.norm = nn.Linear(4, 4), nn.LeakyReLU(0.2), nn.BatchNorm1d(4)
+        self.linear, self.act, self.norm = nn.Linear(4, 4), nn.LeakyReLU(0.2), nn.LayerNorm(4)
         self.drop = nn.Dropout(0.5, inplace=True)
         self.run = run
 
@@ -498,6 +552,17 @@ class InMethods(nn.Module):
         return x if x.sum() > 1e9 else self.act(self.linear(x))
 
 
+class NormOfOwn(nn.BatchNorm1d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) + 1
+
+
+def hooked_norm() -> nn.Module:
+    norm = nn.BatchNorm1d(4)
+    norm.register_forward_hook(lambda *_: None)
+    return norm
+
+
 LEFT: dict[str, tuple[Build, str]] = {
     "forward hook": (lambda: hooked("register_forward_hook", 0), r"1: a hook sees .* Linear '0'"),
     "activation hook": (lambda: hooked("register_forward_hook", 1), r"1: it has a hook"),
@@ -540,9 +605,21 @@ LEFT: dict[str, tuple[Build, str]] = {
     "negative slope": (lambda: nn.Sequential(*pair(-0.1)), r"1: its negative slope is -0.1"),
     "other order": (lambda: nn.Sequential(nn.LeakyReLU(), nn.Linear(4, 4)), r"0: follows the input"),
     "empty": (nn.Sequential, "no nn.LeakyReLU and no nn.ReLU"),
-    "BatchNorm": (
-        lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.LeakyReLU()),
-        r"2: follows BatchNorm1d '1', which has no fused form",
+    "SyncBatchNorm": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.SyncBatchNorm(4), nn.LeakyReLU()),
+        r"2: follows SyncBatchNorm '1', which takes the statistics of all processes",
+    ),
+    "GroupNorm": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.GroupNorm(2, 4), nn.LeakyReLU()),
+        r"2: follows GroupNorm '1', which has no fused form",
+    ),
+    "BatchNorm with a forward of its own": (
+        lambda: nn.Sequential(NormOfOwn(4), nn.LeakyReLU()),
+        r"1: follows NormOfOwn '0', which has a forward of its own",
+    ),
+    "BatchNorm with a hook": (
+        lambda: nn.Sequential(hooked_norm(), nn.LeakyReLU()),
+        r"1: a hook sees the output of BatchNorm1d '0'",
     ),
     "ReLU(inplace)": (
         lambda: nn.Sequential(*pair(), nn.ReLU(inplace=True)),
@@ -574,7 +651,7 @@ LEFT: dict[str, tuple[Build, str]] = {
     ),
     "shared LeakyReLU": (
         lambda: Forward(lambda m, x: m.act(m.norm(activated(m, x)))),
-        r"act: follows BatchNorm1d 'norm'",
+        r"act: follows LayerNorm 'norm'",
     ),
     "function of the input": (lambda: Forward(lambda m, x: m.act(m.linear(x) + 1)), r"act: follows 'add'"),
     "not always used": (
@@ -615,15 +692,9 @@ def test_left_alone_with_a_warning(build: Build, reason: str) -> None:
 
 def test_report() -> None:
     model = nn.Sequential(dcgan(), nn.Linear(1, 1))
-    assert str(report(model)) == (
-        "fusable  0.0 with 0.1\n"
-        "fusable  0.6 with 0.7\n"
-        "left     0.4: follows BatchNorm2d '0.3', which has no fused form"
-    )
+    assert str(report(model)) == ("fusable  0.0 with 0.1\nfusable  0.3 with 0.4\nfusable  0.6 with 0.7")
     assert str(report(fastgan.fuse(model))) == (
-        "fused    0.0: Conv2dLeakyReLU\n"
-        "fused    0.6: LinearLeakyReLU\n"
-        "left     0.4: follows BatchNorm2d '0.3', which has no fused form"
+        "fused    0.0: Conv2dLeakyReLU\nfused    0.3: BatchNorm2dLeakyReLU\nfused    0.6: LinearLeakyReLU"
     )
     assert "applied by the layer before" in repr(model)
 

@@ -99,6 +99,19 @@ class Forms(nn.Module):
         return torch._C._nn.leaky_relu(input=nine(x), negative_slope=0.4)
 
 
+class Norms(nn.Module):
+    """A residual block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4, momentum=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.leaky_relu(self.bn2(self.conv2(x)), 0.3) + x
+
+
 class Steps(nn.Module):
     """A forward that torch.fx cannot trace: it looks at its input."""
 
@@ -123,6 +136,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "several": (Several, IMAGE, 6),
     "unet": (UNet, (2, 1, 8, 8), 4),
     "forms": (Forms, ROWS, 9),
+    "batch norms": (Norms, (3, 1, 8, 8), 2),
 }
 
 

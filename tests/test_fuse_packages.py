@@ -213,10 +213,7 @@ PACKAGES = {
     "pix2pix": Package(
         Patch,
         IMAGE,
-        "fusable  model.0 with model.1\n"
-        "left     model.4: follows BatchNorm2d 'model.3', which has no fused form",
-        "fusable  model.0 with model.1\n"
-        "left     model.4: follows BatchNorm2d 'model.3', which has no fused form",
+        *["fusable  model.0 with model.1\nfusable  model.3 with model.4"] * 2,
     ),
     "taming-transformers": Package(
         lambda: Patch(ActNorm),
@@ -245,7 +242,7 @@ PACKAGES = {
         VGGStyle,
         IMAGE,
         f"left     lrelu: torch.fx cannot trace the forward of VGGStyle: {CONTROL_FLOW}",
-        "left     lrelu: follows BatchNorm2d 'bn1', which has no fused form",
+        "fusable  conv0 with lrelu\nfusable  bn1 with lrelu\nfusable  linear1 with lrelu",
     ),
     "CTGAN": Package(Tabular, (20, 20), *["fusable  seq.0 with seq.1\nfusable  seq.3 with seq.4"] * 2),
     "AMP": Package(Motion, (3, 8), *["fusable  trunk.0 with trunk.1\nfusable  trunk.2 with trunk.3"] * 2),

@@ -33,6 +33,14 @@ def unit_vectors(a: Tensor, b: Tensor, dim: int) -> tuple[Tensor, ...]:
     return tuple(t.new_ones(t.shape[dim]) / t.shape[dim] ** 0.5 for t in (a, b))
 
 
+def batch_norm(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return fastgan.batch_norm_leaky_relu(input, None, None, weight, bias, training=True)
+
+
+def statistics_like(weight: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.full_like(weight, 0.1).detach(), torch.full_like(weight, 0.5).detach()
+
+
 OPERATIONS: dict[str, Operation] = {
     # Each label, each reduction and each loss once: they are factors in one formula.
     **{
@@ -84,6 +92,13 @@ OPERATIONS: dict[str, Operation] = {
     "bias_leaky_relu-rows": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=-1), [(2, 3), (3,)]),
     "bias_leaky_relu-1d": (lambda x, b: fastgan.bias_leaky_relu(x, b, dim=0), [(3,), (3,)]),
     "bias_leaky_relu-no_bias": (fastgan.bias_leaky_relu, [(2, 3)]),
+    "batch_norm_leaky_relu": (batch_norm, [(3, 2, 2), (2,), (2,)]),
+    "batch_norm_leaky_relu-rows": (batch_norm, [(4, 2), (2,), (2,)]),
+    "batch_norm_leaky_relu-no_bias": (batch_norm, [(4, 2), (2,)]),
+    "batch_norm_leaky_relu-evaluation": (
+        lambda x, w, b: fastgan.batch_norm_leaky_relu(x, *statistics_like(w), w, b),
+        [(2, 3, 2), (3,), (3,)],
+    ),
     "linear_leaky_relu": (fastgan.linear_leaky_relu, [(3, 2), (2, 2), (2,)]),
     "linear_leaky_relu-3d": (fastgan.linear_leaky_relu, [(2, 2, 3), (2, 3), (2,)]),
     "linear_leaky_relu-no_bias": (fastgan.linear_leaky_relu, [(3, 2), (2, 2)]),
@@ -107,6 +122,8 @@ FUNCTIONS = (
     "reconstruction_loss-none",
     "feature_matching_loss",
     "bias_leaky_relu",
+    "batch_norm_leaky_relu",
+    "batch_norm_leaky_relu-evaluation",
     "linear_leaky_relu",
     "spectral_norm",
     "mlp-2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,42 @@ def test_opcheck_bias_leaky_relu_strides(backend: Backend, view: Callable[[Tenso
     opcheck(ops.bias_leaky_relu.default, call, compiles=is_one_view_of_all(view))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "shape", "channels_last"),
+    [
+        *[(dtype, (2, 3, 4, 5), False) for dtype in DTYPES],
+        (torch.float32, (2, 3, 4, 5), True),
+        (torch.float32, (6, 4), False),
+    ],
+    ids=str,
+)
+def test_opcheck_batch_norm(
+    backend: Backend, dtype: torch.dtype, shape: tuple[int, ...], channels_last: bool
+) -> None:
+    input = sample(*shape, backend=backend, dtype=dtype)
+    if channels_last:
+        input = input.contiguous(memory_format=torch.channels_last)
+    weight, bias = (sample(shape[1], backend=backend, dtype=dtype) for _ in "wb")
+    mean, var = (torch.rand(shape[1]).to(backend.device, dtype) for _ in "mv")
+    call = input, mean, var, weight, bias, 1e-5, 0.2
+    opcheck(ops.batch_norm_statistics.default, (input, mean.clone(), var.clone(), 0.1))
+    opcheck(ops.batch_norm_statistics.default, (input, None, None, 0.1))
+    opcheck(ops.batch_norm_leaky_relu.default, call)
+    opcheck(ops.batch_norm_leaky_relu.default, (input, mean, var, None, None, 1e-5, 0.2))
+    grad = torch.ones_like(input)
+    for needs in ((True, True, True), (True, False, False), (False, True, True)):
+        opcheck(ops.batch_norm_leaky_relu_backward.default, (grad, *call, True, *needs))
+    opcheck(ops.batch_norm_leaky_relu_backward.default, (grad, *call, False, True, True, True))
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_opcheck_batch_norm_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    input, compiles = view(torch.randn(3, 4, 5, device=backend.device)), is_one_view_of_all(view)
+    mean, var = (torch.rand(4, device=backend.device) for _ in "mv")
+    opcheck(ops.batch_norm_statistics.default, (input, mean.clone(), var.clone(), 0.1), compiles=compiles)
+    opcheck(ops.batch_norm_leaky_relu.default, (input, mean, var, None, None, 0.0, 0.2), compiles=compiles)
+
+
 @dtypes
 def test_opcheck_linear_leaky_relu(backend: Backend, dtype: torch.dtype) -> None:
     input, weight = sample(6, 4, backend=backend, dtype=dtype), sample(5, 4, backend=backend, dtype=dtype)
@@ -238,6 +275,24 @@ def test_each_operation_is_one_node_of_a_compiled_graph() -> None:
         ["fastgan.linear_leaky_relu.default", "fastgan.logit_loss.default"],
         ["fastgan.logit_loss_backward.default", "fastgan.bias_leaky_relu_backward.default"],
     ]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_compile_batch_norm(backend: Backend, training: bool) -> None:
+    """The compiled module updates its statistics."""
+    torch.compiler.reset()
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.LeakyReLU(0.2))
+    model = fuse(copy.deepcopy(plain)).to(backend.device).train(training)
+    plain.to(backend.device).train(training)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        input = torch.randn(3, 1, 6, 6, device=backend.device)
+        results = []
+        for call, module in ((compiled, model), (plain, plain)):
+            output = call(input)
+            grads = torch.autograd.grad(output.square().sum(), list(module.parameters()))
+            results.append([output, *grads, *module.buffers()])
+        torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
 def test_compile_under_autocast(backend: Backend) -> None:

@@ -73,6 +73,24 @@ def layer(x: Tensor, dim: int) -> list[Tensor]:
     return [output, *torch.autograd.grad(output.square().sum(), [leaf, bias])]
 
 
+def norm_of_rows(x: Tensor) -> list[Tensor]:
+    return norm(x[:-1].view(-1, 48))
+
+
+def norm_of_planes(x: Tensor) -> list[Tensor]:
+    return norm(x[:-1].view(4, 3, 64, 64))
+
+
+def norm(x: Tensor) -> list[Tensor]:
+    leaf = x.detach().requires_grad_()
+    weight, bias, mean, var = (
+        torch.linspace(0.5, 1, x.shape[1], dtype=x.dtype, device=x.device) for _ in range(4)
+    )
+    parameters = [weight.requires_grad_(), bias.requires_grad_()]
+    output = fastgan.batch_norm_leaky_relu(leaf, mean, var, *parameters, training=True)
+    return [output, mean, var, *torch.autograd.grad(output.square().sum(), [leaf, *parameters])]
+
+
 operations = pytest.mark.parametrize(
     "operation",
     [
@@ -82,6 +100,8 @@ operations = pytest.mark.parametrize(
         rows,
         planes,
         spectral_norms,
+        norm_of_rows,
+        norm_of_planes,
     ],
 )
 # The order of sums is that of indices, whatever the dtype: one of four bytes and one of two.

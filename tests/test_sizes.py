@@ -136,9 +136,33 @@ def _biased(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
     check(fastgan.bias_leaky_relu, plain, plain, inputs)
 
 
+def norms_of_rows(n: int, dtype: torch.dtype, device: str) -> None:
+    _normalized((n // 8, 64), dtype, device)
+
+
+def norms_of_planes(n: int, dtype: torch.dtype, device: str) -> None:
+    _normalized((2, 64 if n % 16 == 0 else 3, 4, 4), dtype, device)
+
+
+def _normalized(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
+    """Values far from the mean, and hence from zero: there rounding would change the slope."""
+    sign = 1 - 2 * (torch.arange(shape[0]) % 2).view(-1, *[1] * (len(shape) - 1))
+    values = [sign * (torch.rand(shape) + 0.5), torch.rand(shape[1]) + 0.5, torch.rand(shape[1]) * 0.1]
+    inputs = [before_nans(each.to(device, dtype)) for each in values]
+    pair = by_reference(fastgan.batch_norm_leaky_relu)
+    check(
+        lambda *t: fastgan.batch_norm_leaky_relu(t[0], None, None, *t[1:], training=True),
+        lambda *t: pair(t[0], None, None, *t[1:], training=True),
+        lambda *t: pair(t[0], None, None, *t[1:], training=True),
+        inputs,
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)  # four and eight in 16 bytes
 @pytest.mark.parametrize(
-    "operation", [losses, reconstructions, heads, layers, rows, planes], ids=lambda f: f.__name__
+    "operation",
+    [losses, reconstructions, heads, layers, rows, planes, norms_of_rows, norms_of_planes],
+    ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize(
     "sizes", [(112, 101, 112), pytest.param((49152, 40961, 49152), marks=pytest.mark.long)], ids=str

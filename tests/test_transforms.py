@@ -68,6 +68,14 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
         lambda x, w: fastgan.bias_leaky_relu(x, w[0]),
         lambda x, w: by_reference(fastgan.bias_leaky_relu)(x, w[0]),
     ),
+    "batch_norm_leaky_relu": (
+        lambda x, w: fastgan.batch_norm_leaky_relu(x, None, None, w[0], w[1], training=True),
+        lambda x, w: F.leaky_relu(F.batch_norm(x, None, None, w[0], w[1], training=True), 0.2),
+    ),
+    "batch_norm_leaky_relu, evaluation": (
+        lambda x, w: fastgan.batch_norm_leaky_relu(x, w[2].detach(), w[3].detach().square(), w[0], w[1]),
+        lambda x, w: F.leaky_relu(F.batch_norm(x, w[2].detach(), w[3].detach().square(), w[0], w[1]), 0.2),
+    ),
     "linear_leaky_relu": (fastgan.linear_leaky_relu, by_reference(fastgan.linear_leaky_relu)),
     "spectral_norm": (divided, by_reference(divided)),
     "mlp": (chain(fastgan.mlp), chain(by_reference(fastgan.mlp))),
@@ -243,6 +251,7 @@ def test_zero_tensors_have_no_memory(python: Python) -> None:
         "generator_loss(zeros)",
         "reconstruction_loss(zeros, zeros)",
         "bias_leaky_relu(zeros, zeros[0])",
+        "batch_norm_leaky_relu(zeros, None, None, zeros[0], zeros[0], True)",
         "linear_leaky_relu(zeros, zeros)",
         "mlp(zeros, [zeros, zeros], [None, None])",
     ]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +119,8 @@ def discriminator_head_loss(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
         yield f"{rows} x {width}", fastgan.discriminator_head_loss, reference, reference, inputs
 
 
-def bias_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+def _layers(dtype: torch.dtype, quick: bool) -> Iterator[tuple[str, Tensor]]:
+    """Inputs of layers with channels: what they are, and values."""
     shapes: tuple[tuple[int, ...], ...] = ((64, 32), (5, 3, 2, 2))
     if not quick:
         shapes = ((8192, 1024), (500, 97), (64, 64, 32, 32), (37, 5, 3, 3), (64, 3, 2, 2), (512, 96))
@@ -127,8 +129,36 @@ def bias_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
             input = torch.randn(shape, device=DEVICE).to(dtype)
             if layout == "channels_last":
                 input = input.contiguous(memory_format=torch.channels_last)
-            inputs = [input, torch.randn(shape[1], device=DEVICE).to(dtype)]
-            yield f"{shape}, {layout}", fastgan.bias_leaky_relu, table.eager_bias, table.eager_bias, inputs
+            yield f"{shape}, {layout}", input
+
+
+def bias_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    for what, input in _layers(dtype, quick):
+        inputs = [input, torch.randn(input.shape[1], device=DEVICE).to(dtype)]
+        yield what, fastgan.bias_leaky_relu, table.eager_bias, table.eager_bias, inputs
+
+
+def batch_norm_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    """Signs alternate, so that no normalized value is near zero, where rounding would change the slope."""
+
+    def of(norm: Function, training: bool) -> Function:
+        def call(input: Tensor, *parameters: Tensor) -> Tensor | tuple[Tensor, ...]:
+            running = input.new_zeros(input.shape[1]), input.new_ones(input.shape[1])
+            return norm(input, *running, *parameters, training)
+
+        return call
+
+    def usual(*call: Any) -> Tensor:
+        return F.leaky_relu(F.batch_norm(*call), 0.2)
+
+    for what, input in _layers(dtype, quick):
+        sign = 1 - 2 * (torch.arange(len(input), device=DEVICE) % 2)
+        input = (0.5 + input.float().abs()).mul(sign.view(-1, *[1] * (input.dim() - 1))).to(dtype)
+        weight, bias = (torch.rand(input.shape[1], device=DEVICE) for _ in "wb")
+        inputs = [input, (weight + 0.5).to(dtype), (bias * 0.05).to(dtype)]
+        for training in (True, False):
+            references = [of(usual, training)] * 2
+            yield f"{what}, {training=}", of(fastgan.batch_norm_leaky_relu, training), *references, inputs
 
 
 def linear_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
@@ -197,8 +227,8 @@ OPERATIONS: dict[str, Checks] = {
     each.__name__: each
     for each in (
         *(discriminator_loss, generator_loss, labelled_loss, relativistic_loss, reconstruction_loss),
-        *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, linear_leaky_relu, mlp),
-        *(spectral_norm, value_and_grad),
+        *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, batch_norm_leaky_relu),
+        *(linear_leaky_relu, mlp, spectral_norm, value_and_grad),
     )
 }
 

@@ -10,6 +10,7 @@ import torch
 
 from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.triton import Triton, tuning
+from fastgan.kernels.triton.batch_norm import gradient_sums
 from fastgan.kernels.triton.launch import KERNELS, Kernel
 
 backend = Triton()
@@ -101,6 +102,31 @@ def _adam(dtype: torch.dtype) -> object:
     halves = flat.bfloat16() if dtype is torch.float32 else None
     count, rate, weight = number, number, number
     return backend.adam(flat, flat, flat, flat, count, True, rate, (0.5, 0.999), 1e-8, flat, weight, halves)
+
+
+def _channels(input: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
+    return (torch.empty(input.shape[1], dtype=input.dtype),) * count
+
+
+def _statistics(input: torch.Tensor) -> object:
+    return backend.batch_norm_statistics(input, *_channels(input, 2), 0.1)
+
+
+def _batch_norm(input: torch.Tensor) -> object:
+    return backend.batch_norm_leaky_relu(input, *_channels(input, 4), 1e-5, 0.2)
+
+
+def _gradient_sums(input: torch.Tensor, layout: tuple[int, int, int]) -> object:
+    """The first of the two launches of a backward pass in training."""
+    compute = torch.float64 if input.dtype is torch.float64 else torch.float32
+    averages = torch.empty(2, input.shape[1], dtype=compute)
+    channels = _channels(input, 6)
+    return gradient_sums((input, input, *channels[:4], None, *channels[4:], averages), layout, 1e-5, 0.2)
+
+
+def _batch_norm_backward(input: torch.Tensor, training: bool) -> object:
+    call = *_channels(input, 4), 1e-5, 0.2, training, (True, True, True)
+    return backend.batch_norm_leaky_relu_backward(input, input, *call)
 
 
 def _draw(_: torch.dtype) -> object:
@@ -244,6 +270,27 @@ CASES = [
     Case("spectral norm", lambda d: backend.spectral_norm(*_matrices(d), 1e-12, 1, False)),
     Case("spectral norm, evaluation", lambda d: backend.spectral_norm(*_matrices(d), 1e-12, 0, False)),
     Case("spectral norm backward", _spectral_norm_backward),
+    Case("batch norm, statistics, rows", lambda d: _statistics(_matrix(d))),
+    Case("batch norm, statistics, planes", lambda d: _statistics(_images(d))),
+    Case("batch norm + leaky ReLU, rows", lambda d: _batch_norm(_matrix(d))),
+    Case("batch norm + leaky ReLU, planes", lambda d: _batch_norm(_images(d))),
+    Case(
+        "batch norm + leaky ReLU backward, sums, rows", lambda d: _gradient_sums(_matrix(d), (4096, 512, 1))
+    ),
+    Case(
+        "batch norm + leaky ReLU backward, sums, planes",
+        lambda d: _gradient_sums(_images(d), (64, 128, 1024)),
+    ),
+    Case("batch norm + leaky ReLU backward, rows", lambda d: _batch_norm_backward(_matrix(d), True)),
+    Case("batch norm + leaky ReLU backward, planes", lambda d: _batch_norm_backward(_images(d), True)),
+    Case(
+        "batch norm + leaky ReLU backward, rows, evaluation",
+        lambda d: _batch_norm_backward(_matrix(d), False),
+    ),
+    Case(
+        "batch norm + leaky ReLU backward, planes, evaluation",
+        lambda d: _batch_norm_backward(_images(d), False),
+    ),
     Case("Adam with average", _adam),
     Case("draws of a step", _draw, (torch.float32,), streams=False),
     Case("end of a step", _record, (torch.float32,), streams=False),

@@ -41,6 +41,13 @@ def _bias_leaky_relu(input: jax.Array, bias: jax.Array) -> jax.Array:
     return jax.nn.leaky_relu(input + bias.reshape(-1, *[1] * (input.ndim - 2)), SLOPE)
 
 
+def _batch_norm_leaky_relu(input: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+    axes, along = [i for i in range(input.ndim) if i != 1], (-1, *[1] * (input.ndim - 2))
+    centered = input - input.mean(axes, keepdims=True)
+    factor = weight.reshape(along) * jax.lax.rsqrt(jnp.square(centered).mean(axes, keepdims=True) + 1e-5)
+    return jax.nn.leaky_relu(centered * factor + bias.reshape(along), SLOPE)
+
+
 def _linear_leaky_relu(input: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     return jax.nn.leaky_relu(input @ weight.T + bias, SLOPE)
 
@@ -59,6 +66,7 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "reconstruction_loss": _reconstruction_loss,
     "discriminator_head_loss": _head,
     "bias_leaky_relu": _bias_leaky_relu,
+    "batch_norm_leaky_relu": _batch_norm_leaky_relu,
     "linear_leaky_relu": _linear_leaky_relu,
     "mlp": _mlp,
 }

@@ -46,6 +46,14 @@ def eager_bias(input: Tensor, bias: Tensor) -> Tensor:
     return F.leaky_relu(input + bias.view(-1, *[1] * (input.dim() - 2)), SLOPE)
 
 
+def eager_batch_norm(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.leaky_relu(F.batch_norm(input, None, None, weight, bias, training=True), SLOPE)
+
+
+def _batch_norm(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return fastgan.batch_norm_leaky_relu(input, None, None, weight, bias, True, negative_slope=SLOPE)
+
+
 def eager_linear(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.leaky_relu(F.linear(input, weight, bias), SLOPE)
 
@@ -111,6 +119,14 @@ BIAS_LEAKY_RELU = Operation(
     "elements",
     has_products=False,
 )
+BATCH_NORM_LEAKY_RELU = Operation(
+    "batch_norm_leaky_relu",
+    _by_reference(_batch_norm),
+    {"eager": eager_batch_norm},
+    _batch_norm,
+    "elements",
+    has_products=False,
+)
 LINEAR_LEAKY_RELU = Operation(
     "linear_leaky_relu",
     _by_reference(fastgan.linear_leaky_relu),
@@ -146,6 +162,14 @@ def bias_leaky_relu(shape: tuple[int, ...], dtype: str) -> Case:
     return Case(BIAS_LEAKY_RELU, label, (shape, shape[1:2]), dtype, elements, Work(2 * each), Work(3 * each))
 
 
+def batch_norm_leaky_relu(shape: tuple[int, ...], dtype: str) -> Case:
+    """Least work: forward reads and writes, backward reads gradient and input and writes."""
+    elements = torch.Size(shape).numel()
+    each = elements * DTYPES[dtype].itemsize
+    label, shapes = " × ".join(f"{n:,}" for n in shape), (shape, shape[1:2], shape[1:2])
+    return Case(BATCH_NORM_LEAKY_RELU, label, shapes, dtype, elements, Work(2 * each), Work(3 * each))
+
+
 def linear_leaky_relu(n: int, k: int, m: int, dtype: str) -> Case:
     shapes = ((n, k), (m, k), (m,))
     forward, backward = _layer_work(n, k, m, dtype)
@@ -173,6 +197,7 @@ class Sizes(NamedTuple):
     layer_dtypes: tuple[str, ...]
     heads: tuple[tuple[int, int], ...]  # rows, width
     biases: tuple[tuple[int, ...], ...]
+    norms: tuple[tuple[int, ...], ...]
     linears: tuple[tuple[int, int, int], ...]  # rows, input and output features
     mlps: tuple[tuple[int, tuple[int, ...]], ...]  # rows, features of each layer
 
@@ -187,6 +212,7 @@ QUICK = Sizes(
     layer_dtypes=("fp32",),
     heads=((128, 256), (1024, 1024)),
     biases=((128, 256), (64, 64, 16, 16)),
+    norms=((128, 256), (64, 64, 16, 16)),
     linears=((64, 2, 128), (128, 784, 256)),
     mlps=((64, _images(64, 64)), (256, _images(256, 256))),
 )
@@ -196,6 +222,7 @@ CPU = Sizes(
     layer_dtypes=("fp32",),
     heads=((128, 256), (1024, 1024), (16384, 1024)),
     biases=((128, 256), (64, 64, 16, 16), (8192, 1024)),
+    norms=((128, 256), (64, 64, 16, 16), (32, 64, 32, 32)),
     linears=((64, 2, 128), (256, 256, 256), (128, 784, 256), (8192, 256, 256), (1024, 1024, 1024)),
     mlps=(
         (64, _images(64, 64)),
@@ -223,6 +250,7 @@ def cases(sizes: Sizes) -> Iterator[Case]:
     for dtype in sizes.layer_dtypes:
         yield from (head(rows, width, dtype) for rows, width in sizes.heads)
         yield from (bias_leaky_relu(shape, dtype) for shape in sizes.biases)
+        yield from (batch_norm_leaky_relu(shape, dtype) for shape in sizes.norms)
         yield from (linear_leaky_relu(n, k, m, dtype) for n, k, m in sizes.linears)
         yield from (mlp(rows, features, dtype) for rows, features in sizes.mlps)
 
@@ -235,6 +263,7 @@ def tiny() -> list[Case]:
         loss(RECONSTRUCTION_LOSS, 16, "fp32"),
         head(8, 16, "fp32"),
         bias_leaky_relu((8, 16), "fp32"),
+        batch_norm_leaky_relu((8, 16), "fp32"),
         linear_leaky_relu(8, 16, 16, "fp32"),
         mlp(8, (16, 16, 16, 1), "fp32"),
     ]

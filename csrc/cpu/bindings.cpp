@@ -1,5 +1,6 @@
 // The module fastgan._cpu. fastgan/_cpu.pyi describes the arguments.
 #include "../bindings.h"
+#include "batch_norm.h"
 #include "bias_leaky_relu.h"
 #include "dispatch.h"
 #include "head.h"
@@ -142,6 +143,36 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     const SpectralGradCall call{static_cast<DType>(dtype), matrices.data(), static_cast<int>(matrices.size()),
                                 pointer(sigma), threads};
     run(call.elements(), [&] { spectral_norm_backward(call); });
+  });
+
+  module.def("batch_norm_statistics", [](int dtype, int64_t outer, int64_t channels, int64_t inner, Address x,
+                                         Address mean, Address var, const Addresses& running,
+                                         const Sizes& running_dtypes, double momentum, Where threads) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, 1.0, threads};
+    const PerChannel running_mean = per_channel(running, running_dtypes, 0);
+    const PerChannel running_var = per_channel(running, running_dtypes, 1);
+    run(outer * channels * inner, [&] {
+      batch_norm_statistics(shape, pointer(x), pointer(mean), pointer(var), running_mean, running_var, momentum);
+    });
+  });
+  module.def("batch_norm_leaky_relu", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
+                                         double negative_slope, double eps, const Addresses& numbers,
+                                         const Sizes& dtypes, Address x, Address y, Where threads) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, threads};
+    const BatchNormCall call = batch_norm_call(shape, eps, numbers, dtypes);
+    run(outer * channels * inner, [&] { batch_norm_leaky_relu(call, pointer(x), pointer(y)); });
+  });
+  module.def("batch_norm_leaky_relu_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
+                                                  double negative_slope, double eps, const Addresses& numbers,
+                                                  const Sizes& dtypes, Address dy, Address x, bool training,
+                                                  Address dx, const Addresses& grads, const Sizes& grad_dtypes,
+                                                  Where threads) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, threads};
+    const BatchNormCall call = batch_norm_call(shape, eps, numbers, dtypes);
+    const PerChannel dweight = per_channel(grads, grad_dtypes, 0), dbias = per_channel(grads, grad_dtypes, 1);
+    run(outer * channels * inner, [&] {
+      batch_norm_leaky_relu_backward(call, pointer(dy), pointer(x), training, pointer(dx), dweight, dbias);
+    });
   });
 
   module.def("product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,

@@ -1,4 +1,5 @@
 // Compiled once for each instruction set, with its compiler flags and its name as FASTGAN_ISA.
+#include "batch_norm_loops.h"
 #include "bias_leaky_relu_loops.h"
 #include "head_loops.h"
 #include "kernels.h"
@@ -12,6 +13,8 @@
 #define FASTGAN_STRING_(isa) #isa
 #define FASTGAN_STRING(isa) FASTGAN_STRING_(isa)
 #define FASTGAN_EACH_DTYPE(function) {function<double>, function<float>, function<Half>, function<BFloat16>}
+#define FASTGAN_EACH_DTYPE_AND(function, number) \
+  {function<double, number>, function<float, number>, function<Half, number>, function<BFloat16, number>}
 
 namespace fastgan {
 
@@ -40,6 +43,14 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(normalize),
     FASTGAN_EACH_DTYPE(divide),
     FASTGAN_EACH_DTYPE(spectral_grad_rows),
+    FASTGAN_EACH_DTYPE(norm_statistics_rows),
+    FASTGAN_EACH_DTYPE(norm_statistics_plane),
+    FASTGAN_EACH_DTYPE_AND(norm_leaky_relu, 1),
+    FASTGAN_EACH_DTYPE_AND(norm_leaky_relu, 0),
+    FASTGAN_EACH_DTYPE(norm_grad_sums_rows),
+    FASTGAN_EACH_DTYPE(norm_grad_sums_plane),
+    FASTGAN_EACH_DTYPE_AND(norm_grad, 1),
+    FASTGAN_EACH_DTYPE_AND(norm_grad, 0),
     multiply,
 };
 

@@ -48,6 +48,17 @@ struct HeadChunk {
   void* sums;    // [width + 1] in the compute type, or null: gradients of weight and bias, accumulated
 };
 
+// A part of a matrix whose columns have one channel each, or (one row, of any stride) of a plane of one channel.
+struct NormChunk {
+  const void *x, *dy;  // [rows, columns]; rows start `stride` elements apart
+  void* output;        // like x: y, or dx
+  int64_t rows, columns, stride;
+  const void *mean, *factor, *bias;  // in the compute type: [columns], or one number for a plane
+  // dx = factor * g + of_centered * (x - mean) + constant; like mean, or null in evaluation
+  const void *of_centered, *constant;
+  double negative_slope;
+};
+
 // c [rows, columns] = a b. Rows or columns of a and of b are contiguous. Optional steps afterwards, in this order:
 // add bias, apply the leaky ReLU, multiply by the slope of the leaky ReLU that gave `output`, sum over the rows.
 struct Product {
@@ -103,6 +114,17 @@ struct KernelTable {
   // dw = (grad - inner * u v^T) / sigma over [rows, columns]
   void (*spectral_grad_rows[4])(const void* grad, const void* u, const void* v, void* dw, int64_t rows, int64_t columns,
                                 double inner, double sigma);
+  // Means and sums of squared deviations of up to kNormColumns columns, or of a plane.
+  void (*norm_statistics_rows[4])(const void* x, int64_t stride, int64_t rows, int64_t columns, double* means,
+                                  double* squares);
+  void (*norm_statistics_plane[4])(const void* x, int64_t size, double* mean, double* squares);
+  void (*norm_leaky_relu_rows[4])(const NormChunk&);
+  void (*norm_leaky_relu_plane[4])(const NormChunk&);
+  // For each column, or for the plane, the sums of g and of g * (x - mean); g = dy * slope.
+  void (*norm_grad_sums_rows[4])(const NormChunk&, double* sums, double* of_centered);
+  void (*norm_grad_sums_plane[4])(const NormChunk&, double* sums, double* of_centered);
+  void (*norm_grad_rows[4])(const NormChunk&);
+  void (*norm_grad_plane[4])(const NormChunk&);
 
   // Computes some columns of c; first_column is a multiple of kProductPanel. scratch: [(kProductPanel + kRowBlock) *
   // kDepthBlock].
@@ -114,6 +136,8 @@ constexpr int64_t kChunk = 16384;
 FASTGAN_HD int64_t chunks_of(int64_t size) { return (size + kChunk - 1) / kChunk; }
 // Independent partial sums of a chunk; the loop over them vectorizes.
 constexpr int64_t kLanes = 64;
+// Columns of a part of a matrix in batch norm: their sums stay in L1.
+constexpr int64_t kNormColumns = 256;
 // Blocks of a product: a panel of B [kDepthBlock, up to kProductPanel] in L1, A [kRowBlock, kDepthBlock] in L2.
 constexpr int64_t kProductPanel = 32;
 constexpr int64_t kDepthBlock = 256;

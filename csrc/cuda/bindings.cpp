@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "adam.h"
+#include "batch_norm.h"
 #include "bias_leaky_relu.h"
 #include "counters.h"
 #include "device.h"
@@ -204,6 +205,36 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
                                     pointer(partials));
     });
   });
+  module.def("batch_norm_statistics", [](int dtype, int64_t outer, int64_t channels, int64_t inner, Address x,
+                                         Address mean, Address var, const Addresses& running, const Sizes& dtypes,
+                                         double momentum, Address partials, Address counter, const Stream& on) {
+    run(on, [&](Where where) {
+      const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, 0.0, where};
+      return batch_norm_statistics(shape, pointer(x), pointer(mean), pointer(var), per_channel(running, dtypes, 0),
+                                   per_channel(running, dtypes, 1), momentum, {pointer(partials), counters(counter)});
+    });
+  });
+  module.def("batch_norm_leaky_relu", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
+                                         double negative_slope, double eps, const Addresses& numbers,
+                                         const Sizes& dtypes, Address x, Address y, const Stream& on) {
+    run(on, [&](Where where) {
+      const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, where};
+      return batch_norm_leaky_relu(batch_norm_call(shape, eps, numbers, dtypes), pointer(x), pointer(y));
+    });
+  });
+  module.def("batch_norm_leaky_relu_backward",
+             [](int dtype, int64_t outer, int64_t channels, int64_t inner, double negative_slope, double eps,
+                const Addresses& numbers, const Sizes& dtypes, Address dy, Address x, Address dx,
+                const Addresses& gradients, const Sizes& gradient_dtypes, Address averages, Address partials,
+                Address counter, const Stream& on) {
+               run(on, [&](Where where) {
+                 const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, where};
+                 const BatchNormGradients to{pointer(dx), per_channel(gradients, gradient_dtypes, 0),
+                                             per_channel(gradients, gradient_dtypes, 1), pointer(averages)};
+                 return batch_norm_leaky_relu_backward(batch_norm_call(shape, eps, numbers, dtypes), pointer(dy),
+                                                       pointer(x), to, {pointer(partials), counters(counter)});
+               });
+             });
 
   module.def("adam", [](int dtype, int64_t size, Address values, Address grads, Address exp_avg, Address exp_avg_sq,
                         Address average, Address halves, Address count, bool is_first, Address learning_rate,

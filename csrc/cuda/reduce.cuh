@@ -33,6 +33,16 @@ __device__ A block_sum(A value) {
   return values[0];
 }
 
+// The same, with the result in all threads.
+template <class A>
+__device__ A block_sum_for_all(A value) {
+  __shared__ A total;
+  value = block_sum(value);  // whose barriers keep total until all have read an earlier one
+  if (threadIdx.x == 0) total = value;
+  __syncthreads();
+  return total;
+}
+
 // Counts this block; true in the last of `count` blocks, which then sees the earlier stores of all the others. The
 // counter wraps to zero.
 //

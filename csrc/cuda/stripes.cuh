@@ -3,7 +3,7 @@
 
 #include "reduce.cuh"
 
-namespace fastgan {
+namespace fastgan::cuda {
 
 // Calls work(count, aligned, at) for a thread's places, two at a time if all addresses are aligned. `work` must load
 // both before the first store: the compiler cannot move loads above stores, as the arrays might overlap.
@@ -19,7 +19,7 @@ __device__ void in_pairs(int64_t at, int64_t stop, int64_t step, bool aligned, c
   }
 }
 
-// Sums each column over the threads of a block that share it. The first `across` threads hold the results.
+// Sums each column over the threads of a block that share it. All of them hold the results.
 template <class A, int V>
 __device__ void add_down(A (&sums)[V], int across) {
   __shared__ A of_thread[kThreads * V];
@@ -36,7 +36,7 @@ __device__ void add_down(A (&sums)[V], int across) {
   }
   __syncthreads();
 #pragma unroll
-  for (int i = 0; i < V; ++i) sums[i] = of_thread[i * kThreads + threadIdx.x];
+  for (int i = 0; i < V; ++i) sums[i] = of_thread[i * kThreads + static_cast<int>(threadIdx.x) % across];
 }
 
-}  // namespace fastgan
+}  // namespace fastgan::cuda

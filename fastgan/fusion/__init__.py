@@ -21,7 +21,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
-    """Fuse each linear layer or convolution with the LeakyReLU or ReLU that follows it, in place.
+    """Fuse each linear layer, convolution or batch norm with the LeakyReLU or ReLU after it, in place.
 
     Layers and activations remain the same objects; only their classes change. So Parameters, state_dict
     keys, optimizers, checkpoints, parametrizations (spectral and weight norm), pre-hooks, training mode and

@@ -20,6 +20,8 @@ FUSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.ConvTranspose1d: layers.ConvTranspose1dLeakyReLU,
     nn.ConvTranspose2d: layers.ConvTranspose2dLeakyReLU,
     nn.ConvTranspose3d: layers.ConvTranspose3dLeakyReLU,
+    nn.BatchNorm1d: layers.BatchNorm1dLeakyReLU,
+    nn.BatchNorm2d: layers.BatchNorm2dLeakyReLU,
 }
 APPLIED: dict[type[nn.Module], type[layers.Applied]] = {
     nn.LeakyReLU: layers.AppliedLeakyReLU,
@@ -35,7 +37,9 @@ _REPLACED_METHODS = ("forward", "_conv_forward", "_output_padding", "__call__")
 
 def why_no_fused_form(layer: nn.Module) -> str | None:
     """The reason why a layer cannot be fused; None if it can."""
-    cls = type_before_parametrizations(layer)
+    cls: type[nn.Module] = type_before_parametrizations(layer)
+    if issubclass(cls, nn.SyncBatchNorm):
+        return "takes the statistics of all processes, and the fused layer those of one"
     base = _fusable_base(cls)
     if base is None or issubclass(cls, layers.WithLeakyReLU):
         return "has no fused form"

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import type_before_parametrizations
 
@@ -31,7 +32,8 @@ def is_layer(module: nn.Module) -> bool:
     if _is_sequential(module):
         return False
     home = type_before_parametrizations(module).__module__
-    return home.startswith("torch.") or home == "fastgan.nn" or isinstance(module, (nn.Linear, _ConvNd))
+    is_known = home.startswith("torch.") or home == "fastgan.nn"
+    return is_known or isinstance(module, (nn.Linear, _ConvNd, _BatchNorm))
 
 
 def trace(module: nn.Module) -> list[fx.Graph]:

@@ -200,6 +200,77 @@ class Reference:
             summed = summed if into is None else into.copy_(summed)
         return masked.to(grad.dtype), summed
 
+    def batch_norm_statistics(
+        self, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean and biased variance of each channel (dim 1): [C], float32 (float64 for float64 input).
+
+        Also updates the running statistics that are not None, in place, to ``(1 - momentum) * running +
+        momentum * batch`` with the unbiased variance. They have the input's dtype, or float32 for half types.
+        An empty input has zeros as statistics and updates nothing, as in PyTorch.
+        """
+        x, channels = _computed(input), input.shape[1]
+        if input.numel() == 0:
+            return x.new_zeros(channels), x.new_zeros(channels)
+        var, mean = torch.var_mean(x, [i for i in range(input.dim()) if i != 1], correction=0)
+        count = input.numel() // channels
+        with torch.no_grad():
+            for running, batch in ((running_mean, mean), (running_var, var * (count / max(count - 1, 1)))):
+                if running is not None:
+                    # momentum = 1 gives exactly the batch's: running + momentum * (batch - running) would not
+                    running.copy_(torch.lerp(_computed(running), batch, momentum))
+        return mean, var
+
+    def batch_norm_leaky_relu(
+        self,
+        input: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        negative_slope: float,
+    ) -> Tensor:
+        """Return ``leaky_relu((input - mean) * (weight * rsqrt(var + eps)) + bias)``, in the input's order.
+
+        ``mean``, ``var``, ``weight`` and ``bias`` are [C], for dim 1. Each has the input's dtype, or float32
+        for half types.
+        """
+        _, _, z = _normalized(input, mean, var, weight, bias, eps)
+        return F.leaky_relu(z, negative_slope).to(input.dtype)
+
+    def batch_norm_leaky_relu_backward(
+        self,
+        grad: Tensor,
+        input: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        negative_slope: float,
+        training: bool,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of input, weight and bias, None if not needed.
+
+        If ``training``, mean and var are functions of the input, otherwise constants. The slope is that of
+        the sign of z, which is computed again, as in the forward pass.
+        """
+        scaled, factor, z = _normalized(input, mean, var, weight, bias, eps)
+        g = torch.where(z > 0, _computed(grad), negative_slope * _computed(grad))
+        others = [i for i in range(input.dim()) if i != 1]
+        sum_g, sum_gx = g.sum(others), (g * scaled).sum(others)
+        dx = g
+        if training:
+            count = max(input.numel() // max(input.shape[1], 1), 1)
+            dx = g - _along(sum_g / count, g) - scaled * _along(sum_gx / count, g)
+        return (
+            (dx * factor).to(input.dtype) if needs[0] else None,
+            sum_gx.to(weight.dtype) if needs[1] and weight is not None else None,
+            sum_g.to(bias.dtype) if needs[2] and bias is not None else None,
+        )
+
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return ``input @ weight.T + bias``."""
         return F.linear(input, weight, bias)
@@ -579,6 +650,23 @@ def _power_iterations(
 def _sigma(w: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """An estimate of the largest singular value of a matrix."""
     return torch.dot(_computed(u), torch.mv(w, _computed(v)))
+
+
+def _along(channels: Tensor, like: Tensor) -> Tensor:
+    return channels.view([-1 if i == 1 else 1 for i in range(like.dim())])
+
+
+def _normalized(
+    input: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Batch norm before weight and bias; the factor of ``input - mean`` for each channel; and after them."""
+    centered = _computed(input) - _along(_computed(mean), input)
+    inverse = torch.rsqrt(_computed(var) + eps)
+    factor = _along(inverse if weight is None else _computed(weight) * inverse, input)
+    z = centered * factor
+    if bias is not None:
+        z = z + _along(_computed(bias), input)
+    return centered * _along(inverse, input), factor, z
 
 
 def _words(begin: int, count: int, kind: int, seed: int, clock: Tensor) -> Tensor:

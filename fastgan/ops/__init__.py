@@ -5,6 +5,7 @@ fastgan/kernels/reference.py shows what they compute in plain PyTorch.
 
 from fastgan.ops import registered as registered
 from fastgan.ops.adaptive_weight import adaptive_weight
+from fastgan.ops.batch_norm import batch_norm_leaky_relu
 from fastgan.ops.bias_leaky_relu import bias_leaky_relu
 from fastgan.ops.discriminator_head import discriminator_head_loss, discriminator_head_loss_value_and_grad
 from fastgan.ops.discriminator_loss import discriminator_loss, discriminator_loss_value_and_grad
@@ -18,6 +19,7 @@ from fastgan.ops.relativistic_loss import relativistic_loss, relativistic_loss_v
 
 __all__ = [
     "adaptive_weight",
+    "batch_norm_leaky_relu",
     "bias_leaky_relu",
     "discriminator_head_loss",
     "discriminator_head_loss_value_and_grad",

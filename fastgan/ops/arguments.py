@@ -151,6 +151,32 @@ def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bi
         raise ValueError(f"{name} must have shape ({channels},), but has {tuple(bias.shape)}")
 
 
+def check_of_channels(tensor: Tensor | None, name: str, input: Tensor) -> None:
+    """Check a number for each channel of batch norm: in the input's dtype, or in float32 for half types."""
+    if tensor is None:
+        return
+    if input.dtype in HALVES and isinstance(tensor, Tensor) and tensor.dtype is torch.float32:
+        check_tensor(tensor, name)
+        check_device(tensor, name, input, "input")
+    else:
+        check_like(tensor, name, input, "input")
+    if tensor.dim() != 1 or tensor.numel() != input.shape[1]:
+        raise ValueError(f"{name} must have shape ({input.shape[1]},), but has {tuple(tensor.shape)}")
+
+
+def check_several_values(input: Tensor) -> None:
+    if input.shape[1] and input.numel() == input.shape[1]:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {tuple(input.shape)}; "
+            "use a larger batch, or evaluation"
+        )
+
+
+def check_eps(eps: float) -> None:
+    if not 0.0 <= eps < math.inf:
+        raise ValueError(f"eps must be finite and not negative, but is {eps}")
+
+
 def check_linear(
     features: Sequence[int], input: Tensor, weight: Tensor, bias: Tensor | None, index: str = ""
 ) -> None:

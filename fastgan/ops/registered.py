@@ -19,18 +19,22 @@ from torch.utils._pytree import tree_map_only
 from fastgan.kernels import Reference, choose
 from fastgan.kernels.counters import in_operator
 from fastgan.kernels.logit_losses import NUMBERS, LossSpec
+from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.opaque import opaque
 from fastgan.kernels.reference import Pair, Tensors
 from fastgan.kernels.sizes import check_spec
 from fastgan.ops.arguments import (
     DTYPES,
     check_bias,
+    check_eps,
     check_finite,
     check_like,
     check_linear,
     check_negative_slope,
+    check_of_channels,
     check_same_shape,
     check_scale,
+    check_several_values,
     check_tensor,
 )
 
@@ -112,6 +116,43 @@ class Registered(Reference, takes_addresses=False):
         if not with_bias:
             return masked, None
         return masked, summed if into is None else into.copy_(summed)
+
+    def batch_norm_statistics(
+        self, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float
+    ) -> tuple[Tensor, Tensor]:
+        mean, var = _ops.batch_norm_statistics(input, running_mean, running_var, momentum)
+        return mean, var
+
+    def batch_norm_leaky_relu(
+        self,
+        input: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        negative_slope: float,
+    ) -> Tensor:
+        output: Tensor = _ops.batch_norm_leaky_relu(input, mean, var, weight, bias, eps, negative_slope)
+        return output
+
+    def batch_norm_leaky_relu_backward(
+        self,
+        grad: Tensor,
+        input: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        negative_slope: float,
+        training: bool,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        call = mean, var, weight, bias, eps, negative_slope, training
+        grads = _ops.batch_norm_leaky_relu_backward(grad, input, *call, *needs)
+        dx, dweight, dbias = (each if need else None for each, need in zip(grads, needs, strict=True))
+        return dx, dweight, dbias
 
     def linear_leaky_relu(
         self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
@@ -427,6 +468,87 @@ def _check_linear_leaky_relu(
     check_linear(input.shape, input, weight, bias)
 
 
+def _check_channels(input: Tensor) -> None:
+    check_tensor(input, "input")
+    _check_dim(input, 1)
+
+
+def _check_batch_norm_statistics(
+    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float
+) -> None:
+    _check_channels(input)
+    check_several_values(input)
+    check_of_channels(running_mean, "running_mean", input)
+    check_of_channels(running_var, "running_var", input)
+    check_finite(momentum, "momentum")
+
+
+def _check_batch_norm(
+    input: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    negative_slope: float,
+) -> None:
+    _check_channels(input)
+    for name, each in (("mean", mean), ("var", var), ("weight", weight), ("bias", bias)):
+        check_of_channels(each, name, input)
+    check_eps(eps)
+    check_negative_slope(negative_slope)
+
+
+def _check_batch_norm_backward(grad: Tensor, input: Tensor, *call: Any) -> None:
+    _check_batch_norm(input, *call[:6])
+    check_same_shape(grad, "grad", input, "input")
+
+
+def _batch_norm_statistics_fake(input: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    dtype = compute_dtype(input.dtype)
+    return input.new_empty(input.shape[1], dtype=dtype), input.new_empty(input.shape[1], dtype=dtype)
+
+
+def _batch_norm_backward(grad: Tensor, input: Tensor, *call: Any) -> tuple[Tensor, ...]:
+    mean, var, weight, bias, eps, negative_slope, training, *needs = call
+    dx, *others = choose(input).batch_norm_leaky_relu_backward(
+        grad, input, mean, var, weight, bias, eps, negative_slope, training, (needs[0], needs[1], needs[2])
+    )
+    dx = None if dx is None else _in_order_of(input, 1, dx)
+    return tuple(input.new_empty(0) if each is None else each for each in (dx, *others))
+
+
+def _batch_norm_backward_fake(grad: Tensor, input: Tensor, *call: Any) -> tuple[Tensor, ...]:
+    weight, bias = call[2:4]
+    dx, *others = (
+        like.new_empty(like.shape) if need and like is not None else input.new_empty(0)
+        for like, need in zip((input, weight, bias), call[-3:], strict=True)
+    )
+    return _bias_leaky_relu_fake(input, None, 0.0, 1) if call[-3] else dx, *others
+
+
+_register(
+    "batch_norm_statistics(Tensor input, Tensor(a!)? running_mean, Tensor(b!)? running_var, float momentum) "
+    "-> (Tensor, Tensor)",
+    _check_batch_norm_statistics,
+    lambda input, *call: choose(input).batch_norm_statistics(input, *call),
+    _batch_norm_statistics_fake,
+)
+_register(
+    "batch_norm_leaky_relu(Tensor input, Tensor mean, Tensor var, Tensor? weight, Tensor? bias, float eps, "
+    "float negative_slope) -> Tensor",
+    _check_batch_norm,
+    lambda input, *call: _in_order_of(input, 1, choose(input).batch_norm_leaky_relu(input, *call)),
+    lambda input, *_: _bias_leaky_relu_fake(input, None, 0.0, 1),
+)
+_register(
+    "batch_norm_leaky_relu_backward(Tensor grad, Tensor input, Tensor mean, Tensor var, Tensor? weight, "
+    "Tensor? bias, float eps, float negative_slope, bool training, bool with_input, bool with_weight, "
+    "bool with_bias) -> (Tensor, Tensor, Tensor)",
+    _check_batch_norm_backward,
+    _batch_norm_backward,
+    _batch_norm_backward_fake,
+)
 _register(
     "bias_leaky_relu(Tensor input, Tensor? bias, float negative_slope, int dim) -> Tensor",
     _check_bias_leaky_relu,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../../csrc/cuda/adam.h"
+#include "../../csrc/cuda/batch_norm.h"
 #include "../../csrc/cuda/bias_leaky_relu.h"
 #include "../../csrc/cuda/counters.h"
 #include "../../csrc/cuda/draw.h"
@@ -324,6 +325,102 @@ void spectral_norms(DType dtype, const std::vector<std::pair<int64_t, int64_t>>&
   }
 }
 
+// Batch norm + leaky ReLU over [outer, channels, inner], with numbers of channels in both dtypes.
+struct BatchNorm {
+  DType dtype;
+  int64_t outer, channels, inner;
+  DType compute = compute_type(dtype);
+  int64_t size = outer * channels * inner, count = outer * inner;
+  LayerShape shape{dtype, outer, channels, inner, 0.2, 0};
+  LayerWorkspace room = layer_workspace(shape);
+  Array x{dtype, size, 3}, dy{dtype, size, 5}, y{dtype, size}, dx{dtype, size};
+  Array mean{compute, channels}, var{compute, channels}, weight{dtype, channels, 4}, bias{compute, channels, 6};
+  Array dweight{compute, channels}, dbias{dtype, channels}, averages{compute, 2 * channels};
+  Array partials{compute, 3 * room.sums}, counters{DType::f32, room.counters};
+  BatchNormWorkspace workspace{partials.data, static_cast<unsigned*>(counters.data)};
+  BatchNormCall call{shape, of(mean), of(var), of(weight), of(bias), 1e-5};
+
+  static PerChannel of(const Array& numbers) { return {numbers.data, numbers.dtype}; }
+  double normalized(int64_t i) const {
+    const int64_t channel = i / inner % channels;
+    return (x.get(i) - mean.get(channel)) / sqrt(var.get(channel) + 1e-5);
+  }
+
+  void statistics() {
+    Array running_mean(dtype, channels, 7), mean_before(dtype, channels, 7);
+    Array running_var(compute, channels, 8), var_before(compute, channels, 8);
+    launched(batch_norm_statistics(shape, x.data, mean.data, var.data, of(running_mean), of(running_var), 0.25,
+                                   workspace));
+    launched(cudaDeviceSynchronize());
+    const double n = static_cast<double>(count);
+    std::vector<double> exact_mean(static_cast<size_t>(channels)), exact_var(exact_mean);
+    const auto channel_of = [this](int64_t i) { return static_cast<size_t>(i / inner % channels); };
+    for (int64_t i = 0; i < size; ++i) exact_mean[channel_of(i)] += x.get(i) / n;
+    for (int64_t i = 0; i < size; ++i) {
+      const double distance = x.get(i) - exact_mean[channel_of(i)];
+      exact_var[channel_of(i)] += distance * distance / n;
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+      const double batch_mean = exact_mean[static_cast<size_t>(c)], batch_var = exact_var[static_cast<size_t>(c)];
+      near(mean.get(c), batch_mean, compute, "a mean");
+      near(var.get(c), batch_var, compute, "a variance");
+      near(running_mean.get(c), 0.75 * mean_before.get(c) + 0.25 * batch_mean, dtype, "a running mean");
+      const double unbiased = batch_var * n / (n - 1);
+      near(running_var.get(c), 0.75 * var_before.get(c) + 0.25 * unbiased, compute, "a running variance");
+    }
+  }
+
+  void forward() {
+    launched(batch_norm_leaky_relu(call, x.data, y.data));
+    launched(cudaDeviceSynchronize());
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t channel = i / inner % channels;
+      const double z = normalized(i) * weight.get(channel) + bias.get(channel);
+      near(y.get(i), z > 0 ? z : 0.2 * z, dtype, "batch norm + leaky ReLU");
+    }
+  }
+
+  void backward(bool training, bool with_dx, bool with_sums) {
+    const PerChannel none{nullptr, dtype};
+    const BatchNormGradients to{with_dx ? dx.data : nullptr, with_sums ? of(dweight) : none,
+                                with_sums ? of(dbias) : none, training && with_dx ? averages.data : nullptr};
+    launched(batch_norm_leaky_relu_backward(call, dy.data, x.data, to, workspace));
+    launched(cudaDeviceSynchronize());
+    const auto slope = [this](int64_t i) { return y.get(i) > 0 ? 1.0 : 0.2; };
+    std::vector<double> of_g(static_cast<size_t>(channels)), of_products(of_g), magnitude(of_g);
+    for (int64_t i = 0; i < size; ++i) {
+      const size_t channel = static_cast<size_t>(i / inner % channels);
+      const double g = dy.get(i) * slope(i);
+      of_g[channel] += g;
+      of_products[channel] += g * normalized(i);
+      magnitude[channel] += fabs(g) * (1 + fabs(normalized(i)));
+    }
+    for (int64_t i = 0; with_dx && i < size; ++i) {
+      const int64_t channel = i / inner % channels;
+      const size_t c = static_cast<size_t>(channel);
+      const double through = training ? (of_g[c] + normalized(i) * of_products[c]) / static_cast<double>(count) : 0;
+      const double factor = weight.get(channel) / sqrt(var.get(channel) + 1e-5);
+      near(dx.get(i), factor * (dy.get(i) * slope(i) - through), dtype, "batch norm's backward pass");
+    }
+    for (int64_t c = 0; with_sums && c < channels; ++c) {
+      const size_t at = static_cast<size_t>(c);
+      demand(fabs(dweight.get(c) - of_products[at]) <= tolerance(compute) * (1 + magnitude[at]), "its weight gradient");
+      demand(fabs(dbias.get(c) - of_g[at]) <= tolerance(dtype) * (1 + magnitude[at]), "its bias gradient");
+    }
+  }
+};
+
+void batch_norm(DType dtype, int64_t outer, int64_t channels, int64_t inner) {
+  BatchNorm norm{dtype, outer, channels, inner};
+  norm.statistics();
+  norm.forward();
+  norm.backward(true, true, true);
+  norm.backward(true, true, false);
+  norm.backward(true, false, true);
+  norm.backward(false, true, true);
+  norm.backward(false, true, false);
+}
+
 void head(Loss loss, DType dtype, const std::vector<int64_t>& rows, int64_t width) {
   struct Features {
     Array features, slopes, grad, again;
@@ -521,6 +618,11 @@ int main(int arguments, char**) {
     layer(dtype, 6, 5, 48);
     layer(dtype, 3, 4, 7);
     for (const bool columns_first : {false, true}) spectral_norms(dtype, {{70, 96}, {1, 1}, {33, 27}}, columns_first);
+    batch_norm(dtype, 70, 24, 1);
+    batch_norm(dtype, 33, 5, 1);
+    batch_norm(dtype, 90, 520, 1);
+    batch_norm(dtype, 6, 5, 48);
+    batch_norm(dtype, 3, 4, 7);
     head(Loss::bce, dtype, {40, 3}, 32);
     head(Loss::bce, dtype, {5, 70}, 45);
     head(Loss::bce, dtype, {9, 4}, 512);

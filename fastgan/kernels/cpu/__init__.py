@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from fastgan.kernels.cpu.batch_norm import BatchNorm
 from fastgan.kernels.cpu.head import Head
 from fastgan.kernels.cpu.l1 import L1
 from fastgan.kernels.cpu.losses import Losses
@@ -13,7 +14,7 @@ from fastgan.kernels.cpu.module import missing
 from fastgan.kernels.cpu.spectral_norm import SpectralNorm
 
 
-class Cpu(Losses, Head, Chains, L1, SpectralNorm):
+class Cpu(Losses, Head, Chains, L1, BatchNorm, SpectralNorm):
     """Kernels for AVX2, AVX-512 and other instruction sets."""
 
     name = "cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fastgan.kernels.cuda import module
+from fastgan.kernels.cuda.batch_norm import BatchNorm
 from fastgan.kernels.cuda.head import Head
 from fastgan.kernels.cuda.l1 import L1
 from fastgan.kernels.cuda.layers import Layers
@@ -13,7 +14,7 @@ from fastgan.kernels.cuda.spectral_norm import SpectralNorm
 from fastgan.kernels.cuda.step import Step
 
 
-class Cuda(Losses, Head, Layers, L1, SpectralNorm, Step):
+class Cuda(Losses, Head, Layers, BatchNorm, L1, SpectralNorm, Step):
     """CUDA C++ kernels; matrix products use PyTorch's libraries."""
 
     name = "cuda"

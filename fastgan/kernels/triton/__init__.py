@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fastgan.kernels.triton.adam import Adam
 from fastgan.kernels.triton.availability import Availability
+from fastgan.kernels.triton.batch_norm import BatchNorm
 from fastgan.kernels.triton.bias_leaky_relu import BiasLeakyReLU
 from fastgan.kernels.triton.draw import Draw
 from fastgan.kernels.triton.head import Head
@@ -19,7 +20,18 @@ from fastgan.kernels.triton.spectral_norm import SpectralNorm
 
 
 class Triton(
-    Availability, Losses, LossTerms, L1, BiasLeakyReLU, Layers, Head, SpectralNorm, Adam, Draw, Record
+    Availability,
+    Losses,
+    LossTerms,
+    L1,
+    BiasLeakyReLU,
+    BatchNorm,
+    Layers,
+    Head,
+    SpectralNorm,
+    Adam,
+    Draw,
+    Record,
 ):
     """Triton kernels for NVIDIA and AMD GPUs."""
 

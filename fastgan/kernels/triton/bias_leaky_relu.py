@@ -1,8 +1,7 @@
 """Bias + leaky ReLU. The backward computes the bias gradient in the same pass.
 
-Kernels view memory as a matrix. If channels are innermost (linear layers, channels_last), a row is a sample
-and the columns are channels. Otherwise a row is the plane of one channel of one sample. Partial sums cover
-ranges that depend only on sizes; the last program of a channel adds them in order.
+Kernels view memory as a matrix (tiles.py). Partial sums cover ranges that depend only on sizes; the last
+program of a channel adds them in order.
 """
 
 from __future__ import annotations
@@ -17,13 +16,10 @@ from fastgan.kernels.layout import channel_layout, room
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import of_size, same_size
-from fastgan.kernels.triton.launch import Kernel, divisor, threads
+from fastgan.kernels.triton.launch import Kernel, divisor
 from fastgan.kernels.triton.reduction import FINISH, add_up, add_up_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
-
-_LOADS_IN_FLIGHT = 4  # 16-byte loads per thread
-_MAX_PROGRAMS = 1024  # limits the rows of partial sums
-_MIN_TILES = 4  # per range
+from fastgan.kernels.triton.tiles import matrix, ranges_of_planes, ranges_of_rows, tile_of
 
 
 @Kernel
@@ -155,19 +151,6 @@ def backward_planes_kernel(
         tl.store(summed + channel, summed_up.to(summed.dtype.element_ty))
 
 
-def _tile(rows: int, columns: int, widest: int, dtype: torch.dtype) -> tuple[int, int]:
-    """Rows and columns of a tile that keeps every thread busy."""
-    elements = threads() * _LOADS_IN_FLIGHT * 16 // dtype.itemsize
-    width = min(triton.next_power_of_2(columns), widest, elements)
-    return min(triton.next_power_of_2(rows), elements // width), width
-
-
-def _matrix(layout: tuple[int, int, int]) -> tuple[int, int, bool]:
-    """Return rows, columns, and whether the columns are channels."""
-    outer, channels, inner = layout
-    return (outer, channels, True) if inner == 1 else (outer * channels, inner, False)
-
-
 class BiasLeakyReLU(Reference):
     def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
         dense, layout, _ = channel_layout(input, dim)
@@ -198,8 +181,8 @@ def bias_leaky_relu_into(
         bias = of_size(bias, layout[1], "bias").contiguous()
     if input.numel() == 0:
         return
-    rows, columns, along_columns = _matrix(layout)
-    tile = _tile(rows, columns, 1024, input.dtype)
+    rows, columns, along_columns = matrix(layout)
+    tile = tile_of(rows, columns, 1024, input.dtype)
     forward_kernel.launch(
         triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1]),
         (input, bias, output),
@@ -226,11 +209,8 @@ def mask_into(
     if with_bias and inner > 1:
         _mask_planes(masked, grad, output, layout, negative_slope, summed)
         return summed
-    rows, columns, _ = _matrix(layout)
-    tile = _tile(rows, columns, 256, output.dtype)
-    column_tiles = triton.cdiv(columns, tile[1])
-    span = _span(triton.cdiv(rows, tile[0]), column_tiles) * tile[0]
-    ranges = triton.cdiv(rows, span)
+    rows, columns, _ = matrix(layout)
+    tile, column_tiles, ranges, span = ranges_of_rows(rows, columns, output.dtype)
     partials = counters = None
     if with_bias:
         partials = output.new_empty(ranges * columns, dtype=compute_dtype(output.dtype))
@@ -253,10 +233,7 @@ def _mask_planes(
     summed: Tensor | None,
 ) -> None:
     outer, channels, inner = layout
-    tile = _tile(outer, inner, inner * 2, output.dtype)
-    tiles = triton.cdiv(outer, tile[0]) * triton.cdiv(inner, tile[1])
-    span = _span(tiles, channels)
-    ranges = triton.cdiv(tiles, span)
+    tile, ranges, span = ranges_of_planes(layout, output.dtype)
     partials = output.new_empty(channels * ranges, dtype=compute_dtype(output.dtype))
     backward_planes_kernel.launch(
         channels * ranges,
@@ -264,9 +241,3 @@ def _mask_planes(
         (outer, channels, inner, ranges, span, negative_slope),
         (divisor(inner), *tile),
     )
-
-
-def _span(tiles: int, others: int) -> int:
-    """Tiles per range, if ``tiles`` are split into ranges for each of ``others`` channels or column tiles."""
-    span: int = triton.cdiv(tiles, max(1, _MAX_PROGRAMS // others))
-    return max(_MIN_TILES, span)

@@ -1,0 +1,17 @@
+// Batch norm + leaky ReLU over [outer, channels, inner]; inner = 1 if channels are innermost.
+#pragma once
+
+#include "kernels.h"
+
+namespace fastgan {
+
+// mean and var [channels] in the compute type: those of x, the variance biased. The running statistics, unless null,
+// become (1 - momentum) * running + momentum * batch, with the unbiased variance. No values: zeros, and no update.
+void batch_norm_statistics(const LayerShape& shape, const void* x, void* mean, void* var, PerChannel running_mean,
+                           PerChannel running_var, double momentum);
+void batch_norm_leaky_relu(const BatchNormCall& call, const void* x, void* y);
+// dx, dweight and dbias may be null. training: mean and var are those of x; otherwise they are constants.
+void batch_norm_leaky_relu_backward(const BatchNormCall& call, const void* dy, const void* x, bool training, void* dx,
+                                    PerChannel dweight, PerChannel dbias);
+
+}  // namespace fastgan

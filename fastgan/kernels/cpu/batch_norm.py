@@ -1,0 +1,105 @@
+"""Batch norm + leaky ReLU in C++."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.channels import per_channel
+from fastgan.kernels.cpu.module import SCALARS, _cpu
+from fastgan.kernels.layout import channel_layout
+from fastgan.kernels.native import DTYPES, address, address_or_null, compute_dtype
+from fastgan.kernels.reference import Reference
+from fastgan.kernels.sizes import same_size
+
+
+class BatchNorm(Reference):
+    def batch_norm_statistics(
+        self, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float
+    ) -> tuple[Tensor, Tensor]:
+        dense, layout, channels_last = channel_layout(input, 1)
+        like = SCALARS[compute_dtype(input.dtype)]
+        mean, var = like.new_empty(layout[1]), like.new_empty(layout[1])
+        means, variances = _contiguous(running_mean), _contiguous(running_var)
+        _cpu.batch_norm_statistics(
+            DTYPES[input.dtype],
+            *layout,
+            address(_rows(dense, channels_last), input.dtype),
+            mean.data_ptr(),
+            var.data_ptr(),
+            *per_channel((means, variances), input),
+            momentum,
+            torch.get_num_threads(),
+        )
+        if running_mean is not None and means is not None and means is not running_mean:
+            running_mean.copy_(means)
+        if running_var is not None and variances is not None and variances is not running_var:
+            running_var.copy_(variances)
+        return mean, var
+
+    def batch_norm_leaky_relu(
+        self,
+        input: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        negative_slope: float,
+    ) -> Tensor:
+        dense, layout, channels_last = channel_layout(input, 1)
+        output = torch.empty_like(dense)
+        numbers = [_contiguous(each) for each in (mean, var, weight, bias)]
+        _cpu.batch_norm_leaky_relu(
+            DTYPES[input.dtype],
+            *layout,
+            negative_slope,
+            eps,
+            *per_channel(numbers, input),
+            address(_rows(dense, channels_last), input.dtype),
+            output.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return output
+
+    def batch_norm_leaky_relu_backward(
+        self,
+        grad: Tensor,
+        input: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        negative_slope: float,
+        training: bool,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        dense, layout, channels_last = channel_layout(input, 1)
+        incoming = _rows(same_size(grad, input, "grad"), channels_last).contiguous()
+        numbers = [_contiguous(each) for each in (mean, var, weight, bias)]
+        dx = torch.empty_like(dense) if needs[0] else None
+        dweight = torch.empty_like(numbers[2]) if needs[1] and numbers[2] is not None else None
+        dbias = torch.empty_like(numbers[3]) if needs[2] and numbers[3] is not None else None
+        _cpu.batch_norm_leaky_relu_backward(
+            DTYPES[input.dtype],
+            *layout,
+            negative_slope,
+            eps,
+            *per_channel(numbers, input),
+            address(incoming, input.dtype),
+            address(_rows(dense, channels_last), input.dtype),
+            training,
+            address_or_null(dx),
+            *per_channel((dweight, dbias), input),
+            torch.get_num_threads(),
+        )
+        return dx, dweight, dbias
+
+
+def _contiguous(numbers: Tensor | None) -> Tensor | None:
+    return None if numbers is None else numbers.contiguous()
+
+
+def _rows(tensor: Tensor, channels_last: bool) -> Tensor:
+    return tensor.movedim(1, -1) if channels_last else tensor

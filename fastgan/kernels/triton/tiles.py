@@ -1,0 +1,58 @@
+"""Tiles and ranges of the kernels for layers with channels, which view memory as a matrix.
+
+If channels are innermost (linear layers, channels_last), a row is a sample and the columns are channels.
+Otherwise a row is the plane of one channel of one sample.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+
+from fastgan.kernels.triton.launch import threads
+
+Tile = tuple[int, int]  # rows, columns
+
+_MAX_PROGRAMS = 1024  # limits the partial sums of a column
+_MIN_TILES = 4  # per range
+_LOADS_IN_FLIGHT = 4  # 16-byte loads per thread
+
+
+def matrix(layout: tuple[int, int, int]) -> tuple[int, int, bool]:
+    """Return rows, columns, and whether the columns are channels."""
+    outer, channels, inner = layout
+    return (outer, channels, True) if inner == 1 else (outer * channels, inner, False)
+
+
+def tile_of(rows: int, columns: int, widest: int, dtype: torch.dtype, loads: int = _LOADS_IN_FLIGHT) -> Tile:
+    """Return a tile that keeps every thread busy with ``loads`` 16-byte loads."""
+    elements = threads() * loads * 16 // dtype.itemsize
+    width = min(triton.next_power_of_2(columns), widest, elements)
+    return min(triton.next_power_of_2(rows), elements // width), width
+
+
+def ranges_of_rows(
+    rows: int, columns: int, dtype: torch.dtype, loads: int = _LOADS_IN_FLIGHT
+) -> tuple[Tile, int, int, int]:
+    """Split a matrix whose columns are summed: tile, tiles along a row, ranges of rows, rows of a range."""
+    tile = tile_of(rows, columns, 256, dtype, loads)
+    column_tiles = triton.cdiv(columns, tile[1])
+    span = _tiles_per_range(triton.cdiv(rows, tile[0]), column_tiles) * tile[0]
+    return tile, column_tiles, triton.cdiv(rows, span), span
+
+
+def ranges_of_planes(
+    layout: tuple[int, int, int], dtype: torch.dtype, loads: int = _LOADS_IN_FLIGHT
+) -> tuple[Tile, int, int]:
+    """Split each channel's planes: tile of [outer, inner], ranges per channel, tiles of a range."""
+    outer, channels, inner = layout
+    tile = tile_of(outer, inner, inner * 2, dtype, loads)
+    tiles = triton.cdiv(outer, tile[0]) * triton.cdiv(inner, tile[1])
+    span = _tiles_per_range(tiles, channels)
+    return tile, triton.cdiv(tiles, span), span
+
+
+def _tiles_per_range(tiles: int, others: int) -> int:
+    """The number of tiles, if they are split into ranges for each of ``others`` channels or column tiles."""
+    span: int = triton.cdiv(tiles, max(1, _MAX_PROGRAMS // others))
+    return max(_MIN_TILES, span)
