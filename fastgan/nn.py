@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise, zip_longest
 from typing import Any, overload
 
@@ -292,6 +292,49 @@ class AppliedLeakyReLU(Applied, nn.LeakyReLU):
 
 class AppliedReLU(Applied, nn.ReLU):
     """An ``nn.ReLU`` that the layer before applies."""
+
+
+class PassesOn(_DropoutNd):
+    """A dropout between a layer and the activation that the layer applies.
+
+    It scales an activated element, or sets it to zero, as it would have done before the activation. It never
+    writes into its input, which the layer saves for the backward pass.
+    """
+
+    dropout: Callable[[Tensor, float, bool], Tensor]
+
+    def forward(self, input: Tensor) -> Tensor:
+        if isinstance(input, fx.Proxy):
+            return _in_graph(self, input)
+        output = self.dropout(input, self.p, self.training)
+        slope = getattr(input, "applied_slope", None)
+        if slope is not None and output is not input and input.applied_version == _version(input):  # type: ignore[attr-defined]
+            output.applied_slope, output.applied_version = slope, _version(output)  # type: ignore[attr-defined]
+        return output
+
+
+class DropoutBetween(PassesOn, nn.Dropout):
+    """An ``nn.Dropout`` there."""
+
+    dropout = staticmethod(F.dropout)
+
+
+class Dropout1dBetween(PassesOn, nn.Dropout1d):
+    """An ``nn.Dropout1d`` there."""
+
+    dropout = staticmethod(F.dropout1d)
+
+
+class Dropout2dBetween(PassesOn, nn.Dropout2d):
+    """An ``nn.Dropout2d`` there."""
+
+    dropout = staticmethod(F.dropout2d)
+
+
+class Dropout3dBetween(PassesOn, nn.Dropout3d):
+    """An ``nn.Dropout3d`` there."""
+
+    dropout = staticmethod(F.dropout3d)
 
 
 class MLP(nn.Module):

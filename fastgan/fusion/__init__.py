@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from fastgan.applying import Owner
-from fastgan.fusion.classes import APPLIED, become, fused_class, owner_class, plain_class
+from fastgan.fusion.classes import APPLIED, BETWEEN, become, fused_class, owner_class, plain_class
 from fastgan.fusion.pairs import find
 from fastgan.fusion.places import places
-from fastgan.nn import Applied, WithLeakyReLU, slope_of
+from fastgan.nn import Applied, PassesOn, WithLeakyReLU, slope_of
 
 __all__ = ["Report", "fuse", "report", "unfuse"]
 
@@ -51,6 +51,9 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
         slope = slope_of(pair.activations[0])
         vars(layer).update(negative_slope=slope, applied=(*pair.activations, *pair.between))
         vars(layer).update(home=home, held=held)
+        for each in pair.between:
+            if type(each) in BETWEEN:
+                become(each, BETWEEN[type(each)])
         for activation in pair.activations:
             if not isinstance(activation, Applied):  # of several layers
                 become(activation, APPLIED[type(activation)])
@@ -88,7 +91,7 @@ def unfuse(module: ModuleT) -> ModuleT:
         if isinstance(each, Applied):
             become(each, plain_class(each))
             fused += vars(each).pop("layers")
-        elif isinstance(each, Owner):
+        elif isinstance(each, (Owner, PassesOn)):
             become(each, plain_class(each))
         elif isinstance(each, WithLeakyReLU) and each.owners:
             del each.negative_slope, each.home, each.owners

@@ -27,6 +27,13 @@ APPLIED: dict[type[nn.Module], type[layers.Applied]] = {
     nn.LeakyReLU: layers.AppliedLeakyReLU,
     nn.ReLU: layers.AppliedReLU,
 }
+# Dropouts between: leaky_relu(dropout(x)) is dropout(leaky_relu(x)), as factors are not negative.
+BETWEEN: dict[type[nn.Module], type[layers.PassesOn]] = {
+    nn.Dropout: layers.DropoutBetween,
+    nn.Dropout1d: layers.Dropout1dBetween,
+    nn.Dropout2d: layers.Dropout2dBetween,
+    nn.Dropout3d: layers.Dropout3dBetween,
+}
 # Weak on both sides: a class holds the whole script or notebook cell that defines it, with all its networks.
 _Made = WeakKeyDictionary[type[nn.Module], ReferenceType[type[nn.Module]]]
 _FUSED_SUBCLASSES: _Made = WeakKeyDictionary()
@@ -98,7 +105,7 @@ def _new_owner(plain: type[nn.Module]) -> nn.Module:
 
 
 def plain_class(layer: nn.Module) -> type[nn.Module]:
-    """Return the class that a fused layer, or an applied activation, had before."""
+    """Return the class that a fused layer, an applied activation or a dropout between had before."""
     return type_before_parametrizations(layer).__bases__[-1]
 
 

@@ -11,14 +11,12 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from fastgan.applying import slope_of_call
-from fastgan.fusion.classes import APPLIED, why_no_fused_form
+from fastgan.fusion.classes import APPLIED, BETWEEN, why_no_fused_form
 from fastgan.fusion.memory import operation, overwriter, reads_metadata
 from fastgan.fusion.tracing import Untraceable, is_layer, trace
 from fastgan.fusion.watching import watch
 from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.nn import slope_of
-
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 @dataclass
@@ -66,7 +64,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Pair:
-    """The activations of a layer (several if it is called several times) and the identity modules between."""
+    """The activations of a layer (several if it is called several times) and the modules between."""
 
     activations: list[nn.Module]
     between: list[nn.Module]
@@ -168,8 +166,6 @@ def _why_not_here(
         return f"follows {calls.called(source)}, not a layer"
     layer = source.meta["module"]
     name = calls.named(layer)
-    if type(layer) in _DROPOUTS and not has_hooks(layer):
-        return f"follows {name}; move the dropout behind the activation, which computes the same"
     if isinstance(layer, (nn.Identity, _DropoutNd)) and has_hooks(layer):
         return f"a hook sees the output of {name}"
     if layer not in calls.names:
@@ -197,7 +193,7 @@ def _why_not_here(
 
 
 def _source(node: fx.Node) -> tuple[object, list[nn.Module]]:
-    """Return the source of a node's input, and the identity modules between."""
+    """Return the source of a node's input, and the modules between, which may change places with it."""
     between: list[nn.Module] = []
     source: object = node
     while source is node or _passes_on(source):
@@ -209,7 +205,7 @@ def _source(node: fx.Node) -> tuple[object, list[nn.Module]]:
 
 
 def _users(node: fx.Node) -> Iterator[fx.Node]:
-    """Yield the calls that read a result, directly or through identity modules."""
+    """Yield the calls that read a result, directly or behind modules that may change places with them."""
     for user in node.users:
         if _passes_on(user):
             yield from _users(user)
@@ -221,8 +217,7 @@ def _passes_on(node: object) -> bool:
     if not isinstance(node, fx.Node) or node.op != "call_module":
         return False
     module = node.meta["module"]
-    passes = type(module) is nn.Identity or (type(module) in _DROPOUTS and module.p == 0)
-    return passes and not has_hooks(module)
+    return (type(module) is nn.Identity or type(module) in BETWEEN) and not has_hooks(module)
 
 
 def _functions(calls: Calls) -> tuple[dict[nn.Module, Call], dict[str, str]]:
