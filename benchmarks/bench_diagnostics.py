@@ -24,7 +24,7 @@ from fastgan.data import Dataset, load
 from fastgan.training.alarms import Watch
 from fastgan.training.capture import EagerSteps
 from fastgan.training.diagnostics import Diagnostics
-from fastgan.training.objectives import gan
+from fastgan.training.objectives import losses
 from fastgan.training.recipes import RECIPES
 from fastgan.training.run_config import RunConfig
 from fastgan.training.source import Resident
@@ -111,7 +111,7 @@ def _after(steps: Run, row: Run) -> Sample:
 def _switch() -> Iterator[Callable[[bool], None]]:
     """Yields a switch for the diagnostics in a step. Its overhead is the same in both positions."""
     zero, is_on = torch.zeros(()), True
-    norm, share = torch.linalg.vector_norm, gan.gradient_share
+    norm, share = torch.linalg.vector_norm, losses.gradient_share
 
     def switch(on: bool) -> None:
         nonlocal is_on
@@ -119,5 +119,5 @@ def _switch() -> Iterator[Callable[[bool], None]]:
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(torch.linalg, "vector_norm", lambda *args: norm(*args) if is_on else zero)
-        monkeypatch.setattr(gan, "gradient_share", lambda grad: share(grad) if is_on else zero)
+        monkeypatch.setattr(losses, "gradient_share", lambda grad: share(grad) if is_on else zero)
         yield switch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -271,3 +272,9 @@ def test_stored_results_can_be_read() -> None:
         assert not [each["name"] for each in stored if "data" in each["stats"]], "rounds, not quartiles"
         contests = [each["extra_info"] for each in stored if "seconds" in each["extra_info"]]
         assert {tuple(q) for each in contests for q in each["seconds"].values()} == {QUARTILES}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (report.ROOT / "benchmarks").glob("bench_*.py")])
+def test_benchmarks_import(name: str) -> None:
+    """CI runs none of them."""
+    importlib.import_module(f"benchmarks.{name}")
