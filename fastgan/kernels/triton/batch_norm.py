@@ -33,7 +33,7 @@ from fastgan.kernels.triton.tiles import matrix, ranges_of_planes, ranges_of_row
 Layout = tuple[int, int, int]
 Tensors = Sequence[Tensor | None]
 
-_LOADS = 2  # per thread and array, as every element of a tile has two accumulators
+_LOADS = 2  # per thread and array, as every element of a tile has two accumulators, or there are two arrays
 # Limit per thread for the sums of planes. By default ptxas stays at 64 in bfloat16 on an A100, and at 48 in
 # float64 on an H100, and spills.
 _PLANES_REGISTERS = 96
@@ -607,7 +607,7 @@ class BatchNorm(Reference):
         norm = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
         output = torch.empty_like(dense)  # keeps the memory format
         if input.numel():
-            _by_tiles(normalize_kernel, (dense, *norm, output), layout, eps, negative_slope)
+            _by_tiles(normalize_kernel, (dense, *norm, output), layout, eps, negative_slope, 2 * _LOADS)
         return output
 
     def batch_norm_leaky_relu_backward(
@@ -643,7 +643,7 @@ class BatchNorm(Reference):
                 return dx, dweight, dbias  # the sums' pass has written dx
         if dx is not None:
             tensors = grad, dense, *norm, averages, dx
-            _by_tiles(normalize_backward_kernel, tensors, layout, eps, negative_slope)
+            _by_tiles(normalize_backward_kernel, tensors, layout, eps, negative_slope, _LOADS)
         return dx, dweight, dbias
 
 
@@ -692,12 +692,14 @@ def gradient_sums(tensors: Tensors, layout: Layout, eps: float, negative_slope: 
         )
 
 
-def _by_tiles(kernel: Kernel, tensors: Tensors, layout: Layout, eps: float, negative_slope: float) -> None:
+def _by_tiles(
+    kernel: Kernel, tensors: Tensors, layout: Layout, eps: float, negative_slope: float, loads: int
+) -> None:
     """Launch a kernel that handles one tile per program."""
     rows, columns, along_columns = matrix(layout)
     first = tensors[0]
     assert first is not None
-    tile = tile_of(rows, columns, _WIDEST if along_columns else 1024, first.dtype)
+    tile = tile_of(rows, columns, _WIDEST if along_columns else 1024, first.dtype, loads)
     kernel.launch(
         triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1]),
         tensors,
