@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.channels import per_channel
+from fastgan.kernels.channels import copy_back, of_channels, per_channel
 from fastgan.kernels.cpu.module import SCALARS, _cpu
 from fastgan.kernels.layout import channel_layout
 from fastgan.kernels.native import DTYPES, address, address_or_null, compute_dtype
@@ -20,21 +20,18 @@ class BatchNorm(Reference):
         dense, layout, channels_last = channel_layout(input, 1)
         like = SCALARS[compute_dtype(input.dtype)]
         mean, var = like.new_empty(layout[1]), like.new_empty(layout[1])
-        means, variances = _contiguous(running_mean), _contiguous(running_var)
+        running = of_channels(layout[1], running_mean=running_mean, running_var=running_var)
         _cpu.batch_norm_statistics(
             DTYPES[input.dtype],
             *layout,
             address(_rows(dense, channels_last), input.dtype),
             mean.data_ptr(),
             var.data_ptr(),
-            *per_channel((means, variances), input),
+            *per_channel(running, input),
             momentum,
             torch.get_num_threads(),
         )
-        if running_mean is not None and means is not None and means is not running_mean:
-            running_mean.copy_(means)
-        if running_var is not None and variances is not None and variances is not running_var:
-            running_var.copy_(variances)
+        copy_back(running, (running_mean, running_var))
         return mean, var
 
     def batch_norm_leaky_relu(
@@ -49,7 +46,7 @@ class BatchNorm(Reference):
     ) -> Tensor:
         dense, layout, channels_last = channel_layout(input, 1)
         output = torch.empty_like(dense)
-        numbers = [_contiguous(each) for each in (mean, var, weight, bias)]
+        numbers = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
         _cpu.batch_norm_leaky_relu(
             DTYPES[input.dtype],
             *layout,
@@ -77,7 +74,7 @@ class BatchNorm(Reference):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         dense, layout, channels_last = channel_layout(input, 1)
         incoming = _rows(same_size(grad, input, "grad"), channels_last).contiguous()
-        numbers = [_contiguous(each) for each in (mean, var, weight, bias)]
+        numbers = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
         dx = torch.empty_like(dense) if needs[0] else None
         dweight = torch.empty_like(numbers[2]) if needs[1] and numbers[2] is not None else None
         dbias = torch.empty_like(numbers[3]) if needs[2] and numbers[3] is not None else None
@@ -95,10 +92,6 @@ class BatchNorm(Reference):
             torch.get_num_threads(),
         )
         return dx, dweight, dbias
-
-
-def _contiguous(numbers: Tensor | None) -> Tensor | None:
-    return None if numbers is None else numbers.contiguous()
 
 
 def _rows(tensor: Tensor, channels_last: bool) -> Tensor:
