@@ -33,10 +33,12 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest $(PARALLEL)
 
-# Without what the packages depend on: several ask for old versions of torch and NumPy.
+# Without what the packages depend on: several ask for old versions of torch and NumPy. A setup.py among them imports
+# pip, which an isolated build does not have.
 peers: $(VENV)/installed
 	test -d build/peers || { $(BIN)/python .ci/extras.py peers | grep == > $(VENV)/peers.txt && \
-	$(BIN)/pip install --quiet --no-deps --target build/peers.part --requirement $(VENV)/peers.txt && \
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/peers.part \
+		--requirement $(VENV)/peers.txt && \
 	mv build/peers.part build/peers; }
 	$(BIN)/pytest tests/peers.py
 

@@ -20,7 +20,9 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
+import fastgan
 from fastgan.compat import (
     audiocraft,
     basicsr,
@@ -36,10 +38,10 @@ from fastgan.compat import (
 )
 
 sys.path.append(str(Path(__file__).parents[1] / "build/peers"))
-# what the packages import and their losses do not use
+# what the packages import, and their losses and discriminators do not use
 UNUSED = {
-    *("adabelief_pytorch", "audiotools", "beartype", "cv2", "ema_pytorch", "einops", "fire", "kornia"),
-    *("librosa", "lpips", "pandas", "rdt", "scipy", "torchaudio", "torchvision", "tqdm"),
+    *("adabelief_pytorch", "audiotools", "beartype", "cv2", "ema_pytorch", "einops", "fire", "h5py"),
+    *("kornia", "librosa", "lpips", "pandas", "rdt", "scipy", "torchaudio", "torchvision", "tqdm"),
     *("vector_quantize_pytorch", "gateloop_transformer", "taylor_series_linear_attention", "accelerate"),
     *("open_clip", "numerize", "diffusers", "pytorch_warmup", "flashy"),
 }
@@ -310,6 +312,53 @@ def test_ctgan() -> None:
     torch.manual_seed(5)
     ours = ctgan.calc_gradient_penalty(theirs, real, fake, pac=5)
     assert_equal(ours, expected, [p for p in theirs.parameters() if p.dim() == 2])
+
+
+SETTINGS = types.SimpleNamespace(discriminator_channel_mult=1, use_spectral_norm=False)
+# The module of each class that fastgan.patch knows, how to make one, and its layers: fused, and all.
+PATCHED: dict[str, tuple[str, str, tuple[str, ...], Callable[[Any], nn.Module], int, int]] = {
+    "UNetDiscriminatorSN": (
+        *("basicsr", "archs.discriminator_arch", ("archs", "utils")),
+        *(lambda cls: cls(3, 8), 9, 10),
+    ),
+    "DiscriminatorP": ("bigvgan", "discriminators", (), lambda cls: cls(SETTINGS, 2), 5, 6),
+    "DiscriminatorR": ("bigvgan", "discriminators", (), lambda cls: cls(SETTINGS, [512, 128, 512]), 5, 6),
+    "Discriminator": (
+        *("ctgan", "synthesizers.ctgan", ("synthesizers",)),
+        *(lambda cls: cls(6, (8, 8), pac=2), 2, 3),
+    ),
+    "HiFiGANPeriodDiscriminator": (
+        "parallel_wavegan",
+        "models.hifigan",
+        ("models",),
+        lambda cls: cls(),
+        5,
+        6,
+    ),
+    "HiFiGANScaleDiscriminator": ("parallel_wavegan", "models.hifigan", ("models",), lambda cls: cls(), 7, 8),
+    "MelGANDiscriminator": ("parallel_wavegan", "models.melgan", ("models",), lambda cls: cls(), 6, 7),
+    "ParallelWaveGANDiscriminator": (
+        *("parallel_wavegan", "models.parallel_wavegan", ("models",)),
+        *(lambda cls: cls(), 9, 10),
+    ),
+    "vocos DiscriminatorP": ("vocos", "discriminators", (), lambda cls: cls(2), 5, 6),
+}
+
+
+@pytest.mark.parametrize("name", PATCHED)
+def test_patched_layers(name: str) -> None:
+    """As docs/fuse.md counts them."""
+    package, module, bare, make, fused, layers = PATCHED[name]
+    theirs = original(package, module, *bare)
+    with without_unused():
+        fastgan.patch(package)
+    try:
+        net = make(getattr(theirs, name.split()[-1]))
+    finally:
+        fastgan.unpatch(package)
+    found = [each for each in net.modules() if isinstance(each, (nn.Linear, _ConvNd))]
+    assert sum(isinstance(each, fastgan.nn.WithLeakyReLU) for each in found) == fused
+    assert len(found) == layers
 
 
 REVERSED: dict[str, tuple[str, str, Callable[..., Tensor]]] = {
