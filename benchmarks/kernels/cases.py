@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.matrices import Matrices
 from fastgan.kernels.triton import Triton, tuning
 from fastgan.kernels.triton.batch_norm import gradient_sums
 from fastgan.kernels.triton.launch import KERNELS, Kernel
+from fastgan.kernels.triton.spectral_norm import divide_all, inner_products, multiply_all
 
 backend = Triton()
 HALVES = (torch.bfloat16, torch.float16)
@@ -20,6 +22,8 @@ ALL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class Case:
+    """A call that compiles one kernel for each dtype and tile, apart from those of earlier cases."""
+
     name: str
     call: Callable[[torch.dtype], object]
     dtypes: tuple[torch.dtype, ...] = ALL
@@ -145,18 +149,39 @@ def _record(_: torch.dtype) -> object:
 _MATRICES = ((64, 48), (128, 1024), (256, 2048), (512, 4096), (1, 8192))
 
 
-def _matrices(
-    dtype: torch.dtype,
-) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
-    """Weights, u and v."""
-    weights = tuple(torch.empty(size, dtype=dtype) for size in _MATRICES)
-    return weights, *(tuple(torch.empty(size[side], dtype=dtype) for size in _MATRICES) for side in (0, 1))
+def _matrices(dtype: torch.dtype) -> Matrices:
+    weights = [torch.empty(size, dtype=dtype) for size in _MATRICES]
+    u, v = ([torch.empty(size[side], dtype=dtype) for size in _MATRICES] for side in (0, 1))
+    return Matrices(weights, u, v)
+
+
+def _sigma(dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(len(_MATRICES), dtype=torch.promote_types(dtype, torch.float32))
+
+
+def _spectral_norm(dtype: torch.dtype, iterations: int) -> object:
+    m = _matrices(dtype)
+    return backend.spectral_norm(m.w, m.u, m.v, 1e-12, iterations, False)
+
+
+def _products_of_rows(dtype: torch.dtype) -> object:
+    m = _matrices(dtype)
+    return multiply_all(m, slice(None), 0, m.v, m.u, None, 1e-12)
+
+
+def _quotients(dtype: torch.dtype) -> object:
+    m = _matrices(dtype)
+    return divide_all(m, slice(None), m.w, _sigma(dtype))
+
+
+def _inner_products(dtype: torch.dtype) -> object:
+    m = _matrices(dtype)
+    return inner_products(m, slice(None), m.w)
 
 
 def _spectral_norm_backward(dtype: torch.dtype) -> object:
-    weights, u, v = _matrices(dtype)
-    sigma = torch.empty(len(weights), dtype=torch.promote_types(dtype, torch.float32))
-    return backend.spectral_norm_backward(weights, weights, u, v, sigma)
+    m = _matrices(dtype)
+    return backend.spectral_norm_backward(m.w, m.w, m.u, m.v, _sigma(dtype))
 
 
 _SIZES = {"small": (128, 256, 256), "large": (2048, 1024, 1024)}
@@ -267,8 +292,11 @@ CASES = [
         "leaky ReLU backward, no bias",
         lambda d: backend.bias_leaky_relu_backward(_matrix(d), _matrix(d), 0.2, 1, False),
     ),
-    Case("spectral norm", lambda d: backend.spectral_norm(*_matrices(d), 1e-12, 1, False)),
-    Case("spectral norm, evaluation", lambda d: backend.spectral_norm(*_matrices(d), 1e-12, 0, False)),
+    Case("spectral norm, division", _quotients),
+    Case("spectral norm, evaluation", lambda d: _spectral_norm(d, 0)),
+    Case("spectral norm, products of rows", _products_of_rows),
+    Case("spectral norm, products of columns", lambda d: _spectral_norm(d, 1)),
+    Case("spectral norm backward, inner products", _inner_products),
     Case("spectral norm backward", _spectral_norm_backward),
     Case("batch norm, statistics, rows", lambda d: _statistics(_matrix(d))),
     Case("batch norm, statistics, planes", lambda d: _statistics(_images(d))),

@@ -359,10 +359,10 @@ class SpectralNorm(Reference):
                 side = int((step % 2 == 0) == columns_first)  # 0: u from v, 1: v from u
                 factors = (new if step else known)[1 - side]
                 is_last = step + 1 == 2 * iterations
-                _multiply_all(matrices, part, side, factors, new[side], sigma if is_last else None, eps)
+                multiply_all(matrices, part, side, factors, new[side], sigma if is_last else None, eps)
             if not iterations:
-                _multiply_all(matrices, part, 0, known[1], known[0], sigma, None)
-            _divide_all(matrices, part, scaled[part], sigma[part])
+                multiply_all(matrices, part, 0, known[1], known[0], sigma, None)
+            divide_all(matrices, part, scaled[part], sigma[part])
         return scaled, *(vectors if iterations else (u, v)), sigma
 
     def spectral_norm_backward(
@@ -373,7 +373,7 @@ class SpectralNorm(Reference):
         sigma = of_size(sigma, len(matrices), "sigma").contiguous()
         results = tuple(map(torch.empty_like, matrices.w))
         for part in matrices.parts(_MOST_WEIGHTS):
-            partials, ends = _inner_products(matrices, part, grads[part])
+            partials, ends = inner_products(matrices, part, grads[part])
             rows, columns = matrices.rows[part], matrices.columns[part]
             tile = _tile(matrices.w[0], False)
             spans, firsts, programs = _cut(columns, rows, tile[1], tile[0])
@@ -387,7 +387,7 @@ class SpectralNorm(Reference):
         return results
 
 
-def _multiply_all(
+def multiply_all(
     matrices: Matrices,
     part: slice,
     side: int,
@@ -418,7 +418,7 @@ def _multiply_all(
     )
 
 
-def _divide_all(matrices: Matrices, part: slice, results: Tensors, sigma: Tensor) -> None:
+def divide_all(matrices: Matrices, part: slice, results: Tensors, sigma: Tensor) -> None:
     weights = matrices.w[part]
     sizes = tuple(map(Tensor.numel, weights))
     block = threads() * _vector(weights[0])
@@ -428,7 +428,7 @@ def _divide_all(matrices: Matrices, part: slice, results: Tensors, sigma: Tensor
     )
 
 
-def _inner_products(matrices: Matrices, part: slice, grads: Tensors) -> tuple[Tensor, list[int]]:
+def inner_products(matrices: Matrices, part: slice, grads: Tensors) -> tuple[Tensor, list[int]]:
     """Return the sums of weight * grad over ranges, and the end of each weight's ranges."""
     weights = matrices.w[part]
     first, sizes = weights[0], tuple(map(Tensor.numel, weights))
