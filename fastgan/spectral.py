@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _SpectralNorm as Parametrization
@@ -21,7 +22,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm as Hook
 from fastgan.applying import saving_hooks, version_of
 from fastgan.kernels.native import PLAIN
 from fastgan.ops.arguments import DTYPES
-from fastgan.ops.spectral_norm import spectral_norm
+from fastgan.ops.spectral_norm import Divided, spectral_norms, with_gradient
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -30,20 +31,21 @@ def join_spectral_norms(model: ModuleT) -> ModuleT:
     """Compute the spectral norms of all layers of a model together, at the start of its forward pass.
 
     For layers with ``torch.nn.utils.parametrizations.spectral_norm`` or the older
-    ``torch.nn.utils.spectral_norm``. Parameters, buffers and state_dict stay as they are, and results change
-    by rounding only; under autocast the power iterations keep the dtype of the weights. Gradients of all
-    these weights arrive together, at the end of the backward pass. Under torch.compile the layers compute as
-    before. (Miyato et al. 2018, arXiv:1802.05957, algorithm 1.)
+    ``torch.nn.utils.spectral_norm``, but not for subclasses of these. Parameters, buffers and state_dict stay
+    as they are, and results change by rounding only; under autocast and in half precision the power
+    iterations compute in float32. The vectors u and v are stored when the call ends. Under torch.compile the
+    layers compute as before. (Miyato et al. 2018, arXiv:1802.05957, algorithm 1.)
 
     Args:
         model: the module that is called, such as a discriminator, searched at every depth. It may be wrapped
-            by DistributedDataParallel.
+            by DistributedDataParallel or torch.compile.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        ValueError: no layer has a spectral norm, or one is joined as part of another module.
+        TypeError: ``model`` is not a module.
+        ValueError: no layer has a spectral norm.
 
     >>> D = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
     >>> for layer in (D[0], D[2]):
@@ -51,58 +53,63 @@ def join_spectral_norms(model: ModuleT) -> ModuleT:
     >>> join_spectral_norms(D)(torch.zeros(4, 2)).shape
     torch.Size([4, 1])
     """
-    root = model.module if isinstance(model, DistributedDataParallel) else model
-    found = list(_norms_of(root))
-    if not found:
+    separate_spectral_norms(model)
+    root = _unwrapped(model)
+    owners = dict(_norms_in(root))
+    if not owners:
         raise ValueError(
             f"{type(root).__name__} has no layer with a spectral norm of torch.nn.utils, so there is nothing "
             "to join; apply torch.nn.utils.parametrizations.spectral_norm to its layers first"
         )
-    for name, norm, _ in found:
-        if isinstance(norm, _Joinable) and norm.joined.root is not root:
-            raise ValueError(
-                f"layer '{name}' is already joined as part of {type(norm.joined.root).__name__}; call "
-                "fastgan.separate_spectral_norms on that first"
-            )
-    separate_spectral_norms(root)
-    _Joined(root, {norm: owner for _, norm, owner in found})
+    joined = _Joined(root, owners)
+    joined.handles = [
+        root.register_forward_pre_hook(joined.prepare),
+        root.register_forward_hook(joined.finish, always_call=True, prepend=True),
+    ]
+    for norm in owners:
+        norm.__class__ = JoinedHook if isinstance(norm, Hook) else JoinedParametrization
     return model
 
 
 def separate_spectral_norms(model: ModuleT) -> ModuleT:
-    """Undo :func:`join_spectral_norms`: each layer computes its weight by itself again.
+    """Undo :func:`join_spectral_norms` for all layers of a model: each computes its weight by itself again.
 
     Returns:
         ``model`` itself.
+
+    Raises:
+        TypeError: ``model`` is not a module.
     """
-    for _, norm, _ in list(_norms_of(model)):
-        if isinstance(norm, _Joinable):
-            norm.joined.separate()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a module, but is {type(model).__name__}")
+    for module in model.modules():
+        hooks = [getattr(hook, "__self__", None) for hook in module._forward_pre_hooks.values()]
+        for joined in hooks:
+            if isinstance(joined, _Joined):
+                joined.remove()
+    for norm, _ in _norms_in(model):
+        norm.__class__ = Hook if isinstance(norm, Hook) else Parametrization
     return model
 
 
-class _Joinable:
-    """A spectral norm that takes its weight from the others' call."""
-
-    joined: _Joined
-
-
-class JoinedParametrization(_Joinable, Parametrization):
+class JoinedParametrization(Parametrization):
     """Spectral norm as a parametrization."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        scaled = None if torch.compiler.is_compiling() else self.joined.take(self, weight)
-        return super().forward(weight) if scaled is None else scaled
+        divided = _take(self, weight)
+        return super().forward(weight) if divided is None else with_gradient(weight, divided)
 
 
-class JoinedHook(_Joinable, Hook):
+class JoinedHook(Hook):
     """Spectral norm as a pre-hook of a layer."""
 
     def compute_weight(self, module: nn.Module, do_power_iteration: bool) -> Tensor:
-        scaled = None
-        if not torch.compiler.is_compiling() and do_power_iteration is module.training:
-            scaled = self.joined.take(self, getattr(module, f"{self.name}_orig"))
-        return super().compute_weight(module, do_power_iteration) if scaled is None else scaled
+        if do_power_iteration is module.training:
+            weight = getattr(module, f"{self.name}_orig")
+            divided = _take(self, weight)
+            if divided is not None:
+                return with_gradient(weight, divided)
+        return super().compute_weight(module, do_power_iteration)
 
 
 class Source(NamedTuple):
@@ -120,56 +127,51 @@ class Source(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """A weight that a layer may take, and its new vectors."""
+    """A weight that a layer may take, and what it was computed from."""
 
     source: Source
-    scaled: Tensor
-    u: Tensor
-    v: Tensor
+    divided: Divided
 
 
 class Frame:
     """A running call of a network: weights that layers may take, and those that they have taken."""
 
-    def __init__(self, ready: dict[Any, Ready]) -> None:
-        self.ready = ready
+    def __init__(self, joined: _Joined, ready: dict[Any, Ready]) -> None:
+        self.joined, self.ready = joined, ready
         self.taken: list[Ready] = []
-        self.surroundings = _surroundings()
+        self.norms = list(ready)
+        # A segment of torch.utils.checkpoint has hooks of its own. It is computed again later, when the
+        # network does not run.
+        self.hooks = saving_hooks()
 
     def store(self) -> None:
         """Update the vectors of all weights that were taken in training, as the layers would have done."""
-        trained = [each for each in self.taken if each.source.training]
+        old, new = [], []
+        for (_, u, v, versions, training), divided in self.taken:
+            if training and versions[1:] == (version_of(u), version_of(v)):  # else a checkpoint was loaded
+                old += [u, v]
+                new += [divided.u, divided.v]
         self.taken = []
-        if trained:
+        if old:
             with torch.no_grad():
-                torch._foreach_copy_(
-                    [t for each in trained for t in (each.source.u, each.source.v)],
-                    [t for each in trained for t in (each.u, each.v)],
-                )
-
-
-_running = threading.local()
+                torch._foreach_copy_(old, new)
 
 
 class _Joined:
-    """The spectral norms of a network, and the hooks that compute and store them."""
+    """The spectral norms of a network, each with its owner, and the hooks that compute and store them.
+
+    The owner is the module that has the weight: the layer, or its list of parametrizations.
+    """
+
+    handles: list[Any]
 
     def __init__(self, root: nn.Module, owners: dict[Any, nn.Module]) -> None:
         self.root, self.owners = root, owners
-        self.handles = [
-            root.register_forward_pre_hook(self.prepare),
-            root.register_forward_hook(self.finish, always_call=True),
-        ]
-        for norm in owners:
-            norm.__class__ = JoinedHook if isinstance(norm, Hook) else JoinedParametrization
-            norm.joined = self
 
-    def separate(self) -> None:
+    def remove(self) -> None:
+        self.finish()
         for handle in self.handles:
             handle.remove()
-        for norm in self.owners:
-            del norm.joined
-            norm.__class__ = Hook if isinstance(norm, Hook) else Parametrization
 
     def prepare(self, root: nn.Module, _: Any) -> None:
         """Compute all weights; not for a replica of the network, which has weights of its own."""
@@ -179,71 +181,84 @@ class _Joined:
         groups: dict[tuple[Any, ...], list[tuple[Any, Source]]] = {}
         for norm, owner in self.owners.items():
             source = _source_of(owner, norm)
-            if source is not None and _fits_kernels(source):
+            if source is not None and _fits_kernels(source) and isinstance(norm, _JOINED):
                 groups.setdefault(_call_of(norm, source), []).append((norm, source))
         ready: dict[Any, Ready] = {}
         for (_, _, *call), group in groups.items():
-            matrices = tuple(_matrix(source.weight, norm.dim) for norm, source in group)
-            u, v = tuple(source.u for _, source in group), tuple(source.v for _, source in group)
-            results = spectral_norm(matrices, u, v, *call)
-            for (norm, source), scaled, *vectors in zip(group, *results, strict=True):
-                ready[norm] = Ready(source, _shaped(scaled, source.weight, norm.dim), *vectors)
-        _frames()[self] = Frame(ready)
+            weights, u, v, *_ = zip(*(source for _, source in group), strict=True)
+            results = spectral_norms(weights, [norm.dim for norm, _ in group], u, v, *call)
+            for (norm, source), divided in zip(group, results, strict=True):
+                ready[norm] = Ready(source, divided)
+        frame = Frame(self, ready)
+        _frames().update(dict.fromkeys((self, *ready), frame))
 
     def finish(self, *_: Any) -> None:
+        """End a call."""
         frame = None if torch.compiler.is_compiling() else _frames().pop(self, None)
         if frame is not None:
+            for norm in frame.norms:
+                _frames().pop(norm, None)
             frame.store()
 
-    def take(self, norm: Any, weight: Tensor) -> Tensor | None:
-        """The weight of a layer; None if the layer has to compute it."""
-        frame = _frames().get(self)
-        if frame is None:
-            return None
-        ready = frame.ready.pop(norm, None)
-        if ready is None:
-            frame.store()  # a second use starts from the vectors of the first
-            return None
-        now = _source_of(self.owners[norm], norm)
-        if now is None or not ready.source.is_like(now) or weight is not now.weight:
-            return None
-        if frame.surroundings != _surroundings():
-            return None
-        frame.taken.append(ready)
-        return ready.scaled
+
+_JOINED = (JoinedParametrization, JoinedHook)
+_running = threading.local()
 
 
-def _frames() -> dict[_Joined, Frame]:
-    frames: dict[_Joined, Frame] = _running.__dict__.setdefault("frames", {})
+def _frames() -> dict[object, Frame]:
+    """The running calls of this thread, for their networks and for their norms."""
+    frames: dict[object, Frame] = _running.__dict__.setdefault("frames", {})
     return frames
 
 
-def _surroundings() -> tuple[bool, int]:
-    """What has to be the same where a weight is computed and where it is used.
-
-    A segment of torch.utils.checkpoint has hooks of its own, and is computed again when the network does not
-    run.
-    """
-    return torch.is_grad_enabled(), id(saving_hooks())
+def _take(norm: Any, weight: Tensor) -> Divided | None:
+    """The weight of a layer, divided; None if the layer has to compute it."""
+    frame = None if torch.compiler.is_compiling() else _frames().get(norm)
+    if frame is None:
+        return None
+    ready = frame.ready.pop(norm, None)
+    if ready is None:
+        frame.store()  # a second use starts from the vectors of the first
+        return None
+    now = _source_of(frame.joined.owners[norm], norm)
+    if now is None or not ready.source.is_like(now) or weight is not now.weight:
+        return None
+    if frame.hooks is not saving_hooks():
+        return None
+    frame.taken.append(ready)
+    return ready.divided
 
 
 def _computes_alone() -> bool:
     return bool(
         torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
         or parametrize._cache_enabled  # which keeps weights longer than a call
     )
 
 
-def _norms_of(model: nn.Module) -> Iterator[tuple[str, Any, nn.Module]]:
-    """The spectral norms in a model: the layer's name, the norm, and the module that has the weight."""
-    for name, module in model.named_modules():
-        is_list = isinstance(module, parametrize.ParametrizationList) and module.is_tensor
-        if is_list and isinstance(module[0], Parametrization):  # a second one does not get the parameter
-            yield name.split(".parametrizations.")[0], module[0], module
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside wrappers."""
+    while True:
+        if isinstance(model, DistributedDataParallel):
+            model = model.module
+        elif "_orig_mod" in model._modules:  # of torch.compile
+            model = model.get_submodule("_orig_mod")
+        else:
+            return model
+
+
+def _norms_in(model: nn.Module) -> Iterator[tuple[Any, nn.Module]]:
+    """The spectral norms in a model with their owners, without those of subclasses, which may do more."""
+    for module in model.modules():
+        if isinstance(module, parametrize.ParametrizationList) and module.is_tensor:
+            first = module[0]  # a second one does not get the parameter
+            if type(first) in (Parametrization, JoinedParametrization):
+                yield first, module
         for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, Hook):
-                yield name, hook, module
+            if type(hook) in (Hook, JoinedHook):
+                yield hook, module
 
 
 def _source_of(owner: nn.Module, norm: Any) -> Source | None:
@@ -275,23 +290,6 @@ def _fits_kernels(source: Source) -> bool:
 
 
 def _call_of(norm: Any, source: Source) -> tuple[Any, ...]:
-    """Dtype, device and the last arguments of spectral_norm; weights share a call where these are equal."""
+    """Dtype, device and the last arguments of spectral_norms; weights share a call where these are equal."""
     iterations = norm.n_power_iterations if source.training else 0
     return source.weight.dtype, source.weight.device, norm.eps, iterations, isinstance(norm, Hook)
-
-
-def _matrix(weight: Tensor, dim: int) -> Tensor:
-    if dim == 0:
-        return weight if weight.dim() == 2 else weight.flatten(1)
-    return weight.movedim(dim, 0).flatten(1)
-
-
-def _shaped(scaled: Tensor, weight: Tensor, dim: int) -> Tensor:
-    """A matrix in the shape and memory format of the weight that it was made of."""
-    if dim == 0 and weight.is_contiguous():
-        return scaled if weight.dim() == 2 else scaled.view(weight.shape)
-    result = scaled.view(weight.movedim(dim, 0).shape).movedim(0, dim)
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    if not weight.is_contiguous() and weight.dim() in formats:
-        return result.contiguous(memory_format=formats[weight.dim()])
-    return result.contiguous()

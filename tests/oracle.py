@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import fastgan
+from fastgan.ops.spectral_norm import spectral_norms, with_gradient
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,6 +79,21 @@ def assert_as_exact(ours: Tensor, pytorch: Tensor, exact: Tensor) -> None:
 def by_reference(operation: Callable[P, R]) -> Callable[P, R]:
     """The operation on the reference backend: plain PyTorch, differentiated by PyTorch."""
     return fastgan.use_backend("reference")(operation)
+
+
+def spectral_norm(
+    weights: tuple[Tensor, ...],
+    u: tuple[Tensor, ...],
+    v: tuple[Tensor, ...],
+    eps: float,
+    iterations: int,
+    columns_first: bool,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The weights divided by their spectral norms, with gradients, and the new u and v."""
+    call = weights, [0] * len(weights), u, v, eps, iterations, columns_first
+    found = list(zip(weights, spectral_norms(*call), strict=True))
+    scaled = tuple(with_gradient(w, divided) for w, divided in found)
+    return scaled, tuple(divided.u for _, divided in found), tuple(divided.v for _, divided in found)
 
 
 def softplus(t: Tensor) -> Tensor:

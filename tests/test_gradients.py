@@ -8,12 +8,11 @@ from itertools import cycle, pairwise, product
 import pytest
 import torch
 from backends import Backend
-from oracle import OTHER_LOSSES, as_tuple, by_reference
+from oracle import OTHER_LOSSES, as_tuple, by_reference, spectral_norm
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import fastgan
-from fastgan.ops.spectral_norm import spectral_norm
 
 Operation = tuple[Callable[..., "Tensor | tuple[Tensor, ...]"], list[tuple[int, ...]]]
 

@@ -8,12 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from backends import GPU, Backend
-from oracle import DTYPES, VIEWS, assert_as_exact, check
+from oracle import DTYPES, VIEWS, assert_as_exact, check, spectral_norm
 from tables import cases
 from torch import Tensor
 
 import fastgan
-from fastgan.ops.spectral_norm import spectral_norm
 
 EPS = 1e-12
 Sizes = tuple[tuple[int, int], ...]

@@ -19,19 +19,12 @@ import fastgan
 from fastgan.ops import (
     labelled_loss,
 )
-from fastgan.ops.spectral_norm import spectral_norm
 
 Function = Callable[..., Tensor]
 
 
 def chain(mlp: Function) -> Function:
     return lambda x, w: mlp(x, [w, w], [None, None])
-
-
-def divided(x: Tensor, w: Tensor) -> Tensor:
-    ones = x.new_ones(4)
-    first, second = spectral_norm((x, w), (ones, ones), (ones, ones), 1e-12, 0, False)[0]
-    return first @ second
 
 
 # Each of input [4, 4] and weight [4, 4]: ours, and plain PyTorch.
@@ -77,7 +70,6 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
         lambda x, w: F.leaky_relu(F.batch_norm(x, w[2].detach(), w[3].detach().square(), w[0], w[1]), 0.2),
     ),
     "linear_leaky_relu": (fastgan.linear_leaky_relu, by_reference(fastgan.linear_leaky_relu)),
-    "spectral_norm": (divided, by_reference(divided)),
     "mlp": (chain(fastgan.mlp), chain(by_reference(fastgan.mlp))),
 }
 # An operation of the same autograd Function as another is not for the interpreter.

@@ -22,6 +22,7 @@ from benchmarks.gpu.rows import DONE, attempt, done, is_lost, put
 from benchmarks.machine import DEVICE
 from benchmarks.operations import table
 from fastgan import ops
+from fastgan.ops.spectral_norm import spectral_norms, with_gradient
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from oracle import (  # type: ignore[import-not-found]
@@ -191,8 +192,10 @@ def spectral_norm(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
         """The divided weights, u and v, one after the other."""
         u_and_v = tuple(t.to(weights[0].dtype) for t in vectors)
         u, v = u_and_v[: len(weights)], u_and_v[len(weights) :]
-        found = ops.spectral_norm.spectral_norm(weights, u, v, 1e-12, iterations, columns_first)
-        return torch.cat([t.flatten() for tensors in found for t in tensors])
+        call = weights, [0] * len(weights), u, v, 1e-12, iterations, columns_first
+        found = spectral_norms(*call)
+        scaled = [with_gradient(w, divided).flatten() for w, divided in zip(weights, found, strict=True)]
+        return torch.cat([*scaled, *(divided.u for divided in found), *(divided.v for divided in found)])
 
     lengths = [t.numel() for t in (*weights, *vectors)]
     fitted = by_reference(joined)(vectors, 5, False, *weights).split(lengths)[len(sizes) :]

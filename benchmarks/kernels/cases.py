@@ -11,9 +11,9 @@ import torch
 from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.matrices import Matrices
 from fastgan.kernels.triton import Triton, tuning
-from fastgan.kernels.triton.batch_norm import gradient_sums
+from fastgan.kernels.triton.batch_norm import gradient_sums, input_gradient
 from fastgan.kernels.triton.launch import KERNELS, Kernel
-from fastgan.kernels.triton.spectral_norm import divide_all, inner_products, multiply_all
+from fastgan.kernels.triton.spectral_norm import divide_all, inner_products, multiply_all, weight_gradients
 
 backend = Triton()
 HALVES = (torch.bfloat16, torch.float16)
@@ -22,7 +22,7 @@ ALL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class Case:
-    """A call that compiles one kernel for each dtype and tile, apart from those of earlier cases."""
+    """A call that compiles one kernel for each dtype and tile."""
 
     name: str
     call: Callable[[torch.dtype], object]
@@ -37,6 +37,7 @@ def _empty(*shape: int) -> Callable[[torch.dtype], torch.Tensor]:
 
 _logits, _few, _scalar = _empty(1 << 20), _empty(1000), _empty()
 _matrix, _images = _empty(4096, 512), _empty(64, 128, 32, 32)
+_ROWS, _PLANES = (4096, 512, 1), (64, 128, 1024)
 
 
 def _pair(dtype: torch.dtype, count: int = 2) -> tuple[torch.Tensor, ...]:
@@ -120,16 +121,27 @@ def _batch_norm(input: torch.Tensor) -> object:
     return backend.batch_norm_leaky_relu(input, *_channels(input, 4), 1e-5, 0.2)
 
 
+def _averages(input: torch.Tensor) -> torch.Tensor:
+    compute = torch.float64 if input.dtype is torch.float64 else torch.float32
+    return torch.empty(2, input.shape[1], dtype=compute)
+
+
 def _gradient_sums(input: torch.Tensor, layout: tuple[int, int, int]) -> object:
     """The first of the two launches of a backward pass in training."""
-    compute = torch.float64 if input.dtype is torch.float64 else torch.float32
-    averages = torch.empty(2, input.shape[1], dtype=compute)
     channels = _channels(input, 6)
-    return gradient_sums((input, input, *channels[:4], None, *channels[4:], averages), layout, 1e-5, 0.2)
+    tensors = input, input, *channels[:4], None, *channels[4:], _averages(input)
+    return gradient_sums(tensors, layout, 1e-5, 0.2)
 
 
-def _batch_norm_backward(input: torch.Tensor, training: bool) -> object:
-    call = *_channels(input, 4), 1e-5, 0.2, training, (True, True, True)
+def _input_gradient(input: torch.Tensor, layout: tuple[int, int, int]) -> object:
+    """The second one."""
+    tensors = input, input, *_channels(input, 4), _averages(input), input
+    return input_gradient(tensors, layout, 1e-5, 0.2)
+
+
+def _batch_norm_backward(input: torch.Tensor) -> object:
+    """In evaluation."""
+    call = *_channels(input, 4), 1e-5, 0.2, False, (True, True, True)
     return backend.batch_norm_leaky_relu_backward(input, input, *call)
 
 
@@ -159,14 +171,10 @@ def _sigma(dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(len(_MATRICES), dtype=torch.promote_types(dtype, torch.float32))
 
 
-def _spectral_norm(dtype: torch.dtype, iterations: int) -> object:
+def _sums(dtype: torch.dtype, side: int, with_sigma: bool, eps: float | None) -> object:
     m = _matrices(dtype)
-    return backend.spectral_norm(m.w, m.u, m.v, 1e-12, iterations, False)
-
-
-def _products_of_rows(dtype: torch.dtype) -> object:
-    m = _matrices(dtype)
-    return multiply_all(m, slice(None), 0, m.v, m.u, None, 1e-12)
+    factors, vectors = (m.u, m.v) if side else (m.v, m.u)
+    return multiply_all(m, slice(None), side, factors, vectors, _sigma(dtype) if with_sigma else None, eps)
 
 
 def _quotients(dtype: torch.dtype) -> object:
@@ -179,9 +187,10 @@ def _inner_products(dtype: torch.dtype) -> object:
     return inner_products(m, slice(None), m.w)
 
 
-def _spectral_norm_backward(dtype: torch.dtype) -> object:
+def _weight_gradients(dtype: torch.dtype) -> object:
     m = _matrices(dtype)
-    return backend.spectral_norm_backward(m.w, m.w, m.u, m.v, _sigma(dtype))
+    ends = range(1, len(m) + 1)
+    return weight_gradients(m, slice(None), m.w, m.w, _sigma(dtype), _sigma(dtype), ends)
 
 
 _SIZES = {"small": (128, 256, 256), "large": (2048, 1024, 1024)}
@@ -292,33 +301,22 @@ CASES = [
         "leaky ReLU backward, no bias",
         lambda d: backend.bias_leaky_relu_backward(_matrix(d), _matrix(d), 0.2, 1, False),
     ),
+    Case("spectral norm, products of rows", lambda d: _sums(d, 0, False, 1e-12)),
+    Case("spectral norm, products of columns", lambda d: _sums(d, 1, True, 1e-12)),
+    Case("spectral norm, evaluation", lambda d: _sums(d, 0, True, None)),
     Case("spectral norm, division", _quotients),
-    Case("spectral norm, evaluation", lambda d: _spectral_norm(d, 0)),
-    Case("spectral norm, products of rows", _products_of_rows),
-    Case("spectral norm, products of columns", lambda d: _spectral_norm(d, 1)),
     Case("spectral norm backward, inner products", _inner_products),
-    Case("spectral norm backward", _spectral_norm_backward),
+    Case("spectral norm backward", _weight_gradients),
     Case("batch norm, statistics, rows", lambda d: _statistics(_matrix(d))),
     Case("batch norm, statistics, planes", lambda d: _statistics(_images(d))),
     Case("batch norm + leaky ReLU, rows", lambda d: _batch_norm(_matrix(d))),
     Case("batch norm + leaky ReLU, planes", lambda d: _batch_norm(_images(d))),
-    Case(
-        "batch norm + leaky ReLU backward, sums, rows", lambda d: _gradient_sums(_matrix(d), (4096, 512, 1))
-    ),
-    Case(
-        "batch norm + leaky ReLU backward, sums, planes",
-        lambda d: _gradient_sums(_images(d), (64, 128, 1024)),
-    ),
-    Case("batch norm + leaky ReLU backward, rows", lambda d: _batch_norm_backward(_matrix(d), True)),
-    Case("batch norm + leaky ReLU backward, planes", lambda d: _batch_norm_backward(_images(d), True)),
-    Case(
-        "batch norm + leaky ReLU backward, rows, evaluation",
-        lambda d: _batch_norm_backward(_matrix(d), False),
-    ),
-    Case(
-        "batch norm + leaky ReLU backward, planes, evaluation",
-        lambda d: _batch_norm_backward(_images(d), False),
-    ),
+    Case("batch norm + leaky ReLU backward, sums, rows", lambda d: _gradient_sums(_matrix(d), _ROWS)),
+    Case("batch norm + leaky ReLU backward, sums, planes", lambda d: _gradient_sums(_images(d), _PLANES)),
+    Case("batch norm + leaky ReLU backward, rows", lambda d: _input_gradient(_matrix(d), _ROWS)),
+    Case("batch norm + leaky ReLU backward, planes", lambda d: _input_gradient(_images(d), _PLANES)),
+    Case("batch norm + leaky ReLU backward, rows, evaluation", lambda d: _batch_norm_backward(_matrix(d))),
+    Case("batch norm + leaky ReLU backward, planes, evaluation", lambda d: _batch_norm_backward(_images(d))),
     Case("Adam with average", _adam),
     Case("draws of a step", _draw, (torch.float32,), streams=False),
     Case("end of a step", _record, (torch.float32,), streams=False),

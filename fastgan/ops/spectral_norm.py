@@ -1,8 +1,9 @@
-"""Spectral norms of several weights at once: power iterations, value and gradients."""
+"""Spectral norms: weights divided by the largest singular values that power iterations estimate."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,62 +11,90 @@ from torch import Tensor
 from fastgan.kernels import Reference
 from fastgan.ops.routing import Function, apply, backend_for, route
 
-Tensors = tuple[Tensor, ...]
+
+class Divided(NamedTuple):
+    """A weight divided by its spectral norm sigma, without gradient, and the new vectors u and v."""
+
+    value: Tensor
+    u: Tensor
+    v: Tensor
+    sigma: Tensor
+    dim: int
 
 
-def spectral_norm(
-    weights: Tensors, u: Tensors, v: Tensors, eps: float, iterations: int, columns_first: bool
-) -> tuple[Tensors, Tensors, Tensors]:
-    """Divide matrices by their spectral norms, as estimated by power iterations (Miyato et al. 2018).
+def spectral_norms(
+    weights: Sequence[Tensor],
+    dims: Sequence[int],
+    u: Sequence[Tensor],
+    v: Sequence[Tensor],
+    eps: float,
+    iterations: int,
+    columns_first: bool,
+) -> list[Divided]:
+    """Divide several weights by their spectral norms in one call (Miyato et al. 2018, arXiv:1802.05957).
 
     Args:
-        weights: checked matrices, ``[R_i, C_i]``, of one dtype and device.
-        u, v: estimates of the left and right singular vectors, ``[R_i]`` and ``[C_i]``, of the same dtype.
+        weights: checked weights of one dtype and device. Dimension ``dims[i]`` has the rows of a matrix, and
+            the others its columns.
+        u, v: estimates of the left and right singular vectors, ``[rows]`` and ``[columns]``, of that dtype.
         eps: the least norm by which a vector is divided.
         iterations: number of power iterations; 0 in evaluation.
         columns_first: an iteration computes v first.
-
-    Returns:
-        The weights divided, and the new u and v, which are constants for the gradient.
     """
-    backend, is_wired = route(*weights)
-    if not is_wired:
-        return backend.spectral_norm(weights, u, v, eps, iterations, columns_first)[:3]
-    outputs = apply(SpectralNorm, backend, eps, iterations, columns_first, *weights, *u, *v)
-    count = len(weights)
-    return outputs[:count], outputs[count : 2 * count], outputs[2 * count :]
+    matrices = tuple(_matrix(w.detach(), dim) for w, dim in zip(weights, dims, strict=True))
+    backend, _ = route(*matrices)
+    if iterations == 0:  # a backward pass keeps u and v, and the buffers may change until then
+        u, v = [t.clone() for t in u], [t.clone() for t in v]
+    results = backend.spectral_norm(matrices, tuple(u), tuple(v), eps, iterations, columns_first)
+    scaled, new_u, new_v, sigma = results
+    values = [_shaped(t, w, dim) for t, w, dim in zip(scaled, weights, dims, strict=True)]
+    return list(map(Divided, values, new_u, new_v, sigma.split(1), dims))
 
 
-class SpectralNorm(Function):
-    """(weights ..., u ..., v ...) -> (weights / sigma ..., u ..., v ...)."""
+def with_gradient(weight: Tensor, divided: Divided) -> Tensor:
+    """The value of ``divided`` as a function of the weight; u and v are constants for its gradient.
 
-    @staticmethod
-    def forward(
-        ctx: Any, backend: Reference, eps: float, iterations: int, columns_first: bool, *tensors: Tensor
-    ) -> Tensors:
-        count = len(tensors) // 3
-        weights = tensors[:count]
-        scaled, u, v, sigma = backend.spectral_norm(
-            weights, tensors[count : 2 * count], tensors[2 * count :], eps, iterations, columns_first
-        )
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*weights, *u, *v, sigma)
-        ctx.mark_non_differentiable(*u, *v)
-        ctx.backend = backend
-        return *scaled, *u, *v
+    Each weight has a node of its own in autograd's graph, as losses may reach some weights and not others.
+    """
+    if not (torch.is_grad_enabled() and weight.requires_grad):
+        return divided.value
+    value: Tensor = apply(WithGradient, route(weight)[0], weight, divided)
+    return value
+
+
+class WithGradient(Function):
+    """(weight) -> weight / sigma."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        *saved, sigma = ctx.saved_tensors
-        count = len(saved) // 3
-        weights, u, v = (tuple(saved[i * count : (i + 1) * count]) for i in range(3))
-        known = tuple(
-            torch.zeros_like(w) if g is None else g for g, w in zip(grads[:count], weights, strict=True)
+    def forward(ctx: Any, backend: Reference, weight: Tensor, divided: Divided) -> Tensor:
+        ctx.save_for_backward(weight, divided.u, divided.v, divided.sigma)
+        ctx.call = backend, divided.dim
+        return divided.value
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, u, v, sigma = ctx.saved_tensors
+        backend, dim = ctx.call
+        if grad.layout is not torch.strided:  # of an embedding
+            grad = grad.to_dense()
+        (dw,) = backend_for(backend, grad).spectral_norm_backward(
+            (_matrix(grad, dim),), (_matrix(weight, dim),), (u,), (v,), sigma
         )
-        found = backend_for(ctx.backend, *known).spectral_norm_backward(known, weights, u, v, sigma)
-        needed = zip(found, grads[:count], ctx.needs_input_grad[4 : 4 + count], strict=True)
-        return (
-            *(None, None, None, None),
-            *(dw if need and g is not None else None for dw, g, need in needed),
-            *(None,) * (2 * count),
-        )
+        return None, _shaped(dw, weight, dim), None
+
+
+def _matrix(weight: Tensor, dim: int) -> Tensor:
+    if dim == 0:
+        return weight if weight.dim() == 2 else weight.flatten(1)
+    return weight.movedim(dim, 0).flatten(1)
+
+
+def _shaped(matrix: Tensor, weight: Tensor, dim: int) -> Tensor:
+    """A matrix in the shape and memory format of the weight that it was made of."""
+    if dim == 0 and weight.is_contiguous():
+        return matrix if weight.dim() == 2 else matrix.view(weight.shape)
+    result = matrix.view(weight.movedim(dim, 0).shape).movedim(0, dim)
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if not weight.is_contiguous() and weight.dim() in formats:
+        return result.contiguous(memory_format=formats[weight.dim()])
+    return result.contiguous()

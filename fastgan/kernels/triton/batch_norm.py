@@ -642,8 +642,7 @@ class BatchNorm(Reference):
             if not training:
                 return dx, dweight, dbias  # the sums' pass has written dx
         if dx is not None:
-            tensors = grad, dense, *norm, averages, dx
-            _by_tiles(normalize_backward_kernel, tensors, layout, eps, negative_slope, _LOADS)
+            input_gradient((grad, dense, *norm, averages, dx), layout, eps, negative_slope)
         return dx, dweight, dbias
 
 
@@ -690,6 +689,11 @@ def gradient_sums(tensors: Tensors, layout: Layout, eps: float, negative_slope: 
             (divisor(inner), *tile),
             maxnreg=_PLANES_REGISTERS,
         )
+
+
+def input_gradient(tensors: Tensors, layout: Layout, eps: float, negative_slope: float) -> None:
+    """Launch the kernel for dx. ``tensors``: its arguments, grad to dx."""
+    _by_tiles(normalize_backward_kernel, tensors, layout, eps, negative_slope, _LOADS)
 
 
 def _by_tiles(

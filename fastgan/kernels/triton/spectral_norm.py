@@ -373,17 +373,8 @@ class SpectralNorm(Reference):
         sigma = of_size(sigma, len(matrices), "sigma").contiguous()
         results = tuple(map(torch.empty_like, matrices.w))
         for part in matrices.parts(_MOST_WEIGHTS):
-            partials, ends = inner_products(matrices, part, grads[part])
-            rows, columns = matrices.rows[part], matrices.columns[part]
-            tile = _tile(matrices.w[0], False)
-            spans, firsts, programs = _cut(columns, rows, tile[1], tile[0])
-            tensors = *grads[part], *results[part], *matrices.u[part], *matrices.v[part]
-            backward_kernel.of(len(rows)).launch(
-                programs,
-                (*tensors, sigma[part], partials),
-                (*rows, *columns, *spans, *firsts, *ends),
-                (_vector(matrices.w[0]), *tile),
-            )
+            products = inner_products(matrices, part, grads[part])
+            weight_gradients(matrices, part, grads[part], results[part], sigma[part], *products)
         return results
 
 
@@ -440,6 +431,27 @@ def inner_products(matrices: Matrices, part: slice, grads: Tensors) -> tuple[Ten
         programs, (*weights, *grads, partials), (*sizes, *firsts, span), (block,)
     )
     return partials, [*firsts[1:], programs]
+
+
+def weight_gradients(
+    matrices: Matrices,
+    part: slice,
+    grads: Tensors,
+    results: Tensors,
+    sigma: Tensor,
+    partials: Tensor,
+    ends: Sequence[int],
+) -> None:
+    """Write the gradients of some weights; ``partials`` and ``ends`` are those of :func:`inner_products`."""
+    rows, columns = matrices.rows[part], matrices.columns[part]
+    tile = _tile(matrices.w[0], False)
+    spans, firsts, programs = _cut(columns, rows, tile[1], tile[0])
+    backward_kernel.of(len(rows)).launch(
+        programs,
+        (*grads, *results, *matrices.u[part], *matrices.v[part], sigma, partials),
+        (*rows, *columns, *spans, *firsts, *ends),
+        (_vector(matrices.w[0]), *tile),
+    )
 
 
 def _vector(weight: Tensor) -> int:
