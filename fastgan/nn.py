@@ -299,9 +299,13 @@ class PassesOn(_DropoutNd):
 
     It scales an activated element, or sets it to zero, as it would have done before the activation. It never
     writes into its input, which the layer saves for the backward pass.
+
+    Attributes:
+        layers: the layers before it.
     """
 
     dropout: Callable[[Tensor, float, bool], Tensor]
+    layers: tuple[WithLeakyReLU, ...] = ()
 
     def forward(self, input: Tensor) -> Tensor:
         if isinstance(input, fx.Proxy):

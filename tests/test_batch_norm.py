@@ -488,3 +488,31 @@ def test_invalid_arguments(bad: str) -> None:
     arguments, options, error, message = BAD_CALLS[bad]
     with pytest.raises(error, match=message):
         fastgan.batch_norm_leaky_relu(*arguments, **options)
+
+
+def test_the_order_of_a_sequence(backend: Backend) -> None:
+    """PyTorch's result of three dimensions is contiguous, whatever the input's strides."""
+    sequence = torch.randn(2, 5, 3, device=backend.device).transpose(1, 2).requires_grad_()
+    ours = fastgan.batch_norm_leaky_relu(sequence, None, None, training=True)
+    theirs = F.leaky_relu(F.batch_norm(sequence, None, None, training=True), 0.2)
+    assert ours.stride() == theirs.stride()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_evaluation_before_training(backend: Backend) -> None:
+    """A backward pass of evaluation keeps the statistics of its forward pass."""
+    if backend.name == "reference":
+        pytest.skip("PyTorch's batch norm takes the moved ones")
+    module = fastgan.nn.BatchNorm1dLeakyReLU(3).to(backend.device).eval()
+    input = torch.randn(6, 3, device=backend.device).requires_grad_()
+    (expected,) = torch.autograd.grad(module(input).square().sum(), input)
+    loss = module(input).square().sum()
+    module.train()(torch.randn(6, 3, device=backend.device) + 3)
+    (grad,) = torch.autograd.grad(loss, input)
+    torch.testing.assert_close(grad, expected, rtol=0, atol=0)
+
+
+def test_no_eps_in_training(backend: Backend) -> None:
+    input = torch.ones(4, 3, device=backend.device)
+    with pytest.raises(ValueError, match="eps must be positive in training, but is 0"):
+        fastgan.batch_norm_leaky_relu(input, None, None, training=True, eps=0.0)

@@ -177,7 +177,7 @@ LINEAR: dict[str, tuple[Build, int]] = {
     "weight_norm by hook": (lambda: old_norm(nn.utils.weight_norm), 1),
     "Identity between": (lambda: nn.Sequential(nn.Linear(4, 4), nn.Identity(), *pair()[1:]), 1),
     "no dropout between": (lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0), *pair()[1:]), 1),
-    "dropout between": (lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.4, True), *pair()[1:]), 1),
+    "dropout between": (lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.4), *pair()[1:]), 1),
     "subclass": (lambda: nn.Sequential(MyLinear(4, 4), *pair()[1:]), 1),
     "subclass, weight_norm": (
         lambda: nn.Sequential(parametrizations.weight_norm(MyLinear(4, 4)), *pair()[1:]),
@@ -582,6 +582,14 @@ LEFT: dict[str, tuple[Build, str]] = {
         lambda: nn.Sequential(Padded(4, 4, 3), nn.LeakyReLU()),
         r"1: follows Padded '0', which has a _conv_forward of its own",
     ),
+    "Dropout(inplace) between": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.1, inplace=True), nn.LeakyReLU()),
+        r"2: follows Dropout '1', which overwrites its input; set inplace=False there",
+    ),
+    "lazy batch norm": (
+        lambda: nn.Sequential(nn.LazyBatchNorm1d(), nn.LeakyReLU()),
+        r"1: follows LazyBatchNorm1d '0', which has no weight yet; call the model once",
+    ),
     "AlphaDropout between": (
         lambda: nn.Sequential(nn.Linear(4, 4), nn.AlphaDropout(0.1), nn.LeakyReLU()),
         r"2: follows AlphaDropout '1', which has no fused form",
@@ -875,6 +883,33 @@ def test_modules_may_move_and_be_taken_together() -> None:
         each.append(nn.Tanh())
     assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
     assert fused_layers(model) == 2
+
+
+def test_a_dropout_between_several_pairs() -> None:
+    """To undo one pair undoes the others that share its dropout; a pair may be fused after the others."""
+
+    def make() -> nn.Module:
+        dropout = nn.Dropout(0.5)
+        return nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), dropout, nn.LeakyReLU(0.2)) for _ in "12"))
+
+    plain, model = twice(make)
+    input = torch.randn(5, 4, dtype=torch.float64)
+    fastgan.fuse(model[0])  # type: ignore[index]
+    fastgan.fuse(model)
+    assert fused_layers(model) == 2
+    assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
+    fastgan.unfuse(model[0])  # type: ignore[index]
+    assert fused_layers(model) == 0
+    assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
+
+
+def test_a_dropout_that_changes() -> None:
+    plain, model = twice(lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0, True), nn.LeakyReLU(0.2)))
+    fastgan.fuse(model)
+    for each in (plain, model):
+        each[1].p = 0.5  # type: ignore[index]
+    input = torch.randn(5, 4, dtype=torch.float64)
+    assert_same(outputs_and_gradients(model, input), outputs_and_gradients(plain, input))
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])

@@ -54,6 +54,9 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
         for each in pair.between:
             if type(each) in BETWEEN:
                 become(each, BETWEEN[type(each)])
+            if isinstance(each, PassesOn):
+                vars(each).setdefault("layers", ())
+                vars(each)["layers"] += (layer,)
         for activation in pair.activations:
             if not isinstance(activation, Applied):  # of several layers
                 become(activation, APPLIED[type(activation)])
@@ -88,10 +91,10 @@ def unfuse(module: ModuleT) -> ModuleT:
     """
     fused = list(module.modules())
     for each in fused:
-        if isinstance(each, Applied):
+        if isinstance(each, (Applied, PassesOn)):
             become(each, plain_class(each))
             fused += vars(each).pop("layers")
-        elif isinstance(each, (Owner, PassesOn)):
+        elif isinstance(each, Owner):
             become(each, plain_class(each))
         elif isinstance(each, WithLeakyReLU) and each.owners:
             del each.negative_slope, each.home, each.owners

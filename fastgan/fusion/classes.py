@@ -47,14 +47,14 @@ def why_no_fused_form(layer: nn.Module) -> str | None:
     cls: type[nn.Module] = type_before_parametrizations(layer)
     if issubclass(cls, nn.SyncBatchNorm):
         return "takes the statistics of all processes, and the fused layer those of one"
+    if isinstance(layer, LazyModuleMixin) and _fusable_base(layer.cls_to_become or cls) is not None:
+        return "has no weight yet; call the model once"
     base = _fusable_base(cls)
     if base is None or issubclass(cls, layers.WithLeakyReLU):
         return "has no fused form"
     for method in _REPLACED_METHODS:
         if getattr(cls, method, None) is not getattr(base, method, None):
             return f"has a {method} of its own"
-    if isinstance(layer, LazyModuleMixin):
-        return "has no weight yet; call the model once"
     return None
 
 

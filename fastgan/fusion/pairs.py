@@ -16,7 +16,7 @@ from fastgan.fusion.memory import operation, overwriter, reads_metadata
 from fastgan.fusion.tracing import Untraceable, is_layer, trace
 from fastgan.fusion.watching import watch
 from fastgan.hooks import has_hooks, sees_the_output
-from fastgan.nn import slope_of
+from fastgan.nn import PassesOn, slope_of
 
 
 @dataclass
@@ -166,6 +166,8 @@ def _why_not_here(
         return f"follows {calls.called(source)}, not a layer"
     layer = source.meta["module"]
     name = calls.named(layer)
+    if type(layer) in BETWEEN and not has_hooks(layer):
+        return f"follows {name}, which overwrites its input; set inplace=False there"
     if isinstance(layer, (nn.Identity, _DropoutNd)) and has_hooks(layer):
         return f"a hook sees the output of {name}"
     if layer not in calls.names:
@@ -217,7 +219,10 @@ def _passes_on(node: object) -> bool:
     if not isinstance(node, fx.Node) or node.op != "call_module":
         return False
     module = node.meta["module"]
-    return (type(module) is nn.Identity or type(module) in BETWEEN) and not has_hooks(module)
+    is_dropout = type(module) in BETWEEN or isinstance(module, PassesOn)
+    if is_dropout and module.inplace and module.p > 0:  # others may read what it writes
+        return False
+    return (is_dropout or type(module) is nn.Identity) and not has_hooks(module)
 
 
 def _functions(calls: Calls) -> tuple[dict[nn.Module, Call], dict[str, str]]:
@@ -251,7 +256,7 @@ def _call_after(layer: nn.Module, nodes: list[fx.Node], calls: Calls) -> Call | 
             return f"its output goes to {len(users)} calls"
         slope = _slope(users[0])
         if slope is None:
-            return f"its output also goes to {calls.called(users[0])}"
+            return f"its output goes to {calls.called(users[0])}"
         owner = users[0].meta.get("owner")
         if owner is None or owner not in calls.names:
             return "the call is not in the forward of a module of the model"

@@ -47,13 +47,13 @@ def batch_norm_leaky_relu(
         negative_slope: slope at and below zero, not negative; 0 for a ReLU.
 
     Returns:
-        A tensor like ``input``, in its memory order. Weight, bias and running statistics of a float16 or
-        bfloat16 input may be float32.
+        A tensor like ``input``, in its memory order, or contiguous if it has three dimensions. Weight, bias
+        and running statistics of a float16 or bfloat16 input may be float32.
 
     Raises:
         TypeError: an argument is not a float tensor, or dtypes do not fit.
         ValueError: shapes do not fit, devices differ, statistics are missing, or a channel has a single value
-            in training; or ``negative_slope`` or ``eps`` is negative.
+            in training; ``negative_slope`` or ``eps`` is negative, or ``eps`` is 0 in training.
     """
     check_tensor(input, "input")
     if input.dim() < 2:
@@ -73,8 +73,12 @@ def batch_norm_leaky_relu(
         raise ValueError(f"{missing} is None, but the other running statistic is not; pass both or neither")
     if training:
         check_several_values(input)
+        if eps == 0:  # newer versions of PyTorch refuse it
+            raise ValueError("eps must be positive in training, but is 0")
     elif running_mean is None:
         raise ValueError("running_mean and running_var may be None only in training; pass both")
+    if input.dim() == 3:
+        input = input.contiguous()  # PyTorch's result is, whatever the strides of a sequence
     backend, is_wired = route(input, weight, bias, running_mean, running_var)
     writes = training and running_mean is not None
     if backend is reference and (writes or not torch._C._are_functorch_transforms_active()):
@@ -89,6 +93,8 @@ def batch_norm_leaky_relu(
     assert mean is not None
     assert var is not None
     if is_wired:
+        if not training:  # a later batch may move the running statistics before the backward pass
+            mean, var = mean.clone(), var.clone()
         arguments = input, mean, var, weight, bias, eps, negative_slope, training
         output: Tensor = apply(BatchNormLeakyReLU, backend, *arguments)
         return output
