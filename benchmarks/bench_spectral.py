@@ -41,7 +41,8 @@ class Weights(nn.Module):
         self.layers = layers
 
     def forward(self) -> list[Tensor]:
-        return [layer.weight for layer in self.layers if hasattr(layer, "weight")]
+        # not hasattr(layer, "weight"), which reads the weight and so runs a power iteration
+        return [layer.weight for layer in self.layers if isinstance(layer, (nn.Conv2d, nn.Linear))]
 
 
 def networks() -> dict[str, nn.Sequential]:

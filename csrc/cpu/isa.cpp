@@ -40,7 +40,7 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(leaky_relu_grad_plane),
     FASTGAN_EACH_DTYPE(inner_product),
     FASTGAN_EACH_DTYPE(add_weighted_rows),
-    FASTGAN_EACH_DTYPE(normalize),
+    FASTGAN_EACH_DTYPE(divide_vector),
     FASTGAN_EACH_DTYPE(divide),
     FASTGAN_EACH_DTYPE(spectral_grad_rows),
     FASTGAN_EACH_DTYPE(norm_statistics_rows),

@@ -106,10 +106,10 @@ struct KernelTable {
   double (*leaky_relu_grad_plane[4])(const void* dy, const void* y, void* dx, int64_t size, double negative_slope);
 
   double (*inner_product[4])(const void* x, const void* y, int64_t size);
-  // sums [columns] in the compute type += u [rows] times w [rows, columns]
-  void (*add_weighted_rows[4])(const void* w, const void* u, void* sums, int64_t rows, int64_t columns);
-  // to = values / max(norm of values, eps); returns the product of `values` and `to` as stored.
-  double (*normalize[4])(const double* values, int64_t size, double eps, void* to);
+  // sums [columns] in the compute type += factors [rows] times w [rows, columns]
+  void (*add_weighted_rows[4])(const void* w, const double* factors, void* sums, int64_t rows, int64_t columns);
+  // to = values / divisor; returns the inner product of `values` and `to` as stored.
+  double (*divide_vector[4])(const double* values, int64_t size, double divisor, void* to);
   void (*divide[4])(const void* w, void* scaled, int64_t size, double sigma);
   // dw = (grad - inner * u v^T) / sigma over [rows, columns]
   void (*spectral_grad_rows[4])(const void* grad, const void* u, const void* v, void* dw, int64_t rows, int64_t columns,

@@ -1,8 +1,10 @@
-// Spectral norms of several matrices. Each step runs over ranges of rows of all matrices, so that threads share a
-// network's layers, whatever their sizes. As in losses.cpp, partial sums belong to ranges and are added in order.
+// Spectral norms of several matrices. Threads share small matrices among them and the rows of large ones, one matrix
+// after another: what one step has read may still be in the cache for the next. As in losses.cpp, partial sums belong
+// to ranges of rows and are added in order.
 #include "spectral_norm.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "huge_pages.h"
@@ -13,163 +15,198 @@
 namespace fastgan {
 namespace {
 
-constexpr int64_t kRows = 32;  // of a range: few enough for float sums over rows
+constexpr int64_t kRows = 32;          // of a range: few enough for float sums over rows
+constexpr int64_t kLarge = 4 * kChunk;  // elements of a matrix whose rows threads share
 
-struct Range {
-  int which;           // matrix
-  int64_t row, rows;   // first row, number of rows
+double norm_of(const double* values, int64_t size) {
+  double squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < size; ++i) squares += values[i] * values[i];
+  return std::sqrt(squares);
+}
+
+// One matrix in ranges of rows.
+template <class Matrix>
+struct Ranges {
+  const Matrix& matrix;
+  DType dtype;
+  Where threads;
+
+  int64_t count() const { return (matrix.rows + kRows - 1) / kRows; }
+  int64_t rows(int64_t range) const { return std::min(kRows, matrix.rows - range * kRows); }
+  int64_t elements(int64_t range) const { return rows(range) * matrix.columns; }
+  template <class Address>
+  auto of(Address address, int64_t range) const {  // an array [rows, columns]
+    return advance(address, range * kRows * matrix.columns, dtype);
+  }
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    for_each_piece(count(), matrix.rows * matrix.columns, threads, visit);
+  }
 };
 
-template <class Matrix>
-std::vector<Range> ranges_of(const Matrix* matrices, int count) {
-  std::vector<Range> ranges;
-  for (int i = 0; i < count; ++i)
-    for (int64_t row = 0; row < matrices[i].rows; row += kRows)
-      ranges.push_back({i, row, std::min(kRows, matrices[i].rows - row)});
-  return ranges;
+// Calls visit(index, threads) for every matrix.
+template <class Matrix, class Visit>
+void for_each_matrix(const Matrix* matrices, int count, Where threads, const Visit& visit) {
+  std::vector<int> small;
+  int64_t elements = 0;
+  for (int i = 0; i < count; ++i) {
+    const int64_t size = matrices[i].rows * matrices[i].columns;
+    if (size > kLarge) {
+      visit(i, threads);
+    } else {
+      small.push_back(i);
+      elements += size;
+    }
+  }
+  for_each_piece(static_cast<int64_t>(small.size()), elements, threads,
+                 [&](int64_t index) { visit(small[index], Where{1}); });
 }
 
 class PowerIterations {
  public:
-  explicit PowerIterations(const SpectralCall& call)
-      : call_(call), dtype_(static_cast<int>(call.dtype)), ranges_(ranges_of(call.weights, call.count)),
-        sigma_(static_cast<size_t>(call.count)) {
-    for (int i = 0; i < call.count; ++i) {
-      u_.push_back(call.weights[i].u);
-      v_.push_back(call.weights[i].v);
-      first_.push_back(first_.back() + (call.weights[i].rows + kRows - 1) / kRows);
-    }
-  }
+  PowerIterations(const SpectralCall& call, const SpectralWeight& weight, Where threads)
+      : weight_(weight), dtype_(static_cast<int>(call.dtype)), eps_(call.eps),
+        ranges_{weight, call.dtype, threads}, u_(weight.u), v_(weight.v) {}
 
-  void run() {
-    for (int step = 0; step < 2 * call_.iterations; ++step)
-      (step % 2 == 0) == call_.columns_first ? update_v() : update_u();
-    if (call_.iterations == 0) measure();
-    divide();
-  }
-
- private:
-  // Calls visit(range, index) for every range, on several threads.
-  template <class Visit>
-  void for_each_range(const Visit& visit) const {
-    for_each_piece(static_cast<int64_t>(ranges_.size()), call_.elements(), call_.where,
-                   [&](int64_t index) { visit(ranges_[index], index); });
-  }
-  template <class Visit>
-  void for_each_weight(const Visit& visit) const {
-    for_each_piece(call_.count, call_.elements(), call_.where, [&](int64_t i) { visit(static_cast<int>(i)); });
-  }
-
-  // W v of each matrix.
-  std::vector<std::vector<double>> products_with_v() const {
-    std::vector<std::vector<double>> products;
-    for (int i = 0; i < call_.count; ++i) products.emplace_back(static_cast<size_t>(call_.weights[i].rows));
-    for_each_range([&](const Range& range, int64_t) {
-      const SpectralWeight& weight = call_.weights[range.which];
-      for (int64_t row = range.row; row < range.row + range.rows; ++row)
-        products[range.which][row] = kernels().inner_product[dtype_](
-            advance(weight.w, row * weight.columns, call_.dtype), v_[range.which], weight.columns);
-    });
-    return products;
-  }
-
-  // W^T u over each range of rows.
-  template <class A>
-  std::vector<std::vector<A>> products_with_u() const {
-    std::vector<std::vector<A>> partials(ranges_.size());
-    for_each_range([&](const Range& range, int64_t index) {
-      const SpectralWeight& weight = call_.weights[range.which];
-      partials[index].resize(static_cast<size_t>(weight.columns));
-      kernels().add_weighted_rows[dtype_](advance(weight.w, range.row * weight.columns, call_.dtype),
-                                          advance(u_[range.which], range.row, call_.dtype), partials[index].data(),
-                                          range.rows, weight.columns);
-    });
-    return partials;
-  }
-
-  void update_u() {
-    const auto products = products_with_v();
-    for_each_weight([&](int i) {
-      const SpectralWeight& weight = call_.weights[i];
-      sigma_[i] = kernels().normalize[dtype_](products[i].data(), weight.rows, call_.eps, weight.new_u);
-      u_[i] = weight.new_u;
-    });
-  }
-
-  void update_v() { call_.dtype == DType::f64 ? update_v_in<double>() : update_v_in<float>(); }
-
-  template <class A>
-  void update_v_in() {
-    const auto partials = products_with_u<A>();
-    for_each_weight([&](int i) {
-      const SpectralWeight& weight = call_.weights[i];
-      std::vector<double> sums(static_cast<size_t>(weight.columns));
-      for (int64_t range = first_[i]; range < first_[i + 1]; ++range)
-        for (int64_t c = 0; c < weight.columns; ++c) sums[c] += static_cast<double>(partials[range][c]);
-      sigma_[i] = kernels().normalize[dtype_](sums.data(), weight.columns, call_.eps, weight.new_v);
-      v_[i] = weight.new_v;
-    });
-  }
-
-  // sigma = u^T W v. After an iteration it is known: the product of the last vector with what it was before it was
-  // normalized.
-  void measure() {
-    const auto products = products_with_v();
-    for (int i = 0; i < call_.count; ++i) {
-      sigma_[i] = 0;
-      for (int64_t row = 0; row < call_.weights[i].rows; ++row)
-        sigma_[i] += products[i][row] * load_element(advance(u_[i], row, call_.dtype), call_.dtype);
-    }
+  // Returns sigma.
+  double run(int iterations, bool columns_first) {
+    for (int i = 0; i < iterations; ++i) columns_first ? update_v_and_u() : update_u_and_v();
+    if (iterations == 0) measure();
+    return sigma_;
   }
 
   void divide() const {
-    const DType compute = compute_type(call_.dtype);
-    for (int i = 0; i < call_.count; ++i) {
-      store_element(advance(call_.sigma, i, compute), compute, sigma_[i]);
-      advise_huge_pages(call_.weights[i].scaled,
-                        call_.weights[i].rows * call_.weights[i].columns * bytes_of(call_.dtype));
-    }
-    for_each_range([&](const Range& range, int64_t) {
-      const SpectralWeight& weight = call_.weights[range.which];
-      const int64_t at = range.row * weight.columns;
-      kernels().divide[dtype_](advance(weight.w, at, call_.dtype), advance(weight.scaled, at, call_.dtype),
-                               range.rows * weight.columns, sigma_[range.which]);
+    advise_huge_pages(weight_.scaled, weight_.rows * weight_.columns * bytes_of(ranges_.dtype));
+    ranges_.for_each([&](int64_t range) {
+      kernels().divide[dtype_](ranges_.of(weight_.w, range), ranges_.of(weight_.scaled, range),
+                               ranges_.elements(range), sigma_);
     });
   }
 
-  const SpectralCall& call_;
+ private:
+  // W v of the rows of a range.
+  void multiply_rows(int64_t range, double* products) const {
+    for (int64_t row = 0; row < ranges_.rows(range); ++row)
+      products[row] = kernels().inner_product[dtype_](
+          advance(ranges_.of(weight_.w, range), row * weight_.columns, ranges_.dtype), v_, weight_.columns);
+  }
+
+  // Calls factors_of(range, factors [kRows]), which returns a scale; returns the sums over all rows of scale * factor *
+  // row. Scales keep the factors near 1, so that float sums neither overflow nor underflow.
+  template <class A, class FactorsOf>
+  std::vector<double> sum_rows(const FactorsOf& factors_of) const {
+    std::vector<A> partials(static_cast<size_t>(ranges_.count() * weight_.columns));
+    std::vector<double> scales(static_cast<size_t>(ranges_.count())), sums(static_cast<size_t>(weight_.columns));
+    ranges_.for_each([&](int64_t range) {
+      double factors[kRows];
+      scales[range] = factors_of(range, factors);
+      kernels().add_weighted_rows[dtype_](ranges_.of(weight_.w, range), factors, &partials[range * weight_.columns],
+                                          ranges_.rows(range), weight_.columns);
+    });
+    for (int64_t range = 0; range < ranges_.count(); ++range) {
+      const A* partial = &partials[range * weight_.columns];
+      const double scale = scales[range];
+#pragma omp simd
+      for (int64_t c = 0; c < weight_.columns; ++c) sums[c] += scale * static_cast<double>(partial[c]);
+    }
+    return sums;
+  }
+  template <class FactorsOf>
+  std::vector<double> sum_rows(const FactorsOf& factors_of) const {
+    return ranges_.dtype == DType::f64 ? sum_rows<double>(factors_of) : sum_rows<float>(factors_of);
+  }
+
+  double divisor_of(const std::vector<double>& values) const {
+    const double norm = norm_of(values.data(), static_cast<int64_t>(values.size()));
+    return norm < eps_ ? eps_ : norm;  // nan stays nan
+  }
+
+  // In one pass over W: W^T u is W^T (W v) over the norm of W v, so a range's rows are added up as soon as their products
+  // with v are known.
+  void update_u_and_v() {
+    std::vector<double> products(static_cast<size_t>(weight_.rows));
+    std::vector<double> sums = sum_rows([&](int64_t range, double* factors) {
+      double* const of_range = &products[range * kRows];
+      multiply_rows(range, of_range);
+      const double norm = norm_of(of_range, ranges_.rows(range));
+      for (int64_t row = 0; row < ranges_.rows(range); ++row) factors[row] = norm == 0 ? 0 : of_range[row] / norm;
+      return norm;
+    });
+    const double divisor = divisor_of(products);
+    kernels().divide_vector[dtype_](products.data(), weight_.rows, divisor, weight_.new_u);
+    for (double& sum : sums) sum /= divisor;
+    sigma_ = kernels().divide_vector[dtype_](sums.data(), weight_.columns, divisor_of(sums), weight_.new_v);
+    u_ = weight_.new_u;
+    v_ = weight_.new_v;
+  }
+
+  void update_v_and_u() {
+    const std::vector<double> sums = sum_rows([&](int64_t range, double* factors) {
+      for (int64_t row = 0; row < ranges_.rows(range); ++row)
+        factors[row] = load_element(advance(u_, range * kRows + row, ranges_.dtype), ranges_.dtype);
+      return 1.0;
+    });
+    kernels().divide_vector[dtype_](sums.data(), weight_.columns, divisor_of(sums), weight_.new_v);
+    v_ = weight_.new_v;
+    const std::vector<double> products = products_with_v();
+    sigma_ = kernels().divide_vector[dtype_](products.data(), weight_.rows, divisor_of(products), weight_.new_u);
+    u_ = weight_.new_u;
+  }
+
+  std::vector<double> products_with_v() const {
+    std::vector<double> products(static_cast<size_t>(weight_.rows));
+    ranges_.for_each([&](int64_t range) { multiply_rows(range, &products[range * kRows]); });
+    return products;
+  }
+
+  // sigma = u^T W v. After an iteration it is known: the inner product of the last vector with what it was before it was
+  // normalized.
+  void measure() {
+    const std::vector<double> products = products_with_v();
+    for (int64_t row = 0; row < weight_.rows; ++row)
+      sigma_ += products[row] * load_element(advance(u_, row, ranges_.dtype), ranges_.dtype);
+  }
+
+  const SpectralWeight& weight_;
   const int dtype_;
-  const std::vector<Range> ranges_;
-  std::vector<int64_t> first_{0};  // index of each matrix's first range
-  std::vector<const void*> u_, v_;
-  std::vector<double> sigma_;
+  const double eps_;
+  const Ranges<SpectralWeight> ranges_;
+  const void *u_, *v_;
+  double sigma_ = 0;
 };
 
 }  // namespace
 
-void spectral_norm(const SpectralCall& call) { PowerIterations(call).run(); }
+void spectral_norm(const SpectralCall& call) {
+  const DType compute = compute_type(call.dtype);
+  for_each_matrix(call.weights, call.count, call.where, [&](int i, Where threads) {
+    PowerIterations of_weight(call, call.weights[i], threads);
+    store_element(advance(call.sigma, i, compute), compute, of_weight.run(call.iterations, call.columns_first));
+    of_weight.divide();
+  });
+}
 
 void spectral_norm_backward(const SpectralGradCall& call) {
-  const auto ranges = ranges_of(call.grads, call.count);
   const int dtype = static_cast<int>(call.dtype);
   const DType compute = compute_type(call.dtype);
-  std::vector<double> partials(ranges.size()), inner(static_cast<size_t>(call.count));
-  const auto for_each_range = [&](const auto& visit) {
-    for_each_piece(static_cast<int64_t>(ranges.size()), call.elements(), call.where,
-                   [&](int64_t index) { visit(ranges[index], index, call.grads[ranges[index].which]); });
-  };
-  for_each_range([&](const Range& range, int64_t index, const SpectralGrad& each) {
-    const int64_t at = range.row * each.columns;
-    partials[index] = kernels().inner_product[dtype](advance(each.grad, at, call.dtype), advance(each.w, at, call.dtype),
-                                                     range.rows * each.columns);
-  });
-  for (size_t index = 0; index < ranges.size(); ++index) inner[ranges[index].which] += partials[index];
-  for_each_range([&](const Range& range, int64_t, const SpectralGrad& each) {
-    const int64_t at = range.row * each.columns;
-    const double sigma = load_element(advance(call.sigma, range.which, compute), compute);
-    kernels().spectral_grad_rows[dtype](advance(each.grad, at, call.dtype), advance(each.u, range.row, call.dtype),
-                                        each.v, advance(each.dw, at, call.dtype), range.rows, each.columns,
-                                        inner[range.which] / sigma, sigma);
+  for_each_matrix(call.grads, call.count, call.where, [&](int i, Where threads) {
+    const SpectralGrad& each = call.grads[i];
+    const Ranges<SpectralGrad> ranges{each, call.dtype, threads};
+    advise_huge_pages(each.dw, each.rows * each.columns * bytes_of(call.dtype));
+    std::vector<double> partials(static_cast<size_t>(ranges.count()));
+    ranges.for_each([&](int64_t range) {
+      partials[range] = kernels().inner_product[dtype](ranges.of(each.grad, range), ranges.of(each.w, range),
+                                                       ranges.elements(range));
+    });
+    double inner = 0;
+    for (const double partial : partials) inner += partial;
+    const double sigma = load_element(advance(call.sigma, i, compute), compute);
+    ranges.for_each([&](int64_t range) {
+      kernels().spectral_grad_rows[dtype](ranges.of(each.grad, range), advance(each.u, range * kRows, call.dtype),
+                                          each.v, ranges.of(each.dw, range), ranges.rows(range), each.columns,
+                                          inner / sigma, sigma);
+    });
   });
 }
 

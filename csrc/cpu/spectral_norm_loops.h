@@ -1,8 +1,6 @@
 // Products of a few rows of a matrix with a vector, for spectral norms. Included by isa.cpp only; internal linkage.
 #pragma once
 
-#include <cmath>
-
 #include "kernels.h"
 
 namespace fastgan {
@@ -29,9 +27,7 @@ double inner_product(const void* x_, const void* y_, int64_t size) {
 
 // Reads kTogether rows for each access to the sums.
 template <class T, int kTogether>
-void add_rows(const T* __restrict w, const T* u, compute_t<T>* __restrict sums, int64_t columns) {
-  compute_t<T> factors[kTogether];
-  for (int row = 0; row < kTogether; ++row) factors[row] = load(u[row]);
+void add_rows(const T* __restrict w, const compute_t<T>* factors, compute_t<T>* __restrict sums, int64_t columns) {
 #pragma omp simd
   for (int64_t c = 0; c < columns; ++c) {
     compute_t<T> sum = sums[c];
@@ -41,22 +37,26 @@ void add_rows(const T* __restrict w, const T* u, compute_t<T>* __restrict sums, 
 }
 
 template <class T>
-void add_weighted_rows(const void* w_, const void* u_, void* sums_, int64_t rows, int64_t columns) {
-  const T *w = static_cast<const T*>(w_), *u = static_cast<const T*>(u_);
+void add_weighted_rows(const void* w_, const double* factors, void* sums_, int64_t rows, int64_t columns) {
+  constexpr int kTogether = 8;
+  const T* w = static_cast<const T*>(w_);
   auto* sums = static_cast<compute_t<T>*>(sums_);
-  int64_t row = 0;
-  for (; row + 8 <= rows; row += 8) add_rows<T, 8>(w + row * columns, u + row, sums, columns);
-  for (; row < rows; ++row) add_rows<T, 1>(w + row * columns, u + row, sums, columns);
+  compute_t<T> few[kTogether];
+  for (int64_t row = 0; row < rows; row += kTogether) {
+    const int64_t left = rows - row < kTogether ? rows - row : kTogether;
+    for (int64_t i = 0; i < left; ++i) few[i] = static_cast<compute_t<T>>(factors[row + i]);
+    if (left == kTogether) {
+      add_rows<T, kTogether>(w + row * columns, few, sums, columns);
+    } else {
+      for (int64_t i = 0; i < left; ++i) add_rows<T, 1>(w + (row + i) * columns, few + i, sums, columns);
+    }
+  }
 }
 
 template <class T>
-double normalize(const double* __restrict values, int64_t size, double eps, void* to_) {
+double divide_vector(const double* __restrict values, int64_t size, double divisor, void* to_) {
   T* __restrict to = static_cast<T*>(to_);
-  double squares = 0, product = 0;
-#pragma omp simd reduction(+ : squares)
-  for (int64_t i = 0; i < size; ++i) squares += values[i] * values[i];
-  const double norm = std::sqrt(squares);
-  const double divisor = norm < eps ? eps : norm;  // nan stays nan
+  double product = 0;
 #pragma omp simd reduction(+ : product)
   for (int64_t i = 0; i < size; ++i) {
     store(&to[i], static_cast<compute_t<T>>(values[i] / divisor));
