@@ -81,7 +81,7 @@ class Discriminator(nn.Module):
         return self.main(input).view(-1)
 
 
-netG = Generator(opt.nz, opt.ngf).apply(weights_init)
+netG = fastgan.fuse(Generator(opt.nz, opt.ngf).apply(weights_init))
 netD = fastgan.fuse(Discriminator(opt.ndf).apply(weights_init))
 optimizerD = torch.optim.Adam(netD.parameters(), lr=opt.lr, betas=(opt.beta1, 0.999))
 optimizerG = torch.optim.Adam(netG.parameters(), lr=opt.lr, betas=(opt.beta1, 0.999))

@@ -84,7 +84,7 @@ class UNetDiscriminator(nn.Module):
 
 images = torch.tensor(load_digits().images, dtype=torch.get_default_dtype())[:, None] / 16
 G = Upscaler(args.channels, args.blocks)
-D = fastgan.fuse(UNetDiscriminator(args.channels))
+D = fastgan.join_spectral_norms(fastgan.fuse(UNetDiscriminator(args.channels)))
 optG = torch.optim.Adam(G.parameters(), lr=1e-4, betas=(0.9, 0.99))
 optD = torch.optim.Adam(D.parameters(), lr=1e-4, betas=(0.9, 0.99))
 

@@ -65,7 +65,7 @@ class Discriminator(nn.Module):
 
 
 G = Generator(args.latent_dim, args.channels, args.image_size)
-D = fastgan.fuse(Discriminator(args.channels, args.image_size))
+D = fastgan.join_spectral_norms(fastgan.fuse(Discriminator(args.channels, args.image_size)))
 optG = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.0, 0.9))
 optD = torch.optim.Adam(D.parameters(), lr=2e-4, betas=(0.0, 0.9))
 

@@ -28,7 +28,7 @@ SMALL = {
     "vqgan": "{mnist} --batch-size 4 --channels 4 --codes 8 --steps",
     "esrgan": "--batch-size 4 --channels 8 --blocks 1 --steps",
 }
-FUSED = {"mlp": 2, "dcgan": 1, "hinge": 4, "hifigan": 46, "vqgan": 1, "esrgan": 6}  # layers of D
+FUSED = {"mlp": 2, "dcgan": 3, "hinge": 4, "hifigan": 46, "vqgan": 3, "esrgan": 6}  # layers of D
 SLOW = ("hifigan",)  # a tenth of the steps
 
 
