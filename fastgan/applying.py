@@ -94,6 +94,14 @@ def mark(output: Tensor, slope: float) -> Tensor:
     return output
 
 
+def pass_mark(output: Tensor, later: Tensor) -> Tensor:
+    """Move the mark of a layer's output to what a dropout has made of it."""
+    call = getattr(output, "applied_call", None)
+    if call is not None and later is not output and call[1:] == (version_of(output), output.grad_fn):
+        mark(later, call[0])
+    return later
+
+
 def _without_mark(output: Tensor, slope: float | None) -> Tensor:
     """The output of a layer in place of its activation; a second activation is computed."""
     applied, before, grad_fn = vars(output).pop("applied_call")

@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from fastgan import ops
-from fastgan.applying import is_running, mark
+from fastgan.applying import is_running, mark, pass_mark
 from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.ops.arguments import check_negative_slope
 
@@ -314,7 +314,7 @@ class PassesOn(_DropoutNd):
         slope = getattr(input, "applied_slope", None)
         if slope is not None and output is not input and input.applied_version == _version(input):  # type: ignore[attr-defined]
             output.applied_slope, output.applied_version = slope, _version(output)  # type: ignore[attr-defined]
-        return output
+        return pass_mark(input, output)
 
 
 class DropoutBetween(PassesOn, nn.Dropout):

@@ -112,6 +112,20 @@ class Norms(nn.Module):
         return F.leaky_relu(self.bn2(self.conv2(x)), 0.3) + x
 
 
+class Dropped(nn.Module):
+    """Dropouts between layers and activations, one of them twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.middle, self.last = nn.Conv2d(1, 4, 3), nn.Linear(4, 5), nn.Linear(5, 3)
+        self.maps, self.rows, self.same = nn.Dropout2d(0.4), nn.Dropout(0.3), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.same(self.maps(self.conv(x))), 0.2).mean((2, 3))
+        x = torch.relu(self.rows(self.middle(x)))
+        return F.leaky_relu(self.rows(self.last(x)), 0.3)
+
+
 class Steps(nn.Module):
     """A forward that torch.fx cannot trace: it looks at its input."""
 
@@ -137,6 +151,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "unet": (UNet, (2, 1, 8, 8), 4),
     "forms": (Forms, ROWS, 9),
     "batch norms": (Norms, (3, 1, 8, 8), 2),
+    "dropouts": (Dropped, (3, 1, 8, 8), 3),
 }
 
 
@@ -147,6 +162,7 @@ def flat(value: Any) -> list[Tensor]:
 def results(model: nn.Module, x: Tensor) -> list[Tensor]:
     """Outputs, gradients of input and parameters, and those of a gradient penalty."""
     x = x.clone().requires_grad_()
+    torch.manual_seed(5)  # for dropouts
     outputs = flat(model(x))
     parameters = [p for p in model.parameters() if p.requires_grad]
     (slope,) = torch.autograd.grad(sum(t.square().sum() for t in outputs), x, create_graph=True)

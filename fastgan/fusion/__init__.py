@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -51,12 +52,7 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
         slope = slope_of(pair.activations[0])
         vars(layer).update(negative_slope=slope, applied=(*pair.activations, *pair.between))
         vars(layer).update(home=home, held=held)
-        for each in pair.between:
-            if type(each) in BETWEEN:
-                become(each, BETWEEN[type(each)])
-            if isinstance(each, PassesOn):
-                vars(each).setdefault("layers", ())
-                vars(each)["layers"] += (layer,)
+        _pass_on(pair.between, layer)
         for activation in pair.activations:
             if not isinstance(activation, Applied):  # of several layers
                 become(activation, APPLIED[type(activation)])
@@ -66,6 +62,7 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
         home, _ = places(modules, layer, call.owners)
         become(layer, fused_class(type_before_parametrizations(layer)))
         vars(layer).update(negative_slope=call.negative_slope, owners=call.owners, home=home)
+        _pass_on(call.between, layer)
         for owner in call.owners:
             if not isinstance(owner, Owner):
                 become(owner, owner_class(type(owner)))
@@ -78,6 +75,16 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
                 stacklevel=2,
             )
     return module
+
+
+def _pass_on(between: Iterable[nn.Module], layer: nn.Module) -> None:
+    """Let the dropouts between a layer and its activation pass on that the layer has applied it."""
+    for each in between:
+        if type(each) in BETWEEN:
+            become(each, BETWEEN[type(each)])
+        if isinstance(each, PassesOn):
+            vars(each).setdefault("layers", ())
+            vars(each)["layers"] += (layer,)
 
 
 def unfuse(module: ModuleT) -> ModuleT:

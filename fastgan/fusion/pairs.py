@@ -72,10 +72,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Call:
-    """The activation that forwards call as a function on a layer's output: its slope, and their modules."""
+    """The activation that forwards call as a function on a layer's output: its slope, and their modules.
+
+    ``between`` are the modules between the layer and the call.
+    """
 
     negative_slope: float
     owners: tuple[nn.Module, ...]
+    between: tuple[nn.Module, ...]
 
     @property
     def name(self) -> str:
@@ -250,8 +254,9 @@ def _call_after(layer: nn.Module, nodes: list[fx.Node], calls: Calls) -> Call | 
         return "a hook sees its output"
     slopes: list[float] = []
     owners: list[nn.Module] = []
+    between: list[nn.Module] = []
     for node in nodes:
-        users = [user for user in node.users if not reads_metadata(user)]
+        users = list(_users(node))
         if len(users) != 1:
             return f"its output goes to {len(users)} calls"
         slope = _slope(users[0])
@@ -265,11 +270,12 @@ def _call_after(layer: nn.Module, nodes: list[fx.Node], calls: Calls) -> Call | 
             return f"{calls.called(found[0])} {found[1]}"
         _add(slopes, [slope])
         _add(owners, [owner])
+        _add(between, _source(users[0])[1])
     if len(slopes) > 1:
         return f"with slopes of {' and '.join(map(str, sorted(slopes)))}"
     if not 0.0 <= slopes[0] < float("inf"):
         return f"its negative slope is {slopes[0]}; the fused backward needs at least 0"
-    return Call(slopes[0], tuple(owners))
+    return Call(slopes[0], tuple(owners), tuple(between))
 
 
 def _slope(node: fx.Node) -> float | None:
