@@ -125,4 +125,7 @@ def _without_mark(output: Tensor, slope: float | None) -> Tensor:
 
 
 def version_of(tensor: Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
+    """PyTorch's count of writes to a tensor; None if PyTorch does not count."""
+    if torch.compiler.is_compiling() or tensor.is_inference():
+        return None
+    return tensor._version

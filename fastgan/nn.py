@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from fastgan import ops
-from fastgan.applying import is_running, mark, pass_mark
+from fastgan.applying import is_running, mark, pass_mark, version_of
 from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.ops.arguments import check_negative_slope
 
@@ -54,7 +54,7 @@ class WithLeakyReLU(nn.Module):
         output = self._activated(input, *arguments)
         if self.applied:
             self._check_activations()
-            version: Any = _version(output)
+            version: Any = version_of(output)
             if version is not None or _hold(self.home):  # otherwise a wrapper could write into it unnoticed
                 output.applied_slope = self.negative_slope  # type: ignore[attr-defined]
                 output.applied_version = version  # type: ignore[attr-defined]
@@ -101,13 +101,6 @@ def _hold(places: tuple[Place, ...]) -> bool:
             if len([each for each in parent._modules.values() if each is child]) < len(expected):
                 return False
     return True
-
-
-def _version(tensor: Tensor) -> int | None:
-    """PyTorch's count of writes to a tensor; None if PyTorch does not count."""
-    if torch.compiler.is_compiling() or tensor.is_inference():
-        return None
-    return tensor._version
 
 
 class LinearLeakyReLU(WithLeakyReLU, nn.Linear):
@@ -267,7 +260,7 @@ class Applied(nn.Module):
             return _in_graph(self, input)
         kind = type(self).__name__.removeprefix("Applied")
         if getattr(input, "applied_slope", None) == slope_of(self):
-            before, now = input.applied_version, _version(input)  # type: ignore[attr-defined]
+            before, now = input.applied_version, version_of(input)  # type: ignore[attr-defined]
             if before is not None and now is not None and before != now:
                 raise RuntimeError(
                     f"the output of a fused layer was modified in place before its {kind}, for example "
@@ -312,8 +305,8 @@ class PassesOn(_DropoutNd):
             return _in_graph(self, input)
         output = self.dropout(input, self.p, self.training)
         slope = getattr(input, "applied_slope", None)
-        if slope is not None and output is not input and input.applied_version == _version(input):  # type: ignore[attr-defined]
-            output.applied_slope, output.applied_version = slope, _version(output)  # type: ignore[attr-defined]
+        if slope is not None and output is not input and input.applied_version == version_of(input):  # type: ignore[attr-defined]
+            output.applied_slope, output.applied_version = slope, version_of(output)  # type: ignore[attr-defined]
         return pass_mark(input, output)
 
 

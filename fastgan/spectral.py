@@ -61,11 +61,7 @@ def join_spectral_norms(model: ModuleT) -> ModuleT:
             f"{type(root).__name__} has no layer with a spectral norm of torch.nn.utils, so there is nothing "
             "to join; apply torch.nn.utils.parametrizations.spectral_norm to its layers first"
         )
-    joined = _Joined(root, owners)
-    joined.handles = [
-        root.register_forward_pre_hook(joined.prepare),
-        root.register_forward_hook(joined.finish, always_call=True, prepend=True),
-    ]
+    _Joined(root, owners)
     for norm in owners:
         norm.__class__ = JoinedHook if isinstance(norm, Hook) else JoinedParametrization
     return model
@@ -163,10 +159,12 @@ class _Joined:
     The owner is the module that has the weight: the layer, or its list of parametrizations.
     """
 
-    handles: list[Any]
-
     def __init__(self, root: nn.Module, owners: dict[Any, nn.Module]) -> None:
         self.root, self.owners = root, owners
+        self.handles = [
+            root.register_forward_pre_hook(self.prepare),
+            root.register_forward_hook(self.finish, always_call=True, prepend=True),
+        ]
 
     def remove(self) -> None:
         self.finish()

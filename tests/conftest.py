@@ -121,6 +121,19 @@ def variant(request: pytest.FixtureRequest) -> Iterator[Backend]:
         yield running
 
 
+def run_together(commands: list[list[str]]) -> None:
+    """Run Python with these arguments in processes that wait for each other. Each must print "done"."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for command in commands
+    ]
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        assert out == "done\n", err
+
+
 @pytest.fixture(autouse=True)
 def same_start() -> None:
     """One seed; and one thread: test_repeatability.py shows that more give the same bits."""

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import run_together
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -237,14 +236,7 @@ print("done")
 
 
 def test_audiocrafts_balancer_in_two_processes(tmp_path: Path) -> None:
-    commands = [[sys.executable, "-c", BALANCED_BY_TWO, str(tmp_path), str(rank)] for rank in (0, 1)]
-    started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
-    for process in started:
-        out, err = process.communicate(timeout=120)
-        assert out == "done\n", err
+    run_together([["-c", BALANCED_BY_TWO, str(tmp_path), str(rank)] for rank in (0, 1)])
 
 
 def test_audiocrafts_features_and_balancer() -> None:

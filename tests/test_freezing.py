@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_together
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -198,11 +197,4 @@ def test_two_processes(tmp_path: Path, kind: str) -> None:
     """Steps of net with a penalty, then of G with net frozen: gradients are those of the whole batch."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(PROCESSES))
-    commands = [[sys.executable, str(script), kind, str(tmp_path), str(rank)] for rank in (0, 1)]
-    started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
-    for process in started:
-        out, err = process.communicate(timeout=120)
-        assert out == "done\n", err
+    run_together([[str(script), kind, str(tmp_path), str(rank)] for rank in (0, 1)])

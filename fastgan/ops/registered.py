@@ -8,7 +8,6 @@ PyTorch does not support second derivatives through a compiled function.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -596,8 +595,7 @@ def _check_spectral_norm(
     weights: list[Tensor], u: list[Tensor], v: list[Tensor], eps: float, iterations: int, _: bool
 ) -> None:
     _check_matrices(weights, u, v)
-    if not 0.0 <= eps < math.inf:
-        raise ValueError(f"eps must be finite and not negative, but is {eps}")
+    check_eps(eps)
     if iterations < 0:
         raise ValueError(f"iterations must not be negative, but is {iterations}")
 

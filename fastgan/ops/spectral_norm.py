@@ -13,13 +13,17 @@ from fastgan.ops.routing import Function, apply, backend_for, route
 
 
 class Divided(NamedTuple):
-    """A weight divided by its spectral norm sigma, without gradient, and the new vectors u and v."""
+    """A weight divided by its spectral norm sigma, without gradient, and the vectors u and v.
+
+    The vectors are ``new`` if they come from power iterations; otherwise they are those that were given.
+    """
 
     value: Tensor
     u: Tensor
     v: Tensor
     sigma: Tensor
     dim: int
+    new: bool
 
 
 def spectral_norms(
@@ -43,12 +47,11 @@ def spectral_norms(
     """
     matrices = tuple(_matrix(w.detach(), dim) for w, dim in zip(weights, dims, strict=True))
     backend, _ = route(*matrices)
-    if iterations == 0:  # a backward pass keeps u and v, and the buffers may change until then
-        u, v = [t.clone() for t in u], [t.clone() for t in v]
     results = backend.spectral_norm(matrices, tuple(u), tuple(v), eps, iterations, columns_first)
     scaled, new_u, new_v, sigma = results
     values = [_shaped(t, w, dim) for t, w, dim in zip(scaled, weights, dims, strict=True)]
-    return list(map(Divided, values, new_u, new_v, sigma.split(1), dims))
+    new = [iterations > 0] * len(values)
+    return list(map(Divided, values, new_u, new_v, sigma.split(1), dims, new))
 
 
 def with_gradient(weight: Tensor, divided: Divided) -> Tensor:
@@ -58,6 +61,8 @@ def with_gradient(weight: Tensor, divided: Divided) -> Tensor:
     """
     if not (torch.is_grad_enabled() and weight.requires_grad):
         return divided.value
+    if not divided.new:  # a backward pass keeps them, and until then the module may change its own
+        divided = divided._replace(u=divided.u.clone(), v=divided.v.clone())
     value: Tensor = apply(WithGradient, route(weight)[0], weight, divided)
     return value
 
