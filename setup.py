@@ -242,7 +242,9 @@ def write_cpu(file: TextIO, compiler: list[str], folder: Path, target: Path) -> 
     for path in sorted((ROOT / "csrc/cpu").glob("*.cpp")):
         source, stem = path.relative_to(ROOT).as_posix(), path.stem
         for name, isa_flags in INSTRUCTION_SETS.items() if stem == "isa" else [("", [])]:
-            own = python_includes() if stem == "bindings" else []
+            own = python_includes() if stem.endswith("bindings") else []
+            if stem == "samples":  # each product and sum there is rounded by itself, as in PyTorch
+                own = ["-ffp-contract=off"]
             isa = [*isa_flags, f"-DFASTGAN_ISA={name}"] if name else []
             output = f"{stem}{name and '_'}{name}.o"
             ninja.build(output, "compile", f"$root/{source}", variables=variables([*flags, *own, *isa]))

@@ -35,9 +35,12 @@ def about(device: str) -> dict[str, object]:
 
 def commit() -> str:
     """The commit of these sources: FASTGAN_COMMIT if set (for machines without git), else from git."""
-    if given := os.environ.get("FASTGAN_COMMIT"):
-        return given
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    return os.environ.get("FASTGAN_COMMIT") or commit_of(Path(__file__).parent)
+
+
+def commit_of(folder: Path) -> str:
+    """The commit that is checked out there, as git says; "unknown" if it says none."""
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:

@@ -106,6 +106,15 @@ struct LayerShape {
   Where where;
 };
 
+// The values of KINDS in fastgan/kernels/cpu/activations.py.
+enum class ActivationKind : int { none = 0, leaky_relu = 1, tanh = 2, sigmoid = 3, maxout = 4 };
+
+struct Activation {
+  ActivationKind kind;
+  float negative_slope;  // of a leaky ReLU
+  int64_t pieces;        // of a maxout; 1 for others
+};
+
 // A contiguous matrix W, and estimates of its singular vectors.
 struct SpectralWeight {
   const void* w;  // [rows, columns]
@@ -166,6 +175,17 @@ struct BatchNormCall {
   PerChannel mean, var;     // not null
   PerChannel weight, bias;  // null: 1 and 0
   double eps;
+};
+
+// Three arrays of random numbers. Element i of an array is number begin + i of its kind.
+struct DrawCall {
+  int64_t* integers;  // uniform in [0, high), high <= 2^31
+  float* normal;      // mean 0, variance 1
+  float* uniform;     // in [0, 1)
+  int64_t sizes[3], begins[3];
+  uint64_t high, seed;
+  const int64_t* step;
+  Where where;
 };
 
 }  // namespace fastgan

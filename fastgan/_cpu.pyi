@@ -3,7 +3,7 @@
 Tensors are addresses, 0 where one may be left out; a dtype and a loss are numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 SATURATED_LOGIT: float
 
@@ -203,6 +203,71 @@ def batch_norm_leaky_relu_backward(
     grad_dtypes: Sequence[int],
     threads: int,
 ) -> None: ...
+def draw(
+    integers: int,  # [sizes[0]], int64: output
+    normal: int,  # [sizes[1]], float32: output
+    uniform: int,  # [sizes[2]], float32: output
+    sizes: tuple[int, int, int],
+    begins: tuple[int, int, int],  # index of each vector's first number; see Reference.draw
+    high: int,  # exclusive upper bound of integers
+    seed: int,
+    step: int,  # [1], int64
+    threads: int,
+) -> None: ...
+def adam(
+    dtype: int,
+    size: int,
+    values: int,
+    grads: int,
+    exp_avg: int,
+    exp_avg_sq: int,
+    average: int,
+    halves: int,
+    count: int,
+    is_first: bool,
+    learning_rate: int,
+    average_weight: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    threads: int,
+) -> None: ...
+def sgd(
+    dtype: int,
+    size: int,
+    values: int,
+    grads: int,
+    velocity: int,
+    average: int,
+    halves: int,
+    learning_rate: int,
+    momentum: int,
+    average_weight: int,
+    threads: int,
+) -> None: ...
+def vector_norm(
+    dtype: int, x: int, size: int, order: int, norm: int, norm_dtype: int, threads: int
+) -> None: ...
+def clip(
+    x: Sequence[int], sizes: Sequence[int], dtypes: Sequence[int], max_norm: float, threads: int
+) -> None: ...
+def record(
+    scalars: Sequence[int],
+    table: int,
+    rows: int,
+    row: int,
+    schedule: int,
+    settings_count: int,
+    settings: int,
+    clock: int,
+) -> None: ...
+def gather(
+    is_bytes: bool, data: int, count: int, indices: int, rows: int, width: int, to: int, threads: int
+) -> None: ...
+def add_noise(samples: int, noise: int, std: int, to: int, size: int, threads: int) -> None: ...
+def between(real: int, fake: int, share: int, to: int, rows: int, width: int, threads: int) -> None: ...
+def around(real: int, share: int, noise: int, to: int, rows: int, width: int, threads: int) -> None: ...
+def lipschitz(slope: int, grad: int, rows: int, width: int, weight: float, threads: int) -> None: ...
 def product(
     rows: int,
     columns: int,
@@ -236,29 +301,202 @@ def linear_backward(
     db: int,
     threads: int,
 ) -> None: ...
+def activate(
+    kind: int, negative_slope: float, pieces: int, rows: int, width: int, z: int, y: int, threads: int
+) -> None: ...
+def activation_backward(
+    kind: int,
+    negative_slope: float,
+    pieces: int,
+    rows: int,
+    width: int,
+    dy: int,
+    z: int,
+    y: int,
+    dz: int,
+    threads: int,
+) -> None: ...
+def maxout_tangent(
+    pieces: int, rows: int, width: int, change: int, z: int, y: int, change_of_y: int, threads: int
+) -> None: ...
 def mlp_forward(
     rows: int,
     features: Sequence[int],
-    negative_slope: float,
+    kinds: Sequence[int],
+    slopes: Sequence[float],
+    pieces: Sequence[int],
     x: int,
     weights: Sequence[int],
     biases: Sequence[int],
+    products: Sequence[int],
     outputs: Sequence[int],
     threads: int,
 ) -> None: ...
 def mlp_backward(
     rows: int,
     features: Sequence[int],
-    negative_slope: float,
+    kinds: Sequence[int],
+    slopes: Sequence[float],
+    pieces: Sequence[int],
     weights: Sequence[int],
     grad: int,
     x: int,
+    products: Sequence[int],
     outputs: Sequence[int],
     scale: int,
     first_row: int,
     dx: int,
     dw: Sequence[int],
     db: Sequence[int],
+    dz: Sequence[int],
     scratch: int,
     threads: int,
 ) -> None: ...
+def mlp_slope_backward(
+    rows: int,
+    features: Sequence[int],
+    kinds: Sequence[int],
+    slopes: Sequence[float],
+    pieces: Sequence[int],
+    weights: Sequence[int],
+    grad: int,
+    dz: Sequence[int],
+    products: Sequence[int],
+    outputs: Sequence[int],
+    dw: Sequence[int],
+    scratch: int,
+    threads: int,
+) -> None: ...
+
+class Tape:
+    """A list of calls (csrc/cpu/tape.h). ``per_row``: elements, or rows, for each row of the unit."""
+
+    def __init__(self) -> None: ...
+    def stage(self) -> None: ...
+    def unit(self, rows: int, step: int) -> None: ...
+    def forward(
+        self,
+        per_row: int,
+        width: int,
+        features: int,
+        x: int,
+        w: int,
+        packed: int,
+        bias: int,
+        negative_slope: float,
+        y: int,
+    ) -> None: ...
+    def dgrad(
+        self,
+        per_row: int,
+        width: int,
+        features: int,
+        dz: int,
+        w: int,
+        packed: int,
+        output: int,
+        negative_slope: float,
+        dx: int,
+    ) -> None: ...
+    def climb(
+        self,
+        per_row: int,
+        width: int,
+        features: int,
+        x: int,
+        w: int,
+        packed: int,
+        output: int,
+        negative_slope: float,
+        y: int,
+    ) -> None: ...
+    def wgrad(self, rows: int, width: int, features: int, dz: int, scale: int, x: int, dw: int) -> None: ...
+    def bias_gradient(self, rows: int, features: int, dz: int, scale: int, db: int) -> None: ...
+    def pack(self, features: int, width: int, weight: int, forward: int, dgrad: int) -> None: ...
+    def draw(self, per_row: int, kind: int, to: int, begin: int, high: int, seed: int, step: int) -> None: ...
+    def gather(self, per_row: int, is_bytes: bool, data: int, rows: int, to: int, width: int) -> None: ...
+    def add_noise(self, per_row: int, samples: int, noise: int, std: int, to: int) -> None: ...
+    def scale(self, per_row: int, source: int, factor: float, to: int) -> None: ...
+    def scale_shift(self, per_row: int, x: int, factor: float, shift: float) -> None: ...
+    def fill(self, per_row: int, to: int, value: float) -> None: ...
+    def copy(self, per_row: int, source: int, to: int) -> None: ...
+    def multiply_rows(self, per_row: int, x: int, factors: int, to: int, width: int) -> None: ...
+    def between(self, per_row: int, real: int, fake: int, share: int, to: int, width: int) -> None: ...
+    def half_deviation(self, real: int, size: int, to: int) -> None: ...
+    def around(
+        self, per_row: int, real: int, share: int, noise: int, half: int, to: int, width: int
+    ) -> None: ...
+    def lipschitz(self, per_row: int, slope: int, grad: int, width: int, weight: float) -> None: ...
+    def activate(self, per_row: int, z: int, kind: int) -> None: ...
+    def activation_grad(
+        self, per_row: int, dy: int, y: int, dz: int, kind: int, negative_slope: float
+    ) -> None: ...
+    def maxout(self, per_row: int, z: int, y: int, width: int, pieces: int) -> None: ...
+    def maxout_grad(
+        self, per_row: int, dy: int, z: int, y: int, dz: int, width: int, pieces: int
+    ) -> None: ...
+    def maxout_tangent(
+        self, per_row: int, change: int, z: int, y: int, to: int, width: int, pieces: int
+    ) -> None: ...
+    def loss(
+        self,
+        loss: int,
+        logits: Sequence[int],
+        sizes: Sequence[int],
+        labels: Sequence[float],
+        weights: Sequence[float],
+        grads: Sequence[int],
+        total: int,
+        details: int,
+    ) -> None: ...
+    def subtract(self, size: int, a: int, b: int, is_scalar: bool, divisor: float, to: int) -> None: ...
+    def norm(self, x: int, size: int, order: int, to: int) -> None: ...
+    def add(self, per_row: int, source: int, to: int) -> None: ...
+    def clip_factor(self, grads: int, size: int, max_norm: float, to: int) -> None: ...
+    def scale_by(self, per_row: int, x: int, factor: int) -> None: ...
+    def count(self, count: int) -> None: ...
+    def adam(
+        self,
+        per_row: int,
+        values: int,
+        grads: int,
+        exp_avg: int,
+        exp_avg_sq: int,
+        average: int,
+        count: int,
+        learning_rate: int,
+        average_weight: int,
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> None: ...
+    def sgd(
+        self,
+        per_row: int,
+        values: int,
+        grads: int,
+        velocity: int,
+        average: int,
+        learning_rate: int,
+        momentum: int,
+        average_weight: int,
+    ) -> None: ...
+    def record(
+        self,
+        scalars: Sequence[int],
+        table: int,
+        row: int,
+        schedule: int,
+        settings_count: int,
+        settings: int,
+        clock: int,
+    ) -> None: ...
+
+def replay(
+    tapes: Sequence[Tape],
+    order: Sequence[int],
+    least: int,
+    threads: int,
+    seconds: float,
+    is_stopping: Callable[[], bool],
+) -> int: ...

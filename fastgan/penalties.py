@@ -35,6 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastgan.kernels import reference
 from fastgan.ops.arguments import check_same_shape, check_tensor
 from fastgan.slopes import Discriminators, each_of, logits_of, of_slopes, wide, zero_like
 
@@ -205,7 +206,7 @@ def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
         real, fake: ``[N, ...]``.
         share: ``[N, 1, ...]``, uniform in [0, 1): position on the line.
     """
-    return torch.lerp(fake, real, share.to(real.dtype))
+    return reference.between(real, fake, share)
 
 
 def around(real: Tensor, share: Tensor, noise: Tensor) -> Tensor:
@@ -216,7 +217,7 @@ def around(real: Tensor, share: Tensor, noise: Tensor) -> Tensor:
         share: ``[N, 1, ...]``, uniform in [0, 1).
         noise: ``[N, ...]``, uniform in [0, 1). In the paper the noise is normal.
     """
-    return real + share * (real.std() / 2) * noise
+    return reference.around(real, share, noise)
 
 
 def _zero_centred(

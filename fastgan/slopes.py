@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from fastgan.chains import chain_of
+from fastgan.chains import one_call
 from fastgan.ops.routing import Function
 
 Discriminator = Callable[..., Tensor]
@@ -90,7 +90,7 @@ def each_of(discriminator: Discriminators) -> list[tuple[Discriminator, str]]:
 
 
 def logits_of(discriminator: Discriminator, name: str, x: Tensor, conditions: Sequence[Any]) -> Tensor:
-    call = None if conditions else chain_of(discriminator)
+    call = None if conditions else one_call(discriminator)
     outputs = discriminator(x, *conditions) if call is None else call(x)
     if not isinstance(outputs, Tensor):
         raise TypeError(

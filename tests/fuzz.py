@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import backends  # noqa: F401  (CUDA on the host, Triton interpreted)
 import torch
@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 import fastgan
 from fastgan import kernels
+from fastgan.kernels.activations import NONE, Activation, Forward, Kind
 from fastgan.kernels.logit_losses import LOSSES, LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.ops.registered import OPERATORS
@@ -49,6 +50,10 @@ class Fuzzer(random.Random):
         if way == 1 and len(shape) > 1:
             return values.transpose(0, -1).contiguous().transpose(0, -1)
         return values
+
+    def activation(self) -> Activation:
+        kind = self.choice(get_args(Kind))
+        return Activation(kind, self.choice((0.0, 0.2)), self.choice((1, 2, 5)) if kind == "maxout" else 1)
 
     def losses(self, dtype: torch.dtype) -> dict[str, Call]:
         shapes = [[self.size() for _ in range(self.randrange(3))] for _ in range(self.choice((1, 2, 3, 9)))]
@@ -115,12 +120,22 @@ class Fuzzer(random.Random):
         features.append(self.choice((1, self.size() + 1)))  # one logit, as of a discriminator, or more
         n = self.size()
         pairs = list(pairwise(features))
-        weights = [self.tensor(m, k, dtype=dtype) for k, m in pairs]
-        biases = [self.choice((None, self.tensor(m, dtype=dtype))) for _, m in pairs]
+        activations = tuple(self.activation() for _ in pairs[:-1])
+        widths = [m * a.pieces for m, a in zip(features[1:], (*activations, NONE), strict=True)]
+        weights = [self.tensor(width, k, dtype=dtype) for k, width in zip(features[:-1], widths, strict=True)]
+        biases = [self.choice((None, self.tensor(width, dtype=dtype))) for width in widths]
         hidden = [self.tensor(n, m, dtype=dtype) for m in features[1:-1]]
+        products = [
+            self.tensor(n, width, dtype=dtype) if a.kind == "maxout" else None
+            for width, a in zip(widths[:-1], activations, strict=True)
+        ]
         needs = [self.flag() for _ in range(2 * len(pairs) + 1)]
         scale = self.tensor(n, 1, dtype=dtype)
         x, grad = self.tensor(n, features[0], dtype=dtype), self.tensor(n, features[-1], dtype=dtype)
+        forward = Forward(x, weights, activations, products, hidden)
+        dz = [self.tensor(n, width, dtype=dtype) for width in widths]
+        after = self.activation()
+        product = self.tensor(n, after.pieces * features[-1], dtype=dtype)
         h = features[0]
         maps = tuple(self.tensor(self.size(), h, dtype=dtype) for _ in range(self.choice((1, 2))))
         row, bias, factor = (
@@ -132,12 +147,15 @@ class Fuzzer(random.Random):
         slopes = tuple(torch.rand(len(t), dtype=compute) for t in maps)
         call = maps, row, self.choice((None, bias)), self.spec(len(maps))
         return {
-            "mlp": (x, weights, biases, 0.2),
-            "mlp_backward": (grad, x, weights, hidden, 0.2, needs, None),
-            "mlp_backward_of_both": (
-                *(scale, self.randrange(n + 1), x, weights, hidden, 0.2, needs),
-                [None] * 2 * len(pairs),
-            ),
+            "activate": (product, after),
+            "activation_backward": (grad, product, torch.rand_like(grad), after, self.flag()),
+            "activation_tangent": (product, product, torch.rand_like(grad), after),
+            "hidden_layers": (x, weights, biases, activations),
+            "mlp": (x, weights, biases, activations),
+            "mlp_backward": (grad, forward, needs, None),
+            "mlp_chain": (grad, forward, needs, None),
+            "mlp_slope_backward": (x, dz, forward, [None] * len(pairs)),
+            "mlp_backward_of_both": (scale, self.randrange(n + 1), forward, needs, [None] * 2 * len(pairs)),
             "head_loss": (*call, dtype, self.flag(), self.flag()),
             "head_loss_and_grad": (*call, self.choice((None, factor)), dtype),
             "head_loss_backward": (
@@ -157,12 +175,37 @@ class Fuzzer(random.Random):
             "spectral_norm_backward": (grads, weights, u, v, sigma),
         }
 
+    def steps(self, dtype: torch.dtype) -> dict[str, Call]:
+        values, grads, first, average = (torch.randn(self.size()).to(dtype) for _ in "vgfa")
+        if self.random() < 0.9:
+            grads, first, average = (torch.randn(values.shape).to(dtype) for _ in "gfa")
+        second, halves = torch.rand(values.shape).to(dtype), torch.zeros(values.shape, dtype=torch.bfloat16)
+        count, rate, weight = (torch.rand(()) for _ in "crw")
+        followers = self.choice((None, average)), weight, self.choice((None, halves))
+        n, width = self.size(), self.size()
+        real, other, noise = (self.tensor(n, width, 3, dtype=dtype) for _ in "ron")
+        share = self.tensor(n, 1, 1, dtype=dtype)
+        data = self.choice((real, torch.randint(256, (n, width, 3), dtype=torch.uint8)))
+        rows = torch.randint(-1 if self.random() < 0.1 else 0, max(n, 1), (self.size(),))
+        return {
+            "adam": (values, grads, first, second, count, self.flag(), rate, (0.5, 0.9), 1e-8, *followers),
+            "sgd": (values, grads, first, rate, weight, *followers),
+            "norm": (real, self.choice((1, 2))),
+            "clip": ([values, grads], 0.1),
+            "gather": (data, rows, dtype, self.choice((None, torch.zeros(len(rows), width, 3, dtype=dtype)))),
+            "add_noise": (real, noise, rate),
+            "between": (real, other, share),
+            "around": (real, share, noise),
+            "lipschitz_grad": (real, 2.0),
+        }
+
     def changed(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self.changed_tensor(value)
         if isinstance(value, (list, tuple)):
             items = list(value)
-            way = 2 if isinstance(value, LossSpec) else self.randrange(3)
+            has_names = hasattr(value, "_fields")  # a NamedTuple: the number of its items is fixed
+            way = 2 if has_names else self.randrange(3)
             if way == 0 and items:
                 del items[self.randrange(len(items))]
             elif way == 1 and items:
@@ -170,7 +213,7 @@ class Fuzzer(random.Random):
             elif items:
                 at = self.randrange(len(items))
                 items[at] = self.changed(items[at])
-            return LossSpec(*items) if isinstance(value, LossSpec) else type(value)(items)
+            return type(value)(*items) if has_names else type(value)(items)
         if isinstance(value, bool):
             return not value
         if isinstance(value, int):
@@ -201,7 +244,8 @@ class Fuzzer(random.Random):
 
     def call(self) -> tuple[str, Call]:
         dtype = self.choice(DTYPES)
-        calls = self.choice((self.losses, self.layers, self.networks, self.spectral_norms))(dtype)
+        kinds = self.losses, self.layers, self.networks, self.spectral_norms, self.steps
+        calls = self.choice(kinds)(dtype)
         name = self.choice(tuple(calls))
         arguments = list(calls[name])
         for _ in range(self.choice((0, 1, 1, 1, 2, 3))):

@@ -45,6 +45,42 @@ FAULTS = {
         "",
         "test_losses.py -k cpu",
     ),
+    "equal pieces of a maxout that do not share their gradient": Fault(
+        "csrc/cpu/activation_loops.h",
+        "shares[i] = dy[first + i] / counts[i];",
+        "shares[i] = dy[first + i];",
+        "test_chains.py -k equal_pieces",
+    ),
+    "an activation's gradient written over the gradient of another layer": Fault(
+        "csrc/cpu/mlp.cpp",
+        "if (to == free) std::swap(free, taken);",
+        "std::swap(free, taken);",
+        "test_chains.py -k 'one_way_back and maxout'",
+    ),
+    "a stage that does not wait for the one before": Fault(
+        "csrc/cpu/tape.cpp",
+        "        const bool is_last = end == tape.pieces_.size();\n        wait_for(base);\n",
+        "        const bool is_last = end == tape.pieces_.size();\n",
+        "test_recorded_steps.py -k any_number_of_threads",
+    ),
+    "a replay that goes on after it was asked to stop": Fault(
+        "csrc/cpu/tape.cpp",
+        "if (must_stop()) run->stop();",
+        "must_stop();",
+        "test_recorded_steps.py -k ctrl_c",
+    ),
+    "random numbers of a later range that begin at the first index": Fault(
+        "csrc/cpu/tape_calls.cpp",
+        "const int64_t begin = drawn.begin + first, count",
+        "const int64_t begin = drawn.begin, count",
+        "test_recorded_steps.py -k any_number_of_threads",
+    ),
+    "weights that are packed only before the first step": Fault(
+        "fastgan/training/recording/network.py",
+        "            self._step_of(tape, self._index[id(p)])\n        tape.pack(",
+        "            self._step_of(tape, self._index[id(p)])\n        0 and tape.pack(",
+        "test_recorded_steps.py -k same_bits",
+    ),
     "a block of the depth that is forgotten": Fault(
         "csrc/cpu/narrow_loops.h",
         "if (first > 0) t += c;",
@@ -125,11 +161,29 @@ FAULTS = {
         "static_cast<uint32_t>(4 * (place >> 32))",
         "test_draws.py",
     ),
+    "one random stream for two kinds of numbers, in C++": Fault(
+        "csrc/cpu/draw_loops.h",
+        "for_each_block(to, first, count, 1, seed, step,",
+        "for_each_block(to, first, count, 2, seed, step,",
+        "test_draws.py -k cpu",
+    ),
     "the weight of an average": Fault(
         "csrc/cuda/adam.cu",
         "load(values.at[i]), step.average_weight",
         "load(values.at[i]), A(1) - step.average_weight",
         "test_adam.py",
+    ),
+    "an average that is nearer to the weights than its weight says": Fault(
+        "csrc/cpu/optimizer_loops.h",
+        "is_near ? weight : weight - A(1)",
+        "weight",
+        "test_adam.py -k cpu",
+    ),
+    "a norm without its last elements": Fault(
+        "csrc/cpu/vector_norm_loops.h",
+        "for (int64_t lane = 0; at + lane < size; ++lane)",
+        "for (int64_t lane = 0; at + lane + 1 < size; ++lane)",
+        "test_norms.py -k cpu",
     ),
     # the Triton kernels, interpreted
     "a wrong mask": Fault(

@@ -26,6 +26,7 @@ FILES = [
     "test_spectral_norm.py",
     "test_simultaneous.py",
     "test_extremes.py",
+    "test_draws.py",
     "test_repeatability.py",
 ]
 
@@ -78,7 +79,8 @@ def run_table_and_fuzz(
     }
     options = ["-x", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
     # on the host, blocks of a CUDA kernel run one after the other, and large calls take the same path
-    left_out = {"test_repeatability.py"} if backend == "cuda" else set()
+    # and tests/cuda_on_host/driver.cpp has the draws
+    left_out = {"test_repeatability.py", "test_draws.py"} if backend == "cuda" else set()
     files = [str(ROOT / "tests" / name) for name in FILES if name not in left_out]
     tests = [*options, "-k", f"{backend} and {SELECTION}", *files]
     program = (

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from backends import VARIANTS
+from conftest import as_parameters
 from oracle import DTYPES, VIEWS
 
 
@@ -54,4 +56,9 @@ views_and_dtypes = pytest.mark.parametrize(
             if dtype is not torch.float32
         ],
     ],
+)
+
+# The C++ kernels with each instruction set, which the test forces itself.
+threaded = pytest.mark.parametrize(
+    "threaded", as_parameters([each for each in VARIANTS if each.name == "cpu"])
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from backends import Backend
+from conftest import running_on
 from oracle import assert_as_exact
-from tables import cases
+from tables import cases, threaded
 from torch import Tensor, nn
 
 from fastgan.kernels import choose
@@ -45,8 +47,8 @@ def move(given: State, count: float, halves: Tensor | None = None, *, is_first: 
 
 @pytest.mark.parametrize(("dtype", "size"), cases([1_001], [1, 63, 64, 5_000]))
 @pytest.mark.parametrize("count", [0, 10_000])
-def test_a_step(backend: Backend, dtype: torch.dtype, size: int, count: int) -> None:
-    given = state(size, dtype, backend.device)
+def test_a_step(variant: Backend, dtype: torch.dtype, size: int, count: int) -> None:
+    given = state(size, dtype, variant.device)
     values, grads, m, v, average = given
     exact = textbook(count + 1, *(t.double() for t in given))
     usual = textbook(count + 1, *given)
@@ -86,6 +88,22 @@ def test_parts_of_buffers_at_any_address(backend: Backend) -> None:
         assert torch.equal(ours[0], before[usual][0])
         assert torch.equal(ours[438:], before[usual][438:])
         torch.testing.assert_close(ours[1:438].double(), expected[1:438], rtol=1e-5, atol=1e-6)
+
+
+@threaded
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_no_split_changes_a_bit(threaded: Backend, dtype: torch.dtype) -> None:
+    """Nor do threads: an element is computed alike in the vectors of a loop and at its end."""
+    with running_on(threaded):
+        given = state(40_000, dtype, "cpu")
+        whole, parts, shared = ([t.clone() for t in given] for _ in range(3))
+        move(tuple(whole), 2)  # type: ignore[arg-type]
+        for first, last in pairwise([0, 1, 8, 23, 1_050, 39_967, 40_000]):
+            move(tuple(t[first:last] for t in parts), 2)  # type: ignore[arg-type]
+        torch.set_num_threads(3)
+        move(tuple(shared), 2)  # type: ignore[arg-type]
+        for expected, *found in zip(whole, parts, shared, strict=True):
+            assert all(torch.equal(each, expected) for each in found)
 
 
 def test_halves_are_the_new_values(backend: Backend) -> None:

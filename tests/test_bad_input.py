@@ -15,7 +15,7 @@ from fastgan.ops import (
     labelled_loss,
     reconstruction_loss_value_and_grad,
 )
-from fastgan.training.mlp_pass import MLPPass
+from fastgan.training.objectives.passes import through
 
 ONES = torch.ones(3, 3)
 INT, DOUBLE, META = ONES.long(), ONES.double(), ONES.to("meta")
@@ -242,7 +242,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         r"weight 1 of shape \(1, 4\)",
     ),
     "a pass of another width": (
-        lambda: MLPPass.of([ONES], [torch.nn.Linear(4, 1)], 0.2),
+        lambda: through(torch.nn.Linear(4, 1), ONES),
         ValueError,
         r"weight 0 of shape \(1, 4\) takes \[\.\.\., 4\], but gets an input of shape \(3, 3\)",
     ),

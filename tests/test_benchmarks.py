@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import machine, replay
+from benchmarks import bench_recipes, load, machine, replay
 from benchmarks.contest import Effort, check_agreement, contest, timed
 from benchmarks.machine import Rates
 from benchmarks.operations import table
@@ -21,6 +24,11 @@ from benchmarks.operations.contenders import samples_of
 from benchmarks.operations.in_pytorch import InPyTorch
 from benchmarks.operations.operation import Case, Direction
 from benchmarks.report import __main__ as report
+from benchmarks.step.agreement import check_agreement as check_step
+from benchmarks.step.contenders import at_jax_best
+from benchmarks.step.contenders import contenders as contenders_of_the_step
+from benchmarks.step.in_fastgan import Fastgan
+from benchmarks.step.problem import Problem
 
 QUARTILES = ("min", "q1", "median", "q3", "max", "iqr")
 TINY = table.tiny()
@@ -85,6 +93,59 @@ def test_a_sample_counts_its_calls() -> None:
     ends: list[None] = []
     timed(lambda: calls.append(None), lambda: ends.append(None))(7)
     assert (len(calls), len(ends)) == (7, 1)
+
+
+def test_jax_competes_in_its_faster_way() -> None:
+    ways = {"fastgan": [1.0, 1.0, 1.0], "JAX jit": [2.0, 2.0, 9.0], "JAX jit, scan of 100": [1.0, 3.0, 3.0]}
+    assert at_jax_best(ways) == ({"fastgan": [1.0, 1.0, 1.0], "JAX jit": [2.0, 2.0, 9.0]}, "JAX jit")
+    ways["JAX jit"] = [4.0, 4.0, 4.0]
+    assert at_jax_best(ways) == (
+        {"fastgan": [1.0, 1.0, 1.0], "JAX jit": [1.0, 3.0, 3.0]},
+        "JAX jit, scan of 100",
+    )
+    assert at_jax_best({"fastgan": [1.0]}) == ({"fastgan": [1.0]}, None)
+
+
+def test_a_step_of_the_contest_is_one_of_the_trainers() -> None:
+    """Many steps a call, past log points too, do what as many calls of one step do."""
+    many, single = (Fastgan(Problem(4, 8, simultaneous=False), steps=steps) for steps in (130, 1))
+    many.run()
+    for _ in range(130):
+        single.run()
+    assert many.state.step == single.state.step == 130
+    for ours, theirs in zip(many.weights(), single.weights(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_contenders_of_the_step_agree() -> None:
+    problem = Problem(32, 16, simultaneous=False)
+    offered = dict(contenders_of_the_step(problem, "cpu"))
+    check_step(problem, {name: make() for name, make in offered.items() if "compile" not in name})
+    assert offered["fastgan"]().steps_a_run == 100
+
+
+def test_other_load_ends_with_its_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    with contextlib.suppress(KeyboardInterrupt), load.spinning(2):
+        assert [process.poll() for process in started] == [None, None]
+        raise KeyboardInterrupt
+    assert [process.poll() for process in started] == [-signal.SIGKILL] * 2
+
+
+def test_a_recipe_is_trained_by_the_build_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_recipes, "STEPS", 1)
+    assert 0 < bench_recipes.sample_of(bench_recipes.ROOT, "ring")(1) < 1
+    with pytest.raises(AssertionError, match=str(tmp_path)):
+        bench_recipes.sample_of(tmp_path, "ring")(1)
 
 
 def test_floor_is_the_longer_of_copy_and_products() -> None:

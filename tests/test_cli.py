@@ -66,6 +66,7 @@ def test_train_leaves_everything(ring: Path, shown: Shown) -> None:
         "checkpoint.json",
         "checkpoint-00000050.safetensors",
         "dashboard.png",
+        "memory.json",
         "summary.json",
     } < names
     assert any(name.startswith("events.out.tfevents") for name in names)

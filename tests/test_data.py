@@ -20,9 +20,10 @@ from PIL import Image
 
 import fastgan.data.stacked as stacked
 from fastgan.data import DataError, Framing, Modes, Transform, load, stream
-from fastgan.data.augmentation import Augmentation, unit_range
+from fastgan.data.augmentation import Augmentation
 from fastgan.data.folder import image_paths
 from fastgan.data.idx import read_idx
+from fastgan.kernels.pixels import unit_range
 
 
 def write_idx(path: Path, array: np.ndarray) -> Path:

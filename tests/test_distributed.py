@@ -61,7 +61,7 @@ def write_gradients():
             config = TrainConfig(batch_size=16, latent_dim=3, objective=objective, **settings)
             state = TrainingState(generator.double(), discriminator.double(), config, world)
             real = Resident(data().double()).batch(state, 0)
-            fake = generator(world.rows(state.latent(16)).double())
+            fake = generator(state.latents(1).double())
             grad, _ = state.objective.both_turns(discriminator, real, fake)
             fake.backward(grad)
             parameters = [*generator.parameters(), *discriminator.parameters()]
@@ -235,11 +235,6 @@ def test_a_lost_process_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert done.returncode not in (0, -signal.SIGALRM)
     assert "fastgan: rank 0 of 2 lost another one" in done.stderr
     assert "resume from the last checkpoint" in done.stderr
-
-
-def test_rows_share_a_batch_out() -> None:
-    drawn = torch.arange(6)
-    assert [World(rank, 3).rows(drawn).tolist() for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:

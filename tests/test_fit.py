@@ -327,6 +327,7 @@ def loader(data: Any, **settings: Any) -> DataLoader[Any]:
         (loader(Pairs(points()), sampler=RandomSampler(range(64))), Pairs(points())),
         (loader(Pairs(points()), sampler=DistributedSampler(range(64), 2, 0)), Pairs(points())),
         (Subset(Pairs(points()), range(32)), Pairs(points()[:32])),
+        (Pairs(points()), points()),  # streamed or resident
     ],
 )
 def test_data_of_many_kinds_train_alike(data: Any, expected: Any) -> None:
@@ -349,6 +350,16 @@ def test_a_loader_brings_its_workers_and_prepares_them() -> None:
 
 def masked() -> Any:
     return np.ma.masked_greater(points().numpy(), 1)
+
+
+class Many(Pairs):
+    """More samples than a random integer can name."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return 2**31 + 1
 
 
 class Endless(IterableDataset[Tensor]):
@@ -389,6 +400,7 @@ class Endless(IterableDataset[Tensor]):
         (points().numpy().astype(np.int64), TypeError, "data is int64, expected floats, or pixels of uint8"),
         (points().bool(), TypeError, "data is torch.bool, expected floats, or pixels"),
         (np.array([["a"]]), TypeError, "data is <U1"),
+        (Many(), ValueError, "data holds 2147483649 samples, expected at most 2147483648; train on a part"),
         (
             points().double() * 1e200,
             ValueError,

@@ -19,7 +19,6 @@ from fastgan.nn import MLP
 from fastgan.training import TrainConfig
 from fastgan.training import state as states
 from fastgan.training.capture import EagerSteps
-from fastgan.training.draws import CounterDraws
 from fastgan.training.generation import AutogradGeneration, ChainGeneration, generation_of
 from fastgan.training.objectives.passes import AutogradPass, through
 from fastgan.training.source import Resident
@@ -80,7 +79,6 @@ def trained(
 ) -> tuple[TrainingState, Tensor]:
     generator, discriminator = (network.to(dtype) for network in networks(config, known, bounded))
     state = TrainingState(generator, discriminator, config)
-    state.draws = CounterDraws(config.seed, state.clock)
     window = Window(state)
     source = Resident(data(dtype, config.device))
     expected = ChainGeneration if known else AutogradGeneration

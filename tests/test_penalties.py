@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import fastgan
 from fastgan import penalties
-from fastgan.chains import chain_of
+from fastgan.chains import one_call
 
 
 def sequential(slope: float = 0.2, *, relu: bool = False, flatten: bool = False) -> nn.Sequential:
@@ -204,7 +204,7 @@ CHAINS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
 @pytest.mark.parametrize(("make", "is_chain"), CHAINS.values(), ids=CHAINS)
 def test_chains(make: Callable[[], nn.Module], is_chain: bool) -> None:
     net = make()
-    chain = chain_of(net)
+    chain = one_call(net)
     assert (chain is not None) == is_chain
     if chain is not None:
         x = torch.randn(4, 6, dtype=torch.float64)
@@ -219,7 +219,7 @@ def test_hooked_and_parametrized_layers_are_called() -> None:
     ):
         net = sequential()
         change(net)
-        assert chain_of(net) is None
+        assert one_call(net) is None
 
 
 X = torch.randn(4, 6)

@@ -145,17 +145,26 @@ def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     ours, its = pty.openpty()
-    command = [*TRAIN, "300", "--log-interval", "200", "--out", str(tmp_path / "run")]
+    command = [
+        *TRAIN,
+        "3000",
+        "--batch-size",
+        "256",
+        "--log-interval",
+        "2000",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
     process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment)
     os.close(its)
     shown = read_all(ours)
     assert process.wait(timeout=60) == 0
     before_a_row = shown[: shown.index("loss_D")]
-    assert "0 of 300 steps" in before_a_row
-    counts = [int(count) for count in re.findall(r"(\d+) of 300 steps", before_a_row)]
+    assert "0 of 3,000 steps" in before_a_row
+    counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) of 3,000", before_a_row)]
     assert counts[-1] > counts[0] == 0
-    assert "300 of 300 steps" in shown
+    assert "3,000 of 3,000 steps" in shown
     assert "steps/s" in shown
     assert "left" in shown
     assert "\x1b[?25h" in shown[shown.rindex("\x1b[?25l") :], "the cursor stays hidden"

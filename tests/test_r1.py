@@ -119,7 +119,7 @@ def test_the_trainers_penalty_on_every_backend(variant: Backend, features: tuple
         for layer, weight, bias in zip(layers, parameters[:depth], parameters[depth:], strict=True):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
-    seen = through(discriminator, samples, of_parameters=True, of_samples=True)
+    seen = through(discriminator, samples, of_slope=True)
     assert isinstance(seen, MLPPass)
     slope = seen.slope()
     seen.reach_parameters_by_slope(arriving)

@@ -40,11 +40,18 @@ def test_more_scalars_than_a_kernel_has_pointers_for_are_refused() -> None:
     assert not row.any()
 
 
-def test_a_table_of_another_width_is_refused() -> None:
-    backend = Backend("cuda")
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+def test_a_table_of_another_width_is_refused(name: str) -> None:
+    backend = Backend(name)
     if backend.why_not is not None:
         pytest.skip(backend.why_not)
-    cuda = load("cuda")
     one, row = torch.zeros(()), torch.zeros(1, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"table has shape \[4, 2\], expected 4 elements"):
-        cuda.record(torch.zeros(4, 2), row, [one], torch.zeros(5, 5), torch.zeros(5), row)
+        load(name).record(torch.zeros(4, 2), row, [one], torch.zeros(5, 5), torch.zeros(5), row)
+
+
+def test_a_row_beyond_the_table_is_refused() -> None:
+    table, row = torch.zeros(4, 1), torch.tensor([4])
+    with pytest.raises(IndexError, match="row is 4, expected one of 4"):
+        choose(table).record(table, row, [torch.ones(())], torch.zeros(5, 5), torch.zeros(5), row.clone())
+    assert not table.any()

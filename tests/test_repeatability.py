@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from backends import VARIANTS, Backend
-from conftest import as_parameters, running_on
+from backends import Backend
+from conftest import running_on
 from oracle import OTHER_LOSSES, spectral_norm
+from tables import threaded
 from torch import Tensor
 
 import fastgan
@@ -125,7 +126,7 @@ def test_again_and_at_another_address(
 
 @operations
 @dtypes
-@pytest.mark.parametrize("threaded", as_parameters([each for each in VARIANTS if each.name == "cpu"]))
+@threaded
 def test_any_number_of_threads(
     threaded: Backend, operation: Callable[[Tensor], list[Tensor]], dtype: torch.dtype
 ) -> None:

@@ -92,8 +92,8 @@ class Items:
         {"precision": "bf16", "gradient_clip": 0.5},
         {"objective": "wasserstein", "gp_weight": 10.0, "dragan_weight": 1.0, "penalty_interval": 2},
         {"capture": False},
-        {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5},
-        {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.5, "update": "simultaneous"},
+        {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.05},
+        {"objective": "began", "diversity_ratio": 1.0, "balance_rate": 0.05, "update": "simultaneous"},
     ],
     ids=str,
 )
@@ -116,7 +116,6 @@ def test_two_halves_are_the_whole(
     half.fit(data, workers=0)
     ours, theirs = half.state.tensors(), whole.tensors()
     assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
-    assert torch.equal(half.state.rng.get_state(), whole.rng.get_state())
 
 
 def test_a_run_in_a_thread(tmp_path: Path) -> None:
@@ -167,6 +166,20 @@ def test_keep_says_how_many_checkpoints_stay(tmp_path: Path) -> None:
         checkpoint.read(tmp_path)
     (tmp_path / files[-1]).unlink()
     assert checkpoint.read(tmp_path).step == 2
+
+
+def test_a_checkpoint_with_the_state_of_a_generator_still_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an earlier version, which drew a CPU's numbers with torch's generator."""
+    state = Trainer(*networks(dropout=True), replace(CONFIG, steps=2)).fit(load("ring"))
+    states = state.random_states() | {"state": torch.Generator().get_state()}
+    monkeypatch.setattr(state, "random_states", lambda: states)
+    checkpoint.save(tmp_path, state)
+    again = TrainingState(*networks(dropout=True), state.config)
+    checkpoint.restore(checkpoint.read(tmp_path), again)
+    ours, theirs = again.tensors(), state.tensors()
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
 
 
 EARLY = Rule(

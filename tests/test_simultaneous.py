@@ -18,6 +18,7 @@ from fastgan.nn import MLP
 from fastgan.training import ConfigError, TrainConfig
 from fastgan.training.mlp_pass import MLPPass
 from fastgan.training.objectives.losses import LossObjective
+from fastgan.training.objectives.passes import through
 
 Gradients = list[Tensor]
 
@@ -84,8 +85,8 @@ def test_one_way_back_on_every_backend(variant: Backend, features: tuple[int, ..
     with torch.no_grad():
         for p, value in zip(own, parameters, strict=True):
             p.copy_(value)
-    seen = MLPPass.of(samples.split([203, 67]), layers, 0.2)
-    assert seen is not None
+    seen = through(discriminator, *samples.split([203, 67]), of_parameters=True, of_samples=True)
+    assert isinstance(seen, MLPPass)
     reaching = seen.reach_both(of_d.split([203, 67]), of_g)
     found = [*(p.grad for p in own), reaching]
     for each in zip(found, by_autograd(torch.float32), by_autograd(torch.float64), strict=True):

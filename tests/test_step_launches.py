@@ -12,16 +12,6 @@ import fastgan
 from benchmarks.report.goals import MOST_KERNELS
 from benchmarks.step.in_fastgan import Fastgan
 from benchmarks.step.problem import Problem
-from fastgan.training import state as states
-from fastgan.training.draws import CounterDraws
-
-
-@pytest.fixture
-def drawing_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    def draws(rng: torch.Generator) -> CounterDraws:
-        return CounterDraws(0, torch.zeros(1, dtype=torch.int64))
-
-    monkeypatch.setattr(states, "GeneratorDraws", draws)
 
 
 def of_a_step(monkeypatch: pytest.MonkeyPatch, contender: Fastgan) -> Counter[str]:
@@ -36,9 +26,7 @@ def of_a_step(monkeypatch: pytest.MonkeyPatch, contender: Fastgan) -> Counter[st
     torch.cuda.is_available(), reason="on a GPU the profiler counts them: benchmarks/gpu/steps.py"
 )
 @pytest.mark.parametrize(("name", "most"), [("cuda", MOST_KERNELS), ("triton", 32)])
-def test_kernels_of_an_alternating_step(
-    monkeypatch: pytest.MonkeyPatch, drawing_as_on_a_gpu: None, name: str, most: int
-) -> None:
+def test_kernels_of_an_alternating_step(monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> None:
     with fastgan.use_backend(name):
         found = of_a_step(monkeypatch, Fastgan(Problem(8, 16, simultaneous=False)))
     assert sum(found.values()) <= most, found

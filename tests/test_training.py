@@ -85,7 +85,8 @@ def test_known_layers_see_real_and_fake_at_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         nn.Linear, "forward", lambda self, samples: batches.append(len(samples)) or forward(self, samples)
     )
-    LossObjective().discriminator_turn(networks()[1], torch.randn(6, 2), torch.randn(4, 2))
+    discriminator = nn.Sequential(nn.Linear(2, 8), nn.GELU(), nn.Linear(8, 1))
+    LossObjective().discriminator_turn(discriminator, torch.randn(6, 2), torch.randn(4, 2))
     assert batches == [10, 10]
 
 

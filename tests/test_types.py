@@ -96,6 +96,8 @@ def test_mypy(tmp_path: Path) -> None:
 WORDS: dict[str, str] = {
     r"collections\.abc\.|typing\.": "",
     r" \| SupportsIndex": "",
+    r"fastgan\._cpu\.": "",
+    r"Callable\[\[\], \w+\]": "Callable",  # pybind11 writes no types of its parameters
     "SupportsInt": "int",
     "SupportsFloat": "float",
     r"Annotated\[Sequence\[(\w+)\], \"FixedSize\(3\)\"\]": r"tuple[\1, \1, \1]",
@@ -110,7 +112,22 @@ def parameters(signature: str) -> list[str]:
     assert isinstance(function, ast.FunctionDef)
     assert function.args.vararg is None
     assert function.args.kwarg is None
-    return [ast.unparse(each.annotation) for each in function.args.args if each.annotation is not None]
+    return [
+        ast.unparse(each.annotation)
+        for each in function.args.args
+        if each.annotation is not None and each.arg != "self"
+    ]
+
+
+def compare(stubs: list[ast.stmt], built: dict[str, object]) -> None:
+    declared = {
+        node.name: ast.unparse(node).removeprefix("def ").removesuffix(":\n    ...")
+        for node in stubs
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert declared.keys() == built.keys()
+    for function, text in declared.items():
+        assert (function, parameters(text)) == (function, parameters(str(built[function].__doc__)))
 
 
 @pytest.mark.parametrize("name", ["_cpu", "_cuda"])
@@ -118,14 +135,14 @@ def test_stubs_of_compiled_modules(name: str) -> None:
     """They have every function, and each has as many parameters as in the module, of the same types."""
     module = pytest.importorskip(f"fastgan.{name}")
     stub = ast.parse((ROOT / f"fastgan/{name}.pyi").read_text())
-    declared = {
-        node.name: ast.unparse(node).removeprefix("def ").removesuffix(":\n    ...")
-        for node in stub.body
-        if isinstance(node, ast.FunctionDef)
+    classes = [node for node in stub.body if isinstance(node, ast.ClassDef)]
+    assert {node.name for node in classes} == {
+        key for key, value in vars(module).items() if isinstance(value, type)
     }
-    built = {key: str(value.__doc__) for key, value in vars(module).items() if inspect.isbuiltin(value)}
-    assert declared.keys() == built.keys()
-    for function, text in declared.items():
-        assert (function, parameters(text)) == (function, parameters(built[function]))
+    compare(stub.body, {key: value for key, value in vars(module).items() if inspect.isbuiltin(value)})
+    for node in classes:
+        methods = vars(getattr(module, node.name)).items()
+        built = {key: value for key, value in methods if type(value).__name__ == "instancemethod"}
+        compare(node.body, {key: value for key, value in built.items() if not key.startswith("_pybind11")})
     attributes = {ast.unparse(node.target) for node in stub.body if isinstance(node, ast.AnnAssign)}
     assert attributes == {key for key in vars(module) if key.isupper()}

@@ -21,11 +21,13 @@ OPERATIONS = (
 TESTED = (
     *("autocast", "bad_input", "batch_norm", "capture", "cuda_kept_grads", "dynamo", "extremes"),
     *("feature_matching", "frames", "gradients", "head", "joined_norms", "kept_gradients", "large"),
-    *("layers", "losses", "many_discriminators", "reconstruction", "record", "registered"),
-    *("repeatability", "sizes", "spectral_norm", "transforms"),
+    *("layers", "losses", "many_discriminators", "norms", "reconstruction", "record", "registered"),
+    *("repeatability", "samples", "sizes", "spectral_norm", "transforms"),
 )
 # These test files need PACKAGES.
-TESTED_TRAINING = ("adam", "captured_steps", "draws", "generation", "r1", "resume", "simultaneous")
+TESTED_TRAINING = (
+    *("adam", "captured_steps", "chains", "draws", "generation", "r1", "resume", "sgd", "simultaneous"),
+)
 PACKAGES = ("matplotlib", "PIL", "rich", "safetensors", "sklearn", "tensorboard", "typer", "yaml")
 DRIVER = ROOT / "build/gpu-check/driver"
 UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}  # makes torch.compile return the function unchanged

@@ -22,6 +22,7 @@ DOCUMENT = ROOT / "docs/benchmarks.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- figures of a GPU: begin -->", "<!-- figures of a GPU: end -->"
 PICTURES = ROOT / "docs/images/benchmarks"
+_STEPS = ("step", "step beside busy processes", "recipe")
 _LOOPS = ("loop of 100 steps", "diagnostics in the step", "row of diagnostics")
 INTRODUCTION = """# Benchmarks
 
@@ -33,6 +34,9 @@ GPU measured comes from `make gpu-check`.
 - *eager* is PyTorch as people write it (`BCEWithLogitsLoss` against `ones_like`); *fastgan, reference* is
   fastgan's own plain PyTorch. max-autotune is left out where there is no matrix product: on a CPU it compiles
   the same code then. torch.compile has no second derivatives, so no step with R1.
+- A *step* of fastgan is one of the 100 between two rows of its trainer's log. For JAX it is one of a jitted
+  step's or of a jitted scan's of 100 steps, whichever is faster. *Beside busy processes* each core runs
+  another process too. *recipe* is a step of `fastgan train`'s recipes, its log's diagnostics included.
 - *forward* keeps what backward needs. *backward* goes through graphs that were made before the clock is read.
 - The *floor* is what a copy of as many bytes takes here, or the products at the best rate of a large one,
   whichever is longer. Small tensors stay in cache between the two passes, which can beat it.
@@ -137,10 +141,10 @@ def about(run: Run) -> str:
 
 
 def _rank(case: Case) -> int:
-    """Sorts operations first, then the step, then calls, memory and loops, and choices last."""
+    """Sorts operations first, then steps, then calls, memory and loops, and choices last."""
     if case.axis and case.suite != "call":
         return 0
-    last = ("step", "call", "memory", *_LOOPS, "streaming", "launch")
+    last = (*_STEPS, "call", "memory", *_LOOPS, "streaming", "launch")
     return 1 + last.index(case.suite) if case.suite in last else 1 + len(last)
 
 

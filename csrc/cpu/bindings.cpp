@@ -1,15 +1,22 @@
 // The module fastgan._cpu. fastgan/_cpu.pyi describes the arguments.
 #include "../bindings.h"
+#include "adam.h"
 #include "batch_norm.h"
 #include "bias_leaky_relu.h"
 #include "dispatch.h"
+#include "draw.h"
 #include "head.h"
 #include "l1.h"
 #include "losses.h"
 #include "mlp.h"
 #include "parallel.h"
 #include "products.h"
+#include "record.h"
+#include "samples.h"
+#include "sgd.h"
 #include "spectral_norm.h"
+#include "tape_bindings.h"
+#include "vector_norm.h"
 
 namespace py = pybind11;
 
@@ -29,12 +36,26 @@ std::vector<int64_t> copied(const Sizes& sizes) {
   return numbers;
 }
 
+std::vector<Activation> activations_of(const Sizes& kinds, const Numbers& slopes, const Sizes& pieces) {
+  std::vector<Activation> activations;
+  for (size_t i = 0; i < kinds.size(); ++i)
+    activations.push_back({static_cast<ActivationKind>(kinds[i]), static_cast<float>(slopes[i]), pieces[i]});
+  return activations;
+}
+
 // Releases the GIL for large work only: releasing it costs more than a small kernel.
 template <class Work>
 void run(int64_t elements, const Work& work) {
   if (elements <= kParallelWork) return work();
   const py::gil_scoped_release release;
   work();
+}
+
+// Runs body(first, last) for ranges of rows.
+template <class Body>
+void for_each_range_of_rows(int64_t rows, int64_t width, Where threads, const Body& body) {
+  const int64_t step = std::max<int64_t>(kChunk / std::max<int64_t>(width, 1), 1);
+  run(rows * width, [&] { for_each_range(rows, step, rows * width, threads, body); });
 }
 
 }  // namespace
@@ -175,14 +196,104 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     });
   });
 
+  module.def("draw", [](Address integers, Address normal, Address uniform, const std::array<int64_t, 3>& sizes,
+                        const std::array<int64_t, 3>& begins, uint64_t high, uint64_t seed, Address step,
+                        Where threads) {
+    const DrawCall call{reinterpret_cast<int64_t*>(integers), floats(normal), floats(uniform),
+                        {sizes[0], sizes[1], sizes[2]}, {begins[0], begins[1], begins[2]}, high, seed,
+                        reinterpret_cast<const int64_t*>(step), threads};
+    run(sizes[0] + sizes[1] + sizes[2], [&] { draw(call); });
+  });
+  module.def("adam", [](int dtype, int64_t size, Address values, Address grads, Address exp_avg, Address exp_avg_sq,
+                        Address average, Address halves, Address count, bool is_first, Address learning_rate,
+                        Address average_weight, double beta1, double beta2, double eps, Where threads) {
+    if (is_first) ++*floats(count);
+    const AdamCall call{pointer(values), pointer(grads), pointer(exp_avg), pointer(exp_avg_sq), pointer(average),
+                        floats(count), floats(learning_rate), floats(average_weight), beta1, beta2, eps,
+                        static_cast<DType>(dtype), pointer(halves)};
+    run(size, [&] { adam(call, size, threads); });
+  });
+  module.def("sgd", [](int dtype, int64_t size, Address values, Address grads, Address velocity, Address average,
+                       Address halves, Address learning_rate, Address momentum, Address average_weight,
+                       Where threads) {
+    const SgdCall call{pointer(values), pointer(grads), pointer(velocity), pointer(average), floats(learning_rate),
+                       floats(momentum), floats(average_weight), static_cast<DType>(dtype), pointer(halves)};
+    run(size, [&] { sgd(call, size, threads); });
+  });
+  module.def("vector_norm", [](int dtype, Address x, int64_t size, int order, Address norm, int norm_dtype,
+                               Where threads) {
+    const Flat tensor{pointer(x), size, static_cast<DType>(dtype)};
+    run(size, [&] { vector_norm(tensor, order, result_of(norm, norm_dtype), threads); });
+  });
+  module.def("clip", [](const Addresses& x, const Sizes& sizes, const Sizes& dtypes, double max_norm, Where threads) {
+    std::vector<Flat> tensors;
+    int64_t elements = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      tensors.push_back({pointer(x[i]), sizes[i], static_cast<DType>(dtypes[i])});
+      elements += sizes[i];
+    }
+    run(elements, [&] { clip(tensors.data(), static_cast<int>(tensors.size()), max_norm, threads); });
+  });
+  module.def("record", [](const Addresses& scalars, Address table, int64_t rows, Address row, Address schedule,
+                          int settings_count, Address settings, Address clock) {
+    const std::vector<float*> each = floats(scalars);
+    auto* current = static_cast<int64_t*>(pointer(row));
+    if (*current < 0 || *current >= rows)
+      throw py::index_error("row is " + std::to_string(*current) + ", expected one of " + std::to_string(rows));
+    record({each.data(), static_cast<int>(each.size()), floats(table), current, floats(schedule), settings_count,
+            floats(settings), static_cast<int64_t*>(pointer(clock))});
+  });
+
+  module.def("gather", [](bool is_bytes, Address data, int64_t count, Address indices, int64_t rows, int64_t width,
+                          Address to, Where threads) {
+    const auto* chosen = static_cast<const int64_t*>(pointer(indices));
+    for (int64_t i = 0; i < rows; ++i)
+      if (chosen[i] < 0 || chosen[i] >= count)
+        throw py::index_error("rows has " + std::to_string(chosen[i]) + ", expected indices of " +
+                              std::to_string(count) + " samples");
+    for_each_range_of_rows(rows, width, threads, [&](int64_t first, int64_t last) {
+      if (is_bytes)
+        gather_rows(static_cast<const uint8_t*>(pointer(data)), chosen, floats(to), first, last, width);
+      else
+        gather_rows(floats(data), chosen, floats(to), first, last, width);
+    });
+  });
+  module.def("add_noise", [](Address samples, Address noise, Address std, Address to, int64_t size, Where threads) {
+    run(size, [&] {
+      for_each_range(size, kChunk, size, threads, [&](int64_t first, int64_t last) {
+        add_noise(floats(samples), floats(noise), floats(std), floats(to), first, last);
+      });
+    });
+  });
+  module.def("between", [](Address real, Address fake, Address share, Address to, int64_t rows, int64_t width,
+                           Where threads) {
+    for_each_range_of_rows(rows, width, threads, [&](int64_t first, int64_t last) {
+      between_rows(floats(real), floats(fake), floats(share), floats(to), first, last, width);
+    });
+  });
+  module.def("around", [](Address real, Address share, Address noise, Address to, int64_t rows, int64_t width,
+                          Where threads) {
+    const float half = half_deviation(floats(real), rows * width);
+    for_each_range_of_rows(rows, width, threads, [&](int64_t first, int64_t last) {
+      around_rows(floats(real), floats(share), floats(noise), half, floats(to), first, last, width);
+    });
+  });
+  module.def("lipschitz", [](Address slope, Address grad, int64_t rows, int64_t width, double weight, Where threads) {
+    for_each_range_of_rows(rows, width, threads, [&](int64_t first, int64_t last) {
+      lipschitz_rows(floats(slope), floats(grad), first, last, width, weight);
+    });
+  });
+
   module.def("product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,
                            Address b, int64_t b_row, int64_t b_column, Address c, Address output, Address sums,
                            float negative_slope, Where threads) {
     Product product{rows, columns, depth, floats(a), a_row, a_column, floats(b), b_row, b_column, floats(c), columns};
     product.output = floats(output);
-    product.sums = floats(sums);
     product.negative_slope = negative_slope;
-    run(rows * columns, [&] { multiply(product, threads); });
+    run(rows * columns, [&] {
+      multiply(product, threads);
+      if (sums != 0) multiply(row_sums(product.c, rows, columns, nullptr, floats(sums)), threads);
+    });
   });
   module.def("linear_forward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
                                   Address bias, Address y, Where threads) {
@@ -195,26 +306,60 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     run(n * m, [&] { linear_backward(layer, floats(dy), floats(y), floats(dx), floats(dw), floats(db)); });
   });
 
-  module.def("mlp_forward", [](int64_t rows, const Sizes& features, float negative_slope, Address x,
-                               const Addresses& weights, const Addresses& biases, const Addresses& outputs,
-                               Where threads) {
-    const std::vector<int64_t> widths = copied(features);
-    const auto w = floats(weights), b = floats(biases), y = floats(outputs);
-    const MLP mlp{rows, static_cast<int64_t>(w.size()), widths.data(), negative_slope, w.data(), threads};
-    run(rows * widths.front(), [&] { mlp_forward(mlp, floats(x), b.data(), y.data()); });
+  module.def("activate", [](int kind, float negative_slope, int64_t pieces, int64_t rows, int64_t width, Address z,
+                            Address y, Where threads) {
+    const ActivationCall call{{static_cast<ActivationKind>(kind), negative_slope, pieces}, rows, width, threads};
+    run(rows * width, [&] { activation_forward(call, floats(z), floats(y)); });
   });
-  module.def("mlp_backward", [](int64_t rows, const Sizes& features, float negative_slope,
-                                const Addresses& weights, Address grad, Address x, const Addresses& outputs,
-                                Address scale, int64_t first_row, Address dx, const Addresses& dw, const Addresses& db,
+  module.def("activation_backward", [](int kind, float negative_slope, int64_t pieces, int64_t rows, int64_t width,
+                                       Address dy, Address z, Address y, Address dz, Where threads) {
+    const ActivationCall call{{static_cast<ActivationKind>(kind), negative_slope, pieces}, rows, width, threads};
+    run(rows * width, [&] { activation_backward(call, floats(dy), floats(z), floats(y), floats(dz)); });
+  });
+  module.def("maxout_tangent", [](int64_t pieces, int64_t rows, int64_t width, Address change, Address z, Address y,
+                                  Address change_of_y, Where threads) {
+    const ActivationCall call{{ActivationKind::maxout, 1, pieces}, rows, width, threads};
+    run(rows * width, [&] { maxout_tangent(call, floats(change), floats(z), floats(y), floats(change_of_y)); });
+  });
+
+  module.def("mlp_forward", [](int64_t rows, const Sizes& features, const Sizes& kinds, const Numbers& slopes,
+                               const Sizes& pieces, Address x, const Addresses& weights, const Addresses& biases,
+                               const Addresses& products, const Addresses& outputs, Where threads) {
+    const std::vector<int64_t> widths = copied(features);
+    const auto activations = activations_of(kinds, slopes, pieces);
+    const auto w = floats(weights), b = floats(biases), z = floats(products), y = floats(outputs);
+    const MLP mlp{rows, static_cast<int64_t>(w.size()), widths.data(), activations.data(), w.data(), threads};
+    run(rows * widths.front(), [&] { mlp_forward(mlp, floats(x), b.data(), z.data(), y.data()); });
+  });
+  module.def("mlp_backward", [](int64_t rows, const Sizes& features, const Sizes& kinds, const Numbers& slopes,
+                                const Sizes& pieces, const Addresses& weights, Address grad, Address x,
+                                const Addresses& products, const Addresses& outputs, Address scale, int64_t first_row,
+                                Address dx, const Addresses& dw, const Addresses& db, const Addresses& dz,
                                 Address scratch, Where threads) {
     const std::vector<int64_t> widths = copied(features);
-    const auto w = floats(weights), y = floats(outputs), grad_w = floats(dw), grad_b = floats(db);
-    const MLP mlp{rows, static_cast<int64_t>(w.size()), widths.data(), negative_slope, w.data(), threads};
+    const auto activations = activations_of(kinds, slopes, pieces);
+    const auto w = floats(weights), z = floats(products), y = floats(outputs);
+    const auto grad_w = floats(dw), grad_b = floats(db), grad_z = floats(dz);
+    const MLP mlp{rows, static_cast<int64_t>(w.size()), widths.data(), activations.data(), w.data(), threads};
     run(rows * widths.front(), [&] {
-      mlp_backward(mlp, {floats(grad), floats(x), y.data(), floats(scale), first_row, floats(dx), grad_w.data(),
-                         grad_b.data(), floats(scratch)});
+      mlp_backward(mlp, {floats(grad), floats(x), z.data(), y.data(), floats(scale), first_row, floats(dx),
+                         grad_w.data(), grad_b.data(), grad_z.empty() ? nullptr : grad_z.data(), floats(scratch)});
     });
   });
+  module.def("mlp_slope_backward", [](int64_t rows, const Sizes& features, const Sizes& kinds, const Numbers& slopes,
+                                      const Sizes& pieces, const Addresses& weights, Address grad,
+                                      const Addresses& dz, const Addresses& products, const Addresses& outputs,
+                                      const Addresses& dw, Address scratch, Where threads) {
+    const std::vector<int64_t> widths = copied(features);
+    const auto activations = activations_of(kinds, slopes, pieces);
+    const auto w = floats(weights), of_z = floats(dz), z = floats(products), y = floats(outputs), grad_w = floats(dw);
+    const MLP mlp{rows, static_cast<int64_t>(w.size()), widths.data(), activations.data(), w.data(), threads};
+    run(rows * widths.front(), [&] {
+      mlp_slope_backward(mlp, {floats(grad), of_z.data(), z.data(), y.data(), grad_w.data(), floats(scratch)});
+    });
+  });
+
+  bind_tape(module);
 }
 
 }  // namespace fastgan

@@ -1,12 +1,16 @@
 // Compiled once for each instruction set, with its compiler flags and its name as FASTGAN_ISA.
+#include "activation_loops.h"
 #include "batch_norm_loops.h"
 #include "bias_leaky_relu_loops.h"
+#include "draw_loops.h"
 #include "head_loops.h"
 #include "kernels.h"
 #include "l1_loops.h"
 #include "loss_loops.h"
+#include "optimizer_loops.h"
 #include "product_loops.h"
 #include "spectral_norm_loops.h"
+#include "vector_norm_loops.h"
 
 #define FASTGAN_NAME_(isa) kernels_##isa
 #define FASTGAN_NAME(isa) FASTGAN_NAME_(isa)
@@ -38,6 +42,11 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(bias_leaky_relu_plane),
     FASTGAN_EACH_DTYPE(leaky_relu_grad_rows),
     FASTGAN_EACH_DTYPE(leaky_relu_grad_plane),
+    activate,
+    activation_grad,
+    maxout,
+    maxout_grad,
+    maxout_tangent,
     FASTGAN_EACH_DTYPE(inner_product),
     FASTGAN_EACH_DTYPE(add_weighted_rows),
     FASTGAN_EACH_DTYPE(divide_vector),
@@ -51,7 +60,17 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(norm_grad_sums_plane),
     FASTGAN_EACH_DTYPE_AND(norm_grad, 1),
     FASTGAN_EACH_DTYPE_AND(norm_grad, 0),
+    draw_integers,
+    draw_normal,
+    draw_uniform,
+    FASTGAN_EACH_DTYPE(adam),
+    FASTGAN_EACH_DTYPE(sgd),
+    FASTGAN_EACH_DTYPE(move_average),
+    FASTGAN_EACH_DTYPE(halve),
+    FASTGAN_EACH_DTYPE_AND(sum_of_magnitudes, false),
+    FASTGAN_EACH_DTYPE_AND(sum_of_magnitudes, true),
     multiply,
+    pack,
 };
 
 }  // namespace fastgan

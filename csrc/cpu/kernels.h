@@ -60,7 +60,7 @@ struct NormChunk {
 };
 
 // c [rows, columns] = a b. Rows or columns of a and of b are contiguous. Optional steps afterwards, in this order:
-// add bias, apply the leaky ReLU, multiply by the slope of the leaky ReLU that gave `output`, sum over the rows.
+// add bias, apply the leaky ReLU, multiply by the slope of the leaky ReLU that gave `output`.
 struct Product {
   int64_t rows, columns, depth;
   const float* a;
@@ -72,9 +72,26 @@ struct Product {
   const float* bias = nullptr;  // [columns]
   bool activate = false;
   const float* output = nullptr;  // [rows, columns], strides of c
-  float* sums = nullptr;          // [columns], accumulated
   float negative_slope = 1;
   const float* a_scale = nullptr;  // [depth], factors of the columns of a; needs a_row = 1
+  const float* packed_b = nullptr;  // b as written by KernelTable.pack, or null
+};
+
+// One chunk of an optimizer's arrays.
+struct AdamChunk {
+  void* values;
+  const void* grads;
+  void *exp_avg, *exp_avg_sq;
+  int64_t size;
+  double beta1, beta2;
+  double step, eps;  // of this step: with the corrections of both moments
+};
+struct SgdChunk {
+  void* values;
+  const void* grads;
+  void* velocity;
+  int64_t size;
+  double learning_rate, momentum;
 };
 
 struct KernelTable {
@@ -105,6 +122,18 @@ struct KernelTable {
                                   int64_t channels, double negative_slope);
   double (*leaky_relu_grad_plane[4])(const void* dy, const void* y, void* dx, int64_t size, double negative_slope);
 
+  // Activations of floats; an element's result does not depend on its place in the range. y may be z, and dz may be dy.
+  void (*activate)(const float* z, float* y, int64_t count, Activation activation);
+  void (*activation_grad)(const float* dy, const float* y, float* dz, int64_t count, Activation activation);
+  // y = the largest piece of each unit. z: [rows, pieces, width], y: [rows, width].
+  void (*maxout)(const float* z, float* y, int64_t rows, int64_t width, int64_t pieces);
+  // dz = dy / ties for the pieces that equal y, 0 for the others.
+  void (*maxout_grad)(const float* dy, const float* z, const float* y, float* dz, int64_t rows, int64_t width,
+                      int64_t pieces);
+  // The change of y with a change of z, [rows, pieces, width]: the mean over the pieces that equal y.
+  void (*maxout_tangent)(const float* change, const float* z, const float* y, float* change_of_y, int64_t rows,
+                         int64_t width, int64_t pieces);
+
   double (*inner_product[4])(const void* x, const void* y, int64_t size);
   // sums [columns] in the compute type += factors [rows] times w [rows, columns]
   void (*add_weighted_rows[4])(const void* w, const double* factors, void* sums, int64_t rows, int64_t columns);
@@ -126,9 +155,24 @@ struct KernelTable {
   void (*norm_grad_rows[4])(const NormChunk&);
   void (*norm_grad_plane[4])(const NormChunk&);
 
+  // Numbers first, ..., first + count - 1 of a kind; to[0] is number `first`, which may be any.
+  void (*draw_integers)(int64_t* to, int64_t first, int64_t count, uint64_t high, uint64_t seed, uint64_t step);
+  void (*draw_normal)(float* to, int64_t first, int64_t count, uint64_t seed, uint64_t step);
+  void (*draw_uniform)(float* to, int64_t first, int64_t count, uint64_t seed, uint64_t step);
+  void (*adam[4])(const AdamChunk&);
+  void (*sgd[4])(const SgdChunk&);
+  void (*move_average[4])(const void* values, void* average, int64_t size, double weight);
+  void (*halve[4])(const void* values, void* halves, int64_t size);  // copies to bfloat16
+  double (*sum_of_absolutes[4])(const void* x, int64_t size);
+  double (*sum_of_squares[4])(const void* x, int64_t size);
+
   // Computes some columns of c; first_column is a multiple of kProductPanel. scratch: [(kProductPanel + kRowBlock) *
   // kDepthBlock].
   void (*multiply)(const Product& product, int64_t first_column, int64_t columns, float* scratch);
+  // Packs columns and a range of the depth of b, for products with all its columns. packed: [columns rounded up to
+  // kProductPanel, depth]; first_column is a multiple of kProductPanel. With few columns it is not read.
+  void (*pack)(const Product& product, int64_t first_column, int64_t columns, int64_t first_of_depth, int64_t depth,
+               float* packed);
 };
 
 // Elements of a chunk: 64 KiB of floats.

@@ -62,7 +62,6 @@ void add_columns(const Product& p, int64_t first, int64_t depth, const Element& 
 // scratch: [kNarrow, kDepthBlock].
 template <int columns>
 void multiply_columns(const Product& p, float* scratch) {
-  double totals[columns] = {};
   for (int64_t first = 0; first == 0 || first < p.depth; first += kDepthBlock) {
     const int64_t depth = p.depth - first < kDepthBlock ? p.depth - first : kDepthBlock;
     const bool is_last = first + depth == p.depth;
@@ -73,15 +72,12 @@ void multiply_columns(const Product& p, float* scratch) {
         if (p.bias != nullptr) t += p.bias[column];
         if (p.activate) t = t > 0 ? t : p.negative_slope * t;
         if (p.output != nullptr) t = p.output[row * p.c_row + column] > 0 ? t : p.negative_slope * t;
-        totals[column] += t;
       }
       c = t;
     };
     p.a_column == 1 ? dot_rows<columns>(p, first, depth, scratch, element)
                     : add_columns<columns>(p, first, depth, element);
   }
-  if (p.sums != nullptr)
-    for (int c = 0; c < columns; ++c) p.sums[c] += static_cast<float>(totals[c]);
 }
 
 void multiply_narrow(const Product& p, float* scratch) {

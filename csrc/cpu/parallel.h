@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "../calls.h"
 
 namespace fastgan {
@@ -18,6 +20,13 @@ void for_each_piece(int64_t count, int64_t work, Where threads, const Body& body
   }
 #pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(dynamic)
   for (int64_t index = 0; index < count; ++index) body(index);
+}
+
+// Runs body(first, last) for ranges of `step` that together are [0, size).
+template <class Body>
+void for_each_range(int64_t size, int64_t step, int64_t work, Where threads, const Body& body) {
+  for_each_piece((size + step - 1) / step, work, threads,
+                 [&](int64_t piece) { body(piece * step, std::min(size, (piece + 1) * step)); });
 }
 
 }  // namespace fastgan

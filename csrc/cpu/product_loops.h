@@ -120,20 +120,30 @@ void write(float* to, const Row& row, int64_t width) {
   }
 }
 
-// tile = A B over one block of the depth; rows[r][k * step] is A's element (r, k).
-template <int64_t step>
-void multiply_tile(const float* const (&rows)[kTileRows], int64_t depth, const float* panel, Row* tile) {
-  Row sums[kTileRows] = {};
+// The first `count` rows of tile = A B over one block of the depth; rows[r][k * step] is A's element (r, k).
+template <int64_t step, int count>
+void multiply_rows(const float* const (&rows)[kTileRows], int64_t depth, const float* panel, Row* tile) {
+  Row sums[count] = {};
   for (int64_t k = 0; k < depth; ++k, panel += kPanel) {
     const Vector b0 = *reinterpret_cast<const UnalignedVector*>(panel);
     const Vector b1 = *reinterpret_cast<const UnalignedVector*>(panel + kVectorLanes);
-    for (int r = 0; r < kTileRows; ++r) {
+    for (int r = 0; r < count; ++r) {
       const float a = rows[r][k * step];
       sums[r].half[0] += a * b0;
       sums[r].half[1] += a * b1;
     }
   }
-  for (int r = 0; r < kTileRows; ++r) tile[r] = sums[r];
+  for (int r = 0; r < count; ++r) tile[r] = sums[r];
+}
+
+// At least `count` rows of the tile.
+template <int64_t step>
+void multiply_tile(const float* const (&rows)[kTileRows], int64_t count, int64_t depth, const float* panel,
+                   Row* tile) {
+  if (count == 1) return multiply_rows<step, 1>(rows, depth, panel, tile);
+  if (count == 2) return multiply_rows<step, 2>(rows, depth, panel, tile);
+  if (count <= 4) return multiply_rows<step, 4>(rows, depth, panel, tile);
+  multiply_rows<step, kTileRows>(rows, depth, panel, tile);
 }
 
 // Bias and activation for a row of C. In vectors: signs are random, so branches would be mispredicted.
@@ -151,24 +161,24 @@ void finish_row(const Product& p, int64_t row, int64_t column, int64_t width, Ro
 void multiply_panel(const Product& p, const Block& block, int64_t column, const float* panel, const float* packed) {
   const int64_t end = block.first_column + block.columns;
   const int64_t width = end - column < kPanel ? end - column : kPanel;
-  Row sums{};
   for (int64_t row = 0; row < block.rows; row += kTileRows) {
     const float* rows[kTileRows];
     Row tile[kTileRows];
+    const int64_t count = block.rows - row < kTileRows ? block.rows - row : kTileRows;
     // prefetch the lines of C during the computation; otherwise stores wait for lines held by another core's cache
-    for (int64_t r = 0; r < kTileRows && row + r < block.rows; ++r)
+    for (int64_t r = 0; r < count; ++r)
       __builtin_prefetch(p.c + (block.first_row + row + r) * p.c_row + column, 1);
     if (packed != nullptr) {
       for (int r = 0; r < kTileRows; ++r) rows[r] = packed + row * block.depth + r;
-      multiply_tile<kTileRows>(rows, block.depth, panel, tile);
+      multiply_tile<kTileRows>(rows, count, block.depth, panel, tile);
     } else {
       for (int r = 0; r < kTileRows; ++r) {  // past the end, repeat the last row; it is not stored
-        const int64_t at = block.first_row + (row + r < block.rows ? row + r : block.rows - 1);
+        const int64_t at = block.first_row + (r < count ? row + r : block.rows - 1);
         rows[r] = p.a + at * p.a_row + block.first;
       }
-      multiply_tile<1>(rows, block.depth, panel, tile);
+      multiply_tile<1>(rows, count, block.depth, panel, tile);
     }
-    for (int64_t r = 0; r < kTileRows && row + r < block.rows; ++r) {
+    for (int64_t r = 0; r < count; ++r) {
       const int64_t at = block.first_row + row + r;
       float* c = p.c + at * p.c_row + column;
       if (!block.is_first) {
@@ -177,17 +187,10 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
       }
       if (block.is_last) finish_row(p, at, column, width, tile[r]);
       write(c, tile[r], width);
-      for (int h = 0; h < 2; ++h) sums.half[h] += tile[r].half[h];
     }
-  }
-  if (p.sums != nullptr && block.is_last) {
-    Row total = read(p.sums + column, width);
-    for (int h = 0; h < 2; ++h) total.half[h] += sums.half[h];
-    write(p.sums + column, total, width);
   }
 }
 
-// The caller must have zeroed p.sums.
 void multiply(const Product& p, int64_t first_column, int64_t columns, float* scratch) {
   if (p.columns <= kNarrow && p.a_scale == nullptr) return multiply_narrow(p, scratch);
   const int64_t blocks = p.depth <= kDepthBlock ? 1 : (p.depth + kDepthBlock - 1) / kDepthBlock;
@@ -202,11 +205,26 @@ void multiply(const Product& p, int64_t first_column, int64_t columns, float* sc
       if (block.first + depth > p.depth) block.depth = p.depth - block.first;
       if (packed != nullptr) pack_rows(p, block, packed);
       for (int64_t column = first_column; column < first_column + columns; column += kPanel) {
+        if (p.packed_b != nullptr) {
+          multiply_panel(p, block, column, p.packed_b + column * p.depth + block.first * kPanel, packed);
+          continue;
+        }
         const int64_t left = first_column + columns - column;
         pack_panel(p, block, column, left < kPanel ? left : kPanel, panel);
         multiply_panel(p, block, column, panel, packed);
       }
     }
+  }
+}
+
+// Packs columns and a range of the depth of B as `packed_b`: a panel [depth, kPanel] for each kPanel columns.
+void pack(const Product& p, int64_t first_column, int64_t columns, int64_t first, int64_t depth, float* packed) {
+  Block block{};
+  block.first = first;
+  block.depth = depth;
+  for (int64_t column = first_column; column < first_column + columns; column += kPanel) {
+    const int64_t left = first_column + columns - column;
+    pack_panel(p, block, column, left < kPanel ? left : kPanel, packed + column * p.depth + first * kPanel);
   }
 }
 

@@ -23,20 +23,29 @@ float* grown(std::vector<float>& buffer, int64_t size) {
 
 // Divides panels of columns among threads. The split does not affect the results.
 void multiply(const Product& p, Where threads) {
-  if (p.sums != nullptr) std::fill_n(p.sums, p.columns, 0.0f);
   const int64_t panels = (p.columns + kProductPanel - 1) / kProductPanel;
   // if A must be packed, every piece packs all of it: one piece per thread
   const int64_t per_thread = p.a_column == 1 && p.a_scale == nullptr ? kPiecesPerThread : 1;
   const int64_t pieces = std::min<int64_t>(threads == 1 ? 1 : per_thread * static_cast<int64_t>(threads), panels);
   for_each_piece(pieces, p.rows * p.columns * p.depth / kMultiplyAddsPerLogit, threads, [&](int64_t piece) {
-    thread_local std::vector<float> buffer;
     // larger pieces first, so that the last one taken is small
     const int64_t before = panels / pieces * piece + std::min(piece, panels % pieces);
     const int64_t count = panels / pieces + (piece < panels % pieces ? 1 : 0);
     const int64_t first = before * kProductPanel;
     const int64_t end = std::min((before + count) * kProductPanel, p.columns);
-    kernels().multiply(p, first, end - first, grown(buffer, kScratch));
+    multiply_here(p, first, end - first);
   });
+}
+
+void multiply_here(const Product& p, int64_t first_column, int64_t columns) {
+  thread_local std::vector<float> buffer;
+  kernels().multiply(p, first_column, columns, grown(buffer, kScratch));
+}
+
+Product row_sums(const float* matrix, int64_t rows, int64_t columns, const float* scale, float* sums) {
+  static constexpr float one = 1;
+  const bool scaled = scale != nullptr;
+  return {1, columns, rows, scaled ? scale : &one, 1, scaled ? 1 : 0, matrix, columns, 1, sums, columns};
 }
 
 void linear_forward(const Linear& l, const float* bias, float* y) {

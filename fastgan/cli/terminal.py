@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -52,6 +54,24 @@ console = Console(
 def say(line: str) -> None:
     """Print a line without wrapping, in the first process only."""
     console.print(line, highlight=False, soft_wrap=True)
+
+
+class _Says(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+@contextmanager
+def saying(logger: logging.Logger) -> Iterator[None]:
+    """Print what is logged inside the context, from INFO up."""
+    handler, level = _Says(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def warn(message: str) -> None:

@@ -15,10 +15,11 @@ import typer
 
 from fastgan._startup import INTERRUPTED
 from fastgan.cli.options import with_settings
-from fastgan.cli.terminal import console, fail, say, warn
+from fastgan.cli.terminal import console, fail, say, saying, warn
 from fastgan.data import Dataset, Framing, Streaming, load
 from fastgan.data import stream as open_stream
 from fastgan.kernels.logit_losses import LOSSES
+from fastgan.training import capture
 from fastgan.training.alarms import Alarm
 from fastgan.training.config import PENALTIES, TrainConfig
 from fastgan.training.distributed import joined
@@ -102,7 +103,7 @@ def train(
     _warn_of(run.training)
     with joined(torch.device(run.training.device)) as world:
         progress = shown_on(console, run.training.steps, every_row="log_interval" in changes)
-        with progress:
+        with progress, saying(capture.LOG):
             if resume:
                 outcome = resume_run(resume, dataset, run, [progress], feed=feed, world=world)
             else:

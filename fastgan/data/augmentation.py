@@ -59,12 +59,5 @@ class Augmentation:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as uint8 from 0 to 255: the inverse of :func:`unit_range`."""
+    """Images in [-1, 1] as uint8 from 0 to 255: the inverse of :func:`fastgan.kernels.pixels.unit_range`."""
     return images.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def unit_range(samples: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Samples as networks see them, in a dtype: uint8 pixels are mapped to [-1, 1], floats only cast."""
-    if samples.dtype is torch.uint8:
-        return samples.to(dtype).div_(127.5).sub_(1)
-    return samples.to(dtype)

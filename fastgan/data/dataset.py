@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fastgan.data.augmentation import Augmentation, unit_range
+from fastgan.data.augmentation import Augmentation
 from fastgan.data.transform import IDENTITY, Transform
+from fastgan.kernels.pixels import unit_range
 
 
 class DataError(ValueError):

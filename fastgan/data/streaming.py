@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastgan.data.arrays import channels_first
-from fastgan.data.augmentation import DRAWN, unit_range
+from fastgan.data.augmentation import DRAWN
 from fastgan.data.dataset import DataError, Dataset
 from fastgan.data.folder import AS_THEY_ARE, Framing, Photos, check_framing
 from fastgan.data.numpy_files import check_arrays, damaged
+from fastgan.kernels.pixels import unit_range
 
 _PREVIEWED = 64
 

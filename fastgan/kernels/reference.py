@@ -15,8 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan.kernels.activations import Activation, Forward
 from fastgan.kernels.logit_losses import LOSSES, LossSpec, weights_of_terms
+from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.opaque import opaque
+from fastgan.kernels.pixels import unit_range
 
 Tensors = tuple[Tensor, ...]
 Pair = tuple[Tensor | None, Tensor | None]
@@ -355,29 +358,104 @@ class Reference:
             results.append(((g - inner * torch.outer(_computed(a), _computed(b))) / factor).to(w.dtype))
         return tuple(results)
 
+    # --- activations after a layer, [N, M]; their derivatives are computed from the output
+
+    def activate(self, product: Tensor, activation: Activation, into: Tensor | None = None) -> Tensor:
+        """Return the activation of a layer's product, [N, pieces * M]."""
+        if activation.kind == "tanh":
+            return torch.tanh(product, out=into)
+        if activation.kind == "sigmoid":
+            return torch.sigmoid(product, out=into)
+        if activation.kind == "maxout":
+            output = _pieces(product, activation).amax(1)
+        elif activation.kind == "leaky_relu":
+            output = F.leaky_relu(product, activation.negative_slope)
+        else:
+            output = product
+        return output if into is None else into.copy_(output)
+
+    def activation_backward(
+        self,
+        grad: Tensor,
+        product: Tensor | None,
+        output: Tensor,
+        activation: Activation,
+        with_bias: bool,
+        into: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the gradient of the product, and its sum over the rows. Only a maxout reads the product.
+
+        Pieces that are equal share the gradient of their maximum.
+        """
+        if activation.kind == "leaky_relu":
+            slope = activation.negative_slope
+            return self.bias_leaky_relu_backward(grad, output, slope, 1, with_bias, into)
+        dz = self._product_grad(grad, product, output, activation)
+        return dz, torch.sum(dz, 0, out=into) if with_bias else None
+
+    def _product_grad(
+        self, grad: Tensor, product: Tensor | None, output: Tensor, activation: Activation
+    ) -> Tensor:
+        if activation.kind == "none":
+            return grad
+        g = _computed(grad)
+        dz: Tensor
+        if activation.kind == "tanh":
+            dz = torch.ops.aten.tanh_backward(g, _computed(output))
+        elif activation.kind == "sigmoid":
+            dz = torch.ops.aten.sigmoid_backward(g, _computed(output))
+        else:
+            dz = (g.unsqueeze(1) * _shares(product, output, activation)).flatten(1)
+        return dz.to(grad.dtype)
+
+    def activation_tangent(
+        self, change: Tensor, product: Tensor | None, output: Tensor, activation: Activation
+    ) -> Tensor:
+        """Return the change of the output with the product's: the transpose of the backward pass."""
+        if activation.kind != "maxout":
+            return self.activation_backward(change, product, output, activation, False)[0]
+        shares = _shares(product, output, activation)
+        return (_computed(_pieces(change, activation)) * shares).sum(1).to(change.dtype)
+
     # --- chains of layers, the last one linear
+
+    def hidden_layers(
+        self,
+        input: Tensor,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor | None],
+        activations: tuple[Activation, ...],
+    ) -> Forward:
+        """The outputs of all layers but the last; ``activations`` are those of these layers."""
+        products: list[Tensor | None] = []
+        hidden: list[Tensor] = []
+        x = input
+        for weight, bias, activation in zip(weights[:-1], biases[:-1], activations, strict=True):
+            product: Tensor | None = None
+            if activation.kind == "leaky_relu":
+                x = self.linear_leaky_relu(x, weight, bias, activation.negative_slope)
+            else:
+                product = self.linear(x, weight, bias)
+                x = self.activate(product, activation)
+            products.append(product if activation.kind == "maxout" else None)
+            hidden.append(x)
+        return Forward(input, weights, activations, products, hidden)
 
     def mlp(
         self,
         input: Tensor,
         weights: Sequence[Tensor],
         biases: Sequence[Tensor | None],
-        negative_slope: float,
-    ) -> list[Tensor]:
-        """Return the output of every layer."""
-        outputs: list[Tensor] = []
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            input = self.linear_leaky_relu(input, weight, bias, negative_slope)
-            outputs.append(input)
-        return [*outputs, self.linear(input, weights[-1], biases[-1])]
+        activations: tuple[Activation, ...],
+    ) -> tuple[Forward, Tensor]:
+        """:meth:`hidden_layers`, and the output of the last layer."""
+        forward = self.hidden_layers(input, weights, biases, activations)
+        return forward, self.linear(forward.hidden[-1] if activations else input, weights[-1], biases[-1])
 
     def mlp_backward(
         self,
         grad: Tensor,
-        input: Tensor,
-        weights: Sequence[Tensor],
-        hidden: Sequence[Tensor],
-        negative_slope: float,
+        forward: Forward,
         needs: Sequence[bool],
         into: Sequence[Tensor | None] | None = None,
     ) -> list[Tensor | None]:
@@ -385,15 +463,12 @@ class Reference:
 
         ``into`` has memory, or None, for each of dW_1 ... db_L.
         """
-        return self.mlp_chain(grad, input, weights, hidden, negative_slope, needs, into)[1]
+        return self.mlp_chain(grad, forward, needs, into)[1]
 
     def mlp_chain(
         self,
         grad: Tensor,
-        input: Tensor,
-        weights: Sequence[Tensor],
-        hidden: Sequence[Tensor],
-        negative_slope: float,
+        forward: Forward,
         needs: Sequence[bool],
         into: Sequence[Tensor | None] | None = None,
     ) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -401,10 +476,10 @@ class Reference:
 
         The backward pass stops at the lowest layer with a needed gradient.
         """
-        depth = len(weights)
+        weights, depth = forward.weights, len(forward.weights)
         needs_weight, needs_bias = needs[1 : depth + 1], needs[depth + 1 :]
         rooms = into or [None] * 2 * depth
-        below = [input, *hidden]
+        below = [forward.input, *forward.hidden]
         dz: list[Tensor] = [grad] * depth
         dx: Tensor | None = None
         dw: list[Tensor | None] = [None] * depth
@@ -417,20 +492,46 @@ class Reference:
             if i == 0:
                 dx = self.dgrad(dz[0], weights[0]) if needs[0] else None
             elif any((needs[0], *needs_weight[:i], *needs_bias[:i])):
-                masked = dz[i], weights[i], hidden[i - 1], negative_slope, needs_bias[i - 1]
-                dz[i - 1], db[i - 1] = self.dgrad_leaky_relu(*masked, rooms[depth + i - 1])
+                room = rooms[depth + i - 1]
+                dz[i - 1], db[i - 1] = self._through_layer(dz[i], forward, i, needs_bias[i - 1], room)
             else:
                 break
         return dz, [dx, *dw, *db]
+
+    def mlp_slope_backward(
+        self, grad: Tensor, dz: Sequence[Tensor], forward: Forward, into: Sequence[Tensor | None]
+    ) -> list[Tensor]:
+        """Return the gradients of the weights; ``grad`` is that of the dx that :meth:`mlp_chain` computed.
+
+        All activations are piecewise linear, so their derivatives are constants. ``dz`` are those that
+        :meth:`mlp_chain` returned. The derivative takes a single pass up the chain:
+
+            a_0 = grad,   dW_i = dz_iᵀ a_{i-1},   a_i = d_i * (a_{i-1} W_iᵀ).
+        """
+        dw = [self.wgrad(dz[0], grad, into[0])]
+        for i, activation in enumerate(forward.activations):
+            climbed = self.linear(grad, forward.weights[i], None)
+            grad = self.activation_tangent(climbed, forward.products[i], forward.hidden[i], activation)
+            dw.append(self.wgrad(dz[i + 1], grad, into[i + 1]))
+        return dw
+
+    def _through_layer(
+        self, dz: Tensor, forward: Forward, layer: int, with_bias: bool, into: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """dz of the layer below, and its sum over the rows: the gradient of that layer's bias."""
+        weight, activation = forward.weights[layer], forward.activations[layer - 1]
+        product, output = forward.products[layer - 1], forward.hidden[layer - 1]
+        if activation.kind == "leaky_relu":
+            slope = activation.negative_slope
+            return self.dgrad_leaky_relu(dz, weight, output, slope, with_bias, into)
+        grad = self.dgrad(dz, weight)
+        return self.activation_backward(grad, product, output, activation, with_bias, into)
 
     def mlp_backward_of_both(
         self,
         scale: Tensor,
         first_row: int,
-        input: Tensor,
-        weights: Sequence[Tensor],
-        hidden: Sequence[Tensor],
-        negative_slope: float,
+        forward: Forward,
         needs: Sequence[bool],
         into: Sequence[Tensor | None],
     ) -> list[Tensor | None]:
@@ -438,15 +539,15 @@ class Reference:
 
         dW and db weight each row by ``scale`` [N, 1]; dx does not. dx starts at row ``first_row``.
         """
+        depth = len(forward.weights)
         unit = [torch.ones_like(scale)]
-        for weight, output in zip(weights[:0:-1], hidden[::-1], strict=True):
-            unit.append(self.dgrad_leaky_relu(unit[-1], weight, output, negative_slope, False)[0])
-        dx = self.dgrad(unit[-1][first_row:], weights[0])
+        for i in reversed(range(1, depth)):
+            unit.append(self._through_layer(unit[-1], forward, i, False)[0])
+        dx = self.dgrad(unit[-1][first_row:], forward.weights[0])
         unit.reverse()
-        depth = len(unit)
         dw = [
             self.wgrad(u.mul(scale), x, place)
-            for u, x, place in zip(unit, [input, *hidden], into[:depth], strict=True)
+            for u, x, place in zip(unit, [forward.input, *forward.hidden], into[:depth], strict=True)
         ]
         db = [
             torch.mm(scale.t(), u, out=None if place is None else place.unsqueeze(0)).squeeze(0)
@@ -573,6 +674,44 @@ class Reference:
         if halves is not None:
             halves.copy_(values)
 
+    def sgd(
+        self,
+        values: Tensor,
+        grads: Tensor,
+        velocity: Tensor,
+        learning_rate: Tensor,
+        momentum: Tensor,
+        average: Tensor | None,
+        average_weight: Tensor,
+        halves: Tensor | None,
+    ) -> None:
+        """One step of gradient descent with momentum, in place, with average and bfloat16 copy.
+
+        ``velocity = momentum * velocity - learning_rate * grads`` and ``values += velocity``; the other
+        arguments are those of :meth:`adam`.
+        """
+        velocity.mul_(momentum).sub_(grads * learning_rate)
+        values.add_(velocity)
+        if average is not None:
+            average.lerp_(values, average_weight.to(average.dtype))
+        if halves is not None:
+            halves.copy_(values)
+
+    def norm(self, x: Tensor, order: int) -> Tensor:
+        """Return the 1-norm or 2-norm of all elements, float32 (float64 for a float64 tensor)."""
+        norm: Tensor = torch.linalg.vector_norm(x, order, dtype=compute_dtype(x.dtype))
+        return norm
+
+    def clip(self, grads: Sequence[Tensor], max_norm: float) -> None:
+        """Scale tensors in place so that their 2-norm, of all together, is at most ``max_norm``.
+
+        As :func:`torch.nn.utils.clip_grad_norm_`, the factor is ``max_norm / (norm + 1e-6)`` or 1.
+        """
+        norm = self.norm(torch.stack([self.norm(grad, 2) for grad in grads]), 2)
+        factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        for grad in grads:
+            grad.mul_(factor.to(grad.dtype))
+
     def record(
         self,
         table: Tensor,
@@ -622,6 +761,40 @@ class Reference:
         normal.copy_(pairs.flatten()[: len(normal)])
         uniform.copy_((words[2].flatten()[: len(uniform)] >> 8) * 2.0**-24)
 
+    # --- batches of samples, between the networks
+
+    def gather(self, samples: Tensor, rows: Tensor, dtype: torch.dtype, into: Tensor | None) -> Tensor:
+        """Return some rows, int64 ``[B]``, of ``samples [N, ...]`` in a dtype; written to ``into`` if given.
+
+        uint8 pixels are mapped to [-1, 1].
+        """
+        if samples.dtype == dtype:
+            return torch.index_select(samples, 0, rows, out=into)
+        batch = unit_range(samples.index_select(0, rows), dtype)
+        return batch if into is None else into.copy_(batch)
+
+    def add_noise(self, samples: Tensor, noise: Tensor, std: Tensor) -> Tensor:
+        """Return ``samples + std * noise``; ``std`` is a scalar tensor."""
+        return samples + (std * noise).to(samples.dtype)
+
+    def between(self, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+        """Return the points at ``share [N, 1, ...]`` on the way from ``fake`` to ``real [N, ...]``."""
+        return torch.lerp(fake, real, share.to(real.dtype))
+
+    def around(self, real: Tensor, share: Tensor, noise: Tensor) -> Tensor:
+        """Return ``real + share * std(real) / 2 * noise``; ``share`` is ``[N, 1, ...]``, others ``[N, ...]``.
+
+        The standard deviation is the unbiased one of all elements.
+        """
+        return real + share * (real.std() / 2) * noise
+
+    def lipschitz_grad(self, slope: Tensor, weight: float) -> Tensor:
+        """Return the gradient of ``weight * mean((|slope| - 1)^2)``; ``slope [N, ...]`` has N norms."""
+        norm = torch.linalg.vector_norm(slope.flatten(1), dim=1).view(-1, *[1] * (slope.dim() - 1))
+        # the norm is not differentiable at zero; PyTorch's derivative there is zero
+        factor = torch.where(norm == 0, 0.0, 1 - 1 / norm)
+        return 2 * weight / max(len(slope), 1) * factor * slope
+
 
 def _computed(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
@@ -650,6 +823,20 @@ def _power_iterations(
 def _sigma(w: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """An estimate of the largest singular value of a matrix."""
     return torch.dot(_computed(u), torch.mv(w, _computed(v)))
+
+
+def _pieces(product: Tensor, activation: Activation) -> Tensor:
+    """The pieces of a maxout, [N, pieces, M]."""
+    return product.view(len(product), activation.pieces, -1)
+
+
+def _shares(product: Tensor | None, output: Tensor, activation: Activation) -> Tensor:
+    """The derivative of a maxout with respect to each piece, [N, pieces, M], as in PyTorch's amax."""
+    if product is None:
+        raise ValueError("a maxout's derivative needs its product, but product is None")
+    largest = _computed(output).unsqueeze(1)
+    is_largest = (_computed(_pieces(product, activation)) == largest).to(largest.dtype)
+    return is_largest / is_largest.sum(1, keepdim=True)
 
 
 def _along(channels: Tensor, like: Tensor) -> Tensor:

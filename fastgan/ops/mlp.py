@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fastgan.kernels import Reference
+from fastgan.kernels.activations import Activation, Forward
 from fastgan.ops.arguments import check_linear, check_negative_slope, check_tensor
 from fastgan.ops.linear_leaky_relu import autocast_like_linear, cotangent_of_dz
 from fastgan.ops.routing import Function, apply, asked_for, backend_for, outside_autocast, route, wants_graph
@@ -47,23 +48,30 @@ def mlp(
     input, *parameters = autocast_like_linear(input, *weights, *biases)
     weights, biases = parameters[:depth], parameters[depth:]
     check_tensor(input, "input")
-    check_chain(input, weights, biases)
+    activations = _activations(depth, negative_slope)
+    check_chain(input, weights, biases, activations)
     backend, is_wired = route(input, *weights, *biases)
     rows = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), input.shape[-1])
     output: Tensor
     if is_wired:
         output = apply(MLP, backend, negative_slope, rows, *weights, *biases)
     else:
-        output = backend.mlp(rows, weights, biases, negative_slope)[-1]
+        _, output = backend.mlp(rows, weights, biases, activations)
     return output if input.dim() == 2 else output.view(*input.shape[:-1], weights[-1].shape[0])
 
 
-def check_chain(input: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]) -> None:
+def check_chain(
+    input: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    activations: tuple[Activation, ...],
+) -> None:
     """Check that the shapes of successive layers match."""
     features: Sequence[int] = input.shape
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         check_linear(features, input, weight, bias, f" {i}")
-        features = weight.shape[:1]
+        pieces = activations[i].pieces if i < len(activations) else 1
+        features = weight.shape[:1] if pieces == 1 else (weight.shape[0] // pieces,)
 
 
 class MLP(Function):
@@ -75,8 +83,8 @@ class MLP(Function):
     ) -> Tensor:
         depth = len(parameters) // 2
         weights, biases = parameters[:depth], parameters[depth:]
-        *hidden, output = backend.mlp(input, weights, biases, negative_slope)
-        ctx.save_for_backward(input, *parameters, *hidden)
+        seen, output = backend.mlp(input, weights, biases, _activations(depth, negative_slope))
+        ctx.save_for_backward(input, *parameters, *seen.hidden)
         ctx.backend, ctx.negative_slope, ctx.depth = backend, negative_slope, depth
         return output
 
@@ -89,15 +97,23 @@ class MLP(Function):
             grads = apply(MLPGrad, ctx.backend, slope, needs, ctx.depth, grad, *ctx.saved_tensors)
         else:
             needs = ctx.needs_input_grad[2:]
-            input, *saved = ctx.saved_tensors
-            weights, hidden = _split(ctx.depth, saved)
-            grads = backend_for(ctx.backend, grad).mlp_backward(grad, input, weights, hidden, slope, needs)
+            seen = _forward(ctx.depth, slope, ctx.saved_tensors)
+            grads = backend_for(ctx.backend, grad).mlp_backward(grad, seen, needs)
         return (None, None, *grads)
 
 
-def _split(depth: int, saved: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """Return weights and hidden activations from (W_1 ... W_L, b_1 ... b_L, h_1 ... h_{L-1})."""
-    return saved[:depth], saved[2 * depth : 3 * depth - 1]
+def _activations(depth: int, negative_slope: float) -> tuple[Activation, ...]:
+    return (Activation("leaky_relu", negative_slope),) * (depth - 1)
+
+
+def _forward(depth: int, negative_slope: float, saved: Sequence[Tensor]) -> Forward:
+    """The forward pass from (x, W_1 ... W_L, b_1 ... b_L, h_1 ... h_{L-1})."""
+    activations, weights, hidden = (
+        _activations(depth, negative_slope),
+        saved[1 : depth + 1],
+        saved[2 * depth + 1 :],
+    )
+    return Forward(saved[0], weights, activations, [None] * (depth - 1), hidden)
 
 
 class MLPGrad(Function):
@@ -125,8 +141,8 @@ class MLPGrad(Function):
         *saved: Tensor,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        weights, hidden = _split(depth, saved)
-        dz, grads = backend.mlp_chain(grad, input, weights, hidden, negative_slope, needs)
+        seen = _forward(depth, negative_slope, (input, *saved))
+        dz, grads = backend.mlp_chain(grad, seen, needs)
         ctx.save_for_backward(grad, input, *saved, *dz)
         ctx.backend, ctx.negative_slope, ctx.depth, ctx.needs = backend, negative_slope, depth, needs
         return tuple(grads)
@@ -137,13 +153,15 @@ class MLPGrad(Function):
         depth = ctx.depth
         u, v, w = cotangents[0], cotangents[1 : depth + 1], cotangents[depth + 1 :]
         backend = backend_for(ctx.backend, *cotangents)
-        grad, input, *saved = ctx.saved_tensors
-        saved, dz = saved[: 3 * depth - 1], saved[3 * depth - 1 :]
-        weights, hidden = _split(depth, saved)
+        grad, *saved = ctx.saved_tensors
+        saved, dz = saved[: 3 * depth], saved[3 * depth :]
+        seen = _forward(depth, ctx.negative_slope, saved)
+        weights = seen.weights
         if wants_graph():  # for a third derivative activations and dz need graphs
-            hidden = backend.mlp(input, weights, saved[depth : 2 * depth], ctx.negative_slope)[:-1]
-            dz, _ = backend.mlp_chain(grad, input, weights, hidden, ctx.negative_slope, ctx.needs)
-        below = [input, *hidden]
+            biases = saved[depth + 1 : 2 * depth + 1]
+            seen, _ = backend.mlp(seen.input, weights, biases, seen.activations)
+            dz, _ = backend.mlp_chain(grad, seen, ctx.needs)
+        below = [seen.input, *seen.hidden]
 
         d_weight: list[Tensor | None] = [None] * depth
         d_below: list[Tensor | None] = [None] * depth

@@ -46,10 +46,8 @@ class Adam:
         is_first = True
         for flat, exp_avg, exp_avg_sq in zip(self.flats, self.exp_avg, self.exp_avg_sq, strict=True):
             for part, has_gradient in flat.parts():
-                average = None if flat.average is None else flat.average[part]
                 if not has_gradient:
-                    if average is not None:
-                        average.lerp_(flat.values[part], self.average_weight.to(average.dtype))
+                    flat.move_average(part, self.average_weight)
                     continue
                 choose(flat.values).adam(
                     flat.values[part],
@@ -61,12 +59,16 @@ class Adam:
                     self.learning_rate,
                     self.betas,
                     self.eps,
-                    average,
+                    None if flat.average is None else flat.average[part],
                     self.average_weight,
                     None if flat.halves is None else flat.halves[part],
                 )
                 is_first = False
             flat.drop_gradients()
+
+    def buffers(self) -> list[Tensor]:
+        """Step count and moments, one buffer for each of ``flats``."""
+        return [self.count, *self.exp_avg, *self.exp_avg_sq]
 
     def tensors(self) -> dict[str, Tensor]:
         """Step count and moments by name, for checkpoints."""

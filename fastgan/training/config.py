@@ -218,9 +218,9 @@ class TrainConfig:
     threads: int | None = setting(
         None,
         "Device",
-        "CPU threads of torch while training. None keeps torch's number. Small networks are faster with 1 "
-        "if other programs run too: on two busy cores, products of 64 columns took ten times as long with "
-        "two threads, which waited for each other.",
+        "CPU threads while training. None keeps torch's number. Eager steps of small networks are faster "
+        "with 1 if other programs run too: on two busy cores, products of 64 columns took ten times as long "
+        "with two threads, which waited for each other.",
     )
     precision: Precision = setting(
         "fp32",
@@ -229,7 +229,10 @@ class TrainConfig:
         "under bfloat16 autocast. Weights, optimizer and EMA stay float32.",
     )
     capture: bool = setting(
-        True, "Device", "On a GPU, run each step as one CUDA graph. On a CPU it has no effect."
+        True,
+        "Device",
+        "Run steps as one replay: on a GPU as a CUDA graph, on a CPU as recorded native calls, if both "
+        "networks are chains of layers. Other steps on a CPU run eagerly.",
     )
     steps_per_replay: int = setting(1, "Device", "Steps in one CUDA graph.")
     log_interval: int = setting(

@@ -1,7 +1,7 @@
 """Training in several processes: each processes its rows of every batch.
 
-All processes draw the same batches and latent vectors and keep their own rows, so the number of processes
-changes results only by rounding.
+A process draws the numbers of its own rows, which are those that a single process would draw for them
+(`fastgan/training/draws.py`), so the number of processes changes results only by rounding.
 """
 
 from __future__ import annotations
@@ -34,13 +34,6 @@ class World:
 
     rank: int = 0
     size: int = 1
-
-    def rows(self, drawn: Tensor) -> Tensor:
-        """This process's rows of a whole batch."""
-        if self.size == 1:
-            return drawn
-        share = len(drawn) // self.size
-        return drawn[self.rank * share : (self.rank + 1) * share]
 
     def average(self, values: Tensor) -> None:
         """Average a buffer over all processes, in place."""

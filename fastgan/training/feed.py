@@ -21,6 +21,7 @@ from torch.utils.data import (
 
 from fastgan.data import Dataset
 from fastgan.training.config import ConfigError
+from fastgan.training.draws import MOST
 from fastgan.training.source import MapStyle, Resident, Source, Streamed, is_numeric, tensor_of
 from fastgan.training.state import TrainingState
 
@@ -55,8 +56,7 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
             f"data is a {type(data).__name__}, expected a Tensor, an array, a Dataset, a map-style dataset "
             "or a DataLoader of one"
         )
-    if len(data) == 0:
-        raise ValueError("data holds no sample, expected at least one")
+    _check_count(len(data))
     if state.config.steps_per_replay > 1:
         raise ConfigError(
             f"steps_per_replay is {state.config.steps_per_replay}, expected 1 for data that is streamed"
@@ -70,6 +70,13 @@ def _check_map_style(data: object) -> None:
             f"data is a {type(data).__name__}, an IterableDataset, but a Trainer draws samples by their "
             "number; give it a map-style dataset, with __len__ and __getitem__"
         )
+
+
+def _check_count(count: int) -> None:
+    if count == 0:
+        raise ValueError("data holds no sample, expected at least one")
+    if count > MOST:
+        raise ValueError(f"data holds {count} samples, expected at most {MOST}; train on a part of them")
 
 
 def _check_loader(loader: DataLoader[Any], batch_size: int) -> None:
@@ -112,14 +119,13 @@ def _tensor_of(array: NDArray[Any]) -> Tensor:
 
 
 def _checked(samples: Tensor, state: TrainingState) -> Tensor:
-    """Finite samples on the device in the dtype of the networks; uint8 stays uint8."""
-    if samples.dim() == 0 or len(samples) == 0:
-        raise ValueError("data holds no sample, expected at least one")
+    """Finite contiguous samples on the device in the dtype of the networks; uint8 stays uint8."""
+    _check_count(len(samples) if samples.dim() else 0)
     if not is_numeric(samples):
         raise _is_neither(samples.dtype)
     if samples.dtype is torch.uint8:
-        return samples.to(state.device)
-    samples = samples.to(state.device, state.dtype)
+        return samples.to(state.device).contiguous()
+    samples = samples.to(state.device, state.dtype).contiguous()
     if not torch.isfinite(samples).all():
         raise ValueError(f"data holds nan or infinite values, expected finite ones of {state.dtype}")
     return samples

@@ -71,9 +71,17 @@ class FlatParameters:
 
         They are moved by another trainer of the same network, by ``load_state_dict(assign=True)`` and by
         ``p.data = ...``.
+
+        Raises:
+            ValueError: if a parameter has another shape than before.
         """
         for p, place, address in zip(self.parameters, self._places, self._addresses, strict=True):
             if p.data_ptr() != address:
+                if p.shape != place.shape:
+                    raise ValueError(
+                        f"a parameter of shape {list(place.shape)} now has shape {list(p.shape)}, and its "
+                        "moments would not fit; make another Trainer"
+                    )
                 place.copy_(p)
                 p.data = place
         for p, room in zip(self.parameters, self._rooms, strict=True):
@@ -81,14 +89,15 @@ class FlatParameters:
         if self.halves is not None:
             self.halves.copy_(self.values)
 
-    def _is_held(self) -> bool:
-        return list(map(Tensor.data_ptr, self.parameters)) == self._addresses
+    def take_back(self) -> None:
+        """:meth:`hold`, if a parameter was moved."""
+        if list(map(Tensor.data_ptr, self.parameters)) != self._addresses:
+            self.hold()
 
     @torch.no_grad()
     def gather(self) -> None:
         """Copy gradients that autograd has stored elsewhere into the buffer."""
-        if not self._is_held():  # both networks may share a parameter, and the other one's buffer took it
-            self.hold()
+        self.take_back()  # both networks may share a parameter, and the other one's buffer took it
         outside = [
             (p, p.grad, room.grad)
             for p, room in zip(self.parameters, self._rooms, strict=True)
@@ -98,6 +107,11 @@ class FlatParameters:
             torch._foreach_copy_([place for *_, place in outside], [grad for _, grad, _ in outside])
             for p, _, place in outside:
                 p.grad = place
+
+    def move_average(self, part: slice, weight: Tensor) -> None:
+        """Move the average of a part, if there is one, towards the values."""
+        if self.average is not None:
+            self.average[part].lerp_(self.values[part], weight.to(self.average.dtype))
 
     def drop_gradients(self) -> None:
         for p in self.parameters:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fastgan.kernels.layout import joined
-from fastgan.models import MLPGenerator
-from fastgan.nn import MLP
+from fastgan.chains import Chain, chain_of
 from fastgan.training.mlp_pass import MLPPass
-from fastgan.training.objectives.passes import is_plain
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
 
@@ -30,38 +27,15 @@ class Generation(Protocol):
 
 
 def generation_of(state: TrainingState, source: Source, turns: int) -> Generation:
-    """One pass through G for all turns if G is a plain MLP, else one for each turn.
+    """One pass through G for all turns if G is a chain of layers, else one for each turn.
 
     Args:
         turns: number of batches; the last is G's. If it is 1, D sees G's batch.
     """
-    chain = _chain_of(state.generator)
-    if chain is not None:
-        weight = chain.layers[0].weight
-        if source.dtype is weight.dtype:
-            return ChainGeneration(chain, state, source, turns)
+    chain = chain_of(state.generator)
+    if isinstance(chain, Chain) and source.dtype is chain.dtype:
+        return ChainGeneration(chain, state, source, turns)
     return AutogradGeneration(state, source, turns)
-
-
-class _Chain(NamedTuple):
-    """A generator of linear layers with leaky ReLU between them, and a final tanh if it is bounded."""
-
-    layers: list[nn.Linear]
-    negative_slope: float
-    sample_shape: tuple[int, ...]
-    bounded: bool
-
-
-def _chain_of(generator: nn.Module) -> _Chain | None:
-    mlp = generator.mlp if type(generator) is MLPGenerator else generator
-    if type(mlp) is not MLP or not is_plain(generator):
-        return None
-    layers = mlp.plain_layers()
-    if not layers:
-        return None
-    if type(generator) is MLPGenerator:
-        return _Chain(layers, mlp.negative_slope, generator.sample_shape, generator.bounded)
-    return _Chain(layers, mlp.negative_slope, (layers[-1].out_features,), False)
 
 
 class AutogradGeneration:
@@ -100,18 +74,13 @@ class ChainGeneration:
     """
 
     @torch.no_grad()
-    def __init__(self, chain: _Chain, state: TrainingState, source: Source, turns: int) -> None:
-        self._state, self._source, self._bounded = state, source, chain.bounded
-        self._samples = chain.layers[0].weight.new_empty(turns + 1, state.share, *chain.sample_shape)
+    def __init__(self, chain: Chain, state: TrainingState, source: Source, turns: int) -> None:
+        self._state, self._source = state, source
+        weight = chain.layers[0].linear.weight
+        self._samples = weight.new_empty(turns + 1, state.share, *chain.sample_shape)
         self._first = source.batch(state, 0, self._samples[0])
-        seen = MLPPass.of(state.latents(turns).split(state.share), chain.layers, chain.negative_slope)
-        assert seen is not None
-        self._seen = seen
         made = self._samples[1:].view(turns * state.share, -1)
-        if chain.bounded:
-            torch.tanh(joined(seen.outputs), out=made)
-        else:
-            made.copy_(joined(seen.outputs))
+        self._seen = MLPPass.of(state.latents(turns).split(state.share), chain, made)
 
     def batches(self, turn: int) -> tuple[Tensor, Tensor]:
         place = self._samples[turn]
@@ -123,8 +92,5 @@ class ChainGeneration:
 
     @torch.no_grad()
     def reach_parameters(self, grad: Tensor) -> None:
-        own = self._samples[-1].flatten(1)
-        grad = grad.reshape(own.shape).to(own.dtype)
-        if self._bounded:
-            grad = torch.ops.aten.tanh_backward(grad, own)
-        self._seen.of_last_batch().reach_parameters([grad])
+        seen = self._seen.of_last_batch()
+        seen.reach_parameters([grad.reshape(seen.outputs[0].shape)])

@@ -35,7 +35,7 @@ RECIPES: dict[str, Recipe] = {
         generator=(64, 64, 64, 64, 64),
         discriminator=(64, 64, 64, 64),
         config=TrainConfig(
-            steps=25_000,
+            steps=18_000,
             batch_size=256,
             latent_dim=2,
             learning_rate=2e-3,
@@ -43,7 +43,6 @@ RECIPES: dict[str, Recipe] = {
             pack=2,
             r1_gamma=0.01,
             penalty_interval=4,
-            threads=1,
         ),
     ),
     "grid": Recipe(
@@ -59,14 +58,13 @@ RECIPES: dict[str, Recipe] = {
             instance_noise=2.0,
             r1_gamma=0.3,
             penalty_interval=4,
-            threads=1,
         ),
     ),
     "digits": Recipe(
         generator=(128, 256),
         discriminator=(256, 128),
         config=TrainConfig(
-            steps=10_000, batch_size=128, latent_dim=32, learning_rate=5e-4, instance_noise=0.5, threads=1
+            steps=10_000, batch_size=128, latent_dim=32, learning_rate=5e-4, instance_noise=0.5
         ),
     ),
     "mnist": Recipe(

@@ -22,6 +22,7 @@ from fastgan.plots import View, save_dashboard, save_samples
 from fastgan.training import checkpoint
 from fastgan.training.alarms import Alarm
 from fastgan.training.diagnostics import coverage_of
+from fastgan.training.memory import MEMORY, Peak, read_peak, write_peak
 from fastgan.training.run import RunError
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
@@ -37,7 +38,7 @@ _DASHBOARD_SECONDS = 30.0  # between two dashboards: each takes the time of hund
 _EVALUATED_POINTS = 10_000
 _NOT_IN_SUMMARY = ("step", "seconds", "steps_per_second", "alarms")  # columns of a row that a summary omits
 # files in the folder that only the run writes
-_OWN = ("checkpoint*", "config.yaml", DASHBOARD, METRICS, SUMMARY, "samples-????????.png")
+_OWN = ("checkpoint*", "config.yaml", DASHBOARD, MEMORY, METRICS, SUMMARY, "samples-????????.png")
 
 
 class Recorder(Callback):
@@ -62,6 +63,7 @@ class Recorder(Callback):
         self._view = View.of(data.transform.inverse(data.samples)) if is_points(data.shape) else None
         for name in _OWN:
             remove_leftovers(folder, name)
+        self._peak = read_peak(folder)
         self.rows = _rows_until(folder / METRICS, step)
         before = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0  # seconds before the resumption
         self._begun = time.perf_counter() - before
@@ -116,12 +118,13 @@ class Recorder(Callback):
             self._events.add_image("samples", picture, state.step, dataformats="HWC")
 
     def on_checkpoint(self, state: TrainingState) -> None:
-        """Replace the checkpoint."""
+        """Replace the checkpoint, and record the peak memory."""
         checkpoint.save(self.folder, state)
         self.saved_step = state.step
+        self._record_peak(state)
 
     def finish(self, state: TrainingState, alarms: Sequence[Alarm]) -> dict[str, Any]:
-        """Write dashboard.png and summary.json.
+        """Write dashboard.png, summary.json and the peak memory.
 
         Args:
             state: the final state.
@@ -150,10 +153,19 @@ class Recorder(Callback):
             # a single sample covers a mode; counts show which modes are hardly covered
             summary["high_quality_counts"] = coverage.counts
         write_text(self.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+        self._record_peak(state)
         return summary
 
     def _seconds(self) -> float:
         return round(time.perf_counter() - self._begun, 1)
+
+    def _record_peak(self, state: TrainingState) -> None:
+        peak = Peak.so_far(state.device)
+        if self._peak is not None:
+            peak = peak.or_higher(self._peak)  # of the process before the resumption
+        if peak != self._peak:
+            write_peak(self.folder, peak)
+            self._peak = peak
 
     def _save_dashboard(self, samples: Tensor) -> None:
         alarms = [row["alarms"] for row in self.rows]

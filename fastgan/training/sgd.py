@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastgan.kernels import choose
 from fastgan.training.flat import FlatParameters
 
 
@@ -36,14 +37,24 @@ class SGD:
         """Update the parameters and drop their gradients."""
         for flat, velocity in zip(self.flats, self.velocity, strict=True):
             for part, has_gradient in flat.parts():
-                if has_gradient:
-                    velocity[part].mul_(self.momentum).sub_(flat.grads[part] * self.learning_rate)
-                    flat.values[part].add_(velocity[part])
-            if flat.average is not None:
-                flat.average.lerp_(flat.values, self.average_weight.to(flat.values.dtype))
-            if flat.halves is not None:
-                flat.halves.copy_(flat.values)
+                if not has_gradient:
+                    flat.move_average(part, self.average_weight)
+                    continue
+                choose(flat.values).sgd(
+                    flat.values[part],
+                    flat.grads[part],
+                    velocity[part],
+                    self.learning_rate,
+                    self.momentum,
+                    None if flat.average is None else flat.average[part],
+                    self.average_weight,
+                    None if flat.halves is None else flat.halves[part],
+                )
             flat.drop_gradients()
+
+    def buffers(self) -> list[Tensor]:
+        """Velocities, one buffer for each of ``flats``."""
+        return list(self.velocity)
 
     def tensors(self) -> dict[str, Tensor]:
         """Velocities by name, for checkpoints."""

@@ -17,8 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from fastgan.data.augmentation import DRAWN, Augmentation, unit_range
+from fastgan.data.augmentation import DRAWN, Augmentation
 from fastgan.data.dataset import DataError
+from fastgan.kernels import available_backends, choose, load
+from fastgan.kernels.pixels import unit_range
+from fastgan.training.draws import INTEGERS, Indices, draw
 from fastgan.training.failure import Failure
 from fastgan.training.signals import ignore_signals
 from fastgan.training.state import TrainingState
@@ -69,28 +72,24 @@ class Resident:
         augmentation: Augmentation | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._samples, self._augmentation = samples, augmentation
+        self.samples, self.augmentation = samples, augmentation
         self.dtype = dtype if samples.dtype is torch.uint8 else samples.dtype
 
     def prepare(self, state: TrainingState) -> None:
         pass
 
     def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
-        batch_size = state.config.batch_size
-        rows = state.world.rows(state.draws.integers(len(self._samples), batch_size))
-        if self._augmentation is None:
-            if self._samples.dtype == self.dtype:
-                return torch.index_select(self._samples, 0, rows, out=into)
-            batch = unit_range(self._samples.index_select(0, rows), self.dtype)
-        else:
-            numbers = state.world.rows(state.draws.uniform((batch_size, DRAWN)))
-            batch = unit_range(self._augmentation.draw(self._samples, rows, numbers), self.dtype)
+        rows = state.draws.integers(len(self.samples), state.share)
+        if self.augmentation is None:
+            return choose(self.samples).gather(self.samples, rows, self.dtype, into)
+        numbers = state.uniform(state.share, DRAWN)
+        batch = unit_range(self.augmentation.draw(self.samples, rows, numbers), self.dtype)
         return batch if into is None else into.copy_(batch)
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
-        rows = torch.randint(len(self._samples), (count,), generator=rng, device=self._samples.device)
-        samples = self._samples.index_select(0, rows)
-        central = samples if self._augmentation is None else self._augmentation.central(samples)
+        rows = torch.randint(len(self.samples), (count,), generator=rng, device=self.samples.device)
+        samples = self.samples.index_select(0, rows)
+        central = samples if self.augmentation is None else self.augmentation.central(samples)
         return unit_range(central, self.dtype)
 
     def close(self) -> None:
@@ -100,9 +99,10 @@ class Resident:
 class Streamed:
     """Samples of a map-style dataset that need not fit on the device, read ahead by worker processes.
 
-    The rows of a turn, and the numbers that the dataset draws from the global generators of torch, NumPy and
-    Python as it reads them, depend only on the seed, the turn's number and the process's rank. So a resumed
-    run needs no sampler state, and results do not depend on reading ahead or on the number of workers.
+    The rows of a turn are those that resident samples would have. They, and the numbers that the dataset
+    draws from the global generators of torch, NumPy and Python as it reads them, depend only on the seed, the
+    turn's number and the process's rank. So a resumed run needs no sampler state, and results do not depend
+    on reading ahead or on the number of workers.
 
     Args:
         dataset: map-style; items are samples, or tuples that begin with one.
@@ -135,24 +135,24 @@ class Streamed:
         )
         self._batches = iter(loader)
         try:
-            self._turns = [self._read().to(state.device) for _ in range(state.config.discriminator_steps)]
+            self.turns = [self._read().to(state.device) for _ in range(state.config.discriminator_steps)]
         except BaseException:
             self.close()
             raise
-        self.dtype = self._turns[0].dtype
+        self.dtype = self.turns[0].dtype
         self._step = state.step
 
     def prepare(self, state: TrainingState) -> None:
         if state.step != self._step:
-            for turn in self._turns:  # in place: a captured step always reads from the same address
+            for turn in self.turns:  # in place: a captured step always reads from the same address
                 turn.copy_(self._read(), non_blocking=True)
             self._step = state.step
 
     def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
-        return self._turns[turn] if into is None else into.copy_(self._turns[turn])
+        return self.turns[turn] if into is None else into.copy_(self.turns[turn])
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
-        return torch.cat(self._turns)  # saves reading others from the disk
+        return torch.cat(self.turns)  # saves reading others from the disk
 
     def close(self) -> None:
         # An exception's traceback may keep the iterator alive. As long as torch knows of a lost worker, it
@@ -197,17 +197,21 @@ class _Draws(Sampler[_Batch]):
     """This process's rows of each batch from the state's step on, drawn with replacement."""
 
     def __init__(self, dataset: MapStyle, state: TrainingState) -> None:
-        self._count = len(dataset)
+        self._count, self._share = len(dataset), state.share
         self._config, self._world = state.config, state.world
-        self._first = state.step * state.config.discriminator_steps
+        self._first = state.step
+        self._backend = load(available_backends()[0])  # for the host, whichever runs on the device
 
     def __iter__(self) -> Iterator[_Batch]:
-        for number in itertools.count(self._first):
-            # a seed for each batch, so that any of them can be drawn without the earlier ones
-            entropy = [self._config.seed, number]
-            rows = np.random.default_rng(entropy).integers(self._count, size=self._config.batch_size)
-            own = np.random.SeedSequence(entropy, spawn_key=(self._world.rank,))
-            yield _Batch(self._world.rows(torch.from_numpy(rows)).tolist(), own)
+        seed, turns = self._config.seed, self._config.discriminator_steps
+        for step in itertools.count(self._first):
+            clock, indices = torch.tensor([step], device="cpu"), Indices(self._world)
+            for turn in range(turns):
+                (own,) = indices.take(INTEGERS, self._share)
+                rows = draw(self._backend, INTEGERS, own, self._count, seed, clock)
+                entropy = [seed, step * turns + turn]
+                seeds = np.random.SeedSequence(entropy, spawn_key=(self._world.rank,))
+                yield _Batch(rows.tolist(), seeds)
 
 
 class _Guarded:

@@ -30,7 +30,7 @@ def packed(samples: Tensor, pack: int) -> Tensor:
 
 
 class TrainingState:
-    """Both networks and their optimizers, the generator's average, the random state and the step.
+    """Both networks and their optimizers, the generator's average, the random numbers and the step.
 
     Args:
         generator: from ``[N, latent_dim]`` to samples; moved to the device.
@@ -41,9 +41,8 @@ class TrainingState:
     Attributes:
         objective: losses of both networks.
         average: the generator with the exponential moving average of its weights.
-        draws: random numbers for batches, latent vectors and noise; the same in all processes.
-        rng: generator of these numbers on a CPU.
-        clock: int64 ``[1]`` on the device: the current step; seeds these numbers on a GPU.
+        draws: random numbers for this process's batches, latent vectors and noise.
+        clock: int64 ``[1]`` on the device: the current step, on which these numbers depend.
         share: samples of this process in each turn.
         settings: float32 ``[5]`` on the device: learning rates of G and D, standard deviation of the
             instance noise, weight in the average and momentum, in the current step. On the device, as a
@@ -81,15 +80,13 @@ class TrainingState:
         self._copied = [*frozen, *zip(self.average.buffers(), self.generator.buffers(), strict=True)]
         self.settings = torch.zeros(5, device=self.device, dtype=torch.float32)
         choose(self.settings)  # raises if the backend is unavailable, before files are written
-        rate_g, rate_d, self._noise, self._average_weight, self._momentum = self.settings.unbind()
+        rate_g, rate_d, self.noise, self._average_weight, self._momentum = self.settings.unbind()
         means = list(self.average.parameters())
         self.generator_optimizer = self._optimizer("generator", generator, rate_g, means)
         self.discriminator_optimizer = self._optimizer("discriminator", discriminator, rate_d)
         self.dtype = self.generator_optimizer.flats[0].values.dtype
-        self.rng = torch.Generator(self.device).manual_seed(config.seed)
         self.clock = torch.zeros(1, dtype=torch.int64, device=self.device)
-        on_gpu = self.device.type == "cuda"
-        self.draws: Draws = CounterDraws(config.seed, self.clock) if on_gpu else GeneratorDraws(self.rng)
+        self.draws = CounterDraws(config.seed, self.clock, self.world)
         self.share = config.batch_size // self.world.size
         self.step = 0
 
@@ -127,16 +124,15 @@ class TrainingState:
     def latent(self, count: int, rng: torch.Generator | None = None) -> Tensor:
         """Draw ``[count, latent_dim]``, from ``rng`` or from training's random numbers."""
         draws = self.draws if rng is None else GeneratorDraws(rng)
-        return draw_latent((count, self.config.latent_dim), self.config.latent, draws).to(self.dtype)
+        return self._latent((1, count), draws)
 
     def latents(self, turns: int) -> Tensor:
         """Draw this process's latent vectors for ``turns`` turns: ``[turns * share, latent_dim]``."""
-        drawn = self.latent(turns * self.config.batch_size)
-        if self.world.size == 1:
-            return drawn
-        begin = self.world.rank * self.share
-        own: Tensor = drawn.unflatten(0, (turns, -1))[:, begin : begin + self.share].flatten(0, 1)
-        return own
+        return self._latent((turns, self.share), self.draws)
+
+    def _latent(self, counts: tuple[int, int], draws: Draws) -> Tensor:
+        drawn = draw_latent((*counts, self.config.latent_dim), self.config.latent, draws)
+        return drawn.flatten(0, 1).to(self.dtype)
 
     @torch.no_grad()
     def look(self, latent: Tensor, *, live: bool = False) -> Tensor:
@@ -160,12 +156,12 @@ class TrainingState:
     def _blurred(self, samples: Tensor) -> Tensor:
         if self.config.instance_noise == 0:
             return samples
-        noise = self.draws.normal((len(samples) * self.world.size, *samples.shape[1:]))
-        return samples + (self._noise * self.world.rows(noise)).to(samples.dtype)
+        noise = self.draws.normal((1, *samples.shape))[0]
+        return choose(samples).add_noise(samples, noise, self.noise)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw numbers in [0, 1) for this process's ``shape[0]`` samples, from training's random numbers."""
-        return self.world.rows(self.draws.uniform((shape[0] * self.world.size, *shape[1:])))
+        return self.draws.uniform((1, *shape))[0]
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -186,15 +182,14 @@ class TrainingState:
         return {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
 
     def random_states(self) -> dict[str, Tensor]:
-        """States of our random generator and of torch's, which a network's dropout uses."""
-        states = {"state": self.rng.get_state(), "cpu": torch.get_rng_state()}
+        """States of torch's random generators, which a network's dropout uses."""
+        states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.device)
         return states
 
     def set_random_states(self, states: dict[str, Tensor]) -> None:
         """Restore the result of ``random_states``."""
-        self.rng.set_state(states["state"])
         torch.set_rng_state(states["cpu"])
         if self.device.type == "cuda" and "cuda" in states:
             torch.cuda.set_rng_state(states["cuda"], self.device)

@@ -1,11 +1,14 @@
-"""One training step, eager or captured in a CUDA graph. It never waits for the device."""
+"""One training step, eager or captured in a CUDA graph. It never waits for the device.
+
+If you change it, change ``fastgan/training/recording/step.py`` too, which records the same step for a CPU.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from fastgan.penalties import around, between
+from fastgan.kernels import choose
 from fastgan.training.adam import Adam
 from fastgan.training.generation import Generation, generation_of
 from fastgan.training.objectives.penalty import lipschitz_penalty_turn, penalty_turn
@@ -65,7 +68,7 @@ def _update_generator(state: TrainingState, generation: Generation, real: Tensor
         grad, statistics = state.objective.generator_turn(state.discriminator, real, shown)
         generation.reach_parameters(grad.reshape(fake.shape))
     _move(state, state.generator_optimizer)
-    return statistics | {GRADIENT: torch.linalg.vector_norm(grad)}
+    return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
 
 
 def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statistics:
@@ -78,7 +81,7 @@ def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statis
         _penalize(state, *shown, penalize)
     _move(state, state.discriminator_optimizer)
     _move(state, state.generator_optimizer)
-    return statistics | {GRADIENT: torch.linalg.vector_norm(grad)}
+    return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
 
 
 def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) -> None:
@@ -91,10 +94,10 @@ def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) 
             penalty_turn(discriminator, samples, gamma * config.penalty_interval)
     one_each = len(real), *[1] * (real.dim() - 1)
     if config.gp_weight > 0:
-        samples = between(real, fake, state.uniform(*one_each))
+        samples = choose(real).between(real, fake, state.uniform(*one_each))
         lipschitz_penalty_turn(discriminator, samples, config.gp_weight * config.penalty_interval)
     if config.dragan_weight > 0:
-        samples = around(real, state.uniform(*one_each), state.uniform(*real.shape))
+        samples = choose(real).around(real, state.uniform(*one_each), state.uniform(*real.shape))
         lipschitz_penalty_turn(discriminator, samples, config.dragan_weight * config.penalty_interval)
 
 
@@ -103,8 +106,13 @@ def _move(state: TrainingState, optimizer: Adam | SGD) -> None:
         flat.gather()
         state.world.average(flat.grads)
     if state.config.gradient_clip is not None:
-        trained = [p for flat in optimizer.flats for p in flat.parameters]
-        torch.nn.utils.clip_grad_norm_(trained, state.config.gradient_clip)
+        grads = [
+            flat.grads[part]
+            for flat in optimizer.flats
+            for part, has_gradient in flat.parts()
+            if has_gradient
+        ]
+        choose(state.settings).clip(grads, state.config.gradient_clip)
     optimizer.step()
 
 

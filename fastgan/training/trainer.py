@@ -46,7 +46,11 @@ class Callback:
     """Hooks called during training; override those you need."""
 
     def on_progress(self, state: TrainingState) -> None:
-        """Called before the first step and after each, on a GPU after its launch. Should be fast."""
+        """Called before the first step and after each replay or eager step. Should be fast.
+
+        On a GPU it is called after the launch. A replay on a CPU is many steps, up to the next log point or
+        for about a tenth of a second.
+        """
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Called every ``log_interval`` steps and after the last."""
@@ -142,12 +146,15 @@ class Trainer:
         return state
 
     def stop(self) -> None:
-        """End :meth:`fit` after the current step; may be called from a signal handler."""
+        """End :meth:`fit` after the current step; may be called from a signal handler or another thread.
+
+        A replay on a CPU notices it within about a millisecond.
+        """
         self._stopping = True
 
     def _run(self, source: Source, diagnostics: Diagnostics) -> None:
         state, window = self.state, Window(self.state)
-        steps = steps_of(state, source, window)
+        steps = steps_of(state, source, window, lambda: self._stopping)
         self._last_log = self._last_checkpoint = time.perf_counter()
         done = state.step >= self.config.steps
         self._progress()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import choose
+from fastgan.kernels.cpu.tape import Tape
 from fastgan.training.objectives.logits import SHARE
 from fastgan.training.state import TrainingState
 
@@ -70,6 +71,12 @@ class Window:
             [statistics[name].float() for name in self.names],
             *(self._settings, state.settings, state.clock),
         )
+
+    def record(self, tape: Tape, statistics: dict[str, Tensor]) -> None:
+        """Add :meth:`end_step` to a recorded step, with the memory of its scalars."""
+        state = self._state
+        scalars = [statistics[name] for name in self.names]
+        tape.record(self._statistics, self._row, scalars, self._settings, state.settings, state.clock)
 
     def close(self) -> Tensor:
         """Wait for the device; return the statistics ``[steps, columns]`` since ``open``, on the CPU."""

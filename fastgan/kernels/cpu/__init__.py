@@ -5,16 +5,19 @@ from __future__ import annotations
 import torch
 
 from fastgan.kernels.cpu.batch_norm import BatchNorm
+from fastgan.kernels.cpu.draw import Draw
 from fastgan.kernels.cpu.head import Head
 from fastgan.kernels.cpu.l1 import L1
 from fastgan.kernels.cpu.losses import Losses
 from fastgan.kernels.cpu.mlp import Chains
 from fastgan.kernels.cpu.module import instruction_set as instruction_set
 from fastgan.kernels.cpu.module import missing
+from fastgan.kernels.cpu.samples import Samples
 from fastgan.kernels.cpu.spectral_norm import SpectralNorm
+from fastgan.kernels.cpu.step import Step
 
 
-class Cpu(Losses, Head, Chains, L1, BatchNorm, SpectralNorm):
+class Cpu(Losses, Head, Chains, L1, BatchNorm, SpectralNorm, Draw, Step, Samples):
     """Kernels for AVX2, AVX-512 and other instruction sets."""
 
     name = "cpu"

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import platform
 from enum import Enum
-from functools import cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -62,12 +60,6 @@ def choose(kind: str, dtype: torch.dtype, n: int, k: int, m: int) -> Product:
     if has_onednn and n * k * m >= _ONEDNN_FROM[kind].get(dtype, _NEVER) and torch.backends.mkldnn.enabled:
         return Product.ONEDNN
     return Product.BLAS
-
-
-@cache
-def all_own(dtype: torch.dtype, n: int, features: tuple[int, ...]) -> bool:
-    """Whether a chain of layers runs on OWN in one call. Narrow layers of the chain do not prevent that."""
-    return dtype is torch.float32 and all(n * _padded(k, m) <= _OWN_UP_TO for k, m in pairwise(features))
 
 
 def _padded(k: int, m: int) -> int:

@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from fastgan.kernels import choose
 from fastgan.training.objectives.passes import through
 
 SHARE = "gradient_share"
@@ -63,7 +64,7 @@ class LogitObjective(ABC):
         real_logits: Tensor | None = None
         if self.paired:
             with torch.no_grad():
-                real_logits = discriminator(real)
+                (real_logits,) = through(discriminator, real).outputs
         seen = through(discriminator, fake, of_samples=True)
         grad, statistics = self.generator_loss(real_logits, *seen.outputs)
         return seen.reach_samples(grad).view_as(fake), statistics
@@ -89,5 +90,4 @@ class LogitObjective(ABC):
 
 def gradient_share(grad: Tensor) -> Tensor:
     """``SHARE``, from the gradient of the mean loss."""
-    share: Tensor = torch.linalg.vector_norm(grad, 1)
-    return share
+    return choose(grad).norm(grad, 1)

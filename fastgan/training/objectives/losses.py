@@ -26,14 +26,18 @@ class LossObjective(LogitObjective):
         real_label: label of real samples, for losses with ``labels``; values below 1 are one-sided label
             smoothing (Salimans et al., 2016).
         saturating: whether the generator minimizes log(1 - D(G(z))), for losses with ``saturating``.
+
+    Attributes:
+        discriminator_spec: D's loss of real and of generated logits.
+        generator_spec: G's loss of generated logits.
     """
 
     def __init__(self, loss: str = "bce", *, real_label: float = 1.0, saturating: bool = False) -> None:
         self.loss, self.real_label, self.saturating = loss, real_label, saturating
         self._row = LOSSES[loss]
-        self._discriminator_spec = LossSpec.of(loss, (real_label, 0.0), (1.0, 1.0), mean=True)
+        self.discriminator_spec = LossSpec.of(loss, (real_label, 0.0), (1.0, 1.0), mean=True)
         name, label, sign = (loss, 0.0, -1.0) if saturating else (self._row.generator, 1.0, 1.0)
-        self._generator_spec = LossSpec.of(name, (label,), (sign,), mean=True)
+        self.generator_spec = LossSpec.of(name, (label,), (sign,), mean=True)
         outputs = ("D(x)", "D(G(z))") if self._row.probability else ("logit(x)", "logit(G(z))")
         self._stats = (*outputs, "saturated")
         self.statistics = ("loss_D", "loss_G", *self._stats, *[SHARE] * self._row.probability)
@@ -44,7 +48,7 @@ class LossObjective(LogitObjective):
         loss, grad_real, grad_fake, stats = discriminator_loss_value_and_grad(
             real_logits, fake_logits, loss=self.loss, real_label=self.real_label
         )
-        return grad_real, grad_fake, self._of_discriminator(loss, stats)
+        return grad_real, grad_fake, self.of_discriminator(loss, stats)
 
     def generator_loss(
         self, real_logits: Tensor | None, fake_logits: Tensor
@@ -54,16 +58,16 @@ class LossObjective(LogitObjective):
         return grad, {"loss_G": loss} | share
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        seen = through_head(discriminator, real, fake, spec=self._discriminator_spec)
+        seen = through_head(discriminator, real, fake, spec=self.discriminator_spec)
         if seen is None:
             return super().discriminator_turn(discriminator, real, fake)
         seen.reach_parameters()
-        return self._of_discriminator(seen.loss, seen.stats)
+        return self.of_discriminator(seen.loss, seen.stats)
 
     def generator_turn(
         self, discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        seen = through_head(discriminator, fake, spec=self._generator_spec)
+        seen = through_head(discriminator, fake, spec=self.generator_spec)
         if seen is None:
             return super().generator_turn(discriminator, real, fake)
         # all derivatives have the same sign, so their sum is ``SHARE`` or its negative
@@ -80,5 +84,6 @@ class LossObjective(LogitObjective):
         value = {"V(D, G)": -float(loss)} if self._row.saturating else {"loss_D": float(loss)}
         return value | dict(zip(self._stats, stats.tolist(), strict=True))
 
-    def _of_discriminator(self, loss: Tensor, stats: Tensor) -> dict[str, Tensor]:
+    def of_discriminator(self, loss: Tensor, stats: Tensor) -> dict[str, Tensor]:
+        """Statistics of D's turn by name; ``stats`` as for :func:`fastgan.discriminator_loss`."""
         return {"loss_D": loss} | dict(zip(self._stats, stats.unbind(), strict=True))

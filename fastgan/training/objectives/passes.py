@@ -9,12 +9,14 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from fastgan.chains import Chain, chain_of
 from fastgan.freezing import frozen
 from fastgan.hooks import has_hooks
 from fastgan.kernels import choose
+from fastgan.kernels.activations import NONE
 from fastgan.kernels.layout import joined
 from fastgan.kernels.logit_losses import LossSpec
-from fastgan.models import MLPAutoencoder, MLPDiscriminator, MLPGenerator
+from fastgan.models import MLPAutoencoder, MLPDiscriminator
 from fastgan.nn import (
     MLP,
     AppliedLeakyReLU,
@@ -56,7 +58,6 @@ _SAMPLEWISE = frozenset(
         MLP,
         MLPAutoencoder,
         MLPDiscriminator,
-        MLPGenerator,
     }
 )
 
@@ -131,40 +132,52 @@ class AutogradPass:
 
 
 def through(
-    discriminator: nn.Module, *batches: Tensor, of_parameters: bool = False, of_samples: bool = False
+    discriminator: nn.Module,
+    *batches: Tensor,
+    of_parameters: bool = False,
+    of_samples: bool = False,
+    of_slope: bool = False,
 ) -> Pass:
-    """A pass of batches ``[N, ...]`` through D, without autograd if D is a plain MLP with one logit.
+    """A pass of batches ``[N, ...]`` through D, without autograd if D is a chain of layers with one logit.
 
-    The other arguments are those of :class:`AutogradPass`.
+    Args:
+        discriminator: D, from samples to outputs of any shape.
+        batches: the batches.
+        of_parameters: as for :class:`AutogradPass`.
+        of_samples: likewise.
+        of_slope: whether the slope will be needed, and with it gradients of parameters and samples. A chain
+            with a curved activation takes a pass with autograd.
     """
-    chain = _chain_to_logits(discriminator)
-    if chain is not None:
-        flat = [batch.detach().flatten(1) for batch in batches]
-        return MLPPass.of(flat, *chain)
-    return AutogradPass(discriminator, batches, of_parameters=of_parameters, of_samples=of_samples)
+    chain = _chain_to_logits(discriminator, batches)
+    if chain is not None and (chain.is_piecewise_linear or not of_slope):
+        return MLPPass.of([batch.detach().flatten(1) for batch in batches], chain)
+    return AutogradPass(
+        discriminator, batches, of_parameters=of_parameters or of_slope, of_samples=of_samples or of_slope
+    )
 
 
 def through_head(discriminator: nn.Module, *batches: Tensor, spec: LossSpec) -> HeadPass | None:
     """A pass of batches through D up to the loss, with the last layer and the loss in one kernel.
 
-    None if D is not a plain MLP with one logit, or if the backend has a faster call for all layers.
+    None if D is not a chain of layers with one logit, or if the backend has a faster call for all layers.
     """
     if choose(batches[0]).chains_layers:
         return None
-    chain = _chain_to_logits(discriminator)
-    if chain is None or len(chain[0]) < 2:
+    chain = _chain_to_logits(discriminator, batches)
+    if chain is None or len(chain.layers) < 2 or chain.last_activation != NONE:
         return None
-    flat = [batch.detach().flatten(1) for batch in batches]
-    return HeadPass.of(flat, *chain, spec)
+    return HeadPass.of([batch.detach().flatten(1) for batch in batches], chain, spec)
 
 
-def _chain_to_logits(discriminator: nn.Module) -> tuple[list[nn.Linear], float] | None:
-    """Layers and slope of a D that is a plain MLP with one logit; None for others."""
-    mlp = discriminator.mlp if type(discriminator) is MLPDiscriminator else discriminator
-    if type(mlp) is not MLP or not is_plain(discriminator):
+def _chain_to_logits(discriminator: nn.Module, batches: Sequence[Tensor]) -> Chain | None:
+    """D as a chain from these samples to one logit each; None for others.
+
+    A logit that is a maxout has a derivative for each piece, unlike what :meth:`MLPPass.reach_both` computes.
+    """
+    chain = chain_of(discriminator)
+    if isinstance(chain, str) or chain.sample_shape != (1,) or chain.last_activation.kind == "maxout":
         return None
-    layers = mlp.plain_layers()
-    return (layers, mlp.negative_slope) if layers and layers[-1].out_features == 1 else None
+    return chain if all(map(chain.takes, batches)) else None
 
 
 def is_plain(module: nn.Module) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from fastgan.kernels import choose
 from fastgan.training.objectives.passes import through
 
 
@@ -16,7 +16,7 @@ def penalty_turn(discriminator: nn.Module, samples: Tensor, weight: float) -> No
         samples: ``[N, ...]``; real ones for R1, generated ones for R2.
         weight: gamma of Mescheder et al., 2018, equations 9 and 10.
     """
-    seen = through(discriminator, samples, of_parameters=True, of_samples=True)
+    seen = through(discriminator, samples, of_slope=True)
     seen.reach_parameters_by_slope(weight / len(samples) * seen.slope())
 
 
@@ -29,9 +29,6 @@ def lipschitz_penalty_turn(discriminator: nn.Module, samples: Tensor, weight: fl
             :func:`fastgan.penalties.around` for DRAGAN.
         weight: lambda of Gulrajani et al., 2017, equation 3, and of Kodali et al., 2017, section 2.3.
     """
-    seen = through(discriminator, samples, of_parameters=True, of_samples=True)
+    seen = through(discriminator, samples, of_slope=True)
     slope = seen.slope()
-    norm = torch.linalg.vector_norm(slope.flatten(1), dim=1).view(-1, *[1] * (slope.dim() - 1))
-    # the norm is not differentiable at zero; PyTorch's derivative there is zero
-    factor = torch.where(norm > 0, 1 - 1 / norm, 0.0)
-    seen.reach_parameters_by_slope(2 * weight / len(samples) * factor * slope)
+    seen.reach_parameters_by_slope(choose(slope).lipschitz_grad(slope, weight))

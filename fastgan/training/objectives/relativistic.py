@@ -30,7 +30,7 @@ class Relativistic(LogitObjective):
         loss, grad_real, grad_fake, stats = relativistic_loss_value_and_grad(
             real_logits, fake_logits, average=self._average
         )
-        return grad_real, grad_fake, dict(zip(self._of_d(), (loss, *stats.unbind()), strict=True))
+        return grad_real, grad_fake, self.of_discriminator(loss, stats)
 
     def generator_loss(
         self, real_logits: Tensor | None, fake_logits: Tensor
@@ -44,6 +44,10 @@ class Relativistic(LogitObjective):
         """D's mean outputs, and the share of saturated differences."""
         *_, stats = relativistic_loss_value_and_grad(real_logits, fake_logits, average=self._average)
         return dict(zip(self._of_d()[1:], stats.tolist(), strict=True))
+
+    def of_discriminator(self, loss: Tensor, stats: Tensor) -> dict[str, Tensor]:
+        """Statistics of D's turn by name; ``stats`` as for :func:`fastgan.relativistic_loss`."""
+        return dict(zip(self._of_d(), (loss, *stats.unbind()), strict=True))
 
     def _of_d(self) -> list[str]:
         return [name for name in self.statistics if name not in ("loss_G", SHARE)]

@@ -1,0 +1,411 @@
+"""A training step as a list of native calls, and its replay in one call.
+
+:class:`Tape` checks sizes and memory as calls are added; afterwards nothing is checked. It keeps the tensors
+of its calls alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from fastgan.kernels.activations import Activation
+from fastgan.kernels.cpu.activations import KINDS
+from fastgan.kernels.cpu.module import _cpu
+from fastgan.kernels.logit_losses import NUMBERS, LossSpec, cached_weights_of
+from fastgan.kernels.native import address
+from fastgan.kernels.sizes import of_size
+
+_FLOAT = torch.float32
+
+
+class Tape:
+    """Calls on float32 tensors, in stages of units of rows (``csrc/cpu/tape.h``).
+
+    A call takes a tensor with one or more rows (or elements) for each row of its unit: their number is a
+    multiple of the unit's rows.
+    """
+
+    def __init__(self) -> None:
+        self._calls = _cpu.Tape()
+        self._kept: list[Tensor] = []
+        self._rows = 0
+
+    def stage(self) -> None:
+        """Begin a stage: what follows waits for everything before."""
+        self._calls.stage()
+
+    def unit(self, rows: int, step: int) -> None:
+        """Begin a unit of ``rows`` rows, taken ``step`` at a time."""
+        self._rows = rows
+        self._calls.unit(rows, step)
+
+    # --- products, by rows of x or dz
+
+    def forward(
+        self, x: Tensor, weight: Tensor, packed: Tensor, bias: Tensor | None, negative_slope: float, y: Tensor
+    ) -> None:
+        """``y = leaky_relu(x @ weight.T + bias)``.
+
+        Args:
+            x: ``[N, K]``.
+            weight: ``[M, K]``.
+            packed: the weight, written by :meth:`pack`.
+            bias: ``[M]``.
+            negative_slope: 1 for no activation.
+            y: ``[N, M]``.
+        """
+        features, width = weight.shape
+        count = len(x)
+        to_x, to_y = self._at(x, count * width), self._at(y, count * features)
+        to_bias = 0 if bias is None else self._at(bias, features)
+        call = self._ratio(count), width, features, to_x, self._at(weight), self._at(packed)
+        self._calls.forward(*call, to_bias, negative_slope, to_y)
+
+    def dgrad(
+        self,
+        dz: Tensor,
+        weight: Tensor,
+        packed: Tensor,
+        output: Tensor | None,
+        negative_slope: float,
+        dx: Tensor,
+    ) -> None:
+        """``dx = dz @ weight``, times the slope of the leaky ReLU that gave ``output``, if there is one.
+
+        Args:
+            dz: ``[N, M]``.
+            weight: ``[M, K]``.
+            packed: the weight, written by :meth:`pack`.
+            output: ``[N, K]``.
+            negative_slope: slope of that leaky ReLU.
+            dx: ``[N, K]``.
+        """
+        features, width = weight.shape
+        count = len(dz)
+        to_dz, to_dx = self._at(dz, count * features), self._at(dx, count * width)
+        to_output = 0 if output is None else self._at(output, count * width)
+        call = self._ratio(count), width, features, to_dz, self._at(weight), self._at(packed)
+        self._calls.dgrad(*call, to_output, negative_slope, to_dx)
+
+    def climb(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        packed: Tensor,
+        output: Tensor | None,
+        negative_slope: float,
+        y: Tensor,
+    ) -> None:
+        """``y = x @ weight.T``, times the slope of the leaky ReLU that gave ``output``; shaped as forward."""
+        features, width = weight.shape
+        count = len(x)
+        to_x, to_y = self._at(x, count * width), self._at(y, count * features)
+        to_output = 0 if output is None else self._at(output, count * features)
+        call = self._ratio(count), width, features, to_x, self._at(weight), self._at(packed)
+        self._calls.climb(*call, to_output, negative_slope, to_y)
+
+    # --- by rows of a weight, or elements of a bias
+
+    def wgrad(self, dz: Tensor, scale: Tensor | None, x: Tensor, dw: Tensor) -> None:
+        """``dw = (scale * dz).T @ x``, for dz ``[N, M]``, scale ``[N]``, x ``[N, K]``, dw ``[M, K]``."""
+        features, width = dw.shape
+        count = len(dz)
+        to_dz, to_x = self._at(dz, count * features), self._at(x, count * width)
+        to_scale = 0 if scale is None else self._at(scale, count)
+        self._calls.wgrad(count, width, features, to_dz, to_scale, to_x, self._at(dw))
+
+    def bias_gradient(self, dz: Tensor, scale: Tensor | None, db: Tensor) -> None:
+        """``db = (scale * dz).sum(0)``, for dz ``[N, M]``, scale ``[N]``, db ``[M]``."""
+        count, features = dz.shape
+        to_scale = 0 if scale is None else self._at(scale, count)
+        self._calls.bias_gradient(count, features, self._at(dz), to_scale, self._at(db, features))
+
+    def pack(self, weight: Tensor, forward: Tensor | None, dgrad: Tensor | None) -> None:
+        """Pack ``weight`` for :meth:`forward` and :meth:`dgrad`; sizes: :func:`packed_size`."""
+        features, width = weight.shape
+        to_forward = 0 if forward is None else self._at(forward, packed_size(features, width))
+        to_dgrad = 0 if dgrad is None else self._at(dgrad, packed_size(width, features))
+        self._calls.pack(features, width, self._at(weight), to_forward, to_dgrad)
+
+    def add(self, source: Tensor, to: Tensor) -> None:
+        """``to += source``."""
+        self._calls.add(self._each(to), self._like(source, to), self._at(to))
+
+    def scale_by(self, x: Tensor, factor: Tensor) -> None:
+        """``x *= factor``, which is one element."""
+        self._calls.scale_by(self._each(x), self._at(x), self._at(factor, 1))
+
+    def adam(
+        self,
+        values: Tensor,
+        grads: Tensor,
+        moments: tuple[Tensor, Tensor],
+        average: Tensor | None,
+        count: Tensor,
+        learning_rate: Tensor,
+        average_weight: Tensor,
+        betas: tuple[float, float],
+        eps: float,
+    ) -> None:
+        """As :meth:`fastgan.kernels.reference.Reference.adam`; ``count`` already counts this step."""
+        first, second = moments
+        self._calls.adam(
+            self._each(values),
+            self._at(values),
+            self._like(grads, values),
+            self._like(first, values),
+            self._like(second, values),
+            0 if average is None else self._like(average, values),
+            self._at(count, 1),
+            self._at(learning_rate, 1),
+            self._at(average_weight, 1),
+            *betas,
+            eps,
+        )
+
+    def sgd(
+        self,
+        values: Tensor,
+        grads: Tensor,
+        velocity: Tensor,
+        average: Tensor | None,
+        learning_rate: Tensor,
+        momentum: Tensor,
+        average_weight: Tensor,
+    ) -> None:
+        """As :meth:`fastgan.kernels.reference.Reference.sgd`."""
+        self._calls.sgd(
+            self._each(values),
+            self._at(values),
+            self._like(grads, values),
+            self._like(velocity, values),
+            0 if average is None else self._like(average, values),
+            self._at(learning_rate, 1),
+            self._at(momentum, 1),
+            self._at(average_weight, 1),
+        )
+
+    # --- by rows of a batch
+
+    def draw(self, to: Tensor, kind: int, begin: int, high: int, seed: int, step: Tensor) -> None:
+        """Random numbers as :meth:`fastgan.kernels.reference.Reference.draw` defines them.
+
+        Args:
+            to: int64 for integers, otherwise float32.
+            kind: 0 for integers in [0, high), 1 for normal and 2 for uniform numbers.
+            begin: index of the first number.
+            high: exclusive upper bound of integers.
+            seed: seed of the run.
+            step: int64 ``[1]``: the current step.
+        """
+        to_numbers = self._at(to, dtype=torch.int64 if kind == 0 else _FLOAT)
+        to_step = self._at(step, 1, torch.int64)
+        self._calls.draw(self._each(to), kind, to_numbers, begin, high, seed, to_step)
+
+    def gather(self, data: Tensor, rows: Tensor, to: Tensor) -> None:
+        """``to [N, ...] = data[rows]``; uint8 pixels become numbers in [-1, 1]."""
+        is_bytes = data.dtype is torch.uint8
+        width = data[0].numel()
+        to_data = self._at(data, dtype=torch.uint8 if is_bytes else _FLOAT)
+        to_rows, to_batch = self._at(rows, dtype=torch.int64), self._at(to, len(rows) * width)
+        self._calls.gather(self._ratio(len(rows)), is_bytes, to_data, to_rows, to_batch, width)
+
+    def add_noise(self, samples: Tensor, noise: Tensor, std: Tensor, to: Tensor) -> None:
+        """``to = samples + std * noise``; ``std`` is one element."""
+        each = self._like(samples, to), self._like(noise, to), self._at(std, 1)
+        self._calls.add_noise(self._each(to), *each, self._at(to))
+
+    def scale(self, source: Tensor, factor: float, to: Tensor) -> None:
+        """``to = factor * source``."""
+        self._calls.scale(self._each(to), self._like(source, to), factor, self._at(to))
+
+    def scale_shift(self, x: Tensor, factor: float, shift: float) -> None:
+        """``x = factor * x + shift``, rounded twice."""
+        self._calls.scale_shift(self._each(x), self._at(x), factor, shift)
+
+    def fill(self, to: Tensor, value: float) -> None:
+        self._calls.fill(self._each(to), self._at(to), value)
+
+    def copy(self, source: Tensor, to: Tensor) -> None:
+        self._calls.copy(self._each(to), self._like(source, to), self._at(to))
+
+    def multiply_rows(self, x: Tensor, factors: Tensor, to: Tensor) -> None:
+        """``to = x * factors``, for x ``[N, K]`` and factors ``[N, 1]``."""
+        count, width = x.shape
+        each = self._like(x, to), self._at(factors, count), self._at(to)
+        self._calls.multiply_rows(self._ratio(count), *each, width)
+
+    def between(self, real: Tensor, fake: Tensor, share: Tensor, to: Tensor) -> None:
+        """As :func:`fastgan.penalties.between`, for real ``[N, K]`` and share ``[N, 1]``."""
+        count, width = real.shape
+        each = self._like(real, to), self._like(fake, to), self._at(share, count), self._at(to)
+        self._calls.between(self._ratio(count), *each, width)
+
+    def around(self, real: Tensor, share: Tensor, noise: Tensor, half_deviation: Tensor, to: Tensor) -> None:
+        """As :func:`fastgan.penalties.around`, with half the standard deviation of the real samples."""
+        count, width = real.shape
+        each = (
+            self._like(real, to),
+            self._at(share, count),
+            self._like(noise, to),
+            self._at(half_deviation, 1),
+        )
+        self._calls.around(self._ratio(count), *each, self._at(to), width)
+
+    def lipschitz(self, slope: Tensor, weight: float, grad: Tensor) -> None:
+        """``grad``, the gradient of ``weight * (|slope| - 1)**2`` for each row of slope ``[N, K]``."""
+        count, width = slope.shape
+        self._calls.lipschitz(self._ratio(count), self._like(slope, grad), self._at(grad), width, weight)
+
+    def activate(self, z: Tensor, activation: Activation) -> None:
+        """Tanh or sigmoid, in place."""
+        self._calls.activate(self._each(z), self._at(z), KINDS[activation.kind])
+
+    def activation_grad(self, dy: Tensor, y: Tensor, dz: Tensor, activation: Activation) -> None:
+        """``dz`` from ``dy`` and the output ``y`` of a leaky ReLU, tanh or sigmoid."""
+        each = self._like(dy, dz), self._like(y, dz), self._at(dz)
+        self._calls.activation_grad(self._each(dz), *each, KINDS[activation.kind], activation.negative_slope)
+
+    def maxout(self, z: Tensor, y: Tensor, pieces: int) -> None:
+        """``y [N, M]``, the largest of ``pieces`` pieces of z ``[N, pieces * M]``."""
+        count, width = y.shape
+        self._calls.maxout(
+            self._ratio(count), self._at(z, count * pieces * width), self._at(y), width, pieces
+        )
+
+    def maxout_grad(self, dy: Tensor, z: Tensor, y: Tensor, dz: Tensor, pieces: int) -> None:
+        """``dz [N, pieces * M]`` from ``dy [N, M]``, shared equally among the largest pieces."""
+        count, width = y.shape
+        each = self._like(dy, y), self._like(z, dz), self._at(y), self._at(dz, count * pieces * width)
+        self._calls.maxout_grad(self._ratio(count), *each, width, pieces)
+
+    def maxout_tangent(self, a: Tensor, z: Tensor, y: Tensor, to: Tensor, pieces: int) -> None:
+        """``to [N, M]``, the mean of a ``[N, pieces * M]`` over the largest pieces of z."""
+        count, width = y.shape
+        each = self._like(a, z), self._at(z, count * pieces * width), self._at(y), self._like(to, y)
+        self._calls.maxout_tangent(self._ratio(count), *each, width, pieces)
+
+    # --- all rows at once: for units of one row
+
+    def loss(
+        self,
+        logits: Sequence[Tensor],
+        spec: LossSpec,
+        grads: Sequence[Tensor],
+        total: Tensor,
+        details: Tensor | None,
+    ) -> None:
+        """As :meth:`fastgan.kernels.reference.Reference.loss_and_grad`, into given memory.
+
+        Args:
+            logits: tensors of any number of elements.
+            spec: the loss, with a label and a weight for each of them.
+            grads: gradients, like the logits; empty if they are not needed.
+            total: the loss, one element.
+            details: ``[2 * count + 1]`` for ``count`` tensors, or None.
+        """
+        sizes = [t.numel() for t in logits]
+        self._calls.loss(
+            NUMBERS[spec.loss],
+            [self._at(t) for t in logits],
+            sizes,
+            spec.labels,
+            cached_weights_of(spec, tuple(sizes)),
+            [self._at(grad, size) for grad, size in zip(grads, sizes, strict=bool(grads))],
+            self._at(total, 1),
+            0 if details is None else self._at(details, 2 * len(sizes) + 1),
+        )
+
+    def subtract(self, a: Tensor, b: Tensor, divisor: float, to: Tensor) -> None:
+        """``to = a - b / divisor``; b is like a, or one element."""
+        each = self._like(a, to), self._at(b), b.numel() == 1, divisor
+        self._calls.subtract(to.numel(), *each, self._at(to))
+
+    def norm(self, x: Tensor, order: int, to: Tensor) -> None:
+        """The sum of absolutes (order 1) or the root of the sum of squares (order 2), as one element."""
+        self._calls.norm(self._at(x), x.numel(), order, self._at(to, 1))
+
+    def half_deviation(self, real: Tensor, to: Tensor) -> None:
+        """Half the standard deviation of all elements, as one element."""
+        self._calls.half_deviation(self._at(real), real.numel(), self._at(to, 1))
+
+    def clip_factor(self, grads: Tensor, max_norm: float, to: Tensor) -> None:
+        """The factor that limits the norm of gradients, as one element."""
+        self._calls.clip_factor(self._at(grads), grads.numel(), max_norm, self._at(to, 1))
+
+    def count(self, count: Tensor) -> None:
+        """``count += 1``, one element."""
+        self._calls.count(self._at(count, 1))
+
+    def record(
+        self,
+        table: Tensor,
+        row: Tensor,
+        scalars: Sequence[Tensor],
+        schedule: Tensor,
+        settings: Tensor,
+        clock: Tensor,
+    ) -> None:
+        """As :meth:`fastgan.kernels.reference.Reference.record`."""
+        self._calls.record(
+            [self._at(scalar, 1) for scalar in scalars],
+            self._at(table),
+            self._at(row, 1, torch.int64),
+            self._at(schedule),
+            settings.numel(),
+            self._at(settings),
+            self._at(clock, 1, torch.int64),
+        )
+
+    def _at(self, tensor: Tensor, size: int | None = None, dtype: torch.dtype = _FLOAT) -> int:
+        """The address of a tensor, which the tape keeps alive."""
+        if size is not None:
+            of_size(tensor, size, "a tensor of a recorded step")
+        self._kept.append(tensor)
+        return address(tensor, dtype)
+
+    def _like(self, tensor: Tensor, other: Tensor) -> int:
+        return self._at(tensor, other.numel())
+
+    def _each(self, tensor: Tensor) -> int:
+        """Number of elements for each row of the unit."""
+        return self._ratio(tensor.numel())
+
+    def _ratio(self, count: int) -> int:
+        if count % self._rows:
+            raise ValueError(
+                f"a call has {count} rows or elements, expected a multiple of the unit's {self._rows}"
+            )
+        return count // self._rows
+
+
+def packed_size(columns: int, depth: int) -> int:
+    """Number of elements of a packed operand, for a product of ``columns`` columns and depth ``depth``."""
+    panel = 32
+    return -(-columns // panel) * panel * depth
+
+
+def replay(
+    tapes: Sequence[Tape],
+    order: list[int],
+    least: int,
+    threads: int,
+    seconds: float,
+    is_stopping: Callable[[], bool],
+) -> int:
+    """Run ``tapes[i]`` for each i of ``order``, without the GIL; return how many were run.
+
+    Handlers of signals run meanwhile, about once a millisecond.
+
+    Args:
+        tapes: the tapes.
+        order: indices of tapes.
+        least: number of tapes to run in any case.
+        threads: number of threads to run them.
+        seconds: time after which no other tape begins.
+        is_stopping: called now and then; no other tape begins once it returns True.
+    """
+    return int(_cpu.replay([tape._calls for tape in tapes], order, least, threads, seconds, is_stopping))
