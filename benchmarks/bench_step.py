@@ -42,14 +42,14 @@ def test_step(record: Record, problem: Problem) -> None:
     record("step", str(problem), result, dtype="fp32", size=flops, flops=flops, jax=jax)
 
 
-def test_step_beside_busy_processes(record: Record) -> None:
+def test_step_on_busy_cores(record: Record) -> None:
     """As on a machine where each core has another process: a thread that waits for others waits long."""
     problem = Problem(128, 256, simultaneous=False)
     others = dict(contenders(problem, DEVICE))
     made = {name: make() for name, make in others.items() if not name.startswith("torch.compile")}
     with spinning(torch.get_num_threads()):
         result, jax = _contest(made, _BUSY_SECONDS)
-    record("step beside busy processes", str(problem), result, dtype="fp32", jax=jax)
+    record("step on busy cores", str(problem), result, dtype="fp32", jax=jax)
 
 
 def test_loop_overhead(record: Record) -> None:

@@ -171,7 +171,7 @@ def test_keep_says_how_many_checkpoints_stay(tmp_path: Path) -> None:
 def test_a_checkpoint_with_the_state_of_a_generator_still_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of an earlier version, which drew a CPU's numbers with torch's generator."""
+    """An earlier version drew a CPU's numbers with torch's generator, and kept its state."""
     state = Trainer(*networks(dropout=True), replace(CONFIG, steps=2)).fit(load("ring"))
     states = state.random_states() | {"state": torch.Generator().get_state()}
     monkeypatch.setattr(state, "random_states", lambda: states)

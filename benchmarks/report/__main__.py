@@ -22,7 +22,7 @@ DOCUMENT = ROOT / "docs/benchmarks.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- figures of a GPU: begin -->", "<!-- figures of a GPU: end -->"
 PICTURES = ROOT / "docs/images/benchmarks"
-_STEPS = ("step", "step beside busy processes", "recipe")
+_STEPS = ("step", "step on busy cores", "recipe")
 _LOOPS = ("loop of 100 steps", "diagnostics in the step", "row of diagnostics")
 INTRODUCTION = """# Benchmarks
 
@@ -35,7 +35,7 @@ GPU measured comes from `make gpu-check`.
   fastgan's own plain PyTorch. max-autotune is left out where there is no matrix product: on a CPU it compiles
   the same code then. torch.compile has no second derivatives, so no step with R1.
 - A *step* of fastgan is one of the 100 between two rows of its trainer's log. For JAX it is one of a jitted
-  step's or of a jitted scan's of 100 steps, whichever is faster. *Beside busy processes* each core runs
+  step's or of a jitted scan's of 100 steps, whichever is faster. *On busy cores* each core runs
   another process too. *recipe* is a step of `fastgan train`'s recipes, its log's diagnostics included.
 - *forward* keeps what backward needs. *backward* goes through graphs that were made before the clock is read.
 - The *floor* is what a copy of as many bytes takes here, or the products at the best rate of a large one,

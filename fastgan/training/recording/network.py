@@ -84,14 +84,13 @@ class RecordedNetwork:
     def outputs(self, arena: Arena, rows: int, last: Tensor | None = None) -> list[Output]:
         """Memory for a batch's outputs; ``last`` is that of the last layer, if the caller has it."""
         outputs = []
-        for activation, weight in zip(self.activations, self._weights, strict=True):
+        count = len(self._weights) - (last is not None)
+        for activation, weight in zip(self.activations[:count], self._weights[:count], strict=True):
             linear = activated = arena.take(rows, len(weight))
             if activation.kind == "maxout":
                 activated = arena.take(rows, len(weight) // activation.pieces)
             outputs.append(Output(linear, activated))
-        if last is not None:
-            outputs[-1] = Output(last, last)
-        return outputs
+        return outputs if last is None else [*outputs, Output(last, last)]
 
     def gradients(self, arena: Arena, rows: int) -> list[Tensor]:
         """Memory for a batch's gradients of each linear layer's output."""
@@ -225,10 +224,11 @@ class RecordedNetwork:
     ) -> None:
         dw, bias = self._grad(self._weights[i]), self._biases[i]
         tape.wgrad(dz, scale, x, dw)
-        for climb in climbs:
+        if climbs:
             part = arena.take(*dw.shape)
-            tape.wgrad(climb.u[i], None, climb.a[i], part)
-            tape.add(part, dw)
+            for climb in climbs:
+                tape.wgrad(climb.u[i], None, climb.a[i], part)
+                tape.add(part, dw)
         if bias is not None:
             tape.bias_gradient(dz, scale, self._grad(bias))
 

@@ -84,8 +84,13 @@ def situation_of(state: TrainingState, source: Source) -> Situation | str:
     # further threads would find no rows left
     threads = min(torch.get_num_threads(), max(1, state.share // state.config.pack // ROWS_OF_A_THREAD))
     return Situation(
-        *(generator, discriminator, _settings(state), _addresses(state)),
-        *(threads, instruction_set(), os.getpid()),
+        generator,
+        discriminator,
+        _settings(state),
+        _addresses(state),
+        threads,
+        instruction_set(),
+        os.getpid(),
     )
 
 
