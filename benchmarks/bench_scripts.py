@@ -27,6 +27,7 @@ STEPS = {
     "dcgan": ("--niter", 5),
     "hinge": ("--steps", 3),
     "hifigan": ("--steps", 1),
+    "bigvgan": ("--steps", 1),
 }
 
 

@@ -1,6 +1,7 @@
-"""HiFi-GAN V1, batch 2, segments of 8,192 samples: feature matching or freezing alone, memory of G's turn.
+"""Vocoders, batch 2, segments of 8,192 samples: the parts of a step in which fastgan and PyTorch differ.
 
-The whole step is in bench_scripts.py.
+HiFi-GAN V1: feature matching or freezing alone. BigVGAN with 14 million parameters: steps of G. Both: memory.
+Whole steps are in bench_scripts.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from benchmarks.contest import IS_QUICK, Effort, contest, timed
 from benchmarks.machine import DEVICE
 from benchmarks.memory import found_alone, why_not
 from benchmarks.replay import replay, replayed
-from benchmarks.vocoder import BATCH, SEGMENT, made_by, map_shapes
+from benchmarks.vocoder import BATCH, SEGMENT, STEPS, made_by, map_shapes
 
 pytestmark = pytest.mark.benchmark(timer=replayed)
 Maps = list[list[Tensor]]
@@ -58,7 +59,7 @@ def test_feature_matching(record: Record) -> None:
 @pytest.mark.skipif(IS_QUICK, reason="takes two minutes")
 def test_freezing(record: Record) -> None:
     """A step of the plain script, and one with D frozen in G's turn; nothing else is fastgan's."""
-    made = made_by("plain")
+    made = made_by("hifigan", "plain")
     real = made["tones"](BATCH, SEGMENT)
     mel = made["log_mel"](real.squeeze(1))
 
@@ -76,14 +77,33 @@ def test_freezing(record: Record) -> None:
     record("freezing", "HiFi-GAN V1, a step", found, dtype="fp32")
 
 
-@pytest.mark.skipif(IS_QUICK or why_not() is not None, reason=f"takes a minute; {why_not()}")
-def test_memory_of_the_generator_turn(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+GENERATORS = {
+    ("turn", "hifigan"): ("HiFi-GAN V1, G's turn", ()),
+    ("turn", "bigvgan"): ("BigVGAN, G's turn", ("--channels", "512")),
+    ("step", "bigvgan"): ("BigVGAN, a step of G without D", ("--channels", "512")),
+}
+
+
+@pytest.mark.skipif(IS_QUICK, reason="takes two minutes each")
+@pytest.mark.parametrize("what", [each for each in GENERATORS if each[1] == "bigvgan"], ids="-".join)
+def test_generator(record: Record, what: tuple[str, str]) -> None:
+    step, name = what
+    label, arguments = GENERATORS[what]
+    kinds = {"fastgan": "fastgan", "eager": "plain"}
+    steps = {each: timed(STEPS[step](name, kind, *arguments)) for each, kind in kinds.items()}
+    record("generator", label, contest(steps, Effort(10, 10, 120.0)), dtype="fp32")
+
+
+@pytest.mark.skipif(IS_QUICK or why_not() is not None, reason=f"takes a minute each; {why_not()}")
+@pytest.mark.parametrize("what", GENERATORS, ids="-".join)
+def test_memory(benchmark: Any, capsys: pytest.CaptureFixture[str], what: tuple[str, str]) -> None:
+    label, arguments = GENERATORS[what]
     memory = {
-        name: found_alone("benchmarks.vocoder", kind)
-        for name, kind in (("fastgan", "fastgan"), ("eager", "plain"))
+        each: found_alone("benchmarks.vocoder", *what, kind, *arguments)
+        for each, kind in (("fastgan", "fastgan"), ("eager", "plain"))
     }
     benchmark.group = "memory"
-    benchmark.extra_info.update(suite="memory", case="HiFi-GAN V1, G's turn", dtype="fp32", memory=memory)
+    benchmark.extra_info.update(suite="memory", case=label, dtype="fp32", memory=memory)
     replay(benchmark, [0.0])
     with capsys.disabled():
-        print(f"\nG's turn: {memory}")
+        print(f"\n{label}: {memory}")

@@ -89,6 +89,22 @@ inline BatchNormCall batch_norm_call(const LayerShape& shape, double eps, const 
   return {shape, per_channel(numbers, dtypes, 0), per_channel(numbers, dtypes, 1), per_channel(numbers, dtypes, 2),
           per_channel(numbers, dtypes, 3), eps};
 }
+// numbers, dtypes: alpha and beta.
+inline SnakeCall snake_call(int dtype, int64_t samples, int64_t channels, int64_t length, bool channels_last,
+                            Address input, const Addresses& numbers, const Sizes& dtypes, bool log_scale, double eps,
+                            Where where) {
+  return {static_cast<DType>(dtype), samples, channels, length, channels_last, pointer(input),
+          per_channel(numbers, dtypes, 0), per_channel(numbers, dtypes, 1), log_scale, eps, where};
+}
+// filters, dtypes, taps: those before upsampling and before downsampling.
+inline SnakeFilters snake_filters(const Addresses& filters, const Sizes& dtypes, const Sizes& taps) {
+  return {pointer(filters[0]), pointer(filters[1]), static_cast<DType>(dtypes[0]), static_cast<DType>(dtypes[1]),
+          static_cast<int>(taps[0]), static_cast<int>(taps[1])};
+}
+// grads, dtypes: those of alpha and beta.
+inline SnakeGrad snake_grad(Address incoming, Address input, const Addresses& grads, const Sizes& dtypes) {
+  return {pointer(incoming), pointer(input), per_channel(grads, dtypes, 0), per_channel(grads, dtypes, 1)};
+}
 constexpr Scale kOne{nullptr, DType::f32};
 
 }  // namespace fastgan

@@ -177,6 +177,32 @@ struct BatchNormCall {
   double eps;
 };
 
+// Snake of a signal [samples, channels, length], or, if channels are last in memory, [samples, length, channels].
+struct SnakeCall {
+  DType dtype;
+  int64_t samples, channels, length;
+  bool channels_last;
+  const void* input;
+  PerChannel alpha, beta;  // beta null: alpha
+  bool log_scale;
+  double eps;  // added to beta, or to its exponential
+  Where where;
+};
+
+// The filters of an anti-aliased Snake, [taps] each.
+struct SnakeFilters {
+  const void *up, *down;
+  DType up_dtype, down_dtype;
+  int up_taps, down_taps;  // 2 to 24
+};
+
+// Gradients of the input and of alpha and beta, [channels] each; null if not needed.
+struct SnakeGrad {
+  const void* incoming;  // like the input
+  void* input;           // like the input
+  PerChannel alpha, beta;
+};
+
 // Three arrays of random numbers. Element i of an array is number begin + i of its kind.
 struct DrawCall {
   int64_t* integers;  // uniform in [0, high), high <= 2^31

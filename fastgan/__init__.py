@@ -15,6 +15,7 @@ from fastgan.kernels import available_backends
 from fastgan.kernels.forcing import use_backend
 from fastgan.ops import (
     adaptive_weight,
+    anti_aliased_snake,
     batch_norm_leaky_relu,
     bias_leaky_relu,
     discriminator_head_loss,
@@ -26,6 +27,7 @@ from fastgan.ops import (
     mlp,
     reconstruction_loss,
     relativistic_loss,
+    snake,
 )
 from fastgan.spectral import join_spectral_norms, separate_spectral_norms
 
@@ -42,6 +44,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "adaptive_weight",
+    "anti_aliased_snake",
     "available_backends",
     "batch_norm_leaky_relu",
     "bias_leaky_relu",
@@ -63,6 +66,7 @@ __all__ = [
     "reconstruction_loss",
     "relativistic_loss",
     "separate_spectral_norms",
+    "snake",
     "unfuse",
     "unpatch",
     "use_backend",

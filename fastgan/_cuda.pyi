@@ -255,6 +255,88 @@ def batch_norm_leaky_relu_backward(
     counter: int,
     on: tuple[int, int],
 ) -> None: ...
+
+# numbers of partial sums that the backward passes need, in the compute type
+def snake_partials(dtype: int, samples: int, channels: int, length: int, channels_last: bool) -> int: ...
+def anti_aliased_snake_partials(
+    dtype: int,
+    samples: int,
+    channels: int,
+    length: int,
+    channels_last: bool,
+    up_taps: int,
+    down_taps: int,
+) -> int: ...
+def snake(
+    dtype: int,
+    samples: int,
+    channels: int,
+    length: int,
+    channels_last: bool,
+    input: int,  # [samples, channels, length], or, if channels are last, [samples, length, channels]
+    numbers: Sequence[int],  # alpha and beta, [channels] each; beta is optional
+    dtypes: Sequence[int],  # theirs
+    log_scale: bool,
+    eps: float,
+    output: int,  # like input: output
+    on: tuple[int, int],
+) -> None: ...
+def snake_backward(
+    dtype: int,
+    samples: int,
+    channels: int,
+    length: int,
+    channels_last: bool,
+    input: int,
+    numbers: Sequence[int],
+    dtypes: Sequence[int],
+    log_scale: bool,
+    eps: float,
+    dy: int,  # like input
+    dx: int,  # like input: optional output
+    grads: Sequence[int],  # of alpha and beta, [channels] each: optional outputs
+    grad_dtypes: Sequence[int],
+    partials: int,  # [snake_partials(...)], compute; 0 without grads
+    on: tuple[int, int],
+) -> None: ...
+def anti_aliased_snake(
+    dtype: int,
+    samples: int,
+    channels: int,
+    length: int,
+    channels_last: bool,
+    input: int,
+    numbers: Sequence[int],
+    dtypes: Sequence[int],
+    log_scale: bool,
+    eps: float,
+    filters: Sequence[int],  # before upsampling and before downsampling, [taps[i]] each
+    filter_dtypes: Sequence[int],
+    taps: Sequence[int],
+    output: int,
+    on: tuple[int, int],
+) -> None: ...
+def anti_aliased_snake_backward(
+    dtype: int,
+    samples: int,
+    channels: int,
+    length: int,
+    channels_last: bool,
+    input: int,
+    numbers: Sequence[int],
+    dtypes: Sequence[int],
+    log_scale: bool,
+    eps: float,
+    filters: Sequence[int],
+    filter_dtypes: Sequence[int],
+    taps: Sequence[int],
+    dy: int,
+    dx: int,
+    grads: Sequence[int],
+    grad_dtypes: Sequence[int],
+    partials: int,
+    on: tuple[int, int],
+) -> None: ...
 def adam(
     dtype: int,
     size: int,

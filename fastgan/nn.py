@@ -15,8 +15,13 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from fastgan import ops
 from fastgan.applying import is_running, mark, pass_mark, version_of
+from fastgan.graphs import in_graph
 from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.ops.arguments import check_negative_slope
+from fastgan.snakes import AntiAliasedSnake as AntiAliasedSnake
+from fastgan.snakes import Snake as Snake
+from fastgan.snakes import SnakeBeta as SnakeBeta
+from fastgan.snakes import kaiser_sinc_filter as kaiser_sinc_filter
 
 Place = tuple[nn.Module, str, nn.Module]  # parent, name of the child, child
 
@@ -42,7 +47,7 @@ class WithLeakyReLU(nn.Module):
 
     def forward(self, input: Tensor, *arguments: Any) -> Tensor:
         if isinstance(input, fx.Proxy):
-            return _in_graph(self, input, *arguments)
+            return in_graph(self, input, *arguments)
         if self.owners:
             if is_running(self.owners) and not sees_the_output(self) and _hold(self.home):
                 return mark(self._activated(input, *arguments), self.negative_slope)
@@ -79,13 +84,6 @@ class WithLeakyReLU(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
-
-
-def _in_graph(module: nn.Module, input: Any, *arguments: Any) -> Tensor:
-    """Record a call of the whole module in a torch.fx graph, like torch.fx does for torch.nn."""
-    tracer = input.tracer
-    call: Tensor = tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *arguments), {})
-    return call
 
 
 def _is_watched(layer: WithLeakyReLU) -> bool:
@@ -257,7 +255,7 @@ class Applied(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if isinstance(input, fx.Proxy):
-            return _in_graph(self, input)
+            return in_graph(self, input)
         kind = type(self).__name__.removeprefix("Applied")
         if getattr(input, "applied_slope", None) == slope_of(self):
             before, now = input.applied_version, version_of(input)  # type: ignore[attr-defined]
@@ -302,7 +300,7 @@ class PassesOn(_DropoutNd):
 
     def forward(self, input: Tensor) -> Tensor:
         if isinstance(input, fx.Proxy):
-            return _in_graph(self, input)
+            return in_graph(self, input)
         output = self.dropout(input, self.p, self.training)
         slope = getattr(input, "applied_slope", None)
         if slope is not None and output is not input and input.applied_version == version_of(input):  # type: ignore[attr-defined]
@@ -367,7 +365,7 @@ class MLP(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         if isinstance(input, fx.Proxy):
             is_whole = getattr(input.tracer, "root", None) is self  # not every tracer has a root
-            return self._call_each(input) if is_whole else _in_graph(self, input)
+            return self._call_each(input) if is_whole else in_graph(self, input)
         layers = self.plain_layers()
         if layers is None:
             return self._call_each(input)

@@ -24,6 +24,7 @@ from fastgan import kernels
 from fastgan.kernels.activations import NONE, Activation, Forward, Kind
 from fastgan.kernels.logit_losses import LOSSES, LossSpec
 from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.reference_snake import Scale
 from fastgan.ops.registered import OPERATORS
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -113,6 +114,22 @@ class Fuzzer(random.Random):
             "dgrad": (dy, w),
             "dgrad_leaky_relu": (dy, w, h, 0.2, needs[0]),
             "wgrad": (dy, x),
+        }
+
+    def snakes(self, dtype: torch.dtype) -> dict[str, Call]:
+        """Sums are of few elements, and divisors are not small: so results are not far from 1."""
+        channels, length = self.size(), self.size()
+        x, grad = (self.tensor(self.choice((1, 2)), channels, length, dtype=dtype) for _ in "xg")
+        of_channels = self.choice((dtype, torch.float32))
+        alpha, beta = (torch.rand(channels).to(of_channels) + 0.5 for _ in "ab")
+        numbers = alpha, self.choice((None, beta))
+        filters = [torch.rand(self.randrange(2, 25)).to(dtype) / 8 for _ in range(2)]
+        scale, needs = Scale(self.flag(), 1e-9), (self.flag(), self.flag(), self.flag())
+        return {
+            "snake": (x, *numbers, scale),
+            "snake_backward": (grad, x, *numbers, scale, needs),
+            "anti_aliased_snake": (x, *numbers, *filters, scale),
+            "anti_aliased_snake_backward": (grad, x, *numbers, *filters, scale, needs),
         }
 
     def networks(self, dtype: torch.dtype) -> dict[str, Call]:
@@ -244,7 +261,7 @@ class Fuzzer(random.Random):
 
     def call(self) -> tuple[str, Call]:
         dtype = self.choice(DTYPES)
-        kinds = self.losses, self.layers, self.networks, self.spectral_norms, self.steps
+        kinds = self.losses, self.layers, self.snakes, self.networks, self.spectral_norms, self.steps
         calls = self.choice(kinds)(dtype)
         name = self.choice(tuple(calls))
         arguments = list(calls[name])
@@ -254,6 +271,10 @@ class Fuzzer(random.Random):
         return name, tuple(arguments)
 
 
+LAST_APART = (
+    *("batch_norm_leaky_relu_backward", "l1_loss_backward", "l1_terms_backward"),
+    *("snake", "anti_aliased_snake"),
+)
 REFUSALS = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError)
 
 
@@ -267,8 +288,11 @@ def outcome(function: Callable[..., Any], arguments: Call) -> Any:
 
 def check_operator(name: str, arguments: Call, backend: str) -> bool:
     """Whether it took the call."""
-    if name in ("batch_norm_leaky_relu_backward", "l1_loss_backward", "l1_terms_backward"):
+    # an operator takes the items of these tuples one by one
+    if name in LAST_APART:
         arguments = *arguments[:-1], *arguments[-1]
+    elif name in ("snake_backward", "anti_aliased_snake_backward"):
+        arguments = *arguments[:-2], *arguments[-2], *arguments[-1]
     results = []
     for each in (backend, "reference"):
         with fastgan.use_backend(each):

@@ -5,6 +5,7 @@ A package's losses are imported without what the rest of the package needs, such
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import importlib.abc
@@ -43,7 +44,16 @@ UNUSED = {
     *("adabelief_pytorch", "audiotools", "beartype", "cv2", "ema_pytorch", "einops", "fire", "h5py"),
     *("kornia", "librosa", "lpips", "pandas", "rdt", "scipy", "torchaudio", "torchvision", "tqdm"),
     *("vector_quantize_pytorch", "gateloop_transformer", "taylor_series_linear_attention", "accelerate"),
-    *("open_clip", "numerize", "diffusers", "pytorch_warmup", "flashy"),
+    *(
+        "local_attention",
+        "einops_exts",
+        "flash_attn",
+        "open_clip",
+        "numerize",
+        "diffusers",
+        "pytorch_warmup",
+        "flashy",
+    ),
 }
 
 
@@ -359,6 +369,57 @@ def test_patched_layers(name: str) -> None:
     found = [each for each in net.modules() if isinstance(each, (nn.Linear, _ConvNd))]
     assert sum(isinstance(each, fastgan.nn.WithLeakyReLU) for each in found) == fused
     assert len(found) == layers
+
+
+def snakes_of_bigvgan() -> list[nn.Module]:
+    """Each Snake alone, in both scales, and between filters of BigVGAN's and of other lengths."""
+    activations = original("bigvgan", "activations")
+    bare = ("alias_free_activation", "alias_free_activation.torch")
+    act = original("bigvgan", "alias_free_activation.torch.act", *bare)
+    both = (activations.Snake, activations.SnakeBeta)
+    plain = [make(3, alpha_logscale=log) for make in both for log in (True, False)]
+    made = [act.Activation1d(copy.deepcopy(each)) for each in plain]
+    taps = [(3, 12), (4, 5), (11, 24), (24, 2), (13, 13)]
+    return [*plain, *made, *[act.Activation1d(activations.SnakeBeta(3, 0.3), 2, 2, *each) for each in taps]]
+
+
+def snakes_of_dac() -> list[nn.Module]:
+    return [original("dac", "nn.layers", "nn").Snake1d(3)]
+
+
+def snakes_of_stable_audio() -> list[nn.Module]:
+    snake = original("stable_audio_tools", "models.blocks", "models").SnakeBeta
+    return [snake(3), original("alias_free_torch", "act").Activation1d(snake(3))]
+
+
+SNAKES = {"bigvgan": snakes_of_bigvgan, "dac": snakes_of_dac, "stable_audio": snakes_of_stable_audio}
+
+
+@pytest.mark.parametrize("package", SNAKES)
+def test_patched_snakes(package: str) -> None:
+    """In float64 to 1e-12 at every sample, the ends too, and so are the gradients."""
+    torch.manual_seed(0)
+    plain = nn.ModuleList(SNAKES[package]()).double()
+    with without_unused():
+        fastgan.patch(package)
+    try:
+        fused = nn.ModuleList(SNAKES[package]()).double()
+    finally:
+        fastgan.unpatch(package)
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter += 0.3 * torch.rand_like(parameter)
+    fused.load_state_dict(plain.state_dict())
+    for theirs, ours in zip(plain, fused, strict=True):
+        assert isinstance(ours, (fastgan.nn.Snake, fastgan.nn.AntiAliasedSnake))
+        for length in (1, 2, 3, 5, 8, 40, 1000):
+            x = torch.randn(2, 3, length, dtype=torch.float64, requires_grad=True)
+            weight = torch.randn(2, 3, length, dtype=torch.float64)
+            found = []
+            for each in (ours, theirs):
+                y = each(x)
+                found.append([y, *torch.autograd.grad((weight * y).sum(), [x, *each.parameters()])])
+            torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
 
 
 REVERSED: dict[str, tuple[str, str, Callable[..., Tensor]]] = {

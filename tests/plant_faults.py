@@ -99,6 +99,30 @@ FAULTS = {
         "update(running_var, c, squares[c] / count, momentum);",
         "test_batch_norm.py -k cpu",
     ),
+    "repeated samples whose gradient is lost": Fault(
+        "csrc/cpu/snake_loops.h",
+        "if (t.start == 0) dx[0] += gradient_at(f, du, -1 - i);",
+        "",
+        "test_snake.py -k 'cpu and each_end'",
+    ),
+    "an activated signal that is not repeated": Fault(
+        "csrc/cpu/snake_loops.h",
+        "  repeat_ends(f, v);\n",
+        "",
+        "test_snake.py -k 'cpu and each_end'",
+    ),
+    "the square of the sine of a rounded angle": Fault(
+        "csrc/scalar_math.h",
+        "const float low = (rounded - r) + missing;",
+        "const float low = 0.0f;",
+        "test_snake.py -k ulp",
+    ),
+    "hooks that a fused Snake does not call": Fault(
+        "fastgan/fusion/snakes.py",
+        "if any(map(has_hooks, (act, up, down, down.lowpass))):",
+        "if False:",
+        "test_snake_modules.py -k hooks",
+    ),
     "a slope of one at zero": Fault(
         "csrc/scalar_math.h",
         "return y > A(0) ? gradient",

@@ -24,6 +24,7 @@ FILES = [
     "test_batch_norm.py",
     "test_layers.py",
     "test_spectral_norm.py",
+    "test_snake.py",
     "test_simultaneous.py",
     "test_extremes.py",
     "test_draws.py",

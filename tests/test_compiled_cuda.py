@@ -14,13 +14,15 @@ from cuda_on_host import made_once
 import fastgan
 
 pytest.importorskip("triton", reason="Triton, which brings cuobjdump, is not installed")
-from benchmarks.kernels.assembly import CUOBJDUMP, loops_of
+from benchmarks.kernels.assembly import CUOBJDUMP, fewest_before_loop, loops_of
 
 BUILT = next(iter(Path(fastgan.__file__).parent.glob("_cuda.*.so")), None)
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 MOST_REGISTERS = 128  # two blocks of 256 threads on a multiprocessor
 BUDGET = 20  # instructions for each bf16 element of the discriminator loss, with statistics
 ELEMENTS = 64  # of a thread, in a tile
+SNAKE_STEP = 16  # samples of an iteration
+SNAKE_RUN = 128  # of a thread, where there are enough threads for as many or twice as many
 
 pytestmark = pytest.mark.skipif(
     BUILT is None, reason="the CUDA kernels were not built: there was no nvcc at installation"
@@ -88,6 +90,10 @@ def test_instructions_of_the_discriminator_loss(sass: dict[str, str]) -> None:
         (r"backward_rows_kernelI{dtype}Li{width}ELb1E", 4),
         (r"backward_planes_kernelI{dtype}Li{width}E", 4),
         (r"9l1_kernelI{dtype}Lb1E", 4),
+        (r"12snake_kernelI{dtype}Li{width}ELb0E", 2),
+        (r"12snake_kernelI{dtype}Li{width}ELb1E", 2),
+        (r"21snake_backward_kernelI{dtype}Li{width}ELb0E", 4),
+        (r"21snake_backward_kernelI{dtype}Li{width}ELb1E", 4),
         (r"multiply_rows_kernelI{dtype}E", 8),  # four vectors of the weight, and of v
         (r"multiply_columns_kernelI{dtype}E", 2),
         (r"divide_kernelI{dtype}E", 2),
@@ -113,7 +119,7 @@ def test_loads_are_in_flight_together(
 
 def test_memory_is_moved_16_bytes_at_a_time(sass: dict[str, str]) -> None:
     # kernels for sizes that a vector does not divide have a width of one; two read a few numbers each
-    streams = [n for n in sass if not re.search(r"any_kernel|Li1E|draw_kernel|record_kernel", n)]
+    streams = [n for n in sass if not re.search(r"any_kernel|Li1E|draw_kernel|record_kernel|snake_sums", n)]
     loads = [n for n in streams if "grad_kernel" not in n and not re.search(r"LDG\S*\.128", sass[n])]
     stores = [n for n in streams if "each_kernel" in n and not re.search(r"STG\S*\.128", sass[n])]
     assert loads == []
@@ -140,6 +146,20 @@ def test_the_head_keeps_rows_in_shared_memory(sass: dict[str, str]) -> None:
         text = only(sass, rf"11head_kernelI{dtype}Li{width}E")
         assert len(re.findall(r"STS\.128", text)) >= 4
         assert len(re.findall(r"LDS\.128", text)) >= 4
+
+
+def test_instructions_of_the_anti_aliased_snake(sass: dict[str, str]) -> None:
+    """Of a bf16 sample with filters of 12 taps: those of the loop, and a share of those before it."""
+    kernel = only(sass, r"11walk_kernelINS_8BFloat16ELi8E")
+    (loop,) = (count for count, wide in loops_of(kernel) if wide == 2)
+    before = fewest_before_loop(kernel, 2)
+    assert 24 < loop / SNAKE_STEP + before / SNAKE_RUN <= 40
+
+
+def test_instructions_of_its_backward_pass(sass: dict[str, str]) -> None:
+    kernel = only(sass, r"20walk_backward_kernelINS_8BFloat16ELi8E")
+    (loop,) = (count for count, wide in loops_of(kernel) if wide == 4)
+    assert 36 < loop / SNAKE_STEP <= 65
 
 
 DTYPE_NUMBERS = {"float64": 0, "float32": 1, "bfloat16": 3}

@@ -206,10 +206,12 @@ from benchmarks.kernels.driver import pretend
 pretend("sm_90")
 import torch
 from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.reference_snake import Scale
 from fastgan.kernels.triton import Triton
 from fastgan.kernels.triton.launch import KERNELS
 
 backend = Triton()
+scale = Scale(True, 1e-9)
 
 def everything(n, k, m):
     x, w, b = torch.empty(n, k), torch.empty(m, k), torch.empty(m)
@@ -227,6 +229,12 @@ def everything(n, k, m):
         for training in (True, False):
             call = *channels, 1e-5, 0.2, training, (True, True, True)
             backend.batch_norm_leaky_relu_backward(input, input, *call)
+        backend.snake(input, *channels[:2], scale)
+        backend.snake_backward(input, input, *channels[:2], scale, (True, True, True))
+    for wave in (torch.empty(n, m, k), torch.empty(n, k, m).transpose(1, 2)):
+        call = *channels[:2], torch.empty(2), torch.empty(3), scale
+        backend.anti_aliased_snake(wave, *call)
+        backend.anti_aliased_snake_backward(wave, wave, *call, (True, True, True))
     scalar = torch.empty(())
     for logits in ((torch.empty(n * 100), torch.empty(n * 90)), (torch.empty(n // 9), torch.empty(n // 9))):
         spec = LossSpec("bce", (1.0, 0.0), (1.0, 1.0), True)

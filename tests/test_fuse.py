@@ -614,7 +614,7 @@ LEFT: dict[str, tuple[Build, str]] = {
     ),
     "negative slope": (lambda: nn.Sequential(*pair(-0.1)), r"1: its negative slope is -0.1"),
     "other order": (lambda: nn.Sequential(nn.LeakyReLU(), nn.Linear(4, 4)), r"0: follows the input"),
-    "empty": (nn.Sequential, "no nn.LeakyReLU and no nn.ReLU"),
+    "empty": (nn.Sequential, "no nn.LeakyReLU, no nn.ReLU and no Snake"),
     "SyncBatchNorm": (
         lambda: nn.Sequential(nn.Linear(4, 4), nn.SyncBatchNorm(4), nn.LeakyReLU()),
         r"2: follows SyncBatchNorm '1', which takes the statistics of all processes",

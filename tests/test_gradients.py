@@ -40,6 +40,16 @@ def statistics_like(weight: Tensor) -> tuple[Tensor, Tensor]:
     return torch.full_like(weight, 0.1).detach(), torch.full_like(weight, 0.5).detach()
 
 
+def snake(x: Tensor, alpha: Tensor, beta: Tensor | None = None) -> Tensor:
+    return fastgan.snake(x, alpha, beta, log_scale=True)
+
+
+def anti_aliased_snake(x: Tensor, alpha: Tensor, beta: Tensor | None = None) -> Tensor:
+    """With filters of unlike taps, one of an even and one of an odd length."""
+    up, down = (torch.linspace(-0.3, 0.6, n, dtype=x.dtype, device=x.device) for n in (4, 5))
+    return fastgan.anti_aliased_snake(x, alpha, beta, up, down, log_scale=True)
+
+
 OPERATIONS: dict[str, Operation] = {
     # Each label, each reduction and each loss once: they are factors in one formula.
     **{
@@ -105,6 +115,10 @@ OPERATIONS: dict[str, Operation] = {
         lambda a, b: spectral_norm((a, b), unit_vectors(a, b, 0), unit_vectors(a, b, 1), 1e-12, 0, False)[0],
         [(2, 3), (3, 2)],
     ),
+    "snake": (snake, [(2, 3, 2), (3,), (3,)]),
+    "snake-one_number": (snake, [(2, 3), (3,)]),
+    "anti_aliased_snake": (anti_aliased_snake, [(2, 1, 3), (1,), (1,)]),
+    "anti_aliased_snake-one_number": (anti_aliased_snake, [(1, 2, 3), (2,)]),
     "mlp-1": mlp_of(1, True),
     "mlp-2": mlp_of(2, True),
     "mlp-3-no_bias": mlp_of(3, False),
@@ -124,6 +138,8 @@ FUNCTIONS = (
     "batch_norm_leaky_relu",
     "batch_norm_leaky_relu-evaluation",
     "linear_leaky_relu",
+    "snake",
+    "anti_aliased_snake",
     "spectral_norm",
     "mlp-2",
     "mlp-5",

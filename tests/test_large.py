@@ -10,6 +10,8 @@ import pytest
 import torch
 from backends import Backend
 
+import fastgan
+from fastgan.nn import kaiser_sinc_filter
 from fastgan.ops import generator_loss_value_and_grad, reconstruction_loss_value_and_grad
 
 GIB = 1 << 30
@@ -69,3 +71,23 @@ def test_reconstructions_of_more_than_2_to_the_31_elements(backend: Backend) -> 
     assert (grad[: 1 << 20] == -1).all()
     assert (grad[-(1 << 20) : -2] == -1).all()
     assert grad[-2:].tolist() == [0, 1]
+
+
+@pytest.mark.long
+@needs_memory
+def test_signals_of_more_than_2_to_the_31_samples(backend: Backend) -> None:
+    """One channel: a tone at the end is as at the end of a short signal."""
+    if backend.name == "reference":
+        pytest.skip("plain PyTorch in float32 needs 40 GiB")
+    torch.set_num_threads(2)
+    x = zeros(2**31 + 8, backend.device).view(1, 1, -1)
+    tone = torch.sin(torch.arange(1000.0)).to(x)
+    x[..., -1000:] = tone
+    short = torch.cat([tone.new_zeros(1000), tone]).view(1, 1, -1)
+    one, taps = torch.ones(1, device=backend.device), kaiser_sinc_filter(12).to(backend.device)
+    for call in (fastgan.snake, lambda *t: fastgan.anti_aliased_snake(*t, taps, taps)):
+        output = call(x, one, one)
+        assert output.numel() == x.numel()
+        assert not output[..., : 1 << 20].any()
+        torch.testing.assert_close(output[..., -1500:], call(short, one, one)[..., -1500:])
+        del output

@@ -25,11 +25,13 @@ SMALL = {
     "dcgan": "--batchSize 4 --nz 8 --ngf 2 --ndf 4 --niter",
     "hinge": "--batch-size 4 --latent-dim 8 --channels 4 --image-size 8 --steps",
     "hifigan": "--batch-size 1 --segment 1024 --channels 16 --d-channels 32 --steps",
+    "bigvgan": "--batch-size 1 --segment 1024 --channels 16 --d-channels 16 --steps",
     "vqgan": "{mnist} --batch-size 4 --channels 4 --codes 8 --steps",
     "esrgan": "--batch-size 4 --channels 8 --blocks 1 --steps",
 }
-FUSED = {"mlp": 2, "dcgan": 3, "hinge": 4, "hifigan": 46, "vqgan": 3, "esrgan": 6}  # layers of D
-SLOW = ("hifigan",)  # a tenth of the steps
+# layers of D
+FUSED = {"mlp": 2, "dcgan": 3, "hinge": 4, "hifigan": 46, "bigvgan": 32, "vqgan": 3, "esrgan": 6}
+SLOW = ("hifigan", "bigvgan")  # a tenth of the steps
 
 
 @pytest.fixture(params=[torch.float64, torch.float32], ids=str)

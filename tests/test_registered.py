@@ -207,6 +207,35 @@ def test_opcheck_batch_norm_strides(backend: Backend, view: Callable[[Tensor], T
     opcheck(ops.batch_norm_leaky_relu.default, (input, mean, var, None, None, 0.0, 0.2), compiles=compiles)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "channels_last"), [*[(dtype, False) for dtype in DTYPES], (torch.float32, True)], ids=str
+)
+def test_opcheck_snake(backend: Backend, dtype: torch.dtype, channels_last: bool) -> None:
+    input = sample(2, 3, 8, backend=backend, dtype=dtype)
+    if channels_last:
+        input = input.transpose(1, 2).contiguous().transpose(1, 2)
+    alpha, beta = (torch.rand(3).to(backend.device, dtype) for _ in "ab")
+    filters = [torch.rand(n).to(backend.device, dtype) for n in (6, 5)]
+    grad, scale = torch.ones_like(input), (False, 1e-9)
+    for between, operator, backward in (
+        ([], ops.snake, ops.snake_backward),
+        (filters, ops.anti_aliased_snake, ops.anti_aliased_snake_backward),
+    ):
+        opcheck(operator.default, (input, alpha, beta, *between, *scale))
+        opcheck(operator.default, (input, alpha, None, *between, *scale))
+        for needs in ((True, True, True), (True, False, False), (False, True, True)):
+            opcheck(backward.default, (grad, input, alpha, beta, *between, *scale, *needs))
+        opcheck(backward.default, (grad, input, alpha, None, *between, *scale, True, True, False))
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_opcheck_snake_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    input, compiles = view(torch.randn(3, 4, 5, device=backend.device)), is_one_view_of_all(view)
+    alpha, taps = (torch.rand(n, device=backend.device) for n in (4, 6))
+    opcheck(ops.snake.default, (input, alpha, None, False, 1e-9), compiles=compiles)
+    opcheck(ops.anti_aliased_snake.default, (input, alpha, None, taps, taps, False, 1e-9), compiles=compiles)
+
+
 @dtypes
 def test_opcheck_linear_leaky_relu(backend: Backend, dtype: torch.dtype) -> None:
     input, weight = sample(6, 4, backend=backend, dtype=dtype), sample(5, 4, backend=backend, dtype=dtype)

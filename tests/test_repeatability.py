@@ -14,6 +14,7 @@ from tables import threaded
 from torch import Tensor
 
 import fastgan
+from fastgan.nn import kaiser_sinc_filter
 from fastgan.ops import (
     discriminator_loss_value_and_grad,
     reconstruction_loss_value_and_grad,
@@ -91,6 +92,23 @@ def norm(x: Tensor) -> list[Tensor]:
     return [output, mean, var, *torch.autograd.grad(output.square().sum(), [leaf, *parameters])]
 
 
+def snakes(x: Tensor) -> list[Tensor]:
+    return snake(x[:4400].view(2, 2, -1))
+
+
+def snakes_with_channels_last(x: Tensor) -> list[Tensor]:
+    return snake(x[:4400].view(2, -1, 2).transpose(1, 2))
+
+
+def snake(x: Tensor) -> list[Tensor]:
+    leaf = x.detach().requires_grad_()
+    numbers = [torch.linspace(0.5, 1.5, 2, dtype=x.dtype, device=x.device).requires_grad_() for _ in "ab"]
+    filters = [kaiser_sinc_filter(n).to(x) for n in (12, 9)]
+    outputs = [fastgan.snake(leaf, *numbers), fastgan.anti_aliased_snake(leaf, *numbers, *filters)]
+    loss = torch.stack([y.square().sum() for y in outputs]).sum()
+    return [*outputs, *torch.autograd.grad(loss, [leaf, *numbers])]
+
+
 operations = pytest.mark.parametrize(
     "operation",
     [
@@ -102,6 +120,8 @@ operations = pytest.mark.parametrize(
         spectral_norms,
         norm_of_rows,
         norm_of_planes,
+        snakes,
+        snakes_with_channels_last,
     ],
 )
 # The order of sums is that of indices, whatever the dtype: one of four bytes and one of two.

@@ -18,6 +18,7 @@ from oracle import by_reference, check, eager_discriminator_loss, off_the_kink
 from torch import Tensor
 
 import fastgan
+from fastgan.nn import kaiser_sinc_filter
 from fastgan.ops import (
     discriminator_loss_value_and_grad,
     reconstruction_loss_value_and_grad,
@@ -158,10 +159,30 @@ def _normalized(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None
     )
 
 
+def snakes(n: int, dtype: torch.dtype, device: str) -> None:
+    """Contiguous, and with channels last in memory."""
+
+    def anti_aliased(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+        filters = [kaiser_sinc_filter(taps).to(x) for taps in (12, 9)]
+        return fastgan.anti_aliased_snake(x, alpha, beta, *filters)
+
+    def transposed(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+        return anti_aliased(x.mT, alpha, beta)
+
+    numbers = [before_nans((torch.rand(3) + 0.5).to(device, dtype)) for _ in "ab"]
+    for snake, shape in (
+        (fastgan.snake, (1, 3, n // 4)),
+        (anti_aliased, (1, 3, n // 4)),
+        (transposed, (1, n // 4, 3)),
+    ):
+        plain = by_reference(snake)
+        check(snake, plain, plain, [before_nans(torch.randn(shape).to(device, dtype)), *numbers])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)  # four and eight in 16 bytes
 @pytest.mark.parametrize(
     "operation",
-    [losses, reconstructions, heads, layers, rows, planes, norms_of_rows, norms_of_planes],
+    [losses, reconstructions, heads, layers, rows, planes, norms_of_rows, norms_of_planes, snakes],
     ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize(

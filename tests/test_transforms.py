@@ -27,6 +27,11 @@ def chain(mlp: Function) -> Function:
     return lambda x, w: mlp(x, [w, w], [None, None])
 
 
+def anti_aliased_snake(x: Tensor, w: Tensor) -> Tensor:
+    up, down = (torch.linspace(-0.3, 0.6, n, dtype=x.dtype, device=x.device) for n in (6, 5))
+    return fastgan.anti_aliased_snake(x.view(1, 4, 4), w[0], w[1], up, down, log_scale=True)[0]
+
+
 # Each of input [4, 4] and weight [4, 4]: ours, and plain PyTorch.
 OPERATIONS: dict[str, tuple[Function, Function]] = {
     "discriminator_loss": (
@@ -69,6 +74,11 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
         lambda x, w: fastgan.batch_norm_leaky_relu(x, w[2].detach(), w[3].detach().square(), w[0], w[1]),
         lambda x, w: F.leaky_relu(F.batch_norm(x, w[2].detach(), w[3].detach().square(), w[0], w[1]), 0.2),
     ),
+    "snake": (
+        lambda x, w: fastgan.snake(x, w[0], w[1], log_scale=True),
+        lambda x, w: by_reference(fastgan.snake)(x, w[0], w[1], log_scale=True),
+    ),
+    "anti_aliased_snake": (anti_aliased_snake, by_reference(anti_aliased_snake)),
     "linear_leaky_relu": (fastgan.linear_leaky_relu, by_reference(fastgan.linear_leaky_relu)),
     "mlp": (chain(fastgan.mlp), chain(by_reference(fastgan.mlp))),
 }

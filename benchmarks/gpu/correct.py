@@ -162,6 +162,39 @@ def batch_norm_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
             yield f"{what}, {training=}", of(fastgan.batch_norm_leaky_relu, training), *references, inputs
 
 
+def _signals(dtype: torch.dtype, quick: bool) -> Iterator[tuple[str, list[Tensor]]]:
+    """Signals, and numbers for each channel: what they are, and values."""
+    shapes = (
+        ((2, 5, 40), (1, 3, 7))
+        if quick
+        else ((4, 192, 4096), (3, 5, 1001), (4, 24, 32768), (2, 7, 33), (1, 1, 1))
+    )
+    for shape in shapes:
+        for layout in ("contiguous", "channels last"):
+            x = torch.randn(shape, device=DEVICE).to(dtype)
+            if layout == "channels last":
+                x = x.mT.contiguous().mT
+            alpha, beta = ((torch.rand(shape[1], device=DEVICE) + 0.5).to(dtype) for _ in "ab")
+            yield f"{shape}, {layout}", [x, alpha, beta]
+
+
+def snake(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    for what, inputs in _signals(dtype, quick):
+        yield what, fastgan.snake, table.eager_snake, table.eager_snake, inputs
+
+
+def anti_aliased_snake(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    for what, inputs in _signals(dtype, quick):
+        for taps in ((12, 12), (24, 7)):
+            filters = [torch.randn(n, device=DEVICE) / n for n in taps]
+
+            def ours(x: Tensor, *numbers: Tensor, filters: Sequence[Tensor] = tuple(filters)) -> Tensor:
+                return fastgan.anti_aliased_snake(x, *numbers, *(f.to(x) for f in filters))
+
+            plain = by_reference(ours)
+            yield f"{what}, {taps} taps", ours, plain, plain, inputs
+
+
 def linear_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     sizes: tuple[tuple[int, int, int], ...] = ((32, 16, 8), (5, 7, 3))
     if not quick:
@@ -231,7 +264,7 @@ OPERATIONS: dict[str, Checks] = {
     for each in (
         *(discriminator_loss, generator_loss, labelled_loss, relativistic_loss, reconstruction_loss),
         *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, batch_norm_leaky_relu),
-        *(linear_leaky_relu, mlp, spectral_norm, value_and_grad),
+        *(linear_leaky_relu, mlp, snake, anti_aliased_snake, spectral_norm, value_and_grad),
     )
 }
 

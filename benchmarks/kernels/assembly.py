@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import tempfile
@@ -92,13 +93,41 @@ def _code(sass: str) -> list[tuple[int, str, str]]:
 
 def loops_of(sass: str) -> list[tuple[int, int]]:
     """(instructions, wide loads) of each loop: from the target of a backward branch to the branch."""
+    return [(count, wide) for _, count, wide in _loops(sass)]
+
+
+def _loops(sass: str) -> list[tuple[int, int, int]]:
+    """The same, with the address of the loop's first instruction."""
     code, loops = _code(sass), []
     for at, name, rest in code:
-        target = re.search(r"0x([0-9a-f]+)", rest) if name.startswith("BRA") else None
-        if target and int(target[1], 16) < at:
-            body = [n for a, n, _ in code if int(target[1], 16) <= a <= at]
-            loops.append((len(body), sum(_is_wide(n) for n in body)))
+        target = _target(name, rest)
+        if target is not None and target < at:
+            body = [n for a, n, _ in code if target <= a <= at]
+            loops.append((target, len(body), sum(_is_wide(n) for n in body)))
     return loops
+
+
+def _target(name: str, rest: str) -> int | None:
+    """Where a branch goes."""
+    found = re.search(r"0x([0-9a-f]+)", rest) if name.startswith("BRA") else None
+    return int(found[1], 16) if found else None
+
+
+def fewest_before_loop(sass: str, wide_loads: int) -> int:
+    """How many instructions the shortest way has from the start to the loop with so many wide loads."""
+    ((loop, _, _),) = (each for each in _loops(sass) if each[2] == wide_loads)
+    code = _code(sass)
+    following = dict(itertools.pairwise(at for at, _, _ in code))
+    taken_always = {int(at, 16) for at in re.findall(r"/\*([0-9a-f]+)\*/\s+(?:BRA 0x|EXIT|RET)", sass)}
+    ways = {}
+    for at, name, rest in code:
+        ways[at] = [] if at in taken_always else [following.get(at)]
+        ways[at].append(_target(name, rest))
+    steps, reached = 0, {code[0][0]}
+    while loop not in reached:
+        reached |= {to for at in reached for to in ways.get(at, []) if to is not None}
+        steps += 1
+    return steps
 
 
 def _is_wide(name: str) -> bool:

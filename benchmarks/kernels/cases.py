@@ -10,9 +10,11 @@ import torch
 
 from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.matrices import Matrices
+from fastgan.kernels.reference_snake import Scale
 from fastgan.kernels.triton import Triton, tuning
 from fastgan.kernels.triton.batch_norm import gradient_sums, input_gradient
 from fastgan.kernels.triton.launch import KERNELS, Kernel
+from fastgan.kernels.triton.snake import anti_aliased_backward_sums, backward_sums, grads_of_numbers
 from fastgan.kernels.triton.spectral_norm import divide_all, inner_products, multiply_all, weight_gradients
 
 backend = Triton()
@@ -37,6 +39,7 @@ def _empty(*shape: int) -> Callable[[torch.dtype], torch.Tensor]:
 
 _logits, _few, _scalar = _empty(1 << 20), _empty(1000), _empty()
 _matrix, _images = _empty(4096, 512), _empty(64, 128, 32, 32)
+_signals = _empty(16, 64, 8192)
 _ROWS, _PLANES = (4096, 512, 1), (64, 128, 1024)
 
 
@@ -143,6 +146,37 @@ def _batch_norm_backward(input: torch.Tensor) -> object:
     """In evaluation."""
     call = *_channels(input, 4), 1e-5, 0.2, False, (True, True, True)
     return backend.batch_norm_leaky_relu_backward(input, input, *call)
+
+
+_LOGARITHMS = Scale(True, 1e-9)
+
+
+def _snake(input: torch.Tensor) -> object:
+    return backend.snake(input, *_channels(input, 2), _LOGARITHMS)
+
+
+def _snake_backward(input: torch.Tensor, layout: tuple[int, int, int]) -> object:
+    """The first of the two launches of a backward pass."""
+    return backward_sums((input, input, *_channels(input, 2), input), layout, _LOGARITHMS, True)
+
+
+def _snake_numbers(dtype: torch.dtype) -> object:
+    """The second one."""
+    compute = torch.float64 if dtype is torch.float64 else torch.float32
+    numbers = (torch.empty(64, dtype=dtype),) * 2
+    return grads_of_numbers(torch.empty(2, 64 * 1024, dtype=compute), numbers, _LOGARITHMS, (True,) * 3)
+
+
+def _anti_aliased_snake(dtype: torch.dtype) -> object:
+    input, taps = _signals(dtype), torch.empty(12, dtype=dtype)
+    return backend.anti_aliased_snake(input, *_channels(input, 2), taps, taps, _LOGARITHMS)
+
+
+def _anti_aliased_snake_backward(dtype: torch.dtype) -> object:
+    """The first of the two launches of a backward pass."""
+    input, taps = _signals(dtype), torch.empty(12, dtype=dtype)
+    tensors = input, input, *_channels(input, 2), taps, taps, input
+    return anti_aliased_backward_sums(tensors, False, _LOGARITHMS, True)
 
 
 def _draw(_: torch.dtype) -> object:
@@ -317,6 +351,13 @@ CASES = [
     Case("batch norm + leaky ReLU backward, planes", lambda d: _input_gradient(_images(d), _PLANES)),
     Case("batch norm + leaky ReLU backward, rows, evaluation", lambda d: _batch_norm_backward(_matrix(d))),
     Case("batch norm + leaky ReLU backward, planes, evaluation", lambda d: _batch_norm_backward(_images(d))),
+    Case("Snake, rows", lambda d: _snake(_matrix(d))),
+    Case("Snake, planes", lambda d: _snake(_signals(d))),
+    Case("Snake backward, rows", lambda d: _snake_backward(_matrix(d), _ROWS)),
+    Case("Snake backward, planes", lambda d: _snake_backward(_images(d), _PLANES)),
+    Case("Snake backward, alpha and beta", _snake_numbers, streams=False),
+    Case("anti-aliased Snake", _anti_aliased_snake),
+    Case("anti-aliased Snake backward", _anti_aliased_snake_backward),
     Case("Adam with average", _adam),
     Case("draws of a step", _draw, (torch.float32,), streams=False),
     Case("end of a step", _record, (torch.float32,), streams=False),

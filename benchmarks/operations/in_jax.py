@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.contest import Sample, timed
 from benchmarks.operations.operation import Direction
-from benchmarks.operations.table import SLOPE
+from benchmarks.operations.table import SLOPE, TAPS
 
 jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as in PyTorch
 
@@ -48,6 +48,24 @@ def _batch_norm_leaky_relu(input: jax.Array, weight: jax.Array, bias: jax.Array)
     return jax.nn.leaky_relu(centered * factor + bias.reshape(along), SLOPE)
 
 
+def _snake(x: jax.Array, alpha: jax.Array, beta: jax.Array) -> jax.Array:
+    along = (-1, *[1] * (x.ndim - 2))
+    return x + jnp.square(jnp.sin(x * alpha.reshape(along))) / (beta.reshape(along) + 1e-9)
+
+
+def _anti_aliased_snake(x: jax.Array, alpha: jax.Array, beta: jax.Array) -> jax.Array:
+    taps = jnp.asarray(TAPS.cpu().numpy()).astype(x.dtype).reshape(1, 1, -1)
+
+    def filtered(x: jax.Array, right: int, **options: Any) -> jax.Array:
+        padded = jnp.pad(x, ((0, 0), (0, 0), (5, right)), mode="edge")
+        rows = padded.reshape(-1, 1, padded.shape[-1])
+        return jax.lax.conv_general_dilated(rows, taps, **options).reshape(*x.shape[:2], -1)
+
+    # a transposed convolution: zeros between the samples, and the filter reversed, which is symmetric
+    u = 2 * filtered(x, 5, window_strides=(1,), padding=((-4, -4),), lhs_dilation=(2,))
+    return filtered(_snake(u, alpha, beta), 6, window_strides=(2,), padding="VALID")
+
+
 def _linear_leaky_relu(input: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     return jax.nn.leaky_relu(input @ weight.T + bias, SLOPE)
 
@@ -67,6 +85,8 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "discriminator_head_loss": _head,
     "bias_leaky_relu": _bias_leaky_relu,
     "batch_norm_leaky_relu": _batch_norm_leaky_relu,
+    "snake": _snake,
+    "anti_aliased_snake": _anti_aliased_snake,
     "linear_leaky_relu": _linear_leaky_relu,
     "mlp": _mlp,
 }

@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fastgan
+from benchmarks.machine import DEVICE
 from benchmarks.operations.operation import DTYPES, Case, Operation, Work
 
 SLOPE = 0.2
+TAPS = fastgan.nn.kaiser_sinc_filter(12).to(DEVICE)
 _bce = nn.BCEWithLogitsLoss()
 
 
@@ -52,6 +54,24 @@ def eager_batch_norm(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _batch_norm(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return fastgan.batch_norm_leaky_relu(input, None, None, weight, bias, True, negative_slope=SLOPE)
+
+
+def eager_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    """As BigVGAN writes it."""
+    along = (1, -1, *[1] * (x.dim() - 2))
+    return x + (1.0 / (beta.view(along) + 1e-9)) * torch.pow(torch.sin(x * alpha.view(along)), 2)
+
+
+def eager_anti_aliased_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    channels, taps = x.shape[1], TAPS.to(x).expand(x.shape[1], 1, -1)
+    u = F.conv_transpose1d(F.pad(x, (5, 5), mode="replicate"), taps, stride=2, groups=channels)
+    v = eager_snake(2 * u[..., 15:-15], alpha, beta)
+    return F.conv1d(F.pad(v, (5, 6), mode="replicate"), taps, stride=2, groups=channels)
+
+
+def _anti_aliased_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    taps = TAPS.to(x)
+    return fastgan.anti_aliased_snake(x, alpha, beta, taps, taps)
 
 
 def eager_linear(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -127,6 +147,22 @@ BATCH_NORM_LEAKY_RELU = Operation(
     "elements",
     has_products=False,
 )
+SNAKE = Operation(
+    "snake",
+    _by_reference(fastgan.snake),
+    {"eager": eager_snake},
+    fastgan.snake,
+    "elements",
+    has_products=False,
+)
+ANTI_ALIASED_SNAKE = Operation(
+    "anti_aliased_snake",
+    _by_reference(_anti_aliased_snake),
+    {"eager": eager_anti_aliased_snake},
+    _anti_aliased_snake,
+    "elements",
+    has_products=False,
+)
 LINEAR_LEAKY_RELU = Operation(
     "linear_leaky_relu",
     _by_reference(fastgan.linear_leaky_relu),
@@ -162,12 +198,15 @@ def bias_leaky_relu(shape: tuple[int, ...], dtype: str) -> Case:
     return Case(BIAS_LEAKY_RELU, label, (shape, shape[1:2]), dtype, elements, Work(2 * each), Work(3 * each))
 
 
-def batch_norm_leaky_relu(shape: tuple[int, ...], dtype: str) -> Case:
-    """Least work: forward reads and writes, backward reads gradient and input and writes."""
+def with_two_numbers(operation: Operation, shape: tuple[int, ...], dtype: str) -> Case:
+    """Batch norm or Snake, with two numbers for each channel.
+
+    Least work: forward reads and writes, backward reads gradient and input and writes.
+    """
     elements = torch.Size(shape).numel()
     each = elements * DTYPES[dtype].itemsize
     label, shapes = " × ".join(f"{n:,}" for n in shape), (shape, shape[1:2], shape[1:2])
-    return Case(BATCH_NORM_LEAKY_RELU, label, shapes, dtype, elements, Work(2 * each), Work(3 * each))
+    return Case(operation, label, shapes, dtype, elements, Work(2 * each), Work(3 * each))
 
 
 def linear_leaky_relu(n: int, k: int, m: int, dtype: str) -> Case:
@@ -198,6 +237,7 @@ class Sizes(NamedTuple):
     heads: tuple[tuple[int, int], ...]  # rows, width
     biases: tuple[tuple[int, ...], ...]
     norms: tuple[tuple[int, ...], ...]
+    snakes: tuple[tuple[int, ...], ...]
     linears: tuple[tuple[int, int, int], ...]  # rows, input and output features
     mlps: tuple[tuple[int, tuple[int, ...]], ...]  # rows, features of each layer
 
@@ -213,6 +253,7 @@ QUICK = Sizes(
     heads=((128, 256), (1024, 1024)),
     biases=((128, 256), (64, 64, 16, 16)),
     norms=((128, 256), (64, 64, 16, 16)),
+    snakes=((2, 64, 1024), (2, 24, 8192)),
     linears=((64, 2, 128), (128, 784, 256)),
     mlps=((64, _images(64, 64)), (256, _images(256, 256))),
 )
@@ -223,6 +264,7 @@ CPU = Sizes(
     heads=((128, 256), (1024, 1024), (16384, 1024)),
     biases=((128, 256), (64, 64, 16, 16), (8192, 1024)),
     norms=((128, 256), (64, 64, 16, 16), (32, 64, 32, 32)),
+    snakes=((4, 768, 256), (4, 192, 4096), (4, 24, 32768)),
     linears=((64, 2, 128), (256, 256, 256), (128, 784, 256), (8192, 256, 256), (1024, 1024, 1024)),
     mlps=(
         (64, _images(64, 64)),
@@ -250,7 +292,9 @@ def cases(sizes: Sizes) -> Iterator[Case]:
     for dtype in sizes.layer_dtypes:
         yield from (head(rows, width, dtype) for rows, width in sizes.heads)
         yield from (bias_leaky_relu(shape, dtype) for shape in sizes.biases)
-        yield from (batch_norm_leaky_relu(shape, dtype) for shape in sizes.norms)
+        yield from (with_two_numbers(BATCH_NORM_LEAKY_RELU, shape, dtype) for shape in sizes.norms)
+        for operation in (SNAKE, ANTI_ALIASED_SNAKE):
+            yield from (with_two_numbers(operation, shape, dtype) for shape in sizes.snakes)
         yield from (linear_leaky_relu(n, k, m, dtype) for n, k, m in sizes.linears)
         yield from (mlp(rows, features, dtype) for rows, features in sizes.mlps)
 
@@ -263,7 +307,9 @@ def tiny() -> list[Case]:
         loss(RECONSTRUCTION_LOSS, 16, "fp32"),
         head(8, 16, "fp32"),
         bias_leaky_relu((8, 16), "fp32"),
-        batch_norm_leaky_relu((8, 16), "fp32"),
+        with_two_numbers(BATCH_NORM_LEAKY_RELU, (8, 16), "fp32"),
+        with_two_numbers(SNAKE, (1, 4, 16), "fp32"),
+        with_two_numbers(ANTI_ALIASED_SNAKE, (1, 4, 16), "fp32"),
         linear_leaky_relu(8, 16, 16, "fp32"),
         mlp(8, (16, 16, 16, 1), "fp32"),
     ]

@@ -14,6 +14,7 @@
 #include "record.h"
 #include "samples.h"
 #include "sgd.h"
+#include "snake.h"
 #include "spectral_norm.h"
 #include "tape_bindings.h"
 #include "vector_norm.h"
@@ -194,6 +195,44 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     run(outer * channels * inner, [&] {
       batch_norm_leaky_relu_backward(call, pointer(dy), pointer(x), training, pointer(dx), dweight, dbias);
     });
+  });
+
+  module.def("snake", [](int dtype, int64_t samples, int64_t channels, int64_t length, bool channels_last,
+                         Address input, const Addresses& numbers, const Sizes& dtypes, bool log_scale, double eps,
+                         Address output, Where threads) {
+    const SnakeCall call = snake_call(dtype, samples, channels, length, channels_last, input, numbers, dtypes,
+                                      log_scale, eps, threads);
+    run(samples * channels * length, [&] { snake(call, pointer(output)); });
+  });
+  module.def("snake_backward", [](int dtype, int64_t samples, int64_t channels, int64_t length, bool channels_last,
+                                  Address input, const Addresses& numbers, const Sizes& dtypes, bool log_scale,
+                                  double eps, Address dy, Address dx, const Addresses& grads, const Sizes& grad_dtypes,
+                                  Where threads) {
+    const SnakeCall call = snake_call(dtype, samples, channels, length, channels_last, input, numbers, dtypes,
+                                      log_scale, eps, threads);
+    const SnakeGrad grad = snake_grad(dy, dx, grads, grad_dtypes);
+    run(samples * channels * length, [&] { snake_backward(call, grad); });
+  });
+  module.def("anti_aliased_snake", [](int dtype, int64_t samples, int64_t channels, int64_t length,
+                                      bool channels_last, Address input, const Addresses& numbers, const Sizes& dtypes,
+                                      bool log_scale, double eps, const Addresses& filters, const Sizes& filter_dtypes,
+                                      const Sizes& taps, Address output, Where threads) {
+    const SnakeCall call = snake_call(dtype, samples, channels, length, channels_last, input, numbers, dtypes,
+                                      log_scale, eps, threads);
+    const SnakeFilters both = snake_filters(filters, filter_dtypes, taps);
+    run(samples * channels * length, [&] { anti_aliased_snake(call, both, pointer(output)); });
+  });
+  module.def("anti_aliased_snake_backward", [](int dtype, int64_t samples, int64_t channels, int64_t length,
+                                               bool channels_last, Address input, const Addresses& numbers,
+                                               const Sizes& dtypes, bool log_scale, double eps,
+                                               const Addresses& filters, const Sizes& filter_dtypes,
+                                               const Sizes& taps, Address dy, Address dx, const Addresses& grads,
+                                               const Sizes& grad_dtypes, Where threads) {
+    const SnakeCall call = snake_call(dtype, samples, channels, length, channels_last, input, numbers, dtypes,
+                                      log_scale, eps, threads);
+    const SnakeFilters both = snake_filters(filters, filter_dtypes, taps);
+    const SnakeGrad grad = snake_grad(dy, dx, grads, grad_dtypes);
+    run(samples * channels * length, [&] { anti_aliased_snake_backward(call, both, grad); });
   });
 
   module.def("draw", [](Address integers, Address normal, Address uniform, const std::array<int64_t, 3>& sizes,

@@ -9,6 +9,7 @@
 #include "loss_loops.h"
 #include "optimizer_loops.h"
 #include "product_loops.h"
+#include "snake_loops.h"
 #include "spectral_norm_loops.h"
 #include "vector_norm_loops.h"
 
@@ -60,6 +61,12 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(norm_grad_sums_plane),
     FASTGAN_EACH_DTYPE_AND(norm_grad, 1),
     FASTGAN_EACH_DTYPE_AND(norm_grad, 0),
+    FASTGAN_EACH_DTYPE_AND(snake, 1),
+    FASTGAN_EACH_DTYPE_AND(snake, 0),
+    FASTGAN_EACH_DTYPE_AND(snake_grad, 1),
+    FASTGAN_EACH_DTYPE_AND(snake_grad, 0),
+    FASTGAN_EACH_DTYPE(anti_aliased_snake),
+    FASTGAN_EACH_DTYPE(anti_aliased_snake_grad),
     draw_integers,
     draw_normal,
     draw_uniform,

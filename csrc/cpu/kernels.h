@@ -59,6 +59,42 @@ struct NormChunk {
   double negative_slope;
 };
 
+// A part of a tensor for Snake: rows of `columns` elements (the last one may be shorter), or a plane of one channel.
+struct SnakeChunk {
+  const void *x, *dy;  // [size]
+  void* output;        // [size]: y, or dx, or null
+  int64_t size, columns;
+  const void *frequency, *inverse;  // a and 1 / b in the compute type: [columns], or one number for a plane
+  // [2, columns], or [2] for a plane, in the compute type: sums of dy x sin(2 a x) and of dy sin(a x)^2; or null
+  void* sums;
+};
+
+constexpr int kMostPhaseTaps = 12;
+
+// A filter from or to a signal of twice the rate, whose even and odd samples are separate arrays. In terms of those,
+// sample t of the slower signal depends on even[t - even_shift + i] by even[i], likewise for odd ones.
+template <class A>
+struct SnakePhases {
+  A even[kMostPhaseTaps], odd[kMostPhaseTaps];
+  int even_taps, odd_taps, even_shift, odd_shift;
+};
+
+// Samples start, ..., start + size - 1 of neighbouring channels' signals.
+struct SnakeTile {
+  const void *x, *dy;  // sample 0 of the first channel
+  void* output;        // likewise: y, or dx, or null
+  int64_t start, size, length;
+  int64_t stride;                   // from one sample to the next; if 1, there is one channel
+  int64_t channels;                 // at most kSnakeChannels
+  const void *frequency, *inverse;  // [channels], a and 1 / b in the compute type
+  const void *up, *down;            // SnakePhases of the compute type
+  int64_t halo;                     // samples needed on either side: half the longest filter, rounded up to 8 or 16
+  int64_t repeated;                 // on either side of the whole signal, before upsampling; 0 beyond
+  double gain;                      // a bound of the upsampled signal, for a signal within [-1, 1]
+  void* sums;                       // [channels, 2] in the compute type, each `sums_stride` after the previous; or null
+  int64_t sums_stride;
+};
+
 // c [rows, columns] = a b. Rows or columns of a and of b are contiguous. Optional steps afterwards, in this order:
 // add bias, apply the leaky ReLU, multiply by the slope of the leaky ReLU that gave `output`.
 struct Product {
@@ -155,6 +191,13 @@ struct KernelTable {
   void (*norm_grad_rows[4])(const NormChunk&);
   void (*norm_grad_plane[4])(const NormChunk&);
 
+  void (*snake_rows[4])(const SnakeChunk&);
+  void (*snake_plane[4])(const SnakeChunk&);
+  void (*snake_grad_rows[4])(const SnakeChunk&);
+  void (*snake_grad_plane[4])(const SnakeChunk&);
+  void (*anti_aliased_snake[4])(const SnakeTile&);
+  void (*anti_aliased_snake_grad[4])(const SnakeTile&);
+
   // Numbers first, ..., first + count - 1 of a kind; to[0] is number `first`, which may be any.
   void (*draw_integers)(int64_t* to, int64_t first, int64_t count, uint64_t high, uint64_t seed, uint64_t step);
   void (*draw_normal)(float* to, int64_t first, int64_t count, uint64_t seed, uint64_t step);
@@ -182,6 +225,11 @@ FASTGAN_HD int64_t chunks_of(int64_t size) { return (size + kChunk - 1) / kChunk
 constexpr int64_t kLanes = 64;
 // Columns of a part of a matrix in batch norm: their sums stay in L1.
 constexpr int64_t kNormColumns = 256;
+// A tile of an anti-aliased Snake: what it needs of one signal fits in L1.
+constexpr int64_t kSnakeTile = 1024;
+constexpr int64_t kMostSnakeHalo = 16;
+// Neighbouring channels of a tile, if channels are last: a cache line of floats.
+constexpr int64_t kSnakeChannels = 16;
 // Blocks of a product: a panel of B [kDepthBlock, up to kProductPanel] in L1, A [kRowBlock, kDepthBlock] in L2.
 constexpr int64_t kProductPanel = 32;
 constexpr int64_t kDepthBlock = 256;

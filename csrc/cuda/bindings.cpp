@@ -16,6 +16,7 @@
 #include "l1.h"
 #include "losses.h"
 #include "record.h"
+#include "snake.h"
 #include "spectral_norm.h"
 
 namespace py = pybind11;
@@ -36,6 +37,12 @@ void run(const Stream& on, const Launch& launch) {
   const cudaError_t error = launch(Where{on.second});
   if (before != on.first) cudaSetDevice(before);
   if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA launch failed: ") + cudaGetErrorString(error));
+}
+
+// A call without data, of which only sizes matter.
+SnakeCall snake_sizes(int dtype, int64_t samples, int64_t channels, int64_t length, bool channels_last) {
+  const PerChannel none{nullptr, DType::f32};
+  return {static_cast<DType>(dtype), samples, channels, length, channels_last, nullptr, none, none, false, 0.0, 0};
 }
 
 }  // namespace
@@ -235,6 +242,57 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
                                                        pointer(x), to, {pointer(partials), counters(counter)});
                });
              });
+
+  module.def("snake_partials", [](int dtype, int64_t samples, int64_t channels, int64_t length, bool channels_last) {
+    return snake_partials(snake_sizes(dtype, samples, channels, length, channels_last));
+  });
+  module.def("snake", [](int dtype, int64_t samples, int64_t channels, int64_t length, bool channels_last,
+                         Address input, const Addresses& numbers, const Sizes& dtypes, bool log_scale, double eps,
+                         Address output, const Stream& on) {
+    run(on, [&](Where where) {
+      return snake(snake_call(dtype, samples, channels, length, channels_last, input, numbers, dtypes, log_scale, eps,
+                              where),
+                   pointer(output));
+    });
+  });
+  module.def("snake_backward", [](int dtype, int64_t samples, int64_t channels, int64_t length, bool channels_last,
+                                  Address input, const Addresses& numbers, const Sizes& dtypes, bool log_scale,
+                                  double eps, Address dy, Address dx, const Addresses& grads, const Sizes& grad_dtypes,
+                                  Address partials, const Stream& on) {
+    run(on, [&](Where where) {
+      return snake_backward(snake_call(dtype, samples, channels, length, channels_last, input, numbers, dtypes,
+                                       log_scale, eps, where),
+                            snake_grad(dy, dx, grads, grad_dtypes), pointer(partials));
+    });
+  });
+  module.def("anti_aliased_snake_partials", [](int dtype, int64_t samples, int64_t channels, int64_t length,
+                                               bool channels_last, int up_taps, int down_taps) {
+    return anti_aliased_snake_partials(snake_sizes(dtype, samples, channels, length, channels_last),
+                                       {nullptr, nullptr, DType::f32, DType::f32, up_taps, down_taps});
+  });
+  module.def("anti_aliased_snake", [](int dtype, int64_t samples, int64_t channels, int64_t length,
+                                      bool channels_last, Address input, const Addresses& numbers, const Sizes& dtypes,
+                                      bool log_scale, double eps, const Addresses& filters, const Sizes& filter_dtypes,
+                                      const Sizes& taps, Address output, const Stream& on) {
+    run(on, [&](Where where) {
+      return anti_aliased_snake(snake_call(dtype, samples, channels, length, channels_last, input, numbers, dtypes,
+                                           log_scale, eps, where),
+                                snake_filters(filters, filter_dtypes, taps), pointer(output));
+    });
+  });
+  module.def("anti_aliased_snake_backward", [](int dtype, int64_t samples, int64_t channels, int64_t length,
+                                               bool channels_last, Address input, const Addresses& numbers,
+                                               const Sizes& dtypes, bool log_scale, double eps,
+                                               const Addresses& filters, const Sizes& filter_dtypes,
+                                               const Sizes& taps, Address dy, Address dx, const Addresses& grads,
+                                               const Sizes& grad_dtypes, Address partials, const Stream& on) {
+    run(on, [&](Where where) {
+      return anti_aliased_snake_backward(snake_call(dtype, samples, channels, length, channels_last, input, numbers,
+                                                    dtypes, log_scale, eps, where),
+                                         snake_filters(filters, filter_dtypes, taps),
+                                         snake_grad(dy, dx, grads, grad_dtypes), pointer(partials));
+    });
+  });
 
   module.def("adam", [](int dtype, int64_t size, Address values, Address grads, Address exp_avg, Address exp_avg_sq,
                         Address average, Address halves, Address count, bool is_first, Address learning_rate,

@@ -14,15 +14,19 @@ from fastgan.applying import Owner
 from fastgan.fusion.classes import APPLIED, BETWEEN, become, fused_class, owner_class, plain_class
 from fastgan.fusion.pairs import find
 from fastgan.fusion.places import places
-from fastgan.nn import Applied, PassesOn, WithLeakyReLU, slope_of
+from fastgan.fusion.snakes import find_snakes, is_fused_snake
+from fastgan.nn import AntiAliasedSnake, Applied, PassesOn, Snake, WithLeakyReLU, slope_of
 
-__all__ = ["Report", "fuse", "report", "unfuse"]
+__all__ = ["Report", "fuse", "fuse_snakes", "report", "unfuse"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
     """Fuse each linear layer, convolution or batch norm with the LeakyReLU or ReLU after it, in place.
+
+    The Snakes of bigvgan, dac, stable_audio_tools and alias_free_torch are fused too, if they are between
+    resampling filters then with the filters.
 
     Layers and activations remain the same objects; only their classes change. So Parameters, state_dict
     keys, optimizers, checkpoints, parametrizations (spectral and weight norm), pre-hooks, training mode and
@@ -44,6 +48,7 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
     Returns:
         ``module`` itself. Emits a UserWarning if nothing is fused.
     """
+    has_snakes = fuse_snakes(module)
     pairs, functions, _ = find(module, example_input)
     modules = dict(module.named_modules(remove_duplicate=False))
     for layer, pair in pairs.items():
@@ -66,15 +71,24 @@ def fuse(module: ModuleT, example_input: Any = None) -> ModuleT:
         for owner in call.owners:
             if not isinstance(owner, Owner):
                 become(owner, owner_class(type(owner)))
-    if not pairs and not functions:
+    if not has_snakes and not pairs and not functions:
         found = report(module, example_input)
         if not found.fused:
             warnings.warn(
-                "fastgan.fuse found no layer to fuse with an nn.LeakyReLU or nn.ReLU; nothing has changed\n"
+                "fastgan.fuse found no layer to fuse with an nn.LeakyReLU or nn.ReLU, and no Snake; nothing "
+                "has changed\n"
                 f"{found}",
                 stacklevel=2,
             )
     return module
+
+
+def fuse_snakes(module: nn.Module) -> bool:
+    """Fuse the published Snakes of a model; return whether there were any."""
+    snakes, _ = find_snakes(module)
+    for snake in snakes:
+        become(snake, fused_class(type_before_parametrizations(snake)))
+    return bool(snakes)
 
 
 def _pass_on(between: Iterable[nn.Module], layer: nn.Module) -> None:
@@ -101,7 +115,7 @@ def unfuse(module: ModuleT) -> ModuleT:
         if isinstance(each, (Applied, PassesOn)):
             become(each, plain_class(each))
             fused += vars(each).pop("layers")
-        elif isinstance(each, Owner):
+        elif isinstance(each, Owner) or is_fused_snake(each):
             become(each, plain_class(each))
         elif isinstance(each, WithLeakyReLU) and each.owners:
             del each.negative_slope, each.home, each.owners
@@ -120,7 +134,7 @@ class Report:
     Attributes:
         fused: name of each fused layer -> its class.
         fusable: name of each layer that can be fused -> name of its activation, or of the function.
-        left: name of a LeakyReLU or ReLU, or of a layer before such a function call -> reason.
+        left: name of a LeakyReLU, ReLU or Snake, or of a layer before a function call -> reason.
     """
 
     fused: dict[str, str]
@@ -132,7 +146,7 @@ class Report:
             [f"fused    {name}: {cls}" for name, cls in self.fused.items()]
             + [f"fusable  {layer} with {activation}" for layer, activation in self.fusable.items()]
             + [f"left     {name}: {reason}" for name, reason in self.left.items()]
-            or ["no nn.LeakyReLU and no nn.ReLU"]
+            or ["no nn.LeakyReLU, no nn.ReLU and no Snake"]
         )
 
 
@@ -144,13 +158,15 @@ def report(module: nn.Module, example_input: Any = None) -> Report:
     """
     names = {each: name for name, each in module.named_modules()}
     pairs, functions, left = find(module, example_input)
+    snakes, left_snakes = find_snakes(module)
     return Report(
         {
             name: type_before_parametrizations(each).__name__
             for each, name in names.items()
-            if isinstance(each, WithLeakyReLU)
+            if isinstance(each, (WithLeakyReLU, Snake, AntiAliasedSnake))
         },
         {names[layer]: names[pair.activations[0]] for layer, pair in pairs.items()}
-        | {names[layer]: call.name for layer, call in functions.items()},
-        left,
+        | {names[layer]: call.name for layer, call in functions.items()}
+        | {names[snake]: operation for snake, operation in snakes.items()},
+        left | left_snakes,
     )

@@ -11,6 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 
 from fastgan import nn as layers
 from fastgan.applying import Owner, skipping
+from fastgan.fusion.snakes import snake_class
 
 FUSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: layers.LinearLeakyReLU,
@@ -71,10 +72,13 @@ def fused_class(plain: type[nn.Module]) -> type[nn.Module]:
     """Return the fused class for a plain class or a subclass of one."""
     fused = FUSED.get(plain) or _made(_FUSED_SUBCLASSES, plain)
     if fused is None:
-        base = _fusable_base(plain)
-        assert base is not None
         members = {"__module__": plain.__module__, "__reduce_ex__": _reduce_to_plain_class}
-        fused = type(f"{plain.__name__}LeakyReLU", (FUSED[base], plain), members)
+        snake, base = snake_class(plain), _fusable_base(plain)
+        if snake is not None:
+            fused = type(plain.__name__, (snake, plain), members | {"__qualname__": plain.__qualname__})
+        else:
+            assert base is not None
+            fused = type(f"{plain.__name__}LeakyReLU", (FUSED[base], plain), members)
         _FUSED_SUBCLASSES[plain] = ref(fused)
     return fused
 

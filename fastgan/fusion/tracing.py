@@ -20,6 +20,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from fastgan.snakes import AntiAliasedSnake, Snake
+
 IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor")
 
 
@@ -28,12 +30,12 @@ class Untraceable(Exception):  # noqa: N818, describes the module
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether a module is one step of a graph: all modules of torch, and subclasses of its layers."""
+    """Whether a module is one step of a graph: modules of torch, subclasses of its layers, and Snakes."""
     if _is_sequential(module):
         return False
     home = type_before_parametrizations(module).__module__
     is_known = home.startswith("torch.") or home == "fastgan.nn"
-    return is_known or isinstance(module, (nn.Linear, _ConvNd, _BatchNorm))
+    return is_known or isinstance(module, (nn.Linear, _ConvNd, _BatchNorm, Snake, AntiAliasedSnake))
 
 
 def trace(module: nn.Module) -> list[fx.Graph]:

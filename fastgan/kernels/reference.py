@@ -20,12 +20,13 @@ from fastgan.kernels.logit_losses import LOSSES, LossSpec, weights_of_terms
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.opaque import opaque
 from fastgan.kernels.pixels import unit_range
+from fastgan.kernels.reference_snake import SnakeReference
 
 Tensors = tuple[Tensor, ...]
 Pair = tuple[Tensor | None, Tensor | None]
 
 
-class Reference:
+class Reference(SnakeReference):
     """The interface of a backend.
 
     The losses on logits take any number of tensors of one dtype and any shapes, and a

@@ -5,6 +5,7 @@ fastgan/kernels/reference.py shows what they compute in plain PyTorch.
 
 from fastgan.ops import registered as registered
 from fastgan.ops.adaptive_weight import adaptive_weight
+from fastgan.ops.anti_aliased_snake import anti_aliased_snake
 from fastgan.ops.batch_norm import batch_norm_leaky_relu
 from fastgan.ops.bias_leaky_relu import bias_leaky_relu
 from fastgan.ops.discriminator_head import discriminator_head_loss, discriminator_head_loss_value_and_grad
@@ -16,9 +17,11 @@ from fastgan.ops.linear_leaky_relu import linear_leaky_relu
 from fastgan.ops.mlp import mlp
 from fastgan.ops.reconstruction_loss import reconstruction_loss, reconstruction_loss_value_and_grad
 from fastgan.ops.relativistic_loss import relativistic_loss, relativistic_loss_value_and_grad
+from fastgan.ops.snake import snake
 
 __all__ = [
     "adaptive_weight",
+    "anti_aliased_snake",
     "batch_norm_leaky_relu",
     "bias_leaky_relu",
     "discriminator_head_loss",
@@ -35,4 +38,5 @@ __all__ = [
     "reconstruction_loss_value_and_grad",
     "relativistic_loss",
     "relativistic_loss_value_and_grad",
+    "snake",
 ]

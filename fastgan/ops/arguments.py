@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from fastgan.kernels.logit_losses import LOSSES
 from fastgan.kernels.native import PLAIN
+from fastgan.kernels.reference_snake import FEWEST_TAPS, MOST_TAPS
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 HALVES = (torch.float16, torch.bfloat16)
@@ -151,17 +152,38 @@ def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bi
         raise ValueError(f"{name} must have shape ({channels},), but has {tuple(bias.shape)}")
 
 
+def check_like_or_float32(tensor: Tensor, name: str, other: Tensor, other_name: str) -> None:
+    """Check that a tensor has the device and dtype of another argument, or float32 if that is a half type."""
+    if other.dtype in HALVES and isinstance(tensor, Tensor) and tensor.dtype is torch.float32:
+        check_tensor(tensor, name)
+        check_device(tensor, name, other, other_name)
+    else:
+        check_like(tensor, name, other, other_name)
+
+
 def check_of_channels(tensor: Tensor | None, name: str, input: Tensor) -> None:
-    """Check a number for each channel of batch norm: in the input's dtype, or in float32 for half types."""
+    """Check a number for each channel: in the input's dtype, or in float32 for half types."""
     if tensor is None:
         return
-    if input.dtype in HALVES and isinstance(tensor, Tensor) and tensor.dtype is torch.float32:
-        check_tensor(tensor, name)
-        check_device(tensor, name, input, "input")
-    else:
-        check_like(tensor, name, input, "input")
+    check_like_or_float32(tensor, name, input, "input")
     if tensor.dim() != 1 or tensor.numel() != input.shape[1]:
         raise ValueError(f"{name} must have shape ({input.shape[1]},), but has {tuple(tensor.shape)}")
+
+
+def check_signal(x: Tensor, name: str) -> None:
+    """Check a signal [N, C, T] that is repeated beyond its ends."""
+    check_tensor(x, name)
+    if x.dim() != 3 or x.shape[2] == 0:
+        raise ValueError(f"{name} must be [N, C, T] with T at least 1, but has shape {tuple(x.shape)}")
+
+
+def check_filter(taps: Tensor, name: str, x: Tensor, x_name: str) -> None:
+    """Check the taps of a filter of Snake: in the signal's dtype, or in float32 for half types."""
+    check_like_or_float32(taps, name, x, x_name)
+    if taps.dim() != 1:
+        raise ValueError(f"{name} must be [taps] or [1, 1, taps], but has shape {tuple(taps.shape)}")
+    if not FEWEST_TAPS <= taps.numel() <= MOST_TAPS:
+        raise ValueError(f"{name} must have {FEWEST_TAPS} to {MOST_TAPS} taps, but has {taps.numel()}")
 
 
 def check_several_values(input: Tensor) -> None:

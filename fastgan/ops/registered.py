@@ -21,11 +21,13 @@ from fastgan.kernels.logit_losses import NUMBERS, LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.opaque import opaque
 from fastgan.kernels.reference import Pair, Tensors
+from fastgan.kernels.reference_snake import Grads, Needs, Scale
 from fastgan.kernels.sizes import check_spec
 from fastgan.ops.arguments import (
     DTYPES,
     check_bias,
     check_eps,
+    check_filter,
     check_finite,
     check_like,
     check_linear,
@@ -34,6 +36,7 @@ from fastgan.ops.arguments import (
     check_same_shape,
     check_scale,
     check_several_values,
+    check_signal,
     check_tensor,
 )
 
@@ -116,6 +119,41 @@ class Registered(Reference, takes_addresses=False):
             return masked, None
         return masked, summed if into is None else into.copy_(summed)
 
+    def snake(self, input: Tensor, alpha: Tensor, beta: Tensor | None, scale: Scale) -> Tensor:
+        output: Tensor = _ops.snake(input, alpha, beta, *scale)
+        return output
+
+    def snake_backward(
+        self, grad: Tensor, input: Tensor, alpha: Tensor, beta: Tensor | None, scale: Scale, needs: Needs
+    ) -> Grads:
+        return _needed(_ops.snake_backward(grad, input, alpha, beta, *scale, *needs), needs)
+
+    def anti_aliased_snake(
+        self,
+        input: Tensor,
+        alpha: Tensor,
+        beta: Tensor | None,
+        up_filter: Tensor,
+        down_filter: Tensor,
+        scale: Scale,
+    ) -> Tensor:
+        output: Tensor = _ops.anti_aliased_snake(input, alpha, beta, up_filter, down_filter, *scale)
+        return output
+
+    def anti_aliased_snake_backward(
+        self,
+        grad: Tensor,
+        input: Tensor,
+        alpha: Tensor,
+        beta: Tensor | None,
+        up_filter: Tensor,
+        down_filter: Tensor,
+        scale: Scale,
+        needs: Needs,
+    ) -> Grads:
+        call = input, alpha, beta, up_filter, down_filter
+        return _needed(_ops.anti_aliased_snake_backward(grad, *call, *scale, *needs), needs)
+
     def batch_norm_statistics(
         self, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float
     ) -> tuple[Tensor, Tensor]:
@@ -149,9 +187,7 @@ class Registered(Reference, takes_addresses=False):
         needs: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         call = mean, var, weight, bias, eps, negative_slope, training
-        grads = _ops.batch_norm_leaky_relu_backward(grad, input, *call, *needs)
-        dx, dweight, dbias = (each if need else None for each, need in zip(grads, needs, strict=True))
-        return dx, dweight, dbias
+        return _needed(_ops.batch_norm_leaky_relu_backward(grad, input, *call, *needs), needs)
 
     def linear_leaky_relu(
         self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
@@ -175,6 +211,12 @@ class Registered(Reference, takes_addresses=False):
 
 
 registered = Registered()
+
+
+def _needed(grads: Sequence[Tensor], needs: Needs) -> Grads:
+    """The results of an operator that returns an empty tensor for a gradient that is not needed."""
+    first, second, third = (each if need else None for each, need in zip(grads, needs, strict=True))
+    return first, second, third
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -440,7 +482,9 @@ def _is_channels_last(tensor: Tensor, dim: int) -> bool:
 
 
 def _in_order_of(like: Tensor, dim: int, result: Tensor) -> Tensor:
-    return result if _is_channels_last(like, dim) else result.contiguous()
+    if not _is_channels_last(like, dim):
+        return result.contiguous()
+    return result if result.stride() == like.stride() else torch.empty_like(like).copy_(result)
 
 
 def _bias_leaky_relu_backward(
@@ -510,20 +554,25 @@ def _batch_norm_statistics_fake(input: Tensor, *_: Any) -> tuple[Tensor, Tensor]
 
 def _batch_norm_backward(grad: Tensor, input: Tensor, *call: Any) -> tuple[Tensor, ...]:
     mean, var, weight, bias, eps, negative_slope, training, *needs = call
-    dx, *others = choose(input).batch_norm_leaky_relu_backward(
+    grads = choose(input).batch_norm_leaky_relu_backward(
         grad, input, mean, var, weight, bias, eps, negative_slope, training, (needs[0], needs[1], needs[2])
     )
+    return _grads(input, grads)
+
+
+def _grads(input: Tensor, grads: Grads) -> tuple[Tensor, ...]:
+    """Gradients of an input and of two numbers for each channel, for an operator."""
+    dx, *others = grads
     dx = None if dx is None else _in_order_of(input, 1, dx)
     return tuple(input.new_empty(0) if each is None else each for each in (dx, *others))
 
 
-def _batch_norm_backward_fake(grad: Tensor, input: Tensor, *call: Any) -> tuple[Tensor, ...]:
-    weight, bias = call[2:4]
+def _grads_fake(input: Tensor, numbers: Sequence[Tensor | None], needs: Sequence[bool]) -> tuple[Tensor, ...]:
     dx, *others = (
         like.new_empty(like.shape) if need and like is not None else input.new_empty(0)
-        for like, need in zip((input, weight, bias), call[-3:], strict=True)
+        for like, need in zip((input, *numbers), needs, strict=True)
     )
-    return _bias_leaky_relu_fake(input, None, 0.0, 1) if call[-3] else dx, *others
+    return _bias_leaky_relu_fake(input, None, 0.0, 1) if needs[0] else dx, *others
 
 
 _register(
@@ -546,7 +595,7 @@ _register(
     "bool with_bias) -> (Tensor, Tensor, Tensor)",
     _check_batch_norm_backward,
     _batch_norm_backward,
-    _batch_norm_backward_fake,
+    lambda _, input, *call: _grads_fake(input, call[2:4], call[-3:]),
 )
 _register(
     "bias_leaky_relu(Tensor input, Tensor? bias, float negative_slope, int dim) -> Tensor",
@@ -566,6 +615,77 @@ _register(
     _check_linear_leaky_relu,
     lambda input, *call: choose(input).linear_leaky_relu(input, *call),
     lambda input, weight, *_: input.new_empty(input.shape[0], weight.shape[0]),
+)
+
+
+# --- Snake
+
+
+def _check_snake(input: Tensor, alpha: Tensor, beta: Tensor | None, log_scale: bool, eps: float) -> None:
+    _check_channels(input)
+    for name, each in (("alpha", alpha), ("beta", beta)):
+        check_of_channels(each, name, input)
+    check_eps(eps)
+
+
+def _check_snake_backward(grad: Tensor, input: Tensor, *call: Any) -> None:
+    _check_snake(input, *call[:4])
+    check_same_shape(grad, "grad", input, "input")
+
+
+def _check_anti_aliased_snake(
+    input: Tensor, alpha: Tensor, beta: Tensor | None, up: Tensor, down: Tensor, log_scale: bool, eps: float
+) -> None:
+    _check_snake(input, alpha, beta, log_scale, eps)
+    check_signal(input, "input")
+    check_filter(up, "up_filter", input, "input")
+    check_filter(down, "down_filter", input, "input")
+
+
+def _check_anti_aliased_snake_backward(grad: Tensor, input: Tensor, *call: Any) -> None:
+    _check_anti_aliased_snake(input, *call[:6])
+    check_same_shape(grad, "grad", input, "input")
+
+
+_OF_SNAKE = "Tensor input, Tensor alpha, Tensor? beta"
+_FILTERS = "Tensor up_filter, Tensor down_filter"
+_SCALE = "bool log_scale, float eps"
+_NEEDS = "bool with_input, bool with_alpha, bool with_beta"
+_register(
+    f"snake({_OF_SNAKE}, {_SCALE}) -> Tensor",
+    _check_snake,
+    lambda input, alpha, beta, *scale: _in_order_of(
+        input, 1, choose(input).snake(input, alpha, beta, Scale(*scale))
+    ),
+    lambda input, *_: _bias_leaky_relu_fake(input, None, 0.0, 1),
+)
+_register(
+    f"snake_backward(Tensor grad, {_OF_SNAKE}, {_SCALE}, {_NEEDS}) -> (Tensor, Tensor, Tensor)",
+    _check_snake_backward,
+    lambda grad, input, alpha, beta, log_scale, eps, *needs: _grads(
+        input, choose(input).snake_backward(grad, input, alpha, beta, Scale(log_scale, eps), needs)
+    ),
+    lambda _, input, alpha, beta, *call: _grads_fake(input, (alpha, beta), call[-3:]),
+)
+_register(
+    f"anti_aliased_snake({_OF_SNAKE}, {_FILTERS}, {_SCALE}) -> Tensor",
+    _check_anti_aliased_snake,
+    lambda input, alpha, beta, up, down, *scale: _in_order_of(
+        input, 1, choose(input).anti_aliased_snake(input, alpha, beta, up, down, Scale(*scale))
+    ),
+    lambda input, *_: _bias_leaky_relu_fake(input, None, 0.0, 1),
+)
+_register(
+    f"anti_aliased_snake_backward(Tensor grad, {_OF_SNAKE}, {_FILTERS}, {_SCALE}, {_NEEDS}) "
+    "-> (Tensor, Tensor, Tensor)",
+    _check_anti_aliased_snake_backward,
+    lambda grad, input, alpha, beta, up, down, log_scale, eps, *needs: _grads(
+        input,
+        choose(input).anti_aliased_snake_backward(
+            grad, input, alpha, beta, up, down, Scale(log_scale, eps), needs
+        ),
+    ),
+    lambda _, input, alpha, beta, *call: _grads_fake(input, (alpha, beta), call[-3:]),
 )
 
 

@@ -14,6 +14,7 @@
 #define __global__
 #define __device__
 #define __forceinline__
+#define __noinline__
 #define __shared__ static  // one block runs at a time
 #define __launch_bounds__(...)
 #define __grid_constant__

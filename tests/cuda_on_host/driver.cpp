@@ -17,6 +17,7 @@
 #include "../../csrc/cuda/l1.h"
 #include "../../csrc/cuda/losses.h"
 #include "../../csrc/cuda/record.h"
+#include "../../csrc/cuda/snake.h"
 #include "../../csrc/cuda/spectral_norm.h"
 
 using namespace fastgan;
@@ -474,6 +475,89 @@ void head(Loss loss, DType dtype, const std::vector<int64_t>& rows, int64_t widt
   for (int64_t i = 0; i < width; ++i) near(dw.get(i), exact_dw[static_cast<size_t>(i)], compute, "the head's dw");
 }
 
+// Snake with beta, of numbers or of logarithms, and its gradients; anti-aliased if there are taps.
+struct Snake {
+  DType dtype;
+  int64_t samples, channels, length;
+  bool channels_last, log_scale;
+  int up_taps, down_taps;  // 0: plain
+  DType compute = compute_type(dtype);
+  int64_t size = samples * channels * length, count = up_taps > 0 ? 2 * length : length;
+  Array x{dtype, size, 3}, dy{dtype, size, 5}, y{dtype, size}, dx{dtype, size};
+  Array alpha{compute, channels, 7}, beta{compute, channels, 8}, dalpha{compute, channels}, dbeta{compute, channels};
+  Array up{compute, up_taps, 9}, down{compute, down_taps, 10};
+  SnakeCall call{dtype, samples, channels, length, channels_last, x.data, of(alpha), of(beta), log_scale, 0.25, 0};
+  SnakeFilters filters{up.data, down.data, compute, compute, up_taps, down_taps};
+  SnakeGrad grad{dy.data, dx.data, of(dalpha), of(dbeta)};
+
+  static PerChannel of(const Array& numbers) { return {numbers.data, numbers.dtype}; }
+  int64_t at(int64_t sample, int64_t channel, int64_t t) const {
+    return channels_last ? (sample * length + t) * channels + channel : (sample * channels + channel) * length + t;
+  }
+  static int64_t within(int64_t i, int64_t end) { return i < 0 ? 0 : i < end ? i : end - 1; }
+  // Calls work(n, t, factor) for each sample of x that the upsampled signal is a sum of.
+  template <class Work>
+  void for_upsampled(const Work& work) const {
+    if (up_taps == 0)
+      for (int64_t t = 0; t < length; ++t) work(t, t, 1.0);
+    const int64_t past = up_taps / 2 - 1, first = (up_taps - 2) / 2;
+    for (int64_t n = 0; n < count && up_taps > 0; ++n)
+      for (int64_t t = -past; t < length + past; ++t) {
+        const int64_t k = n + first - 2 * t;
+        if (k >= 0 && k < up_taps) work(n, within(t, length), 2 * up.get(k));
+      }
+  }
+  // The same for samples of y and of the activated signal.
+  template <class Work>
+  void for_downsampled(const Work& work) const {
+    for (int64_t t = 0; t < length; ++t) {
+      if (down_taps == 0) work(t, t, 1.0);
+      for (int64_t k = 0; k < down_taps; ++k) work(t, within(2 * t + k - (down_taps - 1) / 2, count), down.get(k));
+    }
+  }
+
+  void run() {
+    for (int64_t c = 0; c < channels; ++c) alpha.set(c, alpha.get(c) / 3);
+    for (int64_t c = 0; c < channels && !log_scale; ++c) beta.set(c, 3.5 + beta.get(c));
+    for (Array* const taps : {&up, &down})
+      for (int64_t k = 0; k < taps->size; ++k) taps->set(k, taps->get(k) / static_cast<double>(taps->size));
+    const bool plain = up_taps == 0;
+    Array partials(compute, plain ? snake_partials(call) : anti_aliased_snake_partials(call, filters));
+    launched(plain ? snake(call, y.data) : anti_aliased_snake(call, filters, y.data));
+    launched(plain ? snake_backward(call, grad, partials.data)
+                   : anti_aliased_snake_backward(call, filters, grad, partials.data));
+    launched(cudaDeviceSynchronize());
+    for (int64_t c = 0; c < channels; ++c) demand_channel(c);
+  }
+  void demand_channel(int64_t c) const {
+    const double a = log_scale ? exp(alpha.get(c)) : alpha.get(c);
+    const double scaled = log_scale ? exp(beta.get(c)) : beta.get(c), b = scaled + 0.25;
+    double of_alpha = 0, of_beta = 0, magnitude = 0;
+    for (int64_t sample = 0; sample < samples; ++sample) {
+      std::vector<double> u(static_cast<size_t>(count)), dv(u), result(static_cast<size_t>(length)), back(result);
+      for_upsampled([&](int64_t n, int64_t t, double factor) { u[n] += factor * x.get(at(sample, c, t)); });
+      for_downsampled([&](int64_t t, int64_t n, double factor) {
+        result[t] += factor * (u[n] + pow(sin(a * u[n]), 2) / b);
+        dv[n] += factor * dy.get(at(sample, c, t));
+      });
+      for (int64_t n = 0; n < count; ++n) {
+        of_alpha += dv[n] * u[n] * sin(2 * a * u[n]) / b * (log_scale ? a : 1);
+        of_beta -= dv[n] * pow(sin(a * u[n]) / b, 2) * (log_scale ? scaled : 1);
+        magnitude += fabs(dv[n]) * (1 + fabs(u[n])) * (1 + a) / b * (1 + 1 / b);
+      }
+      for_upsampled([&](int64_t n, int64_t t, double factor) {
+        back[t] += factor * dv[n] * (1 + a * sin(2 * a * u[n]) / b);
+      });
+      for (int64_t t = 0; t < length; ++t) {
+        near(y.get(at(sample, c, t)), result[t], dtype, "Snake");
+        near(dx.get(at(sample, c, t)) / 10, back[t] / 10, dtype, "its backward pass");
+      }
+    }
+    demand(fabs(dalpha.get(c) - of_alpha) <= tolerance(dtype) * (1 + magnitude), "its alpha gradient");
+    demand(fabs(dbeta.get(c) - of_beta) <= tolerance(dtype) * (1 + magnitude), "its beta gradient");
+  }
+};
+
 // The slot that a new graph takes, and the graph, instantiated.
 struct Captured {
   int slot = -1;
@@ -629,6 +713,15 @@ int main(int arguments, char**) {
     head(Loss::bce, dtype, {30, 200, 1}, 512);
     if (usual) head(Loss::bce, dtype, {2100, 5}, 16);
     if (usual) spectral_norms(dtype, {{3, 4100}, {900, 2}}, false);
+    for (const bool last : {false, true}) {
+      Snake{dtype, 2, 3, 40, last, false, 0, 0}.run();
+      Snake{dtype, 3, 5, 7, last, true, 0, 0}.run();
+      Snake{dtype, 2, 3, 40, last, false, 12, 12}.run();
+      Snake{dtype, 1, 3, 1, last, true, 12, 12}.run();
+      if (usual) Snake{dtype, 6, 40, 333, last, false, 12, 12}.run();
+      Snake{dtype, 2, 3, 70, last, true, 3, 24}.run();
+      Snake{dtype, 1, 2, 2, last, false, 13, 4}.run();
+    }
     optimizer(dtype, 3);
     optimizer(dtype, 9001);
   }

@@ -13,11 +13,12 @@ from fastgan.kernels.cpu.mlp import Chains
 from fastgan.kernels.cpu.module import instruction_set as instruction_set
 from fastgan.kernels.cpu.module import missing
 from fastgan.kernels.cpu.samples import Samples
+from fastgan.kernels.cpu.snake import Snake
 from fastgan.kernels.cpu.spectral_norm import SpectralNorm
 from fastgan.kernels.cpu.step import Step
 
 
-class Cpu(Losses, Head, Chains, L1, BatchNorm, SpectralNorm, Draw, Step, Samples):
+class Cpu(Losses, Head, Chains, L1, BatchNorm, SpectralNorm, Snake, Draw, Step, Samples):
     """Kernels for AVX2, AVX-512 and other instruction sets."""
 
     name = "cpu"

@@ -10,11 +10,12 @@ from fastgan.kernels.cuda.head import Head
 from fastgan.kernels.cuda.l1 import L1
 from fastgan.kernels.cuda.layers import Layers
 from fastgan.kernels.cuda.losses import Losses
+from fastgan.kernels.cuda.snake import Snake
 from fastgan.kernels.cuda.spectral_norm import SpectralNorm
 from fastgan.kernels.cuda.step import Step
 
 
-class Cuda(Losses, Head, Layers, BatchNorm, L1, SpectralNorm, Step):
+class Cuda(Losses, Head, Layers, BatchNorm, L1, Snake, SpectralNorm, Step):
     """CUDA C++ kernels; matrix products use PyTorch's libraries."""
 
     name = "cuda"

@@ -16,6 +16,7 @@ from fastgan.kernels.triton.layers import Layers
 from fastgan.kernels.triton.loss_terms import LossTerms
 from fastgan.kernels.triton.losses import Losses
 from fastgan.kernels.triton.record import Record
+from fastgan.kernels.triton.snake import Snake
 from fastgan.kernels.triton.spectral_norm import SpectralNorm
 
 
@@ -29,6 +30,7 @@ class Triton(
     Layers,
     Head,
     SpectralNorm,
+    Snake,
     Adam,
     Draw,
     Record,

@@ -28,7 +28,7 @@ from fastgan.kernels.sizes import same_size
 from fastgan.kernels.triton.launch import Kernel, divisor
 from fastgan.kernels.triton.reduction import FINISH, add_up, sums_of_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
-from fastgan.kernels.triton.tiles import matrix, ranges_of_planes, ranges_of_rows, tile_of
+from fastgan.kernels.triton.tiles import matrix, ranges_of_planes, ranges_of_rows, tile_of, tile_of_program
 
 Layout = tuple[int, int, int]
 Tensors = Sequence[Tensor | None]
@@ -319,22 +319,6 @@ def _norm(mean, var, weight, channel, inside, eps, COMPUTE: tl.constexpr):
     return center, factor * _inverse(var, channel, inside, eps, COMPUTE)
 
 
-@triton.jit
-def _tile(rows, columns, channels, ALONG_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """This program's tile of a matrix: its offsets and their mask, its channels and theirs."""
-    tiles = tl.cdiv(columns, COLUMNS).to(tl.int32)
-    first = (tl.program_id(0) // tiles).to(tl.int64) * ROWS
-    row = first + tl.arange(0, ROWS)
-    column = (tl.program_id(0) % tiles).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = (row < rows)[:, None] & (column < columns)[None, :]
-    at = row[:, None] * columns + column[None, :]
-    if ALONG_COLUMNS:
-        return at, inside, column[None, :], (column < columns)[None, :]
-    else:
-        channel = ((first % channels).to(tl.int32) + tl.arange(0, ROWS)) % channels.to(tl.int32)
-        return at, inside, channel[:, None], (row < rows)[:, None]
-
-
 @Kernel
 def normalize_kernel(
     x,  # [rows, columns]
@@ -356,7 +340,9 @@ def normalize_kernel(
     """y = leaky_relu((x - mean) * (weight * rsqrt(var + eps)) + bias)."""
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     columns = columns // COLUMNS_BY * COLUMNS_BY
-    at, inside, channel, inside_channels = _tile(rows, columns, channels, ALONG_COLUMNS, ROWS, COLUMNS)
+    at, inside, channel, inside_channels = tile_of_program(
+        rows, columns, channels, ALONG_COLUMNS, ROWS, COLUMNS
+    )
     value = tl.load(x + at, mask=inside, other=0.0).to(COMPUTE)
     center, factor = _norm(mean, var, weight, channel, inside_channels, eps, COMPUTE)
     z = (value - center) * factor + _of_channels(bias, channel, inside_channels, 0.0, COMPUTE)
@@ -566,7 +552,9 @@ def normalize_backward_kernel(
     """dx = factor * (g - averages[0] - (x - mean) * averages[1]), with g = grad times slope."""
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     columns = columns // COLUMNS_BY * COLUMNS_BY
-    at, inside, channel, inside_channels = _tile(rows, columns, channels, ALONG_COLUMNS, ROWS, COLUMNS)
+    at, inside, channel, inside_channels = tile_of_program(
+        rows, columns, channels, ALONG_COLUMNS, ROWS, COLUMNS
+    )
     center, factor = _norm(mean, var, weight, channel, inside_channels, eps, COMPUTE)
     shift = _of_channels(bias, channel, inside_channels, 0.0, COMPUTE)
     slope = number(negative_slope, COMPUTE)

@@ -7,6 +7,8 @@ A nan stays nan; infinities give the limits.
 
 from __future__ import annotations
 
+import math
+
 import triton
 import triton.language as tl
 from triton.language.extra import libdevice
@@ -24,6 +26,31 @@ _LOG_2_HIGH = tl.constexpr(0.693359375)
 _LOG_2_LOW = tl.constexpr(-2.12194440e-4)
 _SQRT_HALF = tl.constexpr(0x3F3504F3)
 _MANTISSA = tl.constexpr(0x007FFFFF)
+_PI = tl.constexpr(3.141592653589793)
+_TWO_OVER_PI = tl.constexpr(0.6366197723675814)
+# pi / 2 in three parts. In float32 the second has 11 bits, so that its product with an integer is exact
+_HALF_PI = tl.constexpr((1.5707963705062866, -4.371395334601402e-08, 2.5633440682570896e-12))
+_HALF_PI_DOUBLE = tl.constexpr((1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33))
+# 1 / pi in parts of 24 bits, whose products with a float32 are exact in float64
+_INVERSE_PI = tl.constexpr(
+    (
+        0.31830984354019165,
+        4.2643598874292366e-08,
+        1.4685476074668795e-16,
+        1.6271890689978986e-23,
+        1.2355693720024171e-29,
+        6.595360320501356e-37,
+        1.3102015556048607e-44,
+        3.526978043894359e-52,
+    )
+)
+# sin(r)**2 = z + z**2 (...) and sin(2 r) = 2 r + 2 r z (...), with z = r**2
+_SQUARE_SERIES = tl.constexpr(tuple(2.0 * (-4.0) ** k / math.factorial(2 * k + 2) for k in range(1, 11)))
+_DOUBLE_SERIES = tl.constexpr(tuple((-4.0) ** k / math.factorial(2 * k + 1) for k in range(1, 11)))
+_ROUNDS = tl.constexpr(12582912.0)  # 1.5 * 2**23: adding it rounds a float32 to an integer, the lowest bits
+_ROUNDS_DOUBLE = tl.constexpr(6755399441055744.0)
+_LARGEST_ANGLE = tl.constexpr(0x46000000)  # the bits of 8192
+_LARGEST_DOUBLE = tl.constexpr(1125899906842624.0)  # 2**50
 
 
 @triton.jit
@@ -99,3 +126,78 @@ def leaky_relu(z, negative_slope):
 def leaky_relu_gradient(gradient, y, negative_slope):
     """gradient times the slope, taken from the output y: it has the sign of z for negative_slope >= 0."""
     return tl.where(y > 0, gradient, negative_slope * gradient)
+
+
+@triton.jit
+def any_is_huge(angle):
+    """Whether one of these float32 angles is too large for sines(). True for nan."""
+    return tl.max(tl.abs(angle).to(tl.int32, bitcast=True)) > _LARGEST_ANGLE
+
+
+@triton.jit
+def remainder_of_pi(y):
+    """y modulo pi, for any finite float32; nan for others."""
+    # Only the fraction of y / pi is wanted. Each product is exact, and so is its fraction.
+    y = y.to(tl.float64)
+    turns = y * 0.0
+    for i in tl.static_range(8):
+        product = y * _INVERSE_PI[i]
+        turns += product - tl.floor(product)
+    return ((turns - tl.floor(turns + 0.5)) * _PI).to(tl.float32)
+
+
+@triton.jit
+def sines(y, EXACT: tl.constexpr):
+    """sin(y)**2 and sin(2 y), for |y| <= 8192.
+
+    If EXACT, the error of the square is below 2 ulp and that of sin(2 y) below 2e-7; otherwise 1e-6, for half
+    types. In float64 both are 0 beyond 2**50, where neighbouring numbers are apart by a part of the period.
+    """
+    if y.dtype == tl.float64:
+        return _sines_double(y)
+    else:
+        shifted = y * _TWO_OVER_PI + _ROUNDS
+        n = shifted - _ROUNDS
+        # y = n pi / 2 + r + low, with |r| <= pi / 4
+        rest = tl.fma(n, -_HALF_PI[0], y)  # exact, as is what r loses here:
+        r = tl.fma(n, -_HALF_PI[1], rest)
+        if EXACT:
+            missing = tl.fma(n, -_HALF_PI[2], tl.fma(n, -_HALF_PI[1], rest - r))
+            rounded = r
+            r = rounded + missing
+            low = (rounded - r) + missing
+        twice = r + r
+        z = r * r
+        # minimax on [0, (pi / 4)**2]
+        if EXACT:
+            tail = -0.333333284 + z * (0.0444437563 + z * (-0.00317128189 + z * 1.3473125e-4))
+            # without the low part, the square would have twice the relative error of r
+            square = z + (z * z * tail + twice * low)
+        else:
+            square = z + z * z * (-0.33333233 + z * (0.04441505 + z * -0.00304673))
+        slope = -0.666666269 + z * (0.133328274 + z * (-0.0126762092 + z * 6.65582833e-4))
+        of_double = twice + twice * (z * slope)
+        quarter = shifted.to(tl.int32, bitcast=True)
+        is_odd = (quarter & 1) != 0
+        sign = quarter << 31
+        of_double = (of_double.to(tl.int32, bitcast=True) ^ sign).to(tl.float32, bitcast=True)
+        return tl.where(is_odd, 1.0 - square, square), of_double
+
+
+@triton.jit
+def _sines_double(y):
+    shifted = y * _TWO_OVER_PI + _ROUNDS_DOUBLE
+    n = shifted - _ROUNDS_DOUBLE
+    r = tl.fma(n, -_HALF_PI_DOUBLE[0], y)
+    r = tl.fma(n, -_HALF_PI_DOUBLE[2], tl.fma(n, -_HALF_PI_DOUBLE[1], r))
+    r = tl.where(tl.abs(y) < _LARGEST_DOUBLE, r, y - y)
+    z = r * r
+    square = z * _SQUARE_SERIES[9] + _SQUARE_SERIES[8]
+    of_double = z * _DOUBLE_SERIES[9] + _DOUBLE_SERIES[8]
+    for i in tl.static_range(1, 9):
+        square = z * square + _SQUARE_SERIES[8 - i]
+        of_double = z * of_double + _DOUBLE_SERIES[8 - i]
+    is_odd = (shifted.to(tl.int64, bitcast=True) & 1) != 0
+    square = z + z * (z * square)
+    of_double = (r + r) + (r + r) * (z * of_double)
+    return tl.where(is_odd, 1.0 - square, square), tl.where(is_odd, -of_double, of_double)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 import triton
+import triton.language as tl
 
 from fastgan.kernels.triton.launch import threads
 
@@ -56,3 +57,21 @@ def _tiles_per_range(tiles: int, others: int) -> int:
     """The number of tiles, if they are split into ranges for each of ``others`` channels or column tiles."""
     span: int = triton.cdiv(tiles, max(1, _MAX_PROGRAMS // others))
     return max(_MIN_TILES, span)
+
+
+@triton.jit
+def tile_of_program(
+    rows, columns, channels, ALONG_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):
+    """This program's tile of a matrix: its offsets and their mask, its channels and theirs."""
+    tiles = tl.cdiv(columns, COLUMNS).to(tl.int32)
+    first = (tl.program_id(0) // tiles).to(tl.int64) * ROWS
+    row = first + tl.arange(0, ROWS)
+    column = (tl.program_id(0) % tiles).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = (row < rows)[:, None] & (column < columns)[None, :]
+    at = row[:, None] * columns + column[None, :]
+    if ALONG_COLUMNS:
+        return at, inside, column[None, :], (column < columns)[None, :]
+    else:
+        channel = ((first % channels).to(tl.int32) + tl.arange(0, ROWS)) % channels.to(tl.int32)
+        return at, inside, channel[:, None], (row < rows)[:, None]
