@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from fastgan import ops
 from fastgan.graphs import in_graph
 from fastgan.hooks import has_hooks
-from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.native import in_compute_dtype
 from fastgan.kernels.reference_snake import FEWEST_TAPS, MOST_TAPS, RATIO, downsampled, upsampled
 from fastgan.ops.arguments import check_eps
 
@@ -128,8 +128,8 @@ class AntiAliasedSnake(nn.Module):
         return is_known and not any(map(has_hooks, (act, up, down, down.lowpass)))
 
 
-class Upsampling(nn.Module):
-    """Upsampling by 2: [N, C, T] to [N, C, 2 T].
+class Filter(nn.Module):
+    """A module with the taps of a filter.
 
     Attributes:
         filter: ``[1, 1, taps]``.
@@ -141,25 +141,19 @@ class Upsampling(nn.Module):
         super().__init__()
         self.register_buffer("filter", taps.view(1, 1, -1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return upsampled(x.to(compute_dtype(x.dtype)), self.filter.flatten()).to(x.dtype)
 
-
-class LowPass(nn.Module):
-    """A low-pass filter that keeps every other sample: [N, C, 2 T] to [N, C, T].
-
-    Attributes:
-        filter: ``[1, 1, taps]``.
-    """
-
-    filter: Tensor
-
-    def __init__(self, taps: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("filter", taps.view(1, 1, -1))
+class Upsampling(Filter):
+    """Upsampling by 2: [N, C, T] to [N, C, 2 T]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return downsampled(x.to(compute_dtype(x.dtype)), self.filter.flatten()).to(x.dtype)
+        return upsampled(in_compute_dtype(x), self.filter.flatten()).to(x.dtype)
+
+
+class LowPass(Filter):
+    """A low-pass filter that keeps every other sample: [N, C, 2 T] to [N, C, T]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return downsampled(in_compute_dtype(x), self.filter.flatten()).to(x.dtype)
 
 
 class Downsampling(nn.Module):

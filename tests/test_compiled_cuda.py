@@ -149,7 +149,7 @@ def test_the_head_keeps_rows_in_shared_memory(sass: dict[str, str]) -> None:
 
 
 def test_instructions_of_the_anti_aliased_snake(sass: dict[str, str]) -> None:
-    """Of a bf16 sample with filters of 12 taps: those of the loop, and a share of those before it."""
+    """A bf16 sample, with filters of 12 taps, has those of the loop, and a share of those before it."""
     kernel = only(sass, r"11walk_kernelINS_8BFloat16ELi8E")
     (loop,) = (count for count, wide in loops_of(kernel) if wide == 2)
     before = fewest_before_loop(kernel, 2)

@@ -1,4 +1,4 @@
-"""Numbers for each channel, as arguments of the kernels of batch norm."""
+"""Numbers for each channel, as arguments of kernels and next to a tensor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from fastgan.kernels.sizes import of_size
 def of_channels(channels: int, **numbers: Tensor | None) -> list[Tensor | None]:
     """Return contiguous numbers, after checking that there are ``channels`` of each, or None."""
     return [None if t is None else of_size(t, channels, name).contiguous() for name, t in numbers.items()]
+
+
+def along_channels(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers for the channels (dim 1) of a tensor, as a view that is broadcast to it."""
+    return numbers.view([-1 if i == 1 else 1 for i in range(like.dim())])
 
 
 def copy_back(updated: Sequence[Tensor | None], given: Sequence[Tensor | None]) -> None:

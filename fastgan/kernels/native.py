@@ -38,6 +38,11 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype is torch.float64 else torch.float32
 
 
+def in_compute_dtype(tensor: Tensor) -> Tensor:
+    """The tensor in the dtype that kernels compute in."""
+    return tensor.to(compute_dtype(tensor.dtype))
+
+
 def address(tensor: Tensor, dtype: torch.dtype, device_type: str = "cpu") -> int:
     """The address of a plain contiguous tensor of this dtype and device."""
     # is_cpu and is_cuda take a tenth of the time of device.type

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.kernels.activations import Activation, Forward
+from fastgan.kernels.channels import along_channels
 from fastgan.kernels.logit_losses import LOSSES, LossSpec, weights_of_terms
-from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.native import compute_dtype, in_compute_dtype
 from fastgan.kernels.opaque import opaque
 from fastgan.kernels.pixels import unit_range
 from fastgan.kernels.reference_snake import SnakeReference
@@ -75,7 +76,7 @@ class Reference(SnakeReference):
         incoming gradient of 1. Otherwise ``kept`` is empty.
         """
         loss = LOSSES[spec.loss]
-        computed = [_computed(t) for t in logits]
+        computed = [in_compute_dtype(t) for t in logits]
         terms = [loss.term(t, label) for t, label in zip(computed, spec.labels, strict=True)]
         reduced = [each.mean() if spec.mean else each.sum() for each in terms]
         shares = torch.stack([_scaled(r, w) for r, w in zip(reduced, spec.weights, strict=True)])
@@ -94,9 +95,9 @@ class Reference(SnakeReference):
         ``kept`` are the gradients for a ``grad`` of 1, or empty. They are returned unchanged if ``grad`` is
         1, and overwritten if not. The device decides, without a synchronization.
         """
-        loss, g = LOSSES[spec.loss], _computed(grad)
+        loss, g = LOSSES[spec.loss], in_compute_dtype(grad)
         return tuple(
-            (g * (weight * loss.slope(_computed(t), label))).to(t.dtype)
+            (g * (weight * loss.slope(in_compute_dtype(t), label))).to(t.dtype)
             for t, label, weight in zip(
                 logits, spec.labels, spec.weights_of([t.numel() for t in logits]), strict=True
             )
@@ -113,13 +114,15 @@ class Reference(SnakeReference):
 
     def loss_terms(self, logits: Tensor, loss: str, label: float, weight: float) -> Tensor:
         """Return ``weight * term`` for each logit."""
-        return (weight * LOSSES[loss].term(_computed(logits), label)).to(logits.dtype)
+        return (weight * LOSSES[loss].term(in_compute_dtype(logits), label)).to(logits.dtype)
 
     def loss_terms_backward(
         self, grad: Tensor, logits: Tensor, loss: str, label: float, weight: float
     ) -> Tensor:
         """Return ``grad``, one value per term, times the slopes."""
-        return (_computed(grad) * (weight * LOSSES[loss].slope(_computed(logits), label))).to(logits.dtype)
+        return (in_compute_dtype(grad) * (weight * LOSSES[loss].slope(in_compute_dtype(logits), label))).to(
+            logits.dtype
+        )
 
     # --- L1 distances of pairs of tensors
 
@@ -144,7 +147,7 @@ class Reference(SnakeReference):
         needs: tuple[bool, bool],
     ) -> tuple[Tensors, Tensors]:
         """Return ``grad``, a scalar, times the gradients of ``x`` and of ``y``; () for a side not needed."""
-        g = _computed(grad)
+        g = in_compute_dtype(grad)
         each = weights_of_terms(weights, [t.numel() for t in x]) if mean else weights
         slopes = [g * w * torch.sign(_difference(a, b)) for a, b, w in zip(x, y, each, strict=True)]
         dx = tuple(slope.to(t.dtype) for slope, t in zip(slopes, x, strict=True)) if needs[0] else ()
@@ -172,16 +175,16 @@ class Reference(SnakeReference):
 
     def l1_terms_backward(self, grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, bool]) -> Pair:
         """Return ``grad``, one value per term, times the gradients; None for one that is not needed."""
-        slope = _computed(grad) * torch.sign(_difference(x, y))
+        slope = in_compute_dtype(grad) * torch.sign(_difference(x, y))
         return slope.to(x.dtype) if needs[0] else None, (-slope).to(x.dtype) if needs[1] else None
 
     # --- layers
 
     def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
         """Return ``leaky_relu(input + bias)``, with the bias along ``dim`` (not negative)."""
-        z = _computed(input)
+        z = in_compute_dtype(input)
         if bias is not None:
-            z = z + _computed(bias).view([-1 if i == dim else 1 for i in range(input.dim())])
+            z = z + in_compute_dtype(bias).view([-1 if i == dim else 1 for i in range(input.dim())])
         return F.leaky_relu(z, negative_slope).to(input.dtype)
 
     def bias_leaky_relu_backward(
@@ -194,7 +197,7 @@ class Reference(SnakeReference):
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return ``grad`` times the slope given by the sign of ``output``, and the sum over other dims."""
-        g = _computed(grad)
+        g = in_compute_dtype(grad)
         masked = torch.where(output > 0, g, negative_slope * g)
         summed = None
         if with_bias:
@@ -213,7 +216,7 @@ class Reference(SnakeReference):
         momentum * batch`` with the unbiased variance. They have the input's dtype, or float32 for half types.
         An empty input has zeros as statistics and updates nothing, as in PyTorch.
         """
-        x, channels = _computed(input), input.shape[1]
+        x, channels = in_compute_dtype(input), input.shape[1]
         if input.numel() == 0:
             return x.new_zeros(channels), x.new_zeros(channels)
         var, mean = torch.var_mean(x, [i for i in range(input.dim()) if i != 1], correction=0)
@@ -222,7 +225,7 @@ class Reference(SnakeReference):
             for running, batch in ((running_mean, mean), (running_var, var * (count / max(count - 1, 1)))):
                 if running is not None:
                     # momentum = 1 gives exactly the batch's: running + momentum * (batch - running) would not
-                    running.copy_(torch.lerp(_computed(running), batch, momentum))
+                    running.copy_(torch.lerp(in_compute_dtype(running), batch, momentum))
         return mean, var
 
     def batch_norm_leaky_relu(
@@ -262,13 +265,13 @@ class Reference(SnakeReference):
         the sign of z, which is computed again, as in the forward pass.
         """
         scaled, factor, z = _normalized(input, mean, var, weight, bias, eps)
-        g = torch.where(z > 0, _computed(grad), negative_slope * _computed(grad))
+        g = torch.where(z > 0, in_compute_dtype(grad), negative_slope * in_compute_dtype(grad))
         others = [i for i in range(input.dim()) if i != 1]
         sum_g, sum_gx = g.sum(others), (g * scaled).sum(others)
         dx = g
         if training:
             count = max(input.numel() // max(input.shape[1], 1), 1)
-            dx = g - _along(sum_g / count, g) - scaled * _along(sum_gx / count, g)
+            dx = g - along_channels(sum_g / count, g) - scaled * along_channels(sum_gx / count, g)
         return (
             (dx * factor).to(input.dtype) if needs[0] else None,
             sum_gx.to(weight.dtype) if needs[1] and weight is not None else None,
@@ -332,7 +335,7 @@ class Reference(SnakeReference):
         ``normalize(x) = x / max(|x|, eps)``. ``sigma_i = u.T W v``; sigma is ``[n]`` for n weights, float32
         (float64 for float64 weights). Without iterations ``u`` and ``v`` are those given.
         """
-        computed = [_computed(w) for w in weights]
+        computed = [in_compute_dtype(w) for w in weights]
         if iterations:
             found = [
                 _power_iterations(w.detach(), a, b, eps, iterations, columns_first)
@@ -352,11 +355,13 @@ class Reference(SnakeReference):
         """
         results = []
         for grad, w, a, b, norm in zip(grads, weights, u, v, sigma, strict=True):
-            g, c = _computed(grad), _computed(w)
+            g, c = in_compute_dtype(grad), in_compute_dtype(w)
             again = _sigma(c, a, b)
             factor = norm + (again - again.detach())  # a function of w, for the second derivative
             inner = (g * c).sum() / factor
-            results.append(((g - inner * torch.outer(_computed(a), _computed(b))) / factor).to(w.dtype))
+            results.append(
+                ((g - inner * torch.outer(in_compute_dtype(a), in_compute_dtype(b))) / factor).to(w.dtype)
+            )
         return tuple(results)
 
     # --- activations after a layer, [N, M]; their derivatives are computed from the output
@@ -399,12 +404,12 @@ class Reference(SnakeReference):
     ) -> Tensor:
         if activation.kind == "none":
             return grad
-        g = _computed(grad)
+        g = in_compute_dtype(grad)
         dz: Tensor
         if activation.kind == "tanh":
-            dz = torch.ops.aten.tanh_backward(g, _computed(output))
+            dz = torch.ops.aten.tanh_backward(g, in_compute_dtype(output))
         elif activation.kind == "sigmoid":
-            dz = torch.ops.aten.sigmoid_backward(g, _computed(output))
+            dz = torch.ops.aten.sigmoid_backward(g, in_compute_dtype(output))
         else:
             dz = (g.unsqueeze(1) * _shares(product, output, activation)).flatten(1)
         return dz.to(grad.dtype)
@@ -416,7 +421,7 @@ class Reference(SnakeReference):
         if activation.kind != "maxout":
             return self.activation_backward(change, product, output, activation, False)[0]
         shares = _shares(product, output, activation)
-        return (_computed(_pieces(change, activation)) * shares).sum(1).to(change.dtype)
+        return (in_compute_dtype(_pieces(change, activation)) * shares).sum(1).to(change.dtype)
 
     # --- chains of layers, the last one linear
 
@@ -574,9 +579,9 @@ class Reference(SnakeReference):
         tensor and the gradients of weight [H] and bias [1], for :meth:`head_loss_backward`. They are float32
         (float64 for float64 features).
         """
-        w = _computed(weight).unsqueeze(0)
-        b = None if bias is None else _computed(bias)
-        logits = tuple(F.linear(_computed(h), w, b).squeeze(1) for h in features)
+        w = in_compute_dtype(weight).unsqueeze(0)
+        b = None if bias is None else in_compute_dtype(bias)
+        logits = tuple(F.linear(in_compute_dtype(h), w, b).squeeze(1) for h in features)
         total, details, _ = self.loss(logits, spec, dtype, detailed)
         if not with_grads:
             return total, details, (), None, None
@@ -587,7 +592,7 @@ class Reference(SnakeReference):
                 logits, spec.labels, spec.weights_of([t.numel() for t in logits]), strict=True
             )
         )
-        dw = torch.stack([s @ _computed(h) for s, h in zip(slopes, features, strict=True)]).sum(0)
+        dw = torch.stack([s @ in_compute_dtype(h) for s, h in zip(slopes, features, strict=True)]).sum(0)
         return total, details, slopes, dw, torch.cat(slopes).sum().reshape(1)
 
     def head_loss_backward(
@@ -602,7 +607,9 @@ class Reference(SnakeReference):
         """Return ``grad``, a scalar, times the gradients of features, weight and bias, None if not needed."""
         g, dtype = grad.to(dw.dtype), weight.dtype
         return (
-            tuple(torch.outer(g * s, _computed(weight)).to(dtype) if needs[0] else None for s in slopes),
+            tuple(
+                torch.outer(g * s, in_compute_dtype(weight)).to(dtype) if needs[0] else None for s in slopes
+            ),
             (g * dw).to(dtype) if needs[1] else None,
             (g * db).to(dtype) if needs[2] else None,
         )
@@ -797,17 +804,13 @@ class Reference(SnakeReference):
         return 2 * weight / max(len(slope), 1) * factor * slope
 
 
-def _computed(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
 def _scaled(scalar: Tensor, weight: float) -> Tensor:
     # torch.func treats a number as a float64 tensor, which would make the product float64
     return scalar if weight == 1 else scalar * scalar.new_full((), weight)
 
 
 def _difference(x: Tensor, y: Tensor) -> Tensor:
-    return _computed(x) - _computed(y)
+    return in_compute_dtype(x) - in_compute_dtype(y)
 
 
 def _power_iterations(
@@ -815,15 +818,15 @@ def _power_iterations(
 ) -> tuple[Tensor, Tensor]:
     for step in range(2 * iterations):
         if (step % 2 == 0) == columns_first:
-            v = F.normalize(torch.mv(w.t(), _computed(u)), dim=0, eps=eps).to(v.dtype)
+            v = F.normalize(torch.mv(w.t(), in_compute_dtype(u)), dim=0, eps=eps).to(v.dtype)
         else:
-            u = F.normalize(torch.mv(w, _computed(v)), dim=0, eps=eps).to(u.dtype)
+            u = F.normalize(torch.mv(w, in_compute_dtype(v)), dim=0, eps=eps).to(u.dtype)
     return u, v
 
 
 def _sigma(w: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """An estimate of the largest singular value of a matrix."""
-    return torch.dot(_computed(u), torch.mv(w, _computed(v)))
+    return torch.dot(in_compute_dtype(u), torch.mv(w, in_compute_dtype(v)))
 
 
 def _pieces(product: Tensor, activation: Activation) -> Tensor:
@@ -835,26 +838,22 @@ def _shares(product: Tensor | None, output: Tensor, activation: Activation) -> T
     """The derivative of a maxout with respect to each piece, [N, pieces, M], as in PyTorch's amax."""
     if product is None:
         raise ValueError("a maxout's derivative needs its product, but product is None")
-    largest = _computed(output).unsqueeze(1)
-    is_largest = (_computed(_pieces(product, activation)) == largest).to(largest.dtype)
+    largest = in_compute_dtype(output).unsqueeze(1)
+    is_largest = (in_compute_dtype(_pieces(product, activation)) == largest).to(largest.dtype)
     return is_largest / is_largest.sum(1, keepdim=True)
-
-
-def _along(channels: Tensor, like: Tensor) -> Tensor:
-    return channels.view([-1 if i == 1 else 1 for i in range(like.dim())])
 
 
 def _normalized(
     input: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Batch norm before weight and bias; the factor of ``input - mean`` for each channel; and after them."""
-    centered = _computed(input) - _along(_computed(mean), input)
-    inverse = torch.rsqrt(_computed(var) + eps)
-    factor = _along(inverse if weight is None else _computed(weight) * inverse, input)
+    centered = in_compute_dtype(input) - along_channels(in_compute_dtype(mean), input)
+    inverse = torch.rsqrt(in_compute_dtype(var) + eps)
+    factor = along_channels(inverse if weight is None else in_compute_dtype(weight) * inverse, input)
     z = centered * factor
     if bias is not None:
-        z = z + _along(_computed(bias), input)
-    return centered * _along(inverse, input), factor, z
+        z = z + along_channels(in_compute_dtype(bias), input)
+    return centered * along_channels(inverse, input), factor, z
 
 
 def _words(begin: int, count: int, kind: int, seed: int, clock: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.amp.autocast_mode import is_autocast_available
 from torch.compiler import is_compiling
 
-from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.channels import along_channels
+from fastgan.kernels.native import in_compute_dtype
 
 RATIO = 2
 FEWEST_TAPS, MOST_TAPS = 2, 24
@@ -84,14 +85,14 @@ class SnakeReference:
 
     def snake(self, input: Tensor, alpha: Tensor, beta: Tensor | None, scale: Scale) -> Tensor:
         """Return ``input + sin(a * input)**2 / (b + eps)``, with channels along dimension 1."""
-        return _activated(_computed(input), _numbers(input, alpha, beta, scale)).to(input.dtype)
+        return _activated(in_compute_dtype(input), _numbers(input, alpha, beta, scale)).to(input.dtype)
 
     def snake_backward(
         self, grad: Tensor, input: Tensor, alpha: Tensor, beta: Tensor | None, scale: Scale, needs: Needs
     ) -> Grads:
         """Return the gradients of input, alpha and beta, None if not needed."""
         numbers = _numbers(input, alpha, beta, scale)
-        g, x = _computed(grad), _computed(input)
+        g, x = in_compute_dtype(grad), in_compute_dtype(input)
         dx = (g * _slope(x, numbers)).to(input.dtype) if needs[0] else None
         return dx, *_grads_of_numbers(g, x, numbers, alpha, beta, scale, needs)
 
@@ -105,7 +106,7 @@ class SnakeReference:
         scale: Scale,
     ) -> Tensor:
         """Return :meth:`snake` of the signal upsampled by 2, downsampled by 2."""
-        v = _activated(upsampled(_computed(input), up_filter), _numbers(input, alpha, beta, scale))
+        v = _activated(upsampled(in_compute_dtype(input), up_filter), _numbers(input, alpha, beta, scale))
         return downsampled(v, down_filter).to(input.dtype)
 
     def anti_aliased_snake_backward(
@@ -122,8 +123,8 @@ class SnakeReference:
         """Return the gradients of input, alpha and beta, None if not needed."""
         pad = padding(len(up_filter), len(down_filter))
         numbers = _numbers(input, alpha, beta, scale)
-        u = upsampled(_computed(input), up_filter)
-        dv = _convolved(F.conv_transpose1d, _rows(_computed(grad)), down_filter)
+        u = upsampled(in_compute_dtype(input), up_filter)
+        dv = _convolved(F.conv_transpose1d, _rows(in_compute_dtype(grad)), down_filter)
         dv = _folded(dv, pad.down, u.shape[-1]).view(u.shape)
         dx = None
         if needs[0]:
@@ -144,14 +145,9 @@ class _Numbers(NamedTuple):
     divisor: Tensor  # the magnitude + eps
 
 
-def _computed(tensor: Tensor) -> Tensor:
-    return tensor.to(compute_dtype(tensor.dtype))
-
-
 def _numbers(input: Tensor, alpha: Tensor, beta: Tensor | None, scale: Scale) -> _Numbers:
-    along = [-1 if i == 1 else 1 for i in range(input.dim())]
-    a = _computed(alpha).view(along)
-    b = a if beta is None else _computed(beta).view(along)
+    a = along_channels(in_compute_dtype(alpha), input)
+    b = a if beta is None else along_channels(in_compute_dtype(beta), input)
     if scale.log:
         a, b = a.exp(), b.exp()
     return _Numbers(a, b, b + scale.eps)
@@ -194,7 +190,7 @@ def _rows(x: Tensor) -> Tensor:
 
 def _convolved(convolution: Callable[..., Tensor], x: Tensor, taps: Tensor) -> Tensor:
     """A convolution of rows with a filter, at half or twice the rate; also under autocast in their dtype."""
-    weight, device_type = _computed(taps).view(1, 1, -1), x.device.type
+    weight, device_type = in_compute_dtype(taps).view(1, 1, -1), x.device.type
     # PyTorch 2.11 cannot compile is_autocast_available
     if torch._C._is_any_autocast_enabled() and (is_compiling() or is_autocast_available(device_type)):
         with torch.autocast(device_type, enabled=False):
