@@ -203,6 +203,21 @@ struct SnakeGrad {
   PerChannel alpha, beta;
 };
 
+// Resampling of images [planes, in_height, in_width, inner]; inner = 1, or the number of channels if they are last.
+struct UpfirdnCall {
+  DType dtype;
+  int64_t planes, in_height, in_width, out_height, out_width, inner;
+  const void *input, *filter;  // filter: [filter_height, filter_width], or [filter_width] if separable
+  DType filter_dtype;
+  int filter_height, filter_width;
+  bool separable, flip;  // flip: a correlation is computed
+  int up_x, up_y, down_x, down_y;
+  int64_t left, top;  // padding; negative: cropped
+  double gain;
+  void* output;
+  Where where;
+};
+
 // Three arrays of random numbers. Element i of an array is number begin + i of its kind.
 struct DrawCall {
   int64_t* integers;  // uniform in [0, high), high <= 2^31

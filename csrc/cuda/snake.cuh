@@ -172,4 +172,22 @@ cudaError_t add_up_snake(const SnakeCall& call, const SnakeGrad& grad, const voi
 
 inline bool has_sums(const SnakeGrad& grad) { return grad.alpha.at != nullptr || grad.beta.at != nullptr; }
 
+constexpr int kMostTaps = 24;  // of any filter
+
+// Copies both filters to shared memory, the first one times 2, with zeros after the last tap.
+template <class T>
+struct Taps {
+  compute_t<T> up[kMostTaps], down[kMostTaps];
+
+  __device__ void load(const SnakeFilters& f) {
+    static_assert(kMostTaps <= kThreads, "a thread loads one tap of each");
+    const int i = static_cast<int>(threadIdx.x);
+    if (i < kMostTaps) {
+      up[i] = i < f.up_taps ? 2 * load_number<T>({const_cast<void*>(f.up), f.up_dtype}, i, 0) : compute_t<T>(0);
+      down[i] = i < f.down_taps ? load_number<T>({const_cast<void*>(f.down), f.down_dtype}, i, 0) : compute_t<T>(0);
+    }
+    __syncthreads();
+  }
+};
+
 }  // namespace fastgan::cuda

@@ -22,12 +22,13 @@ from fastgan.kernels.native import compute_dtype, in_compute_dtype
 from fastgan.kernels.opaque import opaque
 from fastgan.kernels.pixels import unit_range
 from fastgan.kernels.reference_snake import SnakeReference
+from fastgan.kernels.reference_upfirdn import UpfirdnReference
 
 Tensors = tuple[Tensor, ...]
 Pair = tuple[Tensor | None, Tensor | None]
 
 
-class Reference(SnakeReference):
+class Reference(SnakeReference, UpfirdnReference):
     """The interface of a backend.
 
     The losses on logits take any number of tensors of one dtype and any shapes, and a

@@ -12,10 +12,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.amp.autocast_mode import is_autocast_available
-from torch.compiler import is_compiling
 
 from fastgan.kernels.channels import along_channels
+from fastgan.kernels.convolutions import without_autocast
 from fastgan.kernels.native import in_compute_dtype
 
 RATIO = 2
@@ -189,13 +188,8 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _convolved(convolution: Callable[..., Tensor], x: Tensor, taps: Tensor) -> Tensor:
-    """A convolution of rows with a filter, at half or twice the rate; also under autocast in their dtype."""
-    weight, device_type = in_compute_dtype(taps).view(1, 1, -1), x.device.type
-    # PyTorch 2.11 cannot compile is_autocast_available
-    if torch._C._is_any_autocast_enabled() and (is_compiling() or is_autocast_available(device_type)):
-        with torch.autocast(device_type, enabled=False):
-            return convolution(x, weight, stride=RATIO)
-    return convolution(x, weight, stride=RATIO)
+    """A convolution of rows with a filter, at half or twice the rate."""
+    return without_autocast(convolution, x, in_compute_dtype(taps).view(1, 1, -1), RATIO)
 
 
 def _folded(grad: Tensor, left: int, length: int) -> Tensor:
