@@ -218,7 +218,7 @@ def check_room(x: Tensor, filter: Tensor, resampling: Resampling) -> None:
     if height < taps[0] or width < taps[1]:
         raise ValueError(
             f"x of shape {tuple(x.shape)}, upsampled by {resampling.up} and padded by {resampling.padding}, "
-            f"is {height} x {width}, less than the {taps[0]} x {taps[1]} taps of the filter; pass more padding"
+            f"is {height} x {width}, less than the filter's {taps[0]} x {taps[1]} taps; pass more padding"
         )
 
 

@@ -30,7 +30,8 @@ def upfirdn2d(
 
     Zeros are inserted after each pixel, so that there are ``up`` times as many; the image is padded with
     zeros, or cropped; it is convolved with the filter, without further padding; one pixel of ``down`` is
-    kept. Along each axis this is ``scipy.signal.upfirdn``, without the ends where the filter leaves the image.
+    kept. Along each axis this is ``scipy.signal.upfirdn``, without the ends where the filter leaves the
+    image.
 
     The gradient is another upfirdn, with up and down exchanged, so derivatives of every order exist. Only the
     filter is saved for backward.
@@ -64,7 +65,13 @@ def upfirdn2d(
     )
     check_finite(gain, "gain")
     check_room(x, filter, resampling)
-    return resampled(x, filter, resampling)
+    if filter.requires_grad and torch.is_grad_enabled():
+        return reference.upfirdn2d(x, filter, resampling)
+    backend, is_wired = route(x, filter)
+    if is_wired:
+        output: Tensor = apply(Upfirdn2d, backend, x, filter, resampling)
+        return output
+    return backend.upfirdn2d(x, filter, resampling)
 
 
 def filter2d(
@@ -158,16 +165,6 @@ def setup_filter(
     if flip_filter:
         taps = taps.flip(list(range(taps.dim())))
     return (taps * gain ** (taps.dim() / 2)).to(device)
-
-
-def resampled(x: Tensor, filter: Tensor, resampling: Resampling) -> Tensor:
-    """:func:`upfirdn2d` without checks."""
-    if filter.requires_grad and torch.is_grad_enabled():
-        return reference.upfirdn2d(x, filter, resampling)
-    backend, is_wired = route(x, filter)
-    call = (x, filter, resampling)
-    output: Tensor = apply(Upfirdn2d, backend, *call) if is_wired else backend.upfirdn2d(*call)
-    return output
 
 
 class Upfirdn2d(Function):
