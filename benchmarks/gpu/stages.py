@@ -22,7 +22,7 @@ TESTED = (
     *("autocast", "bad_input", "batch_norm", "capture", "cuda_kept_grads", "dynamo", "extremes"),
     *("feature_matching", "frames", "gradients", "head", "joined_norms", "kept_gradients", "large"),
     *("layers", "losses", "many_discriminators", "norms", "reconstruction", "record", "registered"),
-    *("repeatability", "samples", "sizes", "snake", "spectral_norm", "transforms"),
+    *("repeatability", "samples", "sizes", "snake", "spectral_norm", "transforms", "upfirdn2d"),
 )
 # These test files need PACKAGES.
 TESTED_TRAINING = (

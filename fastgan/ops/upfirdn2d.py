@@ -148,7 +148,8 @@ def setup_filter(
             faster as ``[taps, taps]``.
 
     Raises:
-        ValueError: ``f`` has no taps or more than two dimensions, or it cannot be separable.
+        ValueError: ``f`` has no taps or more than two dimensions, it cannot be separable, or it is and ``gain``
+            is negative.
     """
     taps = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32)
     if taps.dim() > 2 or taps.numel() == 0:
@@ -160,11 +161,13 @@ def setup_filter(
         separable = taps.dim() == 1 and taps.numel() >= 8
     if taps.dim() == 1 and not separable:
         taps = torch.outer(taps, taps)
+    if gain < 0 and separable:
+        raise ValueError(f"gain must not be negative for a separable filter, but is {gain}")
     if normalize:
         taps = taps / taps.sum()
     if flip_filter:
         taps = taps.flip(list(range(taps.dim())))
-    return (taps * gain ** (taps.dim() / 2)).to(device)
+    return taps.mul(gain ** (taps.dim() / 2)).to(device)
 
 
 class Upfirdn2d(Function):
@@ -180,7 +183,7 @@ class Upfirdn2d(Function):
         (filter,) = ctx.saved_tensors
         backend, resampling = ctx.call
         if wants_graph():
-            dx = apply(Upfirdn2d, backend, grad, filter, resampling)
+            dx: Tensor = apply(Upfirdn2d, backend, grad, filter, resampling)
         else:
             dx = backend_for(backend, grad).upfirdn2d(grad, filter, resampling)
         return None, dx, None, None
@@ -206,7 +209,7 @@ def _taps(f: Tensor | None) -> tuple[int, int]:
 
 def _pair(factor: Factor, name: str) -> tuple[int, int]:
     """The factors of x and y."""
-    pair = (factor, factor) if isinstance(factor, int) else tuple(factor)
+    pair = tuple(factor) if isinstance(factor, (tuple, list)) else (factor, factor)
     if len(pair) != 2 or not all(isinstance(n, int) and n >= 1 for n in pair):
         raise ValueError(f"{name} must be an integer of at least 1, or [x, y] of such, but is {factor!r}")
     return pair
@@ -214,7 +217,7 @@ def _pair(factor: Factor, name: str) -> tuple[int, int]:
 
 def _sides(padding: Padding) -> tuple[int, int, int, int]:
     """Left, right, top and bottom."""
-    sides = (padding, padding) if isinstance(padding, int) else tuple(padding)
+    sides = tuple(padding) if isinstance(padding, (tuple, list)) else (padding, padding)
     if len(sides) == 2:
         sides = (sides[0], sides[0], sides[1], sides[1])
     if len(sides) != 4 or not all(isinstance(n, int) for n in sides):
