@@ -148,8 +148,8 @@ def setup_filter(
             faster as ``[taps, taps]``.
 
     Raises:
-        ValueError: ``f`` has no taps or more than two dimensions, it cannot be separable, or it is and ``gain``
-            is negative.
+        ValueError: ``f`` has no taps or more than two dimensions, it cannot be separable, or ``gain`` is
+            negative and it is.
     """
     taps = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32)
     if taps.dim() > 2 or taps.numel() == 0:
