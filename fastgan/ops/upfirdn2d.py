@@ -61,7 +61,7 @@ def upfirdn2d(
     check_images(x, "x")
     filter = _filter(f, x)
     resampling = Resampling(
-        _pair(up, "up"), _pair(down, "down"), _sides(padding), bool(flip_filter), float(gain)
+        _pair(up, "up"), _pair(down, "down"), padding_of(padding), bool(flip_filter), float(gain)
     )
     check_finite(gain, "gain")
     check_room(x, filter, resampling)
@@ -78,8 +78,8 @@ def filter2d(
     x: Tensor, f: Tensor | None, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0
 ) -> Tensor:
     """:func:`upfirdn2d` that keeps the size, plus ``padding``: the image is padded with half a filter."""
-    left, right, top, bottom = _sides(padding)
-    height, width = _taps(f)
+    left, right, top, bottom = padding_of(padding)
+    height, width = size_of(f)
     sides = left + width // 2, right + (width - 1) // 2, top + height // 2, bottom + (height - 1) // 2
     return upfirdn2d(x, f, padding=sides, flip_filter=flip_filter, gain=gain)
 
@@ -96,7 +96,11 @@ def upsample2d(
 
     The result is multiplied by the factors of both axes, as most of the upsampled image is zero.
     """
-    (up_x, up_y), (left, right, top, bottom), (height, width) = _pair(up, "up"), _sides(padding), _taps(f)
+    (up_x, up_y), (left, right, top, bottom), (height, width) = (
+        _pair(up, "up"),
+        padding_of(padding),
+        size_of(f),
+    )
     sides = (
         left + (width + up_x - 1) // 2,
         right + (width - up_x) // 2,
@@ -116,8 +120,8 @@ def downsample2d(
 ) -> Tensor:
     """:func:`upfirdn2d` to one of ``down`` of the size, after adding ``padding``."""
     down_x, down_y = _pair(down, "down")
-    left, right, top, bottom = _sides(padding)
-    height, width = _taps(f)
+    left, right, top, bottom = padding_of(padding)
+    height, width = size_of(f)
     sides = (
         left + (width - down_x + 1) // 2,
         right + (width - down_x) // 2,
@@ -196,7 +200,8 @@ def _filter(f: Tensor | None, x: Tensor) -> Tensor:
     return f.to(torch.float64) if x.dtype is torch.float64 else f
 
 
-def _taps(f: Tensor | None) -> tuple[int, int]:
+def size_of(f: Tensor | None) -> tuple[int, int]:
+    """Return the height and width of a filter."""
     if f is None:
         return 1, 1
     if not isinstance(f, Tensor) or f.dim() not in (1, 2):
@@ -215,8 +220,8 @@ def _pair(factor: Factor, name: str) -> tuple[int, int]:
     return pair
 
 
-def _sides(padding: Padding) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom."""
+def padding_of(padding: Padding) -> tuple[int, int, int, int]:
+    """Return the pixels to add on the left, right, top and bottom."""
     sides = tuple(padding) if isinstance(padding, (tuple, list)) else (padding, padding)
     if len(sides) == 2:
         sides = (sides[0], sides[0], sides[1], sides[1])
