@@ -6,9 +6,8 @@ from torch import Tensor
 
 import fastgan
 from fastgan.compat.stylegan3.implementations import on
-from fastgan.ops.upfirdn2d import Factor, Padding, padding_of, setup_filter, size_of
-
-__all__ = ["downsample2d", "filter2d", "setup_filter", "upfirdn2d", "upsample2d"]
+from fastgan.ops.upfirdn2d import Factor, Padding, padding_of, size_of
+from fastgan.ops.upfirdn2d import setup_filter as setup_filter
 
 # conv2d_resample.py, next to the original, imports these
 _parse_padding = padding_of
