@@ -15,7 +15,15 @@ from benchmarks.gpu.schedule import ROOT, Stage, python
 OPERATIONS = (
     *("discriminator_loss", "generator_loss", "labelled_loss", "relativistic_loss", "reconstruction_loss"),
     *("feature_matching_loss", "discriminator_head_loss", "bias_leaky_relu", "batch_norm_leaky_relu"),
-    *("linear_leaky_relu", "mlp", "snake", "anti_aliased_snake", "spectral_norm", "value_and_grad"),
+    *(
+        "linear_leaky_relu",
+        "mlp",
+        "snake",
+        "anti_aliased_snake",
+        "upfirdn2d",
+        "spectral_norm",
+        "value_and_grad",
+    ),
 )
 # The test files with tests marked gpu. No others are imported.
 TESTED = (
