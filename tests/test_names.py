@@ -34,8 +34,9 @@ ALLOWED = {
         conv2d_resample.py ctgan/synthesizers/ctgan.py dac/nn/loss.py
         examples/pytorch/domain_templates/generative_adversarial_net.py loss.py models.py
         models/networks.py models/networks/loss.py monai/losses/adversarial_loss.py pix2pix_model.py
-        src/utils/losses.py tensorflow_gan/python/losses/losses_impl.py torch_mimicry/modules/losses.py
-        torch_utils/ops/bias_act.py torch_utils/ops/upfirdn2d.py torchgan/losses/functional.py train.py training/loss.py vocos/loss.py vqperceptual.py
+        src/utils/losses.py tensorflow_gan/python/losses/losses_impl.py
+        torch_mimicry/modules/losses.py torch_utils/ops/bias_act.py torch_utils/ops/upfirdn2d.py
+        torchgan/losses/functional.py train.py training/loss.py vocos/loss.py vqperceptual.py
     """,
     "a page of the site that docs/hooks.py makes": """
         changelog.md contributing.md index.md source/examples/index.md
