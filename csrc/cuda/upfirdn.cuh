@@ -58,85 +58,88 @@ struct FixedTaps {
   }
 };
 
-// A part of some planes, as numbers of the compute type in shared memory.
+// A part of some planes, as numbers of the compute type in shared memory: [planes, rows, pitch].
 struct Part {
   int64_t plane, row, column;  // the first; a row or column may lie outside of the image
   int planes, rows, columns;   // those of the part
-  int pitch;                   // words between its rows
 };
 
-// Where column e of a row is: with a word after every kStep, threads that read at kStep columns from each other use
-// different banks.
-template <int kStep>
-FASTGAN_HD constexpr int padded(int e) {
-  return e + e / kStep;
-}
+// Where column e of a part is in its row. With a word after every kStep, threads that read at kStep columns from each
+// other use different banks. A row has room for a vector that begins before it, or ends after it.
+template <class T, int kStep>
+struct Padded {
+  static constexpr int kBefore = kStep > kVector<T> ? kStep : kVector<T>;
 
-// Loads a part, with zeros outside of the image. All loads are aligned and of 16 bytes, whatever the width of the image
-// is, so that they may reach into other rows; if its address is not aligned, or at the tensor's end, elements are loaded.
+  FASTGAN_HD constexpr int place(int e) { return e + kBefore + (e + kBefore) / kStep; }
+  FASTGAN_HD constexpr int pitch(int columns) { return place(columns + kVector<T> - 2) + 1; }
+};
+
+// Loads a part, with zeros outside of the image. All loads are aligned and of 16 bytes, whatever the width and the
+// address of the image are: where a row does not begin at such an address, they reach into the rows around it. Only
+// at the ends of the tensor elements are loaded.
 template <class T, int kStep>
 struct Filler {
   using A = compute_t<T>;
+  using Layout = Padded<T, kStep>;
   static constexpr int V = kVector<T>;
   static constexpr int kTogether = 4;  // loads in flight
 
   const UpfirdnCall& call;
   const Part& part;
-  const T* input;
-  int64_t size;          // of the tensor
-  int from, to;          // columns of the part that are columns of the image
-  int vectors;           // of a row, at most
-  bool is_aligned;
+  int before;      // elements from an aligned address to the tensor
+  const T* input;  // that address
+  int64_t end;     // of the tensor
+  int from, to;    // columns of the part that are columns of the image
+  int vectors;     // of a row, at most
+  int pitch;
 
-  __device__ Filler(const UpfirdnCall& of, const Part& what, bool aligned)
+  __device__ Filler(const UpfirdnCall& of, const Part& what)
       : call(of),
         part(what),
-        input(static_cast<const T*>(of.input)),
-        size(of.planes * of.in_height * of.in_width),
+        before(static_cast<int>(reinterpret_cast<uintptr_t>(of.input) % 16 / sizeof(T))),
+        input(static_cast<const T*>(of.input) - before),
+        end(of.planes * of.in_height * of.in_width + before),
         from(within(-what.column)),
         to(within(of.in_width - what.column)),
         vectors((what.columns + 2 * V - 2) / V),
-        is_aligned(aligned) {}
+        pitch(Layout::pitch(what.columns)) {}
 
   __device__ int within(int64_t column) const {
     return static_cast<int>(column < 0 ? 0 : column < part.columns ? column : part.columns);
   }
 
-  // A vector of the part: a row, and the column of its first element; the elements below `begin` and from `end` on are
-  // not of this row.
+  // A vector of the part: its row, and the column of its first element.
   struct Place {
-    int line, column, begin, end;
-    int64_t at;  // in the tensor
+    int line, column;
+    int64_t at;     // in the tensor
+    bool is_image;  // else it is zero
   };
   __device__ Place place(int line, int vector) const {
     const int of_plane = part.planes == 1 ? 0 : line / part.rows;
     const int64_t plane = part.plane + of_plane, row = part.row + (line - of_plane * part.rows);
-    const bool is_inside = plane < call.planes && row >= 0 && row < call.in_height;
-    const int64_t start = (is_inside ? (plane * call.in_height + row) * call.in_width : 0) + part.column;
+    const bool is_row = plane < call.planes && row >= 0 && row < call.in_height;
+    const int64_t start = (is_row ? (plane * call.in_height + row) * call.in_width : 0) + part.column + before;
     const int column = vector * V - static_cast<int>(start & (V - 1));
-    return {line, column, from - column, is_inside ? to - column : from - column, start + column};
+    return {line, column, start + column, is_row && column < to && column + V > from};
   }
+  __device__ bool is_whole(const Place& p) const { return p.at >= before && p.at + V <= end; }
   __device__ Vector<T, V> load(const Place& p) const {
-    Vector<T, V> result{};
-    if (p.end <= 0 || p.begin >= V || p.end <= p.begin) return result;
-    if (is_aligned && p.at >= 0 && p.at + V <= size) return *reinterpret_cast<const Vector<T, V>*>(input + p.at);
-#pragma unroll
-    for (int i = 0; i < V; ++i)
-      if (i >= p.begin && i < p.end) result.at[i] = input[p.at + i];
-    return result;
+    return p.is_image && is_whole(p) ? *reinterpret_cast<const Vector<T, V>*>(input + p.at) : Vector<T, V>{};
   }
+  // Elements outside of the image may come from other rows.
   __device__ void store(A* tile, const Place& p, const Vector<T, V>& values) const {
-    A* const line = tile + p.line * part.pitch;
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const int e = p.column + i;
-      if (e >= 0 && e < part.columns)
-        line[padded<kStep>(e)] = i >= p.begin && i < p.end ? fastgan::load(values.at[i]) : A(0);
+    A* const line = tile + p.line * pitch;
+    if (p.column >= part.columns) return;
+    if (p.is_image && !is_whole(p)) {
+#pragma unroll 1
+      for (int e = p.column; e < p.column + V; ++e)
+        if (e >= from && e < to) line[Layout::place(e)] = fastgan::load(input[p.at + e - p.column]);
+      return;
     }
+#pragma unroll
+    for (int i = 0; i < V; ++i) line[Layout::place(p.column + i)] = fastgan::load(values.at[i]);
   }
-  // The barrier after it is the caller's.
-  __device__ void fill(A* tile) const {
-    const int lines = part.planes * part.rows;
+  __device__ void fill_vectors(A* tile, int lines) const {
     int line = static_cast<int>(threadIdx.x) / vectors, vector = static_cast<int>(threadIdx.x) % vectors;
     const int more_lines = kThreads / vectors, more_vectors = kThreads % vectors;
 #pragma unroll 1
@@ -146,7 +149,8 @@ struct Filler {
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         places[i] = place(line, vector);
-        if (line < lines) values[i] = load(places[i]);
+        places[i].is_image = places[i].is_image && line < lines;
+        values[i] = load(places[i]);
         line += more_lines;
         vector += more_vectors;
         if (vector >= vectors) {
@@ -159,20 +163,34 @@ struct Filler {
         if (places[i].line < lines) store(tile, places[i], values[i]);
     }
   }
+  // A barrier after it is the caller's.
+  __device__ void fill(A* tile) const {
+    const int lines = part.planes * part.rows, outside = from + part.columns - to;
+    fill_vectors(tile, lines);
+    if (outside == 0) return;
+    __syncthreads();  // before zeros replace what is not of the row
+    for (int i = static_cast<int>(threadIdx.x); i < lines * outside; i += kThreads) {
+      const int line = i / outside, e = i % outside;
+      tile[line * pitch + Layout::place(e < from ? e : e - from + to)] = 0;
+    }
+  }
 };
 
 // The inputs of kColumns adjacent outputs of a row, from an even one on.
-template <class A, class Axis, int kColumns>
+template <class T, class Axis, int kColumns>
 struct RowWindow {
+  using A = compute_t<T>;
   static constexpr int kStep = kColumns * Axis::kDown / Axis::kUp;
   static constexpr int kWidth = kStep + Axis::kHalo + Axis::kUp - 1;
   A inputs[kWidth];
   A of_odd[Axis::kUp == 1 ? 1 : kWidth - 1];  // at up 2: the inputs of odd outputs
 
-  // from: the thread's first column in a filled tile
-  __device__ void load(const A* from, bool is_padding_odd) {
+  // Loads them from a row of a part; the thread is the x-th along the row.
+  __device__ void load(const A* row, int x, bool is_padding_odd) {
+    using Layout = Padded<T, kStep>;
+    const A* const from = row + x * (Layout::place(kStep) - Layout::place(0));
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) inputs[i] = from[padded<kStep>(i)];
+    for (int i = 0; i < kWidth; ++i) inputs[i] = from[Layout::place(i)];
     if constexpr (Axis::kUp == 2) {
 #pragma unroll
       for (int i = 0; i < kWidth - 1; ++i) of_odd[i] = is_padding_odd ? inputs[i] : inputs[i + 1];

@@ -19,7 +19,7 @@ struct Tiles {
   int filtered_pitch;              // words between filtered rows
   int64_t along_row, along_column;
   Units units_x, units_y;
-  bool is_aligned, is_wide;
+  bool is_wide;
 
   int64_t elements() const { return int64_t{kRowsAtOnce} * pitch + int64_t{in_rows} * filtered_pitch; }
 };
@@ -32,7 +32,7 @@ template <class T, class Axis>
 Tiles tiles_of(const UpfirdnCall& call) {
   // Of the input: 64 columns and 32 rows at up 2, 128 and 128 at down 2; half of both for double.
   constexpr int kMostColumns = Axis::kUp == 2 ? 128 : 64, kMostUnits = Axis::kUp == 2 ? 32 : sizeof(T) == 8 ? 32 : 64;
-  constexpr int kStep = RowWindow<compute_t<T>, Axis, kAcross>::kStep;
+  constexpr int kStep = RowWindow<T, Axis, kAcross>::kStep;
   Tiles t{};
   t.units_x = Units::of<Axis>(call.out_width, call.left);
   t.units_y = Units::of<Axis>(call.out_height, call.top);
@@ -40,11 +40,10 @@ Tiles tiles_of(const UpfirdnCall& call) {
   t.units = kUnits<Axis> * fitting(t.units_y.count, kUnits<Axis>, kMostUnits / kUnits<Axis>);
   t.in_rows = t.units * Axis::kDown + Axis::kHalo;
   t.in_columns = t.columns / kAcross * kStep + Axis::kHalo + Axis::kUp - 1;
-  t.pitch = padded<kStep>(t.in_columns);
+  t.pitch = Padded<T, kStep>::pitch(t.in_columns);
   t.filtered_pitch = filtered_place(t.columns - 1) + 1;
   t.along_row = ceil_div(call.out_width, t.columns);
   t.along_column = ceil_div(t.units_y.count, t.units);
-  t.is_aligned = is_aligned(call.input);
   t.is_wide = are_outputs_aligned(call);
   return t;
 }
@@ -59,10 +58,11 @@ __device__ void copy(A* to, const A* from) {
 }
 
 // The first pass, of `rows` rows. tile: [rows, pitch]; filtered: [rows, filtered_pitch]
-template <class A, class Axis>
-__device__ void filter_rows(const A* tile, const A (&filter)[kTaps], const Tiles& tiles, int rows, bool is_padding_odd,
-                            A* filtered) {
-  using Window = RowWindow<A, Axis, kAcross>;
+template <class T, class Axis>
+__device__ void filter_rows(const compute_t<T>* tile, const compute_t<T> (&filter)[kTaps], const Tiles& tiles, int rows,
+                            bool is_padding_odd, compute_t<T>* filtered) {
+  using A = compute_t<T>;
+  using Window = RowWindow<T, Axis, kAcross>;
   A taps[Axis::kUp][Axis::kReach];
 #pragma unroll
   for (int i = 0; i < kTaps; ++i)
@@ -73,7 +73,7 @@ __device__ void filter_rows(const A* tile, const A (&filter)[kTaps], const Tiles
   for (int i = static_cast<int>(threadIdx.x); i < rows * groups; i += kThreads) {
     const int row = i / groups, x = i % groups;
     Window window;
-    window.load(tile + row * tiles.pitch + padded<Window::kStep>(x * Window::kStep), is_padding_odd);
+    window.load(tile + row * tiles.pitch, x, is_padding_odd);
     alignas(16) A sums[kAcross] = {};
 #pragma unroll
     for (int n = 0; n < Axis::kReach; ++n)
@@ -125,7 +125,7 @@ __device__ void filter_columns(const UpfirdnCall& call, const Tiles& tiles, cons
 template <class T, class Axis>
 __global__ void __launch_bounds__(kThreads, 2) separable_kernel(UpfirdnCall call, Tiles tiles) {
   using A = compute_t<T>;
-  constexpr int kStep = RowWindow<A, Axis, kAcross>::kStep;
+  constexpr int kStep = RowWindow<T, Axis, kAcross>::kStep;
   FASTGAN_DYNAMIC_SHARED(A, tile);  // [kRowsAtOnce, pitch], and then [in_rows, filtered_pitch]
   A* const filtered = tile + kRowsAtOnce * tiles.pitch;
   __shared__ FixedTaps<T, kTaps, true> taps;
@@ -142,12 +142,11 @@ __global__ void __launch_bounds__(kThreads, 2) separable_kernel(UpfirdnCall call
                     tiles.units_x.input + column / kAcross * kStep,
                     1,
                     rows,
-                    tiles.in_columns,
-                    tiles.pitch};
+                    tiles.in_columns};
     __syncthreads();  // the tile may still be read
-    Filler<T, kStep>(call, part, tiles.is_aligned).fill(tile);
+    Filler<T, kStep>(call, part).fill(tile);
     __syncthreads();
-    filter_rows<A, Axis>(tile, taps.at, tiles, rows, (call.left & 1) != 0, filtered + row * tiles.filtered_pitch);
+    filter_rows<T, Axis>(tile, taps.at, tiles, rows, (call.left & 1) != 0, filtered + row * tiles.filtered_pitch);
   }
   __syncthreads();
   filter_columns<T, Axis>(call, tiles, filtered, taps.at, plane, unit, column);

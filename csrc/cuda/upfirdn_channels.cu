@@ -10,7 +10,7 @@ namespace {
 template <class Axis>
 constexpr int kUnitsX = 2 / Axis::kUp;
 template <class Axis>
-constexpr int kUnitsY = Axis::kUp == Axis::kDown ? 4 : 2;
+constexpr int kUnitsY = Axis::kUp == Axis::kDown ? 3 : 2;
 
 // A block's threads, and all tiles.
 struct Tiles {

@@ -10,6 +10,10 @@ template <class T, class Axis>
 constexpr int kColumns = (sizeof(T) == 8 ? 4 : 8) * Axis::kUp;
 template <class Axis>
 constexpr int kUnits = Axis::kUp == Axis::kDown ? 4 : 2;
+// Blocks of a multiprocessor: one computes while others wait for memory. With three, these sums would not fit into
+// registers at up 2, unless 8 elements are loaded at a time.
+template <class T, class Axis>
+constexpr int kBlocks = Axis::kUp == 2 && sizeof(T) > 2 ? 2 : 3;
 
 // A block's threads, and all tiles.
 struct Tiles {
@@ -17,7 +21,7 @@ struct Tiles {
   int rows, columns, pitch;  // of the input of a tile; words from row to row
   int64_t along_row, along_column, along_planes;
   Units units_x, units_y;
-  bool is_aligned, is_wide;  // input and output can be moved 16 bytes at a time
+  bool is_wide;  // the output can be stored 16 bytes at a time
 
   int64_t blocks() const { return along_row * along_column * along_planes; }
   int64_t elements() const { return int64_t{planes} * rows * pitch; }
@@ -34,13 +38,12 @@ Tiles tiles_of(const UpfirdnCall& call) {
   t.down = fitting(t.units_y.count, kUnits<Axis>, kThreads / t.across);
   t.rows = t.down * kUnits<Axis> * Axis::kDown + Axis::kHalo;
   t.columns = t.across * kStep + Axis::kHalo + Axis::kUp - 1;
-  t.pitch = padded<kStep>(t.columns);
+  t.pitch = Padded<T, kStep>::pitch(t.columns);
   t.planes = fitting(call.planes, 1, kThreads / t.across / t.down);
   while (t.planes > 1 && t.elements() * static_cast<int64_t>(sizeof(compute_t<T>)) > kMostBytes) t.planes /= 2;
   t.along_row = ceil_div(call.out_width, t.across * kColumns<T, Axis>);
   t.along_column = ceil_div(t.units_y.count, t.down * kUnits<Axis>);
   t.along_planes = ceil_div(call.planes, t.planes);
-  t.is_aligned = is_aligned(call.input);
   t.is_wide = are_outputs_aligned(call);
   return t;
 }
@@ -57,11 +60,11 @@ struct Outputs {
 #pragma unroll
     for (int i = 0; i < Axis::kTaps * Axis::kTaps; ++i) {
       const int row = i / Axis::kTaps, f = i % Axis::kTaps / Axis::kReach, n = i % Axis::kReach;
-      taps[row][f][n] = all.at[row * Axis::kTaps + RowWindow<A, Axis, kCount>::tap(f, n, is_padding_odd)];
+      taps[row][f][n] = all.at[row * Axis::kTaps + RowWindow<T, Axis, kCount>::tap(f, n, is_padding_odd)];
     }
   }
   // Adds a row to those outputs of a unit that need it: it is row `n` of the unit's window.
-  __device__ void add(A (&unit)[Axis::kUp][kCount], int n, const RowWindow<A, Axis, kCount>& window) {
+  __device__ void add(A (&unit)[Axis::kUp][kCount], int n, const RowWindow<T, Axis, kCount>& window) {
 #pragma unroll
     for (int f = 0; f < Axis::kUp; ++f)
 #pragma unroll
@@ -71,7 +74,7 @@ struct Outputs {
           unit[f][j] += taps[Axis::tap(f, n)][j % Axis::kUp][each] * window.at(j, each);
   }
   // Row `row` of the thread's input, of all units.
-  __device__ void add(int row, const RowWindow<A, Axis, kCount>& window) {
+  __device__ void add(int row, const RowWindow<T, Axis, kCount>& window) {
 #pragma unroll
     for (int u = 0; u < kUnits<Axis>; ++u) {
       const int n = row - u * Axis::kDown;
@@ -82,9 +85,9 @@ struct Outputs {
 
 // input [planes, in_height, in_width], output [planes, out_height, out_width]
 template <class T, class Axis>
-__global__ void __launch_bounds__(kThreads, 2) planes_kernel(UpfirdnCall call, Tiles tiles) {
+__global__ void __launch_bounds__(kThreads, kBlocks<T, Axis>) planes_kernel(UpfirdnCall call, Tiles tiles) {
   using A = compute_t<T>;
-  using Window = RowWindow<A, Axis, kColumns<T, Axis>>;
+  using Window = RowWindow<T, Axis, kColumns<T, Axis>>;
   constexpr int kRows = kUnits<Axis> * Axis::kDown;  // of the input, from one thread's to the next one's
   FASTGAN_DYNAMIC_SHARED(A, tile);                   // [planes, rows, pitch]
   __shared__ FixedTaps<T, Axis::kTaps, false> taps;
@@ -98,20 +101,19 @@ __global__ void __launch_bounds__(kThreads, 2) planes_kernel(UpfirdnCall call, T
                   tiles.units_x.input + tile_x * tiles.across * Window::kStep,
                   tiles.planes,
                   tiles.rows,
-                  tiles.columns,
-                  tiles.pitch};
-  Filler<T, Window::kStep>(call, part, tiles.is_aligned).fill(tile);
+                  tiles.columns};
+  Filler<T, Window::kStep>(call, part).fill(tile);
   __syncthreads();
   const int x = static_cast<int>(threadIdx.x) % tiles.across, y = static_cast<int>(threadIdx.x) / tiles.across;
   const int of_plane = y / tiles.down, group = y % tiles.down;
   if (of_plane >= tiles.planes) return;
   const bool is_padding_odd = (call.left & 1) != 0;
   Outputs<T, Axis> outputs(taps, is_padding_odd);
-  const A* from = tile + (of_plane * tiles.rows + group * kRows) * tiles.pitch + padded<Window::kStep>(x * Window::kStep);
+  const A* from = tile + (of_plane * tiles.rows + group * kRows) * tiles.pitch;
 #pragma unroll
   for (int row = 0; row < kRows + Axis::kHalo; ++row) {
     Window window;
-    window.load(from, is_padding_odd);
+    window.load(from, x, is_padding_odd);
     outputs.add(row, window);
     from += tiles.pitch;
   }
