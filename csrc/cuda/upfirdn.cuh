@@ -23,17 +23,25 @@ struct Axis {
 
 // Positions along an axis. All units: from the first that has an output inside, to the last.
 struct Units {
-  int64_t count;
-  int64_t output;  // of unit 0; may be -1
-  int64_t input;   // of unit 0; may be negative
+  int count;
+  int output;  // of unit 0; may be -1
+  int input;   // of unit 0; may be negative
 
   template <class Axis>
   static Units of(int64_t size, int64_t padding) {
-    if (Axis::kUp == 1) return {size, 0, -padding};
-    const int64_t is_odd = padding & 1;
-    return {(size + 2 - is_odd) / 2, is_odd - 1, -((padding - is_odd) / 2)};
+    const int outputs = static_cast<int>(size), before = static_cast<int>(padding);
+    if (Axis::kUp == 1) return {outputs, 0, -before};
+    const int is_odd = before & 1;
+    return {(outputs + 2 - is_odd) / 2, is_odd - 1, -((before - is_odd) / 2)};
   }
 };
+
+// Splits the number of a block: returns it modulo `size`, and divides it.
+__device__ inline int next_index(unsigned& rest, int size) {
+  const unsigned of = static_cast<unsigned>(size), index = rest % of;
+  rest /= of;
+  return static_cast<int>(index);
+}
 
 // Copies the taps of a correlation to shared memory, times the gain: [kTaps, kTaps], or [kTaps] if kIsSeparable. The
 // outer product of a separable filter may be taken for the former.
@@ -60,8 +68,8 @@ struct FixedTaps {
 
 // A part of some planes, as numbers of the compute type in shared memory: [planes, rows, pitch].
 struct Part {
-  int64_t plane, row, column;  // the first; a row or column may lie outside of the image
-  int planes, rows, columns;   // those of the part
+  int plane, row, column;     // the first; a row or column may lie outside of the image
+  int planes, rows, columns;  // those of the part
 };
 
 // Where column e of a part is in its row. With a word after every kStep, threads that read at kStep columns from each
@@ -70,7 +78,10 @@ template <class T, int kStep>
 struct Padded {
   static constexpr int kBefore = kStep > kVector<T> ? kStep : kVector<T>;
 
-  FASTGAN_HD constexpr int place(int e) { return e + kBefore + (e + kBefore) / kStep; }
+  FASTGAN_HD constexpr int place(int e) {
+    const unsigned at = static_cast<unsigned>(e + kBefore);
+    return static_cast<int>(at + at / kStep);
+  }
   FASTGAN_HD constexpr int pitch(int columns) { return place(columns + kVector<T> - 2) + 1; }
 };
 
@@ -84,29 +95,27 @@ struct Filler {
   static constexpr int V = kVector<T>;
   static constexpr int kTogether = 4;  // loads in flight
 
-  const UpfirdnCall& call;
   const Part& part;
   int before;      // elements from an aligned address to the tensor
   const T* input;  // that address
   int64_t end;     // of the tensor
-  int from, to;    // columns of the part that are columns of the image
-  int vectors;     // of a row, at most
+  int in_planes, in_height, in_width;
+  int from, to;  // columns of the part that are columns of the image
   int pitch;
 
-  __device__ Filler(const UpfirdnCall& of, const Part& what)
-      : call(of),
-        part(what),
-        before(static_cast<int>(reinterpret_cast<uintptr_t>(of.input) % 16 / sizeof(T))),
-        input(static_cast<const T*>(of.input) - before),
-        end(of.planes * of.in_height * of.in_width + before),
+  __device__ Filler(const UpfirdnCall& call, const Part& what)
+      : part(what),
+        before(static_cast<int>(reinterpret_cast<uintptr_t>(call.input) % 16 / sizeof(T))),
+        input(static_cast<const T*>(call.input) - before),
+        end(call.planes * call.in_height * call.in_width + before),
+        in_planes(static_cast<int>(call.planes)),
+        in_height(static_cast<int>(call.in_height)),
+        in_width(static_cast<int>(call.in_width)),
         from(within(-what.column)),
-        to(within(of.in_width - what.column)),
-        vectors((what.columns + 2 * V - 2) / V),
+        to(within(in_width - what.column)),
         pitch(Layout::pitch(what.columns)) {}
 
-  __device__ int within(int64_t column) const {
-    return static_cast<int>(column < 0 ? 0 : column < part.columns ? column : part.columns);
-  }
+  __device__ int within(int column) const { return column < 0 ? 0 : column < part.columns ? column : part.columns; }
 
   // A vector of the part: its row, and the column of its first element.
   struct Place {
@@ -114,13 +123,13 @@ struct Filler {
     int64_t at;     // in the tensor
     bool is_image;  // else it is zero
   };
-  __device__ Place place(int line, int vector) const {
-    const int of_plane = part.planes == 1 ? 0 : line / part.rows;
-    const int64_t plane = part.plane + of_plane, row = part.row + (line - of_plane * part.rows);
-    const bool is_row = plane < call.planes && row >= 0 && row < call.in_height;
-    const int64_t start = (is_row ? (plane * call.in_height + row) * call.in_width : 0) + part.column + before;
+  __device__ Place place(int of_plane, int of_row, int vector) const {
+    const int plane = part.plane + of_plane, row = part.row + of_row;
+    const bool is_row = of_plane < part.planes && plane < in_planes && row >= 0 && row < in_height;
+    const int64_t line = is_row ? int64_t{plane} * in_height + row : 0;
+    const int64_t start = line * in_width + (part.column + before);
     const int column = vector * V - static_cast<int>(start & (V - 1));
-    return {line, column, start + column, is_row && column < to && column + V > from};
+    return {of_plane * part.rows + of_row, column, start + column, is_row && column < to && column + V > from};
   }
   __device__ bool is_whole(const Place& p) const { return p.at >= before && p.at + V <= end; }
   __device__ Vector<T, V> load(const Place& p) const {
@@ -139,34 +148,37 @@ struct Filler {
 #pragma unroll
     for (int i = 0; i < V; ++i) line[Layout::place(p.column + i)] = fastgan::load(values.at[i]);
   }
-  __device__ void fill_vectors(A* tile, int lines) const {
-    int line = static_cast<int>(threadIdx.x) / vectors, vector = static_cast<int>(threadIdx.x) % vectors;
-    const int more_lines = kThreads / vectors, more_vectors = kThreads % vectors;
+  // Each thread has every kThreads-th vector.
+  __device__ void fill_vectors(A* tile) const {
+    const int vectors = (part.columns + 2 * V - 2) / V;  // of a row, at most
+    const int thread = static_cast<int>(threadIdx.x), line = thread / vectors, more = kThreads / vectors;
+    const int more_planes = more / part.rows, more_rows = more % part.rows, more_vectors = kThreads % vectors;
+    int plane = line / part.rows, row = line % part.rows, vector = thread % vectors;
 #pragma unroll 1
-    while (line < lines) {
+    while (plane < part.planes) {
       Place places[kTogether];
       Vector<T, V> values[kTogether];
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
-        places[i] = place(line, vector);
-        places[i].is_image = places[i].is_image && line < lines;
+        places[i] = place(plane, row, vector);
         values[i] = load(places[i]);
-        line += more_lines;
         vector += more_vectors;
-        if (vector >= vectors) {
-          vector -= vectors;
-          ++line;
-        }
+        const bool is_next = vector >= vectors;
+        vector -= is_next ? vectors : 0;
+        row += more_rows + (is_next ? 1 : 0);
+        const bool is_next_plane = row >= part.rows;
+        row -= is_next_plane ? part.rows : 0;
+        plane += more_planes + (is_next_plane ? 1 : 0);
       }
 #pragma unroll
       for (int i = 0; i < kTogether; ++i)
-        if (places[i].line < lines) store(tile, places[i], values[i]);
+        if (places[i].line < part.planes * part.rows) store(tile, places[i], values[i]);
     }
   }
   // A barrier after it is the caller's.
   __device__ void fill(A* tile) const {
     const int lines = part.planes * part.rows, outside = from + part.columns - to;
-    fill_vectors(tile, lines);
+    fill_vectors(tile);
     if (outside == 0) return;
     __syncthreads();  // before zeros replace what is not of the row
     for (int i = static_cast<int>(threadIdx.x); i < lines * outside; i += kThreads) {
@@ -210,11 +222,11 @@ struct RowWindow {
 
 // Stores kCount adjacent outputs of a row, those that are inside. kCount is a multiple of a vector.
 template <class T, int kCount>
-__device__ void store_outputs(const UpfirdnCall& call, int64_t plane, int64_t row, int64_t column, bool is_wide,
+__device__ void store_outputs(const UpfirdnCall& call, int plane, int row, int column, bool is_wide,
                               const compute_t<T> (&values)[kCount]) {
   if (plane >= call.planes || row < 0 || row >= call.out_height) return;
   T* const to = static_cast<T*>(call.output) + (plane * call.out_height + row) * call.out_width + column;
-  const int64_t left = call.out_width - column;
+  const int left = static_cast<int>(call.out_width) - column;
   constexpr int V = kVector<T>;
 #pragma unroll
   for (int i = 0; i < kCount; i += V) {
@@ -238,6 +250,8 @@ inline int fitting(int64_t size, int each, int most) {
   return count;
 }
 
+// Kernels for which all sizes, and the padding, are below 2^30.
+//
 // Images of planes, by filters of 4 x 4 taps, or 4 taps along both axes; up 2, down 2 or neither.
 cudaError_t upfirdn_of_planes(const UpfirdnCall& call);
 // The same with channels last, if a row of channels can be read 16 bytes at a time.

@@ -72,17 +72,26 @@ bool has_rates(const UpfirdnCall& call, int up, int down) {
   return call.up_x == up && call.up_y == up && call.down_x == down && call.down_y == down;
 }
 
+// Whether the kernels for the usual filters can count in 32 bits.
+bool is_small(const UpfirdnCall& call) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  bool is = call.left < kMost && call.left > -kMost && call.top < kMost && call.top > -kMost;
+  for (const int64_t size : {call.planes, call.in_height, call.in_width, call.out_height, call.out_width, call.inner})
+    is = is && size < kMost;
+  return is;
+}
+
 }  // namespace
 
 cudaError_t upfirdn2d(const UpfirdnCall& call) {
   const bool has_wide_channels =
       call.inner * bytes_of(call.dtype) % 16 == 0 && is_aligned(call.input) && is_aligned(call.output);
-  const bool is_twice = has_rates(call, 2, 1) || has_rates(call, 1, 2);
-  if (call.filter_width == 4 && call.filter_height == 4 && (is_twice || has_rates(call, 1, 1))) {
+  const bool is_twice = has_rates(call, 2, 1) || has_rates(call, 1, 2), small = is_small(call);
+  if (small && call.filter_width == 4 && call.filter_height == 4 && (is_twice || has_rates(call, 1, 1))) {
     if (call.inner == 1) return upfirdn_of_planes(call);
     if (has_wide_channels) return upfirdn_of_channels(call);
   }
-  if (call.filter_width == 12 && call.separable && is_twice && call.inner == 1) return upfirdn_of_12_taps(call);
+  if (small && call.filter_width == 12 && call.separable && is_twice && call.inner == 1) return upfirdn_of_12_taps(call);
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     return has_wide_channels ? any<T, kVector<T>>(call) : any<T, 1>(call);

@@ -17,7 +17,7 @@ struct Tiles {
   int columns, units;
   int in_rows, in_columns, pitch;  // the tile's input, and words from row to row
   int filtered_pitch;              // words between filtered rows
-  int64_t along_row, along_column;
+  int along_row, along_column;
   Units units_x, units_y;
   bool is_wide;
 
@@ -42,8 +42,8 @@ Tiles tiles_of(const UpfirdnCall& call) {
   t.in_columns = t.columns / kAcross * kStep + Axis::kHalo + Axis::kUp - 1;
   t.pitch = Padded<T, kStep>::pitch(t.in_columns);
   t.filtered_pitch = filtered_place(t.columns - 1) + 1;
-  t.along_row = ceil_div(call.out_width, t.columns);
-  t.along_column = ceil_div(t.units_y.count, t.units);
+  t.along_row = static_cast<int>(ceil_div(call.out_width, t.columns));
+  t.along_column = static_cast<int>(ceil_div(t.units_y.count, t.units));
   t.is_wide = are_outputs_aligned(call);
   return t;
 }
@@ -86,8 +86,7 @@ __device__ void filter_rows(const compute_t<T>* tile, const compute_t<T> (&filte
 // The second pass: stores the tile's outputs. filtered: [in_rows, filtered_pitch]
 template <class T, class Axis>
 __device__ void filter_columns(const UpfirdnCall& call, const Tiles& tiles, const compute_t<T>* filtered,
-                               const compute_t<T> (&filter)[kTaps], int64_t plane, int64_t first_unit,
-                               int64_t first_column) {
+                               const compute_t<T> (&filter)[kTaps], int plane, int first_unit, int first_column) {
   using A = compute_t<T>;
   constexpr int V = kVector<T>;
   A taps[kTaps];
@@ -130,10 +129,9 @@ __global__ void __launch_bounds__(kThreads, 2) separable_kernel(UpfirdnCall call
   A* const filtered = tile + kRowsAtOnce * tiles.pitch;
   __shared__ FixedTaps<T, kTaps, true> taps;
   taps.load(call);
-  int64_t rest = blockIdx.x;
-  const int64_t column = rest % tiles.along_row * tiles.columns;
-  rest /= tiles.along_row;
-  const int64_t unit = rest % tiles.along_column * tiles.units, plane = rest / tiles.along_column;
+  unsigned rest = blockIdx.x;
+  const int column = next_index(rest, tiles.along_row) * tiles.columns;
+  const int unit = next_index(rest, tiles.along_column) * tiles.units, plane = static_cast<int>(rest);
 #pragma unroll 1
   for (int row = 0; row < tiles.in_rows; row += kRowsAtOnce) {
     const int rows = tiles.in_rows - row < kRowsAtOnce ? tiles.in_rows - row : kRowsAtOnce;
@@ -156,7 +154,7 @@ template <class T, class Axis>
 cudaError_t launch(const UpfirdnCall& call) {
   const Tiles tiles = tiles_of<T, Axis>(call);
   const int64_t bytes = tiles.elements() * static_cast<int64_t>(sizeof(compute_t<T>));
-  FASTGAN_LAUNCH_WITH_SHARED((separable_kernel<T, Axis>), tiles.along_row * tiles.along_column * call.planes, bytes,
+  FASTGAN_LAUNCH_WITH_SHARED((separable_kernel<T, Axis>), call.planes * tiles.along_row * tiles.along_column, bytes,
                              call.where, call, tiles);
   return cudaGetLastError();
 }

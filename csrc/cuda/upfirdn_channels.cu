@@ -15,7 +15,7 @@ constexpr int kUnitsY = Axis::kUp == Axis::kDown ? 3 : 2;
 // A block's threads, and all tiles.
 struct Tiles {
   int vectors, across, down;  // threads along channels, along a row and along a column
-  int64_t along_channels, along_row, along_column;
+  int along_channels, along_row, along_column;
   Units units_x, units_y;
 };
 
@@ -32,9 +32,9 @@ Tiles tiles_of(const UpfirdnCall& call) {
     const bool is_wide = t.across * kUnitsX<Axis> > t.down * kUnitsY<Axis>;
     (is_wide ? t.down : t.across) *= 2;
   }
-  t.along_channels = ceil_div(call.inner, t.vectors * width);
-  t.along_row = ceil_div(t.units_x.count, t.across * kUnitsX<Axis>);
-  t.along_column = ceil_div(t.units_y.count, t.down * kUnitsY<Axis>);
+  t.along_channels = static_cast<int>(ceil_div(call.inner, t.vectors * width));
+  t.along_row = static_cast<int>(ceil_div(t.units_x.count, t.across * kUnitsX<Axis>));
+  t.along_column = static_cast<int>(ceil_div(t.units_y.count, t.down * kUnitsY<Axis>));
   return t;
 }
 
@@ -82,30 +82,23 @@ __global__ void __launch_bounds__(kThreads, 2) channels_kernel(UpfirdnCall call,
   __shared__ FixedTaps<T, Axis::kTaps, false> taps;
   taps.load(call);
   __syncthreads();
-  int64_t rest = blockIdx.x;
-  int64_t channel = rest % tiles.along_channels * tiles.vectors;
-  rest /= tiles.along_channels;
-  int64_t x = rest % tiles.along_row * tiles.across;
-  rest /= tiles.along_row;
-  int64_t y = rest % tiles.along_column * tiles.down;
-  const int64_t plane = rest / tiles.along_column;
-  int thread = static_cast<int>(threadIdx.x);
-  channel = (channel + thread % tiles.vectors) * V;
-  thread /= tiles.vectors;
-  x += thread % tiles.across;
-  y += thread / tiles.across;
+  unsigned rest = blockIdx.x, thread = threadIdx.x;
+  const int vector = next_index(rest, tiles.along_channels) * tiles.vectors + next_index(thread, tiles.vectors);
+  const int x = next_index(rest, tiles.along_row) * tiles.across + next_index(thread, tiles.across);
+  const int y = next_index(rest, tiles.along_column) * tiles.down + static_cast<int>(thread);
+  const int64_t channel = int64_t{vector} * V, plane = rest;
   if (channel >= call.inner) return;
   Outputs<T, Axis> outputs(taps);
-  const int64_t first_row = tiles.units_y.input + y * kRows, first_column = tiles.units_x.input + x * kColumns;
+  const int first_row = tiles.units_y.input + y * kRows, first_column = tiles.units_x.input + x * kColumns;
   const T* const from = static_cast<const T*>(call.input) + plane * call.in_height * call.in_width * call.inner + channel;
 #pragma unroll
   for (int i = 0; i < kRows + Axis::kHalo; ++i) {
-    const int64_t row = first_row + i;
+    const int row = first_row + i;
     if (row < 0 || row >= call.in_height) continue;
     Vector<T, V> inputs[kColumns + Axis::kHalo];
 #pragma unroll
     for (int j = 0; j < kColumns + Axis::kHalo; ++j) {
-      const int64_t column = first_column + j;
+      const int column = first_column + j;
       const bool is_inside = column >= 0 && column < call.in_width;
       inputs[j] = is_inside ? load_vector<T, V>(from + (row * call.in_width + column) * call.inner, true)
                             : Vector<T, V>{};
@@ -118,8 +111,8 @@ __global__ void __launch_bounds__(kThreads, 2) channels_kernel(UpfirdnCall call,
   for (int i = 0; i < kUnitsY<Axis> * kUp; ++i)
 #pragma unroll
     for (int j = 0; j < kUnitsX<Axis> * kUp; ++j) {
-      const int64_t row = tiles.units_y.output + y * kUnitsY<Axis> * kUp + i;
-      const int64_t column = tiles.units_x.output + x * kUnitsX<Axis> * kUp + j;
+      const int row = tiles.units_y.output + y * kUnitsY<Axis> * kUp + i;
+      const int column = tiles.units_x.output + x * kUnitsX<Axis> * kUp + j;
       if (row < 0 || row >= call.out_height || column < 0 || column >= call.out_width) continue;
       const A(&sums)[V] = outputs.sums[i / kUp][i % kUp][j / kUp][j % kUp];
       Vector<T, V> result;
@@ -132,7 +125,7 @@ __global__ void __launch_bounds__(kThreads, 2) channels_kernel(UpfirdnCall call,
 template <class T, class Axis>
 cudaError_t launch(const UpfirdnCall& call) {
   const Tiles tiles = tiles_of<Axis>(call);
-  const int64_t blocks = tiles.along_channels * tiles.along_row * tiles.along_column * call.planes;
+  const int64_t blocks = call.planes * tiles.along_channels * tiles.along_row * tiles.along_column;
   FASTGAN_LAUNCH((channels_kernel<T, Axis>), blocks, call.where, call, tiles);
   return cudaGetLastError();
 }

@@ -19,11 +19,11 @@ constexpr int kBlocks = Axis::kUp == 2 && sizeof(T) > 2 ? 2 : 3;
 struct Tiles {
   int across, down, planes;  // threads along a row and along a column of a tile, and planes of a tile
   int rows, columns, pitch;  // of the input of a tile; words from row to row
-  int64_t along_row, along_column, along_planes;
+  int along_row, along_column, along_planes;
   Units units_x, units_y;
   bool is_wide;  // the output can be stored 16 bytes at a time
 
-  int64_t blocks() const { return along_row * along_column * along_planes; }
+  int64_t blocks() const { return int64_t{along_row} * along_column * along_planes; }
   int64_t elements() const { return int64_t{planes} * rows * pitch; }
 };
 
@@ -41,9 +41,9 @@ Tiles tiles_of(const UpfirdnCall& call) {
   t.pitch = Padded<T, kStep>::pitch(t.columns);
   t.planes = fitting(call.planes, 1, kThreads / t.across / t.down);
   while (t.planes > 1 && t.elements() * static_cast<int64_t>(sizeof(compute_t<T>)) > kMostBytes) t.planes /= 2;
-  t.along_row = ceil_div(call.out_width, t.across * kColumns<T, Axis>);
-  t.along_column = ceil_div(t.units_y.count, t.down * kUnits<Axis>);
-  t.along_planes = ceil_div(call.planes, t.planes);
+  t.along_row = static_cast<int>(ceil_div(call.out_width, t.across * kColumns<T, Axis>));
+  t.along_column = static_cast<int>(ceil_div(t.units_y.count, t.down * kUnits<Axis>));
+  t.along_planes = static_cast<int>(ceil_div(call.planes, t.planes));
   t.is_wide = are_outputs_aligned(call);
   return t;
 }
@@ -92,10 +92,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks<T, Axis>) planes_kernel(Upfi
   FASTGAN_DYNAMIC_SHARED(A, tile);                   // [planes, rows, pitch]
   __shared__ FixedTaps<T, Axis::kTaps, false> taps;
   taps.load(call);
-  int64_t rest = blockIdx.x;
-  const int64_t tile_x = rest % tiles.along_row;
-  rest /= tiles.along_row;
-  const int64_t tile_y = rest % tiles.along_column, first_plane = rest / tiles.along_column * tiles.planes;
+  unsigned rest = blockIdx.x;
+  const int tile_x = next_index(rest, tiles.along_row), tile_y = next_index(rest, tiles.along_column);
+  const int first_plane = static_cast<int>(rest) * tiles.planes;
   const Part part{first_plane,
                   tiles.units_y.input + tile_y * tiles.down * kRows,
                   tiles.units_x.input + tile_x * tiles.across * Window::kStep,
@@ -117,8 +116,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks<T, Axis>) planes_kernel(Upfi
     outputs.add(row, window);
     from += tiles.pitch;
   }
-  const int64_t unit = (tile_y * tiles.down + group) * kUnits<Axis>;
-  const int64_t column = (tile_x * tiles.across + x) * kColumns<T, Axis>;
+  const int unit = (tile_y * tiles.down + group) * kUnits<Axis>;
+  const int column = (tile_x * tiles.across + x) * kColumns<T, Axis>;
 #pragma unroll
   for (int i = 0; i < kUnits<Axis> * Axis::kUp; ++i)
     store_outputs<T>(call, first_plane + of_plane, tiles.units_y.output + unit * Axis::kUp + i, column, tiles.is_wide,
