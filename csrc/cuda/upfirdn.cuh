@@ -76,7 +76,8 @@ struct Part {
 // other use different banks. A row has room for a vector that begins before it, or ends after it.
 template <class T, int kStep>
 struct Padded {
-  static constexpr int kBefore = kStep > kVector<T> ? kStep : kVector<T>;
+  static constexpr int kBefore = kStep;
+  static_assert(kStep % kVector<T> == 0, "a vector that begins at column 0 has its elements next to each other");
 
   FASTGAN_HD constexpr int place(int e) {
     const unsigned at = static_cast<unsigned>(e + kBefore);
@@ -85,9 +86,28 @@ struct Padded {
   FASTGAN_HD constexpr int pitch(int columns) { return place(columns + kVector<T> - 2) + 1; }
 };
 
+// 16 bytes of a tensor, as they are loaded: were they elements of two bytes, the compiler would take them apart at once,
+// and so wait for each load before the next one.
+template <class T>
+struct Raw {
+  Vector<uint32_t, 4> words{};
+
+  __device__ compute_t<T> at(int i) const {
+    if constexpr (sizeof(T) == 2) {
+      return load(T{static_cast<uint16_t>(words.at[i / 2] >> i % 2 * 16)});
+    } else if constexpr (sizeof(T) == 4) {
+      return float_of(static_cast<int32_t>(words.at[i]));
+    } else {
+      double value;
+      memcpy(&value, words.at + 2 * i, sizeof value);
+      return value;
+    }
+  }
+};
+
 // Loads a part, with zeros outside of the image. All loads are aligned and of 16 bytes, whatever the width and the
 // address of the image are: where a row does not begin at such an address, they reach into the rows around it. Only
-// at the ends of the tensor elements are loaded.
+// blocks at the ends of a tensor load elements, if it does not begin or end at such an address.
 template <class T, int kStep>
 struct Filler {
   using A = compute_t<T>;
@@ -98,7 +118,6 @@ struct Filler {
   const Part& part;
   int before;      // elements from an aligned address to the tensor
   const T* input;  // that address
-  int64_t end;     // of the tensor
   int in_planes, in_height, in_width;
   int from, to;  // columns of the part that are columns of the image
   int pitch;
@@ -107,7 +126,6 @@ struct Filler {
       : part(what),
         before(static_cast<int>(reinterpret_cast<uintptr_t>(call.input) % 16 / sizeof(T))),
         input(static_cast<const T*>(call.input) - before),
-        end(call.planes * call.in_height * call.in_width + before),
         in_planes(static_cast<int>(call.planes)),
         in_height(static_cast<int>(call.in_height)),
         in_width(static_cast<int>(call.in_width)),
@@ -117,36 +135,51 @@ struct Filler {
 
   __device__ int within(int column) const { return column < 0 ? 0 : column < part.columns ? column : part.columns; }
 
-  // A vector of the part: its row, and the column of its first element.
-  struct Place {
-    int line, column;
-    int64_t at;     // in the tensor
-    bool is_image;  // else it is zero
-  };
-  __device__ Place place(int of_plane, int of_row, int vector) const {
-    const int plane = part.plane + of_plane, row = part.row + of_row;
-    const bool is_row = of_plane < part.planes && plane < in_planes && row >= 0 && row < in_height;
-    const int64_t line = is_row ? int64_t{plane} * in_height + row : 0;
-    const int64_t start = line * in_width + (part.column + before);
-    const int column = vector * V - static_cast<int>(start & (V - 1));
-    return {of_plane * part.rows + of_row, column, start + column, is_row && column < to && column + V > from};
+  // Row `row` of the part, as one of all rows of the tensor; -1 outside.
+  __device__ int line_of(int of_plane, int row) const {
+    const int plane = part.plane + of_plane;
+    row += part.row;
+    const bool is_inside = of_plane < part.planes && plane < in_planes && row >= 0 && row < in_height;
+    return is_inside ? plane * in_height + row : -1;
   }
-  __device__ bool is_whole(const Place& p) const { return p.at >= before && p.at + V <= end; }
-  __device__ Vector<T, V> load(const Place& p) const {
-    return p.is_image && is_whole(p) ? *reinterpret_cast<const Vector<T, V>*>(input + p.at) : Vector<T, V>{};
+  // Where that row begins, from the aligned address on, if the image had the part's columns.
+  __device__ int64_t start_of(int line) const { return int64_t{line} * in_width + (part.column + before); }
+
+  // Whether no vector with elements of the part has elements before or after the tensor.
+  __device__ bool has_vectors() const {
+    const int64_t size = int64_t{in_planes} * in_height * in_width;
+    const int last_plane = part.plane + part.planes - 1 < in_planes ? part.planes - 1 : in_planes - part.plane - 1;
+    const bool is_first = line_of(0, part.row < 0 ? -part.row : 0) == 0;
+    const bool is_last = part.plane + last_plane == in_planes - 1 && part.row + part.rows >= in_height;
+    const bool begins = before == 0 || (!is_first && in_width >= V);
+    return begins && ((before + size) % V == 0 || (!is_last && in_width >= V));
+  }
+
+  // A vector of the part. Its first `lead` elements are before column `vector` V, the others from there on.
+  struct Place {
+    int row, vector, lead;  // row: -1 if this is none
+    int64_t at;             // in the tensor
+    bool is_image;          // else it is zero
+
+    __device__ int column() const { return vector * V - lead; }
+  };
+  __device__ Place place(int of_plane, int row, int vector) const {
+    const int line = line_of(of_plane, row);
+    const int64_t start = start_of(line);
+    Place p{of_plane < part.planes ? of_plane * part.rows + row : -1, vector, static_cast<int>(start & (V - 1)), 0,
+            false};
+    p.at = start + p.column();
+    p.is_image = line >= 0 && p.column() < to && p.column() + V > from;
+    return p;
   }
   // Elements outside of the image may come from other rows.
-  __device__ void store(A* tile, const Place& p, const Vector<T, V>& values) const {
-    A* const line = tile + p.line * pitch;
-    if (p.column >= part.columns) return;
-    if (p.is_image && !is_whole(p)) {
-#pragma unroll 1
-      for (int e = p.column; e < p.column + V; ++e)
-        if (e >= from && e < to) line[Layout::place(e)] = fastgan::load(input[p.at + e - p.column]);
-      return;
-    }
+  __device__ void store(A* tile, const Place& p, const Raw<T>& values) const {
+    if (p.row < 0 || p.column() >= part.columns) return;
+    A* const row = tile + p.row * pitch;
+    A* const leading = row + (Layout::place(p.vector * V - 1) + 1 - p.lead);
+    A* const others = row + (Layout::place(p.vector * V) - p.lead);
 #pragma unroll
-    for (int i = 0; i < V; ++i) line[Layout::place(p.column + i)] = fastgan::load(values.at[i]);
+    for (int i = 0; i < V; ++i) (i < p.lead ? leading : others)[i] = values.at(i);
   }
   // Each thread has every kThreads-th vector.
   __device__ void fill_vectors(A* tile) const {
@@ -157,11 +190,12 @@ struct Filler {
 #pragma unroll 1
     while (plane < part.planes) {
       Place places[kTogether];
-      Vector<T, V> values[kTogether];
+      Raw<T> values[kTogether];
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         places[i] = place(plane, row, vector);
-        values[i] = load(places[i]);
+        if (places[i].is_image)
+          values[i].words = *reinterpret_cast<const Vector<uint32_t, 4>*>(input + places[i].at);
         vector += more_vectors;
         const bool is_next = vector >= vectors;
         vector -= is_next ? vectors : 0;
@@ -171,28 +205,43 @@ struct Filler {
         plane += more_planes + (is_next_plane ? 1 : 0);
       }
 #pragma unroll
-      for (int i = 0; i < kTogether; ++i)
-        if (places[i].line < part.planes * part.rows) store(tile, places[i], values[i]);
+      for (int i = 0; i < kTogether; ++i) store(tile, places[i], values[i]);
+    }
+  }
+  // Replaces what is not of the image.
+  __device__ void fill_borders(A* tile) const {
+    const int outside = from + part.columns - to;
+    for (int i = static_cast<int>(threadIdx.x); i < part.planes * part.rows * outside; i += kThreads) {
+      const int row = i / outside, e = i % outside;
+      tile[row * pitch + Layout::place(e < from ? e : e - from + to)] = 0;
+    }
+  }
+  __device__ void fill_elements(A* tile) const {
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x); i < part.planes * part.rows * part.columns; i += kThreads) {
+      const int row = i / part.columns, e = i % part.columns, line = line_of(row / part.rows, row % part.rows);
+      const bool is_image = line >= 0 && e >= from && e < to;
+      tile[row * pitch + Layout::place(e)] = is_image ? load(input[start_of(line) + e]) : A(0);
     }
   }
   // A barrier after it is the caller's.
   __device__ void fill(A* tile) const {
-    const int lines = part.planes * part.rows, outside = from + part.columns - to;
+    if (!has_vectors()) return fill_elements(tile);
     fill_vectors(tile);
-    if (outside == 0) return;
-    __syncthreads();  // before zeros replace what is not of the row
-    for (int i = static_cast<int>(threadIdx.x); i < lines * outside; i += kThreads) {
-      const int line = i / outside, e = i % outside;
-      tile[line * pitch + Layout::place(e < from ? e : e - from + to)] = 0;
-    }
+    __syncthreads();
+    fill_borders(tile);
   }
 };
 
-// The inputs of kColumns adjacent outputs of a row, from an even one on.
-template <class T, class Axis, int kColumns>
+// Outputs of a thread along a row: 8 or 16, half as many for double.
+template <class T, class Axis>
+constexpr int kColumns = (sizeof(T) == 8 ? 4 : 8) * Axis::kUp;
+
+// The inputs of a thread's outputs along a row, from an even one on.
+template <class T, class Axis>
 struct RowWindow {
   using A = compute_t<T>;
-  static constexpr int kStep = kColumns * Axis::kDown / Axis::kUp;
+  static constexpr int kStep = kColumns<T, Axis> * Axis::kDown / Axis::kUp;
   static constexpr int kWidth = kStep + Axis::kHalo + Axis::kUp - 1;
   A inputs[kWidth];
   A of_odd[Axis::kUp == 1 ? 1 : kWidth - 1];  // at up 2: the inputs of odd outputs
@@ -250,7 +299,7 @@ inline int fitting(int64_t size, int each, int most) {
   return count;
 }
 
-// Kernels for which all sizes, and the padding, are below 2^30.
+// Kernels for which the padding and all sizes, also the number of rows of all planes, are below 2^30.
 //
 // Images of planes, by filters of 4 x 4 taps, or 4 taps along both axes; up 2, down 2 or neither.
 cudaError_t upfirdn_of_planes(const UpfirdnCall& call);

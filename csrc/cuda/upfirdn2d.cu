@@ -78,6 +78,7 @@ bool is_small(const UpfirdnCall& call) {
   bool is = call.left < kMost && call.left > -kMost && call.top < kMost && call.top > -kMost;
   for (const int64_t size : {call.planes, call.in_height, call.in_width, call.out_height, call.out_width, call.inner})
     is = is && size < kMost;
+  is = is && call.planes * call.in_height < kMost && call.planes * call.out_height < kMost;
   return is;
 }
 

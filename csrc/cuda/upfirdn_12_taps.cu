@@ -8,7 +8,6 @@ namespace {
 
 constexpr int kTaps = 12;
 constexpr int kRowsAtOnce = 32;  // of the input
-constexpr int kAcross = 8;       // outputs of a thread along a row, in the first pass
 template <class Axis>
 constexpr int kUnits = 4 / Axis::kUp;  // of a thread along a column, in the second pass
 
@@ -32,14 +31,14 @@ template <class T, class Axis>
 Tiles tiles_of(const UpfirdnCall& call) {
   // Of the input: 64 columns and 32 rows at up 2, 128 and 128 at down 2; half of both for double.
   constexpr int kMostColumns = Axis::kUp == 2 ? 128 : 64, kMostUnits = Axis::kUp == 2 ? 32 : sizeof(T) == 8 ? 32 : 64;
-  constexpr int kStep = RowWindow<T, Axis, kAcross>::kStep;
+  constexpr int kStep = RowWindow<T, Axis>::kStep;
   Tiles t{};
   t.units_x = Units::of<Axis>(call.out_width, call.left);
   t.units_y = Units::of<Axis>(call.out_height, call.top);
-  t.columns = kAcross * fitting(call.out_width, kAcross, kMostColumns / kAcross);
+  t.columns = kColumns<T, Axis> * fitting(call.out_width, kColumns<T, Axis>, kMostColumns / kColumns<T, Axis>);
   t.units = kUnits<Axis> * fitting(t.units_y.count, kUnits<Axis>, kMostUnits / kUnits<Axis>);
   t.in_rows = t.units * Axis::kDown + Axis::kHalo;
-  t.in_columns = t.columns / kAcross * kStep + Axis::kHalo + Axis::kUp - 1;
+  t.in_columns = t.columns / kColumns<T, Axis> * kStep + Axis::kHalo + Axis::kUp - 1;
   t.pitch = Padded<T, kStep>::pitch(t.in_columns);
   t.filtered_pitch = filtered_place(t.columns - 1) + 1;
   t.along_row = static_cast<int>(ceil_div(call.out_width, t.columns));
@@ -62,24 +61,24 @@ template <class T, class Axis>
 __device__ void filter_rows(const compute_t<T>* tile, const compute_t<T> (&filter)[kTaps], const Tiles& tiles, int rows,
                             bool is_padding_odd, compute_t<T>* filtered) {
   using A = compute_t<T>;
-  using Window = RowWindow<T, Axis, kAcross>;
+  using Window = RowWindow<T, Axis>;
   A taps[Axis::kUp][Axis::kReach];
 #pragma unroll
   for (int i = 0; i < kTaps; ++i)
     taps[i / Axis::kReach][i % Axis::kReach] =
         filter[Window::tap(i / Axis::kReach, i % Axis::kReach, is_padding_odd)];
-  const int groups = tiles.columns / kAcross;
+  const int groups = tiles.columns / kColumns<T, Axis>;
 #pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < rows * groups; i += kThreads) {
     const int row = i / groups, x = i % groups;
     Window window;
     window.load(tile + row * tiles.pitch, x, is_padding_odd);
-    alignas(16) A sums[kAcross] = {};
+    alignas(16) A sums[kColumns<T, Axis>] = {};
 #pragma unroll
     for (int n = 0; n < Axis::kReach; ++n)
 #pragma unroll
-      for (int j = 0; j < kAcross; ++j) sums[j] += taps[j % Axis::kUp][n] * window.at(j, n);
-    copy<A, kAcross>(filtered + row * tiles.filtered_pitch + filtered_place(x * kAcross), sums);
+      for (int j = 0; j < kColumns<T, Axis>; ++j) sums[j] += taps[j % Axis::kUp][n] * window.at(j, n);
+    copy<A, kColumns<T, Axis>>(filtered + row * tiles.filtered_pitch + filtered_place(x * kColumns<T, Axis>), sums);
   }
 }
 
@@ -124,7 +123,7 @@ __device__ void filter_columns(const UpfirdnCall& call, const Tiles& tiles, cons
 template <class T, class Axis>
 __global__ void __launch_bounds__(kThreads, 2) separable_kernel(UpfirdnCall call, Tiles tiles) {
   using A = compute_t<T>;
-  constexpr int kStep = RowWindow<T, Axis, kAcross>::kStep;
+  constexpr int kStep = RowWindow<T, Axis>::kStep;
   FASTGAN_DYNAMIC_SHARED(A, tile);  // [kRowsAtOnce, pitch], and then [in_rows, filtered_pitch]
   A* const filtered = tile + kRowsAtOnce * tiles.pitch;
   __shared__ FixedTaps<T, kTaps, true> taps;
@@ -137,7 +136,7 @@ __global__ void __launch_bounds__(kThreads, 2) separable_kernel(UpfirdnCall call
     const int rows = tiles.in_rows - row < kRowsAtOnce ? tiles.in_rows - row : kRowsAtOnce;
     const Part part{plane,
                     tiles.units_y.input + unit * Axis::kDown + row,
-                    tiles.units_x.input + column / kAcross * kStep,
+                    tiles.units_x.input + column / kColumns<T, Axis> * kStep,
                     1,
                     rows,
                     tiles.in_columns};

@@ -5,9 +5,7 @@
 namespace fastgan::cuda {
 namespace {
 
-// Outputs of a thread along a row, and its units along a column.
-template <class T, class Axis>
-constexpr int kColumns = (sizeof(T) == 8 ? 4 : 8) * Axis::kUp;
+// Units of a thread along a column.
 template <class Axis>
 constexpr int kUnits = Axis::kUp == Axis::kDown ? 4 : 2;
 // Blocks of a multiprocessor: one computes while others wait for memory. With three, these sums would not fit into
@@ -30,7 +28,7 @@ struct Tiles {
 template <class T, class Axis>
 Tiles tiles_of(const UpfirdnCall& call) {
   constexpr int kMostAcross = 16, kMostBytes = 96 * 1024;
-  constexpr int kStep = RowWindow<T, Axis, kColumns<T, Axis>>::kStep;
+  constexpr int kStep = RowWindow<T, Axis>::kStep;
   Tiles t{};
   t.units_x = Units::of<Axis>(call.out_width, call.left);
   t.units_y = Units::of<Axis>(call.out_height, call.top);
@@ -60,11 +58,11 @@ struct Outputs {
 #pragma unroll
     for (int i = 0; i < Axis::kTaps * Axis::kTaps; ++i) {
       const int row = i / Axis::kTaps, f = i % Axis::kTaps / Axis::kReach, n = i % Axis::kReach;
-      taps[row][f][n] = all.at[row * Axis::kTaps + RowWindow<T, Axis, kCount>::tap(f, n, is_padding_odd)];
+      taps[row][f][n] = all.at[row * Axis::kTaps + RowWindow<T, Axis>::tap(f, n, is_padding_odd)];
     }
   }
   // Adds a row to those outputs of a unit that need it: it is row `n` of the unit's window.
-  __device__ void add(A (&unit)[Axis::kUp][kCount], int n, const RowWindow<T, Axis, kCount>& window) {
+  __device__ void add(A (&unit)[Axis::kUp][kCount], int n, const RowWindow<T, Axis>& window) {
 #pragma unroll
     for (int f = 0; f < Axis::kUp; ++f)
 #pragma unroll
@@ -74,7 +72,7 @@ struct Outputs {
           unit[f][j] += taps[Axis::tap(f, n)][j % Axis::kUp][each] * window.at(j, each);
   }
   // Row `row` of the thread's input, of all units.
-  __device__ void add(int row, const RowWindow<T, Axis, kCount>& window) {
+  __device__ void add(int row, const RowWindow<T, Axis>& window) {
 #pragma unroll
     for (int u = 0; u < kUnits<Axis>; ++u) {
       const int n = row - u * Axis::kDown;
@@ -87,7 +85,7 @@ struct Outputs {
 template <class T, class Axis>
 __global__ void __launch_bounds__(kThreads, kBlocks<T, Axis>) planes_kernel(UpfirdnCall call, Tiles tiles) {
   using A = compute_t<T>;
-  using Window = RowWindow<T, Axis, kColumns<T, Axis>>;
+  using Window = RowWindow<T, Axis>;
   constexpr int kRows = kUnits<Axis> * Axis::kDown;  // of the input, from one thread's to the next one's
   FASTGAN_DYNAMIC_SHARED(A, tile);                   // [planes, rows, pitch]
   __shared__ FixedTaps<T, Axis::kTaps, false> taps;
