@@ -8,10 +8,10 @@ namespace {
 // Units of a thread along a column.
 template <class Axis>
 constexpr int kUnits = Axis::kUp == Axis::kDown ? 4 : 2;
-// Blocks of a multiprocessor: one computes while others wait for memory. With three, these sums would not fit into
-// registers at up 2, unless 8 elements are loaded at a time.
-template <class T, class Axis>
-constexpr int kBlocks = Axis::kUp == 2 && sizeof(T) > 2 ? 2 : 3;
+// Blocks of a multiprocessor, some of which compute while others wait for memory. At up 2, a thread's sums leave
+// registers for two only.
+template <class Axis>
+constexpr int kBlocks = Axis::kUp == 2 ? 2 : 3;
 
 // A block's threads, and all tiles.
 struct Tiles {
@@ -83,7 +83,7 @@ struct Outputs {
 
 // input [planes, in_height, in_width], output [planes, out_height, out_width]
 template <class T, class Axis>
-__global__ void __launch_bounds__(kThreads, kBlocks<T, Axis>) planes_kernel(UpfirdnCall call, Tiles tiles) {
+__global__ void __launch_bounds__(kThreads, kBlocks<Axis>) planes_kernel(UpfirdnCall call, Tiles tiles) {
   using A = compute_t<T>;
   using Window = RowWindow<T, Axis>;
   constexpr int kRows = kUnits<Axis> * Axis::kDown;  // of the input, from one thread's to the next one's
