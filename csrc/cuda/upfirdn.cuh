@@ -1,9 +1,9 @@
 // What the kernels for fixed rates and numbers of taps have in common.
 //
-// Along an axis, y[o] = sum_k c[k] z[o down + k], with z[p] = x[(p - padding) / up] where that is an index of x. Outputs
-// are computed in units that read one contiguous window of x and use all taps: `up` outputs from taps / up inputs, with
-// the next unit's window `down` inputs later. At up 2, output f of a unit uses the taps 1 - f, 3 - f, ..: the first
-// output of a unit is an even one if the padding is odd, and an odd one if it is even.
+// Along an axis, y[o] = sum_k c[k] z[o down + k], with z[p] = x[(p - padding) / up] where that is an index of x.
+// Outputs are computed in units that read one contiguous window of x and use all taps: `up` outputs from taps / up
+// inputs, with the next unit's window `down` inputs later. At up 2, output f of a unit uses the taps 1 - f, 3 - f, ..:
+// the first output of a unit is an even one if the padding is odd, and an odd one if it is even.
 #pragma once
 
 #include "channels.cuh"
@@ -86,8 +86,8 @@ struct Padded {
   FASTGAN_HD constexpr int pitch(int columns) { return place(columns + kVector<T> - 2) + 1; }
 };
 
-// 16 bytes of a tensor, as they are loaded: were they elements of two bytes, the compiler would take them apart at once,
-// and so wait for each load before the next one.
+// 16 bytes of a tensor, as they are loaded: were they elements of two bytes, the compiler would take them apart at
+// once, and so wait for each load before the next one.
 template <class T>
 struct Raw {
   Vector<uint32_t, 4> words{};

@@ -92,7 +92,8 @@ cudaError_t upfirdn2d(const UpfirdnCall& call) {
     if (call.inner == 1) return upfirdn_of_planes(call);
     if (has_wide_channels) return upfirdn_of_channels(call);
   }
-  if (small && call.filter_width == 12 && call.separable && is_twice && call.inner == 1) return upfirdn_of_12_taps(call);
+  const bool has_12_taps = call.filter_width == 12 && call.separable;
+  if (small && has_12_taps && is_twice && call.inner == 1) return upfirdn_of_12_taps(call);
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     return has_wide_channels ? any<T, kVector<T>>(call) : any<T, 1>(call);

@@ -1,6 +1,6 @@
-// Images of planes, by separable filters of 12 taps, up 2 or down 2. A block has a tile of a plane. It copies a few rows
-// of the input at a time to shared memory, and filters them along rows; the results stay there too, in the compute type.
-// Then it filters these along columns.
+// Images of planes, by separable filters of 12 taps, up 2 or down 2. A block has a tile of a plane. It copies some rows
+// of the input at a time to shared memory, and filters them along rows; the results stay there too, in the compute
+// type. Then it filters these along columns.
 #include "upfirdn.cuh"
 
 namespace fastgan::cuda {

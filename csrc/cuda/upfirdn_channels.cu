@@ -90,7 +90,8 @@ __global__ void __launch_bounds__(kThreads, 2) channels_kernel(UpfirdnCall call,
   if (channel >= call.inner) return;
   Outputs<T, Axis> outputs(taps);
   const int first_row = tiles.units_y.input + y * kRows, first_column = tiles.units_x.input + x * kColumns;
-  const T* const from = static_cast<const T*>(call.input) + plane * call.in_height * call.in_width * call.inner + channel;
+  const int64_t in_plane = call.in_height * call.in_width * call.inner;
+  const T* const from = static_cast<const T*>(call.input) + plane * in_plane + channel;
 #pragma unroll
   for (int i = 0; i < kRows + Axis::kHalo; ++i) {
     const int row = first_row + i;
