@@ -92,6 +92,9 @@ template <class T>
 struct Raw {
   Vector<uint32_t, 4> words{};
 
+  __device__ Raw() {}
+  __device__ explicit Raw(const T* aligned) : words(*reinterpret_cast<const Vector<uint32_t, 4>*>(aligned)) {}
+
   __device__ compute_t<T> at(int i) const {
     if constexpr (sizeof(T) == 2) {
       return load(T{static_cast<uint16_t>(words.at[i / 2] >> i % 2 * 16)});
@@ -194,8 +197,7 @@ struct Filler {
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         places[i] = place(plane, row, vector);
-        if (places[i].is_image)
-          values[i].words = *reinterpret_cast<const Vector<uint32_t, 4>*>(input + places[i].at);
+        if (places[i].is_image) values[i] = Raw<T>(input + places[i].at);
         vector += more_vectors;
         const bool is_next = vector >= vectors;
         vector -= is_next ? vectors : 0;

@@ -49,10 +49,10 @@ struct Outputs {
   __device__ explicit Outputs(const FixedTaps<T, Axis::kTaps, false>& all) : taps(all) {}
 
   // Adds an input of the thread to the outputs that need it.
-  __device__ void add(int row, int column, const Vector<T, V>& input) {
+  __device__ void add(int row, int column, const Raw<T>& input) {
     A values[V];
 #pragma unroll
-    for (int i = 0; i < V; ++i) values[i] = load(input.at[i]);
+    for (int i = 0; i < V; ++i) values[i] = input.at(i);
 #pragma unroll
     for (int y = 0; y < kUnitsY<Axis>; ++y)
 #pragma unroll
@@ -96,13 +96,13 @@ __global__ void __launch_bounds__(kThreads, 2) channels_kernel(UpfirdnCall call,
   for (int i = 0; i < kRows + Axis::kHalo; ++i) {
     const int row = first_row + i;
     if (row < 0 || row >= call.in_height) continue;
-    Vector<T, V> inputs[kColumns + Axis::kHalo];
+    int64_t at = (row * call.in_width + first_column) * call.inner;
+    Raw<T> inputs[kColumns + Axis::kHalo];
 #pragma unroll
     for (int j = 0; j < kColumns + Axis::kHalo; ++j) {
       const int column = first_column + j;
-      const bool is_inside = column >= 0 && column < call.in_width;
-      inputs[j] = is_inside ? load_vector<T, V>(from + (row * call.in_width + column) * call.inner, true)
-                            : Vector<T, V>{};
+      if (column >= 0 && column < call.in_width) inputs[j] = Raw<T>(from + at);
+      at += call.inner;
     }
 #pragma unroll
     for (int j = 0; j < kColumns + Axis::kHalo; ++j) outputs.add(i, j, inputs[j]);

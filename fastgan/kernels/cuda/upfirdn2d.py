@@ -62,7 +62,7 @@ def _output_size(input: Tensor, filter: Tensor, resampling: Resampling) -> tuple
         )
     if min(*resampling.up, *resampling.down) < 1:
         raise ValueError(f"up is {resampling.up} and down {resampling.down}, expected at least 1")
-    size = resampling.size(*input.shape[2:], taps_of(filter))
+    size = resampling.size(input.shape[2], input.shape[3], taps_of(filter))
     if min(size) < 1:
         raise ValueError(f"the output has size {size}: the padding crops all of it")
     return size
