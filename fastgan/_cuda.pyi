@@ -337,6 +337,31 @@ def anti_aliased_snake_backward(
     partials: int,
     on: tuple[int, int],
 ) -> None: ...
+def upfirdn2d(
+    dtype: int,
+    planes: int,
+    in_height: int,
+    in_width: int,
+    out_height: int,
+    out_width: int,
+    inner: int,  # channels, if they are last; else 1
+    input: int,  # [planes, in_height, in_width, inner]
+    filter: int,  # [filter_height, filter_width], or [filter_width] if separable
+    filter_dtype: int,
+    filter_height: int,
+    filter_width: int,
+    separable: bool,
+    flip: bool,
+    up_x: int,
+    up_y: int,
+    down_x: int,
+    down_y: int,
+    left: int,
+    top: int,
+    gain: float,
+    output: int,  # [planes, out_height, out_width, inner]: output, not empty
+    on: tuple[int, int],
+) -> None: ...
 def adam(
     dtype: int,
     size: int,

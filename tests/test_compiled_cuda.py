@@ -106,6 +106,14 @@ def test_instructions_of_the_discriminator_loss(sass: dict[str, str]) -> None:
         (r"normalize_backward_kernelI{dtype}Li{width}ELb0ELb0ELb1E", 4),
         (r"normalize_backward_kernelI{dtype}Li{width}ELb1ELb1ELb1E", 4),  # sums and dx
         (r"normalize_backward_kernelI{dtype}Li{width}ELb0ELb1ELb1E", 4),
+        (r"planes_kernelI{dtype}NS\S*4AxisILi2ELi1E", 4),
+        (r"planes_kernelI{dtype}NS\S*4AxisILi1ELi2E", 4),
+        (r"planes_kernelI{dtype}NS\S*4AxisILi1ELi1E", 4),
+        (r"separable_kernelI{dtype}NS\S*4AxisILi2ELi1E", 4),
+        (r"separable_kernelI{dtype}NS\S*4AxisILi1ELi2E", 4),
+        (r"channels_kernelI{dtype}NS\S*4AxisILi2ELi1E", 4),
+        (r"channels_kernelI{dtype}NS\S*4AxisILi1ELi2E", 4),
+        (r"channels_kernelI{dtype}NS\S*4AxisILi1ELi1E", 4),
     ],
 )
 def test_loads_are_in_flight_together(

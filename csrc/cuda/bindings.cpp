@@ -18,6 +18,7 @@
 #include "record.h"
 #include "snake.h"
 #include "spectral_norm.h"
+#include "upfirdn2d.h"
 
 namespace py = pybind11;
 
@@ -291,6 +292,18 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
                                                     dtypes, log_scale, eps, where),
                                          snake_filters(filters, filter_dtypes, taps),
                                          snake_grad(dy, dx, grads, grad_dtypes), pointer(partials));
+    });
+  });
+
+  module.def("upfirdn2d", [](int dtype, int64_t planes, int64_t in_height, int64_t in_width, int64_t out_height,
+                             int64_t out_width, int64_t inner, Address input, Address filter, int filter_dtype,
+                             int filter_height, int filter_width, bool separable, bool flip, int up_x, int up_y,
+                             int down_x, int down_y, int64_t left, int64_t top, double gain, Address output,
+                             const Stream& on) {
+    run(on, [&](Where where) {
+      return upfirdn2d({static_cast<DType>(dtype), planes, in_height, in_width, out_height, out_width, inner,
+                        pointer(input), pointer(filter), static_cast<DType>(filter_dtype), filter_height, filter_width,
+                        separable, flip, up_x, up_y, down_x, down_y, left, top, gain, pointer(output), where});
     });
   });
 

@@ -19,6 +19,7 @@
 #include "../../csrc/cuda/record.h"
 #include "../../csrc/cuda/snake.h"
 #include "../../csrc/cuda/spectral_norm.h"
+#include "../../csrc/cuda/upfirdn2d.h"
 
 using namespace fastgan;
 using namespace fastgan::cuda;
@@ -558,6 +559,53 @@ struct Snake {
   }
 };
 
+// A resampled image. There are as many taps along both axes.
+struct Resampled {
+  DType dtype;
+  int64_t planes, height, width, channels;  // channels: 1, or their number if they are last
+  int taps;
+  bool separable;
+  int up, down;
+  int64_t padding;  // on all sides
+  bool flip = true;
+  int64_t out_height = (height * up + 2 * padding - taps) / down + 1;
+  int64_t out_width = (width * up + 2 * padding - taps) / down + 1;
+  Array x{dtype, planes * height * width * channels, 3}, y{dtype, planes * out_height * out_width * channels};
+  Array filter{compute_type(dtype), separable ? taps : taps * taps, 5};
+
+  double tap(int64_t i) const { return filter.get(flip ? i : filter.size - 1 - i); }
+  double tap(int64_t i, int64_t j) const { return separable ? tap(i) * tap(j) : tap(i * taps + j); }
+  // Calls work(i, k) for each tap of output o along an axis, with the index of its input.
+  template <class Work>
+  void for_taps(int64_t o, int64_t size, const Work& work) const {
+    for (int64_t k = 0; k < taps; ++k) {
+      const int64_t at = o * down + k - padding;
+      if (at >= 0 && at % up == 0 && at / up < size) work(at / up, k);
+    }
+  }
+  void demand_output(int64_t plane, int64_t row, int64_t column, int64_t channel) const {
+    double sum = 0, magnitude = 0;
+    for_taps(row, height, [&](int64_t i, int64_t ky) {
+      for_taps(column, width, [&](int64_t j, int64_t kx) {
+        const double term = 0.5 * tap(ky, kx) * x.get(((plane * height + i) * width + j) * channels + channel);
+        sum += term;
+        magnitude += fabs(term);
+      });
+    });
+    const double ours = y.get(((plane * out_height + row) * out_width + column) * channels + channel);
+    demand(fabs(ours - sum) <= tolerance(dtype) * (1 + magnitude), "a resampled image");
+  }
+  void run() const {
+    launched(upfirdn2d({dtype, planes, height, width, out_height, out_width, channels, x.data, filter.data,
+                        filter.dtype, taps, taps, separable, flip, up, up, down, down, padding, padding, 0.5, y.data,
+                        0}));
+    launched(cudaDeviceSynchronize());
+    for (int64_t at = 0; at < y.size; ++at)
+      demand_output(at / channels / out_width / out_height, at / channels / out_width % out_height,
+                    at / channels % out_width, at % channels);
+  }
+};
+
 // The slot that a new graph takes, and the graph, instantiated.
 struct Captured {
   int slot = -1;
@@ -721,6 +769,15 @@ int main(int arguments, char**) {
       if (usual) Snake{dtype, 6, 40, 333, last, false, 12, 12}.run();
       Snake{dtype, 2, 3, 70, last, true, 3, 24}.run();
       Snake{dtype, 1, 2, 2, last, false, 13, 4}.run();
+    }
+    for (const auto& [up, down] : {std::pair{2, 1}, std::pair{1, 2}, std::pair{1, 1}, std::pair{3, 2}}) {
+      Resampled{dtype, 3, 8, 8, 1, 4, false, up, down, 1}.run();
+      Resampled{dtype, 2, 9, 21, 1, 4, true, up, down, 2}.run();
+      Resampled{dtype, 1, 7, 9, 8, 4, false, up, down, 2, false}.run();
+      Resampled{dtype, 1, 5, 6, 3, 4, true, up, down, 1, false}.run();
+      Resampled{dtype, 2, 13, 16, 1, 12, true, up, down, 6}.run();
+      if (usual) Resampled{dtype, 2, 70, 150, 1, up == down ? 4 : 12, true, up, down, 5}.run();
+      if (usual) Resampled{dtype, 2, 19, 30, 40, 4, false, up, down, 3}.run();
     }
     optimizer(dtype, 3);
     optimizer(dtype, 9001);
