@@ -1,0 +1,553 @@
+"""Upsampling, filtering and downsampling of images.
+
+With the usual filters and factors each lane walks down a strip of columns of one image (see ``_Walk``). It
+reads every row of the input once, filters it in registers, and keeps there what later rows need: if it
+upsamples, rows of the input, or filtered rows if the filter is separable; otherwise sums for rows of the
+output. Only the first rows of a run are also read by the lane above.
+
+Other resamplings gather the input's pixels for each output pixel, with loops over taps at run time.
+
+Taps are numbered as in a correlation: tap k is filter[first + k * step], as convolutions need them in reverse
+order. Zeros between the input's pixels are never multiplied.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastgan.kernels.layout import channel_layout
+from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.reference import Reference
+from fastgan.kernels.reference_upfirdn import Resampling, taps_of
+from fastgan.kernels.sizes import resampled_size
+from fastgan.kernels.triton.launch import INTERPRETING, Kernel, divisor, threads
+from fastgan.kernels.triton.scalar_math import number
+from fastgan.kernels.triton.windows import columns_of, joined
+
+_WALKED = ((1, 1), (2, 1), (1, 2))  # up and down, along both axes
+_LANES = 1 << 16  # fill any GPU
+_FEWEST, _MOST = 8, 128  # iterations of a run
+
+
+@triton.jit
+def _split(base, more, size):
+    """Divide the numbers base + more, a scalar and a small vector, by ``size``.
+
+    Returns the quotients in the same form, and the remainders. Only the scalar division has 64 bits.
+    """
+    more += (base % size).to(tl.int32)
+    size_32 = size.to(tl.int32)
+    return base // size, more // size_32, more % size_32
+
+
+# --- walks
+
+
+@triton.jit
+def _taps(filter, first, step, factor, COUNT: tl.constexpr, COMPUTE: tl.constexpr):
+    taps = ()
+    for k in tl.static_range(COUNT):
+        taps += (tl.load(filter + first + k * step).to(COMPUTE) * factor,)
+    return taps
+
+
+@triton.jit
+def _lanes(plane, planes, height, width, channels, channel, column):
+    """What each lane reads or writes: the offset of its first channel in its plane, and its first column."""
+    pitch = width * channels
+    return (
+        plane * height * pitch + channel,
+        column,
+        height.to(tl.int32),
+        width.to(tl.int32),
+        pitch,
+        channels,
+        plane < planes,
+    )
+
+
+@triton.jit
+def _filtered(
+    sums,
+    row,
+    taps,
+    FIRST: tl.constexpr,
+    COUNT: tl.constexpr,
+    UP: tl.constexpr,
+    DOWN: tl.constexpr,
+    PHASE: tl.constexpr,
+):
+    """sums[i] plus taps[FIRST + k] row[(i DOWN + k - PHASE) / UP] for each k where that is an integer."""
+    result = ()
+    for i in tl.static_range(len(sums)):
+        total = sums[i]
+        for k in tl.static_range((PHASE - i * DOWN) % UP, COUNT, UP):
+            total = tl.fma(taps[FIRST + k], row[(i * DOWN + k - PHASE) // UP], total)
+        result += (total,)
+    return result
+
+
+@triton.jit
+def _added(
+    sums,
+    row,
+    taps,
+    K: tl.constexpr,
+    SEPARABLE: tl.constexpr,
+    TAPS: tl.constexpr,
+    UP: tl.constexpr,
+    DOWN: tl.constexpr,
+    PHASE: tl.constexpr,
+):
+    """The sums of a row of outputs, plus a row times row K of the filter."""
+    if SEPARABLE:
+        result = ()
+        for i in tl.static_range(len(sums)):
+            result += (tl.fma(taps[K], row[i], sums[i]),)
+        return result
+    else:
+        return _filtered(sums, row, taps, K * TAPS, TAPS, UP, DOWN, PHASE)
+
+
+@triton.jit
+def _copies(value, COUNT: tl.constexpr):
+    copies = ()
+    for _ in tl.static_range(COUNT):
+        copies += (value,)
+    return copies
+
+
+@triton.jit
+def _read(
+    x,  # [planes, height, width, channels]
+    lanes,
+    row,
+    IN_BLOCKS: tl.constexpr,
+    SHIFT: tl.constexpr,
+    SPAN: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    WIDE: tl.constexpr,
+    LANES: tl.constexpr,
+    COMPUTE: tl.constexpr,
+):
+    """The pixels of one row under each lane's strip, a tuple of SPAN columns; 0 outside the image."""
+    start, column, height, width, pitch, channels, inside = lanes
+    inside = inside & (row >= 0) & (row < height)
+    start += row.to(tl.int64) * pitch
+    columns = ()
+    if IN_BLOCKS:
+        for i in tl.static_range((SHIFT + SPAN + WIDE - 1) // WIDE):
+            place = column + i * WIDE
+            mask = (inside & (place >= 0) & (place < width))[:, None]
+            at = (start + place)[:, None] + tl.arange(0, WIDE)[None, :]
+            columns += columns_of(tl.load(x + at, mask=mask, other=0.0).to(COMPUTE), LANES, WIDE)
+        return columns[SHIFT : SHIFT + SPAN]
+    else:
+        for i in tl.static_range(SPAN):
+            place = column + i
+            at = start + place
+            mask = inside & (place >= 0) & (place < width)
+            if CHANNELS_LAST:
+                at = (start + place * channels)[:, None] + tl.arange(0, WIDE)[None, :]
+                mask = mask[:, None]
+            columns += (tl.load(x + at, mask=mask, other=0.0).to(COMPUTE),)
+        return columns
+
+
+@triton.jit
+def _row(
+    x,
+    lanes,
+    row,
+    zeros,
+    taps,  # empty unless SEPARABLE
+    UP: tl.constexpr,
+    DOWN: tl.constexpr,
+    PHASE: tl.constexpr,
+    SPAN: tl.constexpr,
+    SHIFT: tl.constexpr,
+    IN_BLOCKS: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    WIDE: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """The pixels of one row under each lane's strip, filtered along the row if the filter is separable."""
+    COMPUTE: tl.constexpr = zeros[0].dtype
+    columns = _read(x, lanes, row, IN_BLOCKS, SHIFT, SPAN, CHANNELS_LAST, WIDE, LANES, COMPUTE)
+    if len(taps) > 0:
+        columns = _filtered(zeros, columns, taps, 0, len(taps), UP, DOWN, PHASE)
+    return columns
+
+
+@triton.jit
+def _write(
+    y,  # [planes, out_height, out_width, channels]
+    columns,
+    lanes,
+    row,
+    CHANNELS_LAST: tl.constexpr,
+    WIDE: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    start, column, height, width, pitch, channels, inside = lanes
+    inside = inside & (row < height)
+    start += row.to(tl.int64) * pitch
+    if CHANNELS_LAST:
+        for i in tl.static_range(len(columns)):
+            at = (start + (column + i) * channels)[:, None] + tl.arange(0, WIDE)[None, :]
+            mask = (inside & (column + i < width))[:, None]
+            tl.store(y + at, columns[i].to(y.dtype.element_ty), mask=mask)
+    else:
+        for i in tl.static_range(0, len(columns), WIDE):
+            place = (column + i)[:, None] + tl.arange(0, WIDE)[None, :]
+            tile = joined(columns[i : i + WIDE], LANES, WIDE)
+            mask = inside[:, None] & (place < width)
+            tl.store(y + (start[:, None] + place), tile.to(y.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _gathered(
+    window,  # a tuple of rows
+    zeros,
+    taps,
+    ROW: tl.constexpr,
+    SEPARABLE: tl.constexpr,
+    TAPS: tl.constexpr,
+    PHASE_X: tl.constexpr,
+    PHASE_Y: tl.constexpr,
+):
+    """A row of outputs, of twice as many as the inputs: the sum over rows k of the filter with
+    window[(ROW + k - PHASE_Y) / 2] where that is an integer."""
+    sums = zeros
+    for k in tl.static_range((PHASE_Y - ROW) % 2, TAPS, 2):
+        row = window[(ROW + k - PHASE_Y) // 2]
+        sums = _added(sums, row, taps, k, SEPARABLE, TAPS, 2, 1, PHASE_X)
+    return sums
+
+
+@triton.jit
+def _spread(
+    sums,  # a tuple of rows. Row i is a sum over the rows of inputs from i DOWN on
+    row,
+    taps,
+    ROW: tl.constexpr,
+    SEPARABLE: tl.constexpr,
+    TAPS: tl.constexpr,
+    DOWN: tl.constexpr,
+):
+    """The sums of rows of outputs, plus what row ROW of the inputs adds to them."""
+    result = ()
+    for i in tl.static_range(len(sums)):
+        K: tl.constexpr = ROW - i * DOWN
+        if K >= 0 and K < TAPS:
+            result += (_added(sums[i], row, taps, K, SEPARABLE, TAPS, 1, DOWN, 0),)
+        else:
+            result += (sums[i],)
+    return result
+
+
+@Kernel
+def upfirdn2d_walk_kernel(
+    x,  # [planes, height, width, channels]
+    filter,  # [TAPS] if SEPARABLE, else [TAPS, TAPS]
+    y,  # [planes, out_height, out_width, channels]
+    planes: tl.int64,
+    height: tl.int64,
+    width: tl.int64,
+    channels: tl.int64,  # 1 unless CHANNELS_LAST
+    out_height: tl.int64,
+    out_width: tl.int64,
+    groups: tl.int64,  # of WIDE channels; 1 unless CHANNELS_LAST
+    runs: tl.int64,  # of a strip
+    run: tl.int64,  # iterations of a run
+    left: tl.int64,  # columns that the lanes of the first strip read before the image
+    top: tl.int64,  # rows that the lanes of the first run read before the image
+    first: tl.int64,
+    step: tl.int64,
+    gain: tl.float64,
+    SEPARABLE: tl.constexpr,
+    TAPS: tl.constexpr,
+    UP: tl.constexpr,
+    DOWN: tl.constexpr,
+    PHASE_X: tl.constexpr,  # the padding modulo UP
+    PHASE_Y: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    WIDE: tl.constexpr,  # if CHANNELS_LAST: channels of a lane, divides channels; else: columns of a block
+    IN_BLOCKS: tl.constexpr,  # whether blocks are read: WIDE divides width and left
+    OUT_BLOCKS: tl.constexpr,  # whether WIDE divides out_width
+    SHIFT: tl.constexpr,  # if IN_BLOCKS: columns that a lane reads before the first that it needs
+    COLUMNS: tl.constexpr,  # of the output in a strip, a multiple of UP
+    STEPS: tl.constexpr,  # of an iteration; each reads DOWN rows and writes UP rows
+    LANES: tl.constexpr,  # of a program
+):
+    """y = x upsampled, filtered and downsampled. Each lane handles one run of one strip."""
+    COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    SPAN: tl.constexpr = ((COLUMNS - 1) * DOWN + TAPS - 1 - PHASE_X) // UP + 1
+    BEFORE: tl.constexpr = (TAPS - DOWN + UP - 1 - PHASE_Y) // UP  # rows read before the first iteration
+    if CHANNELS_LAST:
+        channels = channels // WIDE * WIDE  # no change: tells the compiler a divisor
+    if IN_BLOCKS:
+        width = width // WIDE * WIDE
+        left = left // WIDE * WIDE
+    if OUT_BLOCKS:
+        out_width = out_width // WIDE * WIDE
+    base, lane, group = _split(tl.program_id(0).to(tl.int64) * LANES, tl.arange(0, LANES), groups)
+    base, lane, strip = _split(base, lane, tl.cdiv(out_width, COLUMNS))
+    base, lane, part = _split(base, lane, runs)
+    plane = base + lane
+    out_row = part * (run * (STEPS * UP)).to(tl.int32)
+    row = out_row // UP * DOWN - top.to(tl.int32)
+    group *= WIDE
+    strip *= COLUMNS
+    source = _lanes(plane, planes, height, width, channels, group, strip // UP * DOWN - left.to(tl.int32))
+    target = _lanes(plane, planes, out_height, out_width, channels, group, strip)
+
+    taps = _taps(filter, first, step, gain, TAPS if SEPARABLE else TAPS * TAPS, COMPUTE)
+    along = _taps(filter, first, step, 1.0, TAPS if SEPARABLE else 0, COMPUTE)
+    zeros = _copies(tl.zeros([LANES, WIDE] if CHANNELS_LAST else [LANES], COMPUTE), COLUMNS)
+    state = _copies(zeros, 0 if UP == 2 else (BEFORE - 1) // DOWN + 1)
+    for i in tl.static_range(BEFORE):
+        new = _row(
+            x,
+            source,
+            row + i,
+            zeros,
+            along,
+            UP,
+            DOWN,
+            PHASE_X,
+            SPAN,
+            SHIFT,
+            IN_BLOCKS,
+            CHANNELS_LAST,
+            WIDE,
+            LANES,
+        )
+        if UP == 2:
+            state += (new,)
+        else:
+            state = _spread(state, new, taps, i, SEPARABLE, TAPS, DOWN)
+    row += BEFORE
+    for _ in range(run):
+        state += _copies(zeros, 0 if UP == 2 else STEPS)
+        for i in tl.static_range(STEPS * DOWN):
+            new = _row(
+                x,
+                source,
+                row + i,
+                zeros,
+                along,
+                UP,
+                DOWN,
+                PHASE_X,
+                SPAN,
+                SHIFT,
+                IN_BLOCKS,
+                CHANNELS_LAST,
+                WIDE,
+                LANES,
+            )
+            if UP == 2:
+                state += (new,)
+            else:
+                state = _spread(state, new, taps, BEFORE + i, SEPARABLE, TAPS, DOWN)
+        for i in tl.static_range(STEPS * UP):
+            if UP == 2:
+                sums = _gathered(state, zeros, taps, i, SEPARABLE, TAPS, PHASE_X, PHASE_Y)
+            else:
+                sums = state[i]
+            _write(y, sums, target, out_row + i, CHANNELS_LAST, WIDE, LANES)
+        state = state[STEPS:]
+        row += STEPS * DOWN
+        out_row += STEPS * UP
+
+
+# --- any factors and filters
+
+
+@triton.jit
+def _first_tap(place, up, down, before):
+    """The first tap that meets a pixel of the input at an output pixel, and that pixel."""
+    at = place * down - before
+    tap = (up - at % up) % up  # -at modulo up: the remainder of a negative number is not positive
+    return tap, (at + tap) // up
+
+
+@Kernel
+def upfirdn2d_kernel(
+    x,  # [planes, height, width, channels]
+    filter,  # [taps_y, taps_x]
+    y,  # [planes, out_height, out_width, channels]
+    planes: tl.int64,
+    height: tl.int64,
+    width: tl.int64,
+    channels: tl.int64,
+    out_height: tl.int64,
+    out_width: tl.int64,
+    taps_x: tl.int64,
+    taps_y: tl.int64,
+    up_x: tl.int64,
+    up_y: tl.int64,
+    down_x: tl.int64,
+    down_y: tl.int64,
+    left: tl.int64,
+    top: tl.int64,
+    first: tl.int64,
+    step: tl.int64,
+    gain: tl.float64,
+    CHANNELS_BY: tl.constexpr,  # divides channels
+    PIXELS: tl.constexpr,  # of a tile; one tile per program
+    CHANNELS: tl.constexpr,  # of a tile
+):
+    """y = x upsampled, filtered and downsampled, with any factors and numbers of taps."""
+    COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    channels = channels // CHANNELS_BY * CHANNELS_BY  # no change: tells the compiler a divisor
+    tiles = tl.cdiv(channels, CHANNELS)
+    program = tl.program_id(0).to(tl.int64)
+    base, pixel, place_x = _split(program // tiles * PIXELS, tl.arange(0, PIXELS), out_width)
+    base, pixel, place_y = _split(base, pixel, out_height)
+    plane = base + pixel
+    channel = program % tiles * CHANNELS + tl.arange(0, CHANNELS)
+    inside = (plane < planes)[:, None] & (channel < channels)[None, :]
+    first_x, column = _first_tap(place_x, up_x.to(tl.int32), down_x.to(tl.int32), left.to(tl.int32))
+    first_y, row = _first_tap(place_y, up_y.to(tl.int32), down_y.to(tl.int32), top.to(tl.int32))
+    total = tl.zeros([PIXELS, CHANNELS], COMPUTE)
+    for i in range(tl.cdiv(taps_y, up_y)):
+        tap_y = first_y + i * up_y
+        in_column = (tap_y < taps_y) & (row + i >= 0) & (row + i < height)
+        for j in range(tl.cdiv(taps_x, up_x)):
+            tap_x = first_x + j * up_x
+            there = in_column & (tap_x < taps_x) & (column + j >= 0) & (column + j < width)
+            tap = tl.load(filter + first + (tap_y * taps_x + tap_x) * step, mask=there, other=0.0)
+            at = ((plane * height + row + i) * width + column + j) * channels
+            value = tl.load(x + (at[:, None] + channel[None, :]), mask=inside & there[:, None], other=0.0)
+            total = tl.fma(tap.to(COMPUTE)[:, None], value.to(COMPUTE), total)
+    total *= number(gain, COMPUTE)
+    at = ((plane * out_height + place_y) * out_width + place_x) * channels
+    tl.store(y + (at[:, None] + channel[None, :]), total.to(y.dtype.element_ty), mask=inside)
+
+
+# --- the method
+
+
+class Upfirdn2d(Reference):
+    def upfirdn2d(self, input: Tensor, filter: Tensor, resampling: Resampling) -> Tensor:
+        size = resampled_size(input, filter, resampling)
+        dense, _, channels_last = channel_layout(input, 1)
+        filter = filter.contiguous()
+        if input.numel() == 0:
+            return _room(dense, size, channels_last, input.dtype).zero_()
+        if _is_walked(filter, resampling):
+            output = _room(dense, size, channels_last, input.dtype)
+            _walk(dense, filter, resampling, output, channels_last)
+            return output
+        if filter.dim() == 2:
+            output = _room(dense, size, channels_last, input.dtype)
+            _gather(dense, filter, resampling, output, channels_last)
+            return output
+        rows, columns = _along_axes(resampling)
+        between = _room(dense, (input.shape[2], size[1]), channels_last, compute_dtype(input.dtype))
+        _gather(dense, filter[None, :], rows, between, channels_last)
+        output = _room(dense, size, channels_last, input.dtype)
+        _gather(between, filter[:, None], columns, output, channels_last)
+        return output
+
+
+def _room(like: Tensor, size: tuple[int, int], channels_last: bool, dtype: torch.dtype) -> Tensor:
+    """Memory for images of this height and width, in the order of ``like``."""
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    shape = (*like.shape[:2], *size)
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=order)
+
+
+def _order(filter: Tensor, resampling: Resampling) -> tuple[int, int]:
+    """``first`` and ``step``."""
+    return (0, 1) if resampling.flip_filter else (filter.numel() - 1, -1)
+
+
+def _along_axes(resampling: Resampling) -> tuple[Resampling, Resampling]:
+    """Resamplings of x and of y, which together are this one."""
+    (up_x, up_y), (down_x, down_y), (left, right, top, bottom), flip, gain = resampling
+    return (
+        Resampling((up_x, 1), (down_x, 1), (left, right, 0, 0), flip, 1.0),
+        Resampling((1, up_y), (1, down_y), (0, 0, top, bottom), flip, gain),
+    )
+
+
+def _gather(
+    input: Tensor, filter: Tensor, resampling: Resampling, output: Tensor, channels_last: bool
+) -> None:
+    planes, channels, height, width = _planes(input, channels_last)
+    out_height, out_width = output.shape[2:]
+    elements = threads() * 16 // input.element_size()
+    across = min(triton.next_power_of_2(channels), 64)
+    pixels = elements // across
+    (taps_y, taps_x), (left, _, top, _) = taps_of(filter), resampling.padding
+    upfirdn2d_kernel.launch(
+        triton.cdiv(planes * out_height * out_width, pixels) * triton.cdiv(channels, across),
+        (input, filter, output),
+        (
+            *(planes, height, width, channels, out_height, out_width, taps_x, taps_y),
+            *(*resampling.up, *resampling.down, left, top, *_order(filter, resampling), resampling.gain),
+        ),
+        (divisor(channels), pixels, across),
+    )
+
+
+def _planes(input: Tensor, channels_last: bool) -> tuple[int, int, int, int]:
+    """Planes, channels, height and width. If channels are not last, each has a plane."""
+    samples, channels, height, width = input.shape
+    return (samples, channels, height, width) if channels_last else (samples * channels, 1, height, width)
+
+
+def _is_walked(filter: Tensor, resampling: Resampling) -> bool:
+    (up, up_y), (down, down_y) = resampling.up, resampling.down
+    taps = filter.shape
+    is_usual = taps in ((4,), (4, 4)) or (taps == (12,) and up + down > 2)
+    return is_usual and up == up_y and down == down_y and (up, down) in _WALKED
+
+
+def _walk(input: Tensor, filter: Tensor, resampling: Resampling, output: Tensor, channels_last: bool) -> None:
+    planes, channels, height, width = _planes(input, channels_last)
+    out_height, out_width = output.shape[2:]
+    (up, _), (down, _), (left, _, top, _), _, gain = resampling
+    taps = len(filter)
+    wide = 16 // input.element_size()
+    if channels_last:
+        wide, columns = math.gcd(channels, wide), 2
+    else:
+        columns = wide * up
+    in_blocks = not channels_last and width % wide == 0
+    out_blocks = not channels_last and out_width % wide == 0
+    shift = -(left // up) % wide if in_blocks else 0
+    steps = 2 if taps == 4 else 1
+    strips = channels // wide if channels_last else 1
+    strips *= planes * triton.cdiv(out_width, columns)
+    runs, run = _runs(strips, triton.cdiv(out_height, steps * up), taps)
+    lanes = 256 if INTERPRETING else threads() // 4  # one warp
+    upfirdn2d_walk_kernel.launch(
+        triton.cdiv(strips * runs, lanes),
+        (input, filter, output),
+        (
+            *(planes, height, width, channels, out_height, out_width),
+            *(channels // wide if channels_last else 1, runs, run, left // up + shift, top // up),
+            *(*_order(filter, resampling), gain),
+        ),
+        (
+            *(filter.dim() == 1, taps, up, down, left % up, top % up, channels_last, wide),
+            *(in_blocks, out_blocks, shift, columns, steps, lanes),
+        ),
+        num_warps=1,
+    )
+
+
+def _runs(strips: int, iterations: int, taps: int) -> tuple[int, int]:
+    """The number of runs of a strip, and iterations of a run. They depend on sizes only."""
+    longest = min(max(_FEWEST * taps // 4, strips * iterations // _LANES), _MOST)
+    runs = triton.cdiv(iterations, longest)
+    return runs, triton.cdiv(iterations, runs)
