@@ -52,7 +52,7 @@ def _split(base, more, size):
 def _taps(filter, first, step, factor, COUNT: tl.constexpr, COMPUTE: tl.constexpr):
     taps = ()
     for k in tl.static_range(COUNT):
-        taps += (tl.load(filter + first + k * step).to(COMPUTE) * factor,)
+        taps += (tl.load(filter + first + k * step).to(COMPUTE) * number(factor, COMPUTE),)
     return taps
 
 
@@ -160,42 +160,18 @@ def _read(
 
 
 @triton.jit
-def _row(
-    x,
-    lanes,
-    row,
-    zeros,
-    taps,  # empty unless SEPARABLE
-    UP: tl.constexpr,
-    DOWN: tl.constexpr,
-    PHASE: tl.constexpr,
-    SPAN: tl.constexpr,
-    SHIFT: tl.constexpr,
-    IN_BLOCKS: tl.constexpr,
-    CHANNELS_LAST: tl.constexpr,
-    WIDE: tl.constexpr,
-    LANES: tl.constexpr,
-):
-    """The pixels of one row under each lane's strip, filtered along the row if the filter is separable."""
-    COMPUTE: tl.constexpr = zeros[0].dtype
-    columns = _read(x, lanes, row, IN_BLOCKS, SHIFT, SPAN, CHANNELS_LAST, WIDE, LANES, COMPUTE)
-    if len(taps) > 0:
-        columns = _filtered(zeros, columns, taps, 0, len(taps), UP, DOWN, PHASE)
-    return columns
-
-
-@triton.jit
 def _write(
     y,  # [planes, out_height, out_width, channels]
     columns,
     lanes,
     row,
+    is_complete,
     CHANNELS_LAST: tl.constexpr,
     WIDE: tl.constexpr,
     LANES: tl.constexpr,
 ):
     start, column, height, width, pitch, channels, inside = lanes
-    inside = inside & (row < height)
+    inside = inside & (row < height) & is_complete
     start += row.to(tl.int64) * pitch
     if CHANNELS_LAST:
         for i in tl.static_range(len(columns)):
@@ -243,9 +219,8 @@ def _spread(
     """The sums of rows of outputs, plus what row ROW of the inputs adds to them."""
     result = ()
     for i in tl.static_range(len(sums)):
-        K: tl.constexpr = ROW - i * DOWN
-        if K >= 0 and K < TAPS:
-            result += (_added(sums[i], row, taps, K, SEPARABLE, TAPS, 1, DOWN, 0),)
+        if (ROW - i * DOWN) // TAPS == 0:  # if the filter, from i DOWN on, covers it
+            result += (_added(sums[i], row, taps, ROW - i * DOWN, SEPARABLE, TAPS, 1, DOWN, 0),)
         else:
             result += (sums[i],)
     return result
@@ -266,7 +241,7 @@ def upfirdn2d_walk_kernel(
     runs: tl.int64,  # of a strip
     run: tl.int64,  # iterations of a run
     left: tl.int64,  # columns that the lanes of the first strip read before the image
-    top: tl.int64,  # rows that the lanes of the first run read before the image
+    top: tl.int64,  # rows before the image that the first row of the output needs
     first: tl.int64,
     step: tl.int64,
     gain: tl.float64,
@@ -288,7 +263,9 @@ def upfirdn2d_walk_kernel(
     """y = x upsampled, filtered and downsampled. Each lane handles one run of one strip."""
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     SPAN: tl.constexpr = ((COLUMNS - 1) * DOWN + TAPS - 1 - PHASE_X) // UP + 1
-    BEFORE: tl.constexpr = (TAPS - DOWN + UP - 1 - PHASE_Y) // UP  # rows read before the first iteration
+    # Rows that the first iteration needs, beside those that it reads. The lane reads them in LEAD iterations.
+    BEFORE: tl.constexpr = (TAPS - DOWN + UP - 1 - PHASE_Y) // UP
+    LEAD: tl.constexpr = (BEFORE + STEPS * DOWN - 1) // (STEPS * DOWN)
     if CHANNELS_LAST:
         channels = channels // WIDE * WIDE  # no change: tells the compiler a divisor
     if IN_BLOCKS:
@@ -300,68 +277,37 @@ def upfirdn2d_walk_kernel(
     base, lane, strip = _split(base, lane, tl.cdiv(out_width, COLUMNS))
     base, lane, part = _split(base, lane, runs)
     plane = base + lane
-    out_row = part * (run * (STEPS * UP)).to(tl.int32)
-    row = out_row // UP * DOWN - top.to(tl.int32)
     group *= WIDE
     strip *= COLUMNS
     source = _lanes(plane, planes, height, width, channels, group, strip // UP * DOWN - left.to(tl.int32))
     target = _lanes(plane, planes, out_height, out_width, channels, group, strip)
+    run = run.to(tl.int32)
+    out_row = (part * run - LEAD) * (STEPS * UP)
+    row = (part * run - LEAD) * (STEPS * DOWN) + BEFORE - top.to(tl.int32)
 
     taps = _taps(filter, first, step, gain, TAPS if SEPARABLE else TAPS * TAPS, COMPUTE)
     along = _taps(filter, first, step, 1.0, TAPS if SEPARABLE else 0, COMPUTE)
     zeros = _copies(tl.zeros([LANES, WIDE] if CHANNELS_LAST else [LANES], COMPUTE), COLUMNS)
-    state = _copies(zeros, 0 if UP == 2 else (BEFORE - 1) // DOWN + 1)
-    for i in tl.static_range(BEFORE):
-        new = _row(
-            x,
-            source,
-            row + i,
-            zeros,
-            along,
-            UP,
-            DOWN,
-            PHASE_X,
-            SPAN,
-            SHIFT,
-            IN_BLOCKS,
-            CHANNELS_LAST,
-            WIDE,
-            LANES,
-        )
-        if UP == 2:
-            state += (new,)
-        else:
-            state = _spread(state, new, taps, i, SEPARABLE, TAPS, DOWN)
-    row += BEFORE
-    for _ in range(run):
-        state += _copies(zeros, 0 if UP == 2 else STEPS)
+    if UP == 1:
+        state = _copies(zeros, (BEFORE - 1) // DOWN + 1)
+    else:
+        state = _copies(zeros if SEPARABLE else _copies(zeros[0], SPAN), BEFORE)
+    for iteration in range(-LEAD, run):
+        state += _copies(zeros, STEPS if UP == 1 else 0)
         for i in tl.static_range(STEPS * DOWN):
-            new = _row(
-                x,
-                source,
-                row + i,
-                zeros,
-                along,
-                UP,
-                DOWN,
-                PHASE_X,
-                SPAN,
-                SHIFT,
-                IN_BLOCKS,
-                CHANNELS_LAST,
-                WIDE,
-                LANES,
-            )
-            if UP == 2:
-                state += (new,)
-            else:
+            new = _read(x, source, row + i, IN_BLOCKS, SHIFT, SPAN, CHANNELS_LAST, WIDE, LANES, COMPUTE)
+            if SEPARABLE:
+                new = _filtered(zeros, new, along, 0, TAPS, UP, DOWN, PHASE_X)
+            if UP == 1:
                 state = _spread(state, new, taps, BEFORE + i, SEPARABLE, TAPS, DOWN)
-        for i in tl.static_range(STEPS * UP):
-            if UP == 2:
-                sums = _gathered(state, zeros, taps, i, SEPARABLE, TAPS, PHASE_X, PHASE_Y)
             else:
+                state += (new,)
+        for i in tl.static_range(STEPS * UP):
+            if UP == 1:
                 sums = state[i]
-            _write(y, sums, target, out_row + i, CHANNELS_LAST, WIDE, LANES)
+            else:
+                sums = _gathered(state, zeros, taps, i, SEPARABLE, TAPS, PHASE_X, PHASE_Y)
+            _write(y, sums, target, out_row + i, iteration >= 0, CHANNELS_LAST, WIDE, LANES)
         state = state[STEPS:]
         row += STEPS * DOWN
         out_row += STEPS * UP
