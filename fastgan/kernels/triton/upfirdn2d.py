@@ -1,9 +1,9 @@
 """Upsampling, filtering and downsampling of images.
 
-With the usual filters and factors each lane walks down a strip of columns of one image (see ``_Walk``). It
-reads every row of the input once, filters it in registers, and keeps there what later rows need: if it
-upsamples, rows of the input, or filtered rows if the filter is separable; otherwise sums for rows of the
-output. Only the first rows of a run are also read by the lane above.
+With the usual filters and factors each lane walks down a strip of columns of one image. It reads every row of
+the input once and keeps in registers what later rows need: if it upsamples, rows of the input, filtered along
+the row if the filter is separable; otherwise sums for rows of the output. Rows at the start of a run are also
+read by the lane above, and columns at the edges of a strip by its neighbours, from the cache.
 
 Other resamplings gather the input's pixels for each output pixel, with loops over taps at run time.
 
@@ -23,15 +23,17 @@ from torch import Tensor
 from fastgan.kernels.layout import channel_layout
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference
-from fastgan.kernels.reference_upfirdn import Resampling, taps_of
+from fastgan.kernels.reference_upfirdn import Resampling
 from fastgan.kernels.sizes import resampled_size
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, divisor, threads
 from fastgan.kernels.triton.scalar_math import number
 from fastgan.kernels.triton.windows import columns_of, joined
 
-_WALKED = ((1, 1), (2, 1), (1, 2))  # up and down, along both axes
+_WALKED = (((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (2, 2)))  # up and down
 _LANES = 1 << 16  # fill any GPU
-_FEWEST, _MOST = 8, 128  # iterations of a run
+_FEWEST, _MOST = 8, 128  # iterations of a run; the fewest with 4 taps, more with more
+_GROUPS = 8  # of adjacent lanes, which together read 128 bytes
+_WIDEST = 64  # channels of a tile
 
 
 @triton.jit
@@ -57,18 +59,11 @@ def _taps(filter, first, step, factor, COUNT: tl.constexpr, COMPUTE: tl.constexp
 
 
 @triton.jit
-def _lanes(plane, planes, height, width, channels, channel, column):
-    """What each lane reads or writes: the offset of its first channel in its plane, and its first column."""
+def _lanes(plane, channel, column, height, width, channels, inside):
+    """What each lane reads or writes: where its plane starts, its first column, and limits."""
     pitch = width * channels
-    return (
-        plane * height * pitch + channel,
-        column,
-        height.to(tl.int32),
-        width.to(tl.int32),
-        pitch,
-        channels,
-        plane < planes,
-    )
+    start = plane * height * pitch + channel
+    return start, column, height.to(tl.int32), width.to(tl.int32), pitch, channels, inside
 
 
 @triton.jit
@@ -237,7 +232,7 @@ def upfirdn2d_walk_kernel(
     channels: tl.int64,  # 1 unless CHANNELS_LAST
     out_height: tl.int64,
     out_width: tl.int64,
-    groups: tl.int64,  # of WIDE channels; 1 unless CHANNELS_LAST
+    groups: tl.int64,  # of WIDE channels, of adjacent lanes; 1 unless CHANNELS_LAST
     runs: tl.int64,  # of a strip
     run: tl.int64,  # iterations of a run
     left: tl.int64,  # columns that the lanes of the first strip read before the image
@@ -276,11 +271,13 @@ def upfirdn2d_walk_kernel(
     base, lane, group = _split(tl.program_id(0).to(tl.int64) * LANES, tl.arange(0, LANES), groups)
     base, lane, strip = _split(base, lane, tl.cdiv(out_width, COLUMNS))
     base, lane, part = _split(base, lane, runs)
+    base, lane, outer_group = _split(base, lane, tl.cdiv(channels, groups * WIDE))
     plane = base + lane
-    group *= WIDE
+    channel = (outer_group * groups + group) * WIDE
+    inside = (plane < planes) & (channel < channels)
     strip *= COLUMNS
-    source = _lanes(plane, planes, height, width, channels, group, strip // UP * DOWN - left.to(tl.int32))
-    target = _lanes(plane, planes, out_height, out_width, channels, group, strip)
+    source = _lanes(plane, channel, strip // UP * DOWN - left.to(tl.int32), height, width, channels, inside)
+    target = _lanes(plane, channel, strip, out_height, out_width, channels, inside)
     run = run.to(tl.int32)
     out_row = (part * run - LEAD) * (STEPS * UP)
     row = (part * run - LEAD) * (STEPS * DOWN) + BEFORE - top.to(tl.int32)
@@ -353,6 +350,8 @@ def upfirdn2d_kernel(
     """y = x upsampled, filtered and downsampled, with any factors and numbers of taps."""
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     channels = channels // CHANNELS_BY * CHANNELS_BY  # no change: tells the compiler a divisor
+    taps_x, taps_y = taps_x.to(tl.int32), taps_y.to(tl.int32)
+    up_x, up_y = up_x.to(tl.int32), up_y.to(tl.int32)
     tiles = tl.cdiv(channels, CHANNELS)
     program = tl.program_id(0).to(tl.int64)
     base, pixel, place_x = _split(program // tiles * PIXELS, tl.arange(0, PIXELS), out_width)
@@ -360,18 +359,19 @@ def upfirdn2d_kernel(
     plane = base + pixel
     channel = program % tiles * CHANNELS + tl.arange(0, CHANNELS)
     inside = (plane < planes)[:, None] & (channel < channels)[None, :]
-    first_x, column = _first_tap(place_x, up_x.to(tl.int32), down_x.to(tl.int32), left.to(tl.int32))
-    first_y, row = _first_tap(place_y, up_y.to(tl.int32), down_y.to(tl.int32), top.to(tl.int32))
+    first_x, column = _first_tap(place_x, up_x, down_x.to(tl.int32), left.to(tl.int32))
+    first_y, row = _first_tap(place_y, up_y, down_y.to(tl.int32), top.to(tl.int32))
     total = tl.zeros([PIXELS, CHANNELS], COMPUTE)
     for i in range(tl.cdiv(taps_y, up_y)):
         tap_y = first_y + i * up_y
-        in_column = (tap_y < taps_y) & (row + i >= 0) & (row + i < height)
+        is_row = (tap_y < taps_y) & (row + i >= 0) & (row + i < height)
+        start = ((plane * height + row + i) * width + column) * channels
         for j in range(tl.cdiv(taps_x, up_x)):
             tap_x = first_x + j * up_x
-            there = in_column & (tap_x < taps_x) & (column + j >= 0) & (column + j < width)
-            tap = tl.load(filter + first + (tap_y * taps_x + tap_x) * step, mask=there, other=0.0)
-            at = ((plane * height + row + i) * width + column + j) * channels
-            value = tl.load(x + (at[:, None] + channel[None, :]), mask=inside & there[:, None], other=0.0)
+            is_pixel = is_row & (tap_x < taps_x) & (column + j >= 0) & (column + j < width)
+            tap = tl.load(filter + first + (tap_y * taps_x + tap_x) * step, mask=is_pixel, other=0.0)
+            at = (start + j * channels)[:, None] + channel[None, :]
+            value = tl.load(x + at, mask=inside & is_pixel[:, None], other=0.0)
             total = tl.fma(tap.to(COMPUTE)[:, None], value.to(COMPUTE), total)
     total *= number(gain, COMPUTE)
     at = ((plane * out_height + place_y) * out_width + place_x) * channels
@@ -386,29 +386,31 @@ class Upfirdn2d(Reference):
         size = resampled_size(input, filter, resampling)
         dense, _, channels_last = channel_layout(input, 1)
         filter = filter.contiguous()
+        output = _room(dense, size, input.dtype, channels_last)
         if input.numel() == 0:
-            return _room(dense, size, channels_last, input.dtype).zero_()
+            return output.zero_()
         if _is_walked(filter, resampling):
-            output = _room(dense, size, channels_last, input.dtype)
             _walk(dense, filter, resampling, output, channels_last)
-            return output
-        if filter.dim() == 2:
-            output = _room(dense, size, channels_last, input.dtype)
+        elif filter.dim() == 2:
             _gather(dense, filter, resampling, output, channels_last)
-            return output
-        rows, columns = _along_axes(resampling)
-        between = _room(dense, (input.shape[2], size[1]), channels_last, compute_dtype(input.dtype))
-        _gather(dense, filter[None, :], rows, between, channels_last)
-        output = _room(dense, size, channels_last, input.dtype)
-        _gather(between, filter[:, None], columns, output, channels_last)
+        else:
+            along_x, along_y = _by_axis(resampling)
+            between = _room(dense, (input.shape[2], size[1]), compute_dtype(input.dtype), channels_last)
+            _gather(dense, filter[None], along_x, between, channels_last)
+            _gather(between, filter[:, None], along_y, output, channels_last)
         return output
 
 
-def _room(like: Tensor, size: tuple[int, int], channels_last: bool, dtype: torch.dtype) -> Tensor:
-    """Memory for images of this height and width, in the order of ``like``."""
+def _room(like: Tensor, size: tuple[int, int], dtype: torch.dtype, channels_last: bool) -> Tensor:
+    """Memory for images of this height and width."""
     order = torch.channels_last if channels_last else torch.contiguous_format
-    shape = (*like.shape[:2], *size)
-    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=order)
+    return torch.empty((*like.shape[:2], *size), dtype=dtype, device=like.device, memory_format=order)
+
+
+def _planes(input: Tensor, channels_last: bool) -> tuple[int, int, int, int]:
+    """Planes, height, width and channels of a plane."""
+    samples, channels, height, width = input.shape
+    return (samples, height, width, channels) if channels_last else (samples * channels, height, width, 1)
 
 
 def _order(filter: Tensor, resampling: Resampling) -> tuple[int, int]:
@@ -416,8 +418,55 @@ def _order(filter: Tensor, resampling: Resampling) -> tuple[int, int]:
     return (0, 1) if resampling.flip_filter else (filter.numel() - 1, -1)
 
 
-def _along_axes(resampling: Resampling) -> tuple[Resampling, Resampling]:
-    """Resamplings of x and of y, which together are this one."""
+def _is_walked(filter: Tensor, resampling: Resampling) -> bool:
+    up, down = resampling.up, resampling.down
+    taps = tuple(filter.shape)
+    is_filter = taps in ((4,), (4, 4)) or (taps == (12,) and up != down)
+    return is_filter and (up, down) in _WALKED
+
+
+def _walk(input: Tensor, filter: Tensor, resampling: Resampling, output: Tensor, channels_last: bool) -> None:
+    planes, height, width, channels = _planes(input, channels_last)
+    out_height, out_width = output.shape[2:]
+    (up, _), (down, _), (left, _, top, _), _, gain = resampling
+    taps = len(filter)
+    wide = 16 // input.element_size()
+    columns = wide * up
+    if channels_last:
+        wide, columns = math.gcd(channels, wide), 2
+    in_blocks = not channels_last and width % wide == 0
+    out_blocks = not channels_last and out_width % wide == 0
+    shift = -(left // up) % wide if in_blocks else 0
+    steps = 2 if taps == 4 else 1
+    groups = min(triton.cdiv(channels, wide), _GROUPS)
+    strips = triton.cdiv(channels, groups * wide) * groups * planes * triton.cdiv(out_width, columns)
+    runs, run = _runs(strips, triton.cdiv(out_height, steps * up), taps)
+    warps = 4 if channels_last else 1
+    lanes = 256 if INTERPRETING else threads() // 4 * warps
+    upfirdn2d_walk_kernel.launch(
+        triton.cdiv(strips * runs, lanes),
+        (input, filter, output),
+        (
+            *(planes, height, width, channels, out_height, out_width, groups, runs, run),
+            *(left // up + shift, top // up, *_order(filter, resampling), gain),
+        ),
+        (
+            *(filter.dim() == 1, taps, up, down, left % up, top % up),
+            *(channels_last, wide, in_blocks, out_blocks, shift, columns, steps, lanes),
+        ),
+        num_warps=warps,
+    )
+
+
+def _runs(strips: int, iterations: int, taps: int) -> tuple[int, int]:
+    """The number of runs of a strip, and iterations of a run. They depend on sizes only."""
+    longest = min(max(_FEWEST * taps // 4, strips * iterations // _LANES), _MOST)
+    runs = triton.cdiv(iterations, longest)
+    return runs, triton.cdiv(iterations, runs)
+
+
+def _by_axis(resampling: Resampling) -> tuple[Resampling, Resampling]:
+    """Resamplings along x and along y, which together are this one."""
     (up_x, up_y), (down_x, down_y), (left, right, top, bottom), flip, gain = resampling
     return (
         Resampling((up_x, 1), (down_x, 1), (left, right, 0, 0), flip, 1.0),
@@ -428,72 +477,18 @@ def _along_axes(resampling: Resampling) -> tuple[Resampling, Resampling]:
 def _gather(
     input: Tensor, filter: Tensor, resampling: Resampling, output: Tensor, channels_last: bool
 ) -> None:
-    planes, channels, height, width = _planes(input, channels_last)
+    planes, height, width, channels = _planes(input, channels_last)
     out_height, out_width = output.shape[2:]
-    elements = threads() * 16 // input.element_size()
-    across = min(triton.next_power_of_2(channels), 64)
-    pixels = elements // across
-    (taps_y, taps_x), (left, _, top, _) = taps_of(filter), resampling.padding
+    taps_y, taps_x = filter.shape
+    left, _, top, _ = resampling.padding
+    of_tile = min(triton.next_power_of_2(channels), _WIDEST)
+    pixels = threads() * 16 // input.element_size() // of_tile
     upfirdn2d_kernel.launch(
-        triton.cdiv(planes * out_height * out_width, pixels) * triton.cdiv(channels, across),
+        triton.cdiv(planes * out_height * out_width, pixels) * triton.cdiv(channels, of_tile),
         (input, filter, output),
         (
             *(planes, height, width, channels, out_height, out_width, taps_x, taps_y),
             *(*resampling.up, *resampling.down, left, top, *_order(filter, resampling), resampling.gain),
         ),
-        (divisor(channels), pixels, across),
+        (divisor(channels), pixels, of_tile),
     )
-
-
-def _planes(input: Tensor, channels_last: bool) -> tuple[int, int, int, int]:
-    """Planes, channels, height and width. If channels are not last, each has a plane."""
-    samples, channels, height, width = input.shape
-    return (samples, channels, height, width) if channels_last else (samples * channels, 1, height, width)
-
-
-def _is_walked(filter: Tensor, resampling: Resampling) -> bool:
-    (up, up_y), (down, down_y) = resampling.up, resampling.down
-    taps = filter.shape
-    is_usual = taps in ((4,), (4, 4)) or (taps == (12,) and up + down > 2)
-    return is_usual and up == up_y and down == down_y and (up, down) in _WALKED
-
-
-def _walk(input: Tensor, filter: Tensor, resampling: Resampling, output: Tensor, channels_last: bool) -> None:
-    planes, channels, height, width = _planes(input, channels_last)
-    out_height, out_width = output.shape[2:]
-    (up, _), (down, _), (left, _, top, _), _, gain = resampling
-    taps = len(filter)
-    wide = 16 // input.element_size()
-    if channels_last:
-        wide, columns = math.gcd(channels, wide), 2
-    else:
-        columns = wide * up
-    in_blocks = not channels_last and width % wide == 0
-    out_blocks = not channels_last and out_width % wide == 0
-    shift = -(left // up) % wide if in_blocks else 0
-    steps = 2 if taps == 4 else 1
-    strips = channels // wide if channels_last else 1
-    strips *= planes * triton.cdiv(out_width, columns)
-    runs, run = _runs(strips, triton.cdiv(out_height, steps * up), taps)
-    lanes = 256 if INTERPRETING else threads() // 4  # one warp
-    upfirdn2d_walk_kernel.launch(
-        triton.cdiv(strips * runs, lanes),
-        (input, filter, output),
-        (
-            *(planes, height, width, channels, out_height, out_width),
-            *(channels // wide if channels_last else 1, runs, run, left // up + shift, top // up),
-            *(*_order(filter, resampling), gain),
-        ),
-        (
-            *(filter.dim() == 1, taps, up, down, left % up, top % up, channels_last, wide),
-            *(in_blocks, out_blocks, shift, columns, steps, lanes),
-        ),
-        num_warps=1,
-    )
-
-
-def _runs(strips: int, iterations: int, taps: int) -> tuple[int, int]:
-    """The number of runs of a strip, and iterations of a run. They depend on sizes only."""
-    longest = min(max(_FEWEST * taps // 4, strips * iterations // _LANES), _MOST)
-    runs = triton.cdiv(iterations, longest)
-    return runs, triton.cdiv(iterations, runs)
