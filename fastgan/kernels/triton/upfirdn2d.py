@@ -14,6 +14,7 @@ order. Zeros between the input's pixels are never multiplied.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 import triton
@@ -34,17 +35,7 @@ _LANES = 1 << 16  # fill any GPU
 _FEWEST, _MOST = 8, 128  # iterations of a run; the fewest with 4 taps, more with more
 _GROUPS = 8  # of adjacent lanes, which together read 128 bytes
 _WIDEST = 64  # channels of a tile
-
-
-@triton.jit
-def _split(base, more, size):
-    """Divide the numbers base + more, a scalar and a small vector, by ``size``.
-
-    Returns the quotients in the same form, and the remainders. Only the scalar division has 64 bits.
-    """
-    more += (base % size).to(tl.int32)
-    size_32 = size.to(tl.int32)
-    return base // size, more // size_32, more % size_32
+_MOST_LANES = 1 << 30  # of a launch
 
 
 # --- walks
@@ -268,17 +259,20 @@ def upfirdn2d_walk_kernel(
         left = left // WIDE * WIDE
     if OUT_BLOCKS:
         out_width = out_width // WIDE * WIDE
-    base, lane, group = _split(tl.program_id(0).to(tl.int64) * LANES, tl.arange(0, LANES), groups)
-    base, lane, strip = _split(base, lane, tl.cdiv(out_width, COLUMNS))
-    base, lane, part = _split(base, lane, runs)
-    base, lane, outer_group = _split(base, lane, tl.cdiv(channels, groups * WIDE))
-    plane = base + lane
-    channel = (outer_group * groups + group) * WIDE
+    lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    groups, runs, run = groups.to(tl.int32), runs.to(tl.int32), run.to(tl.int32)
+    strips = tl.cdiv(out_width, COLUMNS).to(tl.int32)
+    outer_groups = tl.cdiv(channels, groups * WIDE).to(tl.int32)
+    group = lane % groups
+    strip = lane // groups % strips
+    part = lane // groups // strips % runs
+    plane = lane // groups // strips // runs
+    channel = (plane % outer_groups * groups + group) * WIDE
+    plane = (plane // outer_groups).to(tl.int64)
     inside = (plane < planes) & (channel < channels)
     strip *= COLUMNS
     source = _lanes(plane, channel, strip // UP * DOWN - left.to(tl.int32), height, width, channels, inside)
     target = _lanes(plane, channel, strip, out_height, out_width, channels, inside)
-    run = run.to(tl.int32)
     out_row = (part * run - LEAD) * (STEPS * UP)
     row = (part * run - LEAD) * (STEPS * DOWN) + BEFORE - top.to(tl.int32)
 
@@ -352,12 +346,13 @@ def upfirdn2d_kernel(
     channels = channels // CHANNELS_BY * CHANNELS_BY  # no change: tells the compiler a divisor
     taps_x, taps_y = taps_x.to(tl.int32), taps_y.to(tl.int32)
     up_x, up_y = up_x.to(tl.int32), up_y.to(tl.int32)
-    tiles = tl.cdiv(channels, CHANNELS)
-    program = tl.program_id(0).to(tl.int64)
-    base, pixel, place_x = _split(program // tiles * PIXELS, tl.arange(0, PIXELS), out_width)
-    base, pixel, place_y = _split(base, pixel, out_height)
-    plane = base + pixel
-    channel = program % tiles * CHANNELS + tl.arange(0, CHANNELS)
+    tiles = tl.cdiv(channels, CHANNELS).to(tl.int32)
+    out_width_32, out_height_32 = out_width.to(tl.int32), out_height.to(tl.int32)
+    pixel = tl.program_id(0) // tiles * PIXELS + tl.arange(0, PIXELS)
+    place_x = pixel % out_width_32
+    place_y = pixel // out_width_32 % out_height_32
+    plane = (pixel // out_width_32 // out_height_32).to(tl.int64)
+    channel = tl.program_id(0) % tiles * CHANNELS + tl.arange(0, CHANNELS)
     inside = (plane < planes)[:, None] & (channel < channels)[None, :]
     first_x, column = _first_tap(place_x, up_x, down_x.to(tl.int32), left.to(tl.int32))
     first_y, row = _first_tap(place_y, up_y, down_y.to(tl.int32), top.to(tl.int32))
@@ -386,18 +381,20 @@ class Upfirdn2d(Reference):
         size = resampled_size(input, filter, resampling)
         dense, _, channels_last = channel_layout(input, 1)
         filter = filter.contiguous()
-        output = _room(dense, size, input.dtype, channels_last)
+        output = _room(input, size, input.dtype, channels_last)
+        x, y = _planes(dense, channels_last), _planes(output, channels_last)
         if input.numel() == 0:
-            return output.zero_()
-        if _is_walked(filter, resampling):
-            _walk(dense, filter, resampling, output, channels_last)
+            output.zero_()
+        elif _is_walked(filter, resampling):
+            _walk(x, filter, resampling, y, channels_last)
         elif filter.dim() == 2:
-            _gather(dense, filter, resampling, output, channels_last)
+            _gather(x, filter, resampling, y)
         else:
             along_x, along_y = _by_axis(resampling)
-            between = _room(dense, (input.shape[2], size[1]), compute_dtype(input.dtype), channels_last)
-            _gather(dense, filter[None], along_x, between, channels_last)
-            _gather(between, filter[:, None], along_y, output, channels_last)
+            between = _room(input, (input.shape[2], size[1]), compute_dtype(input.dtype), channels_last)
+            between = _planes(between, channels_last)
+            _gather(x, filter[None], along_x, between)
+            _gather(between, filter[:, None], along_y, y)
         return output
 
 
@@ -407,10 +404,17 @@ def _room(like: Tensor, size: tuple[int, int], dtype: torch.dtype, channels_last
     return torch.empty((*like.shape[:2], *size), dtype=dtype, device=like.device, memory_format=order)
 
 
-def _planes(input: Tensor, channels_last: bool) -> tuple[int, int, int, int]:
-    """Planes, height, width and channels of a plane."""
-    samples, channels, height, width = input.shape
-    return (samples, height, width, channels) if channels_last else (samples * channels, height, width, 1)
+def _planes(images: Tensor, channels_last: bool) -> Tensor:
+    """View images as [planes, height, width, channels]. If channels are not last, each has a plane."""
+    return images.permute(0, 2, 3, 1) if channels_last else images.flatten(0, 1)[..., None]
+
+
+def _parts(x: Tensor, y: Tensor, lanes: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Planes of each launch: kernels number lanes, of which a plane takes ``lanes``, in 32 bits."""
+    if lanes > _MOST_LANES:
+        raise ValueError(f"an image of shape {list(y.shape[1:])} is too large: it takes {lanes} lanes")
+    count = _MOST_LANES // lanes
+    return zip(x.split(count), y.split(count), strict=True)
 
 
 def _order(filter: Tensor, resampling: Resampling) -> tuple[int, int]:
@@ -425,12 +429,12 @@ def _is_walked(filter: Tensor, resampling: Resampling) -> bool:
     return is_filter and (up, down) in _WALKED
 
 
-def _walk(input: Tensor, filter: Tensor, resampling: Resampling, output: Tensor, channels_last: bool) -> None:
-    planes, height, width, channels = _planes(input, channels_last)
-    out_height, out_width = output.shape[2:]
+def _walk(x: Tensor, filter: Tensor, resampling: Resampling, y: Tensor, channels_last: bool) -> None:
+    planes, height, width, channels = x.shape
+    _, out_height, out_width, _ = y.shape
     (up, _), (down, _), (left, _, top, _), _, gain = resampling
     taps = len(filter)
-    wide = 16 // input.element_size()
+    wide = 16 // x.element_size()
     columns = wide * up
     if channels_last:
         wide, columns = math.gcd(channels, wide), 2
@@ -439,23 +443,24 @@ def _walk(input: Tensor, filter: Tensor, resampling: Resampling, output: Tensor,
     shift = -(left // up) % wide if in_blocks else 0
     steps = 2 if taps == 4 else 1
     groups = min(triton.cdiv(channels, wide), _GROUPS)
-    strips = triton.cdiv(channels, groups * wide) * groups * planes * triton.cdiv(out_width, columns)
-    runs, run = _runs(strips, triton.cdiv(out_height, steps * up), taps)
+    strips = triton.cdiv(channels, groups * wide) * groups * triton.cdiv(out_width, columns)
+    runs, run = _runs(planes * strips, triton.cdiv(out_height, steps * up), taps)
     warps = 4 if channels_last else 1
     lanes = 256 if INTERPRETING else threads() // 4 * warps
-    upfirdn2d_walk_kernel.launch(
-        triton.cdiv(strips * runs, lanes),
-        (input, filter, output),
-        (
-            *(planes, height, width, channels, out_height, out_width, groups, runs, run),
-            *(left // up + shift, top // up, *_order(filter, resampling), gain),
-        ),
-        (
-            *(filter.dim() == 1, taps, up, down, left % up, top % up),
-            *(channels_last, wide, in_blocks, out_blocks, shift, columns, steps, lanes),
-        ),
-        num_warps=warps,
-    )
+    for inputs, outputs in _parts(x, y, strips * runs):
+        upfirdn2d_walk_kernel.launch(
+            triton.cdiv(len(inputs) * strips * runs, lanes),
+            (inputs, filter, outputs),
+            (
+                *(len(inputs), height, width, channels, out_height, out_width, groups, runs, run),
+                *(left // up + shift, top // up, *_order(filter, resampling), gain),
+            ),
+            (
+                *(filter.dim() == 1, taps, up, down, left % up, top % up),
+                *(channels_last, wide, in_blocks, out_blocks, shift, columns, steps, lanes),
+            ),
+            num_warps=warps,
+        )
 
 
 def _runs(strips: int, iterations: int, taps: int) -> tuple[int, int]:
@@ -474,21 +479,20 @@ def _by_axis(resampling: Resampling) -> tuple[Resampling, Resampling]:
     )
 
 
-def _gather(
-    input: Tensor, filter: Tensor, resampling: Resampling, output: Tensor, channels_last: bool
-) -> None:
-    planes, height, width, channels = _planes(input, channels_last)
-    out_height, out_width = output.shape[2:]
+def _gather(x: Tensor, filter: Tensor, resampling: Resampling, y: Tensor) -> None:
+    _, height, width, channels = x.shape
+    _, out_height, out_width, _ = y.shape
     taps_y, taps_x = filter.shape
     left, _, top, _ = resampling.padding
     of_tile = min(triton.next_power_of_2(channels), _WIDEST)
-    pixels = threads() * 16 // input.element_size() // of_tile
-    upfirdn2d_kernel.launch(
-        triton.cdiv(planes * out_height * out_width, pixels) * triton.cdiv(channels, of_tile),
-        (input, filter, output),
-        (
-            *(planes, height, width, channels, out_height, out_width, taps_x, taps_y),
-            *(*resampling.up, *resampling.down, left, top, *_order(filter, resampling), resampling.gain),
-        ),
-        (divisor(channels), pixels, of_tile),
-    )
+    pixels = threads() * 16 // x.element_size() // of_tile
+    for inputs, outputs in _parts(x, y, out_height * out_width):
+        upfirdn2d_kernel.launch(
+            triton.cdiv(len(inputs) * out_height * out_width, pixels) * triton.cdiv(channels, of_tile),
+            (inputs, filter, outputs),
+            (
+                *(len(inputs), height, width, channels, out_height, out_width, taps_x, taps_y),
+                *(*resampling.up, *resampling.down, left, top, *_order(filter, resampling), resampling.gain),
+            ),
+            (divisor(channels), pixels, of_tile),
+        )
