@@ -183,8 +183,10 @@ def _gathered(
     PHASE_X: tl.constexpr,
     PHASE_Y: tl.constexpr,
 ):
-    """A row of outputs, of twice as many as the inputs: the sum over rows k of the filter with
-    window[(ROW + k - PHASE_Y) / 2] where that is an integer."""
+    """Row ROW of the outputs of an iteration that upsamples.
+
+    The sum over rows k of the filter with window[(ROW + k - PHASE_Y) / 2], where that is an integer.
+    """
     sums = zeros
     for k in tl.static_range((PHASE_Y - ROW) % 2, TAPS, 2):
         row = window[(ROW + k - PHASE_Y) // 2]
@@ -249,7 +251,7 @@ def upfirdn2d_walk_kernel(
     """y = x upsampled, filtered and downsampled. Each lane handles one run of one strip."""
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     SPAN: tl.constexpr = ((COLUMNS - 1) * DOWN + TAPS - 1 - PHASE_X) // UP + 1
-    # Rows that the first iteration needs, beside those that it reads. The lane reads them in LEAD iterations.
+    # Rows that the first iteration needs and does not read. LEAD iterations before it read them, write nothing.
     BEFORE: tl.constexpr = (TAPS - DOWN + UP - 1 - PHASE_Y) // UP
     LEAD: tl.constexpr = (BEFORE + STEPS * DOWN - 1) // (STEPS * DOWN)
     if CHANNELS_LAST:
