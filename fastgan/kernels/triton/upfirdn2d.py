@@ -251,7 +251,7 @@ def upfirdn2d_walk_kernel(
     """y = x upsampled, filtered and downsampled. Each lane handles one run of one strip."""
     COMPUTE: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     SPAN: tl.constexpr = ((COLUMNS - 1) * DOWN + TAPS - 1 - PHASE_X) // UP + 1
-    # Rows that the first iteration needs and does not read. LEAD iterations before it read them, write nothing.
+    # Rows that the first iteration needs and does not read: LEAD iterations before it read them.
     BEFORE: tl.constexpr = (TAPS - DOWN + UP - 1 - PHASE_Y) // UP
     LEAD: tl.constexpr = (BEFORE + STEPS * DOWN - 1) // (STEPS * DOWN)
     if CHANNELS_LAST:
