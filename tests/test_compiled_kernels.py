@@ -207,6 +207,7 @@ pretend("sm_90")
 import torch
 from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.reference_snake import Scale
+from fastgan.kernels.reference_upfirdn import Resampling
 from fastgan.kernels.triton import Triton
 from fastgan.kernels.triton.launch import KERNELS
 
@@ -235,6 +236,11 @@ def everything(n, k, m):
         call = *channels[:2], torch.empty(2), torch.empty(3), scale
         backend.anti_aliased_snake(wave, *call)
         backend.anti_aliased_snake_backward(wave, wave, *call, (True, True, True))
+    images = torch.empty(n, 3, 4, k)
+    last = torch.empty(n, m, 4, 5).contiguous(memory_format=torch.channels_last)
+    for input, up, down in ((images, 2, 1), (last, 1, 2), (images, 3, 2)):
+        resampling = Resampling((up, up), (down, down), (2, 1, 2, 1), False, 4.0)
+        backend.upfirdn2d(input, torch.empty(4, 4), resampling)
     scalar = torch.empty(())
     for logits in ((torch.empty(n * 100), torch.empty(n * 90)), (torch.empty(n // 9), torch.empty(n // 9))):
         spec = LossSpec("bce", (1.0, 0.0), (1.0, 1.0), True)

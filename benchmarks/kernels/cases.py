@@ -11,6 +11,7 @@ import torch
 from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.matrices import Matrices
 from fastgan.kernels.reference_snake import Scale
+from fastgan.kernels.reference_upfirdn import Resampling
 from fastgan.kernels.triton import Triton, tuning
 from fastgan.kernels.triton.batch_norm import gradient_sums, input_gradient
 from fastgan.kernels.triton.launch import KERNELS, Kernel
@@ -177,6 +178,22 @@ def _anti_aliased_snake_backward(dtype: torch.dtype) -> object:
     input, taps = _signals(dtype), torch.empty(12, dtype=dtype)
     tensors = input, input, *_channels(input, 2), taps, taps, input
     return anti_aliased_backward_sums(tensors, False, _LOGARITHMS, True)
+
+
+def _upfirdn2d(
+    up: int, down: int, *taps: int, channels_last: bool = False
+) -> Callable[[torch.dtype], object]:
+    pad = taps[0] // 2
+    resampling = Resampling((up, up), (down, down), (pad, pad - 1, pad, pad - 1), False, 4.0)
+
+    def call(dtype: torch.dtype) -> object:
+        images = _images(dtype)
+        if channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        filter = torch.empty(taps, dtype=torch.promote_types(dtype, torch.float32))
+        return backend.upfirdn2d(images, filter, resampling)
+
+    return call
 
 
 def _draw(_: torch.dtype) -> object:
@@ -358,6 +375,18 @@ CASES = [
     Case("Snake backward, alpha and beta", _snake_numbers, streams=False),
     Case("anti-aliased Snake", _anti_aliased_snake),
     Case("anti-aliased Snake backward", _anti_aliased_snake_backward),
+    Case("upfirdn2d, up", _upfirdn2d(2, 1, 4, 4)),
+    Case("upfirdn2d, up, channels last", _upfirdn2d(2, 1, 4, 4, channels_last=True)),
+    Case("upfirdn2d, down", _upfirdn2d(1, 2, 4, 4)),
+    Case("upfirdn2d, down, channels last", _upfirdn2d(1, 2, 4, 4, channels_last=True)),
+    Case("upfirdn2d, blur", _upfirdn2d(1, 1, 4, 4)),
+    Case("upfirdn2d, blur, channels last", _upfirdn2d(1, 1, 4, 4, channels_last=True)),
+    Case("upfirdn2d, up, 12 taps", _upfirdn2d(2, 1, 12)),
+    Case("upfirdn2d, up, 12 taps, channels last", _upfirdn2d(2, 1, 12, channels_last=True)),
+    Case("upfirdn2d, down, 12 taps", _upfirdn2d(1, 2, 12)),
+    Case("upfirdn2d, down, 12 taps, channels last", _upfirdn2d(1, 2, 12, channels_last=True)),
+    Case("upfirdn2d, other factors", _upfirdn2d(4, 3, 8, 8), streams=False),
+    Case("upfirdn2d, other factors, channels last", _upfirdn2d(4, 3, 8, 8, channels_last=True)),
     Case("Adam with average", _adam),
     Case("draws of a step", _draw, (torch.float32,), streams=False),
     Case("end of a step", _record, (torch.float32,), streams=False),

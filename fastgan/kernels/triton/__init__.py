@@ -18,6 +18,7 @@ from fastgan.kernels.triton.losses import Losses
 from fastgan.kernels.triton.record import Record
 from fastgan.kernels.triton.snake import Snake
 from fastgan.kernels.triton.spectral_norm import SpectralNorm
+from fastgan.kernels.triton.upfirdn2d import Upfirdn2d
 
 
 class Triton(
@@ -31,6 +32,7 @@ class Triton(
     Head,
     SpectralNorm,
     Snake,
+    Upfirdn2d,
     Adam,
     Draw,
     Record,
