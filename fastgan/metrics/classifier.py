@@ -76,6 +76,18 @@ class Classifier(nn.Module):
         return samples.reshape(-1, *self.shape)
 
 
+class Features(nn.Module):
+    """A classifier's features, as the output of a module."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """:meth:`Classifier.features`."""
+        return self.classifier.features(samples)
+
+
 def mode_shares(labels: Tensor, classes: int, stacked: int) -> Tensor:
     """Probability of each mode if ``stacked`` images are drawn independently and stacked.
 
@@ -102,7 +114,7 @@ def classifier_of(data: Labelled, folder: Path | None = None) -> Classifier:
     """
     if folder is None:
         return train_classifier(data)
-    path = folder / f"classifier-{data.name}.safetensors"
+    path = folder / file_of(data)
     if path.exists():
         return _load(path, _untrained(data))
     classifier = train_classifier(data)
@@ -110,6 +122,11 @@ def classifier_of(data: Labelled, folder: Path | None = None) -> Classifier:
         folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda whole: save_tensors(classifier.state_dict(), whole))
     return classifier
+
+
+def file_of(data: Labelled) -> str:
+    """The name of the file in which :func:`classifier_of` keeps a classifier."""
+    return f"classifier-{data.name}.safetensors"
 
 
 def train_classifier(data: Labelled, seed: int = 0) -> Classifier:
