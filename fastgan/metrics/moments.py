@@ -31,6 +31,9 @@ class RunningMoments:
     The covariance is a sum over deviations from the mean so far (Chan et al., 1979). The mean of squares
     minus the square of the mean would cancel if features are far from zero.
 
+    Attributes:
+        count: number of samples so far.
+
     Example:
         >>> running = RunningMoments()
         >>> for images in loader:
@@ -39,7 +42,7 @@ class RunningMoments:
     """
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._mean = self._scatter = torch.empty(0)
 
     @torch.no_grad()
@@ -49,18 +52,18 @@ class RunningMoments:
         Raises:
             ValueError: if it has another shape, or a value is not finite.
         """
-        check_samples("features", features, 1, like=self._mean.unsqueeze(0) if self._count else None)
+        check_samples("features", features, 1, like=self._mean.unsqueeze(0) if self.count else None)
         features = features.double()
         mean = features.mean(dim=0)
         centered = features - mean
         scatter = centered.T @ centered
-        if self._count:
-            total = self._count + len(features)
+        if self.count:
+            total = self.count + len(features)
             apart = mean - self._mean
             mean = self._mean + apart * (len(features) / total)
             scatter += self._scatter
-            scatter.addr_(apart, apart, alpha=self._count * len(features) / total)
-        self._count += len(features)
+            scatter.addr_(apart, apart, alpha=self.count * len(features) / total)
+        self.count += len(features)
         self._mean, self._scatter = mean, scatter
 
     def moments(self) -> Moments:
@@ -69,6 +72,6 @@ class RunningMoments:
         Raises:
             ValueError: if they have fewer than two samples.
         """
-        if self._count < 2:
-            raise ValueError(f"features of {self._count} samples have no covariance, expected at least 2")
-        return Moments(self._count, self._mean, self._scatter / (self._count - 1))
+        if self.count < 2:
+            raise ValueError(f"features of {self.count} samples have no covariance, expected at least 2")
+        return Moments(self.count, self._mean, self._scatter / (self.count - 1))

@@ -95,7 +95,7 @@ def save(folder: Path, state: TrainingState, best: Best | None = None) -> Path:
         kept = [*older, entry][-state.config.keep :]
         index: dict[str, Any] = {"format": _FORMAT, "checkpoints": kept, "settings": asdict(state.config)}
         if best is not None:
-            index["best"] = {**entry, "fid": best.fid, "measure": best.measure}
+            index["best"] = {**entry, "fid": best.fid, "kind": best.kind}
         elif before is not None:
             index["best"] = {**before, **entry} if before["step"] == state.step else before
         write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
@@ -128,7 +128,7 @@ def best_of(folder: Path) -> Best | None:
     entry = _read_index(folder / INDEX).get("best")
     if entry is None or not (folder / entry["tensors"]).is_file():
         return None
-    return Best(entry["step"], entry["fid"], entry["measure"])
+    return Best(entry["step"], entry["fid"], entry["kind"])
 
 
 def read(folder: Path, *, best: bool = False) -> Checkpoint:
@@ -263,7 +263,7 @@ def _is_valid(index: dict[str, Any]) -> bool:
         isinstance(index["settings"], dict)
         and bool(entries)
         and all(map(_is_entry, entries))
-        and (best is None or (_is_entry(best) and is_real(best["fid"]) and isinstance(best["measure"], str)))
+        and (best is None or (_is_entry(best) and is_real(best["fid"]) and isinstance(best["kind"], str)))
     )
 
 

@@ -321,6 +321,11 @@ class TrainConfig:
         """Whether the given step, counted from 0, has gradient penalties."""
         return any(getattr(self, name) > 0 for name in PENALTIES) and step % self.penalty_interval == 0
 
+    def measures_at(self, step: int) -> bool:
+        """Whether FID is measured when ``step`` steps are done."""
+        interval = self.metrics_interval
+        return interval > 0 and step > 0 and (step % interval == 0 or step == self.steps)
+
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
             raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fastgan.data import Dataset, Labelled
+from fastgan.data import DataError, Dataset, Labelled
 from fastgan.metrics import frechet_distance
 from fastgan.metrics.extractor import features_of
 from fastgan.metrics.moments import Moments, RunningMoments
@@ -38,12 +38,12 @@ class Best:
     Attributes:
         step: number of steps done then.
         fid: the distance.
-        measure: identifies extractor, data and number of samples; distances of others cannot be compared.
+        kind: identifies extractor, data and number of samples; distances of others cannot be compared.
     """
 
     step: int
     fid: float
-    measure: str = ""
+    kind: str = ""
 
 
 class Fid:
@@ -70,7 +70,7 @@ class Fid:
         self._real: Moments | None = None
 
     @property
-    def measure(self) -> str:
+    def kind(self) -> str:
         """As in :class:`Best`."""
         return f"{self._kept.key if self._kept else ''} {self._state.config.metrics_samples}"
 
@@ -79,6 +79,7 @@ class Fid:
 
         Raises:
             ExtractorError: if the extractor does not fit the data.
+            DataError: if there is only one sample.
         """
         rng = torch.Generator(self._state.device).manual_seed(_SEED)
         features = self._features(self._source.look(2, rng))
@@ -92,17 +93,17 @@ class Fid:
         self._real = Moments(real.count, real.mean.to(features.device), real.covariance.to(features.device))
         self._warn_of_few(real)
 
-    def distance(self) -> float | None:
+    def measure(self) -> dict[str, float]:
         """Generate samples and measure their distance.
 
         Returns:
-            None if training is to stop meanwhile, or a sample is not finite.
+            The value by its name; nothing if training is to stop meanwhile, or a sample is not finite.
 
         Raises:
             ExtractorError: if a feature of a generated sample is not finite.
         """
         fake = self._moments(self._generated()) if self._real else None
-        return frechet_distance(self._real, fake) if self._real and fake else None
+        return {FID: frechet_distance(self._real, fake)} if self._real and fake else {}
 
     def _generated(self) -> Iterator[Tensor]:
         state = self._state
@@ -117,6 +118,8 @@ class Fid:
             if self._stopping() or not torch.isfinite(samples).all():
                 return None
             running.add(self._features(samples))
+        if running.count < 2:
+            raise DataError("FID needs at least two real samples, and there is one; add others")
         return running.moments()
 
     def _features(self, samples: Tensor) -> Tensor:

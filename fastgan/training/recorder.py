@@ -89,7 +89,28 @@ class Recorder(Callback):
             self._events.close()
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Append the row to metrics.jsonl and TensorBoard's events; redraw the dashboard if it is due."""
+        """Append the row to metrics.jsonl and TensorBoard's events; redraw the dashboard if it is due.
+
+        A row of the same step as the last one adds its values to it.
+        """
+        if self.rows and self.rows[-1]["step"] == row.step:
+            self._complete(row)
+        else:
+            self._append(row)
+        if time.perf_counter() - self._drawn >= _DASHBOARD_SECONDS:
+            self._save_dashboard(self._sample(state, _PICTURE_POINTS))
+
+    def lacks(self, name: str, step: int) -> bool:
+        """Whether the last row is of the given step and has no such value."""
+        return any(row["step"] == step and name not in row for row in self.rows[-1:])
+
+    def _complete(self, row: LogRow) -> None:
+        self.rows[-1] |= row.values
+        _write_rows(self.folder / METRICS, self.rows)
+        with naming(self.folder):
+            self._add_scalars(row)
+
+    def _append(self, row: LogRow) -> None:
         lasting = {alarm.name: alarm.message for alarm in row.alarms if alarm.ended is None}
         record = {
             "step": row.step,
@@ -103,14 +124,15 @@ class Recorder(Callback):
             file.write(json.dumps(record) + "\n")
         self.rows.append(record)
         with naming(self.folder):
-            for name, value in row.values.items():
-                self._events.add_scalar(name, value, row.step)
+            self._add_scalars(row)
             self._events.add_scalar("alarms", len(lasting), row.step)
             for alarm in row.alarms:
                 if row.step in (alarm.raised, alarm.ended):
                     self._events.add_text("alarms", str(alarm), row.step)
-        if time.perf_counter() - self._drawn >= _DASHBOARD_SECONDS:
-            self._save_dashboard(self._sample(state, _PICTURE_POINTS))
+
+    def _add_scalars(self, row: LogRow) -> None:
+        for name, value in row.values.items():
+            self._events.add_scalar(name, value, row.step)
 
     def on_sample(self, state: TrainingState) -> None:
         """Write samples-STEP.png."""
@@ -223,5 +245,9 @@ def _rows_until(metrics: Path, step: int) -> list[dict[str, Any]]:
                 rows.append(row)
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{metrics}: line {number} is damaged; repair or remove it") from error
-    write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
+    _write_rows(metrics, rows)
     return rows
+
+
+def _write_rows(metrics: Path, rows: Sequence[dict[str, Any]]) -> None:
+    write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))

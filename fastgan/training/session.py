@@ -16,7 +16,7 @@ from fastgan.metrics.classifier import Features, classifier_of, file_of
 from fastgan.metrics.extractor import ExtractorError
 from fastgan.training import checkpoint
 from fastgan.training.distributed import World
-from fastgan.training.fid import labelled_of
+from fastgan.training.fid import FID, labelled_of
 from fastgan.training.lock import locked
 from fastgan.training.real_features import kept_in
 from fastgan.training.recorder import SUMMARY, Recorder
@@ -184,6 +184,7 @@ def _record(
         trainer.callbacks = [recorder, *callbacks]
         for row in recorder.rows:
             trainer.watch.update(int(row["step"]), row)
+        trainer.missed = trainer.config.measures_at(state.step) and recorder.lacks(FID, state.step)
         with stopped_by_signals(trainer.stop):
             state = _fit(trainer, samples, config.workers, recorder)
         return Outcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -92,6 +93,8 @@ class Trainer:
         state: networks, optimizers and step.
         watch: alarms so far, in the first process.
         best: step and value of the lowest FID so far, in the first process; None without a measurement.
+        missed: whether the measurement of FID at the current step is still to be made, as an interruption
+            ended it.
         kept: where the moments of the real data's features are kept; None to compute them in each ``fit``.
 
     Example:
@@ -117,6 +120,7 @@ class Trainer:
             self.extractor = load_extractor(self.config.extractor, self.state.device)
         self.kept: Kept | None = None
         self.best: Best | None = None
+        self.missed = False
         self.watch = Watch()
         self._last_log = self._last_checkpoint = time.perf_counter()
         self._stopping = False
@@ -182,7 +186,7 @@ class Trainer:
         extractor = self.extractor or default_extractor(labelled_of(self.config, data))
         fid = Fid(self.state, source, extractor, lambda: self._stopping, self.kept)
         fid.prepare()
-        if self.best is not None and self.best.measure != fid.measure:
+        if self.best is not None and self.best.kind != fid.kind:
             self.best = None
         return fid
 
@@ -190,8 +194,14 @@ class Trainer:
         state, window = self.state, Window(self.state)
         steps = steps_of(state, source, window, lambda: self._stopping)
         self._last_log = self._last_checkpoint = time.perf_counter()
-        done = state.step >= self.config.steps
         self._progress()
+        if fid is not None and self.missed:
+            values = fid.measure()
+            if values:
+                self._report(LogRow(state.step, 0.0, values), fid)
+        # a stop while FID is prepared; several processes agree on one at the next log point
+        done = fid is not None and state.world.size == 1 and self._stopping
+        done = done or state.step >= self.config.steps
         state.hold()
         while not done:
             steps.advance(self._until_event())
@@ -223,9 +233,7 @@ class Trainer:
     def _notify(self, window: Window, diagnostics: Diagnostics, fid: Fid | None, done: bool) -> None:
         step, config = self.state.step, self.config
         checkpoint = done or step % config.checkpoint_interval == 0
-        measure = config.metrics_interval > 0 and (
-            step % config.metrics_interval == 0 or step == config.steps
-        )
+        measure = config.measures_at(step)
         log = checkpoint or measure or step % config.log_interval == 0
         sample = done or step % config.sample_interval == 0
         if log:
@@ -255,14 +263,15 @@ class Trainer:
         if self.state.world.rank:
             return
         values = dict(zip(window.names, rows.mean(dim=0).tolist(), strict=True)) | diagnostics.measure()
-        distance = None if fid is None else fid.distance()
-        if distance is not None:
-            values[FID] = distance
-        row = LogRow(self.state.step, rate, values, self.watch.update(self.state.step, values))
+        values |= {} if fid is None else fid.measure()
+        self._report(LogRow(self.state.step, rate, values, self.watch.update(self.state.step, values)), fid)
+
+    def _report(self, row: LogRow, fid: Fid | None) -> None:
         for callback in self._called:
             callback.on_log(self.state, row)
-        if fid is not None and distance is not None and (self.best is None or distance < self.best.fid):
-            self.best = Best(self.state.step, distance, fid.measure)
+        distance = row.values.get(FID, math.inf)
+        if fid is not None and distance < (math.inf if self.best is None else self.best.fid):
+            self.best = Best(self.state.step, distance, fid.kind)
             for callback in self._called:
                 callback.on_best(self.state, self.best)
 
