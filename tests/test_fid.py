@@ -301,7 +301,6 @@ class Returns(nn.Module):
             lambda x: nn.Linear(3, 4)(x),
             "extractor does not take samples of shape [4, 2]: mat1 and mat2 shapes cannot be multiplied",
         ),
-        (lambda x: {}["no"], "extractor does not take samples of shape [4, 2]: 'no'"),
     ],
 )  # fmt: skip
 def test_outputs_that_are_no_features(make: Callable[[Tensor], Any], said: str) -> None:
@@ -409,7 +408,7 @@ def test_a_run_keeps_its_best_checkpoint(
     capsys.readouterr()
     for options, shown in ((("--best",), step), ((), 60)):
         assert run(monkeypatch, "evaluate", measured, "--count", 50, *options) == 0
-        assert re.search(rf"step +{shown}\n", capsys.readouterr().out)
+        assert re.search(rf"step +{shown} *\n", capsys.readouterr().out)
 
 
 def test_the_dashboard_has_it(measured: Path, shown: Shown) -> None:

@@ -199,15 +199,13 @@ class Trainer:
             values = fid.measure()
             if values:
                 self._report(LogRow(state.step, 0.0, values), fid)
-        # a stop while FID is prepared; several processes agree on one at the next log point
-        done = fid is not None and state.world.size == 1 and self._stopping
-        done = done or state.step >= self.config.steps
+        done = state.step >= self.config.steps or self._stopped_measuring()
         state.hold()
         while not done:
             steps.advance(self._until_event())
             self._progress()
             done = state.step >= self.config.steps or self._must_stop()
-            self._notify(window, diagnostics, fid, done)
+            done = self._notify(window, diagnostics, fid, done)
 
     def _until_event(self) -> int:
         """Number of steps until the next log, sample, checkpoint or measurement of FID."""
@@ -222,6 +220,13 @@ class Trainer:
             return False
         return self.state.world.any(self._stopping, self.state.device)
 
+    def _stopped_measuring(self) -> bool:
+        """Whether to stop before the next step, as FID, which takes long, was or should have been measured.
+
+        Several processes agree on it.
+        """
+        return self.config.metrics_interval > 0 and self.state.world.any(self._stopping, self.state.device)
+
     @property
     def _called(self) -> Sequence[Callback]:
         return self.callbacks if self.state.world.rank == 0 else ()
@@ -230,16 +235,18 @@ class Trainer:
         for callback in self._called:
             callback.on_progress(self.state)
 
-    def _notify(self, window: Window, diagnostics: Diagnostics, fid: Fid | None, done: bool) -> None:
+    def _notify(self, window: Window, diagnostics: Diagnostics, fid: Fid | None, done: bool) -> bool:
+        """Report to the callbacks what is due. Returns whether to stop."""
         step, config = self.state.step, self.config
         checkpoint = done or step % config.checkpoint_interval == 0
         measure = config.measures_at(step)
         log = checkpoint or measure or step % config.log_interval == 0
-        sample = done or step % config.sample_interval == 0
         if log:
             self._log(window, diagnostics, fid if measure else None)
+            done = done or (measure and self._stopped_measuring())
             # only at log points, so that the rows of the log do not depend on time
-            checkpoint = checkpoint or self._is_due()
+            checkpoint = checkpoint or done or self._is_due()
+        sample = done or step % config.sample_interval == 0
         for callback in self._called:
             if checkpoint:
                 callback.on_checkpoint(self.state)
@@ -248,6 +255,7 @@ class Trainer:
         if checkpoint:
             self._last_checkpoint = time.perf_counter()
         self.state.hold()  # callbacks may have replaced weights
+        return done
 
     def _is_due(self) -> bool:
         minutes = self.config.checkpoint_minutes
