@@ -22,7 +22,8 @@ def frechet_distance(real: Tensor | Moments, fake: Tensor | Moments) -> float:
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or a set has fewer than two samples.
     """
-    one, two = _moments("real", real), _moments("fake", fake)
+    one = _moments("real", real)
+    two = _moments("fake", fake, like=one.mean.unsqueeze(0))
     return gaussian_frechet_distance(one.mean, one.covariance, two.mean, two.covariance)
 
 
@@ -56,10 +57,10 @@ def gaussian_frechet_distance(mean: Tensor, covariance: Tensor, mean2: Tensor, c
     return max(float(distance), 0.0)
 
 
-def _moments(name: str, features: Tensor | Moments) -> Moments:
+def _moments(name: str, features: Tensor | Moments, like: Tensor | None = None) -> Moments:
     if isinstance(features, Moments):
         return features
-    check_samples(name, features, 2)
+    check_samples(name, features, 2, like=like)
     running = RunningMoments()
     running.add(features)
     return running.moments()
