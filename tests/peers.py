@@ -504,4 +504,6 @@ def test_frechet_distance(width: int) -> None:
             theirs.update(part, real=is_real)
             if is_real:
                 running.add(features_of(extractor, part))
-    assert frechet_distance(running.moments(), features[1]) == pytest.approx(float(theirs.compute()), rel=1e-9)
+    assert frechet_distance(running.moments(), features[1]) == pytest.approx(
+        float(theirs.compute()), rel=1e-9
+    )
