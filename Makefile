@@ -6,7 +6,7 @@
 # make gpu-check  build, test and measure on a machine with a GPU, torch, triton, nvcc and pytest. OUT=folder,
 #                 PART=1 or PART=2 for one part, SECONDS=240 for each
 # make lint       run ruff and mypy
-# make peers      compare fastgan.compat with the packages themselves
+# make peers      compare fastgan.compat and the Fréchet distance with the packages themselves
 # make versions   run the tests with TORCH=2.9.1 TRITON=3.5.1, or only TESTS=tests/test_dynamo.py
 # Each target but gpu-check and versions installs what it needs in VENV=.venv with PYTHON=python3.
 

@@ -1,4 +1,6 @@
-"""fastgan.compat against the packages themselves, in float64: `make peers` installs them and runs this file.
+"""fastgan.compat and the Fréchet distance against the packages themselves, in float64.
+
+`make peers` installs them and runs this file.
 
 A package's losses are imported without what the rest of the package needs, such as librosa and torchaudio.
 """
@@ -37,6 +39,8 @@ from fastgan.compat import (
     torchgan,
     vocos,
 )
+from fastgan.metrics import RunningMoments, frechet_distance
+from fastgan.metrics.extractor import features_of
 
 sys.path.append(str(Path(__file__).parents[1] / "build/peers"))
 # what the packages import, and their losses and discriminators do not use
@@ -488,3 +492,32 @@ def test_mimicry() -> None:
         assert_equal(getattr(mimicry, name)(fake, real), getattr(theirs, name)(fake, real), [real, fake])
     for name in ("hinge_loss_gen", "wasserstein_loss_gen"):
         assert_equal(getattr(mimicry, name)(fake), getattr(theirs, name)(fake), [fake])
+
+
+@pytest.mark.parametrize("width", [2, 64])
+def test_frechet_distance(width: int) -> None:
+    """Of the same features: torch-fidelity's formula, and torchmetrics' class with a module of the user's."""
+    with without_unused():
+        fidelity = importlib.import_module("torch_fidelity.metric_fid")
+        metrics = importlib.import_module("torchmetrics.image.fid")
+    torch.manual_seed(width)
+    extractor = nn.Sequential(nn.Flatten(), nn.Linear(48, width), nn.LeakyReLU(0.2)).double()
+    sets = torch.rand(500, 3, 4, 4, dtype=torch.float64), torch.rand(400, 3, 4, 4, dtype=torch.float64) ** 2
+    with torch.no_grad():
+        features = [extractor(images) for images in sets]
+    ours = frechet_distance(*features)
+    statistics = [fidelity.fid_features_to_statistics(each) for each in features]
+    theirs = fidelity.fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert ours == pytest.approx(float(theirs), rel=1e-9)
+    extractor.num_features = width
+    theirs = metrics.FrechetInceptionDistance(extractor, normalize=True, input_img_size=(3, 4, 4))
+    theirs.set_dtype(torch.float64)
+    running = RunningMoments()
+    for images, is_real in zip(sets, (True, False), strict=True):
+        for part in images.split(64):
+            theirs.update(part, real=is_real)
+            if is_real:
+                running.add(features_of(extractor, part))
+    assert frechet_distance(running.moments(), features[1]) == pytest.approx(
+        float(theirs.compute()), rel=1e-9
+    )

@@ -64,6 +64,9 @@ OTHERS: dict[str, Any] = {
     "checkpoint_interval": 15,
     "checkpoint_minutes": 0.5,
     "keep": 4,
+    "metrics_interval": 16,
+    "metrics_samples": 17,
+    "extractor": "/extractor.pt",
 }
 
 
@@ -141,7 +144,7 @@ def test_the_quick_start_says_what_the_options_say() -> None:
     if not page.exists():
         pytest.skip("needs the sources")
     rows = [line.split(" | ") for line in page.read_text(encoding="utf-8").splitlines() if "| `--" in line]
-    assert len(rows) == 4
+    assert len(rows) == 5
     for option, said in rows:
         name = option.strip("| `-").replace("-", "_")
         assert said.removesuffix(" |") == SETTINGS[name].summary

@@ -21,6 +21,7 @@ try:
     from fastgan.cli.train import train
     from fastgan.data import DataError
     from fastgan.kernels.forcing import BackendError
+    from fastgan.metrics.extractor import ExtractorError
     from fastgan.training.checkpoint import CheckpointError
     from fastgan.training.config import ConfigError
     from fastgan.training.distributed import LostRankError
@@ -43,6 +44,8 @@ _OUT_OF_MEMORY = {
     "evaluate": "out of memory; lower --count",
     "interpolate": "out of memory; lower --rows",
 }
+
+_BAD_INPUT = BackendError, DataError, ConfigError, ExtractorError, RunError, CheckpointError, OSError
 
 app = typer.Typer(
     add_completion=False,
@@ -81,7 +84,7 @@ def main() -> None:
         code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except _UsageError as error:
         fail(f"{_first_line(error.format_message())}; see fastgan --help")
-    except (BackendError, DataError, ConfigError, RunError, CheckpointError, OSError) as error:
+    except _BAD_INPUT as error:
         fail(str(error))
     except (DivergenceError, ExportError, LostRankError) as error:
         fail(str(error), FAILED)

@@ -11,7 +11,7 @@ import torch
 import typer
 from rich.table import Table
 
-from fastgan.cli.terminal import console, warn
+from fastgan.cli.terminal import Best, console, warn
 from fastgan.data import Dataset, load, stream
 from fastgan.training.evaluation import evaluate as evaluate_run
 from fastgan.training.run import read_config, with_data
@@ -28,6 +28,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder in which to keep the classifier for images; else it is trained each time."),
     ] = None,
+    best: Best = False,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(envvar="FASTGAN_DATA", help="Folder of downloaded data.")
@@ -37,7 +38,7 @@ def evaluate(
     config = with_data(run, read_config(run, device="cpu"), data, data_dir)
     table = Table("", "", show_header=False, box=None)
     compared, everything = _read(config, count, seed)
-    values = evaluate_run(run, config, compared, count, seed, classifier_dir)
+    values = evaluate_run(run, config, compared, count, seed, classifier_dir, best=best)
     other = config.other_data(config.noting(everything))
     if other is not None:
         warn(f"{run}: {other}")

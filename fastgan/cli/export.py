@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fastgan.cli.terminal import console, fail
+from fastgan.cli.terminal import Best, console, fail
 from fastgan.training.export import SUFFIXES
 from fastgan.training.export import export as export_generator
 from fastgan.training.run import load_generator
@@ -20,6 +20,7 @@ def export(
         Path | None,
         typer.Option(help="File or, for safetensors, folder to write; by default generator.onnx or similar."),
     ] = None,
+    best: Best = False,
 ) -> None:
     """Write the generator for other programs, and check it by running it.
 
@@ -28,7 +29,7 @@ def export(
     """
     if format not in SUFFIXES:
         fail(f"--format {format}: unknown, expected {' or '.join(SUFFIXES)}")
-    config, generator = load_generator(run)
+    config, generator = load_generator(run, best=best)
     path = out or Path(f"generator{SUFFIXES[format]}")
     export_generator(generator, config, path, format)
     latent_dim = config.training.latent_dim

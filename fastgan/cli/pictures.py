@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fastgan.cli.terminal import console, fail
+from fastgan.cli.terminal import Best, console, fail
 from fastgan.data.augmentation import to_bytes
 from fastgan.files import save_array, write_whole
 from fastgan.plots import save_objectives, save_samples
@@ -24,6 +24,7 @@ def sample(
         Path | None, typer.Option(help="Picture or .npy to write, by default samples.png or samples.npy.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
+    best: Best = False,
 ) -> None:
     """Draw samples from a trained generator.
 
@@ -38,7 +39,7 @@ def sample(
     is_array = out.suffix.lower() == ".npy"
     if not is_array:
         _check_picture(out, ", or .npy")
-    generator = load(run)
+    generator = load(run, best=best)
     samples = generator.sample(count, seed)
     if is_array:
         array = to_bytes(samples).movedim(1, 3) if generator.data_range else samples
@@ -55,10 +56,11 @@ def interpolate(
         int, typer.Option(min=2, max=32, help="Number of pairs, and of samples between the two of a pair.")
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
+    best: Best = False,
 ) -> None:
     """Draw interpolations between pairs of samples, a row for each pair."""
     _check_picture(out)
-    generator = load(run)
+    generator = load(run, best=best)
     save_samples(out, generator.interpolate(rows, seed), f"{generator.config.title}, {rows} interpolations")
     console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
 

@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import typer
 from rich.console import Console
 
 BAD_INPUT = 2
@@ -40,6 +41,9 @@ class _StandardOutput:
         # rich replaces sys.stdout while it shows a bar; write to the real file
         return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
+
+Best = Annotated[bool, typer.Option("--best", help="Use the checkpoint with the lowest FID.")]
+"""The option for commands that read a run's latest checkpoint otherwise."""
 
 _is_first = os.environ.get("RANK", "0") == "0"  # first of the processes that torchrun started
 # markup would swallow brackets, as in paths

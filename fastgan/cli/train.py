@@ -70,6 +70,8 @@ def train(
     On several GPUs or machines: torchrun --nproc-per-node=N -m fastgan train ...
     """
     changes = _given(settings)
+    if "extractor" in changes:
+        changes["extractor"] = str(Path(changes["extractor"]).absolute())  # the run may be resumed elsewhere
     framing = _given({"size": size, "crop": crop, "flip": flip})
     if data:
         _refuse(f"DATA is {data} already", data=moved)
@@ -200,6 +202,9 @@ def _print_outcome(folder: Path, outcome: Outcome) -> None:
             f"modes covered {summary['modes_covered']} of {summary['modes']}, "
             f"{summary['high_quality']:.1%} of samples within 3 sigma of one"
         )
+    if "best" in summary:
+        step, fid = summary["best"]["step"], summary["best"]["fid"]
+        lines.append(f"best        fid {fid:.4g} at step {step:,}, fastgan sample {typed} --best")
     for alarm in summary["alarms"]:
         lines.append(f"alarm       {Alarm(**alarm)}")
     lines += [

@@ -76,6 +76,18 @@ class Classifier(nn.Module):
         return samples.reshape(-1, *self.shape)
 
 
+class Features(nn.Module):
+    """A classifier's features, as the output of a module."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """:meth:`Classifier.features`."""
+        return self.classifier.features(samples)
+
+
 def mode_shares(labels: Tensor, classes: int, stacked: int) -> Tensor:
     """Probability of each mode if ``stacked`` images are drawn independently and stacked.
 
@@ -102,14 +114,19 @@ def classifier_of(data: Labelled, folder: Path | None = None) -> Classifier:
     """
     if folder is None:
         return train_classifier(data)
-    path = folder / f"classifier-{data.name}.safetensors"
+    path = folder / file_of(data)
     if path.exists():
-        return _load(path, _untrained(data))
+        return _load(path, _untrained(data, seed=0))
     classifier = train_classifier(data)
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda whole: save_tensors(classifier.state_dict(), whole))
     return classifier
+
+
+def file_of(data: Labelled) -> str:
+    """The name of the file in which :func:`classifier_of` keeps a classifier."""
+    return f"classifier-{data.name}.safetensors"
 
 
 def train_classifier(data: Labelled, seed: int = 0) -> Classifier:
@@ -118,9 +135,7 @@ def train_classifier(data: Labelled, seed: int = 0) -> Classifier:
     The result depends only on the seed, on the same machine with the same number of threads.
     """
     rng = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        classifier = _untrained(data)
+    classifier = _untrained(data, seed)
     order = torch.randperm(len(data.images), generator=rng)
     held_out, rows = order.tensor_split([len(order) // _HELD_OUT])
     optimizer = torch.optim.Adam(classifier.parameters(), lr=_LEARNING_RATE)
@@ -138,8 +153,11 @@ def train_classifier(data: Labelled, seed: int = 0) -> Classifier:
     return classifier.requires_grad_(False).eval()
 
 
-def _untrained(data: Labelled) -> Classifier:
-    return Classifier(tuple(data.images.shape[1:]), int(data.labels.max()) + 1).float()  # the dtype of images
+def _untrained(data: Labelled, seed: int) -> Classifier:
+    with torch.random.fork_rng(devices=[]):  # a run's random state must not change, also when it is resumed
+        torch.manual_seed(seed)
+        classifier = Classifier(tuple(data.images.shape[1:]), int(data.labels.max()) + 1)
+    return classifier.float()  # the dtype of images
 
 
 def _load(path: Path, classifier: Classifier) -> Classifier:

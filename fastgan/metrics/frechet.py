@@ -6,24 +6,25 @@ import torch
 from torch import Tensor
 
 from fastgan.metrics.arguments import check_finite, check_samples
+from fastgan.metrics.moments import Moments, RunningMoments
 
 _ROUNDING = 1e-4  # eigenvalues may be negative by this share of their norm
 
 
-def frechet_distance(real: Tensor, fake: Tensor) -> float:
+def frechet_distance(real: Tensor | Moments, fake: Tensor | Moments) -> float:
     """Squared Fréchet distance between Gaussians with the means and covariances of two sets.
 
     Args:
-        real: ``[N, D]`` features.
-        fake: ``[M, D]`` features of the same network. Compare only values for equal N and M: fewer samples
-            give larger ones.
+        real: ``[N, D]`` features, or their moments.
+        fake: ``[M, D]`` features of the same network, or their moments. Compare only values for equal N and
+            M: fewer samples give larger ones.
 
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or a set has fewer than two samples.
     """
-    check_samples("real", real, 2)
-    check_samples("fake", fake, 2, like=real)
-    return gaussian_frechet_distance(*_moments(real), *_moments(fake))
+    one = _moments("real", real)
+    two = _moments("fake", fake, like=one.mean.unsqueeze(0))
+    return gaussian_frechet_distance(one.mean, one.covariance, two.mean, two.covariance)
 
 
 def gaussian_frechet_distance(mean: Tensor, covariance: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
@@ -56,9 +57,13 @@ def gaussian_frechet_distance(mean: Tensor, covariance: Tensor, mean2: Tensor, c
     return max(float(distance), 0.0)
 
 
-def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    features = features.double()
-    return features.mean(dim=0), torch.cov(features.T).reshape(features.shape[1], features.shape[1])
+def _moments(name: str, features: Tensor | Moments, like: Tensor | None = None) -> Moments:
+    if isinstance(features, Moments):
+        return features
+    check_samples(name, features, 2, like=like)
+    running = RunningMoments()
+    running.add(features)
+    return running.moments()
 
 
 def _root(name: str, matrix: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ Alarms = Sequence[Mapping[str, str]]
 def save_dashboard(
     path: str | Path, history: History, data: Dataset, generated: Tensor, alarms: Alarms = ()
 ) -> None:
-    """Write the summary picture of a run: losses, D's outputs, alarms, real and generated samples.
+    """Write the summary picture of a run: losses, D's outputs, FID, alarms, real and generated samples.
 
     Args:
         path: file to write.
@@ -62,13 +62,16 @@ def save_dashboard(
         alarms: alarms of the log's rows.
     """
     figure = new_figure(11, 9.5)
-    (losses, outputs), (real, fake) = figure.subplots(2, 2, height_ratios=(0.72, 1))
+    layout = "llooff;rrrggg" if "fid" in history else "lo;rg"
+    losses, outputs, *distance, real, fake = figure.subplot_mosaic(layout, height_ratios=(0.72, 1)).values()
     figure.suptitle(f"GAN trained on {data.title}", fontsize=14, fontweight="bold", parse_math=False)
     _plot_losses(losses, history)
     if "k" in history:
         _plot_balance(outputs, history)
     else:
         _plot_outputs(outputs, history)
+    if "fid" in history:
+        _plot_fid(distance[0], history)
     for curve in (curve for axes in figure.axes for curve in axes.lines):
         if np.size(curve.get_xdata()) == 1:  # a line through one point is invisible
             curve.set_marker("o")
@@ -142,6 +145,15 @@ def _plot_balance(axes: Axes, history: History) -> None:
     of_k.spines["top"].set_visible(False)
     _style(axes, "Balance of the players", "M")
     axes.legend(handles=[convergence, balance], frameon=False, fontsize=9)
+
+
+def _plot_fid(axes: Axes, history: History) -> None:
+    measured = [pair for pair in zip(history["step"], history["fid"], strict=True) if not math.isnan(pair[1])]
+    axes.plot(*zip(*measured, strict=True), color=GENERATED, label="FID")
+    step, lowest = min(measured, key=lambda pair: pair[1])
+    axes.plot(step, lowest, "o", color=GENERATED, label=f"lowest: {lowest:.3g}")
+    axes.set_ylim(bottom=0)
+    _style(axes, "Fréchet distance of features", "FID")
 
 
 def _guide(axes: Axes, level: float, name: str) -> None:

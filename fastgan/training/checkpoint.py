@@ -1,8 +1,8 @@
 """Checkpoints: everything the next step depends on, as safetensors and JSON, without pickle.
 
 ``checkpoint-STEP.safetensors`` holds the tensors. ``checkpoint.json`` lists these files, the latest last,
-with their SHA-256 and the settings of the run. The JSON is renamed into place last, so that a crash at any
-moment leaves the previous checkpoint intact.
+with their SHA-256 and the settings of the run, and has the best one by FID. The JSON is renamed into place
+last, so that a crash at any moment leaves the previous checkpoint intact.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fastgan.files import WriteError, remove_leftovers, save_tensors, write_text, write_whole
-from fastgan.training.setting import is_whole
+from fastgan.training.fid import Best
+from fastgan.training.setting import is_real, is_whole
 from fastgan.training.state import DivergenceError, TrainingState
 
 INDEX = "checkpoint.json"
@@ -67,8 +68,13 @@ class Checkpoint:
             raise _another(self.path, name) from error
 
 
-def save(folder: Path, state: TrainingState) -> Path:
-    """Write a checkpoint into a folder, and remove all but the last ``config.keep``.
+def save(folder: Path, state: TrainingState, best: Best | None = None) -> Path:
+    """Write a checkpoint into a folder, and remove all but the last ``config.keep`` and the best one.
+
+    Args:
+        folder: the folder.
+        state: the state to write.
+        best: its FID, if it is the best so far; None to leave the best one as it is.
 
     Returns:
         The file with the tensors.
@@ -82,16 +88,20 @@ def save(folder: Path, state: TrainingState) -> Path:
     tensors = _apart(tensors)
     tensors |= {f"random.{name}": t for name, t in state.random_states().items()}
     path = folder / f"checkpoint-{state.step:08d}.safetensors"
-    older = [entry for entry in _entries(folder) if entry["step"] < state.step]
+    older, before = _earlier(folder, state.step)
     try:
         write_whole(path, lambda whole: save_tensors(tensors, whole))
         entry = {"step": state.step, "tensors": path.name, "sha256": _sha256(path)}
         kept = [*older, entry][-state.config.keep :]
-        index = {"format": _FORMAT, "checkpoints": kept, "settings": asdict(state.config)}
+        index: dict[str, Any] = {"format": _FORMAT, "checkpoints": kept, "settings": asdict(state.config)}
+        if best is not None:
+            index["best"] = {**entry, "fid": best.fid, "kind": best.kind}
+        elif before is not None:
+            index["best"] = {**before, **entry} if before["step"] == state.step else before
         write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
     except WriteError as error:
         raise CheckpointError(str(error)) from error
-    names = {entry["tensors"] for entry in kept}
+    names = {entry["tensors"] for entry in [*kept, index.get("best", entry)]}
     for file in folder.glob("checkpoint-*.safetensors"):
         if _OURS.fullmatch(file.name) and file.name not in names:
             file.unlink()
@@ -109,16 +119,33 @@ def peek(folder: Path) -> tuple[int, dict[str, Any]]:
     return there[-1]["step"], index["settings"]
 
 
-def read(folder: Path) -> Checkpoint:
-    """Read a folder's latest checkpoint that still exists.
+def best_of(folder: Path) -> Best | None:
+    """Step and FID of a folder's best checkpoint; None if there is none.
+
+    Raises:
+        CheckpointError: if the index is damaged.
+    """
+    entry = _read_index(folder / INDEX).get("best")
+    if entry is None or not (folder / entry["tensors"]).is_file():
+        return None
+    return Best(entry["step"], entry["fid"], entry["kind"])
+
+
+def read(folder: Path, *, best: bool = False) -> Checkpoint:
+    """Read a folder's latest checkpoint that still exists, or its best one.
 
     Raises:
         CheckpointError: if there is none, or it has been altered.
     """
-    index, there = _find(folder)
-    entry = there[-1]
+    if best:
+        index, entry = _find_best(folder)
+        remedy = "use the latest one, or retrain"
+    else:
+        index, there = _find(folder)
+        entry = there[-1]
+        before = there[:-1]
+        remedy = f"remove it to continue from step {before[-1]['step']}" if before else "restore or retrain"
     path = folder / entry["tensors"]
-    remedy = f"remove it to continue from step {there[-2]['step']}" if there[:-1] else "restore or retrain"
     if _sha256(path) != entry["sha256"]:
         raise CheckpointError(f"{path}: corrupted, its SHA-256 differs; {remedy}")
     try:
@@ -165,12 +192,28 @@ def _find(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return index, there
 
 
-def _entries(folder: Path) -> list[dict[str, Any]]:
-    """A folder's existing checkpoints."""
+def _find_best(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The index, and its entry of the best checkpoint, whose file exists."""
+    index = _read_index(folder / INDEX)
+    entry = index.get("best")
+    if entry is None:
+        raise CheckpointError(
+            f"{folder}: has no best checkpoint, as FID was not measured; train with --metrics-interval"
+        )
+    if not (folder / entry["tensors"]).is_file():
+        raise CheckpointError(f"{folder / entry['tensors']}: missing; use the latest checkpoint, or retrain")
+    return index, entry
+
+
+def _earlier(folder: Path, step: int) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """A folder's checkpoints before the given step, and the best one up to it, if that still exists."""
     if not (folder / INDEX).exists():
-        return []
-    entries: list[dict[str, Any]] = _read_index(folder / INDEX)["checkpoints"]
-    return entries
+        return [], None
+    index = _read_index(folder / INDEX)
+    best = index.get("best")
+    if best is not None and not (best["step"] <= step and (folder / best["tensors"]).is_file()):
+        best = None
+    return [entry for entry in index["checkpoints"] if entry["step"] < step], best
 
 
 def _check_finite(tensors: dict[str, Tensor], state: TrainingState) -> None:
@@ -215,8 +258,13 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _is_valid(index: dict[str, Any]) -> bool:
-    entries = index["checkpoints"]
-    return isinstance(index["settings"], dict) and bool(entries) and all(map(_is_entry, entries))
+    entries, best = index["checkpoints"], index.get("best")
+    return (
+        isinstance(index["settings"], dict)
+        and bool(entries)
+        and all(map(_is_entry, entries))
+        and (best is None or (_is_entry(best) and is_real(best["fid"]) and isinstance(best["kind"], str)))
+    )
 
 
 def _is_entry(entry: dict[str, Any]) -> bool:

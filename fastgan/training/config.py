@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 
 from fastgan.kernels.logit_losses import LOSSES
 from fastgan.training.setting import (
+    COUNT_OR_NONE,
     DECAY,
     NON_NEGATIVE,
     OBJECTIVE_NAMES,
     POSITIVE,
     POSITIVE_SHARE,
     SEED,
+    SEVERAL,
     SHARE,
     documented,
     setting,
@@ -249,7 +252,33 @@ class TrainConfig:
         "never.",
         range=POSITIVE,
     )
-    keep: int = setting(1, "Output", "Checkpoints to keep, the latest ones.")
+    keep: int = setting(
+        1,
+        "Output",
+        "Checkpoints to keep, the latest ones. With ``metrics_interval`` the best one is kept too.",
+    )
+    metrics_interval: int = setting(
+        0,
+        "Metrics",
+        "Steps between two measurements of FID, or 0 for none. It is the Fréchet distance of features "
+        "(Heusel et al., 2017) of the averaged generator's samples from all real ones. The checkpoint with "
+        "the lowest one is kept. With several processes the first one measures, and the others wait for it, "
+        "at most ten minutes.",
+        range=COUNT_OR_NONE,
+    )
+    metrics_samples: int = setting(
+        10_000,
+        "Metrics",
+        "Samples to generate for FID. Compare only values for equal numbers; fewer give larger ones.",
+        range=SEVERAL,
+    )
+    extractor: str | None = setting(
+        None,
+        "Metrics",
+        "TorchScript file of the feature extractor. It maps float32 samples in the units of training, for "
+        "images [N, C, H, W] in [-1, 1], to features [N, D]. None for a small classifier that is trained on "
+        "the data, if they have classes.",
+    )
 
     def __post_init__(self) -> None:
         for name, about in SETTINGS.items():
@@ -292,6 +321,11 @@ class TrainConfig:
         """Whether the given step, counted from 0, has gradient penalties."""
         return any(getattr(self, name) > 0 for name in PENALTIES) and step % self.penalty_interval == 0
 
+    def measures_at(self, step: int) -> bool:
+        """Whether FID is measured when ``step`` steps are done."""
+        interval = self.metrics_interval
+        return interval > 0 and step > 0 and (step % interval == 0 or step == self.steps)
+
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
             raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
@@ -310,10 +344,10 @@ class TrainConfig:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as in files: NumPy's numbers as Python's, lists as tuples, a device by its name."""
+    """A setting as in files: NumPy's numbers as Python's, lists as tuples, a device or path as a string."""
     if isinstance(value, list | tuple):
         return tuple(map(_plain, value))
-    if isinstance(value, torch.device):
+    if isinstance(value, torch.device | PurePath):
         return str(value)
     return value.item() if isinstance(value, np.generic) else value
 

@@ -22,7 +22,14 @@ _PAIRS = 2_000
 
 @torch.no_grad()
 def evaluate(
-    folder: Path, config: RunConfig, data: Dataset, count: int, seed: int, classifiers: Path | None = None
+    folder: Path,
+    config: RunConfig,
+    data: Dataset,
+    count: int,
+    seed: int,
+    classifiers: Path | None = None,
+    *,
+    best: bool = False,
 ) -> dict[str, float]:
     """Compare samples of the averaged generator with as many real ones.
 
@@ -33,6 +40,7 @@ def evaluate(
         count: number of samples.
         seed: seed of latent vectors and of the choice of real samples.
         classifiers: folder in which to keep the classifiers for images; None to keep none.
+        best: whether to evaluate the checkpoint with the lowest FID instead of the latest one.
 
     Returns:
         Values by name. First those of the objective; for "bce": the value function V(D, G) = E log D(x) +
@@ -50,7 +58,7 @@ def evaluate(
     check_data(folder, config, data)
     data = data.under(config.transform)
     training = config.training
-    saved = read_checkpoint(folder)
+    saved = read_checkpoint(folder, best=best)
     generator, discriminator = config.build_generator().eval(), config.build_discriminator().eval()
     saved.load_module("average", generator)
     saved.load_module("discriminator", discriminator)

@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from fastgan.training.fid import FID
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
@@ -15,7 +16,7 @@ _VALUES = (
     ("loss_D", "loss_G", "gradient"),
     # statistics of D's outputs, by objective
     ("D(x)", "D(G(z))", "logit(x)", "logit(G(z))", "D(x, G(z))", "D~(x)", "D~(G(z))", "saturated", "k", "M"),
-    ("diversity", "modes_covered", "modes", "high_quality"),
+    ("diversity", "modes_covered", "modes", "high_quality", FID),
 )
 _BAR_SECONDS = 0.1  # between two updates of the bar
 _LINE_SECONDS = 10.0  # between two lines
@@ -70,6 +71,7 @@ class ProgressBar(Shown):
             console=console,
         )
         self._drawn = 0.0
+        self._fid: dict[str, float] = {}
 
     def on_progress(self, state: TrainingState) -> None:
         """Move the bar. The first call shows it, so that a run that is refused shows none."""
@@ -85,8 +87,9 @@ class ProgressBar(Shown):
         self._bar.update(task.id, completed=state.step, description=speed)
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Show the row's values and alarms."""
-        self._bar.values = "\n".join(_values_of(row))
+        """Show the row's values, with the last FID, and its alarms."""
+        self._fid = {FID: row.values[FID]} if FID in row.values else self._fid
+        self._bar.values = "\n".join(_values_of({**row.values, **self._fid}))
         self._show_alarms(row)
 
     def end(self) -> None:
@@ -96,7 +99,7 @@ class ProgressBar(Shown):
 
 
 class ProgressLines(Shown):
-    """Lines with the log's latest row, at most every ten seconds; without a new row, a line after a minute.
+    """Lines with the log's latest row, every ten seconds or with a new FID; else a line after a minute.
 
     Args:
         console: where to print.
@@ -123,8 +126,8 @@ class ProgressLines(Shown):
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         """Print the row if a line is due, and its alarms."""
         self._held = row
-        is_last = row.step == self._steps
-        if self._every_row or is_last or time.perf_counter() - self._said_row >= _LINE_SECONDS:
+        must = self._every_row or row.step == self._steps or FID in row.values
+        if must or time.perf_counter() - self._said_row >= _LINE_SECONDS:
             self._say_held()
         self._show_alarms(row)
 
@@ -134,7 +137,7 @@ class ProgressLines(Shown):
 
     def _say_held(self) -> None:
         if self._held is not None:
-            self._say(self._held.step, ": " + " ".join(_values_of(self._held)))
+            self._say(self._held.step, ": " + " ".join(_values_of(self._held.values)))
             self._held, self._said_row = None, time.perf_counter()
 
     def _say(self, step: int, values: str) -> None:
@@ -164,11 +167,8 @@ def shown_on(console: Console, steps: int, *, every_row: bool) -> Shown:
     return ProgressLines(console, steps, every_row=every_row)
 
 
-def _values_of(row: LogRow) -> list[str]:
-    lines = (
-        " ".join(f"{name} {row.values[name]:.3g}" for name in names if name in row.values)
-        for names in _VALUES
-    )
+def _values_of(row: dict[str, float]) -> list[str]:
+    lines = (" ".join(f"{name} {row[name]:.3g}" for name in names if name in row) for names in _VALUES)
     return [line for line in lines if line]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +23,9 @@ from fastgan.plots import View, save_dashboard, save_samples
 from fastgan.training import checkpoint
 from fastgan.training.alarms import Alarm
 from fastgan.training.diagnostics import coverage_of
+from fastgan.training.fid import FID, Best
 from fastgan.training.memory import MEMORY, Peak, read_peak, write_peak
+from fastgan.training.real_features import REAL_FEATURES
 from fastgan.training.run import RunError
 from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
@@ -38,7 +41,10 @@ _DASHBOARD_SECONDS = 30.0  # between two dashboards: each takes the time of hund
 _EVALUATED_POINTS = 10_000
 _NOT_IN_SUMMARY = ("step", "seconds", "steps_per_second", "alarms")  # columns of a row that a summary omits
 # files in the folder that only the run writes
-_OWN = ("checkpoint*", "config.yaml", DASHBOARD, MEMORY, METRICS, SUMMARY, "samples-????????.png")
+_OWN = (
+    *("checkpoint*", "classifier-*", "config.yaml", DASHBOARD, MEMORY, METRICS, REAL_FEATURES, SUMMARY),
+    "samples-????????.png",
+)
 
 
 class Recorder(Callback):
@@ -83,7 +89,28 @@ class Recorder(Callback):
             self._events.close()
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Append the row to metrics.jsonl and TensorBoard's events; redraw the dashboard if it is due."""
+        """Append the row to metrics.jsonl and TensorBoard's events; redraw the dashboard if it is due.
+
+        A row of the same step as the last one adds its values to it.
+        """
+        if self.rows and self.rows[-1]["step"] == row.step:
+            self._complete(row)
+        else:
+            self._append(row)
+        if time.perf_counter() - self._drawn >= _DASHBOARD_SECONDS:
+            self._save_dashboard(self._sample(state, _PICTURE_POINTS))
+
+    def lacks(self, name: str, step: int) -> bool:
+        """Whether the last row is of the given step and has no such value."""
+        return any(row["step"] == step and name not in row for row in self.rows[-1:])
+
+    def _complete(self, row: LogRow) -> None:
+        self.rows[-1] |= row.values
+        _write_rows(self.folder / METRICS, self.rows)
+        with naming(self.folder):
+            self._add_scalars(row)
+
+    def _append(self, row: LogRow) -> None:
         lasting = {alarm.name: alarm.message for alarm in row.alarms if alarm.ended is None}
         record = {
             "step": row.step,
@@ -97,14 +124,15 @@ class Recorder(Callback):
             file.write(json.dumps(record) + "\n")
         self.rows.append(record)
         with naming(self.folder):
-            for name, value in row.values.items():
-                self._events.add_scalar(name, value, row.step)
+            self._add_scalars(row)
             self._events.add_scalar("alarms", len(lasting), row.step)
             for alarm in row.alarms:
                 if row.step in (alarm.raised, alarm.ended):
                     self._events.add_text("alarms", str(alarm), row.step)
-        if time.perf_counter() - self._drawn >= _DASHBOARD_SECONDS:
-            self._save_dashboard(self._sample(state, _PICTURE_POINTS))
+
+    def _add_scalars(self, row: LogRow) -> None:
+        for name, value in row.values.items():
+            self._events.add_scalar(name, value, row.step)
 
     def on_sample(self, state: TrainingState) -> None:
         """Write samples-STEP.png."""
@@ -117,22 +145,30 @@ class Recorder(Callback):
         with naming(self.folder):
             self._events.add_image("samples", picture, state.step, dataformats="HWC")
 
-    def on_checkpoint(self, state: TrainingState) -> None:
-        """Replace the checkpoint, and record the peak memory."""
-        checkpoint.save(self.folder, state)
+    def on_best(self, state: TrainingState, best: Best) -> None:
+        """Replace the best checkpoint, which is the latest one too."""
+        checkpoint.save(self.folder, state, best)
         self.saved_step = state.step
+
+    def on_checkpoint(self, state: TrainingState) -> None:
+        """Replace the checkpoint, unless it is written already, and record the peak memory."""
+        if self.saved_step != state.step:
+            checkpoint.save(self.folder, state)
+            self.saved_step = state.step
         self._record_peak(state)
 
-    def finish(self, state: TrainingState, alarms: Sequence[Alarm]) -> dict[str, Any]:
+    def finish(self, state: TrainingState, alarms: Sequence[Alarm], best: Best | None) -> dict[str, Any]:
         """Write dashboard.png, summary.json and the peak memory.
 
         Args:
             state: the final state.
             alarms: all alarms of the run.
+            best: the lowest FID; None without a measurement.
 
         Returns:
-            The summary: steps, training time in seconds, the last statistics, all alarms and, for a mixture
-            of Gaussians, modes, covered modes, and share and counts per mode of high-quality samples.
+            The summary: steps, training time in seconds, the last statistics, all alarms, the lowest FID and
+            its step and, for a mixture of Gaussians, modes, covered modes, and share and counts per mode of
+            high-quality samples.
         """
         samples = self._sample(state, _EVALUATED_POINTS)
         last: dict[str, Any] = {}
@@ -145,6 +181,8 @@ class Recorder(Callback):
             **{name: value for name, value in last.items() if name not in _NOT_IN_SUMMARY},
             "alarms": [asdict(alarm) for alarm in alarms],
         }
+        if best is not None:
+            summary["best"] = {"step": best.step, FID: best.fid}
         coverage = coverage_of(samples, self.data)
         if coverage is not None:
             summary["modes"] = coverage.modes
@@ -180,9 +218,12 @@ class Recorder(Callback):
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """The columns that all rows have, by name."""
-    names = set(rows[-1]).intersection(*rows) - {"alarms"}
-    return {name: [row[name] for row in rows] for name in names}
+    """The columns that all rows have, by name, and FID, which is nan where it was not measured."""
+    names = set(rows[-1]).intersection(*rows) - {"alarms", FID}
+    columns = {name: [row[name] for row in rows] for name in names}
+    if any(FID in row for row in rows):
+        columns[FID] = [row.get(FID, math.nan) for row in rows]
+    return columns
 
 
 def _rows_until(metrics: Path, step: int) -> list[dict[str, Any]]:
@@ -204,5 +245,9 @@ def _rows_until(metrics: Path, step: int) -> list[dict[str, Any]]:
                 rows.append(row)
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{metrics}: line {number} is damaged; repair or remove it") from error
-    write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
+    _write_rows(metrics, rows)
     return rows
+
+
+def _write_rows(metrics: Path, rows: Sequence[dict[str, Any]]) -> None:
+    write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))

@@ -32,8 +32,11 @@ _FREE = frozenset(
         "checkpoint_interval",
         "checkpoint_minutes",
         "device",
+        "extractor",
         "keep",
         "log_interval",
+        "metrics_interval",
+        "metrics_samples",
         "sample_interval",
         "steps",
         "steps_per_replay",
@@ -184,8 +187,12 @@ def change_steps(folder: Path, steps: int) -> None:
         _write(folder, _plain({**content, "training": {**content["training"], "steps": steps}}))
 
 
-def load_generator(folder: Path) -> tuple[RunConfig, nn.Module]:
+def load_generator(folder: Path, *, best: bool = False) -> tuple[RunConfig, nn.Module]:
     """The averaged generator of a run, ready to sample from, on the CPU.
+
+    Args:
+        folder: folder of the run.
+        best: whether to read the checkpoint with the lowest FID instead of the latest one.
 
     Raises:
         RunError: if the folder is not that of a run, or it has no checkpoint.
@@ -194,19 +201,19 @@ def load_generator(folder: Path) -> tuple[RunConfig, nn.Module]:
     # this machine may not have the device of the run
     config = read_config(folder, device="cpu")
     generator = config.build_generator()
-    read_checkpoint(folder).load_module("average", generator)
+    read_checkpoint(folder, best=best).load_module("average", generator)
     return config, generator.eval()
 
 
-def read_checkpoint(folder: Path) -> checkpoint.Checkpoint:
-    """The latest checkpoint of a run.
+def read_checkpoint(folder: Path, *, best: bool = False) -> checkpoint.Checkpoint:
+    """The latest checkpoint of a run, or the one with the lowest FID.
 
     Raises:
         RunError: if there is none yet.
-        CheckpointError: if it is damaged.
+        CheckpointError: if it is damaged, or FID was not measured.
     """
     _check_there(folder)
-    return checkpoint.read(folder)
+    return checkpoint.read(folder, best=best)
 
 
 def peek_checkpoint(folder: Path) -> tuple[int, dict[str, Any]]:

@@ -12,9 +12,13 @@ from typing import Any
 import torch
 
 from fastgan.data import DataError, Dataset, Streaming
+from fastgan.metrics.classifier import Features, classifier_of, file_of
+from fastgan.metrics.extractor import ExtractorError
 from fastgan.training import checkpoint
 from fastgan.training.distributed import World
+from fastgan.training.fid import FID, labelled_of
 from fastgan.training.lock import locked
+from fastgan.training.real_features import kept_in
 from fastgan.training.recorder import SUMMARY, Recorder
 from fastgan.training.run import (
     RunError,
@@ -76,13 +80,13 @@ def train_run(
     """
     torch.manual_seed(config.training.seed)
     # before the folder is made, so that networks too large for the memory leave no folder
-    trainer = _trainer(config, world)
+    trainer = _trainer(config, data, world)
     if trainer.state.world.rank:
         return _follow(trainer, feed or data, config.workers)
     noted = replace(config, stream=feed is not None).noting(feed or data.samples)
     with new_folder(out, Path(data.name).resolve().stem, noted) as folder:
         checkpoint.save(folder, trainer.state)  # from now on the run can be resumed
-        return _record(trainer, folder, data, feed or data, config.workers, callbacks)
+        return _record(trainer, folder, data, feed or data, noted, callbacks)
 
 
 def resume_run(
@@ -110,20 +114,22 @@ def resume_run(
     with nullcontext() if world and world.rank else locked(folder):
         saved = read_checkpoint(folder)
         check_unchanged(folder, saved.settings, config.training)
-        trainer = _trainer(config, world)
+        trainer = _trainer(config, data, world)
         checkpoint.restore(saved, trainer.state)
         if trainer.state.world.rank:
             return _follow(trainer, feed or data, config.workers)
-        _note_same_data(folder, replace(config, stream=feed is not None), feed or data.samples)
-        return _record(trainer, folder, data, feed or data, config.workers, callbacks)
+        trainer.best = checkpoint.best_of(folder)
+        noted = _note_same_data(folder, replace(config, stream=feed is not None), feed or data.samples)
+        return _record(trainer, folder, data, feed or data, noted, callbacks)
 
 
-def _note_same_data(folder: Path, config: RunConfig, samples: Sized) -> None:
+def _note_same_data(folder: Path, config: RunConfig, samples: Sized) -> RunConfig:
     noted = config.noting(samples)
     other = config.other_data(noted)
     if other is not None:
         raise RunError(f"{folder}: {other}; pass its original data as --data, or start a new run")
     note_data(folder, noted)
+    return noted
 
 
 def step_of_finished(folder: Path, config: RunConfig) -> int | None:
@@ -142,8 +148,24 @@ def step_of_finished(folder: Path, config: RunConfig) -> int | None:
     return step if step >= config.training.steps and recorded == step else None
 
 
-def _trainer(config: RunConfig, world: World | None) -> Trainer:
-    return Trainer(config.build_generator(), config.build_discriminator(), config.training, world=world)
+def _trainer(config: RunConfig, data: Dataset, world: World | None) -> Trainer:
+    trainer = Trainer(config.build_generator(), config.build_discriminator(), config.training, world=world)
+    if config.training.metrics_interval and trainer.extractor is None:
+        labelled_of(config.training, data)  # raises an error if there are none
+    return trainer
+
+
+def _prepare_metrics(trainer: Trainer, folder: Path, data: Dataset, config: RunConfig) -> None:
+    """Let a trainer that measures FID keep the classifier and the real data's features in the folder."""
+    if config.training.metrics_interval == 0:
+        return
+    if config.training.extractor is None:
+        labelled = labelled_of(config.training, data)
+        trainer.extractor = Features(classifier_of(labelled, folder))
+        file = folder / file_of(labelled)
+    else:
+        file = Path(config.training.extractor)
+    trainer.kept = kept_in(folder, config, file)
 
 
 def _record(
@@ -151,21 +173,23 @@ def _record(
     folder: Path,
     data: Dataset,
     samples: Dataset | Streaming,
-    workers: int,
+    config: RunConfig,
     callbacks: Sequence[Callback],
 ) -> Outcome:
     state = trainer.state
     with Recorder(folder, data, state.step) as recorder:
+        _prepare_metrics(trainer, folder, data, config)
         if trainer.config.steps > state.step:
             change_steps(folder, trainer.config.steps)  # a resumed run may have more steps
         trainer.callbacks = [recorder, *callbacks]
         for row in recorder.rows:
             trainer.watch.update(int(row["step"]), row)
+        trainer.missed = trainer.config.measures_at(state.step) and recorder.lacks(FID, state.step)
         with stopped_by_signals(trainer.stop):
-            state = _fit(trainer, samples, workers, recorder)
+            state = _fit(trainer, samples, config.workers, recorder)
         return Outcome(
             folder,
-            recorder.finish(state, trainer.watch.alarms),
+            recorder.finish(state, trainer.watch.alarms, trainer.best),
             interrupted=state.step < trainer.config.steps,
         )
 
@@ -180,7 +204,7 @@ def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Out
 def _fit(trainer: Trainer, samples: Dataset | Streaming, workers: int, recorder: Recorder) -> TrainingState:
     try:
         return trainer.fit(samples, workers=workers)
-    except (DivergenceError, DataError) as error:
+    except (DivergenceError, DataError, ExtractorError) as error:
         remedy = "; try a lower learning rate" if isinstance(error, DivergenceError) else ""
         kept = f"kept the checkpoint of step {recorder.saved_step} in {recorder.folder}"
         raise type(error)(f"{error}; {kept}{remedy}") from error

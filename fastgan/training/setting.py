@@ -26,6 +26,8 @@ class Range:
 
 _MOST = 2**31 - 1
 COUNT = Range(f"from 1 to {_MOST}", lambda count: 1 <= count <= _MOST)
+COUNT_OR_NONE = Range(f"from 0 to {_MOST}", lambda count: 0 <= count <= _MOST)
+SEVERAL = Range(f"from 2 to {_MOST}", lambda count: 2 <= count <= _MOST)
 POSITIVE = Range("above 0 and finite", lambda value: 0 < value < math.inf)
 NON_NEGATIVE = Range("at least 0 and finite", lambda value: 0 <= value < math.inf)
 SHARE = Range("from 0 to 1", lambda share: 0 <= share <= 1)
@@ -69,7 +71,7 @@ class Setting:
             bool: "True or False",
             int: f"a whole number {self.range.words}",
             float: f"a number {self.range.words}",
-            str: f"a name such as {self.default}",
+            str: f"a name such as {self.default}" if self.default else "a path",
         }
         return " or ".join(self.choices) or kinds.get(self.kind, f"two numbers {self.range.words}")
 

@@ -53,6 +53,9 @@ class Source(Protocol):
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         """About ``count`` samples, without an effect on training."""
 
+    def everything(self, size: int) -> Iterator[Tensor]:
+        """All samples in order, in batches of ``size``, without an effect on training."""
+
     def close(self) -> None:
         """End the processes that read ahead."""
 
@@ -88,7 +91,12 @@ class Resident:
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(self.samples), (count,), generator=rng, device=self.samples.device)
-        samples = self.samples.index_select(0, rows)
+        return self._central(self.samples.index_select(0, rows))
+
+    def everything(self, size: int) -> Iterator[Tensor]:
+        return map(self._central, self.samples.split(size))
+
+    def _central(self, samples: Tensor) -> Tensor:
         central = samples if self.augmentation is None else self.augmentation.central(samples)
         return unit_range(central, self.dtype)
 
@@ -124,18 +132,22 @@ class Streamed:
         # the loader's own generator: it would otherwise draw from the global one, and change dropout
         entropy = np.random.SeedSequence([state.config.seed, state.step], spawn_key=(state.world.rank, 0))
         of_workers = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
-        loader: DataLoader[Any] = DataLoader(
+        self._count, self._device = len(dataset), state.device
+        self._loader: Callable[..., DataLoader[Any]] = partial(
+            DataLoader,
             _Guarded(dataset, state.dtype),  # type: ignore[arg-type]
-            batch_sampler=_Draws(dataset, state),  # type: ignore[arg-type]
             collate_fn=_as_is,
             num_workers=workers,
             worker_init_fn=partial(_begin, prepare),
             pin_memory=state.device.type == "cuda",
             generator=of_workers,
         )
-        self._batches = iter(loader)
+        draws: Any = _Draws(dataset, state)
+        self._batches: Iterator[Any] = iter(self._loader(batch_sampler=draws))
         try:
-            self.turns = [self._read().to(state.device) for _ in range(state.config.discriminator_steps)]
+            self.turns = [
+                _next(self._batches).to(state.device) for _ in range(state.config.discriminator_steps)
+            ]
         except BaseException:
             self.close()
             raise
@@ -145,7 +157,7 @@ class Streamed:
     def prepare(self, state: TrainingState) -> None:
         if state.step != self._step:
             for turn in self.turns:  # in place: a captured step always reads from the same address
-                turn.copy_(self._read(), non_blocking=True)
+                turn.copy_(_next(self._batches), non_blocking=True)
             self._step = state.step
 
     def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
@@ -154,21 +166,37 @@ class Streamed:
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         return torch.cat(self.turns)  # saves reading others from the disk
 
-    def close(self) -> None:
-        # An exception's traceback may keep the iterator alive. As long as torch knows of a lost worker, it
-        # raises the worker's error again when another child process ends.
-        if isinstance(self._batches, _MultiProcessingDataLoaderIter):
-            self._batches._shutdown_workers()
-
-    def _read(self) -> Tensor:
+    def everything(self, size: int) -> Iterator[Tensor]:
+        rows = [list(range(begin, min(begin + size, self._count))) for begin in range(0, self._count, size)]
+        # seeds of their own, so that random crops are the same each time
+        batches = [_Batch(part, np.random.SeedSequence(part[0])) for part in rows]
+        reading: Iterator[Any] = iter(self._loader(batch_sampler=batches))
         try:
-            read: Tensor | Failure = next(self._batches)
-        except (ConnectionError, EOFError, FileNotFoundError) as error:
-            # fetching a batch from a lost worker fails before torch notices the loss
-            raise _lost_worker(str(error) or "no more data") from error
-        if isinstance(read, Failure):
-            read.raise_it()
-        return read
+            for _ in batches:
+                yield _next(reading).to(self._device)
+        finally:
+            _end(reading)
+
+    def close(self) -> None:
+        _end(self._batches)
+
+
+def _next(batches: Iterator[Any]) -> Tensor:
+    try:
+        read: Tensor | Failure = next(batches)
+    except (ConnectionError, EOFError, FileNotFoundError) as error:
+        # fetching a batch from a lost worker fails before torch notices the loss
+        raise _lost_worker(str(error) or "no more data") from error
+    if isinstance(read, Failure):
+        read.raise_it()
+    return read
+
+
+def _end(batches: Iterator[Any]) -> None:
+    # An exception's traceback may keep the iterator alive. As long as torch knows of a lost worker, it
+    # raises the worker's error again when another child process ends.
+    if isinstance(batches, _MultiProcessingDataLoaderIter):
+        batches._shutdown_workers()
 
 
 @contextmanager

@@ -54,15 +54,16 @@ class TrainedGenerator(nn.Module):
         return interpolation(self, rows, self.latent_dim, seed, self.latent)
 
 
-def load(run: str | Path) -> TrainedGenerator:
+def load(run: str | Path, *, best: bool = False) -> TrainedGenerator:
     """The generator of a run's folder, with the averaged weights of its last checkpoint, on the CPU.
 
     Args:
         run: the folder that ``fastgan train`` made.
+        best: whether to read the checkpoint with the lowest FID instead of the last one.
 
     Raises:
         RunError: if the folder is not that of a run, or it has no checkpoint.
         CheckpointError: if its checkpoint is damaged.
     """
-    config, network = load_generator(Path(run))
+    config, network = load_generator(Path(run), best=best)
     return TrainedGenerator(network, config)

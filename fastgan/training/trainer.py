@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from fastgan.data import Dataset
+from fastgan.metrics.extractor import load_extractor
 from fastgan.training.alarms import Alarm, Watch
 from fastgan.training.capture import steps_of
 from fastgan.training.config import TrainConfig
 from fastgan.training.diagnostics import Diagnostics
 from fastgan.training.distributed import World
 from fastgan.training.feed import Data, source_of
+from fastgan.training.fid import FID, Best, Fid, default_extractor, labelled_of
 from fastgan.training.inspection import check_networks
 from fastgan.training.precision import matmul_precision
 from fastgan.training.source import Source, lost_workers_named
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.window import Window
+
+if TYPE_CHECKING:  # needs safetensors
+    from fastgan.training.real_features import Kept
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,8 @@ class LogRow:
         step: the last of these steps, counted from 1.
         steps_per_second: their rate.
         values: means of the window's columns over these steps, and the values of
-            :class:`fastgan.training.diagnostics.Diagnostics` after the last of them.
+            :class:`fastgan.training.diagnostics.Diagnostics` after the last of them; ``"fid"`` if it has been
+            measured then.
         alarms: alarms that last, and those that end with this row.
     """
 
@@ -53,10 +61,13 @@ class Callback:
         """
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
-        """Called every ``log_interval`` steps and after the last."""
+        """Called every ``log_interval`` and ``metrics_interval`` steps and after the last."""
 
     def on_sample(self, state: TrainingState) -> None:
         """Called every ``sample_interval`` steps and after the last."""
+
+    def on_best(self, state: TrainingState, best: Best) -> None:
+        """Called after a measurement of FID that is the lowest so far, before ``on_checkpoint``."""
 
     def on_checkpoint(self, state: TrainingState) -> None:
         """Called every ``checkpoint_interval`` steps, after the last, and after ``checkpoint_minutes``.
@@ -74,10 +85,17 @@ class Trainer:
         config: settings of the run.
         callbacks: called in this order, in the first process only.
         world: processes of the run.
+        extractor: from float32 samples in the units of training to features ``[N, D]``, for
+            ``config.metrics_interval``; moved to the device, and called in evaluation mode. None to load
+            ``config.extractor`` or, without one, to train a classifier of the data's classes.
 
     Attributes:
         state: networks, optimizers and step.
         watch: alarms so far, in the first process.
+        best: step and value of the lowest FID so far, in the first process; None without a measurement.
+        missed: whether the measurement of FID at the current step is still to be made, as an interruption
+            ended it.
+        kept: where the moments of the real data's features are kept; None to compute them in each ``fit``.
 
     Example:
         >>> trainer = Trainer(generator, discriminator, TrainConfig(latent_dim=16))
@@ -92,10 +110,17 @@ class Trainer:
         config: TrainConfig | None = None,
         callbacks: Sequence[Callback] = (),
         world: World | None = None,
+        extractor: nn.Module | None = None,
     ) -> None:
         self.config = config or TrainConfig()
         self.state = TrainingState(generator, discriminator, self.config, world)
         self.callbacks = callbacks
+        self.extractor = extractor
+        if extractor is None and self.config.extractor is not None:
+            self.extractor = load_extractor(self.config.extractor, self.state.device)
+        self.kept: Kept | None = None
+        self.best: Best | None = None
+        self.missed = False
         self.watch = Watch()
         self._last_log = self._last_checkpoint = time.perf_counter()
         self._stopping = False
@@ -124,6 +149,7 @@ class Trainer:
 
         Raises:
             DivergenceError: if a loss becomes nan or infinite.
+            ExtractorError: if the extractor does not take the samples, or its output is not ``[N, D]``.
             TypeError: if data are of an unsupported type, or a network returns no floats.
             ValueError: if there is no sample, one is not finite, a network does not fit, or a parameter
                 requires a gradient that did not when the trainer was made.
@@ -140,7 +166,8 @@ class Trainer:
                 closing(source_of(data, state, workers)) as source,
             ):
                 check_networks(state, source)
-                self._run(source, Diagnostics(state, source, data if isinstance(data, Dataset) else None))
+                diagnostics = Diagnostics(state, source, data if isinstance(data, Dataset) else None)
+                self._run(source, diagnostics, self._fid(source, data))
         finally:
             self._stopping = False
         return state
@@ -152,23 +179,39 @@ class Trainer:
         """
         self._stopping = True
 
-    def _run(self, source: Source, diagnostics: Diagnostics) -> None:
+    def _fid(self, source: Source, data: Data) -> Fid | None:
+        """Prepares measurements of FID, in the first process only."""
+        if self.config.metrics_interval == 0 or self.state.world.rank:
+            return None
+        extractor = self.extractor or default_extractor(labelled_of(self.config, data))
+        fid = Fid(self.state, source, extractor, lambda: self._stopping, self.kept)
+        fid.prepare()
+        if self.best is not None and self.best.kind != fid.kind:
+            self.best = None
+        return fid
+
+    def _run(self, source: Source, diagnostics: Diagnostics, fid: Fid | None) -> None:
         state, window = self.state, Window(self.state)
         steps = steps_of(state, source, window, lambda: self._stopping)
         self._last_log = self._last_checkpoint = time.perf_counter()
-        done = state.step >= self.config.steps
         self._progress()
+        if fid is not None and self.missed:
+            values = fid.measure()
+            if values:
+                self._report(LogRow(state.step, 0.0, values), fid)
+        done = state.step >= self.config.steps or self._stopped_measuring()
         state.hold()
         while not done:
             steps.advance(self._until_event())
             self._progress()
             done = state.step >= self.config.steps or self._must_stop()
-            self._notify(window, diagnostics, done)
+            done = self._notify(window, diagnostics, fid, done)
 
     def _until_event(self) -> int:
-        """Number of steps until the next log, sample or checkpoint."""
+        """Number of steps until the next log, sample, checkpoint or measurement of FID."""
         config, step = self.config, self.state.step
-        intervals = (config.log_interval, config.sample_interval, config.checkpoint_interval)
+        intervals = [config.log_interval, config.sample_interval, config.checkpoint_interval]
+        intervals += [config.metrics_interval] if config.metrics_interval else []
         return min(config.steps - step, *(interval - step % interval for interval in intervals))
 
     def _must_stop(self) -> bool:
@@ -176,6 +219,13 @@ class Trainer:
         if self.state.world.size > 1 and self.state.step % self.config.log_interval:
             return False
         return self.state.world.any(self._stopping, self.state.device)
+
+    def _stopped_measuring(self) -> bool:
+        """Whether to stop before the next step, as FID, which takes long, was or should have been measured.
+
+        Several processes agree on it.
+        """
+        return self.config.metrics_interval > 0 and self.state.world.any(self._stopping, self.state.device)
 
     @property
     def _called(self) -> Sequence[Callback]:
@@ -185,15 +235,18 @@ class Trainer:
         for callback in self._called:
             callback.on_progress(self.state)
 
-    def _notify(self, window: Window, diagnostics: Diagnostics, done: bool) -> None:
+    def _notify(self, window: Window, diagnostics: Diagnostics, fid: Fid | None, done: bool) -> bool:
+        """Report to the callbacks what is due. Returns whether to stop."""
         step, config = self.state.step, self.config
         checkpoint = done or step % config.checkpoint_interval == 0
-        log = checkpoint or step % config.log_interval == 0
-        sample = done or step % config.sample_interval == 0
+        measure = config.measures_at(step)
+        log = checkpoint or measure or step % config.log_interval == 0
         if log:
-            self._log(window, diagnostics)
+            self._log(window, diagnostics, fid if measure else None)
+            done = done or (measure and self._stopped_measuring())
             # only at log points, so that the rows of the log do not depend on time
-            checkpoint = checkpoint or self._is_due()
+            checkpoint = checkpoint or done or self._is_due()
+        sample = done or step % config.sample_interval == 0
         for callback in self._called:
             if checkpoint:
                 callback.on_checkpoint(self.state)
@@ -202,12 +255,13 @@ class Trainer:
         if checkpoint:
             self._last_checkpoint = time.perf_counter()
         self.state.hold()  # callbacks may have replaced weights
+        return done
 
     def _is_due(self) -> bool:
         minutes = self.config.checkpoint_minutes
         return minutes is not None and time.perf_counter() - self._last_checkpoint >= 60 * minutes
 
-    def _log(self, window: Window, diagnostics: Diagnostics) -> None:
+    def _log(self, window: Window, diagnostics: Diagnostics, fid: Fid | None) -> None:
         rows = window.close()
         window.open()
         self._check_finite(rows)
@@ -217,9 +271,17 @@ class Trainer:
         if self.state.world.rank:
             return
         values = dict(zip(window.names, rows.mean(dim=0).tolist(), strict=True)) | diagnostics.measure()
-        row = LogRow(self.state.step, rate, values, self.watch.update(self.state.step, values))
+        values |= {} if fid is None else fid.measure()
+        self._report(LogRow(self.state.step, rate, values, self.watch.update(self.state.step, values)), fid)
+
+    def _report(self, row: LogRow, fid: Fid | None) -> None:
         for callback in self._called:
             callback.on_log(self.state, row)
+        distance = row.values.get(FID, math.inf)
+        if fid is not None and distance < (math.inf if self.best is None else self.best.fid):
+            self.best = Best(self.state.step, distance, fid.kind)
+            for callback in self._called:
+                callback.on_best(self.state, self.best)
 
     def _check_finite(self, rows: Tensor) -> None:
         finite = torch.isfinite(rows).all(dim=1)
