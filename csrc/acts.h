@@ -5,6 +5,8 @@
 // its value. nan propagates.
 #pragma once
 
+#include <type_traits>
+
 #include "calls.h"
 
 namespace fastgan {
@@ -101,9 +103,9 @@ struct LeakyAct {
 };
 
 // An activation of any form. `saved` is the output, or z if saves_input(form).
-template <class A>
+template <class A, class Form = ActForm>
 struct FormAct {
-  ActForm form;
+  Form form;
   A alpha, gain, bound;
 
   FASTGAN_HD_MEMBER explicit FormAct(const Act& act)
@@ -111,6 +113,9 @@ struct FormAct {
         alpha(static_cast<A>(act.alpha)),
         gain(static_cast<A>(act.gain)),
         bound(bound_of<A>(act)) {}
+  // The same activation, with a form that the compiler knows.
+  FASTGAN_HD_MEMBER FormAct(const FormAct<A>& act, Form constant)
+      : form(constant), alpha(act.alpha), gain(act.gain), bound(act.bound) {}
 
   FASTGAN_HD_MEMBER A value(A z) const { return bounded(gain * act_value(form, z, alpha), bound); }
   FASTGAN_HD_MEMBER A gradient(A gradient, A saved) const {
@@ -125,10 +130,29 @@ struct FormAct {
   FASTGAN_HD_MEMBER A output(A saved) const {
     return saves_input(form) ? gain * act_value(form, saved, alpha) : saved;
   }
-  // What the slope is computed from.
+  // What derivatives are computed from.
   FASTGAN_HD_MEMBER A argument(A saved) const {
     return saves_input(form) ? saved : gain == A(0) ? A(0) : saved / gain;
   }
 };
+
+template <ActForm kForm, class A>
+FASTGAN_HD FormAct<A, std::integral_constant<ActForm, kForm>> known(const FormAct<A>& act) {
+  return {act, {}};
+}
+
+// Calls work with an activation whose form is a constant: the code of `work` is compiled for each form.
+template <class A, class Work>
+FASTGAN_HD void with_form(const FormAct<A>& act, const Work& work) {
+  switch (act.form) {
+    case ActForm::relu: return work(known<ActForm::relu>(act));
+    case ActForm::tanh: return work(known<ActForm::tanh>(act));
+    case ActForm::sigmoid: return work(known<ActForm::sigmoid>(act));
+    case ActForm::elu: return work(known<ActForm::elu>(act));
+    case ActForm::softplus: return work(known<ActForm::softplus>(act));
+    case ActForm::swish: return work(known<ActForm::swish>(act));
+    default: return work(known<ActForm::leaky>(act));
+  }
+}
 
 }  // namespace fastgan

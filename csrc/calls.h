@@ -116,6 +116,16 @@ struct Act {
   double clamp;  // inf: no bound
 };
 
+// A backward pass of bias_act over [outer, channels, inner].
+struct BiasActGrad {
+  const void* cotangent;  // null: dx is dy * f'; otherwise it is cotangent * dy * f''
+  const void* dy;
+  const void* saved;  // the output, or the input if saves_input(form)
+  const void* bias;   // [channels], or null; only read if the input is saved
+  void* dx;           // may be dy
+  void* grad_bias;    // [channels]: the sum of dx over the other dimensions, or null
+};
+
 // The values of KINDS in fastgan/kernels/cpu/activations.py.
 enum class ActivationKind : int { none = 0, leaky_relu = 1, tanh = 2, sigmoid = 3, maxout = 4 };
 
