@@ -5,8 +5,6 @@
 // its value. nan propagates.
 #pragma once
 
-#include <type_traits>
-
 #include "calls.h"
 
 namespace fastgan {
@@ -102,57 +100,55 @@ struct LeakyAct {
   }
 };
 
-// An activation of any form. `saved` is the output, or z if saves_input(form).
-template <class A, class Form = ActForm>
-struct FormAct {
-  Form form;
+// An activation of a form that is known at compile time. `saved` is the output, or z if saves_input(kForm).
+template <ActForm kForm, class A>
+struct KnownAct {
   A alpha, gain, bound;
 
-  FASTGAN_HD_MEMBER explicit FormAct(const Act& act)
-      : form(act.form),
-        alpha(static_cast<A>(act.alpha)),
-        gain(static_cast<A>(act.gain)),
-        bound(bound_of<A>(act)) {}
-  // The same activation, with a form that the compiler knows.
-  FASTGAN_HD_MEMBER FormAct(const FormAct<A>& act, Form constant)
-      : form(constant), alpha(act.alpha), gain(act.gain), bound(act.bound) {}
-
-  FASTGAN_HD_MEMBER A value(A z) const { return bounded(gain * act_value(form, z, alpha), bound); }
+  FASTGAN_HD_MEMBER A value(A z) const { return bounded(gain * act_value(kForm, z, alpha), bound); }
   FASTGAN_HD_MEMBER A gradient(A gradient, A saved) const {
-    return times_unbounded(gradient, gain * act_slope(form, argument(saved), alpha), output(saved), bound);
+    return times_unbounded(gradient, gain * act_slope(kForm, argument(saved), alpha), output(saved), bound);
   }
   // The gradient of z in gradient(), given a cotangent of its result.
   FASTGAN_HD_MEMBER A curved(A cotangent, A gradient, A saved) const {
-    const A factor = gain * act_curvature(form, argument(saved), alpha);
+    const A factor = gain * act_curvature(kForm, argument(saved), alpha);
     return times_unbounded(cotangent * gradient, factor, output(saved), bound);
   }
 
   FASTGAN_HD_MEMBER A output(A saved) const {
-    return saves_input(form) ? gain * act_value(form, saved, alpha) : saved;
+    return saves_input(kForm) ? gain * act_value(kForm, saved, alpha) : saved;
   }
   // What derivatives are computed from.
   FASTGAN_HD_MEMBER A argument(A saved) const {
-    return saves_input(form) ? saved : gain == A(0) ? A(0) : saved / gain;
+    return saves_input(kForm) ? saved : gain == A(0) ? A(0) : saved / gain;
   }
 };
 
-template <ActForm kForm, class A>
-FASTGAN_HD FormAct<A, std::integral_constant<ActForm, kForm>> known(const FormAct<A>& act) {
-  return {act, {}};
-}
+// An activation of any form.
+template <class A>
+struct AnyAct {
+  ActForm form;
+  A alpha, gain, bound;
 
-// Calls work with an activation whose form is a constant: the code of `work` is compiled for each form.
-template <class A, class Work>
-FASTGAN_HD void with_form(const FormAct<A>& act, const Work& work) {
-  switch (act.form) {
-    case ActForm::relu: return work(known<ActForm::relu>(act));
-    case ActForm::tanh: return work(known<ActForm::tanh>(act));
-    case ActForm::sigmoid: return work(known<ActForm::sigmoid>(act));
-    case ActForm::elu: return work(known<ActForm::elu>(act));
-    case ActForm::softplus: return work(known<ActForm::softplus>(act));
-    case ActForm::swish: return work(known<ActForm::swish>(act));
-    default: return work(known<ActForm::leaky>(act));
+  FASTGAN_HD_MEMBER explicit AnyAct(const Act& act)
+      : form(act.form),
+        alpha(static_cast<A>(act.alpha)),
+        gain(static_cast<A>(act.gain)),
+        bound(bound_of<A>(act)) {}
+
+  // Calls work with a KnownAct: its code is compiled for each form.
+  template <class Work>
+  FASTGAN_HD_MEMBER void with_form(const Work& work) const {
+    switch (form) {
+      case ActForm::relu: return work(KnownAct<ActForm::relu, A>{alpha, gain, bound});
+      case ActForm::tanh: return work(KnownAct<ActForm::tanh, A>{alpha, gain, bound});
+      case ActForm::sigmoid: return work(KnownAct<ActForm::sigmoid, A>{alpha, gain, bound});
+      case ActForm::elu: return work(KnownAct<ActForm::elu, A>{alpha, gain, bound});
+      case ActForm::softplus: return work(KnownAct<ActForm::softplus, A>{alpha, gain, bound});
+      case ActForm::swish: return work(KnownAct<ActForm::swish, A>{alpha, gain, bound});
+      default: return work(KnownAct<ActForm::leaky, A>{alpha, gain, bound});
+    }
   }
-}
+};
 
 }  // namespace fastgan

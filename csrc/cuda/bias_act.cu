@@ -8,20 +8,24 @@
 namespace fastgan::cuda {
 namespace {
 
-template <class F>
+template <class Function>
 constexpr bool kIsLeaky = false;
 template <class A>
 constexpr bool kIsLeaky<LeakyAct<A>> = true;
 
+struct Alignment {
+  bool value;
+};
+
 // Calls work(count, aligned, at) for a thread's places; see in_pairs. The arithmetic of other forms than leaky ReLU is
 // long, so it is compiled once, for one place at a time.
-template <class F, class Work>
+template <class Function, class Work>
 __device__ void for_places(int64_t at, int64_t stop, int64_t step, bool aligned, const Work& work) {
-  if constexpr (kIsLeaky<F>) {
+  if constexpr (kIsLeaky<Function>) {
     in_pairs(at, stop, step, aligned, work);
   } else {
 #pragma unroll 1
-    for (; at < stop; at += step) work(std::integral_constant<int, 1>{}, aligned, at);
+    for (; at < stop; at += step) work(std::integral_constant<int, 1>{}, Alignment{aligned}, at);
   }
 }
 
@@ -47,7 +51,7 @@ __device__ Vector<T, V> activated(const Function& act, const Vector<T, V>& x, co
   if constexpr (kIsLeaky<Function>)
     each_of(act);
   else
-    with_form(act, each_of);
+    act.with_form(each_of);
   return y;
 }
 
@@ -64,11 +68,12 @@ __global__ void __launch_bounds__(kThreads)
     Vector<T, V> values[kCount];
 #pragma unroll
     for (int i = 0; i < kCount; ++i)
-      values[i] = load_vector<T, V>(x + (row + i * p.step) * g.columns + p.column, aligned);
+      values[i] = load_vector<T, V>(x + (row + i * p.step) * g.columns + p.column, aligned.value);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       if (!kColumns && bias != nullptr) fill(b, load(bias[(row + i * p.step) % channels]));
-      store_vector<T, V>(y + (row + i * p.step) * g.columns + p.column, activated(act, values[i], b), aligned);
+      store_vector<T, V>(y + (row + i * p.step) * g.columns + p.column, activated(act, values[i], b),
+                         aligned.value);
     }
   });
 }
@@ -89,13 +94,13 @@ __device__ void mask_vector(const Function& act, const T* cotangent, bool aligne
 #pragma unroll
     for (int i = 0; i < V; ++i) masked[i] = act.gradient(load(dy.at[i]), load(saved.at[i]));
   } else if (cotangent == nullptr) {
-    with_form(act, [&](const auto& known) {
+    act.with_form([&](const auto& known) {
 #pragma unroll
       for (int i = 0; i < V; ++i) masked[i] = known.gradient(load(dy.at[i]), load(saved.at[i]) + b[i]);
     });
   } else {
     const auto v = load_vector<T, V>(cotangent, aligned);
-    with_form(act, [&](const auto& known) {
+    act.with_form([&](const auto& known) {
 #pragma unroll
       for (int i = 0; i < V; ++i) masked[i] = known.curved(load(v.at[i]), load(dy.at[i]), load(saved.at[i]) + b[i]);
     });
@@ -160,7 +165,8 @@ __global__ void __launch_bounds__(kThreads)
     if (reads_bias && columns) load_bias(b, of.bias + p.column);
     for_places<Function>(p.row, p.stop, p.step, g.aligned, [&](auto count, auto aligned, int64_t row) {
       if (reads_bias && !columns) fill(b, load(of.bias[row % channels]));
-      mask<decltype(count)::value>(act, of, row * g.columns + p.column, p.step * g.columns, aligned, b, sums);
+      mask<decltype(count)::value>(act, of, row * g.columns + p.column, p.step * g.columns, aligned.value, b,
+                                     sums);
     });
   }
   if (!kSum) return;
@@ -189,7 +195,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t row = range * g.span + threadIdx.x / g.across; row < stop; row += step) {
     const int64_t plane = (row * channels + channel) * g.columns, apart = int64_t{g.across} * V;
     for_places<Function>(int64_t{x} * V, g.columns, apart, g.aligned, [&](auto count, auto aligned, int64_t column) {
-      mask<decltype(count)::value>(act, of, plane + column, apart, aligned, b, sums);
+      mask<decltype(count)::value>(act, of, plane + column, apart, aligned.value, b, sums);
     });
   }
   A total = 0;
@@ -250,7 +256,7 @@ cudaError_t with_kernel(const LayerShape& s, const Act& act, bool curved, const 
       return vector_width(s) == 1 ? work(zero, std::integral_constant<int, 1>{}, function)
                                   : work(zero, std::integral_constant<int, kVector<T>>{}, function);
     };
-    return act.form == ActForm::leaky && !curved ? with_width(LeakyAct<A>(act)) : with_width(FormAct<A>(act));
+    return act.form == ActForm::leaky && !curved ? with_width(LeakyAct<A>(act)) : with_width(AnyAct<A>(act));
   });
 }
 
