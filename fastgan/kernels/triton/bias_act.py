@@ -170,7 +170,7 @@ def _mask_tile(
     elif FORM == "leaky" or FORM == "relu":
         t = tl.where(gain < 0, -y, y)  # only the sign matters
     else:
-        t = tl.where(gain == 0, 0.0, y / gain)
+        t = tl.where(gain == 0, 0.0, y / tl.where(gain == 0, 1.0, gain))
     if cotangent is None:
         factor = gain * _slope(t, alpha, FORM, EXACT)
     else:
