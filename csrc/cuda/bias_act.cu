@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-// The arrays of a BiasActGrad.
+// The arrays of a BiasActGrad; the bias is null unless the input is saved.
 template <class T>
 struct Arrays {
   const T *cotangent, *dy, *saved, *bias;
@@ -281,8 +281,9 @@ cudaError_t bias_act_backward(const LayerShape& s, const Act& act, const BiasAct
                               unsigned* counters) {
   return with_kernel(s, act, grad.cotangent != nullptr, [&](auto zero, auto width, const auto& function) {
     using T = decltype(zero);
+    const void* bias = saves_input(act.form) ? grad.bias : nullptr;
     const Arrays<T> of{static_cast<const T*>(grad.cotangent), static_cast<const T*>(grad.dy),
-                       static_cast<const T*>(grad.saved),     static_cast<const T*>(grad.bias),
+                       static_cast<const T*>(grad.saved),     static_cast<const T*>(bias),
                        static_cast<T*>(grad.dx),              static_cast<T*>(grad.grad_bias),
                        static_cast<compute_t<T>*>(sums),      counters};
     return backward<T, decltype(width)::value>(s, function, of);

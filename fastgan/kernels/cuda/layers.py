@@ -148,7 +148,7 @@ def _mask_into(
         0 if cotangent is None else address(cotangent, dtype),
         address(grad, dtype),
         address(saved, dtype),
-        0 if bias is None or not act.saves_input else address(bias, dtype),
+        0 if bias is None else address(bias, dtype),
         address(masked, dtype),
         address_or_null(summed),
         address_or_null(partials),
