@@ -108,21 +108,21 @@ void add_bias(const T* bias, int64_t rows, int64_t columns, A* z) {
 // The following functions compute whole groups of kLanes: arrays are longer than `count`, and what is behind is ignored.
 
 template <class Known, class A>
-__attribute__((noinline)) void act_block(const Known& act, A* z, int64_t count) {
+__attribute__((noinline)) void act_block(Known act, A* z, int64_t count) {
   for (int64_t start = 0; start < count; start += kLanes)
 #pragma omp simd
     for (int64_t i = start; i < start + kLanes; ++i) z[i] = act.value(z[i]);
 }
 
 template <class Known, class A>
-__attribute__((noinline)) void act_grad_block(const Known& act, const A* saved, A* gradient, int64_t count) {
+__attribute__((noinline)) void act_grad_block(Known act, const A* saved, A* gradient, int64_t count) {
   for (int64_t start = 0; start < count; start += kLanes)
 #pragma omp simd
     for (int64_t i = start; i < start + kLanes; ++i) gradient[i] = act.gradient(gradient[i], saved[i]);
 }
 
 template <class Known, class A>
-__attribute__((noinline)) void act_curved_block(const Known& act, const A* cotangent, const A* saved, A* gradient,
+__attribute__((noinline)) void act_curved_block(Known act, const A* cotangent, const A* saved, A* gradient,
                                                 int64_t count) {
   for (int64_t start = 0; start < count; start += kLanes)
 #pragma omp simd

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import torch
+
+from fastgan.kernels.native import Codes
 
 Form = Literal["leaky", "relu", "tanh", "sigmoid", "elu", "softplus", "swish"]
 
@@ -79,9 +82,10 @@ ACTS: dict[str, Row] = {
     "swish": Row("swish", 0.0, 1.0, math.sqrt(2)),
 }
 # The codes are those of ActForm in csrc/calls.h.
-FORMS: dict[Form, int] = {
-    "leaky": 0, "relu": 1, "tanh": 2, "sigmoid": 3, "elu": 4, "softplus": 5, "swish": 6,
-}  # fmt: skip
+FORMS: Codes[Form] = Codes(
+    "a form",
+    {"leaky": 0, "relu": 1, "tanh": 2, "sigmoid": 3, "elu": 4, "softplus": 5, "swish": 6},
+)
 
 
 def act_of(
@@ -92,6 +96,9 @@ def act_of(
     bound = math.inf if clamp is None else _rounded(clamp, dtype)
     scale = factor * (usual_gain if gain is None else gain)
     return Act(form, usual if alpha is None or name != "lrelu" else alpha, scale, bound)
+
+
+cached_act_of = lru_cache(act_of)  # not for Dynamo, which warns when it traces lru_cache
 
 
 def leaky(negative_slope: float) -> Act:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from fastgan.kernels import Reference
-from fastgan.kernels.acts import Act, act_of
+from fastgan.kernels.acts import Act, act_of, cached_act_of
 from fastgan.ops.arguments import check_act, check_bias, check_gain, check_negative_slope, check_tensor
 from fastgan.ops.registered import registered
 from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, route, wants_graph
@@ -68,7 +70,14 @@ def bias_act(
     if alpha is not None:
         check_negative_slope(alpha, "alpha")
     check_gain(1.0 if gain is None else gain, clamp)
-    return activated(x, b, act_of(act, alpha, gain, clamp, x.dtype), dim, ("x", "b"))
+    return activated(x, b, find_act(act, alpha, gain, clamp, x.dtype), dim, ("x", "b"))
+
+
+def find_act(
+    name: str, alpha: float | None, gain: float | None, clamp: float | None, dtype: torch.dtype
+) -> Act:
+    """:func:`act_of`, cached."""
+    return (act_of if is_dynamo_compiling() else cached_act_of)(name, alpha, gain, clamp, dtype)
 
 
 def activated(
@@ -88,26 +97,22 @@ def activated(
     if act.saves_input:
         inputs = input, bias
     elif not act.is_piecewise_linear and backend is not registered:
-        inputs = _stand_in(input), None if bias is None else _stand_in(bias)
+        inputs = StandIns.direct(input, bias)
     output: Tensor = apply(BiasAct, backend, input, bias, *inputs, act, dim)
     return output
 
 
-class StandIn(Function):
-    """A tensor without memory whose gradient is that of the argument."""
+class StandIns(Function):
+    """Tensors without memory whose gradients are those of the arguments."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return tensor.new_zeros(()).expand(tensor.shape)
+    def forward(ctx: Any, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+        ctx.set_materialize_grads(False)
+        return tuple(None if t is None else t.new_zeros(()).expand(t.shape) for t in tensors)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-def _stand_in(tensor: Tensor) -> Tensor:
-    stand_in: Tensor = StandIn.direct(tensor)
-    return stand_in
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return grads
 
 
 class BiasAct(Function):

@@ -181,7 +181,8 @@ def _derivative_into(
     _cpu.bias_act_backward(
         *(DTYPES[dtype], *layout, FORMS[act.form], act.alpha, act.gain, act.clamp),
         0 if cotangent is None else address(cotangent, dtype),
-        *addresses((grad, saved), dtype),
+        address(grad, dtype),
+        address(saved, dtype),
         0 if bias is None else address(bias, dtype),
         address(result, dtype),
         address_or_null(summed),
