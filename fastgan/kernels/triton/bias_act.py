@@ -85,7 +85,7 @@ def _slope(t, alpha, FORM: tl.constexpr, EXACT: tl.constexpr):
 def _curvature(t, alpha, FORM: tl.constexpr, EXACT: tl.constexpr):
     """f''(z) from t, as above."""
     if FORM == "leaky" or FORM == "relu":
-        return t * 0.0
+        return tl.zeros_like(t)
     elif FORM == "tanh":
         return -2.0 * t * ((1.0 - t) * (1.0 + t))
     elif FORM == "sigmoid":
