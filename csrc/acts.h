@@ -42,16 +42,16 @@ FASTGAN_HD A act_slope(ActForm form, A t, A alpha) {
   return t;
 }
 
-// f''(z)
+// The derivative of the slope with respect to t.
 template <class A>
-FASTGAN_HD A act_curvature(ActForm form, A t, A alpha) {
+FASTGAN_HD A act_curvature(ActForm form, A t) {
   switch (form) {
     case ActForm::leaky:
     case ActForm::relu: return A(0);
-    case ActForm::tanh: return A(-2) * t * ((A(1) - t) * (A(1) + t));
-    case ActForm::sigmoid: return t * (A(1) - t) * (A(1) - A(2) * t);
-    case ActForm::elu: return t > A(0) ? A(0) : t + alpha;
-    case ActForm::softplus: return -expm1_nonpositive(-t) * exp_nonpositive(-t);
+    case ActForm::tanh: return A(-2) * t;
+    case ActForm::sigmoid: return A(1) - A(2) * t;
+    case ActForm::elu: return t > A(0) ? A(0) : A(1);
+    case ActForm::softplus: return exp_nonpositive(-t);
     case ActForm::swish: {
       const A e = exp_minus_abs(t), s = sigmoid(t, e), r = sigmoid(-t, e);
       return s * r * (A(2) + t * (r - s));
@@ -109,9 +109,10 @@ struct KnownAct {
   FASTGAN_HD_MEMBER A gradient(A gradient, A saved) const {
     return times_unbounded(gradient, gain * act_slope(kForm, argument(saved), alpha), output(saved), bound);
   }
-  // The gradient of z in gradient(), given a cotangent of its result.
+  // The gradient of `saved` in gradient(), given a cotangent of its result. If it is the output, the gain of the slope
+  // and that of the output cancel.
   FASTGAN_HD_MEMBER A curved(A cotangent, A gradient, A saved) const {
-    const A factor = gain * act_curvature(kForm, argument(saved), alpha);
+    const A factor = (saves_input(kForm) ? gain : A(1)) * act_curvature(kForm, argument(saved));
     return times_unbounded(cotangent * gradient, factor, output(saved), bound);
   }
 

@@ -241,7 +241,7 @@ void l1(DType dtype, const std::vector<int64_t>& sizes) {
   }
 }
 
-// f and its derivatives, from t: f(z), or z for swish.
+// f, its slope from t: f(z), or z for swish; and the slope's derivative with respect to t.
 struct Formulas {
   double value, slope, curvature;
 };
@@ -251,10 +251,10 @@ Formulas formulas(const Act& act, double z, double t) {
   switch (act.form) {
     case ActForm::leaky: return {z > 0 ? z : act.alpha * z, t > 0 ? 1 : act.alpha, 0};
     case ActForm::relu: return {z > 0 ? z : 0, t > 0 ? 1.0 : 0.0, 0};
-    case ActForm::tanh: return {tanh(z), 1 - t * t, -2 * t * (1 - t * t)};
-    case ActForm::sigmoid: return {logistic(z), t * (1 - t), t * (1 - t) * (1 - 2 * t)};
-    case ActForm::elu: return {z > 0 ? z : act.alpha * expm1(z), t > 0 ? 1 : t + act.alpha, t > 0 ? 0 : t + act.alpha};
-    case ActForm::softplus: return {softplus(z), 1 - e, e * (1 - e)};
+    case ActForm::tanh: return {tanh(z), 1 - t * t, -2 * t};
+    case ActForm::sigmoid: return {logistic(z), t * (1 - t), 1 - 2 * t};
+    case ActForm::elu: return {z > 0 ? z : act.alpha * expm1(z), t > 0 ? 1 : t + act.alpha, t > 0 ? 0.0 : 1.0};
+    case ActForm::softplus: return {softplus(z), 1 - e, e};
     case ActForm::swish: return {z * logistic(z), s * (1 + t * (1 - s)), s * (1 - s) * (2 + t * (1 - 2 * s))};
   }
   return {};
@@ -282,7 +282,8 @@ void layer(DType dtype, const Act& act, int64_t outer, int64_t channels, int64_t
       const double z = x.get(i) + bias.get(channel);
       const Formulas f = formulas(act, z, saves_input ? z : y.get(i) / act.gain);
       near(y.get(i), bounded(act.gain * f.value), dtype, "bias and activation");
-      const double factor = act.gain * (curved ? v.get(i) * f.curvature : f.slope);
+      const double bend = v.get(i) * f.curvature * (saves_input ? act.gain : 1);
+      const double factor = curved ? bend : act.gain * f.slope;
       const double masked = fabs(saves_input ? act.gain * f.value : y.get(i)) >= act.clamp ? 0 : dy.get(i) * factor;
       near(dx.get(i), masked, dtype, "its backward pass");
       exact[static_cast<size_t>(channel)] += masked;

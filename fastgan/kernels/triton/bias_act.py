@@ -82,23 +82,23 @@ def _slope(t, alpha, FORM: tl.constexpr, EXACT: tl.constexpr):
 
 
 @triton.jit
-def _curvature(t, alpha, FORM: tl.constexpr, EXACT: tl.constexpr):
-    """f''(z) from t, as above."""
+def _curvature(t, gain, FORM: tl.constexpr, EXACT: tl.constexpr):
+    """The derivative of gain * _slope with respect to the output, or to z for "swish"."""
     if FORM == "leaky" or FORM == "relu":
-        return tl.zeros_like(t)
+        return t * 0.0
     elif FORM == "tanh":
-        return -2.0 * t * ((1.0 - t) * (1.0 + t))
+        return -2.0 * t
     elif FORM == "sigmoid":
-        return t * (1.0 - t) * (1.0 - 2.0 * t)
+        return 1.0 - 2.0 * t
     elif FORM == "elu":
-        return tl.where(t > 0, 0.0, t + alpha)
+        return tl.where(t > 0, 0.0, 1.0)
     elif FORM == "softplus":
-        return -expm1_nonpositive(-t) * exp_minus_abs(t, EXACT)
+        return exp_minus_abs(t, EXACT)
     else:
         e = exp_minus_abs(t, EXACT)
         s = sigmoid(t, e)
         r = sigmoid(-t, e)
-        return s * r * (2.0 + t * (r - s))
+        return gain * (s * r * (2.0 + t * (r - s)))
 
 
 @Kernel
@@ -158,7 +158,7 @@ def _mask_tile(
     FORM: tl.constexpr,
     COMPUTE: tl.constexpr,
 ):
-    """Write a tile of ``masked``: grad times the slope, or times cotangent and the second derivative."""
+    """Write a tile of ``masked``: grad times the slope, or times cotangent and the slope's derivative."""
     EXACT: tl.constexpr = grad.dtype.element_ty == tl.float32
     alpha = number(alpha, COMPUTE)
     gain = number(gain, COMPUTE)
@@ -175,7 +175,7 @@ def _mask_tile(
         factor = gain * _slope(t, alpha, FORM, EXACT)
     else:
         g *= tl.load(cotangent + at, mask=inside, other=0.0).to(COMPUTE)
-        factor = gain * _curvature(t, alpha, FORM, EXACT)
+        factor = _curvature(t, gain, FORM, EXACT)
     g = tl.where(tl.abs(y) >= number(bound, COMPUTE), 0.0, g * factor)
     tl.store(masked + at, g.to(masked.dtype.element_ty), mask=inside)
     return g
