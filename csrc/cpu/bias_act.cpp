@@ -59,7 +59,7 @@ void add_blocks(const A* partials, int64_t blocks, const LayerShape& s, void* gr
   for (int64_t c = 0; c < s.channels; ++c) store_element(advance(grad_bias, c, s.dtype), s.dtype, totals[c]);
 }
 
-// The loops for leaky ReLUs do not know second derivatives.
+// The loops for leaky ReLU compute no second derivative.
 bool is_leaky(const Act& act, const BiasActGrad& g) { return is_leaky(act) && g.cotangent == nullptr; }
 
 // The gradient's arrays from element `start` on, of channels `channel`, ....

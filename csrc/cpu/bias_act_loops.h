@@ -1,6 +1,6 @@
 // Bias, activation, gain and bound over one chunk [rows, columns]. Included by isa.cpp only; internal linkage.
 //
-// A plane of one channel is a single row. Leaky ReLUs have loops of their own, which run as fast as memory allows. The
+// A plane of one channel is a single row. Leaky ReLU has loops of its own, which run as fast as memory allows. The
 // other forms are computed in blocks, in arrays of the compute type: their code is compiled twice, not for each dtype.
 #pragma once
 
@@ -105,7 +105,7 @@ void add_bias(const T* bias, int64_t rows, int64_t columns, A* z) {
     for (int64_t c = 0; c < columns; ++c) z[row * columns + c] += load(bias[of_columns ? c : 0]);
 }
 
-// The following functions compute whole groups of kLanes: arrays are longer than `count`, and what is behind is ignored.
+// These compute whole groups of kLanes: arrays are longer than `count`, and what is behind it is ignored.
 
 template <class Known, class A>
 __attribute__((noinline)) void act_block(Known act, A* z, int64_t count) {

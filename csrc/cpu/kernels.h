@@ -126,7 +126,7 @@ struct Product {
   const float* output = nullptr;  // [rows, columns], strides of c
   float negative_slope = 1;
   float gain = 1;
-  float bound = NAN;  // as in acts.h
+  float bound = NAN;  // as in csrc/acts.h
   const float* a_scale = nullptr;  // [depth], factors of the columns of a; needs a_row = 1
   const float* packed_b = nullptr;  // b as written by KernelTable.pack, or null
 };
@@ -168,7 +168,7 @@ struct KernelTable {
 
   void (*bias_leaky_rows[4])(const ActChunk&, const Act&);
   void (*bias_leaky_plane[4])(const ActChunk&, const Act&);
-  // Those of leaky ReLUs have no cotangent. Return the sum of dx over a plane.
+  // Those of a leaky ReLU have no cotangent. Return the sum of dx over a plane.
   double (*leaky_grad_rows[4])(const ActGradChunk&, const Act&);
   double (*leaky_grad_plane[4])(const ActGradChunk&, const Act&);
   // The same for any form.
