@@ -5,6 +5,8 @@ Without a GPU both skip the launch itself: Triton compiles for a simulated H100 
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -21,12 +23,13 @@ def test_launch(record: Record) -> None:
         from benchmarks.kernels.driver import pretend
 
         pretend("sm_90")
-    from fastgan.kernels.triton.bias_leaky_relu import forward_kernel
+    from fastgan.kernels.triton.bias_act import forward_kernel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     x, bias = torch.randn(128, 256, device=device), torch.randn(256, device=device)
     y = torch.empty_like(x)
-    tensors, numbers, constants = (x, bias, y), (128, 256, 256, 0.2), (True, True, 16, 8, 256)
+    tensors, numbers = (x, bias, y), (128, 256, 256, 0.2, 1.0, math.nan)
+    constants = ("leaky", True, 16, 8, 256)
 
     def ours() -> None:
         forward_kernel.launch(16, tensors, numbers, constants)

@@ -29,7 +29,7 @@ from benchmarks.operations.operation import Case, Direction
 CASES = [
     table.loss(table.DISCRIMINATOR_LOSS, 2**20, "fp32"),
     table.head(16384, 1024, "fp32"),
-    table.bias_leaky_relu((8192, 1024), "fp32"),
+    table.with_bias(table.BIAS_LEAKY_RELU, (8192, 1024), "fp32"),
     table.with_two_numbers(table.SNAKE, (4, 192, 4096), "fp32"),
     table.with_two_numbers(table.ANTI_ALIASED_SNAKE, (4, 192, 4096), "fp32"),
     table.resampling(table.UPSAMPLE2D, (8, 64, 64, 64), "fp32"),

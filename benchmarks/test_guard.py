@@ -26,7 +26,7 @@ LOSS = table.loss(table.DISCRIMINATOR_LOSS, 2**16, "fp32")
 FLOORS = {
     LOSS: 1.5,
     table.loss(table.DISCRIMINATOR_LOSS, 128, "fp32"): 0.9,
-    table.bias_leaky_relu((64, 64, 8, 8), "fp32"): 0.6,
+    table.with_bias(table.BIAS_LEAKY_RELU, (64, 64, 8, 8), "fp32"): 0.6,
     table.with_two_numbers(table.BATCH_NORM_LEAKY_RELU, (64, 64, 16, 16), "fp32"): 1.2,
     table.with_two_numbers(table.SNAKE, (2, 64, 2048), "fp32"): 2.0,
     table.with_two_numbers(table.ANTI_ALIASED_SNAKE, (2, 64, 2048), "fp32"): 3.0,

@@ -7,6 +7,7 @@ read or written beyond a tensor is for a sanitizer to see: test_cpu_sanitizers.p
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 from collections import Counter
@@ -22,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 import fastgan
 from fastgan import kernels
 from fastgan.kernels.activations import NONE, Activation, Forward, Kind
+from fastgan.kernels.acts import FORMS, Act
 from fastgan.kernels.logit_losses import LOSSES, LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference_snake import Scale
@@ -102,15 +104,19 @@ class Fuzzer(random.Random):
         mean, var = (torch.rand(k, dtype=self.choice((dtype, compute_dtype(dtype)))) for _ in "mv")
         factor, shift = (self.choice((None, self.tensor(k, dtype=dtype))) for _ in "wb")
         norm = mean, var, factor, shift, 1e-5, 0.2
+        leaky = Act("leaky", 0.2, self.choice((1.0, 1.5)), self.choice((0.5, math.inf)))
+        # of a positive gain: a softplus has positive outputs
+        act = leaky._replace(form=self.choice(tuple(FORMS)), gain=self.choice((0.0, 1.0, 1.5)))
         return {
             "batch_norm_statistics": (image, self.choice((None, mean)), self.choice((None, var)), 0.1),
             "batch_norm_leaky_relu": (image, *norm),
             "batch_norm_leaky_relu_backward": (incoming, image, *norm, self.flag(), needs),
-            "bias_leaky_relu": (image, channels, 0.2, dim),
-            "bias_leaky_relu_backward": (incoming, image, 0.2, dim, needs[0]),
+            "bias_act": (image, channels, act, dim),
+            "bias_act_backward": (incoming, image.abs(), channels, act, dim, needs[0]),
+            "bias_act_curvature": (incoming, incoming, image.abs(), channels, act, dim, needs[0]),
             "linear": (x, w, b),
-            "linear_leaky_relu": (x, w, b, 0.2),
-            "linear_leaky_relu_backward": (dy, x, w, y, 0.2, needs),
+            "linear_leaky_relu": (x, w, b, leaky),
+            "linear_leaky_relu_backward": (dy, x, w, y, leaky, needs),
             "dgrad": (dy, w),
             "dgrad_leaky_relu": (dy, w, h, 0.2, needs[0]),
             "wgrad": (dy, x),
@@ -293,6 +299,11 @@ def check_operator(name: str, arguments: Call, backend: str) -> bool:
         arguments = *arguments[:-1], *arguments[-1]
     elif name in ("snake_backward", "anti_aliased_snake_backward"):
         arguments = *arguments[:-2], *arguments[-2], *arguments[-1]
+    arguments = tuple(
+        item
+        for each in arguments
+        for item in ((each[name == "linear_leaky_relu" :]) if isinstance(each, Act) else (each,))
+    )
     results = []
     for each in (backend, "reference"):
         with fastgan.use_backend(each):

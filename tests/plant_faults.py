@@ -88,7 +88,7 @@ FAULTS = {
         "test_layers.py -k few_features",
     ),
     "a bias gradient that is counted twice": Fault(
-        "csrc/cpu/bias_leaky_relu_loops.h",
+        "csrc/cpu/bias_act_loops.h",
         "sums[c] += gradient;",
         "sums[c] += gradient + gradient;",
         "test_layers.py -k cpu",
@@ -229,7 +229,7 @@ FAULTS = {
         "test_compiled_kernels.py test_sizes.py",
     ),
     "a counter that is not reset": Fault(
-        "fastgan/kernels/triton/bias_leaky_relu.py",
+        "fastgan/kernels/triton/bias_act.py",
         "tl.store(arrived + tile, 0)",
         "pass",
         "test_layers.py -k triton",
@@ -248,7 +248,7 @@ FAULTS = {
         "test_losses.py -k cpu",
     ),
     "a bias along the wrong dimension": Fault(
-        "fastgan/ops/bias_leaky_relu.py",
+        "fastgan/ops/bias_act.py",
         "-1 if i == dim else 1",
         "-1 if i == 1 else 1",
         "test_gradients.py -k bias_leaky_relu",

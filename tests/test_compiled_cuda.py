@@ -86,9 +86,12 @@ def test_instructions_of_the_discriminator_loss(sass: dict[str, str]) -> None:
         (r"loss_kernelI{dtype}\S*KindE0ELb1ELb1E", 2),  # value and gradients
         (r"each_kernelI{dtype}\S*KindE0\S*WantedE1E", 4),  # the backward pass
         (r"11head_kernelI{dtype}Li{width}E", 9),  # the weight and four rows, then four rows again
-        (r"forward_kernelI{dtype}Li{width}E\S*BiasE1E", 2),
-        (r"backward_rows_kernelI{dtype}Li{width}ELb1E", 4),
-        (r"backward_planes_kernelI{dtype}Li{width}E", 4),
+        (r"14forward_kernelI{dtype}Li{width}ELb1E\S*LeakyAct", 2),
+        (r"14forward_kernelI{dtype}Li{width}ELb0E\S*LeakyAct", 2),
+        (r"backward_rows_kernelI{dtype}Li{width}ELb1E\S*LeakyAct", 4),
+        (r"backward_rows_kernelI{dtype}Li{width}ELb1E\S*AnyAct", 2),
+        (r"backward_planes_kernelI{dtype}Li{width}E\S*LeakyAct", 4),
+        (r"backward_planes_kernelI{dtype}Li{width}E\S*AnyAct", 2),
         (r"9l1_kernelI{dtype}Lb1E", 4),
         (r"12snake_kernelI{dtype}Li{width}ELb0E", 2),
         (r"12snake_kernelI{dtype}Li{width}ELb1E", 2),

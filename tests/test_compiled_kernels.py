@@ -205,6 +205,7 @@ import re
 from benchmarks.kernels.driver import pretend
 pretend("sm_90")
 import torch
+from fastgan.kernels.acts import Act, leaky
 from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.reference_snake import Scale
 from fastgan.kernels.reference_upfirdn import Resampling
@@ -216,13 +217,19 @@ scale = Scale(True, 1e-9)
 
 def everything(n, k, m):
     x, w, b = torch.empty(n, k), torch.empty(m, k), torch.empty(m)
-    y = backend.linear_leaky_relu(x, w, b, 0.2)
-    backend.linear_leaky_relu_backward(y, x, w, y, 0.2, (True, True, True))
+    y = backend.linear_leaky_relu(x, w, b, leaky(0.2))
+    backend.linear_leaky_relu_backward(y, x, w, y, leaky(0.2), (True, True, True))
     backend.dgrad_leaky_relu(y, w, x, 0.2, True)
-    backend.bias_leaky_relu(y, b, 0.2, 1)
-    backend.bias_leaky_relu_backward(torch.empty(n, m, k), torch.empty(n, m, k), 0.2, 1, True)
+    backend.bias_act(y, b, leaky(0.2), 1)
+    backend.bias_act_backward(torch.empty(n, m, k), torch.empty(n, m, k), None, leaky(0.2), 1, True)
     for channels in (64, 3, 64):
-        backend.bias_leaky_relu(torch.empty(n, channels, k), torch.empty(channels), 0.2, 1)
+        backend.bias_act(torch.empty(n, channels, k), torch.empty(channels), leaky(0.2), 1)
+    swish = Act("swish", 0.0, 1.0, 256.0)
+    for input in (y, torch.empty(n, m, k)):
+        backend.bias_act(input, b, swish, 1)
+        backend.bias_act_backward(input, input, b, swish, 1, True)
+        backend.bias_act_backward(input, input, b, swish, 1, False)
+        backend.bias_act_curvature(input, input, input, b, swish, 1, True)
     for input in (x, torch.empty(n, m, k)):
         channels = [torch.empty(input.shape[1]) for _ in range(4)]
         backend.batch_norm_statistics(input, *channels[:2], 0.1)

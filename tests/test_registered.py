@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_opcheck_spectral_norm(backend: Backend, dtype: torch.dtype, iterations:
     ],
     ids=str,
 )
-def test_opcheck_bias_leaky_relu(
+def test_opcheck_bias_act(
     backend: Backend, dtype: torch.dtype, shape: tuple[int, ...], dim: int, channels_last: bool
 ) -> None:
     input, bias = (
@@ -157,18 +158,21 @@ def test_opcheck_bias_leaky_relu(
     if channels_last:
         input = input.movedim(dim, -1).contiguous().movedim(-1, dim)
     compiles = shape == (2, 3, 4, 5)  # of the sizes the graph knows nothing
-    opcheck(ops.bias_leaky_relu.default, (input, bias, 0.2, dim), compiles=compiles)
-    opcheck(ops.bias_leaky_relu.default, (input, None, 0.2, dim), compiles=compiles)
-    grad, output = torch.ones_like(input), input.detach()
-    call = grad.detach(), output, 0.2, dim, True
-    opcheck(ops.bias_leaky_relu_backward.default, call, compiles=compiles)
+    act = "leaky", 0.2, 1.5, math.inf
+    opcheck(ops.bias_act.default, (input, bias, *act, dim), compiles=compiles)
+    opcheck(ops.bias_act.default, (input, None, *act, dim), compiles=compiles)
+    grad, saved = torch.ones_like(input), input.detach()
+    opcheck(ops.bias_act_backward.default, (grad, saved, None, *act, dim, True), compiles=compiles)
+    call = grad, grad, saved, bias.detach(), "swish", 0.0, 1.0, 2.0, dim, True
+    opcheck(ops.bias_act_backward.default, call[1:], compiles=compiles)
+    opcheck(ops.bias_act_curvature.default, call, compiles=compiles)
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_opcheck_bias_leaky_relu_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+def test_opcheck_bias_act_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
     input = view(torch.randn(3, 4, 5, device=backend.device))
-    call = input, sample(4, backend=backend), 0.2, 1
-    opcheck(ops.bias_leaky_relu.default, call, compiles=is_one_view_of_all(view))
+    call = input, sample(4, backend=backend), "tanh", 0.0, 1.0, 0.5, 1
+    opcheck(ops.bias_act.default, call, compiles=is_one_view_of_all(view))
 
 
 @pytest.mark.parametrize(
@@ -256,8 +260,9 @@ def test_opcheck_upfirdn2d_strides(backend: Backend, view: Callable[[Tensor], Te
 @dtypes
 def test_opcheck_linear_leaky_relu(backend: Backend, dtype: torch.dtype) -> None:
     input, weight = sample(6, 4, backend=backend, dtype=dtype), sample(5, 4, backend=backend, dtype=dtype)
-    opcheck(ops.linear_leaky_relu.default, (input, weight, sample(5, backend=backend, dtype=dtype), 0.2))
-    opcheck(ops.linear_leaky_relu.default, (input, weight, None, 0.2))
+    bias = sample(5, backend=backend, dtype=dtype)
+    opcheck(ops.linear_leaky_relu.default, (input, weight, bias, 0.2, 1.0, math.inf))
+    opcheck(ops.linear_leaky_relu.default, (input, weight, None, 0.2, 1.5, 2.0))
 
 
 def step(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
@@ -319,7 +324,7 @@ def test_each_operation_is_one_node_of_a_compiled_graph() -> None:
     compiled(torch.randn(4, 6)).backward()
     assert operators == [
         ["fastgan.linear_leaky_relu.default", "fastgan.logit_loss.default"],
-        ["fastgan.logit_loss_backward.default", "fastgan.bias_leaky_relu_backward.default"],
+        ["fastgan.logit_loss_backward.default", "fastgan.bias_act_backward.default"],
     ]
 
 

@@ -71,6 +71,14 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
         lambda x, w: fastgan.bias_leaky_relu(x, w[0]),
         lambda x, w: by_reference(fastgan.bias_leaky_relu)(x, w[0]),
     ),
+    "bias_act": (
+        lambda x, w: fastgan.bias_act(x, w[0], act="softplus", clamp=1.5),
+        lambda x, w: by_reference(fastgan.bias_act)(x, w[0], act="softplus", clamp=1.5),
+    ),
+    "bias_act, swish": (
+        lambda x, w: fastgan.bias_act(x, w[0], act="swish"),
+        lambda x, w: by_reference(fastgan.bias_act)(x, w[0], act="swish"),
+    ),
     "batch_norm_leaky_relu": (
         lambda x, w: fastgan.batch_norm_leaky_relu(x, None, None, w[0], w[1], training=True),
         lambda x, w: F.leaky_relu(F.batch_norm(x, None, None, w[0], w[1], training=True), 0.2),
@@ -259,6 +267,7 @@ def test_zero_tensors_have_no_memory(python: Python) -> None:
         "generator_loss(zeros)",
         "reconstruction_loss(zeros, zeros)",
         "bias_leaky_relu(zeros, zeros[0])",
+        "bias_act(zeros, zeros[0], act='swish')",
         "batch_norm_leaky_relu(zeros, None, None, zeros[0], zeros[0], True)",
         "linear_leaky_relu(zeros, zeros)",
         "mlp(zeros, [zeros, zeros], [None, None])",

@@ -18,7 +18,7 @@ SECONDS = 40.0
 CASES = (
     *table.tiny(),
     table.loss(table.DISCRIMINATOR_LOSS, 2**20, "bf16"),
-    table.bias_leaky_relu((4096, 1024), "fp32"),
+    table.with_bias(table.BIAS_LEAKY_RELU, (4096, 1024), "fp32"),
     table.linear_leaky_relu(512, 256, 256, "bf16"),
 )
 

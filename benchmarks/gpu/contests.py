@@ -96,11 +96,11 @@ def rival(name: str, sizes: Sizes) -> Iterator[Contest]:
 def _headline(sizes: Sizes) -> Iterator[Case]:
     for dtype in DTYPES:
         yield table.loss(table.DISCRIMINATOR_LOSS, sizes.loss, dtype)
-        yield table.bias_leaky_relu(sizes.biases[0], dtype)
+        yield table.with_bias(table.BIAS_LEAKY_RELU, sizes.biases[0], dtype)
 
 
 def _others(sizes: Sizes, dtype: str) -> Iterator[Case]:
-    yield from (table.bias_leaky_relu(shape, dtype) for shape in sizes.biases[1:])
+    yield from (table.with_bias(table.BIAS_LEAKY_RELU, shape, dtype) for shape in sizes.biases[1:])
     yield table.loss(table.GENERATOR_LOSS, sizes.loss, dtype)
     yield table.loss(table.RECONSTRUCTION_LOSS, sizes.loss, dtype)
     yield table.head(*sizes.head, dtype)

@@ -23,6 +23,7 @@ from benchmarks.gpu.rows import DONE, attempt, done, is_lost, put
 from benchmarks.machine import DEVICE
 from benchmarks.operations import table
 from fastgan import ops
+from fastgan.kernels.acts import ACTS
 from fastgan.ops.spectral_norm import spectral_norms, with_gradient
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
@@ -138,6 +139,18 @@ def bias_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     for what, input in _layers(dtype, quick):
         inputs = [input, torch.randn(input.shape[1], device=DEVICE).to(dtype)]
         yield what, fastgan.bias_leaky_relu, table.eager_bias, table.eager_bias, inputs
+
+
+def bias_act(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    for what, input in _layers(dtype, quick):
+        inputs = [input, torch.randn(input.shape[1], device=DEVICE).to(dtype)]
+        for act in ACTS:
+
+            def ours(x: Tensor, b: Tensor, act: str = act) -> Tensor:
+                return fastgan.bias_act(x, b, act=act)
+
+            plain = by_reference(ours)
+            yield f"{what}, {act}", ours, plain, plain, inputs
 
 
 def batch_norm_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
@@ -285,7 +298,7 @@ OPERATIONS: dict[str, Checks] = {
     each.__name__: each
     for each in (
         *(discriminator_loss, generator_loss, labelled_loss, relativistic_loss, reconstruction_loss),
-        *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, batch_norm_leaky_relu),
+        *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, bias_act, batch_norm_leaky_relu),
         *(linear_leaky_relu, mlp, snake, anti_aliased_snake, upfirdn2d, spectral_norm, value_and_grad),
     )
 }

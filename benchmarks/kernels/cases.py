@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from fastgan.kernels.acts import FORMS, Act, leaky
 from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.matrices import Matrices
 from fastgan.kernels.reference_snake import Scale
@@ -41,6 +42,7 @@ def _empty(*shape: int) -> Callable[[torch.dtype], torch.Tensor]:
 _logits, _few, _scalar = _empty(1 << 20), _empty(1000), _empty()
 _matrix, _images = _empty(4096, 512), _empty(64, 128, 32, 32)
 _signals = _empty(16, 64, 8192)
+_LEAKY = leaky(0.2)
 _ROWS, _PLANES = (4096, 512, 1), (64, 128, 1024)
 
 
@@ -82,7 +84,7 @@ def _product(kind: str, n: int, k: int, m: int) -> Callable[[torch.dtype], objec
     def call(dtype: torch.dtype) -> object:
         x, w, y = (torch.empty(shape, dtype=dtype) for shape in ((n, k), (m, k), (n, m)))
         if kind == "forward":
-            return backend.linear_leaky_relu(x, w, w[:, 0].contiguous(), 0.2)
+            return backend.linear_leaky_relu(x, w, w[:, 0].contiguous(), _LEAKY)
         if kind == "linear":
             return backend.linear(x, w, None)
         if kind == "dgrad":
@@ -244,6 +246,28 @@ def _weight_gradients(dtype: torch.dtype) -> object:
     return weight_gradients(m, slice(None), m.w, m.w, _sigma(dtype), _sigma(dtype), ends)
 
 
+def _activation(kind: str, act: Act) -> Callable[[torch.dtype], object]:
+    def call(dtype: torch.dtype) -> object:
+        matrix, images, bias = _matrix(dtype), _images(dtype), _empty(512)(dtype)
+        if kind == "forward":
+            return backend.bias_act(matrix, bias, act, 1)
+        if kind == "backward":
+            return backend.bias_act_backward(images, images, bias[:128].clone(), act, 1, True)
+        return backend.bias_act_curvature(matrix, matrix, matrix, bias, act, 1, True)
+
+    return call
+
+
+def _acts() -> Iterator[Case]:
+    for form in FORMS:
+        if form == "leaky":
+            continue
+        act = Act(form, 1.0, 1.0, 256.0)
+        yield Case(f"bias + {form}, rows", _activation("forward", act))
+        yield Case(f"bias + {form} backward, planes", _activation("backward", act))
+        yield Case(f"bias + {form} second derivative, rows", _activation("second derivative", act))
+
+
 _SIZES = {"small": (128, 256, 256), "large": (2048, 1024, 1024)}
 
 
@@ -338,20 +362,21 @@ CASES = [
         "L1 terms backward",
         lambda d: backend.l1_terms_backward(_logits(d), _logits(d), _logits(d), (True, True)),
     ),
-    Case("bias + leaky ReLU, rows", lambda d: backend.bias_leaky_relu(_matrix(d), _empty(512)(d), 0.2, 1)),
-    Case("bias + leaky ReLU, planes", lambda d: backend.bias_leaky_relu(_images(d), _empty(128)(d), 0.2, 1)),
+    Case("bias + leaky ReLU, rows", lambda d: backend.bias_act(_matrix(d), _empty(512)(d), _LEAKY, 1)),
+    Case("bias + leaky ReLU, planes", lambda d: backend.bias_act(_images(d), _empty(128)(d), _LEAKY, 1)),
     Case(
         "bias + leaky ReLU backward, rows",
-        lambda d: backend.bias_leaky_relu_backward(_matrix(d), _matrix(d), 0.2, 1, True),
+        lambda d: backend.bias_act_backward(_matrix(d), _matrix(d), None, _LEAKY, 1, True),
     ),
     Case(
         "bias + leaky ReLU backward, planes",
-        lambda d: backend.bias_leaky_relu_backward(_images(d), _images(d), 0.2, 1, True),
+        lambda d: backend.bias_act_backward(_images(d), _images(d), None, _LEAKY, 1, True),
     ),
     Case(
         "leaky ReLU backward, no bias",
-        lambda d: backend.bias_leaky_relu_backward(_matrix(d), _matrix(d), 0.2, 1, False),
+        lambda d: backend.bias_act_backward(_matrix(d), _matrix(d), None, _LEAKY, 1, False),
     ),
+    *_acts(),
     Case("spectral norm, products of rows", lambda d: _sums(d, 0, False, 1e-12)),
     Case("spectral norm, products of columns", lambda d: _sums(d, 1, True, 1e-12)),
     Case("spectral norm, evaluation", lambda d: _sums(d, 0, True, None)),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.contest import Sample, timed
 from benchmarks.operations.operation import Direction
-from benchmarks.operations.table import FILTER, SLOPE, TAPS
+from benchmarks.operations.table import BOUND, FILTER, GAIN, SLOPE, TAPS
 
 jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as in PyTorch
 
@@ -39,6 +39,10 @@ def _head(real: jax.Array, fake: jax.Array, weight: jax.Array, bias: jax.Array) 
 
 def _bias_leaky_relu(input: jax.Array, bias: jax.Array) -> jax.Array:
     return jax.nn.leaky_relu(input + bias.reshape(-1, *[1] * (input.ndim - 2)), SLOPE)
+
+
+def _bias_act(input: jax.Array, bias: jax.Array) -> jax.Array:
+    return jnp.clip(GAIN * _bias_leaky_relu(input, bias), -BOUND, BOUND)
 
 
 def _batch_norm_leaky_relu(input: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
@@ -99,6 +103,7 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "reconstruction_loss": _reconstruction_loss,
     "discriminator_head_loss": _head,
     "bias_leaky_relu": _bias_leaky_relu,
+    "bias_act": _bias_act,
     "batch_norm_leaky_relu": _batch_norm_leaky_relu,
     "snake": _snake,
     "anti_aliased_snake": _anti_aliased_snake,

@@ -5,6 +5,7 @@ Layers run in bf16 only on a GPU, as few CPUs have instructions for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from benchmarks.machine import DEVICE
 from benchmarks.operations.operation import DTYPES, Case, Operation, Work
 
 SLOPE = 0.2
+GAIN, BOUND = math.sqrt(2), 256.0  # of StyleGAN's layers
 TAPS = fastgan.nn.kaiser_sinc_filter(12).to(DEVICE)
 FILTER = fastgan.setup_filter([1, 3, 3, 1]).to(DEVICE)  # StyleGAN2's
 _bce = nn.BCEWithLogitsLoss()
@@ -47,6 +49,15 @@ def head_bce(real: Tensor, fake: Tensor, weight: Tensor, bias: Tensor) -> Tensor
 
 def eager_bias(input: Tensor, bias: Tensor) -> Tensor:
     return F.leaky_relu(input + bias.view(-1, *[1] * (input.dim() - 2)), SLOPE)
+
+
+def eager_bias_act(input: Tensor, bias: Tensor) -> Tensor:
+    """As StyleGAN writes it, in half types too."""
+    return (eager_bias(input, bias) * GAIN).clamp(-BOUND, BOUND)
+
+
+def _bias_act(input: Tensor, bias: Tensor) -> Tensor:
+    return fastgan.bias_act(input, bias, act="lrelu", clamp=BOUND)
 
 
 def eager_batch_norm(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -161,6 +172,14 @@ BIAS_LEAKY_RELU = Operation(
     "elements",
     has_products=False,
 )
+BIAS_ACT = Operation(
+    "bias_act",
+    _by_reference(_bias_act),
+    {"eager": eager_bias_act},
+    _bias_act,
+    "elements",
+    has_products=False,
+)
 BATCH_NORM_LEAKY_RELU = Operation(
     "batch_norm_leaky_relu",
     _by_reference(_batch_norm),
@@ -228,12 +247,12 @@ def head(rows: int, width: int, dtype: str) -> Case:
     return Case(HEAD, label, shapes, dtype, 2 * rows * width, Work(each), Work(each))
 
 
-def bias_leaky_relu(shape: tuple[int, ...], dtype: str) -> Case:
+def with_bias(operation: Operation, shape: tuple[int, ...], dtype: str) -> Case:
     """Least work: forward reads and writes, backward reads gradient and output and writes."""
     elements = torch.Size(shape).numel()
     each = elements * DTYPES[dtype].itemsize
     label = " × ".join(f"{n:,}" for n in shape)
-    return Case(BIAS_LEAKY_RELU, label, (shape, shape[1:2]), dtype, elements, Work(2 * each), Work(3 * each))
+    return Case(operation, label, (shape, shape[1:2]), dtype, elements, Work(2 * each), Work(3 * each))
 
 
 def with_two_numbers(operation: Operation, shape: tuple[int, ...], dtype: str) -> Case:
@@ -340,7 +359,8 @@ def cases(sizes: Sizes) -> Iterator[Case]:
             yield from (loss(operation, 2**power, dtype) for power in sizes.loss_powers)
     for dtype in sizes.layer_dtypes:
         yield from (head(rows, width, dtype) for rows, width in sizes.heads)
-        yield from (bias_leaky_relu(shape, dtype) for shape in sizes.biases)
+        for operation in (BIAS_LEAKY_RELU, BIAS_ACT):
+            yield from (with_bias(operation, shape, dtype) for shape in sizes.biases)
         yield from (with_two_numbers(BATCH_NORM_LEAKY_RELU, shape, dtype) for shape in sizes.norms)
         for operation in (SNAKE, ANTI_ALIASED_SNAKE):
             yield from (with_two_numbers(operation, shape, dtype) for shape in sizes.snakes)
@@ -357,7 +377,8 @@ def tiny() -> list[Case]:
         loss(GENERATOR_LOSS, 16, "fp32"),
         loss(RECONSTRUCTION_LOSS, 16, "fp32"),
         head(8, 16, "fp32"),
-        bias_leaky_relu((8, 16), "fp32"),
+        with_bias(BIAS_LEAKY_RELU, (8, 16), "fp32"),
+        with_bias(BIAS_ACT, (8, 16), "fp32"),
         with_two_numbers(BATCH_NORM_LEAKY_RELU, (8, 16), "fp32"),
         with_two_numbers(SNAKE, (1, 4, 16), "fp32"),
         with_two_numbers(ANTI_ALIASED_SNAKE, (1, 4, 16), "fp32"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import torch
+
+from fastgan.kernels.native import Codes
 
 Form = Literal["leaky", "relu", "tanh", "sigmoid", "elu", "softplus", "swish"]
 
@@ -33,6 +36,11 @@ class Act(NamedTuple):
     @property
     def is_piecewise_linear(self) -> bool:
         return self.form in ("leaky", "relu")
+
+    @property
+    def bound(self) -> float:
+        """``clamp`` as a kernel's number: nan if there is no bound, as comparisons with nan are false."""
+        return self.clamp if self.clamp < math.inf else math.nan
 
     @property
     def is_plain(self) -> bool:
@@ -73,10 +81,11 @@ ACTS: dict[str, Row] = {
     "softplus": Row("softplus", 0.0, 1.0, 1.0),
     "swish": Row("swish", 0.0, 1.0, math.sqrt(2)),
 }
-# The codes are those of ActForm in csrc/calls.h, and of FORMS in fastgan/kernels/triton/bias_act.py.
-FORMS: dict[Form, int] = {
-    "leaky": 0, "relu": 1, "tanh": 2, "sigmoid": 3, "elu": 4, "softplus": 5, "swish": 6,
-}  # fmt: skip
+# The codes are those of ActForm in csrc/calls.h.
+FORMS: Codes[Form] = Codes(
+    "a form",
+    {"leaky": 0, "relu": 1, "tanh": 2, "sigmoid": 3, "elu": 4, "softplus": 5, "swish": 6},
+)
 
 
 def act_of(
@@ -87,6 +96,9 @@ def act_of(
     bound = math.inf if clamp is None else _rounded(clamp, dtype)
     scale = factor * (usual_gain if gain is None else gain)
     return Act(form, usual if alpha is None or name != "lrelu" else alpha, scale, bound)
+
+
+cached_act_of = lru_cache(act_of)  # not for Dynamo, which warns when it traces lru_cache
 
 
 def leaky(negative_slope: float) -> Act:

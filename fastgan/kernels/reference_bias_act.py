@@ -57,14 +57,14 @@ class BiasActReference:
         dim: int,
         with_bias: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return ``cotangent * grad`` times the second derivative, and its sum as above.
+        """Return the gradient of ``saved`` in the backward pass, given a cotangent of its result.
 
-        This is the gradient of z in the backward pass, given a cotangent of ``grad`` times the slope. It is 0
-        for piecewise linear functions.
+        This is ``cotangent * grad`` times the derivative of the slope with respect to ``saved``, 0 for
+        piecewise linear functions. Its sum, as above, is the gradient of a bias that is read.
         """
         y, t = _output(act, _shifted(saved, bias if act.saves_input else None, dim))
         product = in_compute_dtype(cotangent) * in_compute_dtype(grad)
-        curved = _bounded(act, product * (act.gain * _curvature(act, t)), y)
+        curved = _bounded(act, product * _curvature(act, t), y)
         return curved.to(grad.dtype), _summed(curved, grad.dtype, dim, None) if with_bias else None
 
 
@@ -118,18 +118,19 @@ def _slope(act: Act, t: Tensor) -> Tensor:
 
 
 def _curvature(act: Act, t: Tensor) -> Tensor:
+    """The derivative of the slope with respect to what is saved: the gains of output and slope cancel."""
     if act.is_piecewise_linear:
         return torch.zeros_like(t)
     if act.form == "tanh":
-        return -2 * t * (1 - t * t)
+        return -2 * t
     if act.form == "sigmoid":
-        return t * (1 - t) * (1 - 2 * t)
+        return 1 - 2 * t
     if act.form == "elu":
-        return torch.where(t > 0, 0.0, t + act.alpha)
+        return torch.where(t > 0, 0.0, 1.0).to(t.dtype)
     if act.form == "softplus":
-        return -torch.expm1(-t) * torch.exp(-t)
+        return torch.exp(-t)
     s, r = torch.sigmoid(t), torch.sigmoid(-t)
-    return s * r * (2 + t * (r - s))
+    return act.gain * s * r * (2 + t * (r - s))
 
 
 def _summed(masked: Tensor, dtype: torch.dtype, dim: int, into: Tensor | None) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from fastgan.kernels import Reference
-from fastgan.kernels.acts import Act, act_of
+from fastgan.kernels.acts import Act, act_of, cached_act_of
 from fastgan.ops.arguments import check_act, check_bias, check_gain, check_negative_slope, check_tensor
 from fastgan.ops.registered import registered
 from fastgan.ops.routing import Function, apply, autocast_dtype, backend_for, route, wants_graph
@@ -68,7 +70,14 @@ def bias_act(
     if alpha is not None:
         check_negative_slope(alpha, "alpha")
     check_gain(1.0 if gain is None else gain, clamp)
-    return activated(x, b, act_of(act, alpha, gain, clamp, x.dtype), dim, ("x", "b"))
+    return activated(x, b, find_act(act, alpha, gain, clamp, x.dtype), dim, ("x", "b"))
+
+
+def find_act(
+    name: str, alpha: float | None, gain: float | None, clamp: float | None, dtype: torch.dtype
+) -> Act:
+    """:func:`act_of`, cached."""
+    return (act_of if is_dynamo_compiling() else cached_act_of)(name, alpha, gain, clamp, dtype)
 
 
 def activated(
@@ -84,72 +93,39 @@ def activated(
     backend, is_wired = route(input, bias)
     if not is_wired:
         return backend.bias_act(input, bias, act, dim)
-    inputs: tuple[Tensor | None, Tensor | None] = None, None
-    if act.saves_input:
-        inputs = input, bias
-    elif not act.is_piecewise_linear and backend is not registered:
-        inputs = _stand_in(input), None if bias is None else _stand_in(bias)
-    output: Tensor = apply(BiasAct, backend, input, bias, *inputs, act, dim)
+    output: Tensor = apply(BiasAct, backend, input, bias, act, dim)
     return output
 
 
-class StandIn(Function):
-    """A tensor without memory whose gradient is that of the argument."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return tensor.new_zeros(()).expand(tensor.shape)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-def _stand_in(tensor: Tensor) -> Tensor:
-    stand_in: Tensor = StandIn.direct(tensor)
-    return stand_in
-
-
 class BiasAct(Function):
-    """(input, bias) -> output.
-
-    The backward pass of a curved function depends on input and bias, so it has gradients for both. Autograd
-    takes them as those of ``of_input`` and ``of_bias``: the tensors themselves if they are saved, otherwise
-    stand-ins.
-    """
-
     @staticmethod
     def forward(
-        ctx: Any,
-        backend: Reference,
-        input: Tensor,
-        bias: Tensor | None,
-        of_input: Tensor | None,
-        of_bias: Tensor | None,
-        act: Act,
-        dim: int,
+        ctx: Any, backend: Reference, input: Tensor, bias: Tensor | None, act: Act, dim: int
     ) -> Tensor:
         output = backend.bias_act(input, bias, act, dim)
-        saved = None if act.saves_nothing else input if act.saves_input else output
-        ctx.save_for_backward(saved, of_input, of_bias)
+        if act.saves_input:
+            ctx.save_for_backward(input, bias)
+        else:
+            ctx.save_for_backward(None if act.saves_nothing else output, None)
         ctx.call = backend, act, dim
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        saved, *inputs = ctx.saved_tensors
-        backend, act, dim = ctx.call
-        with_bias = ctx.needs_input_grad[2]
+        backend, *call = ctx.call
+        arguments = (grad, *ctx.saved_tensors, *call, ctx.needs_input_grad[2])
         if wants_graph() and backend is not registered:
-            grads = apply(BiasActGrad, backend, grad, saved, *inputs, act, dim, with_bias)
+            grads = apply(BiasActGrad, backend, *arguments)
         else:
-            backend = backend_for(backend, grad)
-            grads = _backward(backend, grad, saved, inputs[1], act, dim, with_bias)
-        return (None, *grads, None, None, None, None)
+            grads = _backward(backend_for(backend, grad), *arguments)
+        return (None, *grads, None, None)
 
 
 class BiasActGrad(Function):
-    """(grad) -> (grad_input, grad_bias), linear in grad; the slope depends on input and bias."""
+    """(grad, saved, bias) -> (grad_input, grad_bias).
+
+    ``saved`` is the output, whose gradient then passes through :class:`BiasAct` once more, or the input.
+    """
 
     @staticmethod
     def forward(
@@ -157,20 +133,19 @@ class BiasActGrad(Function):
         backend: Reference,
         grad: Tensor,
         saved: Tensor | None,
-        of_input: Tensor | None,
-        of_bias: Tensor | None,
+        bias: Tensor | None,
         act: Act,
         dim: int,
         with_bias: bool,
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(None if act.is_piecewise_linear else grad, saved, of_bias)
+        ctx.save_for_backward(None if act.is_piecewise_linear else grad, saved, bias)
         ctx.call = backend, act, dim, grad.shape
-        return _backward(backend, grad, saved, of_bias, act, dim, with_bias)
+        return _backward(backend, grad, saved, bias, act, dim, with_bias)
 
     @staticmethod
     def backward(ctx: Any, grad_input: Tensor | None, grad_bias: Tensor | None) -> tuple[Tensor | None, ...]:
-        grad, saved, of_bias = ctx.saved_tensors
+        grad, saved, bias = ctx.saved_tensors
         backend, act, dim, shape = ctx.call
         backend = backend_for(backend, grad_input, grad_bias)
         total = grad_input
@@ -178,25 +153,23 @@ class BiasActGrad(Function):
             along = grad_bias.view([-1 if i == dim else 1 for i in range(len(shape))])
             total = along.expand(shape) if total is None else total + along
         if total is None:
-            return (None,) * 8
-        d_grad, _ = _backward(backend, total, saved, of_bias, act, dim, False)
-        d_input = d_bias = None
-        needs_input, needs_bias = ctx.needs_input_grad[3:5]
-        if needs_input or needs_bias:
-            bias = of_bias if act.saves_input else None
-            d_input, d_bias = backend.bias_act_curvature(total, grad, saved, bias, act, dim, needs_bias)
-        return None, d_grad, None, d_input, d_bias, None, None, None
+            return (None,) * 7
+        d_grad, _ = _backward(backend, total, saved, bias, act, dim, False)
+        d_saved = d_bias = None
+        if not act.is_piecewise_linear:
+            with_bias = ctx.needs_input_grad[3]
+            d_saved, d_bias = backend.bias_act_curvature(total, grad, saved, bias, act, dim, with_bias)
+        return None, d_grad, d_saved, d_bias, None, None, None
 
 
 def _backward(
     backend: Reference,
     grad: Tensor,
     saved: Tensor | None,
-    of_bias: Tensor | None,
+    bias: Tensor | None,
     act: Act,
     dim: int,
     with_bias: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    bias = of_bias if act.saves_input else None
     # a constant slope needs no tensor, but kernels read one
     return backend.bias_act_backward(grad, grad if saved is None else saved, bias, act, dim, with_bias)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastgan.kernels.acts import act_of
 from fastgan.ops.arguments import check_gain, check_negative_slope, check_tensor
-from fastgan.ops.bias_act import activated
+from fastgan.ops.bias_act import activated, find_act
 
 
 def bias_leaky_relu(
@@ -44,4 +43,4 @@ def bias_leaky_relu(
     check_tensor(input, "input")
     check_negative_slope(negative_slope)
     check_gain(gain, clamp)
-    return activated(input, bias, act_of("lrelu", negative_slope, gain, clamp, input.dtype), dim)
+    return activated(input, bias, find_act("lrelu", negative_slope, gain, clamp, input.dtype), dim)

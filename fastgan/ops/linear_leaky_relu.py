@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import Reference
-from fastgan.kernels.acts import Act, act_of
+from fastgan.kernels.acts import Act
 from fastgan.ops.arguments import check_gain, check_linear, check_negative_slope, check_tensor
+from fastgan.ops.bias_act import find_act
 from fastgan.ops.routing import (
     Function,
     apply,
@@ -61,7 +62,7 @@ def linear_leaky_relu(
     check_linear(input.shape, input, weight, bias)
     backend, is_wired = route(input, weight, bias)
     rows = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), input.shape[-1])
-    act = act_of("lrelu", negative_slope, gain, clamp, input.dtype)
+    act = find_act("lrelu", negative_slope, gain, clamp, input.dtype)
     output: Tensor
     if is_wired:
         output = apply(LinearLeakyReLU, backend, rows, weight, bias, act)
