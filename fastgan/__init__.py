@@ -20,14 +20,19 @@ from fastgan.ops import (
     bias_leaky_relu,
     discriminator_head_loss,
     discriminator_loss,
+    downsample2d,
     feature_matching_loss,
+    filter2d,
     generator_loss,
     labelled_loss,
     linear_leaky_relu,
     mlp,
     reconstruction_loss,
     relativistic_loss,
+    setup_filter,
     snake,
+    upfirdn2d,
+    upsample2d,
 )
 from fastgan.spectral import join_spectral_norms, separate_spectral_norms
 
@@ -50,7 +55,9 @@ __all__ = [
     "bias_leaky_relu",
     "discriminator_head_loss",
     "discriminator_loss",
+    "downsample2d",
     "feature_matching_loss",
+    "filter2d",
     "frozen",
     "fuse",
     "generator_loss",
@@ -66,9 +73,12 @@ __all__ = [
     "reconstruction_loss",
     "relativistic_loss",
     "separate_spectral_norms",
+    "setup_filter",
     "snake",
     "unfuse",
     "unpatch",
+    "upfirdn2d",
+    "upsample2d",
     "use_backend",
 ]
 

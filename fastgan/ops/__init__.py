@@ -18,6 +18,7 @@ from fastgan.ops.mlp import mlp
 from fastgan.ops.reconstruction_loss import reconstruction_loss, reconstruction_loss_value_and_grad
 from fastgan.ops.relativistic_loss import relativistic_loss, relativistic_loss_value_and_grad
 from fastgan.ops.snake import snake
+from fastgan.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
 __all__ = [
     "adaptive_weight",
@@ -28,7 +29,9 @@ __all__ = [
     "discriminator_head_loss_value_and_grad",
     "discriminator_loss",
     "discriminator_loss_value_and_grad",
+    "downsample2d",
     "feature_matching_loss",
+    "filter2d",
     "generator_loss",
     "generator_loss_value_and_grad",
     "labelled_loss",
@@ -38,5 +41,8 @@ __all__ = [
     "reconstruction_loss_value_and_grad",
     "relativistic_loss",
     "relativistic_loss_value_and_grad",
+    "setup_filter",
     "snake",
+    "upfirdn2d",
+    "upsample2d",
 ]

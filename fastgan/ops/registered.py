@@ -22,6 +22,7 @@ from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.opaque import opaque
 from fastgan.kernels.reference import Pair, Tensors
 from fastgan.kernels.reference_snake import Grads, Needs, Scale
+from fastgan.kernels.reference_upfirdn import Resampling, taps_of
 from fastgan.kernels.sizes import check_spec
 from fastgan.ops.arguments import (
     DTYPES,
@@ -29,10 +30,13 @@ from fastgan.ops.arguments import (
     check_eps,
     check_filter,
     check_finite,
+    check_image_filter,
+    check_images,
     check_like,
     check_linear,
     check_negative_slope,
     check_of_channels,
+    check_room,
     check_same_shape,
     check_scale,
     check_several_values,
@@ -193,6 +197,10 @@ class Registered(Reference, takes_addresses=False):
         self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
     ) -> Tensor:
         output: Tensor = _ops.linear_leaky_relu(input, weight, bias, negative_slope)
+        return output
+
+    def upfirdn2d(self, input: Tensor, filter: Tensor, resampling: Resampling) -> Tensor:
+        output: Tensor = _ops.upfirdn2d(input, filter, *resampling)
         return output
 
     def spectral_norm(
@@ -686,6 +694,55 @@ _register(
         ),
     ),
     lambda _, input, alpha, beta, *call: _grads_fake(input, (alpha, beta), call[-3:]),
+)
+
+
+# --- images
+
+
+def _check_upfirdn2d(input: Tensor, filter: Tensor, *call: Any) -> None:
+    check_images(input, "input")
+    check_image_filter(filter, "filter", input, "input")
+    if input.dtype is torch.float64:
+        check_like(filter, "filter", input, "input")
+    resampling = Resampling(*call)
+    for name, pair in (("up", resampling.up), ("down", resampling.down)):
+        if len(pair) != 2 or min(pair) < 1:
+            raise ValueError(f"{name} must be two numbers of at least 1, for x and y, but is {list(pair)}")
+    if len(resampling.padding) != 4:
+        raise ValueError(
+            f"padding must be four numbers: left, right, top, bottom, but is {list(resampling.padding)}"
+        )
+    check_finite(resampling.gain, "gain")
+    check_room(input, filter, resampling)
+
+
+def _upfirdn2d(input: Tensor, filter: Tensor, *call: Any) -> Tensor:
+    output = choose(input).upfirdn2d(input, filter, _resampling(*call))
+    return output.contiguous(memory_format=_format_of(input))
+
+
+def _upfirdn2d_fake(input: Tensor, filter: Tensor, *call: Any) -> Tensor:
+    samples, channels, height, width = input.shape
+    shape = (samples, channels, *_resampling(*call).size(height, width, taps_of(filter)))
+    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=_format_of(input))
+
+
+def _resampling(up: list[int], down: list[int], padding: list[int], flip: bool, gain: float) -> Resampling:
+    left, right, top, bottom = padding
+    return Resampling((up[0], up[1]), (down[0], down[1]), (left, right, top, bottom), flip, gain)
+
+
+def _format_of(input: Tensor) -> torch.memory_format:
+    return torch.channels_last if _is_channels_last(input, 1) else torch.contiguous_format
+
+
+_register(
+    "upfirdn2d(Tensor input, Tensor filter, int[] up, int[] down, SymInt[] padding, bool flip_filter, "
+    "float gain) -> Tensor",
+    _check_upfirdn2d,
+    _upfirdn2d,
+    _upfirdn2d_fake,
 )
 
 
