@@ -162,7 +162,7 @@ class MinibatchStdDev(nn.Module):
 
     The deviation of each element among the samples of a group, averaged over the map and over C / channels
     channels, is a constant map of all samples of the group (Karras et al. 2018, arXiv:1710.10196, section 3).
-    A group has the samples i, i + N / group_size, and so on. A batch smaller than ``group_size`` is one group.
+    A group has the samples i, i + N / group_size, and so on. A smaller batch than ``group_size`` is one group.
 
     Args:
         group_size: samples of a group.
@@ -231,4 +231,6 @@ def _check_convolution(x: Tensor, weight: Tensor, up: int, down: int, filter: Te
     if min(up, down) != 1:
         raise ValueError(f"up is {up} and down is {down}, expected one of them to be 1")
     if max(up, down) > 1 and filter is None:
-        raise ValueError("filter is missing, which upsampling and downsampling need; pass fastgan.setup_filter's")
+        raise ValueError(
+            "filter is missing, which upsampling and downsampling need; pass fastgan.setup_filter's"
+        )

@@ -35,12 +35,18 @@ class Labels(nn.Module):
                 raise ValueError("y was given to a network without classes; build it with num_classes")
             return None
         if y is None:
-            raise ValueError(f"y is missing, expected labels of {self.num_classes} classes for {count} samples")
+            raise ValueError(
+                f"y is missing, expected labels of {self.num_classes} classes for {count} samples"
+            )
         if y.dtype != torch.int64:
             raise TypeError(f"y must be int64, but is {y.dtype}")
         if y.shape != (count,):
-            raise ValueError(f"y must have shape [{count}], one label for each sample, but has {list(y.shape)}")
+            raise ValueError(
+                f"y must have shape [{count}], one label for each sample, but has {list(y.shape)}"
+            )
         if y.is_cpu and not torch.compiler.is_compiling() and ((y < 0) | (y >= self.num_classes)).any():
-            raise ValueError(f"y has labels from {y.min()} to {y.max()}, expected 0 to {self.num_classes - 1}")
+            raise ValueError(
+                f"y has labels from {y.min()} to {y.max()}, expected 0 to {self.num_classes - 1}"
+            )
         vectors: Tensor = self.vectors(y)
         return vectors

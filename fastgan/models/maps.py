@@ -42,9 +42,9 @@ def check_hidden(hidden: Sequence[int]) -> None:
 
 
 def image_widths(sample_shape: Sequence[int], width: int = 32, largest: int = 512) -> tuple[int, ...]:
-    """Channels of the maps of a StyleGAN2 or R3GAN discriminator, from the image's size down to 4 to 7 pixels.
+    """Channels of the maps of StyleGAN2's or R3GAN's discriminator, from the image's size to 4 to 7 pixels.
 
-    Those of the generator are the same in reverse.
+    The generator has the same in reverse.
 
     Args:
         sample_shape: shape of one image, ``(C, H, W)``.
@@ -62,8 +62,8 @@ def image_widths(sample_shape: Sequence[int], width: int = 32, largest: int = 51
         halvings, shorter = halvings + 1, shorter // 2
     if len(sample_shape) != 3 or not 4 <= shorter <= 7:
         raise ValueError(
-            f"images of shape {tuple(sample_shape)} cannot be halved down to 4 to 7 pixels a side; resize them "
-            "(photos: --size) to 32, 64, 128 or another power of two"
+            f"images of shape {tuple(sample_shape)} cannot be halved down to 4 to 7 pixels a side; resize "
+            "them (photos: --size) to 32, 64, 128 or another power of two"
         )
     return tuple(min(width * 2**i, largest) for i in range(halvings + 1))
 

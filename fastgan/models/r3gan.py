@@ -1,4 +1,4 @@
-"""R3GAN (Huang et al. 2024, arXiv:2501.05441): residual blocks of grouped convolutions, without normalization.
+"""R3GAN (Huang et al. 2025, arXiv:2501.05441): residual blocks of grouped convolutions, no normalization.
 
 It is trained with ``fastgan.relativistic_loss``, ``penalties.r1`` and ``penalties.r2``.
 """
@@ -160,7 +160,9 @@ def _stage(width: int, blocks: int, n_blocks: int) -> nn.Sequential:
     return nn.Sequential(*(_Block(width, n_blocks) for _ in range(blocks)))
 
 
-def _convolution(n_in: int, n_out: int, kernel_size: int = 1, *, groups: int = 1, gain: float = 1.0) -> nn.Conv2d:
+def _convolution(
+    n_in: int, n_out: int, kernel_size: int = 1, *, groups: int = 1, gain: float = 1.0
+) -> nn.Conv2d:
     padding = kernel_size // 2
     return _scaled(nn.Conv2d(n_in, n_out, kernel_size, padding=padding, groups=groups, bias=False), gain)
 

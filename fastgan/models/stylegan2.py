@@ -1,4 +1,4 @@
-"""StyleGAN2 (Karras et al. 2020, arXiv:1912.04958), also of classes as in StyleGAN2-ADA (arXiv:2006.06676)."""
+"""StyleGAN2 (Karras et al. 2020, arXiv:1912.04958), for classes as in StyleGAN2-ADA (2006.06676)."""
 
 from __future__ import annotations
 
