@@ -7,6 +7,7 @@ from fastgan.ops import registered as registered
 from fastgan.ops.adaptive_weight import adaptive_weight
 from fastgan.ops.anti_aliased_snake import anti_aliased_snake
 from fastgan.ops.batch_norm import batch_norm_leaky_relu
+from fastgan.ops.bias_act import bias_act
 from fastgan.ops.bias_leaky_relu import bias_leaky_relu
 from fastgan.ops.discriminator_head import discriminator_head_loss, discriminator_head_loss_value_and_grad
 from fastgan.ops.discriminator_loss import discriminator_loss, discriminator_loss_value_and_grad
@@ -24,6 +25,7 @@ __all__ = [
     "adaptive_weight",
     "anti_aliased_snake",
     "batch_norm_leaky_relu",
+    "bias_act",
     "bias_leaky_relu",
     "discriminator_head_loss",
     "discriminator_head_loss_value_and_grad",

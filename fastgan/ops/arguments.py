@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, fx
 
+from fastgan.kernels.acts import ACTS
 from fastgan.kernels.logit_losses import LOSSES
 from fastgan.kernels.native import PLAIN
 from fastgan.kernels.reference_snake import FEWEST_TAPS, MOST_TAPS
@@ -123,10 +124,22 @@ def check_reduced(reduction: str) -> None:
         raise ValueError("reduction must be 'mean' or 'sum' for value and gradient, but is 'none'")
 
 
-def check_negative_slope(negative_slope: float) -> None:
+def check_negative_slope(negative_slope: float, name: str = "negative_slope") -> None:
     """Refuse negative slopes: the backward takes the sign of the input from the output."""
     if not 0.0 <= negative_slope < math.inf:
-        raise ValueError(f"negative_slope must be finite and not negative, but is {negative_slope}")
+        raise ValueError(f"{name} must be finite and not negative, but is {negative_slope}")
+
+
+def check_act(act: str) -> None:
+    if act not in ACTS:
+        raise ValueError(f"act must be one of {', '.join(map(repr, ACTS))}, but is {act!r}")
+
+
+def check_gain(gain: float, clamp: float | None) -> None:
+    """Check the gain and the bound of an activation."""
+    check_finite(gain, "gain")
+    if clamp is not None and not clamp >= 0:
+        raise ValueError(f"clamp must not be negative, but is {clamp}; None means no bound")
 
 
 def check_finite(number: float, name: str) -> None:
@@ -146,10 +159,12 @@ def check_scale(scale: Tensor | None, like: Tensor, name: str = "scale") -> None
         )
 
 
-def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bias") -> None:
+def check_bias(
+    bias: Tensor | None, channels: int, like: Tensor, name: str = "bias", like_name: str = "input"
+) -> None:
     if bias is None:
         return
-    check_like(bias, name, like, "input")
+    check_like(bias, name, like, like_name)
     if bias.shape != (channels,):
         raise ValueError(f"{name} must have shape ({channels},), but has {tuple(bias.shape)}")
 
