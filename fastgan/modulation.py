@@ -162,7 +162,7 @@ class MinibatchStdDev(nn.Module):
 
     The deviation of each element among the samples of a group, averaged over the map and over C / channels
     channels, is a constant map of all samples of the group (Karras et al. 2018, arXiv:1710.10196, section 3).
-    A group has the samples i, i + N / group_size, and so on. A smaller batch than ``group_size`` is one group.
+    A group has the samples i, i + N / group_size, and so on. A smaller batch is one group.
 
     Args:
         group_size: samples of a group.
@@ -180,7 +180,7 @@ class MinibatchStdDev(nn.Module):
         """Raises ValueError if the groups do not divide the batch, or ``channels`` those of ``x``."""
         n, c, h, w = x.shape
         group = min(self.group_size, n)
-        if n % group or c % self.channels:
+        if n == 0 or n % group or c % self.channels:
             raise ValueError(
                 f"x has {n} samples of {c} channels, expected multiples of group_size, {group}, and of "
                 f"channels, {self.channels}"

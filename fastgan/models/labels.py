@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -50,3 +52,13 @@ class Labels(nn.Module):
             )
         vectors: Tensor = self.vectors(y)
         return vectors
+
+
+def projected(features: Tensor, vectors: Tensor | None) -> Tensor:
+    """Logits ``[N, 1]``: products of features ``[N, size]`` with vectors of classes, which keep the variance.
+
+    Without classes the features are the logits.
+    """
+    if vectors is None:
+        return features
+    return (features * vectors).sum(1, keepdim=True) / math.sqrt(features.shape[1])

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from fastgan.models.labels import Labels
+from fastgan.models.labels import Labels, projected
 from fastgan.models.maps import halved_between
 from fastgan.ops import bias_act, downsample2d, setup_filter, upsample2d
 
@@ -107,10 +107,7 @@ class R3GANDiscriminator(nn.Module):
         x = self.stages[0](self.from_image(samples))
         for halving, stage in zip(self.halvings, self.stages[1:], strict=True):
             x = stage(halving(x))
-        features: Tensor = self.out(self.basis(x).flatten(1))
-        if vectors is None:
-            return features
-        return (features * vectors).sum(1, keepdim=True) / math.sqrt(features.shape[1])
+        return projected(self.out(self.basis(x).flatten(1)), vectors)
 
 
 class _Block(nn.Module):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastgan.models.labels import Labels
+from fastgan.models.labels import Labels, projected
 from fastgan.models.maps import halved_between
 from fastgan.nn import MinibatchStdDev, ModulatedConv2d, resampled_conv2d
 from fastgan.ops import bias_act, downsample2d, setup_filter, upsample2d
@@ -75,7 +75,7 @@ class StyleGAN2Generator(nn.Module):
             styles = styles.unsqueeze(1).expand(-1, self.n_styles, -1)
         at = styles.unbind(1)
         x = self.first(self.constant.expand(len(styles), -1, -1, -1), at[0])
-        image = self.to_image[0](x, at[1])
+        image: Tensor = self.to_image[0](x, at[1])
         layers = zip(self.doubling, self.keeping, self.to_image[1:], strict=True)
         for i, (doubling, keeping, to_image) in enumerate(layers, 1):
             x = keeping(doubling(x, at[2 * i - 1]), at[2 * i])
@@ -137,10 +137,7 @@ class StyleGAN2Discriminator(nn.Module):
                 samples = downsample2d(samples, self.filter)
                 x = x + self.from_image[i](samples)
         x = self.conv(self.deviation(x))
-        features: Tensor = self.out(self.dense(x.flatten(1)))
-        if vectors is None:
-            return features
-        return (features * vectors).sum(1, keepdim=True) / math.sqrt(features.shape[1])
+        return projected(self.out(self.dense(x.flatten(1))), vectors)
 
 
 class EqualizedLinear(nn.Module):
