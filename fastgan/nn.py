@@ -15,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from fastgan import ops
 from fastgan.applying import is_running, mark, pass_mark, version_of
+from fastgan.averaging import MovingAverage as MovingAverage
 from fastgan.graphs import in_graph
 from fastgan.hooks import has_hooks, sees_the_output
 from fastgan.modulation import MinibatchStdDev as MinibatchStdDev

@@ -246,6 +246,8 @@ def path_length(
     check_tensor(styles, "styles")
     if mean.shape != ():
         raise ValueError(f"mean must be a scalar tensor, but has shape {list(mean.shape)}")
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay must be from 0 to 1, but is {decay}")
     if step % interval:
         return zero_like(styles)
     if not styles.requires_grad:
