@@ -6,9 +6,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from fastgan import ops
+from fastgan.graphs import in_graph
 
 _EPS = 1e-8
 
@@ -140,6 +141,8 @@ class ModulatedConv2d(nn.Module):
         self.register_buffer("filter", ops.setup_filter(filter) if up > 1 else None)
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        if isinstance(x, fx.Proxy):
+            return in_graph(self, x, styles)
         if not self.demodulate:
             styles = styles / math.sqrt(self.weight[0].numel())
         return modulated_conv2d(
@@ -178,6 +181,8 @@ class MinibatchStdDev(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raises ValueError if the groups do not divide the batch, or ``channels`` those of ``x``."""
+        if isinstance(x, fx.Proxy):
+            return in_graph(self, x)
         n, c, h, w = x.shape
         group = min(self.group_size, n)
         if n == 0 or n % group or c % self.channels:

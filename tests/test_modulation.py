@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from backends import Backend
 from plain_images import assert_same, doubled, filtered, modulated
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastgan.nn import MinibatchStdDev, ModulatedConv2d, modulated_conv2d, resampled_conv2d
 from fastgan.ops import setup_filter
@@ -125,6 +125,22 @@ def test_deviation_of_float16_does_not_overflow() -> None:
     torch.testing.assert_close(
         deviation.double(), usual_deviation(x.double(), 4, 1)[:, -1], rtol=1e-3, atol=0
     )
+
+
+def test_modules_are_single_calls_of_graphs() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.deviation = ModulatedConv2d(3, 4, 3), MinibatchStdDev()
+
+        def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+            deviations: Tensor = self.deviation(self.conv(x, styles))
+            return deviations
+
+    both, inputs = Both(), (torch.randn(4, 3, 5, 5), torch.randn(4, 3))
+    traced = torch.fx.symbolic_trace(both)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["conv", "deviation"]
+    assert torch.equal(traced(*inputs), both(*inputs))
 
 
 X, W = torch.randn(2, 3, 4, 4), torch.randn(5, 3, 3, 3)

@@ -150,6 +150,13 @@ def test_a_state_dict_has_all_of_a_network() -> None:
         assert torch.equal(network(input), other(input))
 
 
+def test_symbolic_tracing() -> None:
+    for network, shape in ((build_generator(), [LATENT]), (build_discriminator(), IMAGE)):
+        input = torch.randn(2, *shape, dtype=torch.float64)
+        traced = torch.fx.symbolic_trace(network, {"y": None})
+        assert torch.equal(traced(input, None), network(input))
+
+
 def test_a_few_steps() -> None:
     """With the paper's loss and both penalties; all parameters move."""
     hidden = image_widths((1, 32, 32), 4, 8)

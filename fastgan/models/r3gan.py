@@ -11,11 +11,14 @@ from itertools import pairwise
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from fastgan.models.labels import Labels, projected
 from fastgan.models.maps import halved_between
 from fastgan.ops import bias_act, downsample2d, setup_filter, upsample2d
+
+for _name in ("bias_act", "downsample2d", "upsample2d"):
+    fx.wrap(_name)  # leaves of traces: they branch on their arguments
 
 _FILTER = (1, 2, 1)  # bilinear
 _EXPANSION = 2  # channels within a block, relative to those of its map
@@ -64,7 +67,7 @@ class R3GANGenerator(nn.Module):
 
         Values are not bounded; those of images in [-1, 1] are expected to be there.
         """
-        vectors = self.labels(y, len(latent))
+        vectors = self.labels(y, latent.shape[0])
         if vectors is not None:
             latent = torch.cat([latent, vectors], 1)
         x = self.stages[0](self.weights(latent)[:, :, None, None] * self.basis)
@@ -103,7 +106,7 @@ class R3GANDiscriminator(nn.Module):
 
     def forward(self, samples: Tensor, y: Tensor | None = None) -> Tensor:
         """Logits ``[N, 1]`` of samples and, of classes, labels int64 ``[N]``; positive means real."""
-        vectors = self.labels(y, len(samples))
+        vectors = self.labels(y, samples.shape[0])
         x = self.stages[0](self.from_image(samples))
         for halving, stage in zip(self.halvings, self.stages[1:], strict=True):
             x = stage(halving(x))

@@ -74,7 +74,7 @@ class StyleGAN2Generator(nn.Module):
         if styles.dim() == 2:
             styles = styles.unsqueeze(1).expand(-1, self.n_styles, -1)
         at = styles.unbind(1)
-        x = self.first(self.constant.expand(len(styles), -1, -1, -1), at[0])
+        x = self.first(self.constant.expand(styles.shape[0], -1, -1, -1), at[0])
         image: Tensor = self.to_image[0](x, at[1])
         layers = zip(self.doubling, self.keeping, self.to_image[1:], strict=True)
         for i, (doubling, keeping, to_image) in enumerate(layers, 1):
@@ -129,7 +129,7 @@ class StyleGAN2Discriminator(nn.Module):
 
     def forward(self, samples: Tensor, y: Tensor | None = None) -> Tensor:
         """Logits ``[N, 1]`` of samples and, of classes, labels int64 ``[N]``; positive means real."""
-        vectors = self.labels(y, len(samples))
+        vectors = self.labels(y, samples.shape[0])
         x = self.from_image[0](samples)
         for i, block in enumerate(self.blocks, 1):
             x = block(x)
@@ -205,7 +205,7 @@ class _Mapping(nn.Module):
         )
 
     def forward(self, latent: Tensor, y: Tensor | None = None) -> Tensor:
-        vectors = self.labels(y, len(latent))
+        vectors = self.labels(y, latent.shape[0])
         x = _normalized(latent)
         if vectors is not None:
             x = torch.cat([x, _normalized(vectors)], 1)
