@@ -205,8 +205,10 @@ def check_filter(taps: Tensor, name: str, x: Tensor, x_name: str) -> None:
 
 def check_images(x: Tensor, name: str) -> None:
     check_tensor(x, name)
-    if x.dim() != 4:
-        raise ValueError(f"{name} must be [N, C, H, W], but has shape {tuple(x.shape)}")
+    if x.dim() != 4 or 0 in x.shape[2:]:
+        raise ValueError(
+            f"{name} must be [N, C, H, W] with H and W at least 1, but has shape {tuple(x.shape)}"
+        )
 
 
 def check_image_filter(filter: Tensor, name: str, x: Tensor, x_name: str) -> None:

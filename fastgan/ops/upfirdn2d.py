@@ -61,7 +61,7 @@ def upfirdn2d(
     check_images(x, "x")
     filter = _filter(f, x)
     resampling = Resampling(
-        _pair(up, "up"), _pair(down, "down"), _sides(padding), bool(flip_filter), float(gain)
+        _pair(up, "up"), _pair(down, "down"), padding_of(padding), bool(flip_filter), float(gain)
     )
     check_finite(gain, "gain")
     check_room(x, filter, resampling)
@@ -78,8 +78,8 @@ def filter2d(
     x: Tensor, f: Tensor | None, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0
 ) -> Tensor:
     """:func:`upfirdn2d` that keeps the size, plus ``padding``: the image is padded with half a filter."""
-    left, right, top, bottom = _sides(padding)
-    height, width = _taps(f)
+    left, right, top, bottom = padding_of(padding)
+    height, width = size_of(f)
     sides = left + width // 2, right + (width - 1) // 2, top + height // 2, bottom + (height - 1) // 2
     return upfirdn2d(x, f, padding=sides, flip_filter=flip_filter, gain=gain)
 
@@ -96,7 +96,11 @@ def upsample2d(
 
     The result is multiplied by the factors of both axes, as most of the upsampled image is zero.
     """
-    (up_x, up_y), (left, right, top, bottom), (height, width) = _pair(up, "up"), _sides(padding), _taps(f)
+    (up_x, up_y), (left, right, top, bottom), (height, width) = (
+        _pair(up, "up"),
+        padding_of(padding),
+        size_of(f),
+    )
     sides = (
         left + (width + up_x - 1) // 2,
         right + (width - up_x) // 2,
@@ -116,8 +120,8 @@ def downsample2d(
 ) -> Tensor:
     """:func:`upfirdn2d` to one of ``down`` of the size, after adding ``padding``."""
     down_x, down_y = _pair(down, "down")
-    left, right, top, bottom = _sides(padding)
-    height, width = _taps(f)
+    left, right, top, bottom = padding_of(padding)
+    height, width = size_of(f)
     sides = (
         left + (width - down_x + 1) // 2,
         right + (width - down_x) // 2,
@@ -148,7 +152,8 @@ def setup_filter(
             faster as ``[taps, taps]``.
 
     Raises:
-        ValueError: ``f`` has no taps or more than two dimensions, or it cannot be separable.
+        ValueError: ``f`` has no taps or more than two dimensions, it cannot be separable, or ``gain`` is
+            negative and it is.
     """
     taps = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32)
     if taps.dim() > 2 or taps.numel() == 0:
@@ -160,11 +165,13 @@ def setup_filter(
         separable = taps.dim() == 1 and taps.numel() >= 8
     if taps.dim() == 1 and not separable:
         taps = torch.outer(taps, taps)
+    if gain < 0 and separable:
+        raise ValueError(f"gain must not be negative for a separable filter, but is {gain}")
     if normalize:
         taps = taps / taps.sum()
     if flip_filter:
         taps = taps.flip(list(range(taps.dim())))
-    return (taps * gain ** (taps.dim() / 2)).to(device)
+    return taps.mul(gain ** (taps.dim() / 2)).to(device)
 
 
 class Upfirdn2d(Function):
@@ -180,7 +187,7 @@ class Upfirdn2d(Function):
         (filter,) = ctx.saved_tensors
         backend, resampling = ctx.call
         if wants_graph():
-            dx = apply(Upfirdn2d, backend, grad, filter, resampling)
+            dx: Tensor = apply(Upfirdn2d, backend, grad, filter, resampling)
         else:
             dx = backend_for(backend, grad).upfirdn2d(grad, filter, resampling)
         return None, dx, None, None
@@ -193,7 +200,8 @@ def _filter(f: Tensor | None, x: Tensor) -> Tensor:
     return f.to(torch.float64) if x.dtype is torch.float64 else f
 
 
-def _taps(f: Tensor | None) -> tuple[int, int]:
+def size_of(f: Tensor | None) -> tuple[int, int]:
+    """Return the height and width of a filter."""
     if f is None:
         return 1, 1
     if not isinstance(f, Tensor) or f.dim() not in (1, 2):
@@ -206,15 +214,15 @@ def _taps(f: Tensor | None) -> tuple[int, int]:
 
 def _pair(factor: Factor, name: str) -> tuple[int, int]:
     """The factors of x and y."""
-    pair = (factor, factor) if isinstance(factor, int) else tuple(factor)
+    pair = tuple(factor) if isinstance(factor, (tuple, list)) else (factor, factor)
     if len(pair) != 2 or not all(isinstance(n, int) and n >= 1 for n in pair):
         raise ValueError(f"{name} must be an integer of at least 1, or [x, y] of such, but is {factor!r}")
     return pair
 
 
-def _sides(padding: Padding) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom."""
-    sides = (padding, padding) if isinstance(padding, int) else tuple(padding)
+def padding_of(padding: Padding) -> tuple[int, int, int, int]:
+    """Return the pixels to add on the left, right, top and bottom."""
+    sides = tuple(padding) if isinstance(padding, (tuple, list)) else (padding, padding)
     if len(sides) == 2:
         sides = (sides[0], sides[0], sides[1], sides[1])
     if len(sides) != 4 or not all(isinstance(n, int) for n in sides):
