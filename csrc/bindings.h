@@ -84,10 +84,10 @@ inline PerChannel per_channel(const Addresses& addresses, const Sizes& dtypes, s
   return {pointer(addresses[i]), static_cast<DType>(dtypes[i])};
 }
 // numbers, dtypes: mean, var, weight and bias.
-inline BatchNormCall batch_norm_call(const LayerShape& shape, double eps, const Addresses& numbers,
-                                     const Sizes& dtypes) {
+inline BatchNormCall batch_norm_call(const LayerShape& shape, double negative_slope, double eps,
+                                     const Addresses& numbers, const Sizes& dtypes) {
   return {shape, per_channel(numbers, dtypes, 0), per_channel(numbers, dtypes, 1), per_channel(numbers, dtypes, 2),
-          per_channel(numbers, dtypes, 3), eps};
+          per_channel(numbers, dtypes, 3), eps, negative_slope};
 }
 // numbers, dtypes: alpha and beta.
 inline SnakeCall snake_call(int dtype, int64_t samples, int64_t channels, int64_t length, bool channels_last,

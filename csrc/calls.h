@@ -102,8 +102,28 @@ struct HeadCall {
 struct LayerShape {
   DType dtype;
   int64_t outer, channels, inner;
-  double negative_slope;
   Where where;
+};
+
+// The codes of FORMS in fastgan/kernels/acts.py.
+enum class ActForm : int { leaky = 0, relu = 1, tanh = 2, sigmoid = 3, elu = 4, softplus = 5, swish = 6 };
+
+// clamp(gain * f(z)); see acts.h.
+struct Act {
+  ActForm form;
+  double alpha;  // of leaky, not negative, and of elu
+  double gain;   // of any sign
+  double clamp;  // inf: no bound
+};
+
+// A backward pass of bias_act over [outer, channels, inner].
+struct BiasActGrad {
+  const void* cotangent;  // null: dx is dy * f'; otherwise it is cotangent * dy * f''
+  const void* dy;
+  const void* saved;  // the output, or the input if saves_input(form)
+  const void* bias;   // [channels], or null; only read if the input is saved
+  void* dx;           // may be dy
+  void* grad_bias;    // [channels]: the sum of dx over the other dimensions, or null
 };
 
 // The values of KINDS in fastgan/kernels/cpu/activations.py.
@@ -175,6 +195,7 @@ struct BatchNormCall {
   PerChannel mean, var;     // not null
   PerChannel weight, bias;  // null: 1 and 0
   double eps;
+  double negative_slope;
 };
 
 // Snake of a signal [samples, channels, length], or, if channels are last in memory, [samples, length, channels].

@@ -13,10 +13,12 @@
 
 #if defined(__CUDACC__)
 #define FASTGAN_HD static __host__ __device__ __forceinline__
+#define FASTGAN_HD_MEMBER __host__ __device__ __forceinline__
 #else
 // Internal linkage: these headers are compiled once for each instruction set, and the linker could otherwise keep the
 // AVX-512 version of an inline function for all of them.
 #define FASTGAN_HD static inline __attribute__((always_inline))
+#define FASTGAN_HD_MEMBER inline __attribute__((always_inline))
 #endif
 
 namespace fastgan {
@@ -55,6 +57,22 @@ FASTGAN_HD float exp_nonpositive(float x) {
 }
 
 FASTGAN_HD double exp_nonpositive(double x) { return exp(x); }
+
+// exp(x) - 1 for x <= 0; error below 2 ulp.
+FASTGAN_HD float expm1_nonpositive(float x) {
+  x = x < -32.0f ? -32.0f : x;  // the result rounds to -1; the comparison keeps nan
+  constexpr float kRoundToInteger = 12582912.0f;  // as in exp_nonpositive, with the same r and q
+  const float shifted = x * 1.44269504f + kRoundToInteger;
+  const float n = shifted - kRoundToInteger;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  const float q =
+      0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.008368745f + r * 0.0013814539f)));
+  const float expm1_r = r + r * r * q;
+  const float scale = float_of(static_cast<int32_t>((static_cast<uint32_t>(bits_of(shifted)) << 23) + (127u << 23)));
+  return scale * expm1_r + (scale - 1.0f);  // scale is 2^n
+}
+
+FASTGAN_HD double expm1_nonpositive(double x) { return expm1(x); }
 
 // log(1 + p) for 0 <= p < 2^24; error below 2 ulp.
 FASTGAN_HD float log1p_nonnegative(float p) {
@@ -129,6 +147,8 @@ FASTGAN_HD float exact_sigmoid(float t) {
   return y - y * (rounding * inverse);
 }
 
+FASTGAN_HD double exact_sigmoid(double t) { return sigmoid(t, exp_minus_abs(t)); }
+
 // tanh(x); error below 2 ulp.
 FASTGAN_HD float hyperbolic_tangent(float x) {
   const float magnitude = absolute(x);
@@ -141,6 +161,8 @@ FASTGAN_HD float hyperbolic_tangent(float x) {
   const float result = magnitude < 0.625f ? small : large;
   return float_of(bits_of(result) | (bits_of(x) & static_cast<int32_t>(0x80000000u)));
 }
+
+FASTGAN_HD double hyperbolic_tangent(double x) { return tanh(x); }
 
 // d/dt of the cross-entropy: sigmoid(t) - label, written as (1 - label) sigmoid(t) - label sigmoid(-t) to avoid
 // cancellation. One product and one sum: compilers can contract them in one way only, so forward and backward kernels

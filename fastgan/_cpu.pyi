@@ -109,27 +109,35 @@ def head_grad(
     grad: int,
     threads: int,
 ) -> None: ...
-def bias_leaky_relu_forward(
+def bias_act(
     dtype: int,
     outer: int,
     channels: int,
     inner: int,
-    negative_slope: float,
-    x: int,
-    bias: int,
-    y: int,
+    form: int,  # code of fastgan.kernels.acts.FORMS
+    alpha: float,
+    gain: float,
+    clamp: float,  # inf: no bound
+    x: int,  # [outer, channels, inner]
+    bias: int,  # [channels], optional
+    y: int,  # like x: output; may be x
     threads: int,
 ) -> None: ...
-def bias_leaky_relu_backward(
+def bias_act_backward(
     dtype: int,
     outer: int,
     channels: int,
     inner: int,
-    negative_slope: float,
-    dy: int,
-    y: int,
-    dx: int,
-    grad_bias: int,
+    form: int,
+    alpha: float,
+    gain: float,
+    clamp: float,
+    cotangent: int,  # like dy, optional: dx is cotangent times dy times the second derivative
+    dy: int,  # [outer, channels, inner]
+    saved: int,  # like dy: the forward's output; for swish its input
+    bias: int,  # [channels], optional; only for swish
+    dx: int,  # like dy: output; may be dy
+    grad_bias: int,  # [channels]: optional output
     threads: int,
 ) -> None: ...
 def spectral_norm(
@@ -353,13 +361,25 @@ def product(
     threads: int,
 ) -> None: ...
 def linear_forward(
-    n: int, k: int, m: int, negative_slope: float, x: int, w: int, bias: int, y: int, threads: int
+    n: int,
+    k: int,
+    m: int,
+    alpha: float,
+    gain: float,
+    clamp: float,
+    x: int,
+    w: int,
+    bias: int,
+    y: int,
+    threads: int,
 ) -> None: ...
 def linear_backward(
     n: int,
     k: int,
     m: int,
-    negative_slope: float,
+    alpha: float,
+    gain: float,
+    clamp: float,
     x: int,
     w: int,
     dy: int,

@@ -149,27 +149,35 @@ def head_grad(
     on: tuple[int, int],
 ) -> None: ...
 
-# numbers of partial sums and of counters that bias_leaky_relu_backward needs; for batch norm, of each kind
+# numbers of partial sums and of counters that bias_act_backward needs; for batch norm, of each kind
 def layer_workspace(dtype: int, outer: int, channels: int, inner: int) -> tuple[int, int]: ...
-def bias_leaky_relu_forward(
+def bias_act(
     dtype: int,
     outer: int,
     channels: int,
     inner: int,
-    negative_slope: float,
+    form: int,  # code of fastgan.kernels.acts.FORMS
+    alpha: float,
+    gain: float,
+    clamp: float,  # inf: no bound
     x: int,  # [outer, channels, inner]
     bias: int,  # [channels], optional
     y: int,  # like x: output; may be x
     on: tuple[int, int],
 ) -> None: ...
-def bias_leaky_relu_backward(
+def bias_act_backward(
     dtype: int,
     outer: int,
     channels: int,
     inner: int,
-    negative_slope: float,
+    form: int,
+    alpha: float,
+    gain: float,
+    clamp: float,
+    cotangent: int,  # like dy, optional: dx is cotangent times dy times the second derivative
     dy: int,  # [outer, channels, inner]
-    y: int,  # like dy: the forward's output
+    saved: int,  # like dy: the forward's output; for swish its input
+    bias: int,  # [channels], optional; only for swish
     dx: int,  # like dy: output; may be dy
     grad_bias: int,  # [channels]: optional output; without it partials and counter are 0
     partials: int,

@@ -173,11 +173,12 @@ struct Normalization {
 };
 
 template <class A>
-NormChunk chunk_of(const Part& part, const LayerShape& s, const Normalization<A>& n, const void* dy, const void* x,
-                   void* output) {
-  return {advance(x, part.start, s.dtype), advance(dy, part.start, s.dtype), advance(output, part.start, s.dtype),
+NormChunk chunk_of(const Part& part, const BatchNormCall& call, const Normalization<A>& n, const void* dy,
+                   const void* x, void* output) {
+  const DType dtype = call.shape.dtype;
+  return {advance(x, part.start, dtype), advance(dy, part.start, dtype), advance(output, part.start, dtype),
           part.rows, part.columns, part.stride, &n.mean[part.place], &n.factor[part.place], &n.bias[part.place],
-          nullptr, nullptr, s.negative_slope};
+          nullptr, nullptr, call.negative_slope};
 }
 
 template <class A>
@@ -187,18 +188,19 @@ void forward(const BatchNormCall& call, const void* x, void* y) {
   const Normalization<A> numbers(l, call);
   const auto& table = l.is_rows ? kernels().norm_leaky_relu_rows : kernels().norm_leaky_relu_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
-  for_each_part(l, s.where, [&](const Part& part) { kernel(chunk_of(part, s, numbers, nullptr, x, y)); });
+  for_each_part(l, s.where, [&](const Part& part) { kernel(chunk_of(part, call, numbers, nullptr, x, y)); });
 }
 
 // The sums of g and of g * (x - mean) for each channel.
 template <class A>
-Partials grad_sums(const Layout& l, const LayerShape& s, const Normalization<A>& numbers, const void* dy,
+Partials grad_sums(const Layout& l, const BatchNormCall& call, const Normalization<A>& numbers, const void* dy,
                    const void* x) {
+  const LayerShape& s = call.shape;
   Partials found(l), total(l.channels);
   const auto& table = l.is_rows ? kernels().norm_grad_sums_rows : kernels().norm_grad_sums_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
   for_each_part(l, s.where, [&](const Part& part) {
-    kernel(chunk_of(part, s, numbers, dy, x, nullptr), &found.first[part.partial], &found.second[part.partial]);
+    kernel(chunk_of(part, call, numbers, dy, x, nullptr), &found.first[part.partial], &found.second[part.partial]);
   });
   for_each_partial(l, [&](int64_t index, int64_t channel, int64_t) {
     total.first[channel] += found.first[index];
@@ -216,7 +218,7 @@ void write_grad(const BatchNormCall& call, const Layout& l, const Normalization<
   const auto& table = l.is_rows ? kernels().norm_grad_rows : kernels().norm_grad_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
   for_each_part(l, s.where, [&](const Part& part) {
-    NormChunk chunk = chunk_of(part, s, numbers, dy, x, dx);
+    NormChunk chunk = chunk_of(part, call, numbers, dy, x, dx);
     if (training) {
       chunk.of_centered = &of_centered[part.place];
       chunk.constant = &constant[part.place];
@@ -232,7 +234,7 @@ void backward(const BatchNormCall& call, const void* dy, const void* x, bool tra
   const Normalization<A> numbers(l, call);
   std::vector<A> of_centered(static_cast<size_t>(l.channels)), constant(of_centered);
   if (training || dweight.at != nullptr || dbias.at != nullptr) {
-    const Partials sums = grad_sums(l, call.shape, numbers, dy, x);
+    const Partials sums = grad_sums(l, call, numbers, dy, x);
     const std::vector<A> weight = loaded(call.weight, l.channels, A(1));
     const double share = -1.0 / static_cast<double>(std::max<int64_t>(l.outer * l.inner, 1));
     for (int64_t c = 0; c < l.channels; ++c) {

@@ -2,7 +2,7 @@
 #include "../bindings.h"
 #include "adam.h"
 #include "batch_norm.h"
-#include "bias_leaky_relu.h"
+#include "bias_act.h"
 #include "dispatch.h"
 #include "draw.h"
 #include "head.h"
@@ -135,18 +135,20 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     run(call.elements(), [&] { head_grad(call); });
   });
 
-  module.def("bias_leaky_relu_forward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
-                                           double negative_slope, Address x, Address bias, Address y, Where threads) {
-    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, threads};
-    run(outer * channels * inner, [&] { bias_leaky_relu_forward(shape, pointer(x), pointer(bias), pointer(y)); });
+  module.def("bias_act", [](int dtype, int64_t outer, int64_t channels, int64_t inner, int form, double alpha,
+                            double gain, double clamp, Address x, Address bias, Address y, Where threads) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, threads};
+    const Act act{static_cast<ActForm>(form), alpha, gain, clamp};
+    run(outer * channels * inner, [&] { bias_act(shape, act, pointer(x), pointer(bias), pointer(y)); });
   });
-  module.def("bias_leaky_relu_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
-                                            double negative_slope, Address dy, Address y, Address dx, Address grad_bias,
-                                            Where threads) {
-    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, threads};
-    run(outer * channels * inner, [&] {
-      bias_leaky_relu_backward(shape, pointer(dy), pointer(y), pointer(dx), pointer(grad_bias));
-    });
+  module.def("bias_act_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner, int form, double alpha,
+                                     double gain, double clamp, Address cotangent, Address dy, Address saved,
+                                     Address bias, Address dx, Address grad_bias, Where threads) {
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, threads};
+    const Act act{static_cast<ActForm>(form), alpha, gain, clamp};
+    const BiasActGrad grad{pointer(cotangent), pointer(dy), pointer(saved),
+                           pointer(bias),      pointer(dx), pointer(grad_bias)};
+    run(outer * channels * inner, [&] { bias_act_backward(shape, act, grad); });
   });
 
   module.def("spectral_norm", [](int dtype, const Addresses& weights, const Sizes& rows, const Sizes& columns,
@@ -170,7 +172,7 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   module.def("batch_norm_statistics", [](int dtype, int64_t outer, int64_t channels, int64_t inner, Address x,
                                          Address mean, Address var, const Addresses& running,
                                          const Sizes& running_dtypes, double momentum, Where threads) {
-    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, 1.0, threads};
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, threads};
     const PerChannel running_mean = per_channel(running, running_dtypes, 0);
     const PerChannel running_var = per_channel(running, running_dtypes, 1);
     run(outer * channels * inner, [&] {
@@ -180,8 +182,8 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   module.def("batch_norm_leaky_relu", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
                                          double negative_slope, double eps, const Addresses& numbers,
                                          const Sizes& dtypes, Address x, Address y, Where threads) {
-    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, threads};
-    const BatchNormCall call = batch_norm_call(shape, eps, numbers, dtypes);
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, threads};
+    const BatchNormCall call = batch_norm_call(shape, negative_slope, eps, numbers, dtypes);
     run(outer * channels * inner, [&] { batch_norm_leaky_relu(call, pointer(x), pointer(y)); });
   });
   module.def("batch_norm_leaky_relu_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
@@ -189,8 +191,8 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
                                                   const Sizes& dtypes, Address dy, Address x, bool training,
                                                   Address dx, const Addresses& grads, const Sizes& grad_dtypes,
                                                   Where threads) {
-    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, threads};
-    const BatchNormCall call = batch_norm_call(shape, eps, numbers, dtypes);
+    const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, threads};
+    const BatchNormCall call = batch_norm_call(shape, negative_slope, eps, numbers, dtypes);
     const PerChannel dweight = per_channel(grads, grad_dtypes, 0), dbias = per_channel(grads, grad_dtypes, 1);
     run(outer * channels * inner, [&] {
       batch_norm_leaky_relu_backward(call, pointer(dy), pointer(x), training, pointer(dx), dweight, dbias);
@@ -334,14 +336,15 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
       if (sums != 0) multiply(row_sums(product.c, rows, columns, nullptr, floats(sums)), threads);
     });
   });
-  module.def("linear_forward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
-                                  Address bias, Address y, Where threads) {
-    const Linear layer{n, k, m, negative_slope, floats(x), floats(w), threads};
+  module.def("linear_forward", [](int64_t n, int64_t k, int64_t m, double alpha, double gain, double clamp, Address x,
+                                  Address w, Address bias, Address y, Where threads) {
+    const Linear layer{n, k, m, {ActForm::leaky, alpha, gain, clamp}, floats(x), floats(w), threads};
     run(n * m, [&] { linear_forward(layer, floats(bias), floats(y)); });
   });
-  module.def("linear_backward", [](int64_t n, int64_t k, int64_t m, float negative_slope, Address x, Address w,
-                                   Address dy, Address y, Address dx, Address dw, Address db, Where threads) {
-    const Linear layer{n, k, m, negative_slope, floats(x), floats(w), threads};
+  module.def("linear_backward", [](int64_t n, int64_t k, int64_t m, double alpha, double gain, double clamp, Address x,
+                                   Address w, Address dy, Address y, Address dx, Address dw, Address db,
+                                   Where threads) {
+    const Linear layer{n, k, m, {ActForm::leaky, alpha, gain, clamp}, floats(x), floats(w), threads};
     run(n * m, [&] { linear_backward(layer, floats(dy), floats(y), floats(dx), floats(dw), floats(db)); });
   });
 

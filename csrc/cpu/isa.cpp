@@ -1,7 +1,7 @@
 // Compiled once for each instruction set, with its compiler flags and its name as FASTGAN_ISA.
 #include "activation_loops.h"
 #include "batch_norm_loops.h"
-#include "bias_leaky_relu_loops.h"
+#include "bias_act_loops.h"
 #include "draw_loops.h"
 #include "head_loops.h"
 #include "kernels.h"
@@ -39,10 +39,14 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(l1_sum_and_grad),
     FASTGAN_EACH_DTYPE(head_rows),
     FASTGAN_EACH_DTYPE(head_grad_rows),
-    FASTGAN_EACH_DTYPE(bias_leaky_relu_rows),
-    FASTGAN_EACH_DTYPE(bias_leaky_relu_plane),
-    FASTGAN_EACH_DTYPE(leaky_relu_grad_rows),
-    FASTGAN_EACH_DTYPE(leaky_relu_grad_plane),
+    FASTGAN_EACH_DTYPE_AND(bias_leaky, true),
+    FASTGAN_EACH_DTYPE_AND(bias_leaky, false),
+    FASTGAN_EACH_DTYPE(leaky_grad_rows),
+    FASTGAN_EACH_DTYPE(leaky_grad_plane),
+    FASTGAN_EACH_DTYPE_AND(bias_act, true),
+    FASTGAN_EACH_DTYPE_AND(bias_act, false),
+    FASTGAN_EACH_DTYPE_AND(act_grad, true),
+    FASTGAN_EACH_DTYPE_AND(act_grad, false),
     activate,
     activation_grad,
     maxout,

@@ -48,6 +48,22 @@ struct HeadChunk {
   void* sums;    // [width + 1] in the compute type, or null: gradients of weight and bias, accumulated
 };
 
+// Rows of [rows, columns] with a channel for each column, or a plane of one channel as a single row.
+struct ActChunk {
+  const void* x;
+  const void* bias;  // [columns], or one number for a plane; null for a plane without a bias
+  void* y;           // like x; may be x
+  int64_t rows, columns;
+};
+struct ActGradChunk {
+  const void* cotangent;  // as in BiasActGrad, like dy, or null
+  const void *dy, *saved;
+  const void* bias;  // [columns], or one number for a plane, or null
+  void* dx;          // like dy; may be dy
+  int64_t rows, columns;
+  void* sums;  // [columns] in the compute type: dx summed over rows, accumulated; not for a plane
+};
+
 // A part of a matrix whose columns have one channel each, or (one row, of any stride) of a plane of one channel.
 struct NormChunk {
   const void *x, *dy;  // [rows, columns]; rows start `stride` elements apart
@@ -96,7 +112,7 @@ struct SnakeTile {
 };
 
 // c [rows, columns] = a b. Rows or columns of a and of b are contiguous. Optional steps afterwards, in this order:
-// add bias, apply the leaky ReLU, multiply by the slope of the leaky ReLU that gave `output`.
+// add bias, apply the leaky ReLU with its gain and bound, multiply by the slope of the leaky ReLU that gave `output`.
 struct Product {
   int64_t rows, columns, depth;
   const float* a;
@@ -109,6 +125,8 @@ struct Product {
   bool activate = false;
   const float* output = nullptr;  // [rows, columns], strides of c
   float negative_slope = 1;
+  float gain = 1;
+  float bound = NAN;  // as in acts.h
   const float* a_scale = nullptr;  // [depth], factors of the columns of a; needs a_row = 1
   const float* packed_b = nullptr;  // b as written by KernelTable.pack, or null
 };
@@ -148,15 +166,16 @@ struct KernelTable {
   LossSums (*head_rows[4])(const HeadChunk&);       // writes slopes and grad only if `sums` is not null
   void (*head_grad_rows[4])(const HeadChunk&);      // grad = scale * slopes * weight
 
-  // y = leaky_relu(x + bias) over [rows, channels]; y may be x.
-  void (*bias_leaky_relu_rows[4])(const void* x, const void* bias, void* y, int64_t rows, int64_t channels,
-                                  double negative_slope);
-  // The same over a plane of one channel; bias is one element or null.
-  void (*bias_leaky_relu_plane[4])(const void* x, const void* bias, void* y, int64_t size, double negative_slope);
-  // dx = dy * slope(y); dx may be dy. sums [channels] in the compute type: dx summed over rows, accumulated.
-  void (*leaky_relu_grad_rows[4])(const void* dy, const void* y, void* dx, void* sums, int64_t rows,
-                                  int64_t channels, double negative_slope);
-  double (*leaky_relu_grad_plane[4])(const void* dy, const void* y, void* dx, int64_t size, double negative_slope);
+  void (*bias_leaky_rows[4])(const ActChunk&, const Act&);
+  void (*bias_leaky_plane[4])(const ActChunk&, const Act&);
+  // Those of leaky ReLUs have no cotangent. Return the sum of dx over a plane.
+  double (*leaky_grad_rows[4])(const ActGradChunk&, const Act&);
+  double (*leaky_grad_plane[4])(const ActGradChunk&, const Act&);
+  // The same for any form.
+  void (*bias_act_rows[4])(const ActChunk&, const Act&);
+  void (*bias_act_plane[4])(const ActChunk&, const Act&);
+  double (*act_grad_rows[4])(const ActGradChunk&, const Act&);
+  double (*act_grad_plane[4])(const ActGradChunk&, const Act&);
 
   // Activations of floats; an element's result does not depend on its place in the range. y may be z, and dz may be dy.
   void (*activate)(const float* z, float* y, int64_t count, Activation activation);

@@ -3,6 +3,7 @@
 // product_loops.h includes this file.
 #pragma once
 
+#include "../acts.h"
 #include "vectors.h"
 
 namespace fastgan {
@@ -71,6 +72,7 @@ void multiply_columns(const Product& p, float* scratch) {
       if (is_last) {
         if (p.bias != nullptr) t += p.bias[column];
         if (p.activate) t = t > 0 ? t : p.negative_slope * t;
+        t = bounded(p.gain * t, p.bound);
         if (p.output != nullptr) t = p.output[row * p.c_row + column] > 0 ? t : p.negative_slope * t;
       }
       c = t;

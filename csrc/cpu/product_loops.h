@@ -154,6 +154,8 @@ void finish_row(const Product& p, int64_t row, int64_t column, int64_t width, Ro
     Vector& t = z.half[h];
     if (p.bias != nullptr) t += bias.half[h];
     if (p.activate) t = t > 0 ? t : p.negative_slope * t;
+    if (p.gain != 1) t *= p.gain;
+    if (p.bound == p.bound) t = t > p.bound ? p.bound : t < -p.bound ? -p.bound : t;
     if (p.output != nullptr) t = output.half[h] > 0 ? t : p.negative_slope * t;
   }
 }

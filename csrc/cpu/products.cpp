@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "bias_leaky_relu.h"
+#include "../acts.h"
+#include "bias_act.h"
 #include "parallel.h"
 
 namespace fastgan {
@@ -51,15 +52,17 @@ Product row_sums(const float* matrix, int64_t rows, int64_t columns, const float
 void linear_forward(const Linear& l, const float* bias, float* y) {
   Product p{l.n, l.m, l.k, l.x, l.k, 1, l.w, 1, l.k, y, l.m};
   p.bias = bias;
-  p.activate = l.negative_slope != 1;
-  p.negative_slope = l.negative_slope;
+  p.activate = l.act.alpha != 1;
+  p.negative_slope = static_cast<float>(l.act.alpha);
+  p.gain = static_cast<float>(l.act.gain);
+  p.bound = bound_of<float>(l.act);
   multiply(p, l.threads);
 }
 
 void linear_backward(const Linear& l, const float* dy, const float* y, float* dx, float* dw, float* db) {
   thread_local std::vector<float> buffer;
   float* dz = grown(buffer, l.n * l.m);
-  bias_leaky_relu_backward({DType::f32, l.n, l.m, 1, l.negative_slope, l.threads}, dy, y, dz, db);
+  bias_act_backward({DType::f32, l.n, l.m, 1, l.threads}, l.act, {nullptr, dy, y, nullptr, dz, db});
   if (dx != nullptr) multiply({l.n, l.k, l.m, dz, l.m, 1, l.w, l.k, 1, dx, l.k}, l.threads);
   if (dw != nullptr) multiply({l.m, l.k, l.n, dz, 1, l.m, l.x, l.k, 1, dw, l.k}, l.threads);
 }

@@ -7,12 +7,12 @@ namespace fastgan {
 
 struct Linear {
   int64_t n, k, m;  // x [n, k], w [m, k], y [n, m]
-  float negative_slope;
+  Act act;          // a leaky ReLU; none if alpha and gain are 1, without a bound
   const float *x, *w;
   Where threads;
 };
 
-// y = leaky_relu(x w^T + bias); bias may be null. negative_slope = 1 means no activation.
+// y = clamp(gain * leaky_relu(x w^T + bias)); bias may be null.
 void linear_forward(const Linear& layer, const float* bias, float* y);
 // Computes those of dx, dw and db that are not null.
 void linear_backward(const Linear& layer, const float* dy, const float* y, float* dx, float* dw, float* db);

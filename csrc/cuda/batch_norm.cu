@@ -283,7 +283,7 @@ __global__ void __launch_bounds__(kThreads)
     normalize_kernel(const __grid_constant__ BatchNormCall call, const T* x, T* y, Grid g) {
   using A = compute_t<T>;
   const auto norm = load_norm<T, kChannels<V, kRows>>(call, first_channel<V, kRows>(g));
-  const A slope = static_cast<A>(call.shape.negative_slope);
+  const A slope = static_cast<A>(call.negative_slope);
   for_vectors<V, kRows>(g, call.shape.channels, [&](auto count, auto aligned, int64_t at, int64_t apart) {
     constexpr int kCount = decltype(count)::value;
     constexpr bool kAligned = decltype(aligned)::value;
@@ -376,7 +376,7 @@ __global__ void __launch_bounds__(kThreads, 3)
   constexpr int C = kChannels<V, kRows>;
   const int64_t channel = first_channel<V, kRows>(g), channels = call.shape.channels;
   const auto norm = load_norm<T, C>(call, channel);
-  const A slope = static_cast<A>(call.shape.negative_slope);
+  const A slope = static_cast<A>(call.negative_slope);
   const bool has_averages = !kSums && to.averages != nullptr;
   A average_g[C] = {}, average_products[C] = {}, of_g[V] = {}, of_products[V] = {};
   if (has_averages && channel < channels) {

@@ -8,7 +8,7 @@
 
 #include "adam.h"
 #include "batch_norm.h"
-#include "bias_leaky_relu.h"
+#include "bias_act.h"
 #include "counters.h"
 #include "device.h"
 #include "draw.h"
@@ -160,24 +160,26 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
   });
 
   module.def("layer_workspace", [](int dtype, int64_t outer, int64_t channels, int64_t inner) {
-    const LayerWorkspace room = layer_workspace({static_cast<DType>(dtype), outer, channels, inner, 0.0, 0});
+    const LayerWorkspace room = layer_workspace({static_cast<DType>(dtype), outer, channels, inner, 0});
     return py::make_tuple(room.sums, room.counters);
   });
-  module.def("bias_leaky_relu_forward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
-                                           double negative_slope, Address x, Address bias, Address y,
-                                           const Stream& on) {
+  module.def("bias_act", [](int dtype, int64_t outer, int64_t channels, int64_t inner, int form, double alpha,
+                            double gain, double clamp, Address x, Address bias, Address y, const Stream& on) {
     run(on, [&](Where where) {
-      const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, where};
-      return bias_leaky_relu_forward(shape, pointer(x), pointer(bias), pointer(y));
+      return bias_act({static_cast<DType>(dtype), outer, channels, inner, where},
+                      {static_cast<ActForm>(form), alpha, gain, clamp}, pointer(x), pointer(bias), pointer(y));
     });
   });
-  module.def("bias_leaky_relu_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
-                                            double negative_slope, Address dy, Address y, Address dx, Address grad_bias,
-                                            Address partials, Address counter, const Stream& on) {
+  module.def("bias_act_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner, int form, double alpha,
+                                     double gain, double clamp, Address cotangent, Address dy, Address saved,
+                                     Address bias, Address dx, Address grad_bias, Address partials, Address counter,
+                                     const Stream& on) {
     run(on, [&](Where where) {
-      const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, where};
-      return bias_leaky_relu_backward(shape, pointer(dy), pointer(y), pointer(dx), pointer(grad_bias),
-                                      pointer(partials), counters(counter));
+      return bias_act_backward({static_cast<DType>(dtype), outer, channels, inner, where},
+                               {static_cast<ActForm>(form), alpha, gain, clamp},
+                               {pointer(cotangent), pointer(dy), pointer(saved), pointer(bias), pointer(dx),
+                                pointer(grad_bias)},
+                               pointer(partials), counters(counter));
     });
   });
 
@@ -216,7 +218,7 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
                                          Address mean, Address var, const Addresses& running, const Sizes& dtypes,
                                          double momentum, Address partials, Address counter, const Stream& on) {
     run(on, [&](Where where) {
-      const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, 0.0, where};
+      const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, where};
       return batch_norm_statistics(shape, pointer(x), pointer(mean), pointer(var), per_channel(running, dtypes, 0),
                                    per_channel(running, dtypes, 1), momentum, {pointer(partials), counters(counter)});
     });
@@ -225,8 +227,8 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
                                          double negative_slope, double eps, const Addresses& numbers,
                                          const Sizes& dtypes, Address x, Address y, const Stream& on) {
     run(on, [&](Where where) {
-      const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, where};
-      return batch_norm_leaky_relu(batch_norm_call(shape, eps, numbers, dtypes), pointer(x), pointer(y));
+      const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, where};
+      return batch_norm_leaky_relu(batch_norm_call(shape, negative_slope, eps, numbers, dtypes), pointer(x), pointer(y));
     });
   });
   module.def("batch_norm_leaky_relu_backward",
@@ -235,10 +237,10 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
                 const Addresses& gradients, const Sizes& gradient_dtypes, Address averages, Address partials,
                 Address counter, const Stream& on) {
                run(on, [&](Where where) {
-                 const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, negative_slope, where};
+                 const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, where};
                  const BatchNormGradients to{pointer(dx), per_channel(gradients, gradient_dtypes, 0),
                                              per_channel(gradients, gradient_dtypes, 1), pointer(averages)};
-                 return batch_norm_leaky_relu_backward(batch_norm_call(shape, eps, numbers, dtypes), pointer(dy),
+                 return batch_norm_leaky_relu_backward(batch_norm_call(shape, negative_slope, eps, numbers, dtypes), pointer(dy),
                                                        pointer(x), to, {pointer(partials), counters(counter)});
                });
              });

@@ -11,8 +11,8 @@ constexpr int kSteps = 8;  // vectors of a thread along a row
 constexpr int64_t kUnlimitedBlocks = int64_t{1} << 30;
 
 LayerShape shape_of(const SnakeCall& s) {
-  if (s.channels_last) return {s.dtype, s.samples * s.length, s.channels, 1, 0.0, s.where};
-  return {s.dtype, s.samples, s.channels, s.length, 0.0, s.where};
+  if (s.channels_last) return {s.dtype, s.samples * s.length, s.channels, 1, s.where};
+  return {s.dtype, s.samples, s.channels, s.length, s.where};
 }
 
 // The grid of rows. Its span is the number of columns of a block, and its stripes are blocks along a row.

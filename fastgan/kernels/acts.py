@@ -35,6 +35,11 @@ class Act(NamedTuple):
         return self.form in ("leaky", "relu")
 
     @property
+    def bound(self) -> float:
+        """``clamp`` as a kernel's number: nan if there is no bound, as comparisons with nan are false."""
+        return self.clamp if self.clamp < math.inf else math.nan
+
+    @property
     def is_plain(self) -> bool:
         """Whether this is a leaky ReLU without a gain or a bound."""
         return self.form == "leaky" and self.gain == 1 and math.isinf(self.clamp)
@@ -73,7 +78,7 @@ ACTS: dict[str, Row] = {
     "softplus": Row("softplus", 0.0, 1.0, 1.0),
     "swish": Row("swish", 0.0, 1.0, math.sqrt(2)),
 }
-# The codes are those of ActForm in csrc/calls.h, and of FORMS in fastgan/kernels/triton/bias_act.py.
+# The codes are those of ActForm in csrc/calls.h.
 FORMS: dict[Form, int] = {
     "leaky": 0, "relu": 1, "tanh": 2, "sigmoid": 3, "elu": 4, "softplus": 5, "swish": 6,
 }  # fmt: skip

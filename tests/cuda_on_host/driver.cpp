@@ -10,7 +10,7 @@
 
 #include "../../csrc/cuda/adam.h"
 #include "../../csrc/cuda/batch_norm.h"
-#include "../../csrc/cuda/bias_leaky_relu.h"
+#include "../../csrc/cuda/bias_act.h"
 #include "../../csrc/cuda/counters.h"
 #include "../../csrc/cuda/draw.h"
 #include "../../csrc/cuda/head.h"
@@ -241,29 +241,60 @@ void l1(DType dtype, const std::vector<int64_t>& sizes) {
   }
 }
 
-void layer(DType dtype, int64_t outer, int64_t channels, int64_t inner) {
-  const LayerShape shape{dtype, outer, channels, inner, 0.2, 0};
+// f and its derivatives, from t: f(z), or z for swish.
+struct Formulas {
+  double value, slope, curvature;
+};
+
+Formulas formulas(const Act& act, double z, double t) {
+  const double s = logistic(t), e = exp(-t);
+  switch (act.form) {
+    case ActForm::leaky: return {z > 0 ? z : act.alpha * z, t > 0 ? 1 : act.alpha, 0};
+    case ActForm::relu: return {z > 0 ? z : 0, t > 0 ? 1.0 : 0.0, 0};
+    case ActForm::tanh: return {tanh(z), 1 - t * t, -2 * t * (1 - t * t)};
+    case ActForm::sigmoid: return {logistic(z), t * (1 - t), t * (1 - t) * (1 - 2 * t)};
+    case ActForm::elu: return {z > 0 ? z : act.alpha * expm1(z), t > 0 ? 1 : t + act.alpha, t > 0 ? 0 : t + act.alpha};
+    case ActForm::softplus: return {softplus(z), 1 - e, e * (1 - e)};
+    case ActForm::swish: return {z * logistic(z), s * (1 + t * (1 - s)), s * (1 - s) * (2 + t * (1 - 2 * s))};
+  }
+  return {};
+}
+
+// Bias and activation, its backward pass and the second derivative, with and without the bias gradient.
+void layer(DType dtype, const Act& act, int64_t outer, int64_t channels, int64_t inner) {
+  const LayerShape shape{dtype, outer, channels, inner, 0};
   const int64_t size = outer * channels * inner;
-  Array x(dtype, size, 3), bias(dtype, channels, 4), y(dtype, size);
+  const bool saves_input = act.form == ActForm::swish;
+  Array x(dtype, size, 3), bias(dtype, channels, 4), y(dtype, size), v(dtype, size, 6);
   Array dy(dtype, size, 5), dx(dtype, size), db(dtype, channels);
   const LayerWorkspace room = layer_workspace(shape);
   Array sums(compute_type(dtype), room.sums), counters(DType::f32, room.counters);
-  launched(bias_leaky_relu_forward(shape, x.data, bias.data, y.data));
-  launched(bias_leaky_relu_backward(shape, dy.data, y.data, dx.data, db.data, sums.data,
-                                    static_cast<unsigned*>(counters.data)));
-  launched(cudaDeviceSynchronize());
-  std::vector<double> exact(static_cast<size_t>(channels)), magnitude(exact);
-  for (int64_t i = 0; i < size; ++i) {
-    const int64_t channel = i / inner % channels;
-    const double z = x.get(i) + bias.get(channel), masked = dy.get(i) * (y.get(i) > 0 ? 1 : 0.2);
-    near(y.get(i), z > 0 ? z : 0.2 * z, dtype, "bias + leaky ReLU");
-    near(dx.get(i), masked, dtype, "its backward pass");
-    exact[static_cast<size_t>(channel)] += masked;
-    magnitude[static_cast<size_t>(channel)] += fabs(masked);
-  }
-  for (int64_t c = 0; c < channels; ++c)
-    demand(fabs(db.get(c) - exact[static_cast<size_t>(c)]) <= tolerance(dtype) * (1 + magnitude[static_cast<size_t>(c)]),
-           "its bias gradient");
+  launched(bias_act(shape, act, x.data, bias.data, y.data));
+  const auto bounded = [&](double value) { return fmax(-act.clamp, fmin(act.clamp, value)); };
+  const auto demand_grads = [&](bool curved, bool with_bias) {
+    const BiasActGrad grad{curved ? v.data : nullptr, dy.data, saves_input ? x.data : y.data, bias.data, dx.data,
+                           with_bias ? db.data : nullptr};
+    launched(bias_act_backward(shape, act, grad, sums.data, static_cast<unsigned*>(counters.data)));
+    launched(cudaDeviceSynchronize());
+    std::vector<double> exact(static_cast<size_t>(channels)), magnitude(exact);
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t channel = i / inner % channels;
+      const double z = x.get(i) + bias.get(channel);
+      const Formulas f = formulas(act, z, saves_input ? z : y.get(i) / act.gain);
+      near(y.get(i), bounded(act.gain * f.value), dtype, "bias and activation");
+      const double factor = act.gain * (curved ? v.get(i) * f.curvature : f.slope);
+      const double masked = fabs(saves_input ? act.gain * f.value : y.get(i)) >= act.clamp ? 0 : dy.get(i) * factor;
+      near(dx.get(i), masked, dtype, "its backward pass");
+      exact[static_cast<size_t>(channel)] += masked;
+      magnitude[static_cast<size_t>(channel)] += fabs(masked);
+    }
+    for (int64_t c = 0; with_bias && c < channels; ++c) {
+      const size_t at = static_cast<size_t>(c);
+      demand(fabs(db.get(c) - exact[at]) <= tolerance(dtype) * (1 + magnitude[at]), "its bias gradient");
+    }
+  };
+  for (const bool curved : {false, true})
+    for (const bool with_bias : {false, true}) demand_grads(curved, with_bias);
 }
 
 // Matrices of these sizes: an iteration in either order, then sigma alone from its vectors, and the gradients.
@@ -332,14 +363,14 @@ struct BatchNorm {
   int64_t outer, channels, inner;
   DType compute = compute_type(dtype);
   int64_t size = outer * channels * inner, count = outer * inner;
-  LayerShape shape{dtype, outer, channels, inner, 0.2, 0};
+  LayerShape shape{dtype, outer, channels, inner, 0};
   LayerWorkspace room = layer_workspace(shape);
   Array x{dtype, size, 3}, dy{dtype, size, 5}, y{dtype, size}, dx{dtype, size};
   Array mean{compute, channels}, var{compute, channels}, weight{dtype, channels, 4}, bias{compute, channels, 6};
   Array dweight{compute, channels}, dbias{dtype, channels}, averages{compute, 2 * channels};
   Array partials{compute, 3 * room.sums}, counters{DType::f32, room.counters};
   BatchNormWorkspace workspace{partials.data, static_cast<unsigned*>(counters.data)};
-  BatchNormCall call{shape, of(mean), of(var), of(weight), of(bias), 1e-5};
+  BatchNormCall call{shape, of(mean), of(var), of(weight), of(bias), 1e-5, 0.2};
 
   static PerChannel of(const Array& numbers) { return {numbers.data, numbers.dtype}; }
   double normalized(int64_t i) const {
@@ -696,11 +727,17 @@ int main(int arguments, char**) {
     l1(dtype, {3});
     l1(dtype, {9001});
     l1(dtype, {5, 1, 9001, 64});
-    layer(dtype, 70, 24, 1);
-    layer(dtype, 33, 5, 1);
-    layer(dtype, 90, 520, 1);
-    layer(dtype, 6, 5, 48);
-    layer(dtype, 3, 4, 7);
+    const Act leaky{ActForm::leaky, 0.2, 1, INFINITY};
+    layer(dtype, leaky, 90, 520, 1);
+    std::vector<Act> acts{leaky};
+    for (int form = 0; form <= static_cast<int>(ActForm::swish); ++form)
+      acts.push_back({static_cast<ActForm>(form), 0.7, -1.3, 2.5});
+    for (const Act& act : acts) {
+      layer(dtype, act, 70, 24, 1);
+      layer(dtype, act, 33, 5, 1);
+      layer(dtype, act, 6, 5, 48);
+      layer(dtype, act, 3, 4, 7);
+    }
     for (const bool columns_first : {false, true}) spectral_norms(dtype, {{70, 96}, {1, 1}, {33, 27}}, columns_first);
     batch_norm(dtype, 70, 24, 1);
     batch_norm(dtype, 33, 5, 1);

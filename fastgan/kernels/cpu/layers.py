@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastgan.kernels.acts import Act
+from fastgan.kernels.acts import FORMS, Act, leaky
 from fastgan.kernels.cpu import products
 from fastgan.kernels.cpu.module import _cpu
 from fastgan.kernels.cpu.products import Product
@@ -14,15 +14,15 @@ from fastgan.kernels.native import DTYPES, address, address_or_null, addresses
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, of_size, same_size, wgrad_sizes
 
+Layout = tuple[int, int, int]
+
 
 class Layers(Reference):
     def bias_act(self, input: Tensor, bias: Tensor | None, act: Act, dim: int) -> Tensor:
-        if not act.is_plain:
-            return super().bias_act(input, bias, act, dim)
         dense, layout, channels_last = channel_layout(input, dim)
         output = torch.empty_like(dense)  # same memory order; no view: users may change it in place
         rows = (output.movedim(dim, -1), dense.movedim(dim, -1)) if channels_last else (output, dense)
-        _bias_leaky_relu_into(*rows, layout, bias, act.alpha)
+        _bias_act_into(*rows, layout, bias, act)
         return output
 
     def bias_act_backward(
@@ -35,27 +35,29 @@ class Layers(Reference):
         with_bias: bool,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        if not act.is_plain:
-            return super().bias_act_backward(grad, saved, bias, act, dim, with_bias, into)
-        dense, layout, channels_last = channel_layout(saved, dim)
-        masked = torch.empty_like(dense)
-        if channels_last:
-            rows = (masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1))
-        else:
-            rows = (masked, grad.contiguous(), dense)
-        return masked, _mask_into(*rows, layout, act.alpha, with_bias, into)
+        return _derivative(None, grad, saved, bias, act, dim, with_bias, into)
+
+    def bias_act_curvature(
+        self,
+        cotangent: Tensor,
+        grad: Tensor,
+        saved: Tensor,
+        bias: Tensor | None,
+        act: Act,
+        dim: int,
+        with_bias: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        return _derivative(cotangent, grad, saved, bias, act, dim, with_bias, None)
 
     def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
-        if not act.is_plain:
-            return self.bias_act(self.linear(input, weight, None), bias, act, 1)
         n, k, m = forward_sizes(input, weight, bias)
         product = products.choose("forward", input.dtype, n, k, m)
         if product is Product.OWN:
-            return _own_forward(input, weight, bias, act.alpha)
-        if product is Product.ONEDNN:
+            return _own_forward(input, weight, bias, act)
+        if product is Product.ONEDNN and act.is_plain:
             return products.onednn(input, weight, bias, act.alpha)
-        output = torch.mm(input, weight.t())
-        _bias_leaky_relu_into(output, output, (n, m, 1), bias, act.alpha)
+        output = products.onednn(input, weight) if product is Product.ONEDNN else torch.mm(input, weight.t())
+        _bias_act_into(output, output, (n, m, 1), bias, act)
         return output
 
     def linear_leaky_relu_backward(
@@ -69,15 +71,15 @@ class Layers(Reference):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         n, k, m = forward_sizes(input, weight, None)
         of_size(output, n * m, "output")
-        if act.is_plain and products.choose("forward", input.dtype, n, k, m) is Product.OWN:
-            return _own_backward(grad, input, weight, output, act.alpha, needs)
+        if products.choose("forward", input.dtype, n, k, m) is Product.OWN:
+            return _own_backward(grad, input, weight, output, act, needs)
         return super().linear_leaky_relu_backward(grad, input, weight, output, act, needs)
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         n, k, m = forward_sizes(input, weight, bias)
         product = products.choose("forward", input.dtype, n, k, m)
         if product is Product.OWN:
-            return _own_forward(input, weight, bias, 1.0)
+            return _own_forward(input, weight, bias, leaky(1.0))
         if product is Product.ONEDNN:
             return products.onednn(input, weight, bias)
         return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
@@ -109,8 +111,9 @@ class Layers(Reference):
             )
             return masked, sums
         masked = self.dgrad(grad, weight)
-        summed = _mask_into(masked, masked, output, (*output.shape, 1), negative_slope, with_bias, into)
-        return masked, summed
+        arrays, layout = (None, masked, output), (*output.shape, 1)
+        act = leaky(negative_slope)
+        return masked, _derivative_into(masked, arrays, layout, None, act, with_bias, into)
 
     def wgrad(self, grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
         n, k, m = wgrad_sizes(grad, input)
@@ -123,46 +126,71 @@ class Layers(Reference):
         return torch.mm(grad.t(), input, out=into)
 
 
-def _bias_leaky_relu_into(
-    output: Tensor, input: Tensor, layout: tuple[int, int, int], bias: Tensor | None, negative_slope: float
-) -> None:
+def _bias_act_into(output: Tensor, input: Tensor, layout: Layout, bias: Tensor | None, act: Act) -> None:
+    """Write the activation of ``input``. Both tensors have ``layout``; they may be the same."""
     dtype = input.dtype
     if bias is None:
         (to_input, to_output), to_bias = addresses((input, output), dtype), 0
     else:
         bias = of_size(bias, layout[1], "bias").contiguous()
         to_input, to_output, to_bias = addresses((input, output, bias), dtype)
-    _cpu.bias_leaky_relu_forward(
-        DTYPES[dtype], *layout, negative_slope, to_input, to_bias, to_output, torch.get_num_threads()
+    _cpu.bias_act(
+        *(DTYPES[dtype], *layout, FORMS[act.form], act.alpha, act.gain, act.clamp),
+        *(to_input, to_bias, to_output, torch.get_num_threads()),
     )
 
 
-def _mask_into(
-    masked: Tensor,
+def _derivative(
+    cotangent: Tensor | None,
     grad: Tensor,
-    output: Tensor,
-    layout: tuple[int, int, int],
-    negative_slope: float,
+    saved: Tensor,
+    bias: Tensor | None,
+    act: Act,
+    dim: int,
+    with_bias: bool,
+    into: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """``grad`` times the slope, or with ``cotangent`` times it and the second derivative; and the sum."""
+    dense, layout, channels_last = channel_layout(saved, dim)
+    result = torch.empty_like(dense)
+    memory = result
+    if channels_last:
+        memory, grad, dense = result.movedim(dim, -1), grad.movedim(dim, -1), dense.movedim(dim, -1)
+        cotangent = None if cotangent is None else cotangent.movedim(dim, -1)
+    arrays = None if cotangent is None else cotangent.contiguous(), grad.contiguous(), dense
+    return result, _derivative_into(memory, arrays, layout, bias, act, with_bias, into)
+
+
+def _derivative_into(
+    result: Tensor,
+    arrays: tuple[Tensor | None, Tensor, Tensor],
+    layout: Layout,
+    bias: Tensor | None,
+    act: Act,
     with_bias: bool,
     into: Tensor | None,
 ) -> Tensor | None:
-    dtype = output.dtype
-    summed = room(into, output, layout[1]) if with_bias else None
-    to_grad, to_output, to_masked = addresses((same_size(grad, output, "grad"), output, masked), dtype)
-    _cpu.bias_leaky_relu_backward(
-        DTYPES[dtype],
-        *layout,
-        negative_slope,
-        to_grad,
-        to_output,
-        to_masked,
+    """Write into ``result``, which may be grad, given cotangent, grad and saved. Return the bias gradient."""
+    cotangent, grad, saved = arrays
+    dtype = saved.dtype
+    same_size(grad, saved, "grad")
+    if cotangent is not None:
+        same_size(cotangent, saved, "cotangent")
+    bias = of_size(bias, layout[1], "bias").contiguous() if bias is not None and act.saves_input else None
+    summed = room(into, saved, layout[1]) if with_bias else None
+    _cpu.bias_act_backward(
+        *(DTYPES[dtype], *layout, FORMS[act.form], act.alpha, act.gain, act.clamp),
+        0 if cotangent is None else address(cotangent, dtype),
+        *addresses((grad, saved), dtype),
+        0 if bias is None else address(bias, dtype),
+        address(result, dtype),
         address_or_null(summed),
         torch.get_num_threads(),
     )
     return summed
 
 
-def _own_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float) -> Tensor:
+def _own_forward(input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
     x, w = input.contiguous(), weight.contiguous()
     if bias is None:
         (to_x, to_w), to_bias = addresses((x, w), torch.float32), 0
@@ -171,7 +199,10 @@ def _own_forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_sl
         to_x, to_w, to_bias = addresses((x, w, bias), torch.float32)
     (n, k), m = x.shape, w.shape[0]
     y = x.new_empty(n, m)
-    _cpu.linear_forward(n, k, m, negative_slope, to_x, to_w, to_bias, y.data_ptr(), torch.get_num_threads())
+    _cpu.linear_forward(
+        *(n, k, m, act.alpha, act.gain, act.clamp),
+        *(to_x, to_w, to_bias, y.data_ptr(), torch.get_num_threads()),
+    )
     return y
 
 
@@ -180,7 +211,7 @@ def _own_backward(
     input: Tensor,
     weight: Tensor,
     output: Tensor,
-    negative_slope: float,
+    act: Act,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     dy, x, w, y = grad.contiguous(), input.contiguous(), weight.contiguous(), output.contiguous()
@@ -193,7 +224,9 @@ def _own_backward(
         n,
         k,
         m,
-        negative_slope,
+        act.alpha,
+        act.gain,
+        act.clamp,
         to_x,
         to_w,
         to_dy,

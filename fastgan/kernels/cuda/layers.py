@@ -1,11 +1,11 @@
-"""CUDA kernels for bias and leaky ReLU. Matrix products use PyTorch."""
+"""CUDA kernels for bias and activation. Matrix products use PyTorch."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from fastgan.kernels.acts import Act
+from fastgan.kernels.acts import FORMS, Act, leaky
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.module import _cuda, address, stream
 from fastgan.kernels.layout import channel_layout, room
@@ -18,14 +18,12 @@ Layout = tuple[int, int, int]
 
 class Layers(Reference):
     def bias_act(self, input: Tensor, bias: Tensor | None, act: Act, dim: int) -> Tensor:
-        if not act.is_plain:
-            return super().bias_act(input, bias, act, dim)
         dense, layout, channels_last = channel_layout(input, dim)
         output = torch.empty_like(dense)  # keeps the memory format
         if channels_last:
-            _bias_leaky_relu_into(output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, act.alpha)
+            _bias_act_into(output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, act)
         else:
-            _bias_leaky_relu_into(output, dense, layout, bias, act.alpha)
+            _bias_act_into(output, dense, layout, bias, act)
         return output
 
     def bias_act_backward(
@@ -38,21 +36,23 @@ class Layers(Reference):
         with_bias: bool,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        if not act.is_plain:
-            return super().bias_act_backward(grad, saved, bias, act, dim, with_bias, into)
-        dense, layout, channels_last = channel_layout(saved, dim)
-        masked = torch.empty_like(dense)
-        if channels_last:
-            rows = masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1)
-        else:
-            rows = masked, grad.contiguous(), dense
-        return masked, _mask_into(*rows, layout, act.alpha, with_bias, into)
+        return _derivative(None, grad, saved, bias, act, dim, with_bias, into)
+
+    def bias_act_curvature(
+        self,
+        cotangent: Tensor,
+        grad: Tensor,
+        saved: Tensor,
+        bias: Tensor | None,
+        act: Act,
+        dim: int,
+        with_bias: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        return _derivative(cotangent, grad, saved, bias, act, dim, with_bias, None)
 
     def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
-        if not act.is_plain:
-            return self.bias_act(torch.mm(input, weight.t()), bias, act, 1)
         output = torch.mm(input, weight.t())
-        _bias_leaky_relu_into(output, output, (*output.shape, 1), bias, act.alpha)
+        _bias_act_into(output, output, (*output.shape, 1), bias, act)
         return output
 
     def dgrad_leaky_relu(
@@ -65,22 +65,23 @@ class Layers(Reference):
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         masked = torch.mm(grad, weight)
+        arrays = None, masked, output.contiguous()
         layout = (*masked.shape, 1)
-        summed = _mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias, into)
-        return masked, summed
+        return masked, _mask_into(masked, arrays, layout, None, leaky(negative_slope), with_bias, into)
 
 
-def _bias_leaky_relu_into(
-    output: Tensor, input: Tensor, layout: Layout, bias: Tensor | None, negative_slope: float
-) -> None:
+def _bias_act_into(output: Tensor, input: Tensor, layout: Layout, bias: Tensor | None, act: Act) -> None:
     dtype = input.dtype
     if bias is not None:
         bias = of_size(bias, layout[1], "bias").contiguous()
     if input.numel():
-        _cuda.bias_leaky_relu_forward(
+        _cuda.bias_act(
             DTYPES[dtype],
             *layout,
-            negative_slope,
+            FORMS[act.form],
+            act.alpha,
+            act.gain,
+            act.clamp,
             address(input, dtype),
             0 if bias is None else address(bias, dtype),
             address(output, dtype),
@@ -88,33 +89,66 @@ def _bias_leaky_relu_into(
         )
 
 
+def _derivative(
+    cotangent: Tensor | None,
+    grad: Tensor,
+    saved: Tensor,
+    bias: Tensor | None,
+    act: Act,
+    dim: int,
+    with_bias: bool,
+    into: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """``grad`` times the slope, or with ``cotangent`` times it and the second derivative; and the sum."""
+    dense, layout, channels_last = channel_layout(saved, dim)
+    masked = torch.empty_like(dense)
+    if channels_last:
+        memory = masked.movedim(dim, -1)
+        grad, dense = grad.movedim(dim, -1), dense.movedim(dim, -1)
+        cotangent = None if cotangent is None else cotangent.movedim(dim, -1)
+    else:
+        memory = masked
+    arrays = None if cotangent is None else cotangent.contiguous(), grad.contiguous(), dense
+    return masked, _mask_into(memory, arrays, layout, bias, act, with_bias, into)
+
+
 def _mask_into(
     masked: Tensor,
-    grad: Tensor,
-    output: Tensor,
+    arrays: tuple[Tensor | None, Tensor, Tensor],
     layout: Layout,
-    negative_slope: float,
+    bias: Tensor | None,
+    act: Act,
     with_bias: bool,
     into: Tensor | None,
 ) -> Tensor | None:
-    """Write ``grad`` times the slope into ``masked``, which may be ``grad``. Return the bias gradient."""
-    dtype = output.dtype
-    same_size(grad, output, "grad")
-    summed = room(into, output, layout[1]) if with_bias else None
-    if output.numel() == 0:
+    """Write into ``masked``, given cotangent, grad and saved as ``arrays``. Return the bias gradient."""
+    cotangent, grad, saved = arrays
+    dtype = saved.dtype
+    same_size(grad, saved, "grad")
+    if cotangent is not None:
+        same_size(cotangent, saved, "cotangent")
+    if bias is not None:
+        bias = of_size(bias, layout[1], "bias").contiguous()
+    summed = room(into, saved, layout[1]) if with_bias else None
+    if saved.numel() == 0:
         return None if summed is None else summed.zero_()
     partials = counters = None
-    on = stream(output)
+    on = stream(saved)
     if with_bias:
         sums, count = _cuda.layer_workspace(DTYPES[dtype], *layout)
-        partials = output.new_empty(sums, dtype=compute_dtype(dtype))
-        counters = arrivals(output, count, on[1])
-    _cuda.bias_leaky_relu_backward(
+        partials = saved.new_empty(sums, dtype=compute_dtype(dtype))
+        counters = arrivals(saved, count, on[1])
+    _cuda.bias_act_backward(
         DTYPES[dtype],
         *layout,
-        negative_slope,
+        FORMS[act.form],
+        act.alpha,
+        act.gain,
+        act.clamp,
+        0 if cotangent is None else address(cotangent, dtype),
         address(grad, dtype),
-        address(output, dtype),
+        address(saved, dtype),
+        0 if bias is None or not act.saves_input else address(bias, dtype),
         address(masked, dtype),
         address_or_null(summed),
         address_or_null(partials),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastgan.kernels.triton.adam import Adam
 from fastgan.kernels.triton.availability import Availability
 from fastgan.kernels.triton.batch_norm import BatchNorm
-from fastgan.kernels.triton.bias_leaky_relu import BiasLeakyReLU
+from fastgan.kernels.triton.bias_act import BiasAct
 from fastgan.kernels.triton.draw import Draw
 from fastgan.kernels.triton.head import Head
 from fastgan.kernels.triton.l1 import L1
@@ -25,7 +25,7 @@ class Triton(
     Losses,
     LossTerms,
     L1,
-    BiasLeakyReLU,
+    BiasAct,
     BatchNorm,
     Layers,
     Head,

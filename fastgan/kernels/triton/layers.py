@@ -14,10 +14,10 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from fastgan.kernels.acts import Act
+from fastgan.kernels.acts import Act, leaky
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.triton import products
-from fastgan.kernels.triton.bias_leaky_relu import bias_leaky_relu_into, mask_into
+from fastgan.kernels.triton.bias_act import bias_act_into, mask_into
 
 
 class Product(Enum):
@@ -54,12 +54,10 @@ class Layers(Reference):
         return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
 
     def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
-        if not act.is_plain:
-            return self.bias_act(self.linear(input, weight, None), bias, act, 1)
         if _choose_forward(input, weight) is Product.FUSED:
-            return products.forward(input, weight, bias, act.alpha)
+            return products.forward(input, weight, bias, act)
         output = torch.mm(input, weight.t())
-        bias_leaky_relu_into(output, output, (*output.shape, 1), bias, act.alpha)
+        bias_act_into(output, output, (*output.shape, 1), bias, act)
         return output
 
     def dgrad(self, grad: Tensor, weight: Tensor) -> Tensor:
@@ -79,8 +77,9 @@ class Layers(Reference):
         if choose(grad.dtype, grad.numel() * weight.shape[1]) is Product.FUSED:
             return products.dgrad(grad, weight, output, negative_slope, with_bias, into)
         masked = torch.mm(grad, weight)
+        arrays = None, masked, output.contiguous()
         layout = (*masked.shape, 1)
-        return masked, mask_into(masked, masked, output.contiguous(), layout, negative_slope, with_bias, into)
+        return masked, mask_into(masked, arrays, layout, None, leaky(negative_slope), with_bias, into)
 
     def wgrad(self, grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
         if choose(grad.dtype, grad.numel() * input.shape[1]) is Product.FUSED:

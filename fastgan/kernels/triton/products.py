@@ -7,6 +7,7 @@ scheduling: the last program of a tile adds the partial sums in order.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,10 +15,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.acts import Act
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import room
 from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, same_size, wgrad_sizes
 from fastgan.kernels.triton import tuning
+from fastgan.kernels.triton.bias_act import bounded
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, divisor
 from fastgan.kernels.triton.reduction import add_up_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
@@ -25,6 +28,7 @@ from fastgan.kernels.triton.tuning import Config, Kind
 
 _GROUP = 8  # row tiles that share the columns in L2
 _FINISH = tl.constexpr(32)  # partial column sums read at a time
+_NO_ACT = (0.0, 1.0, math.nan)  # slope, gain and bound
 _UPCAST = tl.constexpr(INTERPRETING)  # numpy has no bfloat16
 
 
@@ -51,10 +55,12 @@ def product_kernel(
     depth: tl.int64,
     span: tl.int64,  # steps of depth per part
     negative_slope: tl.float64,
+    gain: tl.float64,
+    bound: tl.float64,  # nan: none
     A_TRANSPOSED: tl.constexpr,
     B_TRANSPOSED: tl.constexpr,
     BIAS: tl.constexpr,
-    ACTIVATE: tl.constexpr,  # leaky_relu after the bias
+    ACTIVATE: tl.constexpr,  # leaky_relu after the bias, gain and bound
     MASK: tl.constexpr,
     SUM: tl.constexpr,
     SPLIT: tl.constexpr,  # each program sums only a part of the depth
@@ -138,7 +144,8 @@ def product_kernel(
         if BIAS:
             total += tl.load(bias + column, mask=column < columns, other=0.0).to(tl.float32)[None, :]
         if ACTIVATE:
-            total = leaky_relu(total, number(negative_slope, tl.float32))
+            total = number(gain, tl.float32) * leaky_relu(total, number(negative_slope, tl.float32))
+            total = bounded(total, number(bound, tl.float32))
         if MASK:
             y = tl.load(output + at, mask=inside_both, other=0.0).to(tl.float32)
             total = leaky_relu_gradient(total, y, number(negative_slope, tl.float32))
@@ -153,18 +160,19 @@ def product_kernel(
                 add_up_columns(partials, summed, column, row_tiles, columns, _FINISH, COLUMNS, tl.float32)
 
 
-def forward(input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float | None) -> Tensor:
-    """Return ``input @ weight.T + bias``, with leaky ReLU if a slope is given."""
+def forward(input: Tensor, weight: Tensor, bias: Tensor | None, act: Act | None) -> Tensor:
+    """Return ``input @ weight.T + bias``, with leaky ReLU, gain and bound if given."""
     n, k, m = forward_sizes(input, weight, bias)
     c = input.new_empty(n, m)
     tensors = input.contiguous(), weight.contiguous(), c, None if bias is None else bias.contiguous()
+    numbers = _NO_ACT if act is None else (act.alpha, act.gain, act.bound)
 
     def run(config: Config) -> None:
         _launch(
             config,
             (*tensors, None, None, None, None),
-            (n, m, k, triton.cdiv(k, config.depth), negative_slope or 0.0),
-            (False, True, bias is not None, negative_slope is not None, False, False, False),
+            (n, m, k, triton.cdiv(k, config.depth), *numbers),
+            (False, True, bias is not None, act is not None, False, False, False),
             (1, divisor(m), divisor(k)),
         )
 
@@ -196,7 +204,7 @@ def dgrad(
         _launch(
             config,
             (*tensors, summed, partials, counters),
-            (n, k, m, triton.cdiv(m, config.depth), negative_slope),
+            (n, k, m, triton.cdiv(m, config.depth), negative_slope, *_NO_ACT[1:]),
             (False, False, False, False, output is not None, with_bias, False),
             (1, divisor(k), divisor(m)),
         )
@@ -220,7 +228,7 @@ def wgrad(grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
         _launch(
             config,
             (*tensors, None, None, None, partials, counters),
-            (m, k, n, span, 0.0),
+            (m, k, n, span, *_NO_ACT),
             (True, False, False, False, False, False, parts > 1),
             (divisor(m), divisor(k), 1),
             parts,

@@ -24,6 +24,11 @@ _UNDERFLOW = tl.constexpr(-104.0)  # exp rounds to zero in float32 from here dow
 # log 2 in two parts; the high part is short, so its product with an exponent is exact
 _LOG_2_HIGH = tl.constexpr(0.693359375)
 _LOG_2_LOW = tl.constexpr(-2.12194440e-4)
+_EXPM1_SERIES = tl.constexpr((0.49999994, 0.16666521, 0.04166839, 0.008368745, 0.0013814539))
+_TANH_SERIES = tl.constexpr(
+    (-3.33332819422e-1, 1.33314422036e-1, -5.37397155531e-2, 2.06390887954e-2, -5.70498872745e-3)
+)
+_ONE = tl.constexpr(0x3F800000)  # the bits of 1.0
 _SQRT_HALF = tl.constexpr(0x3F3504F3)
 _MANTISSA = tl.constexpr(0x007FFFFF)
 _PI = tl.constexpr(3.141592653589793)
@@ -103,6 +108,64 @@ def log1p_nonnegative(p):
         tail = z * (0.333333333 + z * (0.2 + z * (0.142857143 + z * 0.111111111)))
         log_m = f - s * (f - 2.0 * tail)
         return k * _LOG_2_HIGH + (log_m + (rounding + k * _LOG_2_LOW))
+
+
+@triton.jit
+def expm1_nonpositive(x):
+    """exp(x) - 1 for x <= 0 with an error below 2 ulp."""
+    if x.dtype == tl.float64:
+        x = tl.where(x < -40.0, -40.0, x)  # the result rounds to -1
+        u = tl.exp(x)
+        return tl.where(u == 1.0, x, (u - 1.0) * (x / tl.log(tl.where(u == 1.0, 0.5, u))))
+    else:
+        x = tl.where(x < -32.0, -32.0, x)
+        shifted = x * _LOG2_E + _ROUNDS
+        n = shifted - _ROUNDS
+        r = tl.fma(n, -_LOG_2_LOW, tl.fma(n, -_LOG_2_HIGH, x))  # x = n log 2 + r
+        series = r * _EXPM1_SERIES[4] + _EXPM1_SERIES[3]
+        for i in tl.static_range(1, 4):
+            series = series * r + _EXPM1_SERIES[3 - i]
+        power = ((shifted.to(tl.int32, bitcast=True) << 23) + _ONE).to(tl.float32, bitcast=True)  # 2^n
+        return power * (r + r * r * series) + (power - 1.0)
+
+
+@triton.jit
+def sigmoid(t, e):
+    """sigmoid(t), with an error of up to 3 ulp; e is exp(-|t|)."""
+    return tl.where(t > 0, 1.0, e) * reciprocal(1.0 + e)
+
+
+@triton.jit
+def exact_sigmoid(t, EXACT: tl.constexpr):
+    """sigmoid(t). If EXACT, with an error below 2 ulp."""
+    e = exp_minus_abs(t, EXACT)
+    if EXACT:
+        u = 1.0 + e
+        rounding = e - (u - 1.0)
+        y = tl.where(t > 0, 1.0, e) / u
+        inverse = tl.where(t > 0, y, 1.0 - y)  # of u, up to its last digits
+        return y - y * (rounding * inverse)
+    else:
+        return sigmoid(t, e)
+
+
+@triton.jit
+def hyperbolic_tangent(x, EXACT: tl.constexpr):
+    """tanh(x). If EXACT, with an error below 2 ulp in float32."""
+    magnitude = tl.abs(x)
+    if x.dtype == tl.float64:
+        m = expm1_nonpositive(-2.0 * magnitude)
+        result = -m / (2.0 + m)
+    else:
+        # for |x| < 0.625 (Cephes): the other formula would lose digits
+        z = x * x
+        series = z * _TANH_SERIES[4] + _TANH_SERIES[3]
+        for i in tl.static_range(1, 4):
+            series = series * z + _TANH_SERIES[3 - i]
+        e = exp_minus_abs(2.0 * x, EXACT)
+        large = 1.0 - 2.0 * e * reciprocal(1.0 + e)
+        result = tl.where(magnitude < 0.625, magnitude + magnitude * (z * series), large)
+    return tl.where(x < 0, -result, result)
 
 
 @triton.jit
