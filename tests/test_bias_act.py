@@ -315,12 +315,13 @@ def test_extremes(variant: Backend, act: str, dtype: torch.dtype) -> None:
     numbers = [math.inf, -math.inf, math.nan, 1e4, -1e4, 88.0, -88.0, 20.0, -20.0, 1e-4, -1e-4, 0.0, -0.0]
     x = torch.tensor([numbers * 6], dtype=dtype, device=variant.device)
     backend, plain = choose(x), kernels.reference
-    tolerances = {"rtol": max(8 * torch.finfo(dtype).eps, 1e-14), "atol": 1e-30, "equal_nan": True}
+    tolerances = {"rtol": 8 * torch.finfo(dtype).eps, "equal_nan": True}
     for gain, clamp in ((None, None), (-2.0, 3.0), (0.0, None)):
         settings = act_of(act, None, gain, clamp, dtype)
         y = backend.bias_act(x, None, settings, 1)
         exact = plain.bias_act(x.double(), None, settings, 1).to(dtype)
-        torch.testing.assert_close(y, exact, **{**tolerances, "atol": float(torch.finfo(dtype).tiny)})
+        tolerances["atol"] = torch.finfo(dtype).tiny
+        torch.testing.assert_close(y, exact, **tolerances)
         saved = x if settings.saves_input else y
         one = torch.ones_like(x)
         for ours, right in (
@@ -401,10 +402,10 @@ def check_linear(n: int, k: int, m: int, dtype: torch.dtype, device: str, with_b
     b = torch.randint(-2, 3, (m,)).to(device, dtype) + 0.5
 
     def eager(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-        return (F.leaky_relu(F.linear(x, w, b), 0.25) * -1.5).clamp(-4.125, 4.125)
+        return (F.leaky_relu(F.linear(x, w, b), 0.25) * -1.5).clamp(-4.2, 4.2)
 
     def ours(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-        return fastgan.linear_leaky_relu(x, w, b, 0.25, gain=-1.5, clamp=4.125)
+        return fastgan.linear_leaky_relu(x, w, b, 0.25, gain=-1.5, clamp=4.2)
 
     check(ours, eager, eager, [x, w, b] if with_bias else [x, w])
 
@@ -444,18 +445,18 @@ def test_the_bound_is_rounded() -> None:
             assert act_of("linear", None, None, clamp, dtype).clamp == rounded
 
 
-@pytest.mark.parametrize("name", ["grad", "cotangent", "bias", "into"])
+@pytest.mark.parametrize("name", ["cotangent", "grad", "bias", "into"])
 def test_wrong_sizes(backend: Backend, name: str) -> None:
     if backend.name == "reference":
         pytest.skip("PyTorch broadcasts")
     x = torch.ones(4, 5, device=backend.device)
     tensors = {"cotangent": x, "grad": x, "saved": x, "bias": x[0], "into": x[0].clone()}
     tensors[name] = torch.ones(3, device=backend.device)
-    into = tensors.pop("into")
     settings = Act("swish", 0.0, 1.0, math.inf)
-    method = choose(x).bias_act_backward
+    *cotangent_and_grad, saved, bias, into = tensors.values()
+    call = saved, bias, settings, 1, True
     with pytest.raises(ValueError, match="shape"):
         if name == "cotangent":
-            choose(x).bias_act_curvature(*tensors.values(), settings, 1, True)
+            choose(x).bias_act_curvature(*cotangent_and_grad, *call)
         else:
-            method(*list(tensors.values())[1:], settings, 1, True, into)
+            choose(x).bias_act_backward(cotangent_and_grad[1], *call, into)

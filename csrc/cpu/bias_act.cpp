@@ -59,6 +59,9 @@ void add_blocks(const A* partials, int64_t blocks, const LayerShape& s, void* gr
   for (int64_t c = 0; c < s.channels; ++c) store_element(advance(grad_bias, c, s.dtype), s.dtype, totals[c]);
 }
 
+// The loops for leaky ReLUs do not know second derivatives.
+bool is_leaky(const Act& act, const BiasActGrad& g) { return is_leaky(act) && g.cotangent == nullptr; }
+
 // The gradient's arrays from element `start` on, of channels `channel`, ....
 ActGradChunk chunk_of(const BiasActGrad& g, DType dtype, int64_t start, int64_t channel, int64_t rows, int64_t columns,
                       void* sums) {
@@ -68,7 +71,8 @@ ActGradChunk chunk_of(const BiasActGrad& g, DType dtype, int64_t start, int64_t 
 
 void backward_rows(const LayerShape& s, const Act& act, const BiasActGrad& g) {
   const RowBlocks blocks(s);
-  const auto kernel = (is_leaky(act) ? kernels().leaky_grad_rows : kernels().act_grad_rows)[static_cast<int>(s.dtype)];
+  const auto& table = is_leaky(act, g) ? kernels().leaky_grad_rows : kernels().act_grad_rows;
+  const auto kernel = table[static_cast<int>(s.dtype)];
   const DType sum_dtype = compute_type(s.dtype);
   std::vector<char> partials(static_cast<size_t>(blocks.count * s.channels * bytes_of(sum_dtype)), 0);
   for_each_piece(blocks.count, work(s, act), s.where, [&](int64_t block) {
@@ -84,7 +88,8 @@ void backward_rows(const LayerShape& s, const Act& act, const BiasActGrad& g) {
 
 void backward_planes(const LayerShape& s, const Act& act, const BiasActGrad& g) {
   const PlaneChunks chunks(s);
-  const auto kernel = (is_leaky(act) ? kernels().leaky_grad_plane : kernels().act_grad_plane)[static_cast<int>(s.dtype)];
+  const auto& table = is_leaky(act, g) ? kernels().leaky_grad_plane : kernels().act_grad_plane;
+  const auto kernel = table[static_cast<int>(s.dtype)];
   std::vector<double> partials(static_cast<size_t>(chunks.count));
   for_each_piece(chunks.count, work(s, act), s.where, [&](int64_t piece) {
     const int64_t channel = chunks.plane(piece) % s.channels;
