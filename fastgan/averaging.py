@@ -14,8 +14,8 @@ class MovingAverage(nn.Module):
     r"""A copy of a generator whose weights are the exponential moving average of those during training.
 
     After n samples, an average a of weights w becomes :math:`w + 2^{-n / \text{half-life}} (a - w)`, so that
-    it depends on the samples seen, not on the batch size (Karras et al. 2020, arXiv:1912.04958, appendix B).
-    Buffers are copied. The average is in evaluation mode and needs no gradients.
+    it depends on the samples seen, not on the batch size (as in the code of Karras et al. 2020,
+    arXiv:1912.04958). Buffers are copied. The average is in evaluation mode and needs no gradients.
 
     Args:
         generator: the network to average.

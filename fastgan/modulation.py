@@ -35,7 +35,7 @@ def modulated_conv2d(
     the output by the inverse root. All derivatives of both factors are exact.
 
     In float16, also under autocast, weights and styles are first divided by their largest magnitudes, which
-    cancel, so that sums do not overflow (Karras et al. 2020, arXiv:2006.06676, appendix C.1).
+    cancel, so that sums do not overflow (as in the code of Karras et al. 2020, arXiv:2006.06676).
 
     Args:
         x: ``[N, I, H, W]``.
@@ -54,6 +54,8 @@ def modulated_conv2d(
         )
     if demodulate and _computes_in_float16(x):
         weight, styles = _scaled_down(weight), styles / _largest(styles, [1])
+    # One group for each sample, with weights of its own, would be the same: on a CPU, forward and backward of
+    # 16 samples take 409 ms instead of 15 with 256 channels of 4 x 4, 51 instead of 49 with 64 of 32 x 32.
     scaled = x * styles.to(x.dtype)[:, :, None, None]
     y = resampled_conv2d(scaled, weight.to(x.dtype), padding=padding, up=up, down=down, filter=filter)
     if not demodulate:
