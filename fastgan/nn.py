@@ -15,8 +15,13 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from fastgan import ops
 from fastgan.applying import is_running, mark, pass_mark, version_of
+from fastgan.averaging import MovingAverage as MovingAverage
 from fastgan.graphs import in_graph
 from fastgan.hooks import has_hooks, sees_the_output
+from fastgan.modulation import MinibatchStdDev as MinibatchStdDev
+from fastgan.modulation import ModulatedConv2d as ModulatedConv2d
+from fastgan.modulation import modulated_conv2d as modulated_conv2d
+from fastgan.modulation import resampled_conv2d as resampled_conv2d
 from fastgan.ops.arguments import check_negative_slope
 from fastgan.snakes import AntiAliasedSnake as AntiAliasedSnake
 from fastgan.snakes import Snake as Snake

@@ -1,6 +1,6 @@
-"""Penalties on a discriminator's gradient with respect to its input.
+"""Penalties on the gradient of a network with respect to its input.
 
-Each function returns a scalar to add to D's loss::
+Each function returns a scalar to add to D's loss, :func:`path_length` to G's::
 
     loss = fastgan.discriminator_loss(D(real), D(fake.detach())) + penalties.r1(D, real, 10.0)
 
@@ -29,7 +29,7 @@ twice by fused kernels. Others are differentiated by PyTorch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -37,9 +37,19 @@ from torch import Tensor
 
 from fastgan.kernels import reference
 from fastgan.ops.arguments import check_same_shape, check_tensor
-from fastgan.slopes import Discriminators, each_of, logits_of, of_slopes, wide, zero_like
+from fastgan.slopes import Discriminators, each_of, logits_of, of_slopes, slope_at, wide, zero_like
 
-__all__ = ["approximate_r1", "approximate_r2", "around", "between", "dragan", "r1", "r2", "wgan_gp"]
+__all__ = [
+    "approximate_r1",
+    "approximate_r2",
+    "around",
+    "between",
+    "dragan",
+    "path_length",
+    "r1",
+    "r2",
+    "wgan_gp",
+]
 
 
 def r1(
@@ -199,6 +209,57 @@ def approximate_r2(
     return _approximate(discriminator, fake, "fake", weight, noise_std, conditions, interval, step, generator)
 
 
+def path_length(
+    synthesis: Callable[[Tensor], Tensor],
+    styles: Tensor,
+    mean: Tensor,
+    weight: float = 2.0,
+    *,
+    decay: float = 0.99,
+    interval: int = 1,
+    step: int = 0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Path length regularization: :math:`\gamma\,\mathrm{E}\,(|J^T_w y| - a)^2` at styles w.
+
+    J is the Jacobian of the images with respect to w, y a normal image, divided by the root of the number of
+    pixels as in the authors' code, and a the moving mean of the lengths, a constant for the gradient. (Karras
+    et al. 2020, arXiv:1912.04958, eq. 4.)
+
+    Args:
+        synthesis: from styles to images ``[N, C, ...]``, such as
+            :meth:`fastgan.models.StyleGAN2Generator.synthesize`.
+        styles: w, ``[N, D]``, or ``[N, L, D]`` for L layers, whose squared lengths are averaged. The gradient
+            also reaches the network that they come from.
+        mean: a, a scalar tensor on the device, zero before the first step; updated in place. Save it with the
+            networks. Processes do not share it.
+        weight: gamma.
+        decay: of the moving mean.
+        interval, step, generator: see the module.
+
+    >>> mean = torch.zeros(())
+    >>> penalty = path_length(lambda w: w.view(-1, 3, 4, 4), torch.randn(8, 48), mean)
+    >>> penalty.shape, mean > 0
+    (torch.Size([]), tensor(True))
+    """
+    _check_weight(weight, interval)
+    check_tensor(styles, "styles")
+    if mean.shape != ():
+        raise ValueError(f"mean must be a scalar tensor, but has shape {list(mean.shape)}")
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay must be from 0 to 1, but is {decay}")
+    if step % interval:
+        return zero_like(styles)
+    if not styles.requires_grad:
+        styles = styles.detach().requires_grad_()
+    images = synthesis(styles)
+    noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    slope = slope_at(images * noise / math.sqrt(math.prod(images.shape[2:])), "synthesis", styles)
+    lengths = _roots(slope.to(wide(slope)).square().sum(-1).reshape(len(styles), -1).mean(1))
+    mean.lerp_(lengths.detach().mean().to(mean.dtype), 1 - decay)
+    return weight * interval * (lengths - mean).square().mean()
+
+
 def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """Points on the lines from each generated sample to a real one (Gulrajani et al., 2017, algorithm 1).
 
@@ -245,11 +306,14 @@ def _one_centred(
 ) -> Tensor:
     def penalty(slope: Tensor) -> Tensor:
         squares = slope.square().reshape(len(points) // pack, -1).sum(1)
-        # the norm is not differentiable at zero; like PyTorch's, its derivative there is zero
-        norms = torch.where(squares > 0, squares, 1.0).sqrt() * (squares > 0)
-        return weight * (norms - 1).square().mean()
+        return weight * (_roots(squares) - 1).square().mean()
 
     return of_slopes(discriminator, points, conditions, penalty)
+
+
+def _roots(squares: Tensor) -> Tensor:
+    """The root is not differentiable at zero; like that of PyTorch's norm, its derivative there is zero."""
+    return torch.where(squares > 0, squares, 1.0).sqrt() * (squares > 0)
 
 
 def _approximate(

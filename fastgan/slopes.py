@@ -32,7 +32,7 @@ def of_slopes(
             _warn_of_batch_statistics(each, name)
         x = samples.detach().requires_grad_()
         outputs = logits_of(each, name, x, conditions)
-        slope = _slope(outputs, name, x)
+        slope = slope_at(outputs, name, x)
         value = penalty(slope.to(wide(slope)))
         if isinstance(each, DistributedDataParallel):
             value = _Reaching.apply(value, outputs)
@@ -40,7 +40,8 @@ def of_slopes(
     return total
 
 
-def _slope(outputs: Tensor, name: str, x: Tensor) -> Tensor:
+def slope_at(outputs: Tensor, name: str, x: Tensor) -> Tensor:
+    """The gradient of the sum of ``outputs``, with a graph."""
     if not torch.is_grad_enabled():
         raise RuntimeError(
             "a penalty needs gradients, which are disabled here; call it outside torch.no_grad()"

@@ -47,7 +47,7 @@ ALLOWED = {
     """,
     "a program, a library, a paper": """
         AddressSanitizer AudioCraft BasicSR BigVGAN CycleGAN FastGAN HiFi LlamaGen NeMo NumPy OpenMP
-        PacGAN ParallelWaveGAN PyPI R3GAN RaSGAN SpeechBrain StudioGAN StyleGAN TensorBoard
+        PacGAN ParallelWaveGAN PyPI R3GAN RaSGAN SpeechBrain StudioGAN StyleGAN StyleGAN2 TensorBoard
         TensorFlow ThreadSanitizer UnivNet TorchDynamo UndefinedBehaviorSanitizer arXiv cuBLAS nohup
         prdc reStructuredText
     """,

@@ -222,6 +222,61 @@ def test_hooked_and_parametrized_layers_are_called() -> None:
         assert one_call(net) is None
 
 
+def images_of(styles: Tensor) -> Tensor:
+    """A curved function from styles [N, D] or [N, L, D] to images [N, 3, 2, 4]."""
+    weight = torch.linspace(-1, 1, 24 * styles.shape[-1], dtype=styles.dtype).view(-1, 24)
+    return (styles @ weight).tanh().view(len(styles), -1, 3, 2, 4).sin().sum(1)
+
+
+@pytest.mark.parametrize("layers", [0, 3])
+@pytest.mark.parametrize("interval", [1, 4])
+def test_path_length(layers: int, interval: int) -> None:
+    """Equals the squared difference of the lengths and their moving mean, which has no gradient.
+
+    The lengths are of Jacobians that are computed one by one.
+    """
+    shape = (5, layers, 6) if layers else (5, 6)
+    net = nn.Linear(6, 6).double()
+    latent, mean = torch.randn(shape, dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64)
+    noise = torch.randn(5, 3, 2, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    ours = penalties.path_length(
+        images_of,
+        net(latent),
+        mean,
+        3.0,
+        decay=0.9,
+        interval=interval,
+        step=8,
+        generator=torch.Generator().manual_seed(3),
+    )
+    squares = []
+    for style, direction in zip(net(latent), noise, strict=True):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda w: images_of(w[None])[0], style, create_graph=True
+        )
+        product = torch.tensordot(direction, jacobian, 3) / math.sqrt(2 * 4)
+        squares.append(product.pow(2).sum(-1).mean())
+    lengths = torch.stack(squares).sqrt()
+    moved = 0.9 * 0.7 + 0.1 * lengths.mean().item()
+    assert mean.item() == pytest.approx(moved, rel=1e-12)
+    compare(ours, 3.0 * interval * (lengths - moved).pow(2).mean(), net)
+    assert penalties.path_length(images_of, net(latent), mean, interval=4, step=9).item() == 0
+    assert mean.item() == pytest.approx(moved, rel=1e-12)
+
+
+def test_path_length_of_styles_without_a_gradient() -> None:
+    """It reaches the parameters of the synthesis, and an image that does not move has a gradient of zero."""
+    net, mean = nn.Linear(6, 12), torch.zeros(())
+    penalties.path_length(lambda w: net(w).view(-1, 3, 2, 2), torch.randn(4, 6), mean).backward()
+    assert net.weight.grad is not None
+    assert net.weight.grad.abs().sum() > 0
+    nn.init.zeros_(net.weight)
+    net.zero_grad()
+    penalties.path_length(lambda w: net(w).view(-1, 3, 2, 2), torch.randn(4, 6), mean).backward()
+    assert net.weight.grad is not None
+    assert not net.weight.grad.any()
+
+
 X = torch.randn(4, 6)
 PLAIN = nn.Linear(6, 1)
 ERRORS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
@@ -268,6 +323,21 @@ ERRORS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: penalties.approximate_r1(PLAIN, X, noise_std=0.0),
         ValueError,
         "noise_std must be positive and finite, but is 0.0",
+    ),
+    "mean": (
+        lambda: penalties.path_length(PLAIN, X, torch.zeros(1)),
+        ValueError,
+        r"mean must be a scalar tensor, but has shape \[1\]",
+    ),
+    "decay": (
+        lambda: penalties.path_length(PLAIN, X, torch.zeros(()), decay=1.5),
+        ValueError,
+        "decay must be from 0 to 1, but is 1.5",
+    ),
+    "constant images": (
+        lambda: penalties.path_length(lambda w: PLAIN(w.detach()), X, torch.zeros(())),
+        ValueError,
+        "the output of synthesis does not depend on its input",
     ),
     "no grad": (
         lambda: torch.no_grad()(penalties.r1)(PLAIN, X),

@@ -22,8 +22,9 @@ OPERATIONS = (
 TESTED = (
     *("autocast", "bad_input", "batch_norm", "bias_act", "capture", "cuda_kept_grads", "dynamo", "extremes"),
     *("feature_matching", "frames", "gradients", "head", "joined_norms", "kept_gradients", "large"),
-    *("layers", "losses", "many_discriminators", "norms", "reconstruction", "record", "registered"),
-    *("repeatability", "samples", "sizes", "snake", "spectral_norm", "transforms", "upfirdn2d"),
+    *("layers", "losses", "many_discriminators", "modulation", "norms", "r3gan", "reconstruction", "record"),
+    *("registered", "repeatability", "samples", "sizes", "snake", "spectral_norm", "stylegan2", "transforms"),
+    "upfirdn2d",
 )
 # These test files need PACKAGES.
 TESTED_TRAINING = (

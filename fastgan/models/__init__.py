@@ -9,9 +9,12 @@ from torch import nn
 
 from fastgan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from fastgan.models.goodfellow import GoodfellowDiscriminator, GoodfellowGenerator
+from fastgan.models.maps import image_widths
 from fastgan.models.maxout import Maxout
 from fastgan.models.mlp import MLPAutoencoder, MLPDiscriminator, MLPGenerator
 from fastgan.models.pacgan import PacGANDiscriminator, PacGANGenerator
+from fastgan.models.r3gan import R3GANDiscriminator, R3GANGenerator
+from fastgan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from fastgan.models.unrolled import (
     UnrolledDiscriminator,
     UnrolledGenerator,
@@ -42,6 +45,8 @@ FAMILIES = {
     "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
     "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
     "unrolled": Family(unrolled_generator, unrolled_discriminator),
+    "stylegan2": Family(StyleGAN2Generator, StyleGAN2Discriminator),
+    "r3gan": Family(R3GANGenerator, R3GANDiscriminator),
 }
 
 __all__ = [
@@ -57,6 +62,11 @@ __all__ = [
     "Maxout",
     "PacGANDiscriminator",
     "PacGANGenerator",
+    "R3GANDiscriminator",
+    "R3GANGenerator",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
     "UnrolledDiscriminator",
     "UnrolledGenerator",
+    "image_widths",
 ]

@@ -41,6 +41,50 @@ def check_hidden(hidden: Sequence[int]) -> None:
         raise ValueError("hidden is empty, expected the channels of at least one map")
 
 
+def image_widths(sample_shape: Sequence[int], width: int = 32, largest: int = 512) -> tuple[int, ...]:
+    """Channels of the maps of StyleGAN2's or R3GAN's discriminator, from the image's size to 4 to 7 pixels.
+
+    The generator has the same in reverse.
+
+    Args:
+        sample_shape: shape of one image, ``(C, H, W)``.
+        width: channels of the map of the image's size; each smaller map has twice as many.
+        largest: the most channels of a map.
+
+    Raises:
+        ValueError: if the image cannot be halved down to a shorter side of 4 to 7 pixels.
+
+    >>> image_widths((3, 64, 64), 64)
+    (64, 128, 256, 512, 512)
+    """
+    halvings, shorter = 0, min(sample_shape[1:], default=0)
+    while shorter >= 8 and all(side % 2 ** (halvings + 1) == 0 for side in sample_shape[1:]):
+        halvings, shorter = halvings + 1, shorter // 2
+    if len(sample_shape) != 3 or not 4 <= shorter <= 7:
+        raise ValueError(
+            f"images of shape {tuple(sample_shape)} cannot be halved down to 4 to 7 pixels a side; resize "
+            "them (photos: --size) to 32, 64, 128 or another power of two"
+        )
+    return tuple(min(width * 2**i, largest) for i in range(halvings + 1))
+
+
+def halved_between(sample_shape: Sequence[int], hidden: Sequence[int]) -> tuple[int, int]:
+    """Height and width of the smallest map if the largest has the image's size and each next half of that.
+
+    Raises:
+        ValueError: if the samples are no images that can be halved so often, or ``hidden`` is empty.
+    """
+    check_hidden(hidden)
+    divisor = 2 ** (len(hidden) - 1)
+    if len(sample_shape) != 3 or any(side % divisor for side in sample_shape[1:]):
+        raise ValueError(
+            f"samples of shape {tuple(sample_shape)} are not images whose sides can be divided by {divisor}, "
+            f"which the {len(hidden)} maps {list(hidden)} need"
+        )
+    _, height, width = sample_shape
+    return height // divisor, width // divisor
+
+
 def initialize(network: nn.Module, *, scales_vary: bool) -> None:
     """Draw initial weights as in Radford et al., 2016, in channels_last order.
 
