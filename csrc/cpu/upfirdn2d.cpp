@@ -105,7 +105,7 @@ void place_taps(UpfirdnPlan& plan, std::vector<int>& first_taps) {
 // Elements of a row of a tile: the rows that a row of outputs needs stay in L1 or L2.
 constexpr int64_t kUpfirdnRow = 1024;
 // Rows of small planes are computed together, so that loops over them are long.
-constexpr int64_t kUpfirdnShortRow = 256;
+constexpr int64_t kUpfirdnShortRow = 1024;
 // Neighbouring channels of a tile, if there are more.
 constexpr int64_t kUpfirdnChannels = 64;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "kernels.h"
@@ -12,6 +13,11 @@ namespace {
 
 // Terms that are added in one loop: their factors and addresses fit in registers, and L1 holds what a sum reads.
 constexpr int kUpfirdnTerms = 12;
+
+template <class A>
+void set_zero(A* at, int64_t count) {
+  memset(at, 0, static_cast<size_t>(count) * sizeof(A));
+}
 
 // The terms of a sum: arrays, and a factor of each.
 template <class A>
@@ -31,8 +37,8 @@ struct UpfirdnRuns {
 };
 
 // kIndex: 1, ..., terms - 1. As a fold, since g++ unrolls long loops over terms only after it has vectorized.
-template <class T, class A, size_t... kIndex>
-void sum_of(const A* const* at, const A* factor, const UpfirdnRuns& runs, T* out, std::index_sequence<0, kIndex...>) {
+template <class A, size_t... kIndex>
+void sum_of(const A* const* at, const A* factor, const UpfirdnRuns& runs, A* out, std::index_sequence<0, kIndex...>) {
   const A* in[] = {at[0], at[kIndex]...};
   const A w[] = {factor[0], factor[kIndex]...};
   for (int64_t run = 0; run < runs.count; ++run) {
@@ -40,25 +46,31 @@ void sum_of(const A* const* at, const A* factor, const UpfirdnRuns& runs, T* out
     for (int64_t s = 0; s < runs.size; ++s) {
       A sum = w[0] * in[0][s];
       ((sum += w[kIndex] * in[kIndex][s]), ...);
-      store(&out[s], sum);
+      out[s] = sum;
     }
     for (const A*& each : in) each += runs.in_stride;
     out += runs.out_stride;
   }
 }
 
-template <class T, class A, int kTerms = kUpfirdnTerms>
-void sum_of_few(int count, const A* const* at, const A* factor, const UpfirdnRuns& runs, T* out) {
-  if (count == kTerms) return sum_of(at, factor, runs, out, std::make_index_sequence<kTerms>());
-  if constexpr (kTerms > 1) sum_of_few<T, A, kTerms - 1>(count, at, factor, runs, out);
+template <class A, size_t kCount>
+void sum_of(const A* const* at, const A* factor, const UpfirdnRuns& runs, A* out) {
+  sum_of(at, factor, runs, out, std::make_index_sequence<kCount>());
 }
 
+// The sums of 1, ..., kUpfirdnTerms terms.
+template <class A, class = std::make_index_sequence<kUpfirdnTerms>>
+struct SumOfFew;
+template <class A, size_t... kIndex>
+struct SumOfFew<A, std::index_sequence<kIndex...>> {
+  static constexpr void (*of[])(const A* const*, const A*, const UpfirdnRuns&, A*) = {sum_of<A, kIndex + 1>...};
+};
+
 // Overwrites the terms if there are many; `partial` is like one of them.
-template <class T, class A>
-void sum(UpfirdnTerms<A>& terms, const UpfirdnRuns& runs, A* partial, T* out) {
+template <class A>
+void sum(UpfirdnTerms<A>& terms, const UpfirdnRuns& runs, A* partial, A* out) {
   if (terms.count == 0) {
-    for (int64_t run = 0; run < runs.count; ++run)
-      memset(static_cast<void*>(out + run * runs.out_stride), 0, static_cast<size_t>(runs.size) * sizeof(T));
+    for (int64_t run = 0; run < runs.count; ++run) set_zero(out + run * runs.out_stride, runs.size);
     return;
   }
   const UpfirdnRuns within{runs.count, runs.size, runs.in_stride, runs.in_stride};
@@ -66,13 +78,26 @@ void sum(UpfirdnTerms<A>& terms, const UpfirdnRuns& runs, A* partial, T* out) {
   A* factor = terms.factor;
   int count = terms.count;
   for (; count > kUpfirdnTerms; count -= kUpfirdnTerms - 1) {
-    sum_of_few(kUpfirdnTerms, at, factor, within, partial);
+    sum_of<A, kUpfirdnTerms>(at, factor, within, partial);
     at += kUpfirdnTerms - 1;
     factor += kUpfirdnTerms - 1;
     *at = partial;
     *factor = 1;
   }
-  sum_of_few(count, at, factor, runs, out);
+  SumOfFew<A>::of[count - 1](at, factor, runs, out);
+}
+
+// Not inlined: within another loop, g++ 12 does not vectorize the conversion to half types.
+template <class T, class A>
+__attribute__((noinline)) void store_run(const A* from, int64_t size, T* out) {
+#pragma omp simd
+  for (int64_t s = 0; s < size; ++s) store(&out[s], from[s]);
+}
+
+template <class T, class A>
+__attribute__((noinline)) void load_run(const T* from, int64_t size, A* to) {
+#pragma omp simd
+  for (int64_t s = 0; s < size; ++s) to[s] = load(from[s]);
 }
 
 // to [count, size] = groups of elements that are `stride` apart
@@ -86,10 +111,7 @@ void gather(const T* from, int64_t stride, A* to, int64_t count, int64_t size) {
     for (int64_t i = 0; i < count; ++i) to[i] = load(from[2 * i]);
     return;
   }
-  for (int64_t i = 0; i < count; ++i) {
-#pragma omp simd
-    for (int64_t s = 0; s < size; ++s) to[i * size + s] = load(from[i * stride + s]);
-  }
+  for (int64_t i = 0; i < count; ++i) load_run(from + i * stride, size, to + i * size);
 }
 
 template <class A>
@@ -127,26 +149,26 @@ struct UpfirdnWork {
     row = split + sizes.split_row();
     phase = row + sizes.row;
     partial = phase + 2 * sizes.slot;
+    // What lies outside the image is zero in every row.
+    if (sizes.separable)
+      set_zero(split, sizes.split_row());
+    else
+      set_zero(ring, sizes.kept * sizes.split_row());
   }
 
   // Splits a row of the input into slots: [slots, planes, length, channels].
   void fetch(int64_t y, A* to) const {
     const UpfirdnCall& call = plan.call;
-    const int64_t channels = tile.channels;
-    for (int s = 0; s < plan.slots; ++s)
-      for (int64_t p = 0; p < tile.planes; ++p) {
-        const T* from = static_cast<const T*>(tile.input) + (p * call.in_height + y) * call.in_width * call.inner;
-        A* slot = to + s * sizes.slot + p * sizes.length * channels;
-        const int64_t column = start + plan.residue[s] + plan.step * first[s];
-        zero(slot, first[s] * channels);
-        if (end[s] > first[s])
-          gather(from + column * call.inner, plan.step * call.inner, slot + first[s] * channels, end[s] - first[s],
-                 channels);
-        zero(slot + end[s] * channels, (sizes.length - end[s]) * channels);
-      }
+    const T* row_of_first = static_cast<const T*>(tile.input) + y * call.in_width * call.inner;
+    for (int s = 0; s < plan.slots; ++s) {
+      if (end[s] == first[s]) continue;
+      const T* from = row_of_first + (start + plan.residue[s] + plan.step * first[s]) * call.inner;
+      A* slot = to + s * sizes.slot + first[s] * tile.channels;
+      for (int64_t p = 0; p < tile.planes; ++p)
+        gather(from + p * call.in_height * call.in_width * call.inner, plan.step * call.inner,
+               slot + p * sizes.length * tile.channels, end[s] - first[s], tile.channels);
+    }
   }
-
-  static void zero(A* at, int64_t count) { memset(at, 0, static_cast<size_t>(count) * sizeof(A)); }
 
   // A row of outputs [planes, length, phases, channels], from split rows and the taps of each.
   void filter(const A* const* rows, const A* const* taps, int count, A* to) {
@@ -170,18 +192,22 @@ struct UpfirdnWork {
     if (phases == 2 && channels == 1) interleave(phase, phase + sizes.slot, to, sizes.sums);
   }
 
-  // Stores the sum of `terms`, which are rows of outputs, as row y of the output.
+  // Stores row y of the output: `row`, or, if the filter is separable, the sum of `terms`.
   void put(int64_t y) {
     const UpfirdnCall& call = plan.call;
     T* to = static_cast<T*>(tile.output) + y * call.out_width * call.inner;
     const int64_t channels = tile.channels;
-    if (channels < call.inner)
-      sum(terms, {tile.columns, channels, channels, call.inner}, partial, to);
-    else
-      sum(terms,
-          {tile.planes, tile.columns * channels, sizes.length * plan.phases * channels,
-           call.out_height * call.out_width * call.inner},
-          partial, to);
+    UpfirdnRuns runs{tile.columns, channels, channels, call.inner};
+    if (channels == call.inner)
+      runs = {tile.planes, tile.columns * channels, sizes.length * plan.phases * channels,
+              call.out_height * call.out_width * call.inner};
+    if constexpr (std::is_same_v<T, A>) {
+      if (sizes.separable) return sum(terms, runs, partial, to);
+    } else {
+      if (sizes.separable) sum(terms, {runs.count, runs.size, runs.in_stride, runs.in_stride}, partial, row);
+    }
+    for (int64_t run = 0; run < runs.count; ++run)
+      store_run(row + run * runs.in_stride, runs.size, to + run * runs.out_stride);
   }
 };
 
@@ -216,8 +242,6 @@ void upfirdn_tile(const UpfirdnTile& tile) {
         taps[row - first] = across + tap(row) * call.filter_width;
       }
       work.filter(rows, taps, static_cast<int>(end - first), work.row);
-      work.terms.count = 0;
-      work.terms.add(work.row, A(1));
     } else {
       work.terms.count = 0;
       for (int64_t row = first; row < end; ++row) work.terms.add(kept(row), down[tap(row)]);
