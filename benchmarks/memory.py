@@ -32,6 +32,8 @@ CASES = [
     table.bias_leaky_relu((8192, 1024), "fp32"),
     table.with_two_numbers(table.SNAKE, (4, 192, 4096), "fp32"),
     table.with_two_numbers(table.ANTI_ALIASED_SNAKE, (4, 192, 4096), "fp32"),
+    table.resampling(table.UPSAMPLE2D, (8, 64, 64, 64), "fp32"),
+    table.resampling(table.DOWNSAMPLE2D, (8, 64, 64, 64), "fp32"),
     table.linear_leaky_relu(1024, 1024, 1024, "fp32"),
     table.mlp(1024, (784, 1024, 1024, 1), "fp32"),
     table.loss(table.DISCRIMINATOR_LOSS, 2**24, "fp32"),

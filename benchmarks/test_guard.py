@@ -30,6 +30,8 @@ FLOORS = {
     table.with_two_numbers(table.BATCH_NORM_LEAKY_RELU, (64, 64, 16, 16), "fp32"): 1.2,
     table.with_two_numbers(table.SNAKE, (2, 64, 2048), "fp32"): 2.0,
     table.with_two_numbers(table.ANTI_ALIASED_SNAKE, (2, 64, 2048), "fp32"): 3.0,
+    table.resampling(table.UPSAMPLE2D, (4, 32, 32, 32), "fp32"): 2.0,
+    table.resampling(table.DOWNSAMPLE2D, (4, 32, 32, 32), "fp32"): 2.0,
     table.linear_leaky_relu(128, 256, 256, "fp32"): 0.5,
     table.mlp(64, (256, 256, 256, 1), "fp32"): 0.5,
 }

@@ -262,6 +262,20 @@ def test_basicsr(gan_type: str, target_is_real: bool, is_disc: bool) -> None:
     assert_equal(ours, theirs.MultiScaleGANLoss(gan_type, **labels)(nested, target_is_real, is_disc), several)
 
 
+@pytest.mark.parametrize("up", [1, 2])
+@pytest.mark.parametrize("down", [1, 2])
+def test_basicsrs_upfirdn2d(up: int, down: int) -> None:
+    """On a CPU. Their fused_leaky_relu runs on a GPU only."""
+    theirs = original("basicsr", "ops.upfirdn2d.upfirdn2d", "ops", "ops.upfirdn2d")
+    (x,) = leaves((2, 3, 8, 6))
+    kernel = torch.arange(16.0, dtype=torch.float64).view(4, 4)
+    for pad in ((2, 1), (1, -1), (3, 3)):
+        call = x, kernel, up, down, pad
+        ours, plain = basicsr.upfirdn2d(*call), theirs.upfirdn2d(*call)
+        assert_equal(ours.square().sum(), plain.square().sum(), [x])
+        torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+
+
 def test_basicsrs_penalties() -> None:
     """Its gradient penalty has a norm for each pixel; ours has one for each sample."""
     theirs = original("basicsr", "losses.gan_loss", "losses", "utils")

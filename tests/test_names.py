@@ -31,10 +31,11 @@ if not (ROOT / "docs").exists():
 ALLOWED = {
     "a file of another library": """
         audiocraft/adversarial/losses.py audiocraft/losses/balancer.py basicsr/losses/gan_loss.py
-        ctgan/synthesizers/ctgan.py dac/nn/loss.py
+        conv2d_resample.py ctgan/synthesizers/ctgan.py dac/nn/loss.py
         examples/pytorch/domain_templates/generative_adversarial_net.py loss.py models.py
         models/networks.py models/networks/loss.py monai/losses/adversarial_loss.py pix2pix_model.py
-        src/utils/losses.py tensorflow_gan/python/losses/losses_impl.py torch_mimicry/modules/losses.py
+        src/utils/losses.py tensorflow_gan/python/losses/losses_impl.py
+        torch_mimicry/modules/losses.py torch_utils/ops/bias_act.py torch_utils/ops/upfirdn2d.py
         torchgan/losses/functional.py train.py training/loss.py vocos/loss.py vqperceptual.py
     """,
     "a page of the site that docs/hooks.py makes": """
@@ -53,7 +54,7 @@ ALLOWED = {
     "a name of another library": """
         AveragedModel DistributedDataParallel GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR
         FakeTensor FlopCounterMode GradScaler UsageError WorkerInfo __cxa_throw compute_prdc
-        cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched sm_90
+        cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched sm_90 torch_utils
     """,
     "a distribution": "p_data",
     "a key of a stored result": "demonstration",

@@ -237,6 +237,23 @@ def test_opcheck_snake_strides(backend: Backend, view: Callable[[Tensor], Tensor
 
 
 @dtypes
+def test_opcheck_upfirdn2d(backend: Backend, dtype: torch.dtype) -> None:
+    input = sample(2, 3, 4, 6, backend=backend, dtype=dtype)
+    call = [2, 1], [1, 2], [1, 2, -1, 3], False, 4.0
+    for filter in (torch.rand(4), torch.rand(2, 3)):
+        opcheck(ops.upfirdn2d.default, (input, filter.to(input), *call))
+    last = input.contiguous(memory_format=torch.channels_last)
+    opcheck(ops.upfirdn2d.default, (last, torch.rand(3, 3).to(input), *call))
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_opcheck_upfirdn2d_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    input, compiles = view(torch.randn(3, 2, 4, 3, device=backend.device)), is_one_view_of_all(view)
+    call = torch.rand(3, 3, device=backend.device), [1, 1], [1, 1], [1, 1, 1, 1], True, 1.0
+    opcheck(ops.upfirdn2d.default, (input, *call), compiles=compiles)
+
+
+@dtypes
 def test_opcheck_linear_leaky_relu(backend: Backend, dtype: torch.dtype) -> None:
     input, weight = sample(6, 4, backend=backend, dtype=dtype), sample(5, 4, backend=backend, dtype=dtype)
     opcheck(ops.linear_leaky_relu.default, (input, weight, sample(5, backend=backend, dtype=dtype), 0.2))

@@ -27,6 +27,11 @@ def chain(mlp: Function) -> Function:
     return lambda x, w: mlp(x, [w, w], [None, None])
 
 
+def upfirdn2d(x: Tensor, w: Tensor) -> Tensor:
+    taps = torch.arange(16.0).view(4, 4).to(x.device)
+    return fastgan.upfirdn2d((x * w).view(1, 1, 4, 4), taps, up=2, down=2, padding=(2, 1, 2, 1))[0, 0]
+
+
 def anti_aliased_snake(x: Tensor, w: Tensor) -> Tensor:
     up, down = (torch.linspace(-0.3, 0.6, n, dtype=x.dtype, device=x.device) for n in (6, 5))
     return fastgan.anti_aliased_snake(x.view(1, 4, 4), w[0], w[1], up, down, log_scale=True)[0]
@@ -79,6 +84,7 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
         lambda x, w: by_reference(fastgan.snake)(x, w[0], w[1], log_scale=True),
     ),
     "anti_aliased_snake": (anti_aliased_snake, by_reference(anti_aliased_snake)),
+    "upfirdn2d": (upfirdn2d, by_reference(upfirdn2d)),
     "linear_leaky_relu": (fastgan.linear_leaky_relu, by_reference(fastgan.linear_leaky_relu)),
     "mlp": (chain(fastgan.mlp), chain(by_reference(fastgan.mlp))),
 }

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,27 @@ def anti_aliased_snake(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
             yield f"{what}, {taps} taps", ours, plain, plain, inputs
 
 
+def upfirdn2d(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    shapes: tuple[tuple[int, ...], ...] = ((2, 3, 8, 6), (1, 1, 2, 2))
+    if not quick:
+        shapes = ((8, 64, 64, 64), (3, 5, 33, 70), (2, 512, 4, 4))
+    several = {"up": (1, 3), "down": (2, 1), "padding": (12, -1, 9, 12), "flip_filter": True}
+    calls: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
+        ((4, 4), {"up": 2, "padding": (2, 1, 2, 1), "gain": 4.0}),
+        ((4, 4), {"down": 2, "padding": (1, 1, 1, 1)}),
+        ((4, 4), {"padding": (2, 1, 1, 2)}),
+        ((12,), several),
+        ((7, 2), several),
+    )
+    for shape, (taps, call) in product(shapes, calls):
+        f = torch.randn(taps, device=DEVICE)
+        ours: Function = partial(lambda x, f, call: fastgan.upfirdn2d(x, f.to(x), **call), f=f, call=call)
+        plain = by_reference(ours)
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x = torch.randn(shape, device=DEVICE).to(dtype).contiguous(memory_format=layout)
+            yield f"{shape}, {layout}, {taps} taps, {call}", ours, plain, plain, [x]
+
+
 def linear_leaky_relu(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     sizes: tuple[tuple[int, int, int], ...] = ((32, 16, 8), (5, 7, 3))
     if not quick:
@@ -264,7 +286,7 @@ OPERATIONS: dict[str, Checks] = {
     for each in (
         *(discriminator_loss, generator_loss, labelled_loss, relativistic_loss, reconstruction_loss),
         *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, batch_norm_leaky_relu),
-        *(linear_leaky_relu, mlp, snake, anti_aliased_snake, spectral_norm, value_and_grad),
+        *(linear_leaky_relu, mlp, snake, anti_aliased_snake, upfirdn2d, spectral_norm, value_and_grad),
     )
 }
 

@@ -15,14 +15,22 @@ from benchmarks.gpu.schedule import ROOT, Stage, python
 OPERATIONS = (
     *("discriminator_loss", "generator_loss", "labelled_loss", "relativistic_loss", "reconstruction_loss"),
     *("feature_matching_loss", "discriminator_head_loss", "bias_leaky_relu", "batch_norm_leaky_relu"),
-    *("linear_leaky_relu", "mlp", "snake", "anti_aliased_snake", "spectral_norm", "value_and_grad"),
+    *(
+        "linear_leaky_relu",
+        "mlp",
+        "snake",
+        "anti_aliased_snake",
+        "upfirdn2d",
+        "spectral_norm",
+        "value_and_grad",
+    ),
 )
 # The test files with tests marked gpu. No others are imported.
 TESTED = (
     *("autocast", "bad_input", "batch_norm", "capture", "cuda_kept_grads", "dynamo", "extremes"),
     *("feature_matching", "frames", "gradients", "head", "joined_norms", "kept_gradients", "large"),
     *("layers", "losses", "many_discriminators", "norms", "reconstruction", "record", "registered"),
-    *("repeatability", "samples", "sizes", "snake", "spectral_norm", "transforms"),
+    *("repeatability", "samples", "sizes", "snake", "spectral_norm", "transforms", "upfirdn2d"),
 )
 # These test files need PACKAGES.
 TESTED_TRAINING = (

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.contest import Sample, timed
 from benchmarks.operations.operation import Direction
-from benchmarks.operations.table import SLOPE, TAPS
+from benchmarks.operations.table import FILTER, SLOPE, TAPS
 
 jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as in PyTorch
 
@@ -66,6 +66,21 @@ def _anti_aliased_snake(x: jax.Array, alpha: jax.Array, beta: jax.Array) -> jax.
     return filtered(_snake(u, alpha, beta), 6, window_strides=(2,), padding="VALID")
 
 
+def _resampled(x: jax.Array, gain: float, **options: Any) -> jax.Array:
+    """Each image of each channel, with StyleGAN2's filter, which is symmetric."""
+    weight = jnp.asarray(gain * FILTER.cpu().numpy()).astype(x.dtype).reshape(1, 1, 4, 4)
+    images = jax.lax.conv_general_dilated(x.reshape(-1, 1, *x.shape[2:]), weight, **options)
+    return images.reshape(*x.shape[:2], *images.shape[2:])
+
+
+def _upsample2d(x: jax.Array) -> jax.Array:
+    return _resampled(x, 4.0, window_strides=(1, 1), padding=((2, 2), (2, 2)), lhs_dilation=(2, 2))
+
+
+def _downsample2d(x: jax.Array) -> jax.Array:
+    return _resampled(x, 1.0, window_strides=(2, 2), padding=((1, 1), (1, 1)))
+
+
 def _linear_leaky_relu(input: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     return jax.nn.leaky_relu(input @ weight.T + bias, SLOPE)
 
@@ -87,6 +102,8 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "batch_norm_leaky_relu": _batch_norm_leaky_relu,
     "snake": _snake,
     "anti_aliased_snake": _anti_aliased_snake,
+    "upsample2d": _upsample2d,
+    "downsample2d": _downsample2d,
     "linear_leaky_relu": _linear_leaky_relu,
     "mlp": _mlp,
 }

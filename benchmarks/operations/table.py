@@ -19,6 +19,7 @@ from benchmarks.operations.operation import DTYPES, Case, Operation, Work
 
 SLOPE = 0.2
 TAPS = fastgan.nn.kaiser_sinc_filter(12).to(DEVICE)
+FILTER = fastgan.setup_filter([1, 3, 3, 1]).to(DEVICE)  # StyleGAN2's
 _bce = nn.BCEWithLogitsLoss()
 
 
@@ -72,6 +73,27 @@ def eager_anti_aliased_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
 def _anti_aliased_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     taps = TAPS.to(x)
     return fastgan.anti_aliased_snake(x, alpha, beta, taps, taps)
+
+
+def eager_upsample2d(x: Tensor) -> Tensor:
+    """As it is written without a custom operation: zeros, padding, a convolution of each channel."""
+    samples, channels, height, width = x.shape
+    x = F.pad(x.view(samples, channels, height, 1, width, 1), (0, 1, 0, 0, 0, 1))
+    x = F.pad(x.reshape(samples, channels, 2 * height, 2 * width), (2, 1, 2, 1))
+    return F.conv2d(x, (4 * FILTER).to(x).expand(channels, 1, 4, 4), groups=channels)
+
+
+def eager_downsample2d(x: Tensor) -> Tensor:
+    weight = FILTER.to(x).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1)), weight, stride=2, groups=x.shape[1])
+
+
+def _upsample2d(x: Tensor) -> Tensor:
+    return fastgan.upsample2d(x, FILTER)
+
+
+def _downsample2d(x: Tensor) -> Tensor:
+    return fastgan.downsample2d(x, FILTER)
 
 
 def eager_linear(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -163,6 +185,22 @@ ANTI_ALIASED_SNAKE = Operation(
     "elements",
     has_products=False,
 )
+UPSAMPLE2D = Operation(
+    "upsample2d",
+    _by_reference(_upsample2d),
+    {"eager": eager_upsample2d},
+    _upsample2d,
+    "elements",
+    has_products=False,
+)
+DOWNSAMPLE2D = Operation(
+    "downsample2d",
+    _by_reference(_downsample2d),
+    {"eager": eager_downsample2d},
+    _downsample2d,
+    "elements",
+    has_products=False,
+)
 LINEAR_LEAKY_RELU = Operation(
     "linear_leaky_relu",
     _by_reference(fastgan.linear_leaky_relu),
@@ -209,6 +247,14 @@ def with_two_numbers(operation: Operation, shape: tuple[int, ...], dtype: str) -
     return Case(operation, label, shapes, dtype, elements, Work(2 * each), Work(3 * each))
 
 
+def resampling(operation: Operation, shape: tuple[int, ...], dtype: str) -> Case:
+    """Least work: both passes touch the small and the large images once."""
+    elements = torch.Size(shape).numel()
+    touched = elements * 5 if operation is UPSAMPLE2D else elements * 5 // 4
+    work = Work(touched * DTYPES[dtype].itemsize)
+    return Case(operation, " × ".join(f"{n:,}" for n in shape), (shape,), dtype, elements, work, work)
+
+
 def linear_leaky_relu(n: int, k: int, m: int, dtype: str) -> Case:
     shapes = ((n, k), (m, k), (m,))
     forward, backward = _layer_work(n, k, m, dtype)
@@ -238,6 +284,7 @@ class Sizes(NamedTuple):
     biases: tuple[tuple[int, ...], ...]
     norms: tuple[tuple[int, ...], ...]
     snakes: tuple[tuple[int, ...], ...]
+    images: tuple[tuple[int, ...], ...]
     linears: tuple[tuple[int, int, int], ...]  # rows, input and output features
     mlps: tuple[tuple[int, tuple[int, ...]], ...]  # rows, features of each layer
 
@@ -254,6 +301,7 @@ QUICK = Sizes(
     biases=((128, 256), (64, 64, 16, 16)),
     norms=((128, 256), (64, 64, 16, 16)),
     snakes=((2, 64, 1024), (2, 24, 8192)),
+    images=((4, 32, 32, 32),),
     linears=((64, 2, 128), (128, 784, 256)),
     mlps=((64, _images(64, 64)), (256, _images(256, 256))),
 )
@@ -265,6 +313,7 @@ CPU = Sizes(
     biases=((128, 256), (64, 64, 16, 16), (8192, 1024)),
     norms=((128, 256), (64, 64, 16, 16), (32, 64, 32, 32)),
     snakes=((4, 768, 256), (4, 192, 4096), (4, 24, 32768)),
+    images=((8, 512, 16, 16), (8, 64, 64, 64), (8, 3, 256, 256)),
     linears=((64, 2, 128), (256, 256, 256), (128, 784, 256), (8192, 256, 256), (1024, 1024, 1024)),
     mlps=(
         (64, _images(64, 64)),
@@ -295,6 +344,8 @@ def cases(sizes: Sizes) -> Iterator[Case]:
         yield from (with_two_numbers(BATCH_NORM_LEAKY_RELU, shape, dtype) for shape in sizes.norms)
         for operation in (SNAKE, ANTI_ALIASED_SNAKE):
             yield from (with_two_numbers(operation, shape, dtype) for shape in sizes.snakes)
+        for operation in (UPSAMPLE2D, DOWNSAMPLE2D):
+            yield from (resampling(operation, shape, dtype) for shape in sizes.images)
         yield from (linear_leaky_relu(n, k, m, dtype) for n, k, m in sizes.linears)
         yield from (mlp(rows, features, dtype) for rows, features in sizes.mlps)
 
@@ -310,6 +361,8 @@ def tiny() -> list[Case]:
         with_two_numbers(BATCH_NORM_LEAKY_RELU, (8, 16), "fp32"),
         with_two_numbers(SNAKE, (1, 4, 16), "fp32"),
         with_two_numbers(ANTI_ALIASED_SNAKE, (1, 4, 16), "fp32"),
+        resampling(UPSAMPLE2D, (1, 4, 4, 4), "fp32"),
+        resampling(DOWNSAMPLE2D, (1, 4, 4, 4), "fp32"),
         linear_leaky_relu(8, 16, 16, "fp32"),
         mlp(8, (16, 16, 16, 1), "fp32"),
     ]

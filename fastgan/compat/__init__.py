@@ -1,4 +1,4 @@
-"""The losses of other libraries, under their names, with fastgan's kernels.
+"""The losses and operations of other libraries, under their names, with fastgan's kernels.
 
 One module per library, with the same functions, argument order, scale and constant: after a change of the
 import the results are the same. ``docs/migration.md`` lists them in one table.
@@ -13,6 +13,7 @@ from fastgan.compat import (
     lightning,
     lucidrains,
     mimicry,
+    mmcv,
     monai,
     parallel_wavegan,
     pix2pix,
@@ -21,6 +22,7 @@ from fastgan.compat import (
     spade,
     studiogan,
     stylegan,
+    stylegan3,
     taming,
     tf_gan,
     torchgan,
@@ -36,6 +38,7 @@ __all__ = [
     "lightning",
     "lucidrains",
     "mimicry",
+    "mmcv",
     "monai",
     "parallel_wavegan",
     "pix2pix",
@@ -44,6 +47,7 @@ __all__ = [
     "spade",
     "studiogan",
     "stylegan",
+    "stylegan3",
     "taming",
     "tf_gan",
     "torchgan",

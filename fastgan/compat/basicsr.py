@@ -1,4 +1,4 @@
-"""BasicSR 1.4.2, ``basicsr/losses/gan_loss.py``: one side at a time."""
+"""BasicSR 1.4.2: ``basicsr/losses/gan_loss.py``, one side at a time, and ``basicsr/ops``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from fastgan import penalties
+from fastgan.compat.fused_leaky_relu import FusedLeakyReLU, fused_leaky_relu, upfirdn2d
 from fastgan.compat.target_is_real import one_side
+
+__all__ = [
+    "FusedLeakyReLU",
+    "GANLoss",
+    "MultiScaleGANLoss",
+    "fused_leaky_relu",
+    "gradient_penalty_loss",
+    "r1_penalty",
+    "upfirdn2d",
+]
 
 _OF_DISCRIMINATOR = {
     "vanilla": "bce",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Literal, NamedTuple
 
@@ -34,6 +33,16 @@ class Act(NamedTuple):
     @property
     def is_piecewise_linear(self) -> bool:
         return self.form in ("leaky", "relu")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is a leaky ReLU without a gain or a bound."""
+        return self.form == "leaky" and self.gain == 1 and math.isinf(self.clamp)
+
+    @property
+    def saves_nothing(self) -> bool:
+        """Whether the slope is a constant."""
+        return self.form == "leaky" and self.alpha == 1 and math.isinf(self.clamp)
 
 
 class Row(NamedTuple):
@@ -70,18 +79,27 @@ FORMS: dict[Form, int] = {
 }  # fmt: skip
 
 
-@functools.lru_cache
 def act_of(
     name: str, alpha: float | None, gain: float | None, clamp: float | None, dtype: torch.dtype
 ) -> Act:
     """Return a function of the table; None stands for the usual alpha and gain, and for no bound."""
     form, usual, factor, usual_gain = ACTS[name]
-    bound = math.inf if clamp is None else torch.tensor(clamp, dtype=dtype).item()
+    bound = math.inf if clamp is None else _rounded(clamp, dtype)
     scale = factor * (usual_gain if gain is None else gain)
     return Act(form, usual if alpha is None or name != "lrelu" else alpha, scale, bound)
 
 
-@functools.lru_cache
 def leaky(negative_slope: float) -> Act:
     """Return leaky ReLU without a gain or a bound."""
     return Act("leaky", negative_slope, 1.0, math.inf)
+
+
+def _rounded(number: float, dtype: torch.dtype) -> float:
+    """Round a number that is not negative to a dtype, to nearest even."""
+    if not 0 < number < math.inf:
+        return number
+    limits = torch.finfo(dtype)  # not torch.tensor(number).item(), which breaks graphs of torch.compile
+    smallest = limits.smallest_normal * limits.eps
+    spacing = max(limits.eps * 2.0 ** (math.frexp(number)[1] - 1), smallest)
+    rounded = round(number / spacing) * spacing
+    return rounded if rounded <= limits.max else math.inf

@@ -16,11 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.kernels.activations import Activation, Forward
+from fastgan.kernels.acts import Act, leaky
 from fastgan.kernels.channels import along_channels
 from fastgan.kernels.logit_losses import LOSSES, LossSpec, weights_of_terms
 from fastgan.kernels.native import compute_dtype, in_compute_dtype
 from fastgan.kernels.opaque import opaque
 from fastgan.kernels.pixels import unit_range
+from fastgan.kernels.reference_bias_act import BiasActReference
 from fastgan.kernels.reference_snake import SnakeReference
 from fastgan.kernels.reference_upfirdn import UpfirdnReference
 
@@ -28,7 +30,7 @@ Tensors = tuple[Tensor, ...]
 Pair = tuple[Tensor | None, Tensor | None]
 
 
-class Reference(SnakeReference, UpfirdnReference):
+class Reference(BiasActReference, SnakeReference, UpfirdnReference):
     """The interface of a backend.
 
     The losses on logits take any number of tensors of one dtype and any shapes, and a
@@ -181,33 +183,6 @@ class Reference(SnakeReference, UpfirdnReference):
 
     # --- layers
 
-    def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-        """Return ``leaky_relu(input + bias)``, with the bias along ``dim`` (not negative)."""
-        z = in_compute_dtype(input)
-        if bias is not None:
-            z = z + in_compute_dtype(bias).view([-1 if i == dim else 1 for i in range(input.dim())])
-        return F.leaky_relu(z, negative_slope).to(input.dtype)
-
-    def bias_leaky_relu_backward(
-        self,
-        grad: Tensor,
-        output: Tensor,
-        negative_slope: float,
-        dim: int,
-        with_bias: bool,
-        into: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return ``grad`` times the slope given by the sign of ``output``, and the sum over other dims."""
-        g = in_compute_dtype(grad)
-        masked = torch.where(output > 0, g, negative_slope * g)
-        summed = None
-        if with_bias:
-            others = [i for i in range(output.dim()) if i != dim]
-            # sum(()) would mean all dimensions
-            summed = (masked.sum(others) if others else masked.clone()).to(grad.dtype)
-            summed = summed if into is None else into.copy_(summed)
-        return masked.to(grad.dtype), summed
-
     def batch_norm_statistics(
         self, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float
     ) -> tuple[Tensor, Tensor]:
@@ -283,11 +258,9 @@ class Reference(SnakeReference, UpfirdnReference):
         """Return ``input @ weight.T + bias``."""
         return F.linear(input, weight, bias)
 
-    def linear_leaky_relu(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
-    ) -> Tensor:
-        """Return ``leaky_relu(input @ weight.T + bias)``."""
-        return F.leaky_relu(F.linear(input, weight, bias), negative_slope)
+    def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
+        """Return ``clamp(act.gain * leaky_relu(input @ weight.T + bias))``; ``act`` has the form "leaky"."""
+        return self.bias_act(F.linear(input, weight, bias), None, act, 1)
 
     def linear_leaky_relu_backward(
         self,
@@ -295,11 +268,11 @@ class Reference(SnakeReference, UpfirdnReference):
         input: Tensor,
         weight: Tensor,
         output: Tensor,
-        negative_slope: float,
+        act: Act,
         needs: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients of input, weight and bias, None if not needed."""
-        dz, db = self.bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+        dz, db = self.bias_act_backward(grad, output, None, act, 1, needs[2])
         return self.dgrad(dz, weight) if needs[0] else None, self.wgrad(dz, input) if needs[1] else None, db
 
     def dgrad(self, grad: Tensor, weight: Tensor) -> Tensor:
@@ -316,9 +289,8 @@ class Reference(SnakeReference, UpfirdnReference):
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return dgrad through the leaky ReLU with this ``output``, and the bias gradient of that layer."""
-        return self.bias_leaky_relu_backward(
-            self.dgrad(grad, weight), output, negative_slope, 1, with_bias, into
-        )
+        act = leaky(negative_slope)
+        return self.bias_act_backward(self.dgrad(grad, weight), output, None, act, 1, with_bias, into)
 
     def wgrad(self, grad: Tensor, input: Tensor, into: Tensor | None = None) -> Tensor:
         """Return ``grad.T @ input``, [M, K]."""
@@ -395,8 +367,8 @@ class Reference(SnakeReference, UpfirdnReference):
         Pieces that are equal share the gradient of their maximum.
         """
         if activation.kind == "leaky_relu":
-            slope = activation.negative_slope
-            return self.bias_leaky_relu_backward(grad, output, slope, 1, with_bias, into)
+            act = leaky(activation.negative_slope)
+            return self.bias_act_backward(grad, output, None, act, 1, with_bias, into)
         dz = self._product_grad(grad, product, output, activation)
         return dz, torch.sum(dz, 0, out=into) if with_bias else None
 
@@ -440,7 +412,7 @@ class Reference(SnakeReference, UpfirdnReference):
         for weight, bias, activation in zip(weights[:-1], biases[:-1], activations, strict=True):
             product: Tensor | None = None
             if activation.kind == "leaky_relu":
-                x = self.linear_leaky_relu(x, weight, bias, activation.negative_slope)
+                x = self.linear_leaky_relu(x, weight, bias, leaky(activation.negative_slope))
             else:
                 product = self.linear(x, weight, bias)
                 x = self.activate(product, activation)

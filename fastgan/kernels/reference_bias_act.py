@@ -29,7 +29,7 @@ class BiasActReference:
 
     def bias_act(self, input: Tensor, bias: Tensor | None, act: Act, dim: int) -> Tensor:
         """Return ``clamp(act.gain * f(input + bias))``, with the bias along ``dim`` (not negative)."""
-        y = act.gain * _function(act, _shifted(input, bias, dim))
+        y = _scaled(act, _function(act, _shifted(input, bias, dim)))
         return (y if math.isinf(act.clamp) else y.clamp(-act.clamp, act.clamp)).to(input.dtype)
 
     def bias_act_backward(
@@ -85,10 +85,14 @@ def _function(act: Act, z: Tensor) -> Tensor:
     return _PLAIN[act.form](z)
 
 
+def _scaled(act: Act, y: Tensor) -> Tensor:
+    return y if act.gain == 1 else act.gain * y
+
+
 def _output(act: Act, saved: Tensor) -> tuple[Tensor, Tensor]:
     """The output, and what the slope is computed from: f, or z if the input is saved."""
     if act.saves_input:
-        return act.gain * _function(act, saved), saved
+        return _scaled(act, _function(act, saved)), saved
     return saved, saved / act.gain if act.gain else torch.zeros_like(saved)
 
 
@@ -98,9 +102,9 @@ def _bounded(act: Act, slope: Tensor, y: Tensor) -> Tensor:
 
 def _slope(act: Act, t: Tensor) -> Tensor:
     if act.form == "leaky":
-        return torch.where(t > 0, 1.0, act.alpha).to(t.dtype)
+        return torch.where(t > 0, 1.0, torch.full_like(t, act.alpha))
     if act.form == "relu":
-        return torch.where(t <= 0, 0.0, 1.0).to(t.dtype)
+        return torch.where(t <= 0, 0.0, torch.ones_like(t))
     if act.form == "tanh":
         return 1 - t * t
     if act.form == "sigmoid":

@@ -71,7 +71,9 @@ class UpfirdnReference:
         n, c, h, w = input.shape
         x = in_compute_dtype(input).reshape(n * c, 1, h, 1, w, 1)
         x = F.pad(x, (0, up_x - 1, 0, 0, 0, up_y - 1)).view(n * c, 1, h * up_y, w * up_x)
-        x = _padded(x, resampling.padding)
+        # padded first: one side may be cropped by more than there is without the padding of the other
+        x = F.pad(x, [max(p, 0) for p in resampling.padding])
+        x = F.pad(x, [min(p, 0) for p in resampling.padding])
         f = in_compute_dtype(filter)
         if not resampling.flip_filter:
             f = f.flip(list(range(f.dim())))
@@ -81,11 +83,3 @@ class UpfirdnReference:
         else:
             x = without_autocast(F.conv2d, x, resampling.gain * f.view(1, 1, *f.shape), (down_y, down_x))
         return x.view(n, c, *x.shape[2:]).to(input.dtype)
-
-
-def _padded(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
-    """Pad first, then crop: a side may be cropped by more than there is without the padding of the other."""
-    left, right, top, bottom = padding
-    x = F.pad(x, [max(p, 0) for p in padding])
-    height, width = x.shape[2:]
-    return x[..., max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)]

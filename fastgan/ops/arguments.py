@@ -10,9 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor, fx
 
+from fastgan.kernels.acts import ACTS
 from fastgan.kernels.logit_losses import LOSSES
 from fastgan.kernels.native import PLAIN
 from fastgan.kernels.reference_snake import FEWEST_TAPS, MOST_TAPS
+from fastgan.kernels.reference_upfirdn import MOST_TAPS as MOST_IMAGE_TAPS
+from fastgan.kernels.reference_upfirdn import Resampling, taps_of
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 HALVES = (torch.float16, torch.bfloat16)
@@ -121,10 +124,22 @@ def check_reduced(reduction: str) -> None:
         raise ValueError("reduction must be 'mean' or 'sum' for value and gradient, but is 'none'")
 
 
-def check_negative_slope(negative_slope: float) -> None:
+def check_negative_slope(negative_slope: float, name: str = "negative_slope") -> None:
     """Refuse negative slopes: the backward takes the sign of the input from the output."""
     if not 0.0 <= negative_slope < math.inf:
-        raise ValueError(f"negative_slope must be finite and not negative, but is {negative_slope}")
+        raise ValueError(f"{name} must be finite and not negative, but is {negative_slope}")
+
+
+def check_act(act: str) -> None:
+    if act not in ACTS:
+        raise ValueError(f"act must be one of {', '.join(map(repr, ACTS))}, but is {act!r}")
+
+
+def check_gain(gain: float, clamp: float | None) -> None:
+    """Check the gain and the bound of an activation."""
+    check_finite(gain, "gain")
+    if clamp is not None and not clamp >= 0:
+        raise ValueError(f"clamp must not be negative, but is {clamp}; None means no bound")
 
 
 def check_finite(number: float, name: str) -> None:
@@ -144,10 +159,12 @@ def check_scale(scale: Tensor | None, like: Tensor, name: str = "scale") -> None
         )
 
 
-def check_bias(bias: Tensor | None, channels: int, like: Tensor, name: str = "bias") -> None:
+def check_bias(
+    bias: Tensor | None, channels: int, like: Tensor, name: str = "bias", like_name: str = "input"
+) -> None:
     if bias is None:
         return
-    check_like(bias, name, like, "input")
+    check_like(bias, name, like, like_name)
     if bias.shape != (channels,):
         raise ValueError(f"{name} must have shape ({channels},), but has {tuple(bias.shape)}")
 
@@ -184,6 +201,42 @@ def check_filter(taps: Tensor, name: str, x: Tensor, x_name: str) -> None:
         raise ValueError(f"{name} must be [taps] or [1, 1, taps], but has shape {tuple(taps.shape)}")
     if not FEWEST_TAPS <= taps.numel() <= MOST_TAPS:
         raise ValueError(f"{name} must have {FEWEST_TAPS} to {MOST_TAPS} taps, but has {taps.numel()}")
+
+
+def check_images(x: Tensor, name: str) -> None:
+    check_tensor(x, name)
+    if x.dim() != 4 or 0 in x.shape[2:]:
+        raise ValueError(
+            f"{name} must be [N, C, H, W] with H and W at least 1, but has shape {tuple(x.shape)}"
+        )
+
+
+def check_image_filter(filter: Tensor, name: str, x: Tensor, x_name: str) -> None:
+    """Check a filter of images: in their dtype, or in float32."""
+    check_tensor(filter, name)
+    check_device(filter, name, x, x_name)
+    if filter.dtype not in (x.dtype, torch.float32):
+        raise TypeError(
+            f"{name} must be {x.dtype}, as {x_name}, or float32, but is {filter.dtype}; convert it with "
+            ".to(dtype)"
+        )
+    if filter.dim() not in (1, 2) or not all(1 <= taps <= MOST_IMAGE_TAPS for taps in filter.shape):
+        raise ValueError(
+            f"{name} must be [height, width] or [taps] with 1 to {MOST_IMAGE_TAPS} taps along each axis, but "
+            f"has shape {tuple(filter.shape)}"
+        )
+
+
+def check_room(x: Tensor, filter: Tensor, resampling: Resampling) -> None:
+    """Check that something is left of images after padding, for the filter to cover."""
+    left, right, top, bottom = resampling.padding
+    height, width = x.shape[2] * resampling.up[1] + top + bottom, x.shape[3] * resampling.up[0] + left + right
+    taps = taps_of(filter)
+    if height < taps[0] or width < taps[1]:
+        raise ValueError(
+            f"x of shape {tuple(x.shape)}, upsampled by {resampling.up} and padded by {resampling.padding}, "
+            f"is {height} x {width}, less than the filter's {taps[0]} x {taps[1]} taps; pass more padding"
+        )
 
 
 def check_several_values(input: Tensor) -> None:

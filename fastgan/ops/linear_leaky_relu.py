@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import Reference
-from fastgan.ops.arguments import check_linear, check_negative_slope, check_tensor
+from fastgan.kernels.acts import Act, act_of
+from fastgan.ops.arguments import check_gain, check_linear, check_negative_slope, check_tensor
 from fastgan.ops.routing import (
     Function,
     apply,
@@ -23,7 +24,13 @@ from fastgan.ops.routing import (
 
 
 def linear_leaky_relu(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, negative_slope: float = 0.2
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    negative_slope: float = 0.2,
+    *,
+    gain: float = 1.0,
+    clamp: float | None = None,
 ) -> Tensor:
     """``leaky_relu(input @ weight.T + bias)``.
 
@@ -36,25 +43,30 @@ def linear_leaky_relu(
         weight: [out_features, in_features].
         bias: [out_features], or None.
         negative_slope: slope at and below zero, not negative.
+        gain: factor of the result, of any sign.
+        clamp: largest magnitude of the result, as in :func:`fastgan.bias_act`; None: no bound.
 
     Returns:
         [..., out_features], in the input's dtype. Under autocast arguments are cast as in ``F.linear``.
 
     Raises:
         TypeError: an argument is not a float tensor, or dtypes differ outside autocast.
-        ValueError: shapes do not fit, devices differ, or ``negative_slope`` is negative.
+        ValueError: shapes do not fit, devices differ, ``negative_slope`` is negative, ``gain`` is not finite,
+            or ``clamp`` is negative or nan.
     """
     check_negative_slope(negative_slope)
+    check_gain(gain, clamp)
     input, weight, bias = autocast_like_linear(input, weight, bias)
     check_tensor(input, "input")
     check_linear(input.shape, input, weight, bias)
     backend, is_wired = route(input, weight, bias)
     rows = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), input.shape[-1])
+    act = act_of("lrelu", negative_slope, gain, clamp, input.dtype)
     output: Tensor
     if is_wired:
-        output = apply(LinearLeakyReLU, backend, rows, weight, bias, negative_slope)
+        output = apply(LinearLeakyReLU, backend, rows, weight, bias, act)
     else:
-        output = backend.linear_leaky_relu(rows, weight, bias, negative_slope)
+        output = backend.linear_leaky_relu(rows, weight, bias, act)
     return output if input.dim() == 2 else output.view(*input.shape[:-1], weight.shape[0])
 
 
@@ -78,20 +90,20 @@ class LinearLeakyReLU(Function):
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        negative_slope: float,
+        act: Act,
     ) -> Tensor:
-        output = backend.linear_leaky_relu(input, weight, bias, negative_slope)
+        output = backend.linear_leaky_relu(input, weight, bias, act)
         ctx.save_for_backward(input, weight, output)
-        ctx.call = backend, negative_slope
+        ctx.call = backend, act
         return output
 
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        backend, negative_slope = ctx.call
+        backend, act = ctx.call
         differentiable = wants_graph()
         needs = (asked_for(ctx) if differentiable else ctx.needs_input_grad)[1:4]
-        arguments = (grad, *ctx.saved_tensors, negative_slope, needs)
+        arguments = (grad, *ctx.saved_tensors, act, needs)
         if differentiable:
             grads = apply(LinearLeakyReLUGrad, backend, *arguments)
         else:
@@ -115,31 +127,31 @@ class LinearLeakyReLUGrad(Function):
         input: Tensor,
         weight: Tensor,
         output: Tensor,
-        negative_slope: float,
+        act: Act,
         needs: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        dz, db = backend.bias_leaky_relu_backward(grad, output, negative_slope, 1, needs[2])
+        dz, db = backend.bias_act_backward(grad, output, None, act, 1, needs[2])
         dx = backend.dgrad(dz, weight) if needs[0] else None
         dw = backend.wgrad(dz, input) if needs[1] else None
         ctx.save_for_backward(grad, dz, input, weight, output)
-        ctx.call = backend, negative_slope
+        ctx.call = backend, act
         return dx, dw, db
 
     @staticmethod
     @outside_autocast
     def backward(ctx: Any, u: Tensor | None, v: Tensor | None, w: Tensor | None) -> tuple[Tensor | None, ...]:
         grad, dz, input, weight, output = ctx.saved_tensors
-        backend, negative_slope = ctx.call
+        backend, act = ctx.call
         backend = backend_for(backend, u, v, w)
         if wants_graph():  # third derivatives need dz with its graph
-            dz, _ = backend.bias_leaky_relu_backward(grad, output, negative_slope, 1, False)
+            dz, _ = backend.bias_act_backward(grad, output, None, act, 1, False)
         _, needs_grad, needs_input, needs_weight, *_ = ctx.needs_input_grad
         d_grad = None
         if needs_grad:
             d_dz = cotangent_of_dz(backend, input, weight, u, v, w, output.shape)
             if d_dz is not None:
-                d_grad, _ = backend.bias_leaky_relu_backward(d_dz, output, negative_slope, 1, False)
+                d_grad, _ = backend.bias_act_backward(d_dz, output, None, act, 1, False)
         d_input = backend.dgrad(dz, v) if needs_input and v is not None else None
         d_weight = backend.wgrad(dz, u) if needs_weight and u is not None else None
         return None, d_grad, d_input, d_weight, None, None, None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastgan.kernels import Reference
 from fastgan.kernels.activations import Activation, Forward
+from fastgan.kernels.acts import leaky
 from fastgan.ops.arguments import check_linear, check_negative_slope, check_tensor
 from fastgan.ops.linear_leaky_relu import autocast_like_linear, cotangent_of_dz
 from fastgan.ops.routing import Function, apply, asked_for, backend_for, outside_autocast, route, wants_graph
@@ -161,7 +162,7 @@ class MLPGrad(Function):
             biases = saved[depth + 1 : 2 * depth + 1]
             seen, _ = backend.mlp(seen.input, weights, biases, seen.activations)
             dz, _ = backend.mlp_chain(grad, seen, ctx.needs)
-        below = [seen.input, *seen.hidden]
+        below, act = [seen.input, *seen.hidden], leaky(ctx.negative_slope)
 
         d_weight: list[Tensor | None] = [None] * depth
         d_below: list[Tensor | None] = [None] * depth
@@ -174,7 +175,7 @@ class MLPGrad(Function):
                 d_below[i] = backend.dgrad(dz[i], of_weight)
             a = cotangent_of_dz(backend, below[i], weights[i], a, of_weight, w[i], dz[i].shape)
             if a is not None and i + 1 < depth:
-                a, _ = backend.bias_leaky_relu_backward(a, below[i + 1], ctx.negative_slope, 1, False)
+                a, _ = backend.bias_act_backward(a, below[i + 1], None, act, 1, False)
 
         d_bias: list[Tensor | None] = [None] * depth
         for i in reversed(range(1, depth)):
@@ -183,9 +184,7 @@ class MLPGrad(Function):
                 continue
             # index of b_i: after five arguments (settings, grad), x and W_1 ... W_L
             needs_bias = ctx.needs_input_grad[5 + depth + i]
-            t, d_bias[i - 1] = backend.bias_leaky_relu_backward(
-                dh, below[i], ctx.negative_slope, 1, needs_bias
-            )
+            t, d_bias[i - 1] = backend.bias_act_backward(dh, below[i], None, act, 1, needs_bias)
             d_weight[i - 1] = _sum(d_weight[i - 1], backend.wgrad(t, below[i - 1]))
             d_below[i - 1] = _sum(d_below[i - 1], backend.dgrad(t, weights[i - 1]))
         return (None, None, None, None, a, d_below[0], *d_weight, *d_bias, *[None] * (depth - 1))

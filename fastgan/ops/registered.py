@@ -16,12 +16,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fastgan.kernels import Reference, choose
+from fastgan.kernels.acts import FORMS, Act
 from fastgan.kernels.counters import in_operator
 from fastgan.kernels.logit_losses import NUMBERS, LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.opaque import opaque
 from fastgan.kernels.reference import Pair, Tensors
 from fastgan.kernels.reference_snake import Grads, Needs, Scale
+from fastgan.kernels.reference_upfirdn import Resampling, taps_of
 from fastgan.kernels.sizes import check_spec
 from fastgan.ops.arguments import (
     DTYPES,
@@ -29,10 +31,14 @@ from fastgan.ops.arguments import (
     check_eps,
     check_filter,
     check_finite,
+    check_gain,
+    check_image_filter,
+    check_images,
     check_like,
     check_linear,
     check_negative_slope,
     check_of_channels,
+    check_room,
     check_same_shape,
     check_scale,
     check_several_values,
@@ -43,6 +49,7 @@ from fastgan.ops.arguments import (
 _library = torch.library.Library("fastgan", "DEF")
 _ops = torch.ops.fastgan
 OPERATORS: list[str] = []
+_ACT = "str form, float alpha, float gain, float clamp"
 _SPEC = "str loss, float[] labels, float[] weights, bool mean"
 
 
@@ -101,23 +108,37 @@ class Registered(Reference, takes_addresses=False):
         grads = _ops.l1_terms_backward(grad, x, y, *needs)
         return grads[0] if needs[0] else None, grads[1] if needs[1] else None
 
-    def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-        output: Tensor = _ops.bias_leaky_relu(input, bias, negative_slope, dim)
+    def bias_act(self, input: Tensor, bias: Tensor | None, act: Act, dim: int) -> Tensor:
+        output: Tensor = _ops.bias_act(input, bias, *act, dim)
         return output
 
-    def bias_leaky_relu_backward(
+    def bias_act_backward(
         self,
         grad: Tensor,
-        output: Tensor,
-        negative_slope: float,
+        saved: Tensor,
+        bias: Tensor | None,
+        act: Act,
         dim: int,
         with_bias: bool,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        masked, summed = _ops.bias_leaky_relu_backward(grad, output, negative_slope, dim, with_bias)
+        masked, summed = _ops.bias_act_backward(grad, saved, bias, *act, dim, with_bias)
         if not with_bias:
             return masked, None
         return masked, summed if into is None else into.copy_(summed)
+
+    def bias_act_curvature(
+        self,
+        cotangent: Tensor,
+        grad: Tensor,
+        saved: Tensor,
+        bias: Tensor | None,
+        act: Act,
+        dim: int,
+        with_bias: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        curved, summed = _ops.bias_act_curvature(cotangent, grad, saved, bias, *act, dim, with_bias)
+        return curved, summed if with_bias else None
 
     def snake(self, input: Tensor, alpha: Tensor, beta: Tensor | None, scale: Scale) -> Tensor:
         output: Tensor = _ops.snake(input, alpha, beta, *scale)
@@ -189,10 +210,12 @@ class Registered(Reference, takes_addresses=False):
         call = mean, var, weight, bias, eps, negative_slope, training
         return _needed(_ops.batch_norm_leaky_relu_backward(grad, input, *call, *needs), needs)
 
-    def linear_leaky_relu(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
-    ) -> Tensor:
-        output: Tensor = _ops.linear_leaky_relu(input, weight, bias, negative_slope)
+    def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
+        output: Tensor = _ops.linear_leaky_relu(input, weight, bias, act.alpha, act.gain, act.clamp)
+        return output
+
+    def upfirdn2d(self, input: Tensor, filter: Tensor, resampling: Resampling) -> Tensor:
+        output: Tensor = _ops.upfirdn2d(input, filter, *resampling)
         return output
 
     def spectral_norm(
@@ -453,27 +476,45 @@ def _check_dim(tensor: Tensor, dim: int) -> None:
         raise IndexError(f"dim must be one of the {tensor.dim()} dimensions, from 0 on, but is {dim}")
 
 
-def _check_bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> None:
-    check_tensor(input, "input")
-    check_negative_slope(negative_slope)
-    _check_dim(input, dim)
-    check_bias(bias, input.shape[dim], input)
-
-
-def _check_bias_leaky_relu_backward(
-    grad: Tensor, output: Tensor, negative_slope: float, dim: int, _: bool
+def _check_act(
+    tensor: Tensor,
+    name: str,
+    bias: Tensor | None,
+    form: str,
+    alpha: float,
+    gain: float,
+    clamp: float,
+    dim: int,
 ) -> None:
-    check_tensor(output, "output")
-    check_same_shape(grad, "grad", output, "output")
-    check_negative_slope(negative_slope)
-    _check_dim(output, dim)
+    check_tensor(tensor, name)
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(map(repr, FORMS))}, but is {form!r}")
+    check_negative_slope(alpha, "alpha")
+    check_gain(gain, clamp)
+    _check_dim(tensor, dim)
+    check_bias(bias, tensor.shape[dim], tensor, like_name=name)
 
 
-def _bias_leaky_relu(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
-    return _in_order_of(input, dim, choose(input).bias_leaky_relu(input, bias, negative_slope, dim))
+def _check_bias_act(input: Tensor, *call: Any) -> None:
+    _check_act(input, "input", *call)
 
 
-def _bias_leaky_relu_fake(input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+def _check_bias_act_backward(grad: Tensor, saved: Tensor, *call: Any) -> None:
+    _check_act(saved, "saved", *call[:-1])
+    check_same_shape(grad, "grad", saved, "saved")
+
+
+def _check_bias_act_curvature(cotangent: Tensor, grad: Tensor, saved: Tensor, *call: Any) -> None:
+    _check_bias_act_backward(grad, saved, *call)
+    check_same_shape(cotangent, "cotangent", saved, "saved")
+
+
+def _bias_act(input: Tensor, bias: Tensor | None, *call: Any) -> Tensor:
+    *act, dim = call
+    return _in_order_of(input, dim, choose(input).bias_act(input, bias, Act(*act), dim))
+
+
+def _fake_like(input: Tensor, dim: int) -> Tensor:
     return torch.empty_like(input) if _is_channels_last(input, dim) else _contiguous_like(input)
 
 
@@ -487,25 +528,35 @@ def _in_order_of(like: Tensor, dim: int, result: Tensor) -> Tensor:
     return result if result.stride() == like.stride() else torch.empty_like(like).copy_(result)
 
 
-def _bias_leaky_relu_backward(
-    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
-) -> tuple[Tensor, Tensor]:
-    masked, summed = choose(output).bias_leaky_relu_backward(grad, output, negative_slope, dim, with_bias)
-    return _in_order_of(output, dim, masked), output.new_empty(0) if summed is None else summed
+def _bias_act_backward(grad: Tensor, saved: Tensor, bias: Tensor | None, *call: Any) -> tuple[Tensor, Tensor]:
+    *act, dim, with_bias = call
+    masked = choose(saved).bias_act_backward(grad, saved, bias, Act(*act), dim, with_bias)
+    return _with_sum(saved, dim, masked)
 
 
-def _bias_leaky_relu_backward_fake(
-    grad: Tensor, output: Tensor, negative_slope: float, dim: int, with_bias: bool
+def _bias_act_curvature(
+    cotangent: Tensor, grad: Tensor, saved: Tensor, bias: Tensor | None, *call: Any
 ) -> tuple[Tensor, Tensor]:
-    summed = output.new_empty(output.shape[dim] if with_bias else 0)
-    return _bias_leaky_relu_fake(output, None, negative_slope, dim), summed
+    *act, dim, with_bias = call
+    curved = choose(saved).bias_act_curvature(cotangent, grad, saved, bias, Act(*act), dim, with_bias)
+    return _with_sum(saved, dim, curved)
+
+
+def _with_sum(saved: Tensor, dim: int, grads: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor]:
+    return _in_order_of(saved, dim, grads[0]), saved.new_empty(0) if grads[1] is None else grads[1]
+
+
+def _with_sum_fake(saved: Tensor, *call: Any) -> tuple[Tensor, Tensor]:
+    *_, dim, with_bias = call
+    return _fake_like(saved, dim), saved.new_empty(saved.shape[dim] if with_bias else 0)
 
 
 def _check_linear_leaky_relu(
-    input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
+    input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float, gain: float, clamp: float
 ) -> None:
     check_tensor(input, "input")
     check_negative_slope(negative_slope)
+    check_gain(gain, clamp)
     if input.dim() != 2:
         raise ValueError(f"input must be [N, in_features], but has shape {tuple(input.shape)}")
     check_linear(input.shape, input, weight, bias)
@@ -572,7 +623,7 @@ def _grads_fake(input: Tensor, numbers: Sequence[Tensor | None], needs: Sequence
         like.new_empty(like.shape) if need and like is not None else input.new_empty(0)
         for like, need in zip((input, *numbers), needs, strict=True)
     )
-    return _bias_leaky_relu_fake(input, None, 0.0, 1) if needs[0] else dx, *others
+    return _fake_like(input, 1) if needs[0] else dx, *others
 
 
 _register(
@@ -587,7 +638,7 @@ _register(
     "float negative_slope) -> Tensor",
     _check_batch_norm,
     lambda input, *call: _in_order_of(input, 1, choose(input).batch_norm_leaky_relu(input, *call)),
-    lambda input, *_: _bias_leaky_relu_fake(input, None, 0.0, 1),
+    lambda input, *_: _fake_like(input, 1),
 )
 _register(
     "batch_norm_leaky_relu_backward(Tensor grad, Tensor input, Tensor mean, Tensor var, Tensor? weight, "
@@ -598,22 +649,32 @@ _register(
     lambda _, input, *call: _grads_fake(input, call[2:4], call[-3:]),
 )
 _register(
-    "bias_leaky_relu(Tensor input, Tensor? bias, float negative_slope, int dim) -> Tensor",
-    _check_bias_leaky_relu,
-    _bias_leaky_relu,
-    _bias_leaky_relu_fake,
+    f"bias_act(Tensor input, Tensor? bias, {_ACT}, int dim) -> Tensor",
+    _check_bias_act,
+    _bias_act,
+    lambda input, *call: _fake_like(input, call[-1]),
 )
 _register(
-    "bias_leaky_relu_backward(Tensor grad, Tensor output, float negative_slope, int dim, bool with_bias) "
+    f"bias_act_backward(Tensor grad, Tensor saved, Tensor? bias, {_ACT}, int dim, bool with_bias) "
     "-> (Tensor, Tensor)",
-    _check_bias_leaky_relu_backward,
-    _bias_leaky_relu_backward,
-    _bias_leaky_relu_backward_fake,
+    _check_bias_act_backward,
+    _bias_act_backward,
+    lambda _, saved, *call: _with_sum_fake(saved, *call),
 )
 _register(
-    "linear_leaky_relu(Tensor input, Tensor weight, Tensor? bias, float negative_slope) -> Tensor",
+    f"bias_act_curvature(Tensor cotangent, Tensor grad, Tensor saved, Tensor? bias, {_ACT}, int dim, "
+    "bool with_bias) -> (Tensor, Tensor)",
+    _check_bias_act_curvature,
+    _bias_act_curvature,
+    lambda _, __, saved, *call: _with_sum_fake(saved, *call),
+)
+_register(
+    "linear_leaky_relu(Tensor input, Tensor weight, Tensor? bias, float negative_slope, float gain, "
+    "float clamp) -> Tensor",
     _check_linear_leaky_relu,
-    lambda input, *call: choose(input).linear_leaky_relu(input, *call),
+    lambda input, weight, bias, *act: choose(input).linear_leaky_relu(
+        input, weight, bias, Act("leaky", *act)
+    ),
     lambda input, weight, *_: input.new_empty(input.shape[0], weight.shape[0]),
 )
 
@@ -657,7 +718,7 @@ _register(
     lambda input, alpha, beta, *scale: _in_order_of(
         input, 1, choose(input).snake(input, alpha, beta, Scale(*scale))
     ),
-    lambda input, *_: _bias_leaky_relu_fake(input, None, 0.0, 1),
+    lambda input, *_: _fake_like(input, 1),
 )
 _register(
     f"snake_backward(Tensor grad, {_OF_SNAKE}, {_SCALE}, {_NEEDS}) -> (Tensor, Tensor, Tensor)",
@@ -673,7 +734,7 @@ _register(
     lambda input, alpha, beta, up, down, *scale: _in_order_of(
         input, 1, choose(input).anti_aliased_snake(input, alpha, beta, up, down, Scale(*scale))
     ),
-    lambda input, *_: _bias_leaky_relu_fake(input, None, 0.0, 1),
+    lambda input, *_: _fake_like(input, 1),
 )
 _register(
     f"anti_aliased_snake_backward(Tensor grad, {_OF_SNAKE}, {_FILTERS}, {_SCALE}, {_NEEDS}) "
@@ -686,6 +747,55 @@ _register(
         ),
     ),
     lambda _, input, alpha, beta, *call: _grads_fake(input, (alpha, beta), call[-3:]),
+)
+
+
+# --- images
+
+
+def _check_upfirdn2d(input: Tensor, filter: Tensor, *call: Any) -> None:
+    check_images(input, "input")
+    check_image_filter(filter, "filter", input, "input")
+    if input.dtype is torch.float64:
+        check_like(filter, "filter", input, "input")
+    resampling = Resampling(*call)
+    for name, pair in (("up", resampling.up), ("down", resampling.down)):
+        if len(pair) != 2 or min(pair) < 1:
+            raise ValueError(f"{name} must be two numbers of at least 1, for x and y, but is {list(pair)}")
+    if len(resampling.padding) != 4:
+        raise ValueError(
+            f"padding must be four numbers: left, right, top, bottom, but is {list(resampling.padding)}"
+        )
+    check_finite(resampling.gain, "gain")
+    check_room(input, filter, resampling)
+
+
+def _upfirdn2d(input: Tensor, filter: Tensor, *call: Any) -> Tensor:
+    output = choose(input).upfirdn2d(input, filter, _resampling(*call))
+    return output.contiguous(memory_format=_format_of(input))
+
+
+def _upfirdn2d_fake(input: Tensor, filter: Tensor, *call: Any) -> Tensor:
+    samples, channels, height, width = input.shape
+    shape = (samples, channels, *_resampling(*call).size(height, width, taps_of(filter)))
+    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=_format_of(input))
+
+
+def _resampling(up: list[int], down: list[int], padding: list[int], flip: bool, gain: float) -> Resampling:
+    left, right, top, bottom = padding
+    return Resampling((up[0], up[1]), (down[0], down[1]), (left, right, top, bottom), flip, gain)
+
+
+def _format_of(input: Tensor) -> torch.memory_format:
+    return torch.channels_last if _is_channels_last(input, 1) else torch.contiguous_format
+
+
+_register(
+    "upfirdn2d(Tensor input, Tensor filter, int[] up, int[] down, SymInt[] padding, bool flip_filter, "
+    "float gain) -> Tensor",
+    _check_upfirdn2d,
+    _upfirdn2d,
+    _upfirdn2d_fake,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan.kernels.acts import Act
 from fastgan.kernels.cpu import products
 from fastgan.kernels.cpu.module import _cpu
 from fastgan.kernels.cpu.products import Product
@@ -15,41 +16,46 @@ from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, of_size, same_size
 
 
 class Layers(Reference):
-    def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+    def bias_act(self, input: Tensor, bias: Tensor | None, act: Act, dim: int) -> Tensor:
+        if not act.is_plain:
+            return super().bias_act(input, bias, act, dim)
         dense, layout, channels_last = channel_layout(input, dim)
         output = torch.empty_like(dense)  # same memory order; no view: users may change it in place
         rows = (output.movedim(dim, -1), dense.movedim(dim, -1)) if channels_last else (output, dense)
-        _bias_leaky_relu_into(*rows, layout, bias, negative_slope)
+        _bias_leaky_relu_into(*rows, layout, bias, act.alpha)
         return output
 
-    def bias_leaky_relu_backward(
+    def bias_act_backward(
         self,
         grad: Tensor,
-        output: Tensor,
-        negative_slope: float,
+        saved: Tensor,
+        bias: Tensor | None,
+        act: Act,
         dim: int,
         with_bias: bool,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        dense, layout, channels_last = channel_layout(output, dim)
+        if not act.is_plain:
+            return super().bias_act_backward(grad, saved, bias, act, dim, with_bias, into)
+        dense, layout, channels_last = channel_layout(saved, dim)
         masked = torch.empty_like(dense)
         if channels_last:
             rows = (masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1))
         else:
             rows = (masked, grad.contiguous(), dense)
-        return masked, _mask_into(*rows, layout, negative_slope, with_bias, into)
+        return masked, _mask_into(*rows, layout, act.alpha, with_bias, into)
 
-    def linear_leaky_relu(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
-    ) -> Tensor:
+    def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
+        if not act.is_plain:
+            return self.bias_act(self.linear(input, weight, None), bias, act, 1)
         n, k, m = forward_sizes(input, weight, bias)
         product = products.choose("forward", input.dtype, n, k, m)
         if product is Product.OWN:
-            return _own_forward(input, weight, bias, negative_slope)
+            return _own_forward(input, weight, bias, act.alpha)
         if product is Product.ONEDNN:
-            return products.onednn(input, weight, bias, negative_slope)
+            return products.onednn(input, weight, bias, act.alpha)
         output = torch.mm(input, weight.t())
-        _bias_leaky_relu_into(output, output, (n, m, 1), bias, negative_slope)
+        _bias_leaky_relu_into(output, output, (n, m, 1), bias, act.alpha)
         return output
 
     def linear_leaky_relu_backward(
@@ -58,14 +64,14 @@ class Layers(Reference):
         input: Tensor,
         weight: Tensor,
         output: Tensor,
-        negative_slope: float,
+        act: Act,
         needs: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         n, k, m = forward_sizes(input, weight, None)
         of_size(output, n * m, "output")
-        if products.choose("forward", input.dtype, n, k, m) is Product.OWN:
-            return _own_backward(grad, input, weight, output, negative_slope, needs)
-        return super().linear_leaky_relu_backward(grad, input, weight, output, negative_slope, needs)
+        if act.is_plain and products.choose("forward", input.dtype, n, k, m) is Product.OWN:
+            return _own_backward(grad, input, weight, output, act.alpha, needs)
+        return super().linear_leaky_relu_backward(grad, input, weight, output, act, needs)
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         n, k, m = forward_sizes(input, weight, bias)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan.kernels.acts import Act
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.module import _cuda, address, stream
 from fastgan.kernels.layout import channel_layout, room
@@ -16,39 +17,42 @@ Layout = tuple[int, int, int]
 
 
 class Layers(Reference):
-    def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+    def bias_act(self, input: Tensor, bias: Tensor | None, act: Act, dim: int) -> Tensor:
+        if not act.is_plain:
+            return super().bias_act(input, bias, act, dim)
         dense, layout, channels_last = channel_layout(input, dim)
         output = torch.empty_like(dense)  # keeps the memory format
         if channels_last:
-            _bias_leaky_relu_into(
-                output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, negative_slope
-            )
+            _bias_leaky_relu_into(output.movedim(dim, -1), dense.movedim(dim, -1), layout, bias, act.alpha)
         else:
-            _bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+            _bias_leaky_relu_into(output, dense, layout, bias, act.alpha)
         return output
 
-    def bias_leaky_relu_backward(
+    def bias_act_backward(
         self,
         grad: Tensor,
-        output: Tensor,
-        negative_slope: float,
+        saved: Tensor,
+        bias: Tensor | None,
+        act: Act,
         dim: int,
         with_bias: bool,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        dense, layout, channels_last = channel_layout(output, dim)
+        if not act.is_plain:
+            return super().bias_act_backward(grad, saved, bias, act, dim, with_bias, into)
+        dense, layout, channels_last = channel_layout(saved, dim)
         masked = torch.empty_like(dense)
         if channels_last:
             rows = masked.movedim(dim, -1), grad.movedim(dim, -1).contiguous(), dense.movedim(dim, -1)
         else:
             rows = masked, grad.contiguous(), dense
-        return masked, _mask_into(*rows, layout, negative_slope, with_bias, into)
+        return masked, _mask_into(*rows, layout, act.alpha, with_bias, into)
 
-    def linear_leaky_relu(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
-    ) -> Tensor:
+    def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
+        if not act.is_plain:
+            return self.bias_act(torch.mm(input, weight.t()), bias, act, 1)
         output = torch.mm(input, weight.t())
-        _bias_leaky_relu_into(output, output, (*output.shape, 1), bias, negative_slope)
+        _bias_leaky_relu_into(output, output, (*output.shape, 1), bias, act.alpha)
         return output
 
     def dgrad_leaky_relu(

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.acts import Act
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import channel_layout, room
 from fastgan.kernels.native import compute_dtype
@@ -152,25 +153,30 @@ def backward_planes_kernel(
 
 
 class BiasLeakyReLU(Reference):
-    def bias_leaky_relu(self, input: Tensor, bias: Tensor | None, negative_slope: float, dim: int) -> Tensor:
+    def bias_act(self, input: Tensor, bias: Tensor | None, act: Act, dim: int) -> Tensor:
+        if not act.is_plain:
+            return super().bias_act(input, bias, act, dim)
         dense, layout, _ = channel_layout(input, dim)
         output = torch.empty_like(dense)  # keeps the memory format
-        bias_leaky_relu_into(output, dense, layout, bias, negative_slope)
+        bias_leaky_relu_into(output, dense, layout, bias, act.alpha)
         return output
 
-    def bias_leaky_relu_backward(
+    def bias_act_backward(
         self,
         grad: Tensor,
-        output: Tensor,
-        negative_slope: float,
+        saved: Tensor,
+        bias: Tensor | None,
+        act: Act,
         dim: int,
         with_bias: bool,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        dense, layout, channels_last = channel_layout(output, dim)
+        if not act.is_plain:
+            return super().bias_act_backward(grad, saved, bias, act, dim, with_bias, into)
+        dense, layout, channels_last = channel_layout(saved, dim)
         grad = grad.movedim(dim, -1).contiguous() if channels_last else grad.contiguous()
         masked = torch.empty_like(dense)
-        return masked, mask_into(masked, grad, dense, layout, negative_slope, with_bias, into)
+        return masked, mask_into(masked, grad, dense, layout, act.alpha, with_bias, into)
 
 
 def bias_leaky_relu_into(

@@ -14,6 +14,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from fastgan.kernels.acts import Act
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.triton import products
 from fastgan.kernels.triton.bias_leaky_relu import bias_leaky_relu_into, mask_into
@@ -52,13 +53,13 @@ class Layers(Reference):
             return products.forward(input, weight, bias, None)
         return torch.mm(input, weight.t()) if bias is None else torch.addmm(bias, input, weight.t())
 
-    def linear_leaky_relu(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float
-    ) -> Tensor:
+    def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
+        if not act.is_plain:
+            return self.bias_act(self.linear(input, weight, None), bias, act, 1)
         if _choose_forward(input, weight) is Product.FUSED:
-            return products.forward(input, weight, bias, negative_slope)
+            return products.forward(input, weight, bias, act.alpha)
         output = torch.mm(input, weight.t())
-        bias_leaky_relu_into(output, output, (*output.shape, 1), bias, negative_slope)
+        bias_leaky_relu_into(output, output, (*output.shape, 1), bias, act.alpha)
         return output
 
     def dgrad(self, grad: Tensor, weight: Tensor) -> Tensor:

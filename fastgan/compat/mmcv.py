@@ -1,0 +1,75 @@
+"""MMCV 2, the operations of StyleGAN in ``mmcv.ops``. ``use_custom_op=False`` computes with PyTorch's."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import Tensor
+
+import fastgan
+from fastgan.compat.fused_leaky_relu import FusedLeakyReLU, fused_leaky_relu
+from fastgan.ops.upfirdn2d import Factor, Padding
+
+FusedBiasLeakyReLU = FusedLeakyReLU
+fused_bias_leakyrelu = fused_leaky_relu
+
+
+def _on(use_custom_op: bool) -> AbstractContextManager[object]:
+    return nullcontext() if use_custom_op else fastgan.use_backend("reference")
+
+
+def bias_act(
+    input: Tensor,
+    bias: Tensor | None = None,
+    dim: int = 1,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+    use_custom_op: bool = True,
+) -> Tensor:
+    """:func:`fastgan.bias_act`."""
+    with _on(use_custom_op):
+        return fastgan.bias_act(input, bias, dim, act, alpha, gain, clamp)
+
+
+def upfirdn2d(
+    input: Tensor,
+    filter: Tensor | None,
+    up: Factor = 1,
+    down: Factor = 1,
+    padding: Padding = 0,
+    flip_filter: bool = False,
+    gain: float = 1,
+    use_custom_op: bool = True,
+) -> Tensor:
+    """:func:`fastgan.upfirdn2d`."""
+    with _on(use_custom_op):
+        return fastgan.upfirdn2d(input, filter, up, down, padding, flip_filter, gain)
+
+
+def filter2d(
+    input: Tensor,
+    filter: Tensor | None,
+    padding: Padding = 0,
+    flip_filter: bool = False,
+    gain: float = 1,
+    use_custom_op: bool = True,
+) -> Tensor:
+    """:func:`fastgan.filter2d`."""
+    with _on(use_custom_op):
+        return fastgan.filter2d(input, filter, padding, flip_filter, gain)
+
+
+def upsample2d(
+    input: Tensor,
+    filter: Tensor | None,
+    up: Factor = 2,
+    padding: Padding = 0,
+    flip_filter: bool = False,
+    gain: float = 1,
+    use_custom_op: bool = True,
+) -> Tensor:
+    """:func:`fastgan.upsample2d`."""
+    with _on(use_custom_op):
+        return fastgan.upsample2d(input, filter, up, padding, flip_filter, gain)
