@@ -45,7 +45,8 @@ Taps projected(const Taps& taps, const Taps& along, int size, int row_stride, in
 // fewer products.
 bool is_outer_product(const UpfirdnCall& call, const Taps& taps, Taps& down, Taps& across) {
   const int height = call.filter_height, width = call.filter_width;
-  const auto largest = std::max_element(taps.begin(), taps.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
+  const auto is_smaller = [](double a, double b) { return std::abs(a) < std::abs(b); };
+  const auto largest = std::max_element(taps.begin(), taps.end(), is_smaller);
   const auto row = taps.begin() + (largest - taps.begin()) / width * width;
   across.assign(row, row + width);
   down = projected(taps, across, height, width, 1);
@@ -57,9 +58,10 @@ bool is_outer_product(const UpfirdnCall& call, const Taps& taps, Taps& down, Tap
       if (!(std::abs(down[i] * across[j] - tap) <= tolerance * std::abs(tap))) return false;
     }
   // The first pass must not overflow where the result does not. A power of two rounds nothing.
+  double gain = 0;
+  for (const double tap : across) gain += std::abs(tap);
   int exponent = 0;
-  std::frexp(std::accumulate(across.begin(), across.end(), 0.0, [](double sum, double tap) { return sum + std::abs(tap); }),
-             &exponent);
+  std::frexp(gain, &exponent);
   for (double& tap : across) tap = std::ldexp(tap, -exponent);
   for (double& tap : down) tap = std::ldexp(tap, exponent);
   return true;
@@ -159,7 +161,7 @@ void resample(const UpfirdnCall& call) {
   plan.across = taps.across.data();
   plan.down = taps.down.empty() ? nullptr : taps.down.data();
   const int64_t common = std::gcd(call.up_x, call.down_x);
-  plan.phases = std::min(call.up_x / common, call.out_width);
+  plan.phases = std::min<int64_t>(call.up_x / common, call.out_width);
   plan.step = call.down_x / common;
   place_taps(plan, first_taps);
   const UpfirdnTiles tiles(plan);

@@ -173,23 +173,25 @@ struct UpfirdnWork {
   // A row of outputs [planes, length, phases, channels], from split rows and the taps of each.
   void filter(const A* const* rows, const A* const* taps, int count, A* to) {
     const int64_t phases = plan.phases, channels = tile.channels;
+    // Loops over whole vectors: arrays have room for that.
+    const int64_t elements = divided_up(sizes.sums * channels, 16) * 16;
     for (int64_t p = 0; p < phases; ++p) {
       terms.count = 0;
       for (int i = 0; i < count; ++i)
         for (int64_t k = plan.first_tap[p]; k < plan.call.filter_width; k += plan.call.up_x)
           terms.add(rows[i] + plan.slot[k] * sizes.slot + plan.shift[k] * channels, taps[i][k]);
       if (phases == 1) {
-        sum(terms, {1, sizes.sums * channels, 0, 0}, partial, to);
+        sum(terms, {1, elements, 0, 0}, partial, to);
       } else if (channels > 1) {
         sum(terms, {sizes.sums, channels, channels, phases * channels}, partial, to + p * channels);
       } else {
         A* sums = phases == 2 ? phase + p * sizes.slot : phase;
-        sum(terms, {1, sizes.sums, 0, 0}, partial, sums);
+        sum(terms, {1, elements, 0, 0}, partial, sums);
         if (phases > 2)
           for (int64_t i = 0; i < sizes.sums; ++i) to[phases * i + p] = sums[i];
       }
     }
-    if (phases == 2 && channels == 1) interleave(phase, phase + sizes.slot, to, sizes.sums);
+    if (phases == 2 && channels == 1) interleave(phase, phase + sizes.slot, to, elements);
   }
 
   // Stores row y of the output: `row`, or, if the filter is separable, the sum of `terms`.

@@ -17,7 +17,7 @@ def output_of(input: Tensor, filter: Tensor, resampling: Resampling) -> Tensor:
     if input.dim() != 4:
         raise ValueError(f"input has shape {list(input.shape)}, expected four dimensions")
     if filter.dim() not in (1, 2) or not all(1 <= taps <= MOST_TAPS for taps in filter.shape):
-        raise ValueError(f"filter has shape {list(filter.shape)}, expected 1 to {MOST_TAPS} taps along an axis")
+        raise ValueError(f"filter has shape {list(filter.shape)}, expected 1 to {MOST_TAPS} taps per axis")
     if min(*resampling.up, *resampling.down) < 1:
         raise ValueError(f"up is {resampling.up} and down is {resampling.down}, expected at least 1")
     height, width = resampling.size(input.shape[2], input.shape[3], taps_of(filter))
@@ -29,6 +29,9 @@ def output_of(input: Tensor, filter: Tensor, resampling: Resampling) -> Tensor:
 
 
 def address_of_filter(filter: Tensor, input: Tensor, device_type: str = "cpu") -> tuple[int, int]:
-    """Address and dtype code of a contiguous filter, in the input's dtype or that in which kernels compute."""
+    """Address and dtype code of a contiguous filter.
+
+    It has the input's dtype, or that in which kernels compute.
+    """
     dtype = input.dtype if filter.dtype is input.dtype else compute_dtype(input.dtype)
     return address(filter, dtype, device_type), DTYPES[dtype]
