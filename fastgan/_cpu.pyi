@@ -279,6 +279,22 @@ def anti_aliased_snake_backward(
     grad_dtypes: Sequence[int],
     threads: int,
 ) -> None: ...
+def upfirdn2d(
+    dtype: int,
+    sizes: tuple[int, int, int, int, int, int],  # planes, height and width of input and output, inner
+    input: int,
+    filter: int,
+    filter_dtype: int,
+    taps: tuple[int, int],  # height and width of the filter
+    separable: bool,
+    flip: bool,
+    up: tuple[int, int],
+    down: tuple[int, int],
+    padding: tuple[int, int],  # left and top
+    gain: float,
+    output: int,
+    threads: int,
+) -> None: ...
 def draw(
     integers: int,  # [sizes[0]], int64: output
     normal: int,  # [sizes[1]], float32: output

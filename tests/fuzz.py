@@ -27,6 +27,7 @@ from fastgan.kernels.acts import FORMS, Act
 from fastgan.kernels.logit_losses import LOSSES, LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference_snake import Scale
+from fastgan.kernels.reference_upfirdn import Resampling
 from fastgan.ops.registered import OPERATORS
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -137,6 +138,16 @@ class Fuzzer(random.Random):
             "anti_aliased_snake": (x, *numbers, *filters, scale),
             "anti_aliased_snake_backward": (grad, x, *numbers, *filters, scale, needs),
         }
+
+    def images(self, dtype: torch.dtype) -> dict[str, Call]:
+        """Small images and filters with a sum of at most 1: a changed factor makes images large."""
+        pair = lambda: (self.choice((1, 2, 3)), self.choice((1, 2, 3)))  # noqa: E731
+        x = self.tensor(self.choice((0, 1, 2)), self.choice((1, 3, 17)), *pair(), dtype=dtype)
+        taps = [self.choice((1, 2, 4, 12, 32)) for _ in range(self.choice((1, 2)))]
+        filter = torch.rand(taps).to(self.choice((dtype, compute_dtype(dtype)))) / math.prod(taps)
+        left, right, top, bottom = (self.randrange(-2, 40) for _ in range(4))
+        call = Resampling(pair(), pair(), (left, right, top, bottom), self.flag(), 1.0)
+        return {"upfirdn2d": (x, filter, call)}
 
     def networks(self, dtype: torch.dtype) -> dict[str, Call]:
         features = [self.size() + 1 for _ in range(self.randrange(1, 4))]
@@ -268,7 +279,7 @@ class Fuzzer(random.Random):
     def call(self) -> tuple[str, Call]:
         dtype = self.choice(DTYPES)
         kinds = self.losses, self.layers, self.snakes, self.networks, self.spectral_norms, self.steps
-        calls = self.choice(kinds)(dtype)
+        calls = self.choice((*kinds, self.images))(dtype)
         name = self.choice(tuple(calls))
         arguments = list(calls[name])
         for _ in range(self.choice((0, 1, 1, 1, 2, 3))):
@@ -279,7 +290,7 @@ class Fuzzer(random.Random):
 
 LAST_APART = (
     *("batch_norm_leaky_relu_backward", "l1_loss_backward", "l1_terms_backward"),
-    *("snake", "anti_aliased_snake"),
+    *("snake", "anti_aliased_snake", "upfirdn2d"),
 )
 REFUSALS = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError)
 

@@ -113,6 +113,32 @@ def any_call(draw: random.Random) -> tuple[tuple[int, int], Tensor, dict[str, An
     return size, torch.randn(taps), {**call, "gain": draw.choice([1.0, -2.5, 4.0])}  # type: ignore[return-value]
 
 
+@pytest.mark.breadth
+@pytest.mark.parametrize("shape", [(1, 1, 3, 2100), (1, 90, 4, 5), (1, 1, 150, 3), (2, 130, 3, 40)], ids=str)
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last], ids=["planes", "last"])
+def test_several_tiles(variant: Backend, shape: tuple[int, ...], order: torch.memory_format) -> None:
+    """More columns, channels and rows than kernels compute at a time, and many small planes."""
+    x = sample(shape, torch.float32, variant.device).contiguous(memory_format=order)
+    for call in ({"up": 2, "padding": (2, 1, 2, 1)}, {"down": (2, 3), "padding": (1, 1, 1, 1)}):
+        check_upfirdn2d(x, torch.randn(4, 4), **call)
+        check_upfirdn2d(x, FOUR, **call)
+
+
+@pytest.mark.parametrize("change", [0.0, 1e-5])
+def test_outer_product(variant: Backend, change: float) -> None:
+    """Kernels may apply an outer product along one axis after the other, but not what is almost one."""
+    f = torch.outer(torch.tensor([0.3, -0.7, 0.1]), torch.tensor([0.9, 0.2, -0.4, 0.3, 0.7]))
+    f = f / f.sum()
+    f[1, 2] *= 1 + change
+    check_upfirdn2d(sample((1, 2, 9, 11), torch.float32, variant.device), f, padding=(2, 2, 1, 1))
+
+
+def test_outer_product_of_small_and_large_taps(variant: Backend) -> None:
+    """The first of two passes overflows no more than the result."""
+    f = torch.outer(torch.tensor([1e-30, 2e-30]), torch.tensor([1e30, 3e30, 5e29]))
+    check_upfirdn2d(sample((1, 2, 5, 6), torch.float32, variant.device) * 1e30, f, up=2)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_any_factors_padding_and_filter(variant: Backend, seed: int) -> None:
     draw = random.Random(seed)

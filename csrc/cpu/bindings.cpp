@@ -17,6 +17,7 @@
 #include "snake.h"
 #include "spectral_norm.h"
 #include "tape_bindings.h"
+#include "upfirdn2d.h"
 #include "vector_norm.h"
 
 namespace py = pybind11;
@@ -235,6 +236,18 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     const SnakeFilters both = snake_filters(filters, filter_dtypes, taps);
     const SnakeGrad grad = snake_grad(dy, dx, grads, grad_dtypes);
     run(samples * channels * length, [&] { anti_aliased_snake_backward(call, both, grad); });
+  });
+
+  module.def("upfirdn2d", [](int dtype, const std::array<int64_t, 6>& sizes, Address input, Address filter,
+                             int filter_dtype, const std::array<int, 2>& taps, bool separable, bool flip,
+                             const std::array<int, 2>& up, const std::array<int, 2>& down,
+                             const std::array<int64_t, 2>& padding, double gain, Address output, Where threads) {
+    const auto& [planes, in_height, in_width, out_height, out_width, inner] = sizes;
+    const UpfirdnCall call{static_cast<DType>(dtype), planes, in_height, in_width, out_height, out_width, inner,
+                           pointer(input), pointer(filter), static_cast<DType>(filter_dtype), taps[0], taps[1],
+                           separable, flip, up[0], up[1], down[0], down[1], padding[0], padding[1], gain,
+                           pointer(output), threads};
+    run(planes * out_height * out_width * inner, [&] { upfirdn2d(call); });
   });
 
   module.def("draw", [](Address integers, Address normal, Address uniform, const std::array<int64_t, 3>& sizes,

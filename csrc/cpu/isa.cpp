@@ -11,6 +11,7 @@
 #include "product_loops.h"
 #include "snake_loops.h"
 #include "spectral_norm_loops.h"
+#include "upfirdn_loops.h"
 #include "vector_norm_loops.h"
 
 #define FASTGAN_NAME_(isa) kernels_##isa
@@ -71,6 +72,7 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE_AND(snake_grad, 0),
     FASTGAN_EACH_DTYPE(anti_aliased_snake),
     FASTGAN_EACH_DTYPE(anti_aliased_snake_grad),
+    FASTGAN_EACH_DTYPE(upfirdn_tile),
     draw_integers,
     draw_normal,
     draw_uniform,

@@ -111,6 +111,32 @@ struct SnakeTile {
   int64_t sums_stride;
 };
 
+constexpr int kMostUpfirdnTaps = 32;
+
+// How the columns of an image are resampled. Column phases * m + p of the output is the sum, over the taps
+// k = first_tap[p], first_tap[p] + up_x, ..., of tap k times column start + step * (m + shift[k]) + residue[slot[k]] of
+// the input; start depends on the tile. A row of inputs is split into one array for each slot, in which the inputs of
+// one tap are neighbours.
+struct UpfirdnPlan {
+  UpfirdnCall call;
+  const void* across;  // correlation taps in the compute type: [filter_width], or [filter_height, filter_width]
+  const void* down;    // [filter_height]; null if the filter is not separable
+  int64_t phases, step;
+  const int* first_tap;  // [phases]
+  int slots, most_shift;
+  int64_t residue[kMostUpfirdnTaps];
+  int slot[kMostUpfirdnTaps], shift[kMostUpfirdnTaps];
+};
+
+// A rectangle of outputs, of all columns if there are several planes; the first column is a multiple of plan.phases.
+struct UpfirdnTile {
+  const UpfirdnPlan& plan;
+  const void* input;  // row 0, column 0 of the first plane, at the first channel
+  void* output;       // row 0, the tile's first column, likewise
+  int64_t planes, row, rows, column, columns, channels;
+  void* scratch;  // upfirdn_scratch() elements of the compute type
+};
+
 // c [rows, columns] = a b. Rows or columns of a and of b are contiguous. Optional steps afterwards, in this order:
 // add bias, apply the leaky ReLU with its gain and bound, multiply by the slope of the leaky ReLU that gave `output`.
 struct Product {
@@ -216,6 +242,7 @@ struct KernelTable {
   void (*snake_grad_plane[4])(const SnakeChunk&);
   void (*anti_aliased_snake[4])(const SnakeTile&);
   void (*anti_aliased_snake_grad[4])(const SnakeTile&);
+  void (*upfirdn_tile[4])(const UpfirdnTile&);
 
   // Numbers first, ..., first + count - 1 of a kind; to[0] is number `first`, which may be any.
   void (*draw_integers)(int64_t* to, int64_t first, int64_t count, uint64_t high, uint64_t seed, uint64_t step);

@@ -1,0 +1,188 @@
+// Upsampling, filtering and downsampling of whole images: splits them into tiles for threads. No result depends on the
+// tile in which it is computed.
+#include "upfirdn2d.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "huge_pages.h"
+#include "kernels.h"
+#include "parallel.h"
+#include "upfirdn_sizes.h"
+#include "../storage.h"
+
+namespace fastgan {
+namespace {
+
+using Taps = std::vector<double>;
+
+// The taps of a correlation.
+Taps taps_of(const UpfirdnCall& call) {
+  Taps taps(static_cast<size_t>(call.filter_width) * (call.separable ? 1 : call.filter_height));
+  for (size_t i = 0; i < taps.size(); ++i)
+    taps[i] = load_element(advance(call.filter, static_cast<int64_t>(i), call.filter_dtype), call.filter_dtype);
+  if (!call.flip) std::reverse(taps.begin(), taps.end());
+  return taps;
+}
+
+// to_i = sum_j taps_ij along_j / sum_j along_j^2: for a given vector, the best other one of an outer product.
+Taps projected(const Taps& taps, const Taps& along, int size, int row_stride, int stride) {
+  Taps to(static_cast<size_t>(size));
+  const double square = std::inner_product(along.begin(), along.end(), along.begin(), 0.0);
+  for (int i = 0; i < size; ++i) {
+    double sum = 0;
+    for (size_t j = 0; j < along.size(); ++j) sum += taps[i * row_stride + j * stride] * along[j];
+    to[i] = sum / square;
+  }
+  return to;
+}
+
+// Whether taps [height, width] are down [height] times across [width], up to two roundings of each tap to the compute
+// type: as much as an outer product that was normalized has. Then the passes along both axes are as exact as one, with
+// fewer products.
+bool is_outer_product(const UpfirdnCall& call, const Taps& taps, Taps& down, Taps& across) {
+  const int height = call.filter_height, width = call.filter_width;
+  const auto is_smaller = [](double a, double b) { return std::abs(a) < std::abs(b); };
+  const auto largest = std::max_element(taps.begin(), taps.end(), is_smaller);
+  const auto row = taps.begin() + (largest - taps.begin()) / width * width;
+  across.assign(row, row + width);
+  down = projected(taps, across, height, width, 1);
+  across = projected(taps, down, width, 1, width);
+  const double tolerance = call.dtype == DType::f64 ? 0x1p-51 : 0x1p-22;
+  for (int i = 0; i < height; ++i)
+    for (int j = 0; j < width; ++j) {
+      const double tap = taps[i * width + j];
+      if (!(std::abs(down[i] * across[j] - tap) <= tolerance * std::abs(tap))) return false;
+    }
+  // The first pass must not overflow where the result does not. A power of two rounds nothing.
+  double gain = 0;
+  for (const double tap : across) gain += std::abs(tap);
+  int exponent = 0;
+  std::frexp(gain, &exponent);
+  for (double& tap : across) tap = std::ldexp(tap, -exponent);
+  for (double& tap : down) tap = std::ldexp(tap, exponent);
+  return true;
+}
+
+// The taps of a plan, in the compute type.
+template <class A>
+struct PlanTaps {
+  std::vector<A> across, down;
+  explicit PlanTaps(const UpfirdnCall& call) {
+    const Taps taps = taps_of(call);
+    Taps rows = taps, columns = taps;
+    const bool is_separable = call.separable || is_outer_product(call, taps, columns, rows);
+    if (!is_separable) {
+      columns.clear();
+      rows = taps;
+    }
+    for (double& tap : is_separable ? columns : rows) tap *= call.gain;
+    across.assign(rows.begin(), rows.end());
+    down.assign(columns.begin(), columns.end());
+  }
+};
+
+// Fills first_taps, to which the plan points, and the places of all taps.
+void place_taps(UpfirdnPlan& plan, std::vector<int>& first_taps) {
+  const UpfirdnCall& call = plan.call;
+  const int64_t start = divided_up(-call.left, call.up_x);
+  for (int64_t p = 0; p < plan.phases; ++p) {
+    const int64_t position = p * call.down_x - call.left, column = divided_up(position, call.up_x);
+    first_taps.push_back(static_cast<int>(column * call.up_x - position));
+    for (int64_t k = first_taps.back(), from = column - start; k < call.filter_width; k += call.up_x, ++from) {
+      int64_t* const end = plan.residue + plan.slots;
+      int64_t* const slot = std::find(plan.residue, end, from % plan.step);
+      if (slot == end) plan.residue[plan.slots++] = from % plan.step;
+      plan.slot[k] = static_cast<int>(slot - plan.residue);
+      plan.shift[k] = static_cast<int>(from / plan.step);
+      plan.most_shift = std::max(plan.most_shift, plan.shift[k]);
+    }
+  }
+  plan.first_tap = first_taps.data();
+}
+
+// Elements of a row of a tile: the rows that a row of outputs needs stay in L1 or L2.
+constexpr int64_t kUpfirdnRow = 1024;
+// Rows of small planes are computed together, so that loops over them are long.
+constexpr int64_t kUpfirdnShortRow = 1024;
+// Neighbouring channels of a tile, if there are more.
+constexpr int64_t kUpfirdnChannels = 64;
+
+// The tiles of all planes, in order.
+struct UpfirdnTiles {
+  int64_t channels, columns, planes, rows;                     // of a tile; the last ones may have fewer
+  int64_t channel_blocks, column_blocks, plane_blocks, row_blocks;
+
+  explicit UpfirdnTiles(const UpfirdnPlan& plan) {
+    const UpfirdnCall& call = plan.call;
+    channels = call.inner <= kUpfirdnChannels ? call.inner : kUpfirdnChannels / 2;
+    columns = std::max<int64_t>(kUpfirdnRow / (channels * std::max(plan.phases, plan.step)), 1) * plan.phases;
+    const int64_t row = UpfirdnSizes(plan, 1, std::min(columns, call.out_width), channels).row;
+    planes = call.inner == 1 && columns >= call.out_width ? within(kUpfirdnShortRow / row, 1, call.planes) : 1;
+    channel_blocks = divided_up(call.inner, channels);
+    column_blocks = divided_up(call.out_width, columns);
+    plane_blocks = divided_up(call.planes, planes);
+    // Neighbouring rows need some of the same inputs, so a tile has many; but there are enough for all threads.
+    const int64_t others = channel_blocks * column_blocks * plane_blocks;
+    rows = std::max<int64_t>(call.out_height * others / (8 * static_cast<int64_t>(call.where)), 32);
+    row_blocks = divided_up(call.out_height, rows);
+  }
+  int64_t count() const { return channel_blocks * column_blocks * row_blocks * plane_blocks; }
+};
+
+UpfirdnTile tile_at(const UpfirdnPlan& plan, const UpfirdnTiles& tiles, int64_t index, void* scratch) {
+  const UpfirdnCall& call = plan.call;
+  const auto next = [&](int64_t blocks) {
+    const int64_t block = index % blocks;
+    index /= blocks;
+    return block;
+  };
+  const int64_t channel = next(tiles.channel_blocks) * tiles.channels;
+  const int64_t column = next(tiles.column_blocks) * tiles.columns;
+  const int64_t row = next(tiles.row_blocks) * tiles.rows;
+  const int64_t plane = index * tiles.planes;
+  const int64_t from = plane * call.in_height * call.in_width * call.inner + channel;
+  const int64_t to = (plane * call.out_height * call.out_width + column) * call.inner + channel;
+  return {plan, advance(call.input, from, call.dtype), advance(call.output, to, call.dtype),
+          std::min(tiles.planes, call.planes - plane), row, std::min(tiles.rows, call.out_height - row),
+          column, std::min(tiles.columns, call.out_width - column), std::min(tiles.channels, call.inner - channel),
+          scratch};
+}
+
+template <class A>
+void resample(const UpfirdnCall& call) {
+  const PlanTaps<A> taps(call);
+  std::vector<int> first_taps;
+  UpfirdnPlan plan{};
+  plan.call = call;
+  plan.across = taps.across.data();
+  plan.down = taps.down.empty() ? nullptr : taps.down.data();
+  const int64_t common = std::gcd(call.up_x, call.down_x);
+  plan.phases = std::min<int64_t>(call.up_x / common, call.out_width);
+  plan.step = call.down_x / common;
+  place_taps(plan, first_taps);
+  const UpfirdnTiles tiles(plan);
+  const int64_t columns = std::min(tiles.columns, call.out_width);
+  const int64_t scratch = UpfirdnSizes(plan, tiles.planes, columns, tiles.channels).scratch();
+  const int64_t outputs = call.planes * call.out_height * call.out_width * call.inner;
+  const int64_t step = std::max<int64_t>(kChunk * tiles.count() / outputs, 1);
+  const auto kernel = kernels().upfirdn_tile[static_cast<int>(call.dtype)];
+  for_each_range(tiles.count(), step, outputs, call.where, [&](int64_t first, int64_t last) {
+    const std::unique_ptr<A[]> room(new A[static_cast<size_t>(scratch)]);
+    for (int64_t i = first; i < last; ++i) kernel(tile_at(plan, tiles, i, room.get()));
+  });
+}
+
+}  // namespace
+
+void upfirdn2d(const UpfirdnCall& call) {
+  const int64_t outputs = call.planes * call.out_height * call.out_width * call.inner;
+  if (outputs == 0) return;
+  advise_huge_pages(call.output, outputs * bytes_of(call.dtype));
+  call.dtype == DType::f64 ? resample<double>(call) : resample<float>(call);
+}
+
+}  // namespace fastgan
