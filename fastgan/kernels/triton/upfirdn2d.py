@@ -16,16 +16,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.images import resampled_size, room_for_images
 from fastgan.kernels.layout import channel_layout
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.reference_upfirdn import Resampling
-from fastgan.kernels.sizes import resampled_size
 from fastgan.kernels.triton.launch import INTERPRETING, Kernel, divisor, threads
 from fastgan.kernels.triton.scalar_math import number
 from fastgan.kernels.triton.windows import columns_of, joined
@@ -383,7 +382,7 @@ class Upfirdn2d(Reference):
         size = resampled_size(input, filter, resampling)
         dense, _, channels_last = channel_layout(input, 1)
         filter = filter.contiguous()
-        output = _room(input, size, input.dtype, channels_last)
+        output = room_for_images(input, size, input.dtype, channels_last)
         x, y = _planes(dense, channels_last), _planes(output, channels_last)
         if input.numel() == 0:
             output.zero_()
@@ -393,17 +392,13 @@ class Upfirdn2d(Reference):
             _gather(x, filter, resampling, y)
         else:
             along_x, along_y = _by_axis(resampling)
-            between = _room(input, (input.shape[2], size[1]), compute_dtype(input.dtype), channels_last)
+            between = room_for_images(
+                input, (input.shape[2], size[1]), compute_dtype(input.dtype), channels_last
+            )
             between = _planes(between, channels_last)
             _gather(x, filter[None], along_x, between)
             _gather(between, filter[:, None], along_y, y)
         return output
-
-
-def _room(like: Tensor, size: tuple[int, int], dtype: torch.dtype, channels_last: bool) -> Tensor:
-    """Memory for images of this height and width."""
-    order = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty((*like.shape[:2], *size), dtype=dtype, device=like.device, memory_format=order)
 
 
 def _planes(images: Tensor, channels_last: bool) -> Tensor:
