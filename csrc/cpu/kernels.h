@@ -134,7 +134,7 @@ struct UpfirdnTile {
   const void* input;  // row 0, column 0 of the first plane, at the first channel
   void* output;       // row 0, the tile's first column, likewise
   int64_t planes, row, rows, column, columns, channels;
-  void* scratch;  // UpfirdnSizes::scratch() elements of the compute type
+  void* scratch;  // room for rows, in the compute type: see upfirdn_sizes.h
 };
 
 // c [rows, columns] = a b. Rows or columns of a and of b are contiguous. Optional steps afterwards, in this order:

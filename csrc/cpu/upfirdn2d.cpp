@@ -28,7 +28,7 @@ Taps taps_of(const UpfirdnCall& call) {
   return taps;
 }
 
-// to_i = sum_j taps_ij along_j / sum_j along_j^2: for a given vector, the best other one of an outer product.
+// taps times along, divided by the square of along's norm: for a given vector, the best other one of an outer product.
 Taps projected(const Taps& taps, const Taps& along, int size, int row_stride, int stride) {
   Taps to(static_cast<size_t>(size));
   const double square = std::inner_product(along.begin(), along.end(), along.begin(), 0.0);
