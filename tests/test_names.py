@@ -47,9 +47,9 @@ ALLOWED = {
     """,
     "a program, a library, a paper": """
         AddressSanitizer AudioCraft BasicSR BigVGAN CycleGAN FastGAN HiFi LlamaGen NeMo NumPy OpenMP
-        PacGAN ParallelWaveGAN PyPI R3GAN RaSGAN SpeechBrain StudioGAN StyleGAN StyleGAN2 TensorBoard
-        TensorFlow ThreadSanitizer UnivNet TorchDynamo UndefinedBehaviorSanitizer arXiv cuBLAS nohup
-        prdc reStructuredText
+        PacGAN ParallelWaveGAN PyPI R3GAN RaSGAN SciPy SpeechBrain StudioGAN StyleGAN StyleGAN2
+        StyleGAN3 TensorBoard TensorFlow ThreadSanitizer TorchDynamo UndefinedBehaviorSanitizer
+        UnivNet arXiv cuBLAS nohup prdc reStructuredText
     """,
     "a name of another library": """
         AveragedModel DistributedDataParallel GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR
