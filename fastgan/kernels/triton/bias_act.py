@@ -85,7 +85,7 @@ def _slope(t, alpha, FORM: tl.constexpr, EXACT: tl.constexpr):
 def _curvature(t, gain, FORM: tl.constexpr, EXACT: tl.constexpr):
     """The derivative of gain * _slope with respect to the output, or to z for "swish"."""
     if FORM == "leaky" or FORM == "relu":
-        return t * 0.0
+        return tl.zeros_like(t)
     elif FORM == "tanh":
         return -2.0 * t
     elif FORM == "sigmoid":
