@@ -58,7 +58,8 @@ def _read(images_path: Path, labels_path: Path | None) -> Dataset:
     samples = _read_images(images_path)
     if labels_path is None:
         return Dataset("mnist", samples)
-    return Dataset("mnist", samples, labelled=Labelled("mnist", samples, _read_labels(labels_path)))
+    labels = _read_labels(labels_path)
+    return Dataset("mnist", samples, labelled=Labelled("mnist", samples, labels), labels=labels)
 
 
 def _read_images(path: Path) -> Tensor:
