@@ -24,7 +24,9 @@ def sample(
     ] = None,
     classes: Annotated[
         list[str] | None,
-        typer.Option("--class", help="Class to draw, or several: 3,5. By default all; for runs with --labels."),
+        typer.Option(
+            "--class", help="Class to draw, or several: 3,5; by default all. Runs with --labels only."
+        ),
     ] = None,
     format: Annotated[str | None, typer.Option(help="png or npy; by default the suffix of --out.")] = None,
     out: Annotated[
@@ -65,7 +67,7 @@ def interpolate(
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
     label: Annotated[
-        str | None, typer.Option("--class", help="Class to draw, else the first; for runs with --labels.")
+        str | None, typer.Option("--class", help="Class to draw, by default 0. For runs with --labels.")
     ] = None,
 ) -> None:
     """Draw interpolations between pairs of samples, a row for each pair."""

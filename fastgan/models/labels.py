@@ -75,7 +75,7 @@ def embedding(num_classes: int, latent_dim: int) -> tuple[Labels | None, int]:
 
 
 def projection(num_classes: int, size: int) -> tuple[Labels | None, int]:
-    """Vectors for features of this size, and the number of D's outputs for :func:`judged`; no vectors for 0."""
+    """Vectors for features of this size, and the number of D's outputs; no vectors for 0."""
     return (Labels(num_classes, size), 1 + size) if num_classes else (None, 1)
 
 

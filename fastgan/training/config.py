@@ -78,8 +78,8 @@ class TrainConfig:
     labels: bool = setting(
         False,
         "Training",
-        "Train with the classes of the samples. Both networks are called with them, as G(z, y) and D(x, y), and "
-        "a generated batch has the labels of the real one next to it, so that pairs are of one class.",
+        "Train with the classes of the samples. Both networks are called with them, as G(z, y) and D(x, y), "
+        "and a generated batch has the labels of the real one next to it, so that pairs are of one class.",
         objectives=_ON_LOGITS,
     )
     instance_noise: float = setting(

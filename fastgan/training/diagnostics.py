@@ -60,7 +60,8 @@ class Diagnostics:
     def _coverage(self, latents: list[Tensor], labels: Tensor | None) -> dict[str, float]:
         if self._data is None or self._data.modes is None:
             return {}
-        coverage = coverage_of(torch.cat([self._state.look(latent, labels) for latent in latents]), self._data)
+        samples = [self._state.look(latent, labels) for latent in latents]
+        coverage = coverage_of(torch.cat(samples), self._data)
         if coverage is None:
             return {}
         return {

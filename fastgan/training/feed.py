@@ -43,12 +43,13 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
         _check_loader(data, state.config.batch_size)
         workers, prepare = data.num_workers, data.worker_init_fn
         data = cast(MapStyle, data.dataset)
-    augmentation, labels = None, None
+    augmentation = None
+    labels: Array | None = None
     if isinstance(data, Dataset):
-        augmentation, labels = data.augmentation, data.labels
-        data = data.samples
+        augmentation, labels, data = data.augmentation, data.labels, data.samples
     elif type(data) is TensorDataset:  # a subclass may do more than index
-        data, labels = (*data.tensors, None)[:2]
+        labels = data.tensors[1] if len(data.tensors) > 1 else None
+        data = data.tensors[0]
     elif state.config.labels and isinstance(data, tuple) and len(data) == 2:
         data, labels = data
     if isinstance(data, np.ndarray):

@@ -70,6 +70,10 @@ def interpolation(
 
 def _generate(generator: nn.Module, latent: Tensor, labels: Tensor | None) -> Tensor:
     like = next(generator.parameters())
-    whole = inputs(latent.to(like), None if labels is None else labels.to(like.device))
-    batches = zip(*(each.split(_BATCH) for each in whole), strict=True)
-    return torch.cat([generator(*batch).cpu() for batch in batches])
+    return in_batches(generator, latent.to(like), None if labels is None else labels.to(like.device)).cpu()
+
+
+def in_batches(network: nn.Module, first: Tensor, labels: Tensor | None) -> Tensor:
+    """What a network returns for latent vectors or samples, and labels if there are any, part by part."""
+    parts = zip(*(each.split(_BATCH) for each in inputs(first, labels)), strict=True)
+    return torch.cat([network(*part) for part in parts])

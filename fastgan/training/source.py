@@ -78,7 +78,8 @@ class Resident:
         classes: Tensor | None = None,
     ) -> None:
         self.samples, self.augmentation = samples, augmentation
-        self.classes, self.labels = classes, None
+        self.classes = classes
+        self.labels: Tensor | None = None
         self.dtype = dtype if samples.dtype is torch.uint8 else samples.dtype
 
     def prepare(self, state: TrainingState) -> None:

@@ -34,8 +34,7 @@ class TrainingState:
     """Both networks and their optimizers, the generator's average, the random numbers and the step.
 
     Args:
-        generator: from ``[N, latent_dim]``, and labels ``[N]`` if the config has them, to samples; moved to the
-            device.
+        generator: from ``[N, latent_dim]`` and, if the config says so, labels to samples; moved to the device.
         discriminator: from samples, and labels, to logits; moved to the device.
         config: settings of the run.
         world: processes of the run.

@@ -47,7 +47,7 @@ class TrainedGenerator(nn.Module):
         self.eval()
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Samples ``[N, *sample_shape]`` of latent vectors ``[N, latent_dim]`` and, of classes, int64 ``[N]``."""
+        """Samples ``[N, *sample_shape]`` of latent vectors ``[N, latent_dim]`` and, of classes, labels."""
         return self.transform.inverse(self.network(*inputs(latent, labels)))
 
     def sample(self, count: int, seed: int = 0, classes: Sequence[int] = ()) -> Tensor:
