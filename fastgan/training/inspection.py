@@ -29,8 +29,8 @@ def check_networks(state: TrainingState, source: Source) -> None:
         classes = classes_of(network)
         if classes and not state.config.labels:
             raise ValueError(
-                f"{name} has num_classes={classes}, but labels is False; train with labels=True and data with "
-                "labels, or without classes"
+                f"{name} has num_classes={classes}, but labels is False; train with labels=True and data "
+                "with labels, or without classes"
             )
     rng = torch.Generator(state.device).manual_seed(_SEED)
     real = source.look(state.share, rng)[: state.share]

@@ -34,7 +34,8 @@ class TrainingState:
     """Both networks and their optimizers, the generator's average, the random numbers and the step.
 
     Args:
-        generator: from ``[N, latent_dim]`` and, if the config says so, labels to samples; moved to the device.
+        generator: from ``[N, latent_dim]``, and labels if the config says so, to samples; moved to the
+            device.
         discriminator: from samples, and labels, to logits; moved to the device.
         config: settings of the run.
         world: processes of the run.
