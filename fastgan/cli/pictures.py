@@ -67,13 +67,13 @@ def interpolate(
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
     label: Annotated[
-        str | None, typer.Option("--class", help="Class to draw, by default 0. For runs with --labels.")
+        int | None, typer.Option("--class", help="Class to draw, by default 0. For runs with --labels.")
     ] = None,
 ) -> None:
     """Draw interpolations between pairs of samples, a row for each pair."""
     _check_picture(out)
     generator = load(run)
-    chosen = None if label is None else _classes(generator, [label])[0]
+    chosen = None if label is None else _classes(generator, [str(label)])[0]
     samples = generator.interpolate(rows, seed, chosen)
     save_samples(out, samples, f"{generator.config.title}, {rows} interpolations")
     console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
