@@ -87,7 +87,7 @@ def appended(labels: Labels | None, latent: Tensor, y: Tensor | None) -> Tensor:
     if labels is None:
         _refuse(y)
         return latent
-    vectors = labels(y, len(latent))
+    vectors = labels(y, latent.shape[0])  # len() would be a constant of exported programs
     scale = vectors.square().mean(1, keepdim=True).add(_EPS).rsqrt()
     return torch.cat([latent, vectors * scale], 1)
 
@@ -102,7 +102,7 @@ def judged(labels: Labels | None, outputs: Tensor, y: Tensor | None) -> Tensor:
         _refuse(y)
         return outputs
     logits, features = outputs.tensor_split([1], 1)
-    return logits + projected(features, labels(y, len(outputs)))
+    return logits + projected(features, labels(y, outputs.shape[0]))
 
 
 def classes_of(network: nn.Module) -> int:

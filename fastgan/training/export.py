@@ -123,7 +123,7 @@ def _run_folder(folder: Path, arguments: tuple[Tensor, ...]) -> Tensor:
 def _traced(module: nn.Module, arguments: tuple[Tensor, ...]) -> ExportedProgram:
     """The module as a program for any N, without the paths of this machine's source files."""
     sizes = ({0: Dim("N")},) * len(arguments)
-    program = torch.export.export(module, arguments, dynamic_shapes=(sizes,))
+    program = torch.export.export(module, arguments, dynamic_shapes=sizes)
     for graph in (each.graph for each in program.graph_module.modules() if isinstance(each, fx.GraphModule)):
         for node in graph.nodes:
             node.meta.pop("stack_trace", None)

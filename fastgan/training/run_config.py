@@ -119,14 +119,9 @@ class RunConfig:
         """The configuration of a run with this recipe and data.
 
         Raises:
-            ConfigError: if they do not fit each other.
+            ConfigError: if the recipe needs labels, which the data lack, or its networks take none.
         """
         known = data.shape, data.transform, recipe.generator, recipe.discriminator, recipe.config
-        if recipe.config.labels and data.labels is None:
-            raise ConfigError(
-                f"labels is True, but {data.name} has no labels; omit --labels, or use mnist, digits, "
-                "stacked, IDX files with labels, or a folder with a subfolder for each class, not streamed"
-            )
         num_classes = data.num_classes if recipe.config.labels else 0
         return cls(
             *(located(source), *known, recipe.model),
