@@ -20,6 +20,7 @@ import fastgan
 from fastgan import penalties
 from fastgan.chains import chain_of
 from fastgan.data import DataError, load
+from fastgan.models import FAMILIES as ALL
 from fastgan.models import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator, pretrained
 from fastgan.models.labels import Labels
 from fastgan.training import ConfigError, TrainConfig, Trainer, checkpoint
@@ -161,6 +162,14 @@ def test_classes_matter_to_both(networks: Networks) -> None:
     assert not torch.allclose(logits[0], logits[1])
 
 
+@pytest.mark.parametrize("name", [name for name, family in ALL.items() if family.has_classes])
+def test_families_that_have_classes_take_labels(name: str) -> None:
+    shape, y = (1, 32, 32), torch.arange(4)
+    fake = ALL[name].generator(5, shape, [8, 7], num_classes=4)(torch.randn(4, 5), y)
+    assert fake.shape == (4, *shape)
+    assert ALL[name].discriminator(shape, [7, 8], num_classes=4)(fake, y).shape == (4, 1)
+
+
 def test_without_classes_nothing_changes() -> None:
     generator, discriminator = MLPGenerator(5, (2,), (9,), bounded=True), MLPDiscriminator((2,), (8,))
     assert list(generator.state_dict()) == [f"mlp.layers.{i}.{p}" for i in (0, 1) for p in ("weight", "bias")]
@@ -271,7 +280,16 @@ def test_a_step_has_the_gradients_of_plain_pytorch(update: Any) -> None:
 
 
 @pytest.mark.parametrize("objective", ["bce", "relativistic", "hinge"])
-@pytest.mark.parametrize("settings", [{}, {"update": "simultaneous"}, {"discriminator_steps": 2}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"update": "simultaneous"},
+        {"discriminator_steps": 2},
+        {"precision": "bf16", "instance_noise": 0.1},
+    ],
+    ids=str,
+)
 def test_real_and_generated_samples_of_a_turn_have_one_label(
     objective: str, settings: dict[str, Any]
 ) -> None:
@@ -297,6 +315,7 @@ def test_real_and_generated_samples_of_a_turn_have_one_label(
     last = seen[-1][1]
     assert all(torch.equal(labels, last) for name, labels in seen[-2:])
     assert sum(name == "G" for name, _ in seen) == (1 if settings.get("update") else turns + 1)
+    assert all(t.isfinite().all() for t in state.tensors().values())
 
 
 def test_labels_do_not_change_a_run_without_them() -> None:
