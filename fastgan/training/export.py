@@ -75,7 +75,7 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
         scale, offset = map(torch.tensor, (config.transform.scale, config.transform.offset))
         # relative to the offset too: float32 has fewer digits for values near 1,000 than near 0
         magnitude = (scale + offset.abs()).clamp(min=torch.finfo(torch.float32).tiny)
-        error = ((_RUN[kind](whole, arguments) - expected).abs() / magnitude).max().item()
+        error = ((_RUN[kind](whole, *arguments) - expected).abs() / magnitude).max().item()
         if not error <= _TOLERANCE:
             raise ExportError(f"{path}: the exported generator differs by {error:.1e}; report this")
 
@@ -114,7 +114,7 @@ def metadata(generator: TrainedGenerator) -> dict[str, Any]:
     }
 
 
-def _run_folder(folder: Path, arguments: tuple[Tensor, ...]) -> Tensor:
+def _run_folder(folder: Path, *arguments: Tensor) -> Tensor:
     with torch.no_grad():
         samples: Tensor = pretrained.load(folder)(*arguments)
         return samples
@@ -153,7 +153,7 @@ def _write_onnx(module: nn.Module, arguments: tuple[Tensor, ...], path: Path, fa
         log.setLevel(level)
 
 
-def _run_onnx(path: Path, arguments: tuple[Tensor, ...]) -> Tensor:
+def _run_onnx(path: Path, *arguments: Tensor) -> Tensor:
     runtime = _need("onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     named = {name: each.numpy() for name, each in zip(_INPUTS, arguments, strict=False)}
@@ -167,7 +167,7 @@ def _write_torch(module: nn.Module, arguments: tuple[Tensor, ...], path: Path, f
     path.write_bytes(whole.getbuffer())
 
 
-def _run_torch(path: Path, arguments: tuple[Tensor, ...]) -> Tensor:
+def _run_torch(path: Path, *arguments: Tensor) -> Tensor:
     with path.open("rb") as file, warnings.catch_warnings():
         # torch 2.9 warns about its own way of reading the file
         warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
