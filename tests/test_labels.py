@@ -75,7 +75,7 @@ Networks = Callable[[], tuple[nn.Module, nn.Module]]
 
 def plain_latent(generator: Any, latent: Tensor, y: Tensor) -> Tensor:
     vectors = generator.labels.vectors.weight[y]
-    return torch.cat([latent, vectors / (vectors.pow(2).mean(1, keepdim=True) + 1e-8).sqrt()], 1)
+    return torch.cat([latent, vectors / vectors.pow(2).sum(1, keepdim=True).sqrt()], 1)
 
 
 def plain_generator(generator: Any, latent: Tensor, y: Tensor) -> Tensor:

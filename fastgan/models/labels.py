@@ -6,8 +6,8 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-_EPS = 1e-8
 _SMALLEST = 16  # size of vectors appended to latent ones: in few dimensions many classes lie close together
 
 
@@ -67,7 +67,7 @@ def projected(features: Tensor, vectors: Tensor | None) -> Tensor:
 
 
 def embedding(num_classes: int, latent_dim: int) -> tuple[Labels | None, int]:
-    """Vectors to append to latent ones, about as large as these, and the size of both; no vectors for 0."""
+    """Vectors to append to latent ones, and the size of both together; no vectors for 0."""
     if num_classes == 0:
         return None, latent_dim
     size = max(latent_dim, _SMALLEST)
@@ -82,14 +82,15 @@ def projection(num_classes: int, size: int) -> tuple[Labels | None, int]:
 def appended(labels: Labels | None, latent: Tensor, y: Tensor | None) -> Tensor:
     """Latent vectors ``[N, latent_dim]`` and after them those of their classes; without classes as they are.
 
-    The vectors of classes are scaled to a mean square of 1, that of latent vectors, however far they move.
+    The vectors of classes have length 1, however far they move, as one-hot vectors would. If they were as long
+    as latent ones, the weights of these few directions would soon outgrow those of the latent vector: a DCGAN
+    then makes a single image of each class.
     """
     if labels is None:
         _refuse(y)
         return latent
     vectors = labels(y, latent.shape[0])  # len() would be a constant of exported programs
-    scale = vectors.square().mean(1, keepdim=True).add(_EPS).rsqrt()
-    return torch.cat([latent, vectors * scale], 1)
+    return torch.cat([latent, F.normalize(vectors)], 1)
 
 
 def judged(labels: Labels | None, outputs: Tensor, y: Tensor | None) -> Tensor:
