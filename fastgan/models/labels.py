@@ -82,9 +82,9 @@ def projection(num_classes: int, size: int) -> tuple[Labels | None, int]:
 def appended(labels: Labels | None, latent: Tensor, y: Tensor | None) -> Tensor:
     """Latent vectors ``[N, latent_dim]`` and after them those of their classes; without classes as they are.
 
-    The vectors of classes have length 1, however far they move, as one-hot vectors would. If they were as long
-    as latent ones, the weights of these few directions would soon outgrow those of the latent vector: a DCGAN
-    then makes a single image of each class.
+    The vectors of classes have length 1, as one-hot vectors would. If they were as long as latent ones, the
+    weights of these few directions would soon outgrow those of the latent vector: a DCGAN then makes a single
+    image of each class.
     """
     if labels is None:
         _refuse(y)
