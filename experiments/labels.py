@@ -1,12 +1,12 @@
 """MNIST by class: is a sample of the class that G was asked for? A classifier of test images above 99 % says.
 
-fastgan train mnist --labels --model dcgan --out runs/labels
-python -m experiments.labels --run runs/labels
+fastgan train mnist --labels --model dcgan --out runs/dcgan
+python -m experiments.labels --run runs/dcgan
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from experiments.record import PICTURE, arguments, command, data_dir, write_resu
 from fastgan.data import Labelled
 from fastgan.data.mnist import mnist, mnist_test_images, mnist_test_labels
 from fastgan.files import save_tensors
+from fastgan.metrics import relative_diversity
 from fastgan.plots import save_samples
 from fastgan.training.checkpoint import peek
 from fastgan.training.sampling import in_batches
@@ -28,6 +29,7 @@ from fastgan.training.sampling import in_batches
 NAME = "labels"
 _CLASSES = 10
 _SAMPLES_OF_A_CLASS = 1_000
+_COMPARED = 500  # samples of a class
 _BATCH = 128
 _EPOCHS = 6
 _PEAK_RATE = 3e-3
@@ -37,22 +39,28 @@ _SHIFT = 2  # pixels by which training images are moved
 @command
 def main() -> None:
     parser = arguments(NAME, __doc__, seeds=0)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--run", type=Path, nargs="+", required=True, help="folders of runs")
     parser.add_argument("--epochs", type=int, default=_EPOCHS, help="of the classifier's training")
     data_dir(parser)
     options = parser.parse_args()
-    generator = fastgan.load(options.run)
+    generators = {run: fastgan.load(run) for run in options.run}
     classifier = classifier_in(options.out, options.data_dir, options.epochs)
-    test, labels = mnist_test_images(options.data_dir), mnist_test_labels(options.data_dir)
-    samples = generator.sample(_CLASSES * _SAMPLES_OF_A_CLASS)
-    result = {
-        "run": generator.config.model,
-        "steps": peek(options.run)[0],
-        "accuracy": float((predicted(classifier, test) == labels).float().mean()),
-        "shares": shares(predicted(classifier, samples)),
-    }
-    save_samples(options.out / PICTURE, generator.sample(100), "A row for each class")
-    write_result(options.out, NAME, result, tables)
+    test, classes = mnist_test_images(options.data_dir), mnist_test_labels(options.data_dir)
+    of_class = [test[classes == number] for number in range(_CLASSES)]
+    rows = []
+    for run, generator in generators.items():
+        samples = generator.sample(_CLASSES * _SAMPLES_OF_A_CLASS)
+        rows.append(
+            {
+                "model": generator.config.model,
+                "steps": peek(run)[0],
+                "shares": shares(predicted(classifier, samples)),
+                "diversity": diversity(samples, of_class),
+            }
+        )
+    accuracy = float((predicted(classifier, test) == classes).float().mean())
+    save_samples(options.out / PICTURE, generators[options.run[0]].sample(100), "A row for each class")
+    write_result(options.out, NAME, {"accuracy": accuracy, "runs": rows}, tables)
 
 
 def classifier_in(folder: Path, data: Path | None, epochs: int) -> nn.Module:
@@ -110,12 +118,28 @@ def shares(found: Tensor) -> list[float]:
     return (found.view(_CLASSES, -1) == asked).double().mean(1).tolist()
 
 
+def diversity(samples: Tensor, real: Sequence[Tensor]) -> float:
+    """Mean distance of two samples of a class, divided by that of two real ones: the mean of the classes."""
+    pairs = zip(samples.split(len(samples) // _CLASSES), real, strict=True)
+    values = [relative_diversity(fake[:_COMPARED], images[:_COMPARED]) for fake, images in pairs]
+    return sum(value or 0.0 for value in values) / _CLASSES
+
+
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """The share of samples of each class."""
-    titles = ["", *map(str, range(_CLASSES)), "mean", "test images"]
-    mean = sum(result["shares"]) / _CLASSES
-    cells = [f"{share:.1%}" for share in (*result["shares"], mean, result["accuracy"])]
-    return [markdown.table(titles, [[f"{result['run']}, {result['steps']:,} steps", *cells]])]
+    """The share of samples of each class, and diversity within classes, for each run."""
+    titles = ["", *map(str, range(_CLASSES)), "all", "diversity within a class"]
+    rows = [
+        [
+            f"{run['model']}, {run['steps']:,} steps",
+            *(f"{share:.1%}" for share in (*run["shares"], sum(run["shares"]) / _CLASSES)),
+            f"{run['diversity']:.2f}",
+        ]
+        for run in result["runs"]
+    ]
+    return [
+        markdown.table(titles, rows),
+        f"Accuracy of the classifier on test images: {result['accuracy']:.2%}.",
+    ]
 
 
 if __name__ == "__main__":

@@ -322,8 +322,12 @@ def test_samples_of_classes_are_judged_by_a_classifier_that_is_trained_once(
     assert capsys.readouterr().out == table
     assert len(trained) == 1
     stored = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert stored["steps"] == 2
-    assert len(stored["shares"]) == 10
+    (row,) = stored["runs"]
+    assert row["steps"] == 2
+    assert len(row["shares"]) == 10
+    assert (
+        labels.diversity(images[classes.argsort(stable=True)], [images[classes == c] for c in range(10)]) == 1
+    )
     assert labels.shares(torch.tensor([0, 1] * 10)) == [0.5, 0.5, *[0.0] * 8]
 
 
