@@ -67,7 +67,7 @@ def interpolate(
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
     label: Annotated[
-        int | None, typer.Option("--class", help="Class to draw, by default 0. For runs with --labels.")
+        int | None, typer.Option("--class", help="Class to draw, by default 0. Runs with --labels only.")
     ] = None,
 ) -> None:
     """Draw interpolations between pairs of samples, a row for each pair."""
