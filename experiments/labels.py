@@ -31,7 +31,7 @@ _CLASSES = 10
 _SAMPLES_OF_A_CLASS = 1_000
 _COMPARED = 500  # samples of a class
 _BATCH = 128
-_EPOCHS = 6
+_EPOCHS = 4
 _PEAK_RATE = 3e-3
 _SHIFT = 2  # pixels by which training images are moved
 
