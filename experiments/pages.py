@@ -22,6 +22,7 @@ from experiments import (
     diagnostics,
     equilibrium,
     goodfellow2014,
+    labels,
     mode_collapse_report,
     saturation_report,
 )
@@ -45,6 +46,7 @@ RESULTS = {
     "saturation": Shown("experiments/saturation.md", saturation_report.tables),
     "began": Shown("experiments/began.md", began_report.tables),
     "goodfellow2014/250-epochs-seed-0": Shown("experiments/goodfellow2014.md", goodfellow2014.tables),
+    "labels": Shown("experiments/labels.md", labels.tables),
     "mode_collapse/small": Shown("experiments/mode_collapse.md", mode_collapse_report.tables),
     "mode_collapse/pacgan": Shown("experiments/pacgan.md", mode_collapse_report.tables),
     "mode_collapse/unrolled": Shown("experiments/unrolled.md", mode_collapse_report.tables),

@@ -101,8 +101,9 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunConfig]:
 
 
 def test_every_setting_is_an_option(begun: Callable[..., RunConfig]) -> None:
-    assert {*BEGAN, *OTHERS} == set(SETTINGS)
+    assert {*BEGAN, *OTHERS, "labels"} == set(SETTINGS)
     assert begun(*options(OTHERS)).training == TrainConfig(**OTHERS)
+    assert begun("digits", "--labels").num_classes == 10
     training = begun("digits", *options(BEGAN)).training
     assert {name: getattr(training, name) for name in BEGAN} == BEGAN
 

@@ -122,12 +122,12 @@ def test_diagnostics_leave_no_trace(
 def test_diagnostics_know_samples_that_are_the_data() -> None:
     ring = load("ring")
     state = TrainingState(nn.Linear(2, 2), nn.Linear(2, 1), replace(CONFIG, batch_size=250, latent_dim=2))
-    state.look = lambda latent, live=False: ring.samples[: len(latent)]  # type: ignore[method-assign]
+    state.look = lambda latent, labels=None, live=False: ring.samples[: len(latent)]  # type: ignore[method-assign]
     values = Diagnostics(state, Resident(ring.samples), ring).measure()
     assert values["diversity"] == pytest.approx(1, abs=0.05)
     assert values["modes_covered"] == values["modes"] == 8
     assert values["high_quality"] == pytest.approx(0.989, abs=0.01)
-    state.look = lambda latent, live=False: ring.samples[:1].expand(len(latent), 2)  # type: ignore[method-assign]
+    state.look = lambda latent, labels=None, live=False: ring.samples[:1].expand(len(latent), 2)  # type: ignore[method-assign]
     values = Diagnostics(state, Resident(ring.samples), ring).measure()
     assert values["diversity"] == 0
     assert values["modes_covered"] == 1
@@ -137,7 +137,7 @@ def test_diagnostics_know_samples_that_are_the_data() -> None:
 def test_samples_that_are_not_finite_leave_the_coverage_out(value: float) -> None:
     ring = replace(load("ring"), transform=Transform((1e3,)))
     state = TrainingState(nn.Linear(2, 2), nn.Linear(2, 1), replace(CONFIG, batch_size=250, latent_dim=2))
-    state.look = lambda latent, live=False: torch.full((len(latent), 2), value)  # type: ignore[method-assign]
+    state.look = lambda latent, labels=None, live=False: torch.full((len(latent), 2), value)  # type: ignore[method-assign]
     values = Diagnostics(state, Resident(ring.samples), ring).measure()
     assert values.keys() <= {"diversity"}
 

@@ -23,6 +23,7 @@ from experiments import (
     diagnostics,
     equilibrium,
     goodfellow2014,
+    labels,
     markdown,
     mode_collapse,
     mode_collapse_report,
@@ -32,9 +33,11 @@ from experiments import (
 from experiments.record import PICTURE, folder_name, run_seeds, stored_seeds, write_result
 from experiments.remedies import PROTOCOLS, REMEDIES, SAMPLES, Protocol, settings_of
 from experiments.thumbnails import images_of, thumbnails
-from fastgan.data import Dataset
+from fastgan.data import Dataset, Labelled
 from fastgan.metrics import classifier, parzen_window
-from fastgan.training.recipes import BEGAN, Recipe
+from fastgan.training.recipes import BEGAN, RECIPES, Recipe
+from fastgan.training.run_config import RunConfig
+from fastgan.training.session import train_run
 from tests.pictures import Shown, undrawn_pictures, watched_pictures
 
 
@@ -95,6 +98,7 @@ def test_a_summary_is_of_all_stored_seeds_and_says_which_it_leaves_out(
         (saturation.main, "--seeds -1", "seed is -1, expected a whole number from 0"),
         (diagnostics.main, "--runs mnist --data-dir nowhere", "nowhere: holds no train-images"),
         (goodfellow2014.main, "--data-dir nowhere", "nowhere: holds no train-images"),
+        (labels.main, "--run nowhere", "nowhere: holds no config.yaml"),
         (goodfellow2014.main, "--epochs 0", "--epochs is 0, expected at least 1"),
     ],
 )
@@ -292,6 +296,39 @@ def test_goodfellow_2014_goes_on_where_it_was_stopped_and_measures_in_unit_inten
     real = parzen_window(points[:40], points[40:60], points[60:])
     assert stored["training images"]["nats"] == pytest.approx(real.mean)
     assert stored["published"] == "225 ± 2"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_samples_of_classes_are_judged_by_a_classifier_that_is_trained_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    classes = torch.arange(40) % 10
+    data = Dataset("mnist", images, labelled=Labelled("mnist", images, classes), labels=classes)
+    config = replace(RECIPES["mnist"].config, steps=2, batch_size=10, labels=True)
+    train_run(tmp_path / "run", data, RunConfig.of("mnist", data, Recipe((8,), (8,), config)))
+    trained = []
+    monkeypatch.setattr(labels, "mnist", lambda folder: trained.append(folder) or data)
+    monkeypatch.setattr(labels, "mnist_test_images", lambda folder: images)
+    monkeypatch.setattr(labels, "mnist_test_labels", lambda folder: classes)
+    for name, value in {"_SAMPLES_OF_A_CLASS": 4, "_BATCH": 20}.items():
+        monkeypatch.setattr(labels, name, value)
+    folders = ["--run", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["labels", *folders])
+    capsys.readouterr()
+    labels.main()
+    table = capsys.readouterr().out
+    labels.main()
+    assert capsys.readouterr().out == table
+    assert len(trained) == 1
+    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    (row,) = stored["runs"]
+    assert row["steps"] == 2
+    assert len(row["shares"]) == 10
+    assert (
+        labels.diversity(images[classes.argsort(stable=True)], [images[classes == c] for c in range(10)]) == 1
+    )
+    assert labels.shares(torch.tensor([0, 1] * 10)) == [0.5, 0.5, *[0.0] * 8]
 
 
 def test_default_recipes_are_measured_seed_by_seed(

@@ -207,6 +207,37 @@ def test_neither_the_batch_size_nor_the_network_s_dtype_matters(monkeypatch: pyt
     assert found[1:] == pytest.approx(found[:1] * 2, rel=1e-4)
 
 
+class Copies(nn.Module):
+    """Makes points from labels alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, latent: Tensor, y: Tensor) -> Tensor:
+        return self.scale * y[:, None].to(latent.dtype).expand(-1, 2)
+
+
+class Ignores(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 1)
+
+    def forward(self, samples: Tensor, y: Tensor) -> Tensor:
+        logits: Tensor = self.linear(samples)
+        return logits
+
+
+def test_labels_of_generated_samples_are_as_frequent_as_real_ones() -> None:
+    y = (torch.arange(300) % 10 == 0).long() * 5
+    points = y[:, None].float().expand(-1, 2).clone()
+    heard = Heard()
+    config = replace(CONFIG, labels=True, learning_rate=1e-30, metrics_samples=400)
+    Trainer(Copies(), Ignores(), config, [heard], extractor=nn.Identity()).fit((points, y))
+    rare = frechet_distance(points, torch.zeros_like(points).add_(1e-6 * torch.randn_like(points)))
+    assert heard.rows[-1].values["fid"] < 0.05 * rare
+
+
 def test_the_best_is_the_lowest() -> None:
     trainer, heard = trained(replace(CONFIG, learning_rate=0.01, steps=60))
     values = {row.step: row.values["fid"] for row in heard.rows if "fid" in row.values}

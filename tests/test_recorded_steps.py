@@ -281,6 +281,7 @@ REASONS: dict[str, tuple[dict[str, Any], Networks, str]] = {
     ),
     "subclass": ({}, lambda c: (_Told(nn.Linear(3, 2)), mlps(c)[1]), "generator: the network is a _Told"),
     "began": ({"objective": "began", "instance_noise": 0.0}, mlps, "objective 'began' does not depend on"),
+    "labels": ({"labels": True}, mlps, "the networks take labels"),
     "bf16": ({"precision": "bf16"}, mlps, "precision is 'bf16', expected 'fp32'"),
     "a probability": (
         {},

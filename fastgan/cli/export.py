@@ -33,4 +33,5 @@ def export(
     path = out or Path(f"generator{SUFFIXES[format]}")
     export_generator(generator, config, path, format)
     latent_dim = config.training.latent_dim
-    console.print(f"{path}: from latent [N, {latent_dim}] to samples, checked", soft_wrap=True)
+    also = " and labels [N]" if config.num_classes else ""
+    console.print(f"{path}: from latent [N, {latent_dim}]{also} to samples, checked", soft_wrap=True)

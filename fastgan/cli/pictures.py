@@ -11,14 +11,23 @@ from fastgan.cli.terminal import Best, console, fail
 from fastgan.data.augmentation import to_bytes
 from fastgan.files import save_array, write_whole
 from fastgan.plots import save_objectives, save_samples
-from fastgan.training.trained import load
+from fastgan.training.labels import picture_count
+from fastgan.training.trained import TrainedGenerator, load
 
 _PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Number of samples, else 64, or whole rows of each class.")
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class", help="Class to draw, or several: 3,5; by default all. Runs with --labels only."
+        ),
+    ] = None,
     format: Annotated[str | None, typer.Option(help="png or npy; by default the suffix of --out.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Picture or .npy to write, by default samples.png or samples.npy.")
@@ -29,7 +38,7 @@ def sample(
     """Draw samples from a trained generator.
 
     Writes a picture or, if the name ends in .npy, an array in the data's own units: points are float32
-    [N, D], images uint8 [N, H, W, C].
+    [N, D], images uint8 [N, H, W, C]. Samples of several classes are in their order, equally many of each.
     """
     if format not in (None, "png", "npy"):
         fail(f"--format {format}: unknown, expected png or npy")
@@ -40,7 +49,9 @@ def sample(
     if not is_array:
         _check_picture(out, ", or .npy")
     generator = load(run, best=best)
-    samples = generator.sample(count, seed)
+    chosen = _classes(generator, classes or [])
+    count = count or picture_count(chosen)
+    samples = generator.sample(count, seed, chosen)
     if is_array:
         array = to_bytes(samples).movedim(1, 3) if generator.data_range else samples
         write_whole(out, lambda path: save_array(array.numpy(), path))
@@ -56,12 +67,17 @@ def interpolate(
         int, typer.Option(min=2, max=32, help="Number of pairs, and of samples between the two of a pair.")
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
+    label: Annotated[
+        int | None, typer.Option("--class", help="Class to draw, by default 0. Runs with --labels only.")
+    ] = None,
     best: Best = False,
 ) -> None:
     """Draw interpolations between pairs of samples, a row for each pair."""
     _check_picture(out)
     generator = load(run, best=best)
-    save_samples(out, generator.interpolate(rows, seed), f"{generator.config.title}, {rows} interpolations")
+    chosen = None if label is None else _classes(generator, [str(label)])[0]
+    samples = generator.interpolate(rows, seed, chosen)
+    save_samples(out, samples, f"{generator.config.title}, {rows} interpolations")
     console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
 
 
@@ -72,6 +88,17 @@ def objectives(
     _check_picture(out)
     save_objectives(out)
     console.print(f"the generator's objectives are in {out}", soft_wrap=True)
+
+
+def _classes(generator: TrainedGenerator, given: list[str]) -> list[int]:
+    """The classes of ``--class``, by default all."""
+    classes = [number for each in given for number in each.split(",")]
+    for number in classes:
+        if not generator.num_classes:
+            fail(f"--class {number}: the run was trained without labels; omit it, or train with --labels")
+        if number not in map(str, range(generator.num_classes)):
+            fail(f"--class {number}: unknown, expected 0 to {generator.num_classes - 1}")
+    return [int(number) for number in classes] or list(range(generator.num_classes))
 
 
 def _check_picture(out: Path, more: str = "") -> None:

@@ -136,6 +136,11 @@ def _new(
 ) -> _Run:
     dataset, feed = _read(source, data_dir, framing, stream=bool(stream))
     recipe = recipe_of(dataset)
+    if changes.get("labels", recipe.config.labels) and dataset.labels is None:
+        fail(
+            f"--labels, but {source} has none; use mnist, digits, stacked, IDX files with labels, or a "
+            "folder with a subfolder for each class, not streamed"
+        )
     recipe = replace(recipe, config=replace(recipe.config, **changes))
     run = RunConfig.of(source, dataset, recipe, framing)
     return replace(run, data_dir=str(data_dir.absolute()) if data_dir else None), dataset, feed

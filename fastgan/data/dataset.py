@@ -93,9 +93,11 @@ class Dataset:
         labelled: labelled images, if there are classes: the samples themselves, or the single images that
             are stacked as channels of the samples.
         augmentation: random windows and flips of images; None for none.
+        labels: int64 ``[N]``, the classes of the samples, counted from 0; None if they have none.
 
     Raises:
-        DataError: if the samples have another shape or dtype, or one of them is not finite.
+        DataError: if the samples have another shape or dtype, or one of them is not finite; or if the labels
+            do not fit them.
     """
 
     name: str
@@ -104,8 +106,14 @@ class Dataset:
     modes: Modes | None = None
     labelled: Labelled | None = None
     augmentation: Augmentation | None = None
+    labels: Tensor | None = None
 
     def __post_init__(self) -> None:
+        self._check_samples()
+        if self.labels is not None:
+            check_labels(self.labels, len(self.samples), self.name)
+
+    def _check_samples(self) -> None:
         is_bytes = self.samples.dtype == torch.uint8 and self.samples.ndim == 4
         if self.samples.dtype != torch.float32 and not is_bytes:
             raise DataError(
@@ -120,6 +128,11 @@ class Dataset:
             raise DataError(f"{self.name}: holds no sample; add at least one")
         if not is_bytes and not torch.isfinite(self.samples).all():
             raise DataError(f"{self.name}: holds nan or infinite values; remove those samples")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 for samples without labels."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
 
     @property
     def title(self) -> str:
@@ -143,6 +156,21 @@ class Dataset:
             return self
         samples = transform.apply(self.transform.inverse(self.samples))
         return replace(self, samples=samples, transform=transform)
+
+
+def check_labels(labels: Tensor, count: int, name: str) -> None:
+    """Refuse labels that are not int64 ``[count]``, from 0 on.
+
+    Raises:
+        DataError: names the data.
+    """
+    if labels.dtype != torch.int64 or labels.shape != (count,):
+        raise DataError(
+            f"{name}: labels are {labels.dtype} of shape {list(labels.shape)}, expected torch.int64 of shape "
+            f"[{count}], one for each sample"
+        )
+    if labels.min() < 0:
+        raise DataError(f"{name}: a label is {int(labels.min())}, expected classes counted from 0")
 
 
 def is_points(shape: tuple[int, ...]) -> bool:

@@ -15,4 +15,4 @@ def digits() -> Dataset:
     bunch = load_digits()
     samples = from_array("digits", bunch.images.astype(np.float32) / 16).samples
     labels = torch.from_numpy(bunch.target.astype(np.int64))
-    return Dataset("digits", samples, labelled=Labelled("digits", samples, labels))
+    return Dataset("digits", samples, labelled=Labelled("digits", samples, labels), labels=labels)

@@ -192,7 +192,7 @@ def check_framing(path: Path, framing: Framing | None) -> None:
 
 
 def read_folder(folder: Path, framing: Framing) -> Dataset:
-    """Read all images of a folder and its subfolders.
+    """Read all images of a folder and its subfolders. If all are in subfolders, each of these is a class.
 
     Raises:
         DataError: as :class:`Photos` and :meth:`Photos.read`.
@@ -200,7 +200,17 @@ def read_folder(folder: Path, framing: Framing) -> Dataset:
     photos = Photos(folder, framing)
     images = photos.read(range(len(photos.paths)))
     photos.check_brightness()
-    return Dataset(str(folder), black_and_white(images), augmentation=framing.augmentation)
+    labels = _classes(folder, photos.paths)
+    return Dataset(str(folder), black_and_white(images), augmentation=framing.augmentation, labels=labels)
+
+
+def _classes(folder: Path, paths: Sequence[Path]) -> Tensor | None:
+    """The number of the subfolder of each image, in order of their names; None if images are in none."""
+    inside = [path.relative_to(folder).parts for path in paths]
+    if any(len(parts) == 1 for parts in inside):
+        return None
+    numbers = {name: number for number, name in enumerate(sorted({parts[0] for parts in inside}))}
+    return torch.tensor([numbers[parts[0]] for parts in inside])
 
 
 def image_paths(folder: Path) -> list[Path]:

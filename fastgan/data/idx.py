@@ -57,6 +57,24 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
+def read_idx_labels(path: Path) -> NDArray[np.int64] | None:
+    """The labels next to an IDX file of images; None if there is no such file.
+
+    It has the name of the images with ``labels`` for ``images`` and, in MNIST's names, ``idx1`` for ``idx3``,
+    plain or gzipped.
+
+    Raises:
+        DataError: as :func:`read_idx`.
+    """
+    name = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
+    if "images" not in path.name:
+        return None
+    for file in (path.with_name(name), path.with_name(f"{name}.gz")):
+        if file.is_file():
+            return read_idx(file).astype(np.int64)
+    return None
+
+
 def _content(path: Path) -> bytes:
     with reading(path):
         content = path.read_bytes()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from fastgan.data.arrays import from_array, read_array
 from fastgan.data.dataset import DataError, Dataset
 from fastgan.data.folder import AS_THEY_ARE, Framing, check_framing, read_folder
-from fastgan.data.idx import is_idx, read_idx
+from fastgan.data.idx import is_idx, read_idx, read_idx_labels
 from fastgan.data.synthetic import grid, ring
 
 BUILT_IN = ("ring", "grid", "digits", "mnist", "stacked")
@@ -57,7 +60,9 @@ def _read(path: Path, framing: Framing) -> Dataset:
     if file.suffix in (".npy", ".npz"):
         return read_array(file, member)
     if is_idx(path):
-        return from_array(str(path), read_idx(path))
+        labels = read_idx_labels(path)
+        images = from_array(str(path), read_idx(path))
+        return images if labels is None else replace(images, labels=torch.from_numpy(labels))
     raise DataError(f"{path}: unknown kind of file; expected .npy, .npz, IDX or a folder")
 
 

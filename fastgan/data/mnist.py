@@ -16,10 +16,12 @@ from fastgan.data.idx import read_idx
 _IMAGES = "train-images-idx3-ubyte"
 _LABELS = "train-labels-idx1-ubyte"
 _TEST_IMAGES = "t10k-images-idx3-ubyte"
+_TEST_LABELS = "t10k-labels-idx1-ubyte"
 _ARCHIVE_SHA256 = {
     _IMAGES: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     _LABELS: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
     _TEST_IMAGES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    _TEST_LABELS: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -48,6 +50,11 @@ def mnist_test_images(data_dir: Path | None) -> Tensor:
     return _read_images(_fetch(_TEST_IMAGES) if data_dir is None else _need(data_dir, _TEST_IMAGES))
 
 
+def mnist_test_labels(data_dir: Path | None) -> Tensor:
+    """The labels of the test images, int64 ``[10000]``; arguments and errors as for ``mnist``."""
+    return _read_labels(_fetch(_TEST_LABELS) if data_dir is None else _need(data_dir, _TEST_LABELS))
+
+
 def is_at_hand(data_dir: Path | None) -> bool:
     """Whether images and labels are in the folder or, for None, have been fetched before."""
     folder = _cache() if data_dir is None else data_dir
@@ -58,7 +65,8 @@ def _read(images_path: Path, labels_path: Path | None) -> Dataset:
     samples = _read_images(images_path)
     if labels_path is None:
         return Dataset("mnist", samples)
-    return Dataset("mnist", samples, labelled=Labelled("mnist", samples, _read_labels(labels_path)))
+    labels = _read_labels(labels_path)
+    return Dataset("mnist", samples, labelled=Labelled("mnist", samples, labels), labels=labels)
 
 
 def _read_images(path: Path) -> Tensor:

@@ -29,10 +29,13 @@ def stacked(data_dir: Path | None) -> Dataset:
 
 
 def stack(single: Labelled) -> Dataset:
-    """Stack grey images, drawn with replacement."""
+    """Stack grey images, drawn with replacement. The label is the mode."""
     rng = torch.Generator().manual_seed(_DATA_SEED)
     rows = torch.randint(len(single.images), (SAMPLES, CHANNELS), generator=rng)
-    return Dataset("stacked", single.images.squeeze(1)[rows], labelled=single)
+    classes = int(single.labels.max()) + 1
+    places = classes ** torch.arange(CHANNELS - 1, -1, -1)
+    labels = (single.labels[rows] * places).sum(1)
+    return Dataset("stacked", single.images.squeeze(1)[rows], labelled=single, labels=labels)
 
 
 def _digits(data_dir: Path | None) -> Labelled:

@@ -18,7 +18,9 @@ from fastgan.metrics.neighbours import neighbourhood
 _NEIGHBOUR = 5
 
 
-def compare(data: Dataset, fake: Tensor, seed: int, classifiers: Path | None = None) -> dict[str, float]:
+def compare(
+    data: Dataset, fake: Tensor, seed: int, classifiers: Path | None = None, labels: Tensor | None = None
+) -> dict[str, float]:
     """Compare N generated samples with N distinct real ones, or all if there are fewer.
 
     Args:
@@ -26,14 +28,16 @@ def compare(data: Dataset, fake: Tensor, seed: int, classifiers: Path | None = N
         fake: ``[N, ...]``, with the data's shape and units, N at least 2.
         seed: seed of the choice of real samples.
         classifiers: as ``folder`` of :func:`fastgan.metrics.classifier.classifier_of`.
+        labels: int64 ``[N]``, the classes asked for, if the generator takes them.
 
     Returns:
         Values by name. For points: error of the mean, ratio of deviations and Wasserstein distance of each
         axis that varies; precision, recall, density and coverage; for a mixture also covered modes, number of
         modes, share of high quality, and reverse KL and JSD of the histogram. For images with classes: the
-        classifier's accuracy; covered modes and both divergences for its predicted classes; Fréchet distance,
-        precision, recall, density and coverage of its features. For other images nothing. Precision, recall,
-        density and coverage need at least six samples.
+        classifier's accuracy; with ``labels``, the share of samples of the class asked for; covered modes and
+        both divergences for its predicted classes; Fréchet distance, precision, recall, density and coverage
+        of its features. For other images nothing. Precision, recall, density and coverage need at least six
+        samples.
 
     Raises:
         ValueError: if the samples do not have the data's shape, are fewer than two, or are not finite.
@@ -46,7 +50,7 @@ def compare(data: Dataset, fake: Tensor, seed: int, classifiers: Path | None = N
     rows = torch.randperm(len(data.samples), generator=torch.Generator().manual_seed(seed))
     real = data.seen(rows[: len(fake)])
     if data.labelled is not None:
-        return _by_class(data.labelled, real, fake, classifiers)
+        return _by_class(data.labelled, real, fake, classifiers, labels)
     return _by_place(data, real, fake) if is_points(data.shape) else {}
 
 
@@ -66,17 +70,22 @@ def _by_place(data: Dataset, real: Tensor, fake: Tensor) -> dict[str, float]:
     return result | _by_neighbours(real, fake)
 
 
-def _by_class(single: Labelled, real: Tensor, fake: Tensor, classifiers: Path | None) -> dict[str, float]:
+def _by_class(
+    single: Labelled, real: Tensor, fake: Tensor, classifiers: Path | None, labels: Tensor | None
+) -> dict[str, float]:
     # imported here, as only the classifier needs safetensors
     from fastgan.metrics.classifier import classifier_of, mode_shares
 
     classifier = classifier_of(single, classifiers)
     stacked = fake.shape[1] // single.images.shape[1]
     shares = mode_shares(single.labels, classifier.classes, stacked)
-    counts = torch.bincount(classifier.modes(fake), minlength=len(shares))
+    modes = classifier.modes(fake)
+    counts = torch.bincount(modes, minlength=len(shares))
+    asked = {} if labels is None else {"of the class asked for": float((modes == labels).float().mean())}
     features = classifier.features(real), classifier.features(fake)
     return {
         "classifier accuracy": float(classifier.accuracy),
+        **asked,
         **_by_mode(counts, shares),
         "Fréchet distance": frechet_distance(*features),
         **_by_neighbours(*features),

@@ -27,21 +27,27 @@ Widths = Sequence[int]
 
 
 class Family(NamedTuple):
-    """Constructors: generator(latent size, sample shape, widths), discriminator(sample shape, widths)."""
+    """Constructors: generator(latent size, sample shape, widths), discriminator(sample shape, widths).
 
-    generator: Callable[[int, Shape, Widths], nn.Module]
-    discriminator: Callable[[Shape, Widths], nn.Module]
+    If it ``has_classes``, both also take ``num_classes``, and the networks labels.
+    """
+
+    generator: Callable[..., nn.Module]
+    discriminator: Callable[..., nn.Module]
+    has_classes: bool = False
 
 
-def _mlp_generator(latent_dim: int, sample_shape: Shape, hidden: Widths) -> MLPGenerator:
+def _mlp_generator(
+    latent_dim: int, sample_shape: Shape, hidden: Widths, *, num_classes: int = 0
+) -> MLPGenerator:
     is_image = len(sample_shape) == 3
-    return MLPGenerator(latent_dim, sample_shape, hidden, bounded=is_image)
+    return MLPGenerator(latent_dim, sample_shape, hidden, bounded=is_image, num_classes=num_classes)
 
 
 FAMILIES = {
-    "mlp": Family(_mlp_generator, MLPDiscriminator),
+    "mlp": Family(_mlp_generator, MLPDiscriminator, has_classes=True),
     "autoencoder": Family(_mlp_generator, MLPAutoencoder),
-    "dcgan": Family(DCGANGenerator, DCGANDiscriminator),
+    "dcgan": Family(DCGANGenerator, DCGANDiscriminator, has_classes=True),
     "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
     "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
     "unrolled": Family(unrolled_generator, unrolled_discriminator),

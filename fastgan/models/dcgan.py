@@ -7,11 +7,14 @@ from itertools import pairwise
 
 from torch import Tensor, fx, nn
 
+from fastgan.models.labels import judged, projection
 from fastgan.models.maps import MapsGenerator, check_hidden, initialize
 from fastgan.nn import Conv2dLeakyReLU
 from fastgan.ops import bias_leaky_relu
 
-fx.wrap("bias_leaky_relu")  # a leaf of traces: it branches on its arguments
+# leaves of traces: they branch on their arguments
+fx.wrap("bias_leaky_relu")
+fx.wrap("judged")
 
 _SMALLEST, _LARGEST = 3, 7  # the shorter side of the smallest map
 _KERNEL, _STRIDE, _PADDING = 4, 2, 1  # of all convolutions that halve or double maps
@@ -27,12 +30,15 @@ class DCGANGenerator(MapsGenerator):
         latent_dim: size of the latent vector.
         sample_shape: shape of one sample, ``(C, H, W)``.
         hidden: channels of the maps, from the smallest map to that of half the image's size.
+        num_classes: number of classes, or 0 for samples without labels.
 
     Raises:
         ValueError: if the image cannot be halved once for each of ``hidden``.
     """
 
-    def __init__(self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+    def __init__(
+        self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int], *, num_classes: int = 0
+    ) -> None:
         smallest = (*smallest_map(sample_shape, hidden), hidden[0])
         layers: list[nn.Module] = [nn.BatchNorm2d(hidden[0]), nn.ReLU()]
         for n_in, n_out in pairwise(hidden):
@@ -40,7 +46,7 @@ class DCGANGenerator(MapsGenerator):
             double = nn.ConvTranspose2d(n_in, n_out, _KERNEL, _STRIDE, _PADDING, bias=False)
             layers += [double, nn.BatchNorm2d(n_out), nn.ReLU()]
         last = nn.ConvTranspose2d(hidden[-1], sample_shape[0], _KERNEL, _STRIDE, _PADDING)
-        super().__init__(latent_dim, smallest, [*layers, last, nn.Tanh()])
+        super().__init__(latent_dim, smallest, [*layers, last, nn.Tanh()], num_classes)
         initialize(self, scales_vary=True)
 
 
@@ -53,12 +59,13 @@ class DCGANDiscriminator(nn.Module):
     Args:
         sample_shape: shape of one sample, ``(C, H, W)``.
         hidden: channels of the maps, from the map of half the image's size to the smallest.
+        num_classes: number of classes, or 0 for samples without labels.
 
     Raises:
         ValueError: if the image cannot be halved once for each of ``hidden``.
     """
 
-    def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+    def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int], *, num_classes: int = 0) -> None:
         super().__init__()
         smallest = smallest_map(sample_shape, hidden)
         first, *others = pairwise([sample_shape[0], *hidden])
@@ -67,16 +74,16 @@ class DCGANDiscriminator(nn.Module):
             nn.Conv2d(*channels, _KERNEL, _STRIDE, _PADDING, bias=False) for channels in others
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(n_out) for _, n_out in others)
-        self.last = nn.Conv2d(hidden[-1], 1, smallest)
+        self.labels, outputs = projection(num_classes, hidden[-1])
+        self.last = nn.Conv2d(hidden[-1], outputs, smallest)
         initialize(self, scales_vary=True)
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
+    def forward(self, samples: Tensor, y: Tensor | None = None) -> Tensor:
+        """Logits ``[N, 1]`` of samples and, of classes, labels int64 ``[N]``; positive means real."""
         map: Tensor = self.first(samples)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             map = bias_leaky_relu(norm(convolution(map)))
-        logits: Tensor = self.last(map)
-        return logits.flatten(1)
+        return judged(self.labels, self.last(map).flatten(1), y)
 
 
 def dcgan_widths(sample_shape: Sequence[int], first: int = 64) -> tuple[int, ...]:

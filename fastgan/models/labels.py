@@ -6,6 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+_SMALLEST = 16  # size of vectors appended to latent ones: in few dimensions many classes lie close together
 
 
 class Labels(nn.Module):
@@ -33,8 +36,7 @@ class Labels(nn.Module):
             ValueError: labels are missing, not expected, of another shape or, on a CPU, out of range.
         """
         if self.vectors is None:
-            if y is not None:
-                raise ValueError("y was given to a network without classes; build it with num_classes")
+            _refuse(y)
             return None
         if y is None:
             raise ValueError(
@@ -62,3 +64,53 @@ def projected(features: Tensor, vectors: Tensor | None) -> Tensor:
     if vectors is None:
         return features
     return (features * vectors).sum(1, keepdim=True) / math.sqrt(features.shape[1])
+
+
+def embedding(num_classes: int, latent_dim: int) -> tuple[Labels | None, int]:
+    """Vectors to append to latent ones, and the size of both together; no vectors for 0."""
+    if num_classes == 0:
+        return None, latent_dim
+    size = max(latent_dim, _SMALLEST)
+    return Labels(num_classes, size), latent_dim + size
+
+
+def projection(num_classes: int, size: int) -> tuple[Labels | None, int]:
+    """Vectors for features of this size, and the number of D's outputs; no vectors for 0."""
+    return (Labels(num_classes, size), 1 + size) if num_classes else (None, 1)
+
+
+def appended(labels: Labels | None, latent: Tensor, y: Tensor | None) -> Tensor:
+    """Latent vectors ``[N, latent_dim]`` and after them those of their classes; without classes as they are.
+
+    The vectors of classes have length 1, as one-hot vectors would. If they were as long as latent ones, the
+    weights of these few directions would soon outgrow those of the latent vector: a DCGAN then makes a single
+    image of each class.
+    """
+    if labels is None:
+        _refuse(y)
+        return latent
+    vectors = labels(y, latent.shape[0])  # len() would be a constant of exported programs
+    return torch.cat([latent, F.normalize(vectors)], 1)
+
+
+def judged(labels: Labels | None, outputs: Tensor, y: Tensor | None) -> Tensor:
+    """Logits ``[N, 1]`` of a discriminator with outputs ``[N, 1]``, or ``[N, 1 + size]`` if it has classes.
+
+    Then the first output is that of a sample of any class, and the others are features (Miyato and Koyama,
+    2018, equation 3).
+    """
+    if labels is None:
+        _refuse(y)
+        return outputs
+    logits, features = outputs.tensor_split([1], 1)
+    return logits + projected(features, labels(y, outputs.shape[0]))
+
+
+def classes_of(network: nn.Module) -> int:
+    """The number of classes of a network with :class:`Labels`; 0 for others."""
+    return max((each.num_classes for each in network.modules() if isinstance(each, Labels)), default=0)
+
+
+def _refuse(y: Tensor | None) -> None:
+    if y is not None:
+        raise ValueError("y was given to a network without classes; build it with num_classes")

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+
+from fastgan.models.labels import appended, embedding
+
+fx.wrap("appended")  # a leaf of traces: it looks whether there are labels
 
 _SIGMA = 0.02  # standard deviation of initial weights; biases are 0
 
@@ -19,18 +23,27 @@ class MapsGenerator(nn.Module):
         latent_dim: size of the latent vector.
         smallest: height, width and channels of the smallest map.
         layers: from ``[N, channels, height, width]`` to images in [-1, 1].
+        num_classes: number of classes, or 0 for samples without labels.
     """
 
-    def __init__(self, latent_dim: int, smallest: tuple[int, int, int], layers: Sequence[nn.Module]) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        smallest: tuple[int, int, int],
+        layers: Sequence[nn.Module],
+        num_classes: int = 0,
+    ) -> None:
         super().__init__()
         self.smallest = smallest
-        self.project = nn.Linear(latent_dim, math.prod(smallest), bias=False)
+        self.labels, width = embedding(num_classes, latent_dim)
+        self.project = nn.Linear(width, math.prod(smallest), bias=False)
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """Generate ``[N, *sample_shape]`` in [-1, 1] from ``[N, latent_dim]``."""
+    def forward(self, latent: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate ``[N, *sample_shape]`` in [-1, 1] from ``[N, latent_dim]``, and labels int64 ``[N]``."""
+        projected = self.project(appended(self.labels, latent, y))
         # the product's output already has channels last, so no copy is needed
-        smallest = self.project(latent).unflatten(1, self.smallest).permute(0, 3, 1, 2)
+        smallest = projected.unflatten(1, self.smallest).permute(0, 3, 1, 2)
         samples: Tensor = self.layers(smallest)
         return samples
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fastgan.models.labels import appended, embedding, judged, projection
 from fastgan.nn import MLP
 
 
@@ -19,19 +20,27 @@ class MLPGenerator(nn.Module):
         sample_shape: shape of one sample, ``(2,)`` or ``(C, H, W)``.
         hidden: widths of the hidden layers.
         bounded: whether to end with a tanh, for images in [-1, 1].
+        num_classes: number of classes, or 0 for samples without labels.
     """
 
     def __init__(
-        self, latent_dim: int, sample_shape: Sequence[int], hidden: Sequence[int], *, bounded: bool
+        self,
+        latent_dim: int,
+        sample_shape: Sequence[int],
+        hidden: Sequence[int],
+        *,
+        bounded: bool,
+        num_classes: int = 0,
     ) -> None:
         super().__init__()
         self.sample_shape = tuple(sample_shape)
         self.bounded = bounded
-        self.mlp = _mlp([latent_dim, *hidden, math.prod(sample_shape)])
+        self.labels, width = embedding(num_classes, latent_dim)
+        self.mlp = _mlp([width, *hidden, math.prod(sample_shape)])
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """Generate ``[N, *sample_shape]`` from ``[N, latent_dim]``."""
-        flat: Tensor = self.mlp(latent)
+    def forward(self, latent: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate ``[N, *sample_shape]`` from ``[N, latent_dim]`` and, of classes, labels int64 ``[N]``."""
+        flat: Tensor = self.mlp(appended(self.labels, latent, y))
         values = torch.tanh(flat) if self.bounded else flat
         return values.reshape(-1, *self.sample_shape)
 
@@ -42,16 +51,18 @@ class MLPDiscriminator(nn.Module):
     Args:
         sample_shape: shape of one sample, ``(2,)`` or ``(C, H, W)``.
         hidden: widths of the hidden layers.
+        num_classes: number of classes, or 0 for samples without labels.
     """
 
-    def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int]) -> None:
+    def __init__(self, sample_shape: Sequence[int], hidden: Sequence[int], *, num_classes: int = 0) -> None:
         super().__init__()
-        self.mlp = _mlp([math.prod(sample_shape), *hidden, 1])
+        features = [math.prod(sample_shape), *hidden]
+        self.labels, outputs = projection(num_classes, features[-1])
+        self.mlp = _mlp([*features, outputs])
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """Logits ``[N, 1]`` of samples ``[N, *sample_shape]``; positive means real."""
-        logits: Tensor = self.mlp(samples.flatten(1))
-        return logits
+    def forward(self, samples: Tensor, y: Tensor | None = None) -> Tensor:
+        """Logits ``[N, 1]`` of samples and, of classes, labels int64 ``[N]``; positive means real."""
+        return judged(self.labels, self.mlp(samples.flatten(1)), y)
 
 
 class MLPAutoencoder(nn.Module):

@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from fastgan import __version__
 from fastgan.data.transform import IDENTITY, Transform
@@ -67,8 +67,8 @@ def save(
 def load(folder: str | Path) -> nn.Module:
     """The generator in a folder written by ``fastgan export --format safetensors``, on the CPU.
 
-    Its samples are in the data's own units: if training used others, it is an ``nn.Sequential`` of the
-    family's module and a layer that converts them.
+    Its samples are in the data's own units: if training used others, the family's module is followed by a
+    layer that converts them. If config.json has a ``num_classes``, it also takes labels, int64 ``[N]``.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -78,13 +78,30 @@ def load(folder: str | Path) -> nn.Module:
     try:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         family = FAMILIES[config["model"]]
-        generator = family.generator(config["latent_dim"], tuple(config["sample_shape"]), config["hidden"])
+        num_classes = config.get("num_classes", 0)  # exports of earlier versions have none
+        sizes = config["latent_dim"], tuple(config["sample_shape"]), config["hidden"]
+        generator = family.generator(*sizes, **({"num_classes": num_classes} if num_classes else {}))
         generator.float().load_state_dict(load_file(folder / WEIGHTS))
-        saved = config.get("transform", {})  # exports of earlier versions have none
+        saved = config.get("transform", {})  # neither have they this
         transform = Transform(**{name: tuple(numbers) for name, numbers in saved.items()})
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{folder}: {CONFIG} or {WEIGHTS} is damaged ({reason}); export again") from error
     if not transform.is_identity:
-        generator = nn.Sequential(generator, transform.inverse_layer())
+        generator = converted(generator, transform.inverse_layer(), num_classes)
     return generator.eval()
+
+
+def converted(generator: nn.Module, layer: nn.Module, num_classes: int) -> nn.Module:
+    """A generator, which takes labels if it has classes, and a layer that converts its samples."""
+    return _Converted(generator, layer) if num_classes else nn.Sequential(generator, layer)
+
+
+class _Converted(nn.Module):
+    def __init__(self, generator: nn.Module, layer: nn.Module) -> None:
+        super().__init__()
+        self.generator, self.layer = generator, layer
+
+    def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
+        samples: Tensor = self.layer(self.generator(latent, labels))
+        return samples

@@ -83,7 +83,7 @@ def save_dashboard(
         draw_points(fake, made, GENERATED, "Generated samples", view)
     else:
         draw_images(real, data.seen(slice(_DASHBOARD_IMAGES)), "Real samples")
-        draw_images(fake, generated[:_DASHBOARD_IMAGES], "Generated samples")
+        draw_images(fake, generated, "Generated samples")
     _mark_alarms(figure, (losses, outputs), history["step"], alarms)
     save_figure(figure, path)
 

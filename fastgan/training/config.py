@@ -78,6 +78,13 @@ class TrainConfig:
         "batch_size / pack packs (Lin et al., 2018).",
         objectives=_ON_LOGITS,
     )
+    labels: bool = setting(
+        False,
+        "Training",
+        "Train with the classes of the samples. Both networks are called with them, as G(z, y) and D(x, y), "
+        "and a generated batch has the labels of the real one next to it, so that pairs are of one class.",
+        objectives=_ON_LOGITS,
+    )
     instance_noise: float = setting(
         0.0,
         "Training",
@@ -288,6 +295,8 @@ class TrainConfig:
             fits = self.objective in about.objectives or getattr(self, name) == about.default
             self._check(name, fits, f"{about.default} for the {self.objective} objective")
         self._check("pack", self.batch_size % self.pack == 0, f"a divisor of batch_size, {self.batch_size}")
+        if self.labels:
+            self._check("pack", self.pack == 1, "1 with labels, as a pack would have several")
         if self.update == "simultaneous":
             self._check("discriminator_steps", self.discriminator_steps == 1, "1 in simultaneous updates")
         self._check_device()

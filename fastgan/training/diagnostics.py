@@ -45,15 +45,23 @@ class Diagnostics:
         rng = torch.Generator(state.device).manual_seed(_SEED)
         # batch by batch: takes no more memory than a step, and kernels need no tuning for another size
         latents = [state.latent(batch, rng) for _ in range(_BATCHES)]
-        fake, real = state.look(latents[0], live=True), self._source.look(_BATCHES * batch, rng)
+        real = self._source.look(_BATCHES * batch, rng)
+        labels = self._labels(batch)
+        fake = state.look(latents[0], labels, live=True)
         diversity = relative_diversity(fake, real)
         values = {} if diversity is None else {"diversity": diversity}
-        return values | self._coverage(latents)
+        return values | self._coverage(latents, labels)
 
-    def _coverage(self, latents: list[Tensor]) -> dict[str, float]:
+    def _labels(self, count: int) -> Tensor | None:
+        """So many labels of the samples looked at, over and over if these are fewer."""
+        labels = self._source.labels
+        return None if labels is None else labels.repeat(-(-count // len(labels)))[:count]
+
+    def _coverage(self, latents: list[Tensor], labels: Tensor | None) -> dict[str, float]:
         if self._data is None or self._data.modes is None:
             return {}
-        coverage = coverage_of(torch.cat([self._state.look(latent) for latent in latents]), self._data)
+        samples = [self._state.look(latent, labels) for latent in latents]
+        coverage = coverage_of(torch.cat(samples), self._data)
         if coverage is None:
             return {}
         return {

@@ -14,7 +14,7 @@ from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
 from fastgan.training.run import RunError, check_data, read_checkpoint
 from fastgan.training.run_config import RunConfig
-from fastgan.training.sampling import sample
+from fastgan.training.sampling import in_batches, sample
 from fastgan.training.state import packed
 
 _PAIRS = 2_000
@@ -47,7 +47,8 @@ def evaluate(
         E log(1 - D(G(z))) (Goodfellow et al., 2014, equation 1; -log 4 if D cannot tell the samples apart),
         mean D(x) and D(G(z)), and the share of saturated logits. Then ``diversity``, the mean distance
         between two samples divided by that between two real ones (near 0 after a collapse; absent if all
-        real samples are equal), and the values of :func:`fastgan.metrics.suite.compare`.
+        real samples are equal), and the values of :func:`fastgan.metrics.suite.compare`. In a run with labels
+        the generated samples have those of the real ones.
 
     Raises:
         ConfigError: if there are fewer samples than D sees at once.
@@ -62,10 +63,11 @@ def evaluate(
     generator, discriminator = config.build_generator().eval(), config.build_discriminator().eval()
     saved.load_module("average", generator)
     saved.load_module("discriminator", discriminator)
-    fake = sample(generator, count, training.latent_dim, seed, training.latent)
+    rows = torch.randint(len(data.samples), (count,), generator=torch.Generator().manual_seed(seed))
+    labels = data.labels[rows] if config.num_classes and data.labels is not None else None
+    fake = sample(generator, count, training.latent_dim, seed, training.latent, labels)
     if not torch.isfinite(fake).all():
         raise RunError(f"{folder}: its generator makes nan or infinite samples; try a lower learning rate")
-    rows = torch.randint(len(data.samples), (count,), generator=torch.Generator().manual_seed(seed))
     real = data.seen(rows)
     objective = OBJECTIVES[training.objective](training, torch.device("cpu"), World())
     if count < training.pack:
@@ -75,7 +77,7 @@ def evaluate(
     diversity = relative_diversity(fake[:_PAIRS], real[:_PAIRS])
     return {
         "step": float(saved.step),
-        **objective.evaluate(discriminator, *shown),
+        **objective.evaluate(lambda samples: in_batches(discriminator, samples, labels), *shown),
         **({} if diversity is None else {"diversity": diversity}),
-        **compare(data, fake, seed, classifiers),
+        **compare(data, fake, seed, classifiers, labels),
     }

@@ -18,7 +18,7 @@ from torch.export import Dim, ExportedProgram
 
 from fastgan.files import write_folder, write_whole
 from fastgan.models import pretrained
-from fastgan.training.latent import REACH
+from fastgan.training.latent import REACH, inputs
 from fastgan.training.run_config import RunConfig
 from fastgan.training.trained import TrainedGenerator
 
@@ -26,6 +26,7 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ""}
 METADATA = "metadata.json"
 _CHECKED_BATCH = 7  # differs from the batch size of the trace
 _TOLERANCE = 1e-5
+_INPUTS = ["latent", "labels"]  # the second one of runs with labels
 
 
 class ExportError(RuntimeError):
@@ -34,6 +35,8 @@ class ExportError(RuntimeError):
 
 def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> None:
     """Write a generator for ``latent`` ``[N, latent_dim]`` with any N, and run it once to check the file.
+
+    The generator of a run with labels also takes ``labels``, int64 ``[N]``.
 
     Its samples are in the data's own units. The other facts about the generator are in the file's metadata:
     for ONNX in ``metadata_props``, for torch.export in the extra file ``metadata.json``, for safetensors in
@@ -52,9 +55,11 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
     latent_dim = config.training.latent_dim
     rng = torch.Generator().manual_seed(0)
     latent = torch.randn(_CHECKED_BATCH, latent_dim, generator=rng, dtype=torch.float32)
+    labels = torch.arange(_CHECKED_BATCH) % config.num_classes if config.num_classes else None
+    arguments = inputs(latent, labels)
     trained = TrainedGenerator(generator, config)
     with torch.no_grad():
-        expected = trained(latent)
+        expected = trained(*arguments)
 
     def write_checked(whole: Path) -> None:
         if kind == "safetensors":
@@ -63,12 +68,14 @@ def export(generator: nn.Module, config: RunConfig, path: Path, kind: str) -> No
             # other programs expect weights in the usual order, not channels last
             usual: Any = copy.deepcopy(generator)  # Any: some PyTorch versions have no stub for this call
             usual.to(memory_format=torch.contiguous_format)
-            in_units = nn.Sequential(usual, config.transform.inverse_layer()).eval()
-            _WRITE[kind](in_units, latent[:2], whole, metadata(trained))
+            in_units = pretrained.converted(
+                usual, config.transform.inverse_layer(), config.num_classes
+            ).eval()
+            _WRITE[kind](in_units, tuple(each[:2] for each in arguments), whole, metadata(trained))
         scale, offset = map(torch.tensor, (config.transform.scale, config.transform.offset))
         # relative to the offset too: float32 has fewer digits for values near 1,000 than near 0
         magnitude = (scale + offset.abs()).clamp(min=torch.finfo(torch.float32).tiny)
-        error = ((_RUN[kind](whole, latent) - expected).abs() / magnitude).max().item()
+        error = ((_RUN[kind](whole, *arguments) - expected).abs() / magnitude).max().item()
         if not error <= _TOLERANCE:
             raise ExportError(f"{path}: the exported generator differs by {error:.1e}; report this")
 
@@ -93,7 +100,8 @@ def metadata(generator: TrainedGenerator) -> dict[str, Any]:
     Returns:
         Values for JSON by name: ``data``, the name of the data without their folder; ``latent_dim``;
         ``latent``, ``"normal"`` or ``"uniform"``; ``latent_range``, the bounds of uniform numbers;
-        ``sample_shape``; ``data_range``, the bounds of images. A range that does not apply is None.
+        ``sample_shape``; ``data_range``, the bounds of images; ``num_classes``, 0 if the generator takes no
+        labels. A range that does not apply is None.
     """
     return {
         "data": generator.config.title,
@@ -102,25 +110,27 @@ def metadata(generator: TrainedGenerator) -> dict[str, Any]:
         "latent_dim": generator.latent_dim,
         "sample_shape": list(generator.sample_shape),
         "data_range": generator.data_range and list(generator.data_range),
+        "num_classes": generator.num_classes,
     }
 
 
-def _run_folder(folder: Path, latent: Tensor) -> Tensor:
+def _run_folder(folder: Path, *arguments: Tensor) -> Tensor:
     with torch.no_grad():
-        samples: Tensor = pretrained.load(folder)(latent)
+        samples: Tensor = pretrained.load(folder)(*arguments)
         return samples
 
 
-def _traced(module: nn.Module, latent: Tensor) -> ExportedProgram:
+def _traced(module: nn.Module, arguments: tuple[Tensor, ...]) -> ExportedProgram:
     """The module as a program for any N, without the paths of this machine's source files."""
-    program = torch.export.export(module, (latent,), dynamic_shapes=({0: Dim("N")},))
+    sizes = ({0: Dim("N")},) * len(arguments)
+    program = torch.export.export(module, arguments, dynamic_shapes=sizes)
     for graph in (each.graph for each in program.graph_module.modules() if isinstance(each, fx.GraphModule)):
         for node in graph.nodes:
             node.meta.pop("stack_trace", None)
     return program
 
 
-def _write_onnx(module: nn.Module, latent: Tensor, path: Path, facts: dict[str, Any]) -> None:
+def _write_onnx(module: nn.Module, arguments: tuple[Tensor, ...], path: Path, facts: dict[str, Any]) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _need(package)
     log = logging.getLogger("torch.onnx")
@@ -130,8 +140,8 @@ def _write_onnx(module: nn.Module, latent: Tensor, path: Path, facts: dict[str, 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's warnings about its own calls
             program = torch.onnx.export(
-                _traced(module, latent),
-                input_names=["latent"],
+                _traced(module, arguments),
+                input_names=_INPUTS[: len(arguments)],
                 output_names=["samples"],
                 dynamo=True,
                 verbose=False,
@@ -143,26 +153,27 @@ def _write_onnx(module: nn.Module, latent: Tensor, path: Path, facts: dict[str, 
         log.setLevel(level)
 
 
-def _run_onnx(path: Path, latent: Tensor) -> Tensor:
+def _run_onnx(path: Path, *arguments: Tensor) -> Tensor:
     runtime = _need("onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"latent": latent.numpy()})[0])
+    named = {name: each.numpy() for name, each in zip(_INPUTS, arguments, strict=False)}
+    return torch.from_numpy(session.run(None, named)[0])
 
 
-def _write_torch(module: nn.Module, latent: Tensor, path: Path, facts: dict[str, Any]) -> None:
-    program = _traced(module, latent)
+def _write_torch(module: nn.Module, arguments: tuple[Tensor, ...], path: Path, facts: dict[str, Any]) -> None:
+    program = _traced(module, arguments)
     whole = io.BytesIO()  # on a full disk, the destructor of torch's writer would end the process
     torch.export.save(program, whole, extra_files={METADATA: json.dumps(facts)})
     path.write_bytes(whole.getbuffer())
 
 
-def _run_torch(path: Path, latent: Tensor) -> Tensor:
+def _run_torch(path: Path, *arguments: Tensor) -> Tensor:
     with path.open("rb") as file, warnings.catch_warnings():
         # torch 2.9 warns about its own way of reading the file
         warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
-        module: Callable[[Tensor], Tensor] = torch.export.load(file).module()
+        module: Callable[..., Tensor] = torch.export.load(file).module()
     with torch.no_grad():
-        return module(latent)
+        return module(*arguments)
 
 
 def _need(package: str) -> Any:

@@ -20,12 +20,14 @@ from torch.utils.data import (
 )
 
 from fastgan.data import Dataset
+from fastgan.data.dataset import check_labels
 from fastgan.training.config import ConfigError
 from fastgan.training.draws import MOST
 from fastgan.training.source import MapStyle, Resident, Source, Streamed, is_numeric, tensor_of
 from fastgan.training.state import TrainingState
 
-Data: TypeAlias = Tensor | NDArray[Any] | Dataset | MapStyle | DataLoader[Any]
+Array: TypeAlias = Tensor | NDArray[Any]
+Data: TypeAlias = Array | tuple[Array, Array] | Dataset | MapStyle | DataLoader[Any]
 
 _UNIFORM = (RandomSampler, SequentialSampler, DistributedSampler)
 
@@ -42,19 +44,24 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
         workers, prepare = data.num_workers, data.worker_init_fn
         data = cast(MapStyle, data.dataset)
     augmentation = None
+    labels: Array | None = None
     if isinstance(data, Dataset):
-        augmentation = data.augmentation
-        data = data.samples
+        augmentation, labels, data = data.augmentation, data.labels, data.samples
     elif type(data) is TensorDataset:  # a subclass may do more than index
+        labels = data.tensors[1] if len(data.tensors) > 1 else None
         data = data.tensors[0]
+    elif state.config.labels and isinstance(data, tuple) and len(data) == 2:
+        data, labels = data
     if isinstance(data, np.ndarray):
         data = _tensor_of(data)
     if isinstance(data, Tensor):
-        return Resident(_checked(data, state), augmentation, state.dtype)
+        samples = _checked(data, state)
+        classes = _checked_labels(labels, len(samples), state) if state.config.labels else None
+        return Resident(samples, augmentation, state.dtype, classes)
     if isinstance(data, list | tuple | dict) or not all(hasattr(data, n) for n in ("__len__", "__getitem__")):
         raise TypeError(
             f"data is a {type(data).__name__}, expected a Tensor, an array, a Dataset, a map-style dataset "
-            "or a DataLoader of one"
+            "or a DataLoader of one; with labels=True also a tuple (samples, labels)"
         )
     _check_count(len(data))
     if state.config.steps_per_replay > 1:
@@ -129,6 +136,24 @@ def _checked(samples: Tensor, state: TrainingState) -> Tensor:
     if not torch.isfinite(samples).all():
         raise ValueError(f"data holds nan or infinite values, expected finite ones of {state.dtype}")
     return samples
+
+
+def _checked_labels(labels: Array | None, count: int, state: TrainingState) -> Tensor:
+    """Labels as int64 ``[count]`` on the device."""
+    if labels is None:
+        raise ValueError(
+            "labels is True, but data has no labels; give (samples, labels) or a TensorDataset of both, or "
+            "train without labels"
+        )
+    labels = torch.as_tensor(labels)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype is torch.bool:
+        raise TypeError(f"data has labels of {labels.dtype}, expected whole numbers such as torch.int64")
+    labels = labels.to(state.device, torch.int64)
+    check_labels(labels, count, "data")
+    most, classes = int(labels.max()), state.num_classes
+    if 0 < classes <= most:
+        raise ValueError(f"data has labels up to {most}, but the networks have num_classes={classes}")
+    return labels.contiguous()
 
 
 def _is_neither(dtype: object) -> TypeError:

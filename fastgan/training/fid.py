@@ -68,6 +68,7 @@ class Fid:
         self._state, self._source, self._stopping, self._kept = state, source, stopping, kept
         self._extractor = extractor.to(state.device)
         self._real: Moments | None = None
+        self._labels: Tensor | None = None
 
     @property
     def kind(self) -> str:
@@ -91,6 +92,7 @@ class Fid:
             if self._kept is not None:
                 self._kept.write(real)
         self._real = Moments(real.count, real.mean.to(features.device), real.covariance.to(features.device))
+        self._labels = self._drawn_labels(rng)
         self._warn_of_few(real)
 
     def measure(self) -> dict[str, float]:
@@ -109,7 +111,21 @@ class Fid:
         state = self._state
         # at once and on the CPU: so they depend neither on the batch size nor on the device
         latents = state.latent(state.config.metrics_samples, torch.Generator().manual_seed(_SEED))
-        return (state.look(part.to(state.device)) for part in latents.split(state.config.batch_size))
+        for rows in torch.arange(len(latents)).split(state.config.batch_size):
+            labels = None if self._labels is None else self._labels[rows.to(state.device)]
+            yield state.look(latents[rows].to(state.device), labels)
+
+    def _drawn_labels(self, rng: torch.Generator) -> Tensor | None:
+        """Labels of the generated samples: those of real ones drawn at random; None for a run without."""
+        if not self._state.config.labels:
+            return None
+        count, found = self._state.config.metrics_samples, []
+        for _ in range(0, count, _REAL_AT_ONCE):
+            self._source.look(_REAL_AT_ONCE, rng)
+            assert self._source.labels is not None
+            found.append(self._source.labels)
+        labels = torch.cat(found)
+        return labels.repeat(-(-count // len(labels)))[:count]
 
     @torch.no_grad()
     def _moments(self, batches: Iterable[Tensor]) -> Moments | None:

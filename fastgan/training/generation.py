@@ -8,13 +8,21 @@ import torch
 from torch import Tensor
 
 from fastgan.chains import Chain, chain_of
+from fastgan.training.latent import inputs
 from fastgan.training.mlp_pass import MLPPass
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
 
 
 class Generation(Protocol):
-    """Samples of one step. G's weights must not change before its update."""
+    """Samples of one step. G's weights must not change before its update.
+
+    Attributes:
+        labels: int64 ``[N]``, those of the batches given last and of G's turn; None if there are none.
+    """
+
+    @property
+    def labels(self) -> Tensor | None: ...
 
     def batches(self, turn: int) -> tuple[Tensor, Tensor]:
         """Real and generated samples of D's given turn; call it once for each turn, in order."""
@@ -45,6 +53,10 @@ class AutogradGeneration:
         self._state, self._source, self._turns = state, source, turns
         self._own: Tensor | None = None
 
+    @property
+    def labels(self) -> Tensor | None:
+        return self._source.labels
+
     def batches(self, turn: int) -> tuple[Tensor, Tensor]:
         real = self._source.batch(self._state, turn)
         if self._turns == 1:
@@ -62,7 +74,7 @@ class AutogradGeneration:
 
     def _generate(self) -> Tensor:
         """This process's part of a batch, in float32 like the real samples."""
-        fake: Tensor = self._state.generator(self._state.latents(1))
+        fake: Tensor = self._state.generator(*inputs(self._state.latents(1), self.labels))
         return fake.float() if fake.dtype is torch.bfloat16 else fake
 
 
@@ -72,6 +84,8 @@ class ChainGeneration:
     All batches are in one buffer, with space before the first. A turn's real samples are written in front of
     its generated ones, over those of the turn before, so that D reads both without a copy.
     """
+
+    labels = None
 
     @torch.no_grad()
     def __init__(self, chain: Chain, state: TrainingState, source: Source, turns: int) -> None:

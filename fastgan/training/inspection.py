@@ -7,12 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fastgan.models.labels import classes_of
 from fastgan.restoring import tensors_restored
+from fastgan.training.labels import bound
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState, packed
 from fastgan.training.step import autocast
 
 _SEED = 0
+_WITH_LABELS = " with labels"
 
 
 def check_networks(state: TrainingState, source: Source) -> None:
@@ -22,16 +25,26 @@ def check_networks(state: TrainingState, source: Source) -> None:
         ValueError: if a network does not fit the data, the config or the other one.
         TypeError: if one returns no tensor of floats.
     """
+    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+        classes = classes_of(network)
+        if classes and not state.config.labels:
+            raise ValueError(
+                f"{name} has num_classes={classes}, but labels is False; train with labels=True and data "
+                "with labels, or without classes"
+            )
     rng = torch.Generator(state.device).manual_seed(_SEED)
     real = source.look(state.share, rng)[: state.share]
-    _check_generator(state, real)
-    _check_discriminator(state, packed(real, state.config.pack))
+    labels = None if source.labels is None else source.labels[: state.share]
+    _check_generator(state, real, labels)
+    _check_discriminator(state, packed(real, state.config.pack), labels)
 
 
-def _check_generator(state: TrainingState, real: Tensor) -> None:
+def _check_generator(state: TrainingState, real: Tensor, labels: Tensor | None) -> None:
     latent_dim = state.config.latent_dim
     latent = torch.zeros(1, latent_dim, device=state.device, dtype=state.dtype)
-    made = _output_of("generator", f"latent_dim={latent_dim}", lambda: state.look(latent))
+    one = None if labels is None else labels[:1]
+    takes = f"latent_dim={latent_dim}{_WITH_LABELS if state.config.labels else ''}"
+    made = _output_of("generator", takes, lambda: state.look(latent, one))
     if made.shape[1:] != real.shape[1:]:
         raise ValueError(
             f"generator makes samples of shape {list(made.shape[1:])}, "
@@ -39,12 +52,14 @@ def _check_generator(state: TrainingState, real: Tensor) -> None:
         )
 
 
-def _check_discriminator(state: TrainingState, shown: Tensor) -> None:
+def _check_discriminator(state: TrainingState, shown: Tensor, labels: Tensor | None) -> None:
     pack = state.config.pack
+    discriminator = bound(state.discriminator, labels)
     takes = f"{'packs of ' + str(pack) + ' ' if pack > 1 else ''}samples of shape {list(shown.shape[1:])}"
+    takes += _WITH_LABELS if state.config.labels else ""
     devices = [state.device] if state.device.type == "cuda" else []
     with torch.random.fork_rng(devices), tensors_restored(state.discriminator), autocast(state):
-        outputs = _output_of("discriminator", takes, lambda: state.discriminator(shown))
+        outputs = _output_of("discriminator", takes, lambda: discriminator(shown))
     if not outputs.requires_grad:
         raise ValueError(
             "discriminator's outputs have no gradient; remove no_grad() and detach() from its forward"

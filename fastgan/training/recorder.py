@@ -24,6 +24,7 @@ from fastgan.training import checkpoint
 from fastgan.training.alarms import Alarm
 from fastgan.training.diagnostics import coverage_of
 from fastgan.training.fid import FID, Best
+from fastgan.training.labels import in_order, picture_count
 from fastgan.training.memory import MEMORY, Peak, read_peak, write_peak
 from fastgan.training.real_features import REAL_FEATURES
 from fastgan.training.run import RunError
@@ -35,7 +36,6 @@ DASHBOARD = "dashboard.png"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 _PICTURE_SEED = 0  # the same in every picture, so that pictures can be compared
-_PICTURE_IMAGES = 64
 _PICTURE_POINTS = 2_500
 _DASHBOARD_SECONDS = 30.0  # between two dashboards: each takes the time of hundreds of small steps
 _EVALUATED_POINTS = 10_000
@@ -211,10 +211,13 @@ class Recorder(Callback):
         self._drawn = time.perf_counter()
 
     def _sample(self, state: TrainingState, points: int) -> Tensor:
-        """``points`` points, or as many images as a picture shows."""
-        count = points if is_points(self.data.shape) else _PICTURE_IMAGES
-        config = state.config
-        return sample(state.average, count, config.latent_dim, _PICTURE_SEED, config.latent)
+        """``points`` points, or as many images as a picture shows; with labels, ordered by class."""
+        config, labels = state.config, None
+        classes = range(self.data.num_classes if config.labels else 0)
+        count = points if is_points(self.data.shape) else picture_count(classes)
+        if classes:
+            labels = in_order(classes, count)
+        return sample(state.average, count, config.latent_dim, _PICTURE_SEED, config.latent, labels)
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

@@ -223,11 +223,16 @@ def peek_checkpoint(folder: Path) -> tuple[int, dict[str, Any]]:
 
 
 def check_data(folder: Path, config: RunConfig, data: Dataset) -> None:
-    """Refuse data whose shape does not fit the run's networks.
+    """Refuse data whose shape or labels do not fit the run's networks.
 
     Raises:
-        RunError: with both shapes.
+        RunError: with what the run has, and what the data have.
     """
+    if config.num_classes and data.num_classes != config.num_classes:
+        raise RunError(
+            f"{folder}: was trained on {config.num_classes} classes, and {data.name} has "
+            f"{data.num_classes or 'no labels'}; pass its original data"
+        )
     if data.shape != config.sample_shape:
         raise RunError(
             f"{folder}: was trained on samples of shape {list(config.sample_shape)}, those of {data.name} "

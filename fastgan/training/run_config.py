@@ -38,6 +38,7 @@ class RunConfig:
         samples: number of samples; None in runs of earlier versions.
         digest: digest of the data by :func:`fastgan.data.contents.digest`.
         framing: how photos of a folder are cropped and scaled.
+        num_classes: number of classes; 0 for a run without labels.
 
     Raises:
         ConfigError: if a value has a wrong type or is out of range.
@@ -56,6 +57,7 @@ class RunConfig:
     samples: int | None = None
     digest: str | None = None
     framing: Framing = AS_THEY_ARE
+    num_classes: int = 0
 
     def __post_init__(self) -> None:
         is_shape = _are_widths(self.sample_shape) and (
@@ -77,10 +79,19 @@ class RunConfig:
             "samples": (self.samples is None or is_whole(self.samples), "a whole number"),
             "digest": (isinstance(self.digest, str | None), "a hexadecimal number"),
             "framing": (isinstance(self.framing, Framing), "size, crop and flip"),
+            "num_classes": (
+                is_whole(self.num_classes) and (self.num_classes > 0) == self.training.labels,
+                f"{'at least 1' if self.training.labels else '0'}, as labels is {self.training.labels}",
+            ),
         }
         for name, (is_valid, expected) in valid.items():
             if not is_valid:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+        if self.num_classes and not FAMILIES[self.model].has_classes:
+            models = " or ".join(name for name, family in FAMILIES.items() if family.has_classes)
+            raise ConfigError(
+                f"model is {self.model!r}, whose networks take no labels; omit --labels, or use {models}"
+            )
         objective = self.training.objective
         if (objective == "began") != (self.model == "autoencoder"):
             raise ConfigError(
@@ -105,9 +116,18 @@ class RunConfig:
 
     @classmethod
     def of(cls, source: str, data: Dataset, recipe: Recipe, framing: Framing | None = None) -> RunConfig:
-        """The configuration of a run with this recipe and data."""
+        """The configuration of a run with this recipe and data.
+
+        Raises:
+            ConfigError: if the recipe needs labels, which the data lack, or its networks take none.
+        """
         known = data.shape, data.transform, recipe.generator, recipe.discriminator, recipe.config
-        return cls(located(source), *known, recipe.model, framing=framing or AS_THEY_ARE)
+        num_classes = data.num_classes if recipe.config.labels else 0
+        return cls(
+            *(located(source), *known, recipe.model),
+            framing=framing or AS_THEY_ARE,
+            num_classes=num_classes,
+        )
 
     def noting(self, samples: Sized) -> RunConfig:
         """The same with the number of samples and the digest of the data."""
@@ -129,7 +149,9 @@ class RunConfig:
         """
         with self._naming_model():
             family = FAMILIES[self.model]
-            generator = family.generator(self.training.latent_dim, self.sample_shape, self.generator)
+            generator = family.generator(
+                self.training.latent_dim, self.sample_shape, self.generator, **self._classes
+            )
             return generator.float()  # the dtype of the data, whatever torch.set_default_dtype says
 
     def build_discriminator(self) -> nn.Module:
@@ -137,7 +159,12 @@ class RunConfig:
         first, *rest = self.sample_shape
         pack = self.training.pack * first, *rest
         with self._naming_model():
-            return FAMILIES[self.model].discriminator(pack, self.discriminator).float()
+            return FAMILIES[self.model].discriminator(pack, self.discriminator, **self._classes).float()
+
+    @property
+    def _classes(self) -> dict[str, int]:
+        """Arguments of constructors, which only those of families with classes take."""
+        return {"num_classes": self.num_classes} if self.num_classes else {}
 
     @contextmanager
     def _naming_model(self) -> Iterator[None]:

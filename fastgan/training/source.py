@@ -23,12 +23,13 @@ from fastgan.kernels import available_backends, choose, load
 from fastgan.kernels.pixels import unit_range
 from fastgan.training.draws import INTEGERS, Indices, draw
 from fastgan.training.failure import Failure
+from fastgan.training.setting import is_whole
 from fastgan.training.signals import ignore_signals
 from fastgan.training.state import TrainingState
 
 
 class MapStyle(Protocol):
-    """A map-style dataset of torch.utils.data; items are samples, or tuples that begin with one."""
+    """A map-style dataset of torch.utils.data; items are samples, or tuples of one, a label and others."""
 
     def __len__(self) -> int: ...
 
@@ -40,9 +41,11 @@ class Source(Protocol):
 
     Attributes:
         dtype: dtype of the samples.
+        labels: int64, those of the samples given last, on their device; None if the run has none.
     """
 
     dtype: torch.dtype
+    labels: Tensor | None
 
     def prepare(self, state: TrainingState) -> None:
         """Host work before a step, outside of any captured graph."""
@@ -67,6 +70,7 @@ class Resident:
         samples: ``[N, ...]`` on the device: floats, or uint8 pixels, which batches convert to floats.
         augmentation: random crops and flips of images, or None.
         dtype: dtype of batches of uint8 pixels.
+        classes: int64 ``[N]`` on the device, the labels of the samples; None for a run without labels.
     """
 
     def __init__(
@@ -74,8 +78,11 @@ class Resident:
         samples: Tensor,
         augmentation: Augmentation | None = None,
         dtype: torch.dtype = torch.float32,
+        classes: Tensor | None = None,
     ) -> None:
         self.samples, self.augmentation = samples, augmentation
+        self.classes = classes
+        self.labels: Tensor | None = None
         self.dtype = dtype if samples.dtype is torch.uint8 else samples.dtype
 
     def prepare(self, state: TrainingState) -> None:
@@ -83,6 +90,7 @@ class Resident:
 
     def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
         rows = state.draws.integers(len(self.samples), state.share)
+        self._note_labels(rows)
         if self.augmentation is None:
             return choose(self.samples).gather(self.samples, rows, self.dtype, into)
         numbers = state.uniform(state.share, DRAWN)
@@ -91,6 +99,7 @@ class Resident:
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(self.samples), (count,), generator=rng, device=self.samples.device)
+        self._note_labels(rows)
         return self._central(self.samples.index_select(0, rows))
 
     def everything(self, size: int) -> Iterator[Tensor]:
@@ -103,6 +112,10 @@ class Resident:
     def close(self) -> None:
         pass
 
+    def _note_labels(self, rows: Tensor) -> None:
+        if self.classes is not None:
+            self.labels = self.classes.index_select(0, rows)
+
 
 class Streamed:
     """Samples of a map-style dataset that need not fit on the device, read ahead by worker processes.
@@ -113,7 +126,8 @@ class Streamed:
     on reading ahead or on the number of workers.
 
     Args:
-        dataset: map-style; items are samples, or tuples that begin with one.
+        dataset: map-style; items are samples, or tuples that begin with one and, for a run with labels, its
+            label.
         state: state of the run at its first step.
         workers: number of processes that read; 0 reads between steps.
         prepare: called with a worker's number when it starts.
@@ -135,7 +149,7 @@ class Streamed:
         self._count, self._device = len(dataset), state.device
         self._loader: Callable[..., DataLoader[Any]] = partial(
             DataLoader,
-            _Guarded(dataset, state.dtype),  # type: ignore[arg-type]
+            _Guarded(dataset, state),  # type: ignore[arg-type]
             collate_fn=_as_is,
             num_workers=workers,
             worker_init_fn=partial(_begin, prepare),
@@ -145,25 +159,34 @@ class Streamed:
         draws: Any = _Draws(dataset, state)
         self._batches: Iterator[Any] = iter(self._loader(batch_sampler=draws))
         try:
-            self.turns = [
-                _next(self._batches).to(state.device) for _ in range(state.config.discriminator_steps)
-            ]
+            turns = range(state.config.discriminator_steps)
+            self._turns = [[t.to(state.device) for t in _next(self._batches)] for _ in turns]
         except BaseException:
             self.close()
             raise
         self.dtype = self.turns[0].dtype
+        self.labels = self._labels_of(0)
         self._step = state.step
+
+    @property
+    def turns(self) -> list[Tensor]:
+        """The samples of each turn."""
+        return [samples for samples, *_ in self._turns]
 
     def prepare(self, state: TrainingState) -> None:
         if state.step != self._step:
-            for turn in self.turns:  # in place: a captured step always reads from the same address
-                turn.copy_(_next(self._batches), non_blocking=True)
+            for turn in self._turns:
+                for kept, new in zip(turn, _next(self._batches), strict=True):
+                    kept.copy_(new, non_blocking=True)  # a captured step always reads from the same address
             self._step = state.step
 
     def batch(self, state: TrainingState, turn: int, into: Tensor | None = None) -> Tensor:
+        self.labels = self._labels_of(turn)
         return self.turns[turn] if into is None else into.copy_(self.turns[turn])
 
     def look(self, count: int, rng: torch.Generator) -> Tensor:
+        if self.labels is not None:
+            self.labels = torch.cat([labels for _, labels in self._turns])
         return torch.cat(self.turns)  # saves reading others from the disk
 
     def everything(self, size: int) -> Iterator[Tensor]:
@@ -173,17 +196,23 @@ class Streamed:
         reading: Iterator[Any] = iter(self._loader(batch_sampler=batches))
         try:
             for _ in batches:
-                yield _next(reading).to(self._device)
+                samples, *_ = _next(reading)
+                yield samples.to(self._device)
         finally:
             _end(reading)
 
     def close(self) -> None:
         _end(self._batches)
 
+    def _labels_of(self, turn: int) -> Tensor | None:
+        _, *labels = self._turns[turn]
+        return labels[0] if labels else None
 
-def _next(batches: Iterator[Any]) -> Tensor:
+
+def _next(batches: Iterator[Any]) -> list[Tensor]:
+    """The samples of a batch and, for a run with labels, these."""
     try:
-        read: Tensor | Failure = next(batches)
+        read: list[Tensor] | Failure = next(batches)
     except (ConnectionError, EOFError, FileNotFoundError) as error:
         # fetching a batch from a lost worker fails before torch notices the loss
         raise _lost_worker(str(error) or "no more data") from error
@@ -245,10 +274,11 @@ class _Draws(Sampler[_Batch]):
 class _Guarded:
     """Reads batches of a dataset; returns a Failure that names the sample if one cannot be read."""
 
-    def __init__(self, dataset: Any, dtype: torch.dtype) -> None:
-        self.dataset, self._dtype = dataset, dtype
+    def __init__(self, dataset: Any, state: TrainingState) -> None:
+        self.dataset, self._dtype = dataset, state.dtype
+        self._has_labels, self._classes = state.config.labels, state.num_classes
 
-    def __getitems__(self, batch: _Batch) -> Tensor | Failure:
+    def __getitems__(self, batch: _Batch) -> list[Tensor] | Failure:
         reading = f"data.__getitems__({reprlib.repr(batch.rows)})"
         try:
             with _random_numbers(batch.seeds):
@@ -261,7 +291,7 @@ class _Guarded:
                         items.append(self.dataset[row])
             samples = unit_range(_stacked(items, batch.rows), self._dtype)
             _check_finite(samples, batch.rows)
-            return samples
+            return [samples, _labels(items, batch.rows, self._classes)] if self._has_labels else [samples]
         except Exception as error:
             return Failure.of(error, reading)
 
@@ -283,6 +313,20 @@ def _stacked(items: Any, rows: list[int]) -> Tensor:
                 "give all samples one shape"
             )
     return torch.stack(samples)
+
+
+def _labels(items: Any, rows: list[int], classes: int) -> Tensor:
+    """The second elements of items, int64 ``[len(rows)]``."""
+    labels = []
+    for row, item in zip(rows, items, strict=True):
+        if not isinstance(item, (tuple, list)) or len(item) < 2:
+            raise DataError(f"data[{row}] has no label; give items (sample, label), or train without labels")
+        label = item[1].item() if isinstance(item[1], (Tensor, np.generic, np.ndarray)) else item[1]
+        if not is_whole(label) or label < 0 or 0 < classes <= label:
+            expected = f"0 to {classes - 1}" if classes else "a whole number from 0 on"
+            raise DataError(f"data[{row}] has label {label!r}, expected {expected}")
+        labels.append(label)
+    return torch.tensor(labels)
 
 
 def _check_finite(samples: Tensor, rows: list[int]) -> None:

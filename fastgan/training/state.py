@@ -10,12 +10,13 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from fastgan.kernels import choose
+from fastgan.models.labels import classes_of
 from fastgan.training.adam import Adam
 from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.distributed import World
 from fastgan.training.draws import CounterDraws, Draws, GeneratorDraws
 from fastgan.training.flat import flat_parameters
-from fastgan.training.latent import draw_latent
+from fastgan.training.latent import draw_latent, inputs
 from fastgan.training.objectives import OBJECTIVES
 from fastgan.training.sgd import SGD
 
@@ -33,8 +34,9 @@ class TrainingState:
     """Both networks and their optimizers, the generator's average, the random numbers and the step.
 
     Args:
-        generator: from ``[N, latent_dim]`` to samples; moved to the device.
-        discriminator: from samples to logits; moved to the device.
+        generator: from ``[N, latent_dim]``, and labels if the config says so, to samples; moved to the
+            device.
+        discriminator: from samples, and labels, to logits; moved to the device.
         config: settings of the run.
         world: processes of the run.
 
@@ -90,6 +92,12 @@ class TrainingState:
         self.share = config.batch_size // self.world.size
         self.step = 0
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that both networks know; 0 if they do not tell."""
+        known = filter(None, map(classes_of, (self.generator, self.discriminator)))
+        return min(known, default=0)
+
     def _optimizer(
         self, name: str, player: nn.Module, learning_rate: Tensor, means: list[nn.Parameter] | None = None
     ) -> Adam | SGD:
@@ -135,7 +143,7 @@ class TrainingState:
         return drawn.flatten(0, 1).to(self.dtype)
 
     @torch.no_grad()
-    def look(self, latent: Tensor, *, live: bool = False) -> Tensor:
+    def look(self, latent: Tensor, labels: Tensor | None = None, *, live: bool = False) -> Tensor:
         """Samples of the average or, if ``live``, of the current weights, in evaluation mode.
 
         The random state is restored, so that training is not affected.
@@ -144,9 +152,9 @@ class TrainingState:
             if live:
                 buffers = {name: buffer.clone() for name, buffer in self.generator.named_buffers()}
                 weights = {**dict(self.generator.named_parameters()), **buffers}
-                samples: Tensor = functional_call(self.average, weights, (latent,))
+                samples: Tensor = functional_call(self.average, weights, inputs(latent, labels))
             else:
-                samples = self.average(latent)
+                samples = self.average(*inputs(latent, labels))
         return samples
 
     def show(self, samples: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ If you change it, change ``fastgan/training/recording/step.py`` too, which recor
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastgan.kernels import choose
 from fastgan.training.adam import Adam
 from fastgan.training.generation import Generation, generation_of
+from fastgan.training.labels import bound
 from fastgan.training.objectives.penalty import lipschitz_penalty_turn, penalty_turn
 from fastgan.training.sgd import SGD
 from fastgan.training.source import Source
@@ -55,8 +56,9 @@ def _update_discriminator(
     """D's turn. Returns the real samples as D saw them, and statistics."""
     with autocast(state):
         real, fake = map(state.show, generation.batches(turn))
-        statistics = state.objective.discriminator_turn(state.discriminator, real, fake)
-        _penalize(state, real, fake, penalize)
+        discriminator = bound(state.discriminator, generation.labels)
+        statistics = state.objective.discriminator_turn(discriminator, real, fake)
+        _penalize(state, discriminator, real, fake, penalize)
     _move(state, state.discriminator_optimizer)
     return real, statistics
 
@@ -65,7 +67,8 @@ def _update_generator(state: TrainingState, generation: Generation, real: Tensor
     with autocast(state):
         fake = generation.batch_of_generator()
         shown = state.show(fake)
-        grad, statistics = state.objective.generator_turn(state.discriminator, real, shown)
+        discriminator = bound(state.discriminator, generation.labels)
+        grad, statistics = state.objective.generator_turn(discriminator, real, shown)
         generation.reach_parameters(grad.reshape(fake.shape))
     _move(state, state.generator_optimizer)
     return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
@@ -76,18 +79,21 @@ def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statis
         generation = generation_of(state, source, 1)
         real, fake = generation.batches(0)
         shown = state.show(real), state.show(fake)
-        grad, statistics = state.objective.both_turns(state.discriminator, *shown)
+        discriminator = bound(state.discriminator, generation.labels)
+        grad, statistics = state.objective.both_turns(discriminator, *shown)
         generation.reach_parameters(grad.reshape(fake.shape))
-        _penalize(state, *shown, penalize)
+        _penalize(state, discriminator, *shown, penalize)
     _move(state, state.discriminator_optimizer)
     _move(state, state.generator_optimizer)
     return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
 
 
-def _penalize(state: TrainingState, real: Tensor, fake: Tensor, penalize: bool) -> None:
+def _penalize(
+    state: TrainingState, discriminator: nn.Module, real: Tensor, fake: Tensor, penalize: bool
+) -> None:
     if not penalize:
         return
-    config, discriminator = state.config, state.discriminator
+    config = state.config
     real, fake = real.detach(), fake.detach()
     for samples, gamma in ((real, config.r1_gamma), (fake, config.r2_gamma)):
         if gamma > 0:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from fastgan.data.dataset import is_image
+from fastgan.training.labels import in_order
+from fastgan.training.latent import inputs
 from fastgan.training.run import load_generator
 from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import interpolation, sample
@@ -26,6 +29,7 @@ class TrainedGenerator(nn.Module):
         latent: distribution of its numbers: ``"normal"``, or ``"uniform"`` between -√3 and √3.
         sample_shape: ``(D,)`` for points, ``(C, H, W)`` for images.
         transform: from the data's units to those of training (:class:`fastgan.data.Transform`).
+        num_classes: number of classes; 0 for a run without labels.
         data_range: smallest and largest value of images, ``(-1.0, 1.0)``; None for points.
 
     Example:
@@ -38,20 +42,52 @@ class TrainedGenerator(nn.Module):
         self.network, self.config = network, config
         self.latent_dim, self.latent = config.training.latent_dim, config.training.latent
         self.sample_shape, self.transform = config.sample_shape, config.transform
+        self.num_classes = config.num_classes
         self.data_range = (-1.0, 1.0) if is_image(config.sample_shape) else None
         self.eval()
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """Samples ``[N, *sample_shape]`` of latent vectors ``[N, latent_dim]``."""
-        return self.transform.inverse(self.network(latent))
+    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Samples ``[N, *sample_shape]`` of latent vectors ``[N, latent_dim]`` and, of classes, labels."""
+        return self.transform.inverse(self.network(*inputs(latent, labels)))
 
-    def sample(self, count: int, seed: int = 0) -> Tensor:
-        """``count`` samples on the CPU, determined by the seed."""
-        return sample(self, count, self.latent_dim, seed, self.latent)
+    def sample(self, count: int, seed: int = 0, classes: Sequence[int] = ()) -> Tensor:
+        """``count`` samples on the CPU, determined by the seed.
 
-    def interpolate(self, rows: int, seed: int = 0) -> Tensor:
-        """``rows`` samples from each of ``rows`` latent vectors to another, row by row, on the CPU."""
-        return interpolation(self, rows, self.latent_dim, seed, self.latent)
+        Args:
+            count: number of samples.
+            seed: seed of the latent vectors.
+            classes: those to sample, by default all. Samples are in their order, equally many of each.
+
+        Raises:
+            ValueError: if there is no such class, or the run has no labels.
+        """
+        self._check(classes)
+        chosen = classes or range(self.num_classes)
+        labels = in_order(chosen, count) if chosen else None
+        return sample(self, count, self.latent_dim, seed, self.latent, labels)
+
+    def interpolate(self, rows: int, seed: int = 0, label: int | None = None) -> Tensor:
+        """``rows`` samples from each of ``rows`` latent vectors to another, row by row, on the CPU.
+
+        Args:
+            rows: number of pairs, and of samples between the two of a pair.
+            seed: seed of the latent vectors.
+            label: class of all samples, by default the first one.
+
+        Raises:
+            ValueError: as for :meth:`sample`.
+        """
+        self._check([] if label is None else [label])
+        if label is None and self.num_classes:
+            label = 0
+        return interpolation(self, rows, self.latent_dim, seed, self.latent, label)
+
+    def _check(self, classes: Sequence[int]) -> None:
+        for label in classes:
+            if not self.num_classes:
+                raise ValueError(f"class {label}: the run was trained without labels; omit it")
+            if not 0 <= label < self.num_classes:
+                raise ValueError(f"class {label}: unknown, expected 0 to {self.num_classes - 1}")
 
 
 def load(run: str | Path, *, best: bool = False) -> TrainedGenerator:

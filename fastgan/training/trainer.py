@@ -80,8 +80,8 @@ class Trainer:
     """Trains a generator against a discriminator; both may be any module.
 
     Args:
-        generator: from ``[N, latent_dim]`` to samples.
-        discriminator: from samples to logits of any shape.
+        generator: from ``[N, latent_dim]`` to samples; with ``labels`` in the config, from labels too.
+        discriminator: from samples, and then labels, to logits of any shape.
         config: settings of the run.
         callbacks: called in this order, in the first process only.
         world: processes of the run.
@@ -141,7 +141,9 @@ class Trainer:
                 that a run can be resumed. So its batch_size must be the config's, its sampler must draw all
                 samples equally often, and it must have no collate_fn. Each batch is read with torch's,
                 NumPy's and Python's global generators seeded by seed, step and rank, whichever process
-                reads it.
+                reads it. With ``labels`` in the config, the data are ``(samples, labels)``, a TensorDataset
+                of both, a Dataset with labels, or a dataset of items (sample, label). Labels are whole
+                numbers from 0 on.
             workers: number of processes that read a dataset; 0 reads between steps.
 
         Returns:
@@ -151,8 +153,8 @@ class Trainer:
             DivergenceError: if a loss becomes nan or infinite.
             ExtractorError: if the extractor does not take the samples, or its output is not ``[N, D]``.
             TypeError: if data are of an unsupported type, or a network returns no floats.
-            ValueError: if there is no sample, one is not finite, a network does not fit, or a parameter
-                requires a gradient that did not when the trainer was made.
+            ValueError: if there is no sample, one is not finite, a network does not fit, labels are missing
+                or out of range, or a parameter requires a gradient that did not when the trainer was made.
             DataError: if a dataset fails to read a sample.
         """
         state = self.state

@@ -43,7 +43,9 @@ class Objective(Protocol):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Both turns with the same weights and samples."""
 
-    def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
+    def evaluate(
+        self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor
+    ) -> dict[str, float]:
         """Values of the objective for trained networks, by name."""
 
     def tensors(self) -> dict[str, Tensor]:

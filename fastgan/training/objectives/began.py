@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -66,7 +67,9 @@ class BEGAN:
         return grad_fake + reaching_fake, self._balance(real_loss, fake_loss) | {"loss_G": fake_loss}
 
     @torch.no_grad()
-    def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
+    def evaluate(
+        self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor
+    ) -> dict[str, float]:
         """L(x), L(G(z)) and M."""
         real_loss, fake_loss = (
             sum(len(part) * float(reconstruction_loss(part, discriminator(part))) for part in v.split(_BATCH))

@@ -7,6 +7,7 @@ passes start at the logits, and no loss enters autograd's graph.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -20,7 +21,6 @@ SHARE = "gradient_share"
 
 If D wins (f → -∞), it tends to 1 for the non-saturating loss and to 0 for the saturating one.
 """
-_BATCH = 1_000
 
 
 class LogitObjective(ABC):
@@ -78,11 +78,10 @@ class LogitObjective(ABC):
         return seen.reach_both(grads, grad).view_as(fake), statistics | of_generator
 
     @torch.no_grad()
-    def evaluate(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
-        real_logits, fake_logits = (
-            torch.cat([discriminator(part) for part in samples.split(_BATCH)]) for samples in (real, fake)
-        )
-        return self.compare(real_logits, fake_logits)
+    def evaluate(
+        self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor
+    ) -> dict[str, float]:
+        return self.compare(discriminator(real), discriminator(fake))
 
     def tensors(self) -> dict[str, Tensor]:
         return {}

@@ -119,6 +119,8 @@ def _run_reason(state: TrainingState, source: Source) -> str | None:
         return f"the {choose(state.clock).name} backend computes, expected cpu"
     if state.world.size > 1:
         return f"{state.world.size} processes share the batch, and exchange gradients in each step"
+    if state.config.labels:
+        return "the networks take labels"
     if state.config.precision != "fp32":
         return f"precision is {state.config.precision!r}, expected 'fp32'"
     if losses_of(state.objective, Arena()) is None:
