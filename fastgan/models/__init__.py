@@ -51,8 +51,8 @@ FAMILIES = {
     "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
     "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
     "unrolled": Family(unrolled_generator, unrolled_discriminator),
-    "stylegan2": Family(StyleGAN2Generator, StyleGAN2Discriminator),
-    "r3gan": Family(R3GANGenerator, R3GANDiscriminator),
+    "stylegan2": Family(StyleGAN2Generator, StyleGAN2Discriminator, has_classes=True),
+    "r3gan": Family(R3GANGenerator, R3GANDiscriminator, has_classes=True),
 }
 
 __all__ = [
