@@ -103,7 +103,7 @@ struct LeakyAct {
 // An activation of a form that is known at compile time. `saved` is the output, or z if saves_input(kForm).
 template <ActForm kForm, class A>
 struct KnownAct {
-  A alpha, gain, bound;
+  A alpha, gain, inverse, bound;  // inverse: of the gain, or 0
 
   FASTGAN_HD_MEMBER A value(A z) const { return bounded(gain * act_value(kForm, z, alpha), bound); }
   FASTGAN_HD_MEMBER A gradient(A gradient, A saved) const {
@@ -121,7 +121,7 @@ struct KnownAct {
   }
   // What derivatives are computed from.
   FASTGAN_HD_MEMBER A argument(A saved) const {
-    return saves_input(kForm) ? saved : gain == A(0) ? A(0) : saved / gain;
+    return saves_input(kForm) ? saved : saved * inverse;
   }
 };
 
@@ -129,25 +129,26 @@ struct KnownAct {
 template <class A>
 struct AnyAct {
   ActForm form;
-  A alpha, gain, bound;
+  A alpha, gain, inverse, bound;
 
   FASTGAN_HD_MEMBER explicit AnyAct(const Act& act)
       : form(act.form),
         alpha(static_cast<A>(act.alpha)),
         gain(static_cast<A>(act.gain)),
+        inverse(static_cast<A>(act.gain == 0 ? 0 : 1 / act.gain)),
         bound(bound_of<A>(act)) {}
 
   // Calls work with a KnownAct: its code is compiled for each form.
   template <class Work>
   FASTGAN_HD_MEMBER void with_form(const Work& work) const {
     switch (form) {
-      case ActForm::relu: return work(KnownAct<ActForm::relu, A>{alpha, gain, bound});
-      case ActForm::tanh: return work(KnownAct<ActForm::tanh, A>{alpha, gain, bound});
-      case ActForm::sigmoid: return work(KnownAct<ActForm::sigmoid, A>{alpha, gain, bound});
-      case ActForm::elu: return work(KnownAct<ActForm::elu, A>{alpha, gain, bound});
-      case ActForm::softplus: return work(KnownAct<ActForm::softplus, A>{alpha, gain, bound});
-      case ActForm::swish: return work(KnownAct<ActForm::swish, A>{alpha, gain, bound});
-      default: return work(KnownAct<ActForm::leaky, A>{alpha, gain, bound});
+      case ActForm::relu: return work(KnownAct<ActForm::relu, A>{alpha, gain, inverse, bound});
+      case ActForm::tanh: return work(KnownAct<ActForm::tanh, A>{alpha, gain, inverse, bound});
+      case ActForm::sigmoid: return work(KnownAct<ActForm::sigmoid, A>{alpha, gain, inverse, bound});
+      case ActForm::elu: return work(KnownAct<ActForm::elu, A>{alpha, gain, inverse, bound});
+      case ActForm::softplus: return work(KnownAct<ActForm::softplus, A>{alpha, gain, inverse, bound});
+      case ActForm::swish: return work(KnownAct<ActForm::swish, A>{alpha, gain, inverse, bound});
+      default: return work(KnownAct<ActForm::leaky, A>{alpha, gain, inverse, bound});
     }
   }
 };
