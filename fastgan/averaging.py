@@ -47,7 +47,16 @@ class MovingAverage(nn.Module):
 
     @torch.no_grad()
     def update(self, generator: nn.Module, samples: int) -> None:
-        """Add the weights after a step on this number of samples."""
+        """Add the weights after a step on this number of samples.
+
+        Raises:
+            ValueError: ``samples`` is negative or not finite, or this is not the network that is averaged.
+        """
+        if not 0 <= samples < math.inf:
+            raise ValueError(f"samples must be finite and not negative, but is {samples}")
+        shapes, others = ([p.shape for p in each.parameters()] for each in (self.average, generator))
+        if shapes != others:
+            raise ValueError("generator has other parameters than the network that is averaged")
         weight = 1 - 0.5 ** (samples / self.half_life)
         torch._foreach_lerp_(list(self.average.parameters()), list(generator.parameters()), weight)
         for kept, current in zip(self.average.buffers(), generator.buffers(), strict=True):

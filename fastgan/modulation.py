@@ -120,7 +120,7 @@ class ModulatedConv2d(nn.Module):
         filter: taps of the filter for upsampling, if ``up`` is greater than 1.
 
     Raises:
-        ValueError: ``kernel_size`` is even.
+        ValueError: ``kernel_size`` is not odd and positive, or ``up`` is less than 1.
     """
 
     filter: Tensor | None
@@ -136,8 +136,10 @@ class ModulatedConv2d(nn.Module):
         filter: tuple[float, ...] = (1, 3, 3, 1),
     ) -> None:
         super().__init__()
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, but is {kernel_size}")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and positive, but is {kernel_size}")
+        if up < 1:
+            raise ValueError(f"up must be at least 1, but is {up}")
         self.demodulate, self.up = demodulate, up
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.register_buffer("filter", ops.setup_filter(filter) if up > 1 else None)

@@ -244,6 +244,7 @@ def path_length(
     """
     _check_weight(weight, interval)
     check_tensor(styles, "styles")
+    check_tensor(mean, "mean")
     if mean.shape != ():
         raise ValueError(f"mean must be a scalar tensor, but has shape {list(mean.shape)}")
     if not 0 <= decay <= 1:

@@ -50,3 +50,15 @@ def test_a_state_dict_has_the_average() -> None:
 def test_half_lives_that_are_none(half_life: float) -> None:
     with pytest.raises(ValueError, match=f"half_life must be positive and finite, but is {half_life}"):
         MovingAverage(nn.Linear(2, 2), half_life)
+
+
+@pytest.mark.parametrize("samples", [-1, float("nan"), float("inf")])
+def test_bad_numbers_of_samples(samples: float) -> None:
+    averaged = MovingAverage(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="samples must be finite and not negative, but is"):
+        averaged.update(nn.Linear(2, 2), samples)  # type: ignore[arg-type]
+
+
+def test_another_network() -> None:
+    with pytest.raises(ValueError, match="generator has other parameters than the network that is averaged"):
+        MovingAverage(nn.Linear(2, 2)).update(nn.Linear(3, 2), 8)

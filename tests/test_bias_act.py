@@ -341,6 +341,19 @@ def test_extremes(variant: Backend, act: str, dtype: torch.dtype) -> None:
             )
 
 
+@dtypes
+def test_slope_at_the_bound_is_zero_on_all_routes(backend: Backend, dtype: torch.dtype) -> None:
+    x = torch.tensor([[1.0, -1.0, 0.5, 3.0]], dtype=dtype, device=backend.device)
+    expected = [[0.0, 0.0, 1.0, 0.0]]
+
+    def total(x: Tensor) -> Tensor:
+        return fastgan.bias_act(x, clamp=1.0).sum()
+
+    leaf = x.clone().requires_grad_()
+    assert torch.autograd.grad(total(leaf), leaf)[0].tolist() == expected
+    assert torch.func.grad(total)(x).tolist() == expected
+
+
 def test_relu_of_infinities(variant: Backend) -> None:
     x = torch.tensor([-math.inf, math.inf, math.nan, -0.0], device=variant.device, requires_grad=True)
     y = fastgan.bias_act(x, dim=0, act="relu", gain=2.0)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from test_upfirdn2d import FOUR, usual
 from torch import Tensor
 
-from fastgan.compat import basicsr, mmcv, stylegan3
+from fastgan.compat import basicsr, mmcv, stylegan, stylegan3
 
 # A layer as in the networks of StyleGAN 2 and 3, which import the operations by their place in a code base.
 LAYER = """
@@ -102,6 +102,27 @@ def test_fused_leaky_relu(name: str) -> None:
     compare(module(x), usual_leaky_relu(x, module.bias), [x, module.bias])
     half = x.half().requires_grad_()
     assert function(half, b.float()).dtype is torch.float16
+
+
+def test_fused_leaky_relu_of_rosinality() -> None:
+    x, _ = sample()
+    module = stylegan.FusedLeakyReLU(3, bias=False)
+    assert not list(module.parameters())
+    compare(module(x), usual_leaky_relu(x, None), [x])
+    assert [key for key, _ in stylegan.FusedLeakyReLU(3).named_parameters()] == ["bias"]
+
+
+def test_arguments_have_the_originals_names() -> None:
+    assert mmcv.FusedBiasLeakyReLU(num_channels=3, scale=2.0).scale == 2
+    assert basicsr.FusedLeakyReLU(channel=3, negative_slope=0.1).negative_slope == 0.1
+
+
+def test_padding_of_basicsr() -> None:
+    x, _ = sample()
+    kernel = torch.ones(2, 3, dtype=torch.float64)
+    compare(basicsr.upfirdn2d(x, kernel, pad=(2, 1, 0, 3)), usual(x, kernel, padding=(2, 1, 0, 3)), [x])
+    with pytest.raises(ValueError, match=r"pad must be \(before, after\) or .* but is \(1, 2, 3\)"):
+        basicsr.upfirdn2d(x, kernel, pad=(1, 2, 3))
 
 
 def test_upfirdn2d_of_basicsr() -> None:

@@ -391,6 +391,11 @@ def test_bad_settings(settings: dict[str, Any], said: str) -> None:
         replace(CONFIG, **settings)
 
 
+def test_an_extractor_needs_an_interval() -> None:
+    with pytest.raises(ConfigError, match=r"extractor is 'e\.pt', expected none unless"):
+        TrainConfig(extractor="e.pt")
+
+
 def test_data_without_classes_need_an_extractor() -> None:
     for data in (POINTS, Dataset("points", POINTS)):
         with pytest.raises(ConfigError, match="metrics_interval is 5, but these data have no classes"):

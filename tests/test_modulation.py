@@ -153,7 +153,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "both": (lambda: resampled_conv2d(X, W, up=2, down=2), "up is 2 and down is 2"),
     "zero": (lambda: resampled_conv2d(X, W, up=0), "up is 0 and down is 1"),
     "filter": (lambda: resampled_conv2d(X, W, up=2), "filter is missing"),
-    "even": (lambda: ModulatedConv2d(3, 4, 2), "kernel_size must be odd, but is 2"),
+    "even": (lambda: ModulatedConv2d(3, 4, 2), "kernel_size must be odd and positive, but is 2"),
     "group": (lambda: MinibatchStdDev(4)(torch.ones(6, 2, 3, 3)), "6 samples of 2 channels, expected mult"),
     "divided": (lambda: MinibatchStdDev(2, 2)(torch.ones(4, 3, 3, 3)), "and of channels, 2"),
     "empty": (lambda: MinibatchStdDev(4)(torch.ones(0, 2, 3, 3)), "x has 0 samples"),

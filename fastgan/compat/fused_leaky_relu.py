@@ -1,4 +1,4 @@
-"""The operations of rosinality/stylegan2-pytorch, ``op``, which other libraries have copied."""
+"""``fused_leaky_relu`` and ``upfirdn2d``, as BasicSR, MMCV and rosinality/stylegan2-pytorch have them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class FusedLeakyReLU(nn.Module):
 def upfirdn2d(
     input: Tensor, kernel: Tensor, up: int = 1, down: int = 1, pad: Sequence[int] = (0, 0)
 ) -> Tensor:
-    """:func:`fastgan.upfirdn2d`, with ``pad`` before and after both axes."""
-    before, after = pad
-    return fastgan.upfirdn2d(input, kernel, up, down, (before, after, before, after))
+    """:func:`fastgan.upfirdn2d`, with ``pad`` before and after both axes, or for x and then for y."""
+    if len(pad) not in (2, 4):
+        raise ValueError(f"pad must be (before, after) or those of x and of y, but is {pad!r}")
+    return fastgan.upfirdn2d(input, kernel, up, down, (*pad, *pad)[:4])

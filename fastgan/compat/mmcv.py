@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor
@@ -10,8 +11,14 @@ import fastgan
 from fastgan.compat.fused_leaky_relu import FusedLeakyReLU, fused_leaky_relu
 from fastgan.ops.upfirdn2d import Factor, Padding
 
-FusedBiasLeakyReLU = FusedLeakyReLU
 fused_bias_leakyrelu = fused_leaky_relu
+
+
+class FusedBiasLeakyReLU(FusedLeakyReLU):
+    """:func:`fused_bias_leakyrelu` with a bias for each channel that learns, 0 at first."""
+
+    def __init__(self, num_channels: int, negative_slope: float = 0.2, scale: float = math.sqrt(2)) -> None:
+        super().__init__(num_channels, negative_slope, scale)
 
 
 def _on(use_custom_op: bool) -> AbstractContextManager[object]:

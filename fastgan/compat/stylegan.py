@@ -1,11 +1,24 @@
-"""StyleGAN's logistic losses: functions, and the softplus in NVIDIA's training code."""
+"""StyleGAN's logistic losses, the softplus in NVIDIA's training code, and rosinality's operations."""
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
 
+import torch
+from torch import Tensor, nn
+
+from fastgan.compat.fused_leaky_relu import fused_leaky_relu, upfirdn2d
 from fastgan.compat.one_tensor import discriminator_loss
 from fastgan.ops import generator_loss, labelled_loss
+
+__all__ = [
+    "FusedLeakyReLU",
+    "d_logistic_loss",
+    "fused_leaky_relu",
+    "g_nonsaturating_loss",
+    "softplus",
+    "upfirdn2d",
+]
 
 
 def d_logistic_loss(real_pred: Tensor, fake_pred: Tensor) -> Tensor:
@@ -25,3 +38,20 @@ def softplus(input: Tensor) -> Tensor:
     ``softplus(-real_logits)`` for D.
     """
     return labelled_loss(input, 0.0, reduction="none")
+
+
+class FusedLeakyReLU(nn.Module):
+    """:func:`fused_leaky_relu` with a bias for each channel that learns, 0 at first, or without one.
+
+    That of rosinality/stylegan2-pytorch. BasicSR's has no argument ``bias``.
+    """
+
+    def __init__(
+        self, channel: int, bias: bool = True, negative_slope: float = 0.2, scale: float = math.sqrt(2)
+    ) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channel)) if bias else None
+        self.negative_slope, self.scale = negative_slope, scale
+
+    def forward(self, input: Tensor) -> Tensor:
+        return fused_leaky_relu(input, self.bias, self.negative_slope, self.scale)

@@ -30,7 +30,11 @@ class BiasActReference:
     def bias_act(self, input: Tensor, bias: Tensor | None, act: Act, dim: int) -> Tensor:
         """Return ``clamp(act.gain * f(input + bias))``, with the bias along ``dim`` (not negative)."""
         y = _scaled(act, _function(act, _shifted(input, bias, dim)))
-        return (y if math.isinf(act.clamp) else y.clamp(-act.clamp, act.clamp)).to(input.dtype)
+        if math.isinf(act.clamp):
+            return y.to(input.dtype)
+        # as in the backward pass, the rounded output tells whether the bound is reached
+        is_inside = y.detach().to(input.dtype).abs() < act.clamp
+        return torch.where(is_inside, y, y.detach().clamp(-act.clamp, act.clamp)).to(input.dtype)
 
     def bias_act_backward(
         self,

@@ -167,7 +167,10 @@ def setup_filter(
         taps = torch.outer(taps, taps)
     if gain < 0 and separable:
         raise ValueError(f"gain must not be negative for a separable filter, but is {gain}")
+    check_finite(gain, "gain")
     if normalize:
+        if taps.sum() == 0:
+            raise ValueError("the taps of f add up to 0, so they cannot be normalized; pass normalize=False")
         taps = taps / taps.sum()
     if flip_filter:
         taps = taps.flip(list(range(taps.dim())))

@@ -297,6 +297,8 @@ class TrainConfig:
         self._check("pack", self.batch_size % self.pack == 0, f"a divisor of batch_size, {self.batch_size}")
         if self.labels:
             self._check("pack", self.pack == 1, "1 with labels, as a pack would have several")
+        if not self.metrics_interval:
+            self._check("extractor", self.extractor is None, "none unless metrics_interval is given")
         if self.update == "simultaneous":
             self._check("discriminator_steps", self.discriminator_steps == 1, "1 in simultaneous updates")
         self._check_device()
