@@ -29,7 +29,13 @@ from fastgan.kernels.triton.scalar_math import (
     number,
     sigmoid,
 )
-from fastgan.kernels.triton.tiles import matrix, ranges_of_planes, ranges_of_rows, tile_of
+from fastgan.kernels.triton.tiles import (
+    LOADS_IN_FLIGHT,
+    matrix,
+    ranges_of_planes,
+    ranges_of_rows,
+    tile_of,
+)
 
 Layout = tuple[int, int, int]
 Arrays = tuple[Tensor | None, Tensor, Tensor]  # cotangent, grad and saved of a derivative
@@ -62,8 +68,8 @@ def _value(z, alpha, FORM: tl.constexpr, EXACT: tl.constexpr):
 
 
 @triton.jit
-def _slope(t, alpha, FORM: tl.constexpr, EXACT: tl.constexpr):
-    """f'(z) from t: f(z), or z for "swish"."""
+def _slope(t, alpha, FORM: tl.constexpr):
+    """f'(z) from t = f(z)."""
     if FORM == "leaky":
         return tl.where(t > 0, 1.0, alpha)
     elif FORM == "relu":
@@ -74,16 +80,26 @@ def _slope(t, alpha, FORM: tl.constexpr, EXACT: tl.constexpr):
         return t * (1.0 - t)
     elif FORM == "elu":
         return tl.where(t > 0, 1.0, t + alpha)
-    elif FORM == "softplus":
-        return -expm1_nonpositive(-t)
     else:
-        e = exp_minus_abs(t, EXACT)
-        return sigmoid(t, e) * (1.0 + t * sigmoid(-t, e))
+        tl.static_assert(FORM == "softplus")
+        return -expm1_nonpositive(-t)
 
 
 @triton.jit
-def _curvature(t, gain, FORM: tl.constexpr, EXACT: tl.constexpr):
-    """The derivative of gain * _slope with respect to the output, or to z for "swish"."""
+def _swish(z, BENT: tl.constexpr, EXACT: tl.constexpr):
+    """f(z), and f'(z) or, if BENT, f''(z). The value, good enough to see whether the bound is reached."""
+    e = exp_minus_abs(z, EXACT)
+    s = sigmoid(z, e)
+    r = sigmoid(-z, e)
+    if BENT:
+        return z * s, s * r * (2.0 + z * (r - s))
+    else:
+        return z * s, s * (1.0 + z * r)
+
+
+@triton.jit
+def _curvature(t, FORM: tl.constexpr, EXACT: tl.constexpr):
+    """The derivative of _slope with respect to t."""
     if FORM == "leaky" or FORM == "relu":
         return tl.zeros_like(t)
     elif FORM == "tanh":
@@ -92,13 +108,9 @@ def _curvature(t, gain, FORM: tl.constexpr, EXACT: tl.constexpr):
         return 1.0 - 2.0 * t
     elif FORM == "elu":
         return tl.where(t > 0, 0.0, 1.0)
-    elif FORM == "softplus":
-        return exp_minus_abs(t, EXACT)
     else:
-        e = exp_minus_abs(t, EXACT)
-        s = sigmoid(t, e)
-        r = sigmoid(-t, e)
-        return gain * (s * r * (2.0 + t * (r - s)))
+        tl.static_assert(FORM == "softplus")
+        return exp_minus_abs(t, EXACT)
 
 
 @Kernel
@@ -164,18 +176,20 @@ def _mask_tile(
     gain = number(gain, COMPUTE)
     g = tl.load(grad + at, mask=inside, other=0.0).to(COMPUTE)
     y = tl.load(saved + at, mask=inside, other=0.0).to(COMPUTE)
-    if FORM == "swish":
-        t = y + shift
-        y = gain * _value(t, alpha, FORM, EXACT)
-    elif FORM == "leaky" or FORM == "relu":
-        t = tl.where(gain < 0, -y, y)  # only the sign matters
-    else:
-        t = tl.where(gain == 0, 0.0, y / tl.where(gain == 0, 1.0, gain))
-    if cotangent is None:
-        factor = gain * _slope(t, alpha, FORM, EXACT)
-    else:
+    BENT: tl.constexpr = cotangent is not None
+    if BENT:
         g *= tl.load(cotangent + at, mask=inside, other=0.0).to(COMPUTE)
-        factor = _curvature(t, gain, FORM, EXACT)
+    if FORM == "swish":
+        value, factor = _swish(y + shift, BENT, EXACT)
+        y = gain * value
+        factor *= gain
+    else:
+        if FORM == "leaky" or FORM == "relu":
+            t = tl.where(gain < 0, -y, y)  # only the sign matters
+        else:
+            t = tl.where(gain == 0, 0.0, y / tl.where(gain == 0, 1.0, gain))
+        # of the slope's derivative and of the output the gains cancel
+        factor = _curvature(t, FORM, EXACT) if BENT else gain * _slope(t, alpha, FORM)
     g = tl.where(tl.abs(y) >= number(bound, COMPUTE), 0.0, g * factor)
     tl.store(masked + at, g.to(masked.dtype.element_ty), mask=inside)
     return g
@@ -382,7 +396,8 @@ def mask_into(
         _mask_planes(tensors, layout, act, summed)
         return summed
     rows, columns, along_columns = matrix(layout)
-    tile, column_tiles, ranges, span = ranges_of_rows(rows, columns, saved.dtype)
+    loads = _loads(cotangent)
+    tile, column_tiles, ranges, span = ranges_of_rows(rows, columns, saved.dtype, loads)
     partials = counters = None
     if with_bias:
         partials = saved.new_empty(ranges * columns, dtype=compute_dtype(saved.dtype))
@@ -398,7 +413,7 @@ def mask_into(
 
 def _mask_planes(tensors: tuple[Tensor | None, ...], layout: Layout, act: Act, summed: Tensor) -> None:
     outer, channels, inner = layout
-    tile, ranges, span = ranges_of_planes(layout, summed.dtype)
+    tile, ranges, span = ranges_of_planes(layout, summed.dtype, _loads(tensors[1]))
     partials = summed.new_empty(channels * ranges, dtype=compute_dtype(summed.dtype))
     backward_planes_kernel.launch(
         channels * ranges,
@@ -406,3 +421,8 @@ def _mask_planes(tensors: tuple[Tensor | None, ...], layout: Layout, act: Act, s
         (outer, channels, inner, ranges, span, act.alpha, act.gain, act.bound),
         (act.form, divisor(inner), *tile),
     )
+
+
+def _loads(cotangent: Tensor | None) -> int:
+    """16-byte loads of a thread from each array: three arrays and a long formula need the registers."""
+    return LOADS_IN_FLIGHT if cotangent is None else 1

@@ -16,7 +16,7 @@ Tile = tuple[int, int]  # rows, columns
 
 _MAX_PROGRAMS = 1024  # limits the partial sums of a column
 _MIN_TILES = 4  # per range
-_LOADS_IN_FLIGHT = 4  # 16-byte loads per thread
+LOADS_IN_FLIGHT = 4  # 16-byte loads per thread
 
 
 def matrix(layout: tuple[int, int, int]) -> tuple[int, int, bool]:
@@ -25,7 +25,7 @@ def matrix(layout: tuple[int, int, int]) -> tuple[int, int, bool]:
     return (outer, channels, True) if inner == 1 else (outer * channels, inner, False)
 
 
-def tile_of(rows: int, columns: int, widest: int, dtype: torch.dtype, loads: int = _LOADS_IN_FLIGHT) -> Tile:
+def tile_of(rows: int, columns: int, widest: int, dtype: torch.dtype, loads: int = LOADS_IN_FLIGHT) -> Tile:
     """Return a tile that keeps every thread busy with ``loads`` 16-byte loads."""
     elements = threads() * loads * 16 // dtype.itemsize
     width = min(triton.next_power_of_2(columns), widest, elements)
@@ -33,7 +33,7 @@ def tile_of(rows: int, columns: int, widest: int, dtype: torch.dtype, loads: int
 
 
 def ranges_of_rows(
-    rows: int, columns: int, dtype: torch.dtype, loads: int = _LOADS_IN_FLIGHT
+    rows: int, columns: int, dtype: torch.dtype, loads: int = LOADS_IN_FLIGHT
 ) -> tuple[Tile, int, int, int]:
     """Split a matrix whose columns are summed: tile, tiles along a row, ranges of rows, rows of a range."""
     tile = tile_of(rows, columns, 256, dtype, loads)
@@ -43,7 +43,7 @@ def ranges_of_rows(
 
 
 def ranges_of_planes(
-    layout: tuple[int, int, int], dtype: torch.dtype, loads: int = _LOADS_IN_FLIGHT
+    layout: tuple[int, int, int], dtype: torch.dtype, loads: int = LOADS_IN_FLIGHT
 ) -> tuple[Tile, int, int]:
     """Split each channel's planes: tile of [outer, inner], ranges per channel, tiles of a range."""
     outer, channels, inner = layout

@@ -309,11 +309,11 @@ def upfirdn2d_walk_kernel(
 
 
 @triton.jit
-def _first_tap(place, up, down, before):
+def _first_tap(place, up, down, lead, before):
     """The first tap that meets a pixel of the input at an output pixel, and that pixel."""
-    at = place * down - before
-    tap = (up - at % up) % up  # -at modulo up: the remainder of a negative number is not positive
-    return tap, (at + tap) // up
+    at = place * down + lead
+    pixel = (at + up - 1) // up
+    return pixel * up - at, pixel - before
 
 
 @Kernel
@@ -333,8 +333,10 @@ def upfirdn2d_kernel(
     up_y: tl.int64,
     down_x: tl.int64,
     down_y: tl.int64,
-    left: tl.int64,
-    top: tl.int64,
+    lead_x: tl.int64,  # the padding is before_x up_x - lead_x, with 0 <= lead_x < up_x
+    lead_y: tl.int64,
+    before_x: tl.int64,
+    before_y: tl.int64,
     first: tl.int64,
     step: tl.int64,
     gain: tl.float64,
@@ -355,8 +357,10 @@ def upfirdn2d_kernel(
     plane = (pixel // out_width_32 // out_height_32).to(tl.int64)
     channel = tl.program_id(0) % tiles * CHANNELS + tl.arange(0, CHANNELS)
     inside = (plane < planes)[:, None] & (channel < channels)[None, :]
-    first_x, column = _first_tap(place_x, up_x, down_x.to(tl.int32), left.to(tl.int32))
-    first_y, row = _first_tap(place_y, up_y, down_y.to(tl.int32), top.to(tl.int32))
+    first_x, column = _first_tap(
+        place_x, up_x, down_x.to(tl.int32), lead_x.to(tl.int32), before_x.to(tl.int32)
+    )
+    first_y, row = _first_tap(place_y, up_y, down_y.to(tl.int32), lead_y.to(tl.int32), before_y.to(tl.int32))
     total = tl.zeros([PIXELS, CHANNELS], COMPUTE)
     for i in range(tl.cdiv(taps_y, up_y)):
         tap_y = first_y + i * up_y
@@ -480,16 +484,24 @@ def _gather(x: Tensor, filter: Tensor, resampling: Resampling, y: Tensor) -> Non
     _, height, width, channels = x.shape
     _, out_height, out_width, _ = y.shape
     taps_y, taps_x = filter.shape
-    left, _, top, _ = resampling.padding
+    (up_x, up_y), (left, _, top, _) = resampling.up, resampling.padding
+    before_x, before_y = -(-left // up_x), -(-top // up_y)
+    leads = before_x * up_x - left, before_y * up_y - top
     of_tile = min(triton.next_power_of_2(channels), _WIDEST)
-    pixels = threads() * 16 // x.element_size() // of_tile
+    wide = 16 // x.element_size()
+    pixels = threads() * wide // of_tile
+    # If a thread has one pixel, ptxas would take fewer registers, call a part of the loop as a function, and
+    # spill around the call.
+    most = 64 if of_tile >= wide else None
     for inputs, outputs in _parts(x, y, out_height * out_width):
         upfirdn2d_kernel.launch(
             triton.cdiv(len(inputs) * out_height * out_width, pixels) * triton.cdiv(channels, of_tile),
             (inputs, filter, outputs),
             (
                 *(len(inputs), height, width, channels, out_height, out_width, taps_x, taps_y),
-                *(*resampling.up, *resampling.down, left, top, *_order(filter, resampling), resampling.gain),
+                *(up_x, up_y, *resampling.down, *leads, before_x, before_y),
+                *(*_order(filter, resampling), resampling.gain),
             ),
             (divisor(channels), pixels, of_tile),
+            maxnreg=most,
         )
