@@ -121,7 +121,8 @@ struct KnownAct {
   }
   // What derivatives are computed from.
   FASTGAN_HD_MEMBER A argument(A saved) const {
-    return saves_input(kForm) ? saved : saved * inverse;
+    if (saves_input(kForm)) return saved;
+    return inverse == A(0) ? A(0) : saved * inverse;  // without a gain the output may be nan
   }
 };
 

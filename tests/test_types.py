@@ -100,7 +100,10 @@ WORDS: dict[str, str] = {
     r"Callable\[\[\], \w+\]": "Callable",  # pybind11 writes no types of its parameters
     "SupportsInt": "int",
     "SupportsFloat": "float",
-    r"Annotated\[Sequence\[(\w+)\], \"FixedSize\(3\)\"\]": r"tuple[\1, \1, \1]",
+    **{
+        rf"Annotated\[Sequence\[(\w+)\], \"FixedSize\({n}\)\"\]": "tuple[" + ", ".join([r"\1"] * n) + "]"
+        for n in (2, 3, 6)
+    },
 }
 
 
