@@ -496,7 +496,7 @@ def test_mimicry() -> None:
 
 @pytest.mark.parametrize("width", [2, 64])
 def test_frechet_distance(width: int) -> None:
-    """Of the same features: torch-fidelity's formula, and torchmetrics' class with a module of the user's."""
+    """torch-fidelity's formula and torchmetrics' class, given the same features, find the same distance."""
     with without_unused():
         fidelity = importlib.import_module("torch_fidelity.metric_fid")
         metrics = importlib.import_module("torchmetrics.image.fid")

@@ -31,7 +31,7 @@ def build_discriminator(num_classes: int = 0) -> Any:
 
 
 def plain_block(x: Tensor, at: State, name: str) -> Tensor:
-    """Of groups of at most 16 channels: 8 channels have one group, 24 have three of 8."""
+    """A group has at most 16 channels: 8 channels are one group, 24 are three of 8."""
     y = F.conv2d(x, at[f"{name}.expand.weight"])
     y = F.leaky_relu(y + at[f"{name}.bias"][:, None, None], 0.2)
     groups = {8: 1, 24: 3}[y.shape[1]]

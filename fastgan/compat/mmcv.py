@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor
 
-import fastgan
+from fastgan.compat import stylegan3
 from fastgan.compat.fused_leaky_relu import FusedLeakyReLU, fused_leaky_relu
 from fastgan.ops.upfirdn2d import Factor, Padding
 
@@ -21,8 +20,7 @@ class FusedBiasLeakyReLU(FusedLeakyReLU):
         super().__init__(num_channels, negative_slope, scale)
 
 
-def _on(use_custom_op: bool) -> AbstractContextManager[object]:
-    return nullcontext() if use_custom_op else fastgan.use_backend("reference")
+_IMPL = {True: "cuda", False: "ref"}
 
 
 def bias_act(
@@ -36,8 +34,8 @@ def bias_act(
     use_custom_op: bool = True,
 ) -> Tensor:
     """:func:`fastgan.bias_act`."""
-    with _on(use_custom_op):
-        return fastgan.bias_act(input, bias, dim, act, alpha, gain, clamp)
+    impl = _IMPL[use_custom_op]
+    return stylegan3.bias_act.bias_act(input, bias, dim, act, alpha, gain, clamp, impl)
 
 
 def upfirdn2d(
@@ -51,8 +49,8 @@ def upfirdn2d(
     use_custom_op: bool = True,
 ) -> Tensor:
     """:func:`fastgan.upfirdn2d`."""
-    with _on(use_custom_op):
-        return fastgan.upfirdn2d(input, filter, up, down, padding, flip_filter, gain)
+    impl = _IMPL[use_custom_op]
+    return stylegan3.upfirdn2d.upfirdn2d(input, filter, up, down, padding, flip_filter, gain, impl)
 
 
 def filter2d(
@@ -64,8 +62,8 @@ def filter2d(
     use_custom_op: bool = True,
 ) -> Tensor:
     """:func:`fastgan.filter2d`."""
-    with _on(use_custom_op):
-        return fastgan.filter2d(input, filter, padding, flip_filter, gain)
+    impl = _IMPL[use_custom_op]
+    return stylegan3.upfirdn2d.filter2d(input, filter, padding, flip_filter, gain, impl)
 
 
 def upsample2d(
@@ -78,5 +76,5 @@ def upsample2d(
     use_custom_op: bool = True,
 ) -> Tensor:
     """:func:`fastgan.upsample2d`."""
-    with _on(use_custom_op):
-        return fastgan.upsample2d(input, filter, up, padding, flip_filter, gain)
+    impl = _IMPL[use_custom_op]
+    return stylegan3.upfirdn2d.upsample2d(input, filter, up, padding, flip_filter, gain, impl)

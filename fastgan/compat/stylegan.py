@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fastgan.compat.fused_leaky_relu import FusedLeakyReLU as _FusedLeakyReLU
 from fastgan.compat.fused_leaky_relu import fused_leaky_relu, upfirdn2d
 from fastgan.compat.one_tensor import discriminator_loss
 from fastgan.ops import generator_loss, labelled_loss
@@ -40,18 +40,12 @@ def softplus(input: Tensor) -> Tensor:
     return labelled_loss(input, 0.0, reduction="none")
 
 
-class FusedLeakyReLU(nn.Module):
-    """:func:`fused_leaky_relu` with a bias for each channel that learns, 0 at first, or without one.
-
-    That of rosinality/stylegan2-pytorch. BasicSR's has no argument ``bias``.
-    """
+class FusedLeakyReLU(_FusedLeakyReLU):
+    """``FusedLeakyReLU`` of rosinality/stylegan2-pytorch: with a bias for each channel, or without one."""
 
     def __init__(
         self, channel: int, bias: bool = True, negative_slope: float = 0.2, scale: float = math.sqrt(2)
     ) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channel)) if bias else None
-        self.negative_slope, self.scale = negative_slope, scale
-
-    def forward(self, input: Tensor) -> Tensor:
-        return fused_leaky_relu(input, self.bias, self.negative_slope, self.scale)
+        super().__init__(channel, negative_slope, scale)
+        if not bias:
+            self.register_parameter("bias", None)
