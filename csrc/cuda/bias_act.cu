@@ -152,9 +152,12 @@ __device__ void add_up_stripe(const A* partials, int of_stripe, int64_t ranges, 
     if (static_cast<int>(threadIdx.x) < across && first + i < columns) store(&grad_bias[first + i], sums[i]);
 }
 
+// Blocks that a multiprocessor needs room for. With the default the compiler stops at 64 registers, and spills doubles.
+constexpr int kBlocks = 1;
+
 // kSum: grad_bias is computed; channels are columns.
 template <class T, int V, bool kSum, class Function>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     backward_rows_kernel(const __grid_constant__ Arrays<T> of, Grid g, int64_t channels, bool columns,
                          const Function act) {
   using A = compute_t<T>;
@@ -184,7 +187,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // A row is the plane of one channel of one sample; a block has a range of one channel's rows.
 template <class T, int V, class Function>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     backward_planes_kernel(const __grid_constant__ Arrays<T> of, Grid g, int64_t channels, const Function act) {
   using A = compute_t<T>;
   const int64_t channel = blockIdx.x / g.ranges, range = blockIdx.x % g.ranges;
