@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from fastgan import nn, ops, penalties
+from fastgan.augmenting import AdaptiveProbability, augment
 from fastgan.freezing import frozen
 from fastgan.fusion import fuse, unfuse
 from fastgan.fusion.packages import patch, unpatch
@@ -47,10 +48,12 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0.0.0"
 
 __all__ = [
+    "AdaptiveProbability",
     "TrainConfig",
     "Trainer",
     "adaptive_weight",
     "anti_aliased_snake",
+    "augment",
     "available_backends",
     "batch_norm_leaky_relu",
     "bias_act",

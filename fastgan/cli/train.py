@@ -43,7 +43,8 @@ def train(
         typer.Option(help="A paper's recipe: pacgan, goodfellow2014 or unrolled; else the data set's."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="mlp, or dcgan for images; a path's RGB images get dcgan.")
+        str | None,
+        typer.Option(help="mlp; for images dcgan (the default of a path's RGB images), stylegan2, r3gan."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Begin with the data, networks and settings of a config.yaml.")

@@ -40,7 +40,8 @@ class LogitLoss:
         factor: this loss over its base.
         probability: ``output`` is a probability.
         saturating: the generator may instead minimize minus the term with label 0, the saturating loss.
-        lipschitz: D must be kept Lipschitz by other means.
+        lipschitz: D must be kept Lipschitz by other means; only differences of its logits have a meaning.
+        undecided: the logit of a sample that D takes for neither.
     """
 
     term: Labelled
@@ -56,6 +57,7 @@ class LogitLoss:
     probability: bool = False
     saturating: bool = False
     lipschitz: bool = False
+    undecided: float = 0.0
 
 
 def softplus(t: Tensor) -> Tensor:
@@ -123,6 +125,7 @@ LOSSES: dict[str, LogitLoss] = {
         formulas=("(r - 1)^2 / 2", "f^2 / 2"),
         source="Mao et al. 2017, eq. 9, with the half",
         labels=_ANY,
+        undecided=0.5,
     ),
     "wasserstein": LogitLoss(
         term=lambda t, label: _side(label) * t,
@@ -145,6 +148,7 @@ LOSSES: dict[str, LogitLoss] = {
         labels=_ANY,
         base="least-squares",
         factor=2.0,
+        undecided=0.5,
     ),
     "hinge-margin": LogitLoss(
         term=lambda t, label: torch.relu(1 + _side(label) * t),

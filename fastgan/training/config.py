@@ -20,6 +20,7 @@ from fastgan.training.setting import (
     SEED,
     SEVERAL,
     SHARE,
+    SIGN,
     documented,
     setting,
     settings_of,
@@ -186,6 +187,33 @@ class TrainConfig:
         "Largest norm of each player's gradient. None for no limit.",
         range=POSITIVE,
     )
+    augment: bool = setting(
+        False,
+        "Augmentation",
+        "Augment the images that D sees, so that it cannot learn a small data set by heart. Real and "
+        "generated ones are changed in brightness, saturation and contrast, shifted and cut "
+        "(:func:`fastgan.augment`); G's gradient passes through this (Zhao et al., 2020). Penalties are "
+        "gradients at the augmented images.",
+        objectives=_ON_LOGITS,
+    )
+    augment_probability: float | None = setting(
+        None,
+        "Augmentation",
+        "Probability of each augmentation of each image. None for one that adapts: it rises while the mean "
+        "sign of D's logits of real images, or of the differences of relativistic objectives, is above "
+        "``augment_target``, and falls otherwise (Karras et al., 2020, arXiv:2006.06676). It cannot adapt "
+        f"for {' and '.join(_LIPSCHITZ)}, where the sign of a logit means nothing.",
+        range=SHARE,
+    )
+    augment_target: float = setting(
+        0.6, "Augmentation", "Mean sign that an adaptive probability keeps.", range=SIGN
+    )
+    augment_images: int = setting(
+        500_000,
+        "Augmentation",
+        "Real images in which an adaptive probability rises from 0 to 1. For a short run take a fifth of its "
+        "images, ``steps * batch_size``.",
+    )
     r1_gamma: float = setting(
         0.0,
         "Penalties",
@@ -299,6 +327,7 @@ class TrainConfig:
             self._check("pack", self.pack == 1, "1 with labels, as a pack would have several")
         if not self.metrics_interval:
             self._check("extractor", self.extractor is None, "none unless metrics_interval is given")
+        self._check_augmentation()
         if self.update == "simultaneous":
             self._check("discriminator_steps", self.discriminator_steps == 1, "1 in simultaneous updates")
         self._check_device()
@@ -340,6 +369,22 @@ class TrainConfig:
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
             raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+
+    def _check_augmentation(self) -> None:
+        adapts = self.augment and self.augment_probability is None
+        self._check(
+            "augment_probability",
+            not adapts or self.objective not in _LIPSCHITZ,
+            f"a number from 0 to 1 for the {self.objective} objective, as 0.5",
+        )
+        for name, used in (
+            ("augment_probability", self.augment),
+            ("augment_target", adapts),
+            ("augment_images", adapts),
+        ):
+            unless = "augment is given" + " without augment_probability" * (name != "augment_probability")
+            default = SETTINGS[name].default
+            self._check(name, used or getattr(self, name) == default, f"{default} unless {unless}")
 
     def _check_device(self) -> None:
         reason = "the trainer knows no such device"

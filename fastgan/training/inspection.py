@@ -35,6 +35,10 @@ def check_networks(state: TrainingState, source: Source) -> None:
     rng = torch.Generator(state.device).manual_seed(_SEED)
     real = source.look(state.share, rng)[: state.share]
     labels = None if source.labels is None else source.labels[: state.share]
+    if state.config.augment and real.dim() != 4:
+        raise ValueError(
+            f"augment is True, which is for images, and samples have shape {list(real.shape[1:])}; omit it"
+        )
     _check_generator(state, real, labels)
     _check_discriminator(state, packed(real, state.config.pack), labels)
 

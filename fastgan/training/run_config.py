@@ -92,6 +92,8 @@ class RunConfig:
             raise ConfigError(
                 f"model is {self.model!r}, whose networks take no labels; omit --labels, or use {models}"
             )
+        if self.training.augment and not is_image(self.sample_shape):
+            raise ConfigError(f"augment is True, which is for images, and {self.title} has points")
         objective = self.training.objective
         if (objective == "began") != (self.model == "autoencoder"):
             raise ConfigError(

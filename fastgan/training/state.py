@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
+from fastgan.augmenting import DRAWN, AdaptiveProbability, augment
 from fastgan.kernels import choose
 from fastgan.models.labels import classes_of
 from fastgan.training.adam import Adam
@@ -17,8 +18,12 @@ from fastgan.training.distributed import World
 from fastgan.training.draws import CounterDraws, Draws, GeneratorDraws
 from fastgan.training.flat import flat_parameters
 from fastgan.training.latent import draw_latent, inputs
-from fastgan.training.objectives import OBJECTIVES
+from fastgan.training.objectives import objective_of
+from fastgan.training.objectives.logits import SIGN
 from fastgan.training.sgd import SGD
+
+PROBABILITY = "augment_probability"
+"""An adaptive probability of augmentation, after D's turn."""
 
 
 class DivergenceError(RuntimeError):
@@ -42,6 +47,7 @@ class TrainingState:
 
     Attributes:
         objective: losses of both networks.
+        adaptive: the probability of augmentation, if it adapts.
         average: the generator with the exponential moving average of its weights.
         draws: random numbers for this process's batches, latent vectors and noise.
         clock: int64 ``[1]`` on the device: the current step, on which these numbers depend.
@@ -74,7 +80,8 @@ class TrainingState:
         _check_weights("discriminator", discriminator)
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
-        self.objective = OBJECTIVES[config.objective](config, self.device, self.world)
+        self.objective = objective_of(config, self.device, self.world)
+        self.adaptive = _adaptive(config, self.device)
         self.average = _copy_of(self.generator).requires_grad_(False).eval()
         pairs = zip(self.average.parameters(), self.generator.parameters(), strict=True)
         frozen = [(mean, p) for mean, p in pairs if not p.requires_grad]
@@ -157,6 +164,20 @@ class TrainingState:
                 samples = self.average(*inputs(latent, labels))
         return samples
 
+    def augmented(self, samples: Tensor) -> Tensor:
+        """This process's images as the config says to augment them, with a graph; :meth:`show` is next."""
+        if not self.config.augment:
+            return samples
+        probability = self.adaptive.value if self.adaptive is not None else self.config.augment_probability
+        assert probability is not None
+        return augment(samples, probability, self.uniform(len(samples), DRAWN))
+
+    def adapt(self, statistics: dict[str, Tensor]) -> None:
+        """Adapt the probability of augmentation to a turn of D, and add it to the turn's statistics."""
+        if self.adaptive is not None:
+            self.adaptive.adapt(self.world.mean(statistics[SIGN]), self.config.batch_size)
+            statistics[PROBABILITY] = self.adaptive.value
+
     def show(self, samples: Tensor) -> Tensor:
         """This process's samples as D sees them: with instance noise, and packed."""
         return packed(self._blurred(samples), self.config.pack)
@@ -186,6 +207,7 @@ class TrainingState:
             "generator_optimizer": self.generator_optimizer.tensors(),
             "discriminator_optimizer": self.discriminator_optimizer.tensors(),
             "objective": self.objective.tensors(),
+            "augmentation": {} if self.adaptive is None else self.adaptive.tensors(),
         }
         return {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
 
@@ -201,6 +223,12 @@ class TrainingState:
         torch.set_rng_state(states["cpu"])
         if self.device.type == "cuda" and "cuda" in states:
             torch.cuda.set_rng_state(states["cuda"], self.device)
+
+
+def _adaptive(config: TrainConfig, device: torch.device) -> AdaptiveProbability | None:
+    if not config.augment or config.augment_probability is not None:
+        return None
+    return AdaptiveProbability(config.augment_target, config.augment_images, device)
 
 
 def _copy_of(module: nn.Module) -> nn.Module:

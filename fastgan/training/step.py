@@ -5,6 +5,8 @@ If you change it, change ``fastgan/training/recording/step.py`` too, which recor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -55,9 +57,10 @@ def _update_discriminator(
 ) -> tuple[Tensor, Statistics]:
     """D's turn. Returns the real samples as D saw them, and statistics."""
     with autocast(state):
-        real, fake = map(state.show, generation.batches(turn))
+        real, fake = (_shown(state, samples) for samples in generation.batches(turn))
         discriminator = bound(state.discriminator, generation.labels)
         statistics = state.objective.discriminator_turn(discriminator, real, fake)
+        state.adapt(statistics)
         _penalize(state, discriminator, real, fake, penalize)
     _move(state, state.discriminator_optimizer)
     return real, statistics
@@ -65,11 +68,10 @@ def _update_discriminator(
 
 def _update_generator(state: TrainingState, generation: Generation, real: Tensor) -> Statistics:
     with autocast(state):
-        fake = generation.batch_of_generator()
-        shown = state.show(fake)
+        shown, reach_samples = _shown_generated(state, generation.batch_of_generator())
         discriminator = bound(state.discriminator, generation.labels)
         grad, statistics = state.objective.generator_turn(discriminator, real, shown)
-        generation.reach_parameters(grad.reshape(fake.shape))
+        generation.reach_parameters(reach_samples(grad))
     _move(state, state.generator_optimizer)
     return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
 
@@ -78,14 +80,34 @@ def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statis
     with autocast(state):
         generation = generation_of(state, source, 1)
         real, fake = generation.batches(0)
-        shown = state.show(real), state.show(fake)
+        real = _shown(state, real)
+        fake, reach_samples = _shown_generated(state, fake)
         discriminator = bound(state.discriminator, generation.labels)
-        grad, statistics = state.objective.both_turns(discriminator, *shown)
-        generation.reach_parameters(grad.reshape(fake.shape))
-        _penalize(state, discriminator, *shown, penalize)
+        grad, statistics = state.objective.both_turns(discriminator, real, fake)
+        state.adapt(statistics)
+        generation.reach_parameters(reach_samples(grad))
+        _penalize(state, discriminator, real, fake, penalize)
     _move(state, state.discriminator_optimizer)
     _move(state, state.generator_optimizer)
     return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
+
+
+def _shown(state: TrainingState, samples: Tensor) -> Tensor:
+    """Samples as D sees them, without a graph."""
+    with torch.no_grad():
+        return state.show(state.augmented(samples))
+
+
+def _shown_generated(state: TrainingState, fake: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Generated samples as D sees them, and a function from the gradient of these to that of ``fake``."""
+    leaf = fake.detach().requires_grad_(state.config.augment)
+    augmented = state.augmented(leaf)
+
+    def reach_samples(grad: Tensor) -> Tensor:
+        grad = grad.reshape(fake.shape)  # packing and noise change nothing but the shape
+        return torch.autograd.grad(augmented, leaf, grad)[0] if state.config.augment else grad
+
+    return state.show(augmented.detach()), reach_samples
 
 
 def _penalize(

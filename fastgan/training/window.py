@@ -8,7 +8,7 @@ from torch import Tensor
 from fastgan.kernels import choose
 from fastgan.kernels.cpu.tape import Tape
 from fastgan.training.objectives.logits import SHARE
-from fastgan.training.state import TrainingState
+from fastgan.training.state import PROBABILITY, TrainingState
 
 GRADIENT = "gradient"
 """Root mean square of |dl/dx| over generated samples x, with G's loss l of a sample: D's feedback to G."""
@@ -21,14 +21,15 @@ class Window:
     that a captured step finds its row in each replay.
 
     Attributes:
-        names: names of the columns: the objective's statistics and ``GRADIENT``. A step records raw values
-            that ``close`` converts: for ``GRADIENT`` the norm of the gradient of G's mean loss with respect
-            to this process's samples, for ``SHARE`` perhaps its negative.
+        names: names of the columns: the objective's statistics, perhaps ``PROBABILITY``, and ``GRADIENT``. A
+            step records raw values that ``close`` converts: for ``GRADIENT`` the norm of the gradient of G's
+            mean loss with respect to this process's samples, for ``SHARE`` perhaps its negative.
     """
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state
-        self.names = (*state.objective.statistics, GRADIENT)
+        of_augmentation = (PROBABILITY,) if state.adaptive is not None else ()
+        self.names = (*state.objective.statistics, *of_augmentation, GRADIENT)
         config = state.config
         capacity = min(config.log_interval, config.checkpoint_interval, config.steps)
         # one more row than steps: each step loads the next row

@@ -12,6 +12,7 @@ from fastgan.kernels.logit_losses import LOSSES
 from fastgan.training.config import TrainConfig
 from fastgan.training.distributed import World
 from fastgan.training.objectives.began import BEGAN
+from fastgan.training.objectives.logits import LogitObjective
 from fastgan.training.objectives.losses import LossObjective
 from fastgan.training.objectives.relativistic import Relativistic, RelativisticAverage
 
@@ -68,3 +69,12 @@ OBJECTIVES: dict[str, Callable[[TrainConfig, torch.device, World], Objective]] =
         world=world,
     ),
 }
+
+
+def objective_of(config: TrainConfig, device: torch.device, world: World) -> Objective:
+    """The objective that the config names."""
+    objective = OBJECTIVES[config.objective](config, device, world)
+    if config.augment:
+        assert isinstance(objective, LogitObjective)
+        objective.watch_sign()
+    return objective

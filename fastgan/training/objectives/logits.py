@@ -23,15 +23,26 @@ If D wins (f → -∞), it tends to 1 for the non-saturating loss and to 0 for t
 """
 
 
+SIGN = "sign(D(x))"
+"""Mean sign of D's logits of real samples in its turn: r_t of Karras et al. 2020, arXiv:2006.06676."""
+
+
 class LogitObjective(ABC):
     """Two losses on logits, and the turns that follow from them.
 
     Attributes:
         paired: whether G's loss depends on the logits of real samples too.
+        with_sign: whether D's turn returns ``SIGN`` too.
     """
 
     statistics: tuple[str, ...]
     paired: ClassVar[bool] = False
+    with_sign = False
+
+    def watch_sign(self) -> None:
+        """From now on D's turn returns ``SIGN`` too."""
+        self.with_sign = True
+        self.statistics = (*self.statistics, SIGN)
 
     @abstractmethod
     def discriminator_loss(
@@ -49,12 +60,16 @@ class LogitObjective(ABC):
         """
 
     @abstractmethod
+    def lead(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """The logits of real samples less that of a sample that D takes for neither."""
+
+    @abstractmethod
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
         """Values of the objective for a trained discriminator's logits."""
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         seen = through(discriminator, real, fake, of_parameters=True)
-        *grads, statistics = self.discriminator_loss(*seen.outputs)
+        *grads, statistics = self._of_discriminator(*seen.outputs)
         seen.reach_parameters(grads)
         return statistics
 
@@ -73,9 +88,17 @@ class LogitObjective(ABC):
         self, discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         seen = through(discriminator, real, fake, of_parameters=True, of_samples=True)
-        *grads, statistics = self.discriminator_loss(*seen.outputs)
+        *grads, statistics = self._of_discriminator(*seen.outputs)
         grad, of_generator = self.generator_loss(*seen.outputs)
         return seen.reach_both(grads, grad).view_as(fake), statistics | of_generator
+
+    def _of_discriminator(
+        self, real_logits: Tensor, fake_logits: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        grad_real, grad_fake, statistics = self.discriminator_loss(real_logits, fake_logits)
+        if self.with_sign:
+            statistics[SIGN] = self.lead(real_logits, fake_logits).sign().mean()
+        return grad_real, grad_fake, statistics
 
     @torch.no_grad()
     def evaluate(

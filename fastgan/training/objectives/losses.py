@@ -58,7 +58,9 @@ class LossObjective(LogitObjective):
         return grad, {"loss_G": loss} | share
 
     def discriminator_turn(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        seen = through_head(discriminator, real, fake, spec=self.discriminator_spec)
+        # the fused head computes no logits
+        spec = self.discriminator_spec
+        seen = None if self.with_sign else through_head(discriminator, real, fake, spec=spec)
         if seen is None:
             return super().discriminator_turn(discriminator, real, fake)
         seen.reach_parameters()
@@ -73,6 +75,9 @@ class LossObjective(LogitObjective):
         # all derivatives have the same sign, so their sum is ``SHARE`` or its negative
         share = {SHARE: seen.bias_grad.squeeze(0)} if self._row.probability else {}
         return seen.reach_samples().view_as(fake), {"loss_G": seen.loss} | share
+
+    def lead(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return real_logits - self._row.undecided
 
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
         """D's loss, or the value function V(D, G) if there is one; then D's statistics."""

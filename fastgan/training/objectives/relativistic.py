@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from fastgan.ops import relativistic_loss_value_and_grad
-from fastgan.training.objectives.logits import SHARE, LogitObjective, gradient_share
+from fastgan.training.objectives.logits import SHARE, SIGN, LogitObjective, gradient_share
 
 
 class Relativistic(LogitObjective):
@@ -40,6 +40,9 @@ class Relativistic(LogitObjective):
         share = gradient_share(grad)
         return grad, {"loss_G": loss, SHARE: share / 2 if self._average else share}
 
+    def lead(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return real_logits - (fake_logits.mean() if self._average else fake_logits)
+
     def compare(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, float]:
         """D's mean outputs, and the share of saturated differences."""
         *_, stats = relativistic_loss_value_and_grad(real_logits, fake_logits, average=self._average)
@@ -50,7 +53,7 @@ class Relativistic(LogitObjective):
         return dict(zip(self._of_d(), (loss, *stats.unbind()), strict=True))
 
     def _of_d(self) -> list[str]:
-        return [name for name in self.statistics if name not in ("loss_G", SHARE)]
+        return [name for name in self.statistics if name not in ("loss_G", SHARE, SIGN)]
 
 
 class RelativisticAverage(Relativistic):

@@ -121,6 +121,8 @@ def _run_reason(state: TrainingState, source: Source) -> str | None:
         return f"{state.world.size} processes share the batch, and exchange gradients in each step"
     if state.config.labels:
         return "the networks take labels"
+    if state.config.augment:
+        return "images are augmented in each step"
     if state.config.precision != "fp32":
         return f"precision is {state.config.precision!r}, expected 'fp32'"
     if losses_of(state.objective, Arena()) is None:
