@@ -207,6 +207,11 @@ def test_a_run_of_an_earlier_version_learns_the_names(
 # --- streamed
 
 
+def assert_same_weights(ours: Path, theirs: Path) -> None:
+    found, expected = (checkpoint.read(path).tensors for path in (ours, theirs))
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+
+
 def test_items_of_a_streamed_folder_have_labels(photos: Path) -> None:
     preview, feed = stream(str(photos))
     whole = load(str(photos))
@@ -258,8 +263,17 @@ def test_a_streamed_run_is_the_resident_one(
     assert run(monkeypatch, *streamed, "--out", whole) == 0
     assert_same_run(out, whole)
     assert read_config(out, None).class_names == NAMES
-    of_resident, of_streamed = (checkpoint.read(path).tensors for path in (trained, out))
-    assert [name for name in of_resident if not torch.equal(of_resident[name], of_streamed[name])] == []
+    assert_same_weights(out, trained)
+
+
+def test_a_run_without_labels_ignores_those_of_a_folder(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for options in (("--stream", "--workers", 0), ()):
+        out = tmp_path / f"run-{len(options)}"
+        assert run(monkeypatch, "train", photos, "--steps", 4, *SHORT, *options, "--out", out) == 0
+        assert read_config(out, None).class_names == ()
+    assert_same_weights(tmp_path / "run-3", tmp_path / "run-0")
 
 
 def test_a_streamed_run_can_be_evaluated_and_sampled(
