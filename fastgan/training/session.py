@@ -119,8 +119,8 @@ def resume_run(
         if trainer.state.world.rank:
             return _follow(trainer, feed or data, config.workers)
         trainer.best = checkpoint.best_of(folder)
-        streamed = replace(config, stream=feed is not None)
-        noted = _note_same_data(folder, streamed, data, feed or data.samples)
+        config = replace(config, stream=feed is not None)
+        noted = _note_same_data(folder, config, data, feed or data.samples)
         return _record(trainer, folder, data, feed or data, noted, callbacks)
 
 
