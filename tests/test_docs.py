@@ -1,10 +1,10 @@
 """Every block of code in README and docs is run, or at least understood; every link leads somewhere.
 
-A page is read from top to bottom, in one folder that is empty at first: Python blocks in one namespace, with
-nothing but what they define themselves, and commands of fastgan in between, as they come. The reader has
-MNIST already. What cannot be run stands in NOT_RUN with the reason, and goes to the parser of its program, as
-all other commands do. Blocks of text are what the Python above them prints, or what fastgan says elsewhere.
-Anything else fails. Commands in the experiments' docstrings are a shell's too.
+A page is read from top to bottom, in one folder that has only photos of animals at first: Python blocks in
+one namespace, with nothing but what they define themselves, and commands of fastgan in between, as they come.
+The reader has MNIST already. What cannot be run stands in NOT_RUN with the reason, and goes to the parser of
+its program, as all other commands do. Blocks of text are what the Python above them prints, or what fastgan
+says elsewhere. Anything else fails. Commands in the experiments' docstrings are a shell's too.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from fastgan.cli import app
 from fastgan.metrics import classifier
 from tests.test_cli import run
 from tests.test_data import write_idx
+from tests.test_runs import write_photos
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -106,6 +107,8 @@ def test_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTGAN_DATA", str(mnist))
+    for animal in ("cat", "dog"):
+        write_photos(tmp_path / "animals" / animal)
     monkeypatch.setattr(classifier, "_STEPS", 5)  # no page prints what is measured here
     namespace: dict[str, object] = {}
     for block, following in pairwise([*blocks_of(page), Block(page, 0, "", "")]):

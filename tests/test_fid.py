@@ -30,6 +30,7 @@ from fastgan.metrics import (
 from fastgan.metrics import classifier as classifiers
 from fastgan.metrics.extractor import features_of
 from fastgan.training import Callback, ConfigError, TrainConfig, Trainer, checkpoint
+from fastgan.training.feed import source_of
 from fastgan.training.fid import Best, Fid
 from fastgan.training.real_features import REAL_FEATURES
 from fastgan.training.state import TrainingState
@@ -228,12 +229,42 @@ class Ignores(nn.Module):
         return logits
 
 
-def test_labels_of_generated_samples_are_as_frequent_as_real_ones() -> None:
+class Pairs:
+    """A map-style dataset of points and labels."""
+
+    def __init__(self, points: Tensor, y: Tensor) -> None:
+        self.points, self.y = points, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return self.points[row], int(self.y[row])
+
+
+@pytest.mark.parametrize("form", [lambda *data: data, Pairs], ids=["resident", "streamed"])
+def test_labels_of_generated_samples_do_not_depend_on_the_step(form: Callable[[Tensor, Tensor], Any]) -> None:
+    """Else a resumed run would measure something else."""
+    config, values = replace(CONFIG, labels=True, metrics_samples=300), []
+    for step in (0, 7):
+        state = TrainingState(Copies(), Ignores(), config)
+        state.step = step
+        source = source_of(form(POINTS, torch.arange(100)), state, 0)
+        fid = Fid(state, source, nn.Identity(), lambda: False, None)
+        fid.prepare()
+        values.append(fid.measure())
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("form", [lambda *data: data, Pairs], ids=["resident", "streamed"])
+def test_labels_of_generated_samples_are_as_frequent_as_real_ones(
+    form: Callable[[Tensor, Tensor], Any],
+) -> None:
     y = (torch.arange(300) % 10 == 0).long() * 5
     points = y[:, None].float().expand(-1, 2).clone()
     heard = Heard()
     config = replace(CONFIG, labels=True, learning_rate=1e-30, metrics_samples=400)
-    Trainer(Copies(), Ignores(), config, [heard], extractor=nn.Identity()).fit((points, y))
+    Trainer(Copies(), Ignores(), config, [heard], extractor=nn.Identity()).fit(form(points, y), workers=0)
     rare = frechet_distance(points, torch.zeros_like(points).add_(1e-6 * torch.randn_like(points)))
     assert heard.rows[-1].values["fid"] < 0.05 * rare
 

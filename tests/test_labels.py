@@ -636,7 +636,10 @@ COMMANDS: dict[str, tuple[tuple[object, ...], str]] = {
         "--class 10: unknown, expected 0 to 9",
     ),
     "no number": (("sample", "RUN", "--class", "three"), "--class three: unknown, expected 0 to 9"),
-    "two classes between": (("interpolate", "RUN", "--class", "3,5"), "Invalid value for '--class'"),
+    "two classes between": (
+        ("interpolate", "RUN", "--class", "3,5"),
+        "--class 3,5: unknown, expected 0 to 9",
+    ),
     "points": (("train", "ring", "--labels"), "--labels, but ring has none; use mnist, digits,"),
     "a paper's networks": (
         ("train", "digits", "--labels", "--recipe", "goodfellow2014"),

@@ -39,7 +39,7 @@ def evaluate(
     table = Table("", "", show_header=False, box=None)
     compared, everything = _read(config, count, seed)
     values = evaluate_run(run, config, compared, count, seed, classifier_dir, best=best)
-    other = config.other_data(config.noting(everything))
+    other = config.other_data(config.noting(compared, everything))
     if other is not None:
         warn(f"{run}: {other}")
     for name, value in values.items():
@@ -53,5 +53,6 @@ def _read(config: RunConfig, count: int, seed: int) -> tuple[Dataset, Sized]:
         loaded = load(config.data, config.data_path, config.framing)
         return loaded, loaded.samples
     first, feed = stream(config.data, config.framing)
-    rows = torch.randperm(len(feed), generator=torch.Generator().manual_seed(seed))[:count]
-    return replace(first, samples=feed.images(rows.sort().values.tolist())), feed
+    rows = torch.randperm(len(feed), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+    labels = None if feed.labels is None else feed.labels[rows]
+    return replace(first, samples=feed.images(rows.tolist()), labels=labels), feed

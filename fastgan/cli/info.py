@@ -18,9 +18,11 @@ from fastgan.training.run import read_config
 
 
 def info(
-    run: Annotated[Path | None, typer.Argument(help="Folder of a run, to show its peak memory.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a run, to show its classes and peak memory.")
+    ] = None,
 ) -> None:
-    """Show versions, devices and backends, and why a backend is missing; or the peak memory of a run."""
+    """Show versions, devices and backends, and why a backend is missing; or a run's classes and memory."""
     table = Table("", "", show_header=False, box=None)
     if run is None:
         _add_installed(table)
@@ -43,7 +45,10 @@ def _add_installed(table: Table) -> None:
 
 
 def _add_run(table: Table, folder: Path) -> None:
-    read_config(folder, device="cpu")  # raises an error if it is no run
+    config = read_config(folder, device="cpu")  # raises an error if it is no run
+    if config.num_classes:
+        named = ", ".join(f"{number} {name}" for number, name in enumerate(config.class_names))
+        table.add_row("classes", named or str(config.num_classes))
     peak = read_peak(folder)
     table.add_row("peak memory", "recorded with the next checkpoint" if peak is None else _size(peak.process))
     if peak is not None and peak.gpu is not None:

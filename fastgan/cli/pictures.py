@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from fastgan.training.labels import picture_count
 from fastgan.training.trained import TrainedGenerator, load
 
 _PICTURES = (".png", ".pdf", ".svg", ".jpg")
+_NAMED = 5  # classes that a message names
 
 
 def sample(
@@ -25,7 +27,8 @@ def sample(
     classes: Annotated[
         list[str] | None,
         typer.Option(
-            "--class", help="Class to draw, or several: 3,5; by default all. Runs with --labels only."
+            "--class",
+            help="Class to draw, by name or number, or several: cat,5; else all. Runs with --labels only.",
         ),
     ] = None,
     format: Annotated[str | None, typer.Option(help="png or npy; by default the suffix of --out.")] = None,
@@ -68,14 +71,17 @@ def interpolate(
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
     label: Annotated[
-        int | None, typer.Option("--class", help="Class to draw, by default 0. Runs with --labels only.")
+        str | None,
+        typer.Option(
+            "--class", help="Class to draw, by name or number; by default 0. Runs with --labels only."
+        ),
     ] = None,
     best: Best = False,
 ) -> None:
     """Draw interpolations between pairs of samples, a row for each pair."""
     _check_picture(out)
     generator = load(run, best=best)
-    chosen = None if label is None else _classes(generator, [str(label)])[0]
+    chosen = None if label is None else _class(generator, label)
     samples = generator.interpolate(rows, seed, chosen)
     save_samples(out, samples, f"{generator.config.title}, {rows} interpolations")
     console.print(f"{rows} interpolations of {run} are in {out}", soft_wrap=True)
@@ -91,14 +97,23 @@ def objectives(
 
 
 def _classes(generator: TrainedGenerator, given: list[str]) -> list[int]:
-    """The classes of ``--class``, by default all."""
-    classes = [number for each in given for number in each.split(",")]
-    for number in classes:
-        if not generator.num_classes:
-            fail(f"--class {number}: the run was trained without labels; omit it, or train with --labels")
-        if number not in map(str, range(generator.num_classes)):
-            fail(f"--class {number}: unknown, expected 0 to {generator.num_classes - 1}")
-    return [int(number) for number in classes] or list(range(generator.num_classes))
+    """The classes of ``--class``, by default all. Commas separate several, unless they are part of a name."""
+    names = generator.class_names
+    wanted = [part for each in given for part in ([each] if each in names else each.split(","))]
+    return [_class(generator, each) for each in wanted] or list(range(generator.num_classes))
+
+
+def _class(generator: TrainedGenerator, wanted: str) -> int:
+    """The class of this name or, if there is none, of this number: names may be numbers too."""
+    names, count = generator.class_names, generator.num_classes
+    if not count:
+        fail(f"--class {wanted}: the run was trained without labels; omit it, or train with --labels")
+    if wanted in names:
+        return names.index(wanted)
+    if wanted not in map(str, range(count)):
+        closest = "".join(f"{name}, " for name in get_close_matches(wanted, names, _NAMED, cutoff=0))
+        fail(f"--class {wanted}: unknown, expected {closest}{'or ' if names else ''}0 to {count - 1}")
+    return int(wanted)
 
 
 def _check_picture(out: Path, more: str = "") -> None:

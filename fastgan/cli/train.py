@@ -140,7 +140,7 @@ def _new(
     if changes.get("labels", recipe.config.labels) and dataset.labels is None:
         fail(
             f"--labels, but {source} has none; use mnist, digits, stacked, IDX files with labels, or a "
-            "folder with a subfolder for each class, not streamed"
+            "folder with a subfolder for each class"
         )
     recipe = replace(recipe, config=replace(recipe.config, **changes))
     run = RunConfig.of(source, dataset, recipe, framing)

@@ -7,6 +7,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from fastgan.data.folder import image_paths
+from fastgan.data.idx import labels_file
 from fastgan.data.load import BUILT_IN, member_of
 
 _MAX_HASHED_BYTES = 2**28  # read in a fraction of a second
@@ -57,6 +58,22 @@ def digest(source: str) -> str | None:
     if member is not None and _has_several(path):
         found.update(f":{member}".encode())
     return found.hexdigest()
+
+
+def labels_digest(source: str) -> str | None:
+    """A hash of the labels next to an IDX file of images, which :func:`digest` does not cover.
+
+    Args:
+        source: as for :func:`fastgan.data.load`.
+
+    Returns:
+        Hexadecimal digits; None for data without such a file.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    path = labels_file(Path(source))
+    return None if path is None else digest(str(path))
 
 
 def _has_several(archive: Path) -> bool:

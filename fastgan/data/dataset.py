@@ -94,10 +94,12 @@ class Dataset:
             are stacked as channels of the samples.
         augmentation: random windows and flips of images; None for none.
         labels: int64 ``[N]``, the classes of the samples, counted from 0; None if they have none.
+        class_names: a name for each class, in order, including classes without a sample; empty if they have
+            only numbers.
 
     Raises:
         DataError: if the samples have another shape or dtype, or one of them is not finite; or if the labels
-            do not fit them.
+            do not fit them, or the names of classes the labels.
     """
 
     name: str
@@ -107,11 +109,14 @@ class Dataset:
     labelled: Labelled | None = None
     augmentation: Augmentation | None = None
     labels: Tensor | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_samples()
         if self.labels is not None:
             check_labels(self.labels, len(self.samples), self.name)
+        if self.class_names:
+            self._check_class_names()
 
     def _check_samples(self) -> None:
         is_bytes = self.samples.dtype == torch.uint8 and self.samples.ndim == 4
@@ -129,9 +134,17 @@ class Dataset:
         if not is_bytes and not torch.isfinite(self.samples).all():
             raise DataError(f"{self.name}: holds nan or infinite values; remove those samples")
 
+    def _check_class_names(self) -> None:
+        highest = -1 if self.labels is None else int(self.labels.max())
+        if not 0 <= highest < len(self.class_names):
+            found = "no labels" if self.labels is None else f"a label of {highest}"
+            raise DataError(f"{self.name}: has {len(self.class_names)} names of classes, but {found}")
+
     @property
     def num_classes(self) -> int:
         """Number of classes; 0 for samples without labels."""
+        if self.class_names:
+            return len(self.class_names)
         return 0 if self.labels is None else int(self.labels.max()) + 1
 
     @property

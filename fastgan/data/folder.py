@@ -94,6 +94,9 @@ class Photos:
     Attributes:
         paths: paths of the images.
         channels: 1 or 3.
+        labels: int64, the number of each image's subfolder, in order of their names; None if an image is in
+            no subfolder.
+        class_names: names of the subfolders, in this order; empty without labels.
 
     Raises:
         DataError: if there is no image.
@@ -103,6 +106,7 @@ class Photos:
         self.folder, self.framing = folder, framing
         self.paths = image_paths(folder)
         self.channels = 3 if any(map(_has_colours, self.paths)) else 1
+        self.labels, self.class_names = _classes(folder, self.paths)
         self._size: tuple[int, int] | None = None
         self._brightest: int | None = None  # brightest pixel of 16-bit images, scaled to 255
 
@@ -200,17 +204,23 @@ def read_folder(folder: Path, framing: Framing) -> Dataset:
     photos = Photos(folder, framing)
     images = photos.read(range(len(photos.paths)))
     photos.check_brightness()
-    labels = _classes(folder, photos.paths)
-    return Dataset(str(folder), black_and_white(images), augmentation=framing.augmentation, labels=labels)
+    return Dataset(
+        str(folder),
+        black_and_white(images),
+        augmentation=framing.augmentation,
+        labels=photos.labels,
+        class_names=photos.class_names,
+    )
 
 
-def _classes(folder: Path, paths: Sequence[Path]) -> Tensor | None:
-    """The number of the subfolder of each image, in order of their names; None if images are in none."""
+def _classes(folder: Path, paths: Sequence[Path]) -> tuple[Tensor | None, tuple[str, ...]]:
+    """``labels`` and ``class_names`` of :class:`Photos`."""
     inside = [path.relative_to(folder).parts for path in paths]
     if any(len(parts) == 1 for parts in inside):
-        return None
-    numbers = {name: number for number, name in enumerate(sorted({parts[0] for parts in inside}))}
-    return torch.tensor([numbers[parts[0]] for parts in inside])
+        return None, ()
+    names = tuple(sorted({parts[0] for parts in inside}))
+    numbers = {name: number for number, name in enumerate(names)}
+    return torch.tensor([numbers[parts[0]] for parts in inside]), names
 
 
 def image_paths(folder: Path) -> list[Path]:

@@ -58,21 +58,25 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def read_idx_labels(path: Path) -> NDArray[np.int64] | None:
-    """The labels next to an IDX file of images; None if there is no such file.
-
-    It has the name of the images with ``labels`` for ``images`` and, in MNIST's names, ``idx1`` for ``idx3``,
-    plain or gzipped.
+    """The labels in :func:`labels_file`; None if there is none.
 
     Raises:
         DataError: as :func:`read_idx`.
     """
-    name = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
-    if "images" not in path.name:
+    file = labels_file(path)
+    return None if file is None else read_idx(file).astype(np.int64)
+
+
+def labels_file(path: Path) -> Path | None:
+    """The file of labels next to an IDX file of images; None if there is none, or for other paths.
+
+    It has the name of the images with ``labels`` for ``images`` and, in MNIST's names, ``idx1`` for ``idx3``,
+    plain or gzipped.
+    """
+    if not is_idx(path) or "images" not in path.name:
         return None
-    for file in (path.with_name(name), path.with_name(f"{name}.gz")):
-        if file.is_file():
-            return read_idx(file).astype(np.int64)
-    return None
+    name = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
+    return next(filter(Path.is_file, (path.with_name(name), path.with_name(f"{name}.gz"))), None)
 
 
 def _content(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from fastgan.data.folder import AS_THEY_ARE, Framing, Photos, check_framing
 from fastgan.data.numpy_files import check_arrays, damaged
 from fastgan.kernels.pixels import unit_range
 
+Item: TypeAlias = Tensor | tuple[Tensor, int]
+"""A sample or, of data with classes, a sample and its label."""
+Items: TypeAlias = Tensor | list[tuple[Tensor, int]]
 _PREVIEWED = 64
 
 
@@ -25,9 +28,9 @@ class Streaming(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, row: int, /) -> Tensor: ...
+    def __getitem__(self, row: int, /) -> Item: ...
 
-    def __getitems__(self, rows: list[int], /) -> Tensor: ...
+    def __getitems__(self, rows: list[int], /) -> Items: ...
 
 
 class MappedArray:
@@ -41,6 +44,8 @@ class MappedArray:
     """
 
     augmentation = None
+    labels = None
+    class_names: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -80,6 +85,9 @@ class ImageFolder:
     Args:
         folder, framing: as for :func:`fastgan.data.folder.read_folder`.
 
+    Attributes:
+        labels, class_names: as of :class:`fastgan.data.folder.Photos`.
+
     Raises:
         DataError: if the folder has no image; on reading, as :meth:`fastgan.data.folder.Photos.read`.
     """
@@ -87,19 +95,21 @@ class ImageFolder:
     def __init__(self, folder: Path, framing: Framing) -> None:
         self.photos = Photos(folder, framing)
         self.augmentation = framing.augmentation
+        self.labels, self.class_names = self.photos.labels, self.photos.class_names
 
     def __len__(self) -> int:
         return len(self.photos.paths)
 
-    def __getitem__(self, row: int, /) -> Tensor:
+    def __getitem__(self, row: int, /) -> Item:
         return self.__getitems__([row])[0]
 
-    def __getitems__(self, rows: list[int], /) -> Tensor:
+    def __getitems__(self, rows: list[int], /) -> Items:
         images = self.images(rows)
         if self.augmentation is not None:
             numbers = torch.rand(len(rows), DRAWN, dtype=torch.float32)
             images = self.augmentation.draw(images, torch.arange(len(rows)), numbers)
-        return unit_range(images)
+        samples = unit_range(images)
+        return samples if self.labels is None else list(zip(samples, self.labels[rows].tolist(), strict=True))
 
     def images(self, rows: list[int]) -> Tensor:
         """uint8 ``[len(rows), C, H, W]``, before windows are drawn."""
@@ -126,7 +136,8 @@ def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, Mapped
     data = ImageFolder(path, framing or AS_THEY_ARE) if path.is_dir() else MappedArray(path)
     if len(data) == 0:
         raise DataError(f"{source}: holds no sample; add at least one")
-    first = data.images(list(range(min(len(data), _PREVIEWED))))
+    rows = list(range(min(len(data), _PREVIEWED)))
+    first = data.images(rows)
     if isinstance(data, ImageFolder):
         data.photos.check_brightness()
     if int(first.max()) == 1:
@@ -134,7 +145,11 @@ def stream(source: str, framing: Framing | None = None) -> tuple[Dataset, Mapped
             f"{source}: its first {len(first)} images hold only 0 and 1; let white be 255, or train without "
             "--stream"
         )
-    return Dataset(source, first, augmentation=data.augmentation), data
+    labels = None if data.labels is None else data.labels[rows]
+    preview = Dataset(
+        source, first, augmentation=data.augmentation, labels=labels, class_names=data.class_names
+    )
+    return preview, data
 
 
 def _white(array: NDArray[Any]) -> int:

@@ -101,7 +101,7 @@ def metadata(generator: TrainedGenerator) -> dict[str, Any]:
         Values for JSON by name: ``data``, the name of the data without their folder; ``latent_dim``;
         ``latent``, ``"normal"`` or ``"uniform"``; ``latent_range``, the bounds of uniform numbers;
         ``sample_shape``; ``data_range``, the bounds of images; ``num_classes``, 0 if the generator takes no
-        labels. A range that does not apply is None.
+        labels; ``class_names``, empty if classes have only numbers. A range that does not apply is None.
     """
     return {
         "data": generator.config.title,
@@ -111,6 +111,7 @@ def metadata(generator: TrainedGenerator) -> dict[str, Any]:
         "sample_shape": list(generator.sample_shape),
         "data_range": generator.data_range and list(generator.data_range),
         "num_classes": generator.num_classes,
+        "class_names": list(generator.class_names),
     }
 
 

@@ -91,8 +91,10 @@ class Fid:
                 return
             if self._kept is not None:
                 self._kept.write(real)
-        self._real = Moments(real.count, real.mean.to(features.device), real.covariance.to(features.device))
         self._labels = self._drawn_labels(rng)
+        if self._stopping():
+            return  # labels may be missing
+        self._real = Moments(real.count, real.mean.to(features.device), real.covariance.to(features.device))
         self._warn_of_few(real)
 
     def measure(self) -> dict[str, float]:
@@ -119,13 +121,12 @@ class Fid:
         """Labels of the generated samples: those of real ones drawn at random; None for a run without."""
         if not self._state.config.labels:
             return None
-        count, found = self._state.config.metrics_samples, []
-        for _ in range(0, count, _REAL_AT_ONCE):
-            self._source.look(_REAL_AT_ONCE, rng)
-            assert self._source.labels is not None
-            found.append(self._source.labels)
-        labels = torch.cat(found)
-        return labels.repeat(-(-count // len(labels)))[:count]
+        found = []
+        for labels in self._source.random_labels(self._state.config.metrics_samples, _REAL_AT_ONCE, rng):
+            found.append(labels)
+            if self._stopping():
+                break
+        return torch.cat(found)
 
     @torch.no_grad()
     def _moments(self, batches: Iterable[Tensor]) -> Moments | None:

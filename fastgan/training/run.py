@@ -162,14 +162,14 @@ def with_data(folder: Path, config: RunConfig, source: str | None, data_dir: Pat
 
 
 def note_data(folder: Path, config: RunConfig) -> None:
-    """Update the data's place, size and digest in config.yaml, if they differ.
+    """Update the data's place, size, names of classes and digests in config.yaml, if they differ.
 
     Raises:
         WriteError: if it cannot be written.
     """
     with _naming_config(folder):
         content = _read(folder / CONFIG)
-    names = "data", "data_dir", "stream", "workers", "samples", "digest"
+    names = "data", "data_dir", "stream", "workers", "samples", "digest", "class_names", "labels_digest"
     noted = {**content, **{name: getattr(config, name) for name in names}}
     if noted != content:
         _write(folder, _plain(noted))

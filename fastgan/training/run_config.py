@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from fastgan.data import Dataset
-from fastgan.data.contents import digest, located
+from fastgan.data.contents import digest, labels_digest, located
 from fastgan.data.dataset import is_image, is_points
 from fastgan.data.folder import AS_THEY_ARE, Framing
 from fastgan.data.transform import Transform
@@ -39,6 +39,10 @@ class RunConfig:
         digest: digest of the data by :func:`fastgan.data.contents.digest`.
         framing: how photos of a folder are cropped and scaled.
         num_classes: number of classes; 0 for a run without labels.
+        class_names: names of the classes, in order; empty if they have only numbers, and in runs of earlier
+            versions.
+        labels_digest: digest of the labels by :func:`fastgan.data.contents.labels_digest`; None in runs
+            without labels, and in those of earlier versions.
 
     Raises:
         ConfigError: if a value has a wrong type or is out of range.
@@ -58,6 +62,8 @@ class RunConfig:
     digest: str | None = None
     framing: Framing = AS_THEY_ARE
     num_classes: int = 0
+    class_names: tuple[str, ...] = ()
+    labels_digest: str | None = None
 
     def __post_init__(self) -> None:
         is_shape = _are_widths(self.sample_shape) and (
@@ -83,6 +89,8 @@ class RunConfig:
                 is_whole(self.num_classes) and (self.num_classes > 0) == self.training.labels,
                 f"{'at least 1' if self.training.labels else '0'}, as labels is {self.training.labels}",
             ),
+            "class_names": (_are_names(self.class_names, self.num_classes), "a name for each class, or none"),
+            "labels_digest": (isinstance(self.labels_digest, str | None), "a hexadecimal number"),
         }
         for name, (is_valid, expected) in valid.items():
             if not is_valid:
@@ -131,9 +139,17 @@ class RunConfig:
             num_classes=num_classes,
         )
 
-    def noting(self, samples: Sized) -> RunConfig:
-        """The same with the number of samples and the digest of the data."""
-        return replace(self, samples=len(samples), digest=digest(self.data))
+    def noting(self, data: Dataset, samples: Sized) -> RunConfig:
+        """The same with the number of samples, names of classes, and digests of the data.
+
+        Args:
+            data: the data; if they are streamed, a part of them.
+            samples: all samples.
+        """
+        noted = replace(self, samples=len(samples), digest=digest(self.data))
+        if not self.num_classes:
+            return noted
+        return replace(noted, class_names=data.class_names, labels_digest=labels_digest(self.data))
 
     def other_data(self, now: RunConfig) -> str | None:
         """How the data noted in another configuration differ from those noted here; None if they do not."""
@@ -141,6 +157,8 @@ class RunConfig:
             return f"was trained on {self.samples:,} samples, and {now.data} has {now.samples:,}"
         if self.digest not in (None, now.digest):
             return f"was trained on other data: names, sizes or bytes of {now.data} differ"
+        if self.labels_digest not in (None, now.labels_digest):
+            return f"was trained with other labels: those next to {now.data} differ"
         return None
 
     def build_generator(self) -> nn.Module:
@@ -174,6 +192,10 @@ class RunConfig:
             yield
         except ValueError as error:
             raise ConfigError(f"model is {self.model!r}: {error}") from error
+
+
+def _are_names(value: object, count: int) -> bool:
+    return isinstance(value, tuple) and len(value) in (0, count) and all(isinstance(n, str) for n in value)
 
 
 def _are_widths(value: object) -> bool:

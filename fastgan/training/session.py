@@ -83,7 +83,7 @@ def train_run(
     trainer = _trainer(config, data, world)
     if trainer.state.world.rank:
         return _follow(trainer, feed or data, config.workers)
-    noted = replace(config, stream=feed is not None).noting(feed or data.samples)
+    noted = replace(config, stream=feed is not None).noting(data, feed or data.samples)
     with new_folder(out, Path(data.name).resolve().stem, noted) as folder:
         checkpoint.save(folder, trainer.state)  # from now on the run can be resumed
         return _record(trainer, folder, data, feed or data, noted, callbacks)
@@ -119,12 +119,13 @@ def resume_run(
         if trainer.state.world.rank:
             return _follow(trainer, feed or data, config.workers)
         trainer.best = checkpoint.best_of(folder)
-        noted = _note_same_data(folder, replace(config, stream=feed is not None), feed or data.samples)
+        config = replace(config, stream=feed is not None)
+        noted = _note_same_data(folder, config, data, feed or data.samples)
         return _record(trainer, folder, data, feed or data, noted, callbacks)
 
 
-def _note_same_data(folder: Path, config: RunConfig, samples: Sized) -> RunConfig:
-    noted = config.noting(samples)
+def _note_same_data(folder: Path, config: RunConfig, data: Dataset, samples: Sized) -> RunConfig:
+    noted = config.noting(data, samples)
     other = config.other_data(noted)
     if other is not None:
         raise RunError(f"{folder}: {other}; pass its original data as --data, or start a new run")

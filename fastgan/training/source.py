@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -59,6 +59,9 @@ class Source(Protocol):
     def everything(self, size: int) -> Iterator[Tensor]:
         """All samples in order, in batches of ``size``, without an effect on training."""
 
+    def random_labels(self, count: int, size: int, rng: torch.Generator) -> Iterator[Tensor]:
+        """Labels of ``count`` samples drawn at random, as ``everything``; only in a run with labels."""
+
     def close(self) -> None:
         """End the processes that read ahead."""
 
@@ -104,6 +107,11 @@ class Resident:
 
     def everything(self, size: int) -> Iterator[Tensor]:
         return map(self._central, self.samples.split(size))
+
+    def random_labels(self, count: int, size: int, rng: torch.Generator) -> Iterator[Tensor]:
+        assert self.classes is not None
+        rows = torch.randint(len(self.samples), (count,), generator=rng, device=self.samples.device)
+        return iter(self.classes.index_select(0, rows).split(size))
 
     def _central(self, samples: Tensor) -> Tensor:
         central = samples if self.augmentation is None else self.augmentation.central(samples)
@@ -190,19 +198,28 @@ class Streamed:
         return torch.cat(self.turns)  # saves reading others from the disk
 
     def everything(self, size: int) -> Iterator[Tensor]:
-        rows = [list(range(begin, min(begin + size, self._count))) for begin in range(0, self._count, size)]
-        # seeds of their own, so that random crops are the same each time
-        batches = [_Batch(part, np.random.SeedSequence(part[0])) for part in rows]
-        reading: Iterator[Any] = iter(self._loader(batch_sampler=batches))
-        try:
-            for _ in batches:
-                samples, *_ = _next(reading)
-                yield samples.to(self._device)
-        finally:
-            _end(reading)
+        for samples, *_ in self._read(torch.arange(self._count).split(size)):
+            yield samples.to(self._device)
+
+    def random_labels(self, count: int, size: int, rng: torch.Generator) -> Iterator[Tensor]:
+        # not those of the current step: a resumed run would have others
+        rows = torch.randint(self._count, (count,), generator=rng, device=rng.device)
+        for _, labels in self._read(rows.split(size)):
+            yield labels.to(self._device)
 
     def close(self) -> None:
         _end(self._batches)
+
+    def _read(self, parts: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+        """Batches of these rows, without an effect on training."""
+        # seeds of their own, so that random crops are the same each time
+        batches = [_Batch(rows.tolist(), np.random.SeedSequence(int(rows[0]))) for rows in parts]
+        reading: Iterator[Any] = iter(self._loader(batch_sampler=batches))
+        try:
+            for _ in batches:
+                yield _next(reading)
+        finally:
+            _end(reading)
 
     def _labels_of(self, turn: int) -> Tensor | None:
         _, *labels = self._turns[turn]

@@ -30,6 +30,7 @@ class TrainedGenerator(nn.Module):
         sample_shape: ``(D,)`` for points, ``(C, H, W)`` for images.
         transform: from the data's units to those of training (:class:`fastgan.data.Transform`).
         num_classes: number of classes; 0 for a run without labels.
+        class_names: their names, in order; empty if they have only numbers.
         data_range: smallest and largest value of images, ``(-1.0, 1.0)``; None for points.
 
     Example:
@@ -42,7 +43,7 @@ class TrainedGenerator(nn.Module):
         self.network, self.config = network, config
         self.latent_dim, self.latent = config.training.latent_dim, config.training.latent
         self.sample_shape, self.transform = config.sample_shape, config.transform
-        self.num_classes = config.num_classes
+        self.num_classes, self.class_names = config.num_classes, config.class_names
         self.data_range = (-1.0, 1.0) if is_image(config.sample_shape) else None
         self.eval()
 
