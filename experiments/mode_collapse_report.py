@@ -52,7 +52,7 @@ def _table(name: str, protocol_name: str, steps: int, remedies: Mapping[str, Seq
     measured = [measure for measure in _MEASURES if measure in next(iter(remedies.values()))[0]]
     titles = ["remedy", "seeds", *(_MEASURES[measure][0] for measure in measured)]
     rows = [
-        [remedy, str(len(seeds)), *(_cell(seeds, measure) for measure in measured)]
+        [remedy, str(len(seeds)), *(cell(seeds, measure) for measure in measured)]
         for remedy, seeds in remedies.items()
     ]
     published = {remedy: words for (of, remedy), words in protocol.published.items() if of == name}
@@ -62,7 +62,7 @@ def _table(name: str, protocol_name: str, steps: int, remedies: Mapping[str, Seq
     return f"{caption}\n\n{markdown.table(titles, rows)}"
 
 
-def _cell(seeds: Sequence[Seed], measure: str) -> str:
+def cell(seeds: Sequence[Seed], measure: str) -> str:
     """Mean and standard error over the seeds for which the measure is defined."""
     _, factor, digits, unit = _MEASURES[measure]
     values = [factor * seed[measure] for seed in seeds if seed[measure] is not None]

@@ -25,6 +25,7 @@ from experiments import (
     labels,
     mode_collapse_report,
     saturation_report,
+    stacked,
 )
 from experiments.record import PICTURE, RESULT, RUNS, Tables, command, write_json
 from fastgan.files import write_whole
@@ -47,6 +48,7 @@ RESULTS = {
     "began": Shown("experiments/began.md", began_report.tables),
     "goodfellow2014/250-epochs-seed-0": Shown("experiments/goodfellow2014.md", goodfellow2014.tables),
     "labels": Shown("experiments/labels.md", labels.tables),
+    "stacked": Shown("experiments/stacked.md", stacked.tables),
     "mode_collapse/small": Shown("experiments/mode_collapse.md", mode_collapse_report.tables),
     "mode_collapse/pacgan": Shown("experiments/pacgan.md", mode_collapse_report.tables),
     "mode_collapse/unrolled": Shown("experiments/unrolled.md", mode_collapse_report.tables),

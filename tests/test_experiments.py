@@ -29,11 +29,13 @@ from experiments import (
     mode_collapse_report,
     pages,
     saturation,
+    stacked,
 )
 from experiments.record import PICTURE, folder_name, run_seeds, stored_seeds, write_result
 from experiments.remedies import PROTOCOLS, REMEDIES, SAMPLES, Protocol, settings_of
 from experiments.thumbnails import images_of, thumbnails
 from fastgan.data import Dataset, Labelled
+from fastgan.data.digits import digits
 from fastgan.metrics import classifier, parzen_window
 from fastgan.training.recipes import BEGAN, RECIPES, Recipe
 from fastgan.training.run_config import RunConfig
@@ -527,3 +529,23 @@ def test_what_cannot_be_stored_is_said_in_one_line(
     with pytest.raises(SystemExit):
         pages.main()
     assert capsys.readouterr().err.startswith(f"error: {error}")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_networks_are_compared_on_stacked_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = digits()
+    small = Recipe((8, 4), (4, 8), replace(RECIPES["mnist"].config, steps=2, batch_size=4), model="r3gan")
+    other = replace(small, model="stylegan2")
+    monkeypatch.setattr(stacked, "mnist", lambda folder: data)
+    monkeypatch.setattr(stacked, "published_recipe", lambda name, data: small)
+    monkeypatch.setattr(stacked, "recipe_for", lambda data, model: other)
+    monkeypatch.setattr(mode_collapse, "SAMPLES", {"stacked": 32})
+    monkeypatch.setattr(sys, "argv", ["stacked", "--seeds", "0", "1", "--out", str(tmp_path)])
+    stacked.main()
+    assert "| r3gan | 2 | 2 | " in capsys.readouterr().out
+    stored = json.loads((tmp_path / "result.json").read_text())
+    for name in ("r3gan", "dcgan"):
+        assert [seed["seed"] for seed in stored["runs"][name]["seeds"]] == [0, 1]
+        assert all(1 <= seed["modes"] <= 32 for seed in stored["runs"][name]["seeds"])

@@ -14,7 +14,7 @@ from fastgan.models.maxout import Maxout
 from fastgan.models.mlp import MLPAutoencoder, MLPDiscriminator, MLPGenerator
 from fastgan.models.pacgan import PacGANDiscriminator, PacGANGenerator
 from fastgan.models.r3gan import R3GANDiscriminator, R3GANGenerator
-from fastgan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from fastgan.models.stylegan2 import GROUP, StyleGAN2Discriminator, StyleGAN2Generator
 from fastgan.models.unrolled import (
     UnrolledDiscriminator,
     UnrolledGenerator,
@@ -29,12 +29,14 @@ Widths = Sequence[int]
 class Family(NamedTuple):
     """Constructors: generator(latent size, sample shape, widths), discriminator(sample shape, widths).
 
-    If it ``has_classes``, both also take ``num_classes``, and the networks labels.
+    If it ``has_classes``, both also take ``num_classes``, and the networks labels. A batch that D sees has a
+    multiple of ``group`` samples.
     """
 
     generator: Callable[..., nn.Module]
     discriminator: Callable[..., nn.Module]
     has_classes: bool = False
+    group: int = 1
 
 
 def _mlp_generator(
@@ -51,7 +53,7 @@ FAMILIES = {
     "pacgan": Family(PacGANGenerator, PacGANDiscriminator),
     "goodfellow": Family(GoodfellowGenerator, GoodfellowDiscriminator),
     "unrolled": Family(unrolled_generator, unrolled_discriminator),
-    "stylegan2": Family(StyleGAN2Generator, StyleGAN2Discriminator, has_classes=True),
+    "stylegan2": Family(StyleGAN2Generator, StyleGAN2Discriminator, has_classes=True, group=GROUP),
     "r3gan": Family(R3GANGenerator, R3GANDiscriminator, has_classes=True),
 }
 

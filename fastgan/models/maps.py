@@ -112,4 +112,9 @@ def initialize(network: nn.Module, *, scales_vary: bool) -> None:
             nn.init.normal_(layer.weight, std=_SIGMA)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+    channels_last(network)
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay out the weights of convolutions so that these read and write maps in channels_last order."""
     cast("Any", network).to(memory_format=torch.channels_last)  # not in the stubs of every PyTorch

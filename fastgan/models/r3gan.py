@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fastgan.models.labels import Labels, projected
-from fastgan.models.maps import halved_between
+from fastgan.models.maps import channels_last, halved_between
 from fastgan.ops import bias_act, downsample2d, setup_filter, upsample2d
 
 for _name in ("bias_act", "downsample2d", "upsample2d"):
@@ -61,6 +61,7 @@ class R3GANGenerator(nn.Module):
         self.stages = nn.ModuleList(_stage(n, blocks, blocks * len(hidden)) for n in hidden)
         self.doublings = nn.ModuleList(_Doubling(*widths) for widths in pairwise(hidden))
         self.to_image = _convolution(hidden[-1], sample_shape[0])
+        channels_last(self)
 
     def forward(self, latent: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate ``[N, *sample_shape]`` from ``[N, latent_dim]`` and, of classes, labels int64 ``[N]``.
@@ -103,6 +104,7 @@ class R3GANDiscriminator(nn.Module):
         self.basis = _scaled(nn.Conv2d(last, last, smallest, groups=last, bias=False))
         self.out = _scaled(nn.Linear(last, last if num_classes else 1, bias=False))
         self.labels = Labels(num_classes, last)
+        channels_last(self)
 
     def forward(self, samples: Tensor, y: Tensor | None = None) -> Tensor:
         """Logits ``[N, 1]`` of samples and, of classes, labels int64 ``[N]``; positive means real."""

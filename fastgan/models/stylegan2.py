@@ -18,8 +18,10 @@ from fastgan.ops import bias_act, downsample2d, setup_filter, upsample2d
 
 _FILTER = (1, 3, 3, 1)
 _MAPPING_LAYERS, _MAPPING_RATE = 8, 0.01  # the rate multiplies that of the optimizer
-_GROUP = 4  # samples whose standard deviation D sees
 _BOUND = 256.0  # of activations in float16
+
+GROUP = 4
+"""Samples whose standard deviation D sees."""
 
 
 class StyleGAN2Generator(nn.Module):
@@ -119,7 +121,7 @@ class StyleGAN2Discriminator(nn.Module):
         self.from_image = nn.ModuleList(EqualizedConv2d(sample_shape[0], n, 1) for n in seen_at)
         self.blocks = nn.ModuleList(_Halving(*widths, is_residual) for widths in pairwise(hidden))
         last = hidden[-1]
-        self.deviation = MinibatchStdDev(_GROUP)
+        self.deviation = MinibatchStdDev(GROUP)
         self.conv = EqualizedConv2d(last + 1, last, 3)
         self.dense = EqualizedLinear(last * height * width, last, act="lrelu")
         self.out = EqualizedLinear(last, last if num_classes else 1)

@@ -180,6 +180,27 @@ PUBLISHED: dict[str, dict[Kind, Recipe]] = {
             model="unrolled",
         ),
     },
+    # narrower networks and a shorter run than those of Huang et al., 2025; docs/experiments/stacked.md
+    "r3gan-stacked": {
+        "images": Recipe(
+            generator=(64, 32, 16),
+            discriminator=(16, 32, 64),
+            config=TrainConfig(
+                steps=2_500,
+                batch_size=32,
+                latent_dim=64,
+                objective="relativistic",
+                learning_rate=5e-4,
+                betas=(0.0, 0.99),
+                ema_decay=0.99,
+                r1_gamma=0.5,
+                r2_gamma=0.5,
+                penalty_interval=4,
+                threads=1,
+            ),
+            model="r3gan",
+        ),
+    },
 }
 """Recipes from papers, by name and kind of samples."""
 
