@@ -38,7 +38,7 @@ class R3GANGenerator(nn.Module):
         hidden: channels of the maps, from the smallest map to that of the image's size; see
             :func:`fastgan.models.image_widths`.
         num_classes: number of classes, or 0 for samples without labels.
-        blocks: residual blocks for each map.
+        blocks: residual blocks for each map; the paper has 2.
 
     Raises:
         ValueError: if the image cannot be halved between each two of ``hidden``.
@@ -51,7 +51,7 @@ class R3GANGenerator(nn.Module):
         hidden: Sequence[int],
         *,
         num_classes: int = 0,
-        blocks: int = 2,
+        blocks: int = 1,
     ) -> None:
         super().__init__()
         smallest = halved_between(sample_shape, hidden)
@@ -87,14 +87,14 @@ class R3GANDiscriminator(nn.Module):
             :func:`fastgan.models.image_widths`.
         num_classes: number of classes, or 0 for samples without labels. The logit is then the product of
             features and a vector of the class (Miyato and Koyama, 2018).
-        blocks: residual blocks for each map.
+        blocks: residual blocks for each map; the paper has 2.
 
     Raises:
         ValueError: if the image cannot be halved between each two of ``hidden``.
     """
 
     def __init__(
-        self, sample_shape: Sequence[int], hidden: Sequence[int], *, num_classes: int = 0, blocks: int = 2
+        self, sample_shape: Sequence[int], hidden: Sequence[int], *, num_classes: int = 0, blocks: int = 1
     ) -> None:
         super().__init__()
         smallest, last = halved_between(sample_shape, hidden), hidden[-1]
