@@ -24,10 +24,11 @@ from fastgan.training import ConfigError, TrainConfig, Trainer
 from fastgan.training.draws import GeneratorDraws
 from fastgan.training.flat import flat_parameters
 from fastgan.training.latent import draw_latent
-from fastgan.training.recipes import PUBLISHED, published_recipe
+from fastgan.training.recipes import PUBLISHED, published_recipe, recipe_for
 from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import interpolation
 from fastgan.training.sgd import SGD
+from tests.test_cli import run
 
 IMAGES = Dataset("mnist", torch.rand(40, 1, 6, 6) * 2 - 1)
 SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1, 8, 12))
@@ -139,9 +140,9 @@ def test_published_recipes_train(name: str, kind: str) -> None:
     recipe = published_recipe(name, data)
     config = replace(recipe.config, steps=3, batch_size=8, log_interval=1)
     small = replace(recipe, generator=(16, 16), discriminator=(8, 8), config=config)
-    run = RunConfig.of("data", data, small)
-    before = run.build_generator()
-    trainer = Trainer(run.build_generator(), run.build_discriminator(), run.training)
+    config = RunConfig.of("data", data, small)
+    before = config.build_generator()
+    trainer = Trainer(config.build_generator(), config.build_discriminator(), config.training)
     trainer.state.generator.load_state_dict(before.state_dict())
     state = trainer.fit(data)
     for ours, theirs in zip(state.generator.parameters(), before.parameters(), strict=True):
@@ -200,3 +201,44 @@ def test_uniform_vectors_are_joined_by_lines_within_their_cube() -> None:
     found = interpolation(identity, 4, 3, 0, "uniform").view(4, 4, 3)
     torch.testing.assert_close(found[:, 1], torch.lerp(found[:, 0], found[:, -1], 1 / 3))
     assert found.abs().max() <= math.sqrt(3)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 48, 64), (1, 8, 8)], ids=str)
+@pytest.mark.parametrize("model", ["stylegan2", "r3gan"])
+def test_recipes_of_image_models_fit_the_image(model: str, shape: tuple[int, ...]) -> None:
+    data = Dataset("photos", torch.zeros(1, *shape))
+    config = RunConfig.of("photos", data, recipe_for(data, model=model))
+    fake = config.build_generator()(torch.randn(4, run.training.latent_dim))
+    assert fake.shape == (4, *shape)
+    assert config.build_discriminator()(fake).shape == (4, 1)
+
+
+@pytest.mark.parametrize("model", ["stylegan2", "r3gan"])
+def test_image_models_name_what_they_do_not_fit(model: str) -> None:
+    with pytest.raises(ConfigError, match=f"model is '{model}', which is for images, and .* has points"):
+        recipe_for(DATA["points"], model=model)
+    odd = Dataset("photos", torch.zeros(1, 3, 33, 33))
+    with pytest.raises(ConfigError, match=rf"model is '{model}', and photos: images of shape \(3, 33, 33\)"):
+        recipe_for(odd, model=model)
+
+
+def test_a_batch_of_stylegan2_consists_of_groups() -> None:
+    data = Dataset("photos", torch.zeros(1, 3, 32, 32))
+    recipe = recipe_for(data, model="stylegan2")
+    with pytest.raises(
+        ConfigError, match="batch_size is 30, expected a multiple of 4 for the stylegan2 model"
+    ):
+        RunConfig.of("photos", data, replace(recipe, config=replace(recipe.config, batch_size=30)))
+
+
+@pytest.mark.parametrize("model", ["stylegan2", "r3gan"])
+def test_image_models_are_trained_from_the_command_line(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ("--steps", 2, "--batch-size", 8, "--latent-dim", 8, "--labels", "--augment")
+    assert run(monkeypatch, "train", "digits", "--model", model, *settings, "--out", "run") == 0
+    assert run(monkeypatch, "sample", "run", "--class", 3, "--count", 4, "--out", "threes.png") == 0
+    assert Path("threes.png").exists()
+    assert run(monkeypatch, "train", "--resume", "run", "--steps", 3) == 0
+    assert "trained at step 3" in capsys.readouterr().out
