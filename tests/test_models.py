@@ -208,7 +208,7 @@ def test_uniform_vectors_are_joined_by_lines_within_their_cube() -> None:
 def test_recipes_of_image_models_fit_the_image(model: str, shape: tuple[int, ...]) -> None:
     data = Dataset("photos", torch.zeros(1, *shape))
     config = RunConfig.of("photos", data, recipe_for(data, model=model))
-    fake = config.build_generator()(torch.randn(4, run.training.latent_dim))
+    fake = config.build_generator()(torch.randn(4, config.training.latent_dim))
     assert fake.shape == (4, *shape)
     assert config.build_discriminator()(fake).shape == (4, 1)
 
