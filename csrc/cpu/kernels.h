@@ -115,12 +115,15 @@ constexpr int kMostUpfirdnTaps = 32;
 
 // How the columns of an image are resampled. Column phases * m + p of the output is the sum, over the taps
 // k = first_tap[p], first_tap[p] + up_x, ..., of tap k times column start + step * (m + shift[k]) + residue[slot[k]] of
-// the input; start depends on the tile. A row of inputs is split into one array for each slot, in which the inputs of
+// the input; start depends on the tile. A line of inputs is split into one array for each slot, in which the inputs of
 // one tap are neighbours.
 struct UpfirdnPlan {
   UpfirdnCall call;
   const void* across;  // correlation taps in the compute type: [filter_width], or [filter_height, filter_width]
   const void* down;    // [filter_height]; null if the filter is not separable
+  // Whether a separable filter is applied down the columns first, for planes: the input is read in place, and lines are
+  // split when there are fewer. With channels, splitting is cheap, and rows filtered across are kept for several sums.
+  bool down_first;
   int64_t phases, step;
   const int* first_tap;  // [phases]
   int slots, most_shift;
@@ -128,13 +131,16 @@ struct UpfirdnPlan {
   int slot[kMostUpfirdnTaps], shift[kMostUpfirdnTaps];
 };
 
-// A rectangle of outputs, of all columns if there are several planes; the first column is a multiple of plan.phases.
+// A rectangle of outputs of several planes; the first column is a multiple of plan.phases. It is computed in groups. If
+// plan.down_first, these are rows of one plane, or whole planes; otherwise a row of each plane. A line is a row of a
+// group in one plane. Several planes have all columns and one channel.
 struct UpfirdnTile {
   const UpfirdnPlan& plan;
   const void* input;  // row 0, column 0 of the first plane, at the first channel
   void* output;       // row 0, the tile's first column, likewise
   int64_t planes, row, rows, column, columns, channels;
-  void* scratch;  // room for rows, in the compute type: see upfirdn_sizes.h
+  int64_t group_planes, group_rows;
+  void* scratch;  // room for lines, in the compute type: see upfirdn_sizes.h
 };
 
 // c [rows, columns] = a b. Rows or columns of a and of b are contiguous. Optional steps afterwards, in this order:

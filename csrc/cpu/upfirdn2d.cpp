@@ -42,8 +42,8 @@ Taps projected(const Taps& taps, const Taps& along, int size, int row_stride, in
 
 // Whether taps [height, width] are down [height] times across [width], up to two roundings of each tap to the compute
 // type: as much as an outer product that was normalized has. Then the passes along both axes are as exact as one, with
-// fewer products.
-bool is_outer_product(const UpfirdnCall& call, const Taps& taps, Taps& down, Taps& across) {
+// fewer products. down_first: as in UpfirdnPlan.
+bool is_outer_product(const UpfirdnCall& call, bool down_first, const Taps& taps, Taps& down, Taps& across) {
   const int height = call.filter_height, width = call.filter_width;
   const auto is_smaller = [](double a, double b) { return std::abs(a) < std::abs(b); };
   const auto largest = std::max_element(taps.begin(), taps.end(), is_smaller);
@@ -58,12 +58,13 @@ bool is_outer_product(const UpfirdnCall& call, const Taps& taps, Taps& down, Tap
       if (!(std::abs(down[i] * across[j] - tap) <= tolerance * std::abs(tap))) return false;
     }
   // The first pass must not overflow where the result does not. A power of two rounds nothing.
+  Taps &first = down_first ? down : across, &second = down_first ? across : down;
   double gain = 0;
-  for (const double tap : across) gain += std::abs(tap);
+  for (const double tap : first) gain += std::abs(tap);
   int exponent = 0;
   std::frexp(gain, &exponent);
-  for (double& tap : across) tap = std::ldexp(tap, -exponent);
-  for (double& tap : down) tap = std::ldexp(tap, exponent);
+  for (double& tap : first) tap = std::ldexp(tap, -exponent);
+  for (double& tap : second) tap = std::ldexp(tap, exponent);
   return true;
 }
 
@@ -71,15 +72,15 @@ bool is_outer_product(const UpfirdnCall& call, const Taps& taps, Taps& down, Tap
 template <class A>
 struct PlanTaps {
   std::vector<A> across, down;
-  explicit PlanTaps(const UpfirdnCall& call) {
+  PlanTaps(const UpfirdnCall& call, bool down_first) {
     const Taps taps = taps_of(call);
     Taps rows = taps, columns = taps;
-    const bool is_separable = call.separable || is_outer_product(call, taps, columns, rows);
+    const bool is_separable = call.separable || is_outer_product(call, down_first, taps, columns, rows);
     if (!is_separable) {
       columns.clear();
       rows = taps;
     }
-    for (double& tap : is_separable ? columns : rows) tap *= call.gain;
+    for (double& tap : is_separable && !down_first ? columns : rows) tap *= call.gain;
     across.assign(rows.begin(), rows.end());
     down.assign(columns.begin(), columns.end());
   }
@@ -104,30 +105,39 @@ void place_taps(UpfirdnPlan& plan, std::vector<int>& first_taps) {
   plan.first_tap = first_taps.data();
 }
 
-// Elements of a row of a tile: the rows that a row of outputs needs stay in L1 or L2.
-constexpr int64_t kUpfirdnRow = 1024;
-// Rows of small planes are computed together, so that loops over them are long.
-constexpr int64_t kUpfirdnShortRow = 1024;
+// Elements of a line of a tile: the lines that a row of outputs needs stay in L1 or L2.
+constexpr int64_t kUpfirdnLine = 1024;
+// Short lines are computed together, up to this many elements: loops are long, and L1 or L2 holds them.
+constexpr int64_t kUpfirdnGroup = 4096;
 // Neighbouring channels of a tile, if there are more.
 constexpr int64_t kUpfirdnChannels = 64;
 
 // The tiles of all planes, in order.
 struct UpfirdnTiles {
-  int64_t channels, columns, planes, rows;                     // of a tile; the last ones may have fewer
+  int64_t channels, columns, group_planes, group_rows, planes, rows;  // of a tile; the last ones may have fewer
   int64_t channel_blocks, column_blocks, plane_blocks, row_blocks;
 
   explicit UpfirdnTiles(const UpfirdnPlan& plan) {
     const UpfirdnCall& call = plan.call;
     channels = call.inner <= kUpfirdnChannels ? call.inner : kUpfirdnChannels / 2;
-    columns = std::max<int64_t>(kUpfirdnRow / (channels * std::max(plan.phases, plan.step)), 1) * plan.phases;
-    const int64_t row = UpfirdnSizes(plan, 1, std::min(columns, call.out_width), channels).row;
-    planes = call.inner == 1 && columns >= call.out_width ? within(kUpfirdnShortRow / row, 1, call.planes) : 1;
+    columns = std::max<int64_t>(kUpfirdnLine / (channels * std::max(plan.phases, plan.step)), 1) * plan.phases;
+    const int64_t length = UpfirdnSizes(plan, 1, 1, std::min(columns, call.out_width), channels).length;
+    const int64_t line = length * channels * std::max(plan.phases, plan.step);
+    const int64_t lines = std::max<int64_t>(kUpfirdnGroup / line, 1);
+    // Groups of about equally many rows.
+    group_rows = plan.down_first ? divided_up(call.out_height, divided_up(call.out_height, lines)) : 1;
+    const bool has_all_rows = !plan.down_first || group_rows == call.out_height;
+    const bool has_planes = has_all_rows && call.inner == 1 && columns >= call.out_width;
+    group_planes = has_planes ? within(lines / group_rows, 1, call.planes) : 1;
     channel_blocks = divided_up(call.inner, channels);
     column_blocks = divided_up(call.out_width, columns);
-    plane_blocks = divided_up(call.planes, planes);
     // Neighbouring rows need some of the same inputs, so a tile has many; but there are enough for all threads.
-    const int64_t others = channel_blocks * column_blocks * plane_blocks;
-    rows = std::max<int64_t>(call.out_height * others / (8 * static_cast<int64_t>(call.where)), 32);
+    const int64_t wanted = 8 * static_cast<int64_t>(call.where), others = channel_blocks * column_blocks;
+    const int64_t plane = call.out_height * std::min(columns, call.out_width) * channels;
+    planes = call.inner == 1 ? within(kChunk / plane, group_planes, call.planes) : 1;
+    plane_blocks = divided_up(call.planes, planes);
+    rows = std::max<int64_t>(call.out_height * others * plane_blocks / wanted, 32);
+    rows = divided_up(rows, group_rows) * group_rows;
     row_blocks = divided_up(call.out_height, rows);
   }
   int64_t count() const { return channel_blocks * column_blocks * row_blocks * plane_blocks; }
@@ -149,30 +159,31 @@ UpfirdnTile tile_at(const UpfirdnPlan& plan, const UpfirdnTiles& tiles, int64_t 
   return {plan, advance(call.input, from, call.dtype), advance(call.output, to, call.dtype),
           std::min(tiles.planes, call.planes - plane), row, std::min(tiles.rows, call.out_height - row),
           column, std::min(tiles.columns, call.out_width - column), std::min(tiles.channels, call.inner - channel),
-          scratch};
+          tiles.group_planes, tiles.group_rows, scratch};
 }
 
 template <class A>
 void resample(const UpfirdnCall& call) {
-  const PlanTaps<A> taps(call);
+  const bool is_planes = call.inner == 1;
+  const PlanTaps<A> taps(call, is_planes);
   std::vector<int> first_taps;
   UpfirdnPlan plan{};
   plan.call = call;
   plan.across = taps.across.data();
   plan.down = taps.down.empty() ? nullptr : taps.down.data();
+  plan.down_first = is_planes && plan.down != nullptr;
   const int64_t common = std::gcd(call.up_x, call.down_x);
   plan.phases = std::min<int64_t>(call.up_x / common, call.out_width);
   plan.step = call.down_x / common;
   place_taps(plan, first_taps);
   const UpfirdnTiles tiles(plan);
   const int64_t columns = std::min(tiles.columns, call.out_width);
-  const int64_t scratch = UpfirdnSizes(plan, tiles.planes, columns, tiles.channels).scratch();
+  const int64_t scratch = UpfirdnSizes(plan, tiles.group_planes, tiles.group_rows, columns, tiles.channels).scratch();
   const int64_t outputs = call.planes * call.out_height * call.out_width * call.inner;
-  const int64_t step = std::max<int64_t>(kChunk * tiles.count() / outputs, 1);
   const auto kernel = kernels().upfirdn_tile[static_cast<int>(call.dtype)];
-  for_each_range(tiles.count(), step, outputs, call.where, [&](int64_t first, int64_t last) {
+  for_each_piece(tiles.count(), outputs, call.where, [&](int64_t tile) {
     const std::unique_ptr<A[]> room(new A[static_cast<size_t>(scratch)]);
-    for (int64_t i = first; i < last; ++i) kernel(tile_at(plan, tiles, i, room.get()));
+    kernel(tile_at(plan, tiles, tile, room.get()));
   });
 }
 
