@@ -50,6 +50,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "WGAN-GP and DRAGAN": {"objective": "wasserstein", "gp_weight": 10.0, "dragan_weight": 1.0},
     "relativistic with R1 and R2": {"objective": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0},
+    "augmented": {"augment": True, "augment_images": 500, "augment_target": -0.5},
 }
 settings = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 on_a_gpu = [
@@ -60,12 +61,19 @@ on_a_gpu = [
 
 def networks_of(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
     # dropout has no second derivative worth a name here: batch statistics instead, where there is R1
-    return networks(dropout=config.r1_gamma + config.gp_weight == 0, reconstructs=config.objective == "began")
+    pair = networks(dropout=config.r1_gamma + config.gp_weight == 0, reconstructs=config.objective == "began")
+    if not config.augment:
+        return pair
+    return nn.Sequential(pair[0], nn.Unflatten(1, (2, 1, 1))), nn.Sequential(nn.Flatten(), pair[1])
+
+
+def samples_of(config: TrainConfig) -> Tensor:
+    return data().unflatten(1, (2, 1, 1)) if config.augment else data()
 
 
 def state_of(config: TrainConfig) -> tuple[TrainingState, Resident, Window]:
     state = TrainingState(*networks_of(config), config)
-    return state, Resident(data().to(config.device)), Window(state)
+    return state, Resident(samples_of(config).to(config.device)), Window(state)
 
 
 def differing(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
@@ -134,9 +142,9 @@ def test_the_host_comes_back_in_time() -> None:
 @pytest.mark.parametrize("marked", [pytest.param(None, marks=on_a_gpu)], ids=["cuda"])
 def test_captured_is_eager(settings: dict[str, Any], steps_per_replay: int, marked: None) -> None:
     config = replace(CONFIG, **settings, device="cuda", steps_per_replay=steps_per_replay)
-    found = Trainer(*networks_of(config), config).fit(data())
+    found = Trainer(*networks_of(config), config).fit(samples_of(config))
     eager = replace(config, capture=False)
-    expected = Trainer(*networks_of(config), eager).fit(data())
+    expected = Trainer(*networks_of(config), eager).fit(samples_of(config))
     assert differing(found.tensors(), expected.tensors()) == []
 
 
