@@ -1,8 +1,8 @@
 """Differentiable augmentation of the images that D sees, with a fixed or an adaptive probability.
 
-With few images D learns them by heart, and its gradient no longer helps G. If real and generated images are
-augmented before D sees them, and G's gradient passes through the augmentation, D cannot (Zhao et al. 2020,
-arXiv:2006.10738; Karras et al. 2020, arXiv:2006.06676)::
+With few images D learns them by heart, and its gradient no longer helps G. This is prevented by augmenting
+real and generated images before D sees them, and passing G's gradient through the augmentation (Zhao et al.
+2020, arXiv:2006.10738; Karras et al. 2020, arXiv:2006.06676)::
 
     probability = AdaptiveProbability()
     for real in loader:
@@ -15,7 +15,7 @@ arXiv:2006.10738; Karras et al. 2020, arXiv:2006.06676)::
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ _OPERATIONS = 5
 _BRIGHTNESS = 0.5  # most that is added; images have values in [-1, 1]
 _CONTRAST = (0.5, 1.5)
 _SATURATION = (0.0, 2.0)
-_SHIFT = 1 / 8  # most of height and width
+_SHIFT = 1 / 8  # most, of height and width
 _CUT = 1 / 2  # of height and width
 _INTERVAL = 4  # steps between two changes of the probability
 
@@ -37,8 +37,11 @@ def augment(images: Tensor, probability: Tensor | float = 1.0, numbers: Tensor |
 
     Each of the five is applied to each image with the given probability. Strengths are those of Zhao et al.
     (2020): brightness up to ±0.5, saturation times 0 to 2, contrast times 0.5 to 1.5, a shift by up to an
-    eighth of height and width, and a square of half of them. Pixels that come in or are cut out are 0, the
-    grey between black and white. Saturation changes nothing in images of one channel.
+    eighth of height and width, and a rectangle of half of them, both rounded to whole pixels. Pixels that
+    come in or are cut out are 0, the grey between black and white. Saturation changes nothing in images of
+    one channel.
+
+    With a probability near 1, G may learn to make augmented images (Karras et al. 2020, section 2.2).
 
     The result may be differentiated any number of times. Nothing waits for the device.
 
@@ -49,18 +52,19 @@ def augment(images: Tensor, probability: Tensor | float = 1.0, numbers: Tensor |
             torch's random generator.
 
     Returns:
-        Images of the same shape, dtype and memory format. Values may leave [-1, 1].
+        Contiguous images of the same shape and dtype. Values may leave [-1, 1].
 
     Raises:
-        TypeError: ``images`` are no floats.
-        ValueError: ``images`` or ``numbers`` have another shape.
+        TypeError: ``images`` are not floats.
+        ValueError: ``images``, ``numbers`` or a probability on the device have another shape, or the
+            probability is a number that is not from 0 to 1.
 
     >>> augment(torch.zeros(8, 3, 32, 32)).shape
     torch.Size([8, 3, 32, 32])
     """
     if numbers is None:
         numbers = torch.rand(len(images), DRAWN, device=images.device)
-    _check(images, numbers)
+    _check(images, probability, numbers)
     brightness, saturation, contrast, shift, cut = (numbers[:, :_OPERATIONS] < probability).unbind(1)
     strengths = numbers[:, _OPERATIONS:]
     return _placed(
@@ -85,7 +89,7 @@ class AdaptiveProbability:
 
     Args:
         target: the r to keep.
-        images: number of real images in which the probability moves from 0 to 1.
+        images: number of real images, over all processes, in which the probability moves from 0 to 1.
         device: of the images.
 
     Attributes:
@@ -100,7 +104,7 @@ class AdaptiveProbability:
     ) -> None:
         if not -1 < target < 1:
             raise ValueError(f"target is {target}, expected a number between -1 and 1")
-        if images <= 0:
+        if not 0 < images < math.inf:
             raise ValueError(f"images is {images}, expected a positive number")
         self.target, self.images = target, images
         self.value = torch.zeros((), device=device, dtype=torch.float32)
@@ -111,6 +115,8 @@ class AdaptiveProbability:
     def adapt(self, r: Tensor, images: int) -> None:
         """Count a step; every fourth one changes the probability. Nothing waits for the device.
 
+        With several processes, r is their mean and ``images`` their sum.
+
         Args:
             r: scalar, the mean sign of D's logits of real images, as augmented.
             images: number of real images in the step.
@@ -120,19 +126,24 @@ class AdaptiveProbability:
         due = self._steps == _INTERVAL
         change = torch.sign(self._signs / _INTERVAL - self.target) * (images * _INTERVAL / self.images)
         self.value.add_(torch.where(due, change, 0.0)).clamp_(0, 1)
-        self._signs *= ~due
-        self._steps *= ~due
+        self._signs.masked_fill_(due, 0.0)  # also if it is nan
+        self._steps.masked_fill_(due, 0)
 
     def tensors(self) -> dict[str, Tensor]:
         """The state by name, for checkpoints; not copies."""
         return {"value": self.value, "signs": self._signs, "steps": self._steps}
 
 
-def _check(images: Tensor, numbers: Tensor) -> None:
+def _check(images: Tensor, probability: Tensor | float, numbers: Tensor) -> None:
     if images.dim() != 4:
         raise ValueError(f"images have shape {list(images.shape)}, expected [N, C, H, W]")
     if not images.is_floating_point():
         raise TypeError(f"images are {images.dtype}, expected floats in [-1, 1]")
+    if isinstance(probability, Tensor):
+        if probability.dim() != 0:
+            raise ValueError(f"probability has shape {list(probability.shape)}, expected a scalar")
+    elif not 0 <= probability <= 1:
+        raise ValueError(f"probability is {probability}, expected a number from 0 to 1")
     if numbers.shape != (len(images), DRAWN):
         raise ValueError(f"numbers have shape {list(numbers.shape)}, expected {[len(images), DRAWN]}")
 
@@ -153,54 +164,34 @@ def _colored(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: T
 
 
 def _placed(images: Tensor, shift: Tensor, centre: Tensor, cut: Tensor) -> Tensor:
-    """Shift images and cut squares out of them.
+    """Shift images and cut rectangles out of them.
 
     Args:
         images: ``[N, C, H, W]``.
         shift: ``[N, 2]`` in [0, 1), for rows and columns; 0.5 is none.
-        centre: ``[N, 2]`` in [0, 1), the place of the square.
+        centre: ``[N, 2]`` in [0, 1), the place of the rectangle.
         cut: bool ``[N]``, whether there is one.
     """
-    shifts, inside_cut = [], cut[:, None, None]
-    for axis, size in enumerate(images.shape[2:]):
-        most, half = round(size * _SHIFT), round(size * _CUT) // 2
-        shifts.append((shift[:, axis] * (2 * most + 1)).floor().clamp(max=2 * most).long() - most)
-        middle = (centre[:, axis] * (size + 1)).floor().clamp(max=size)
+    sources, is_seen, is_cut = [], torch.ones_like(cut)[:, None, None], cut[:, None, None]
+    for axis, size in enumerate(map(int, images.shape[2:])):
+        most, length = int(size * _SHIFT + 0.5), int(size * _CUT + 0.5)
         place = torch.arange(size, device=images.device)
-        inside = (place >= middle[:, None] - half) & (place < middle[:, None] + half)
-        inside_cut = inside_cut & inside.unsqueeze(1 + (axis == 0))
-    moved: Tensor = _Shift.apply(images, *shifts)
-    return torch.where(inside_cut[:, None], 0.0, moved)
+        source = place - (_whole(shift[:, axis], 2 * most + 1) - most)[:, None]
+        first = _whole(centre[:, axis], size + 1 - length % 2)[:, None] - length // 2
+        along = 2 - axis  # of [N, H, W], the other axis
+        is_seen = is_seen & ((source >= 0) & (source < size)).unsqueeze(along)
+        is_cut = is_cut & ((place >= first) & (place < first + length)).unsqueeze(along)
+        sources.append(source.clamp(0, size - 1))
+    rows, columns = sources
+    pixels = (rows[:, :, None] * int(images.shape[3]) + columns[:, None, :]).flatten(1)
+    moved = (
+        images.flatten(2)
+        .gather(2, pixels[:, None].expand(-1, images.shape[1], -1))
+        .unflatten(2, images.shape[2:])
+    )
+    return torch.where((is_seen & ~is_cut)[:, None], moved, 0.0)
 
 
-class _Shift(torch.autograd.Function):
-    """Moves each image; the gradient moves back, so that no derivative needs atomic additions.
-
-    forward(images [N, C, H, W], down [N], right [N]): int64, pixels.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-        ctx.save_for_backward(down, right)
-        _, _, height, width = images.shape
-        rows, is_row = _sources(height, down)
-        columns, is_column = _sources(width, right)
-        sample = torch.arange(len(images), device=images.device)[:, None, None]
-        channels_last = images.movedim(1, -1)
-        moved = channels_last[sample, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
-        moved.masked_fill_(~(is_row[:, :, None] & is_column[:, None, :])[:, None], 0.0)
-        is_last = images.is_contiguous(memory_format=torch.channels_last)
-        return moved.contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        down, right = ctx.saved_tensors
-        (grad,) = grads
-        moved: Tensor = _Shift.apply(grad, -down, -right)
-        return moved, None, None
-
-
-def _sources(size: int, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """int64 ``[N, size]``, where each row or column comes from, and whether that is inside the image."""
-    source = torch.arange(size, device=shift.device) - shift[:, None]
-    return source.clamp(0, size - 1), (source >= 0) & (source < size)
+def _whole(numbers: Tensor, count: int) -> Tensor:
+    """int64, from 0 to ``count - 1``; a product of a number in [0, 1) may round up."""
+    return (numbers * count).long().clamp(max=count - 1)

@@ -47,7 +47,7 @@ def _add_installed(table: Table) -> None:
 def _add_run(table: Table, folder: Path) -> None:
     config = read_config(folder, device="cpu")  # raises an error if it is no run
     if config.num_classes:
-        named = ", ".join(f"{number} {name}" for number, name in enumerate(config.class_names))
+        named = ", ".join(f"{number} {name!r}" for number, name in enumerate(config.class_names))
         table.add_row("classes", named or str(config.num_classes))
     peak = read_peak(folder)
     table.add_row("peak memory", "recorded with the next checkpoint" if peak is None else _size(peak.process))

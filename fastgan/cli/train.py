@@ -24,7 +24,7 @@ from fastgan.training.alarms import Alarm
 from fastgan.training.config import PENALTIES, TrainConfig
 from fastgan.training.distributed import joined
 from fastgan.training.progress import can_animate, shown_on
-from fastgan.training.recipes import Recipe, published_recipe, recipe_for
+from fastgan.training.recipes import PUBLISHED, Recipe, published_recipe, recipe_for
 from fastgan.training.run import read_config, read_config_file, with_data
 from fastgan.training.run_config import RunConfig
 from fastgan.training.session import Outcome, resume_run, step_of_finished, train_run
@@ -40,7 +40,7 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="A paper's recipe: pacgan, goodfellow2014 or unrolled; else the data set's."),
+        typer.Option(help=f"A paper's recipe: {' or '.join(PUBLISHED)}; else the data set's."),
     ] = None,
     model: Annotated[
         str | None,
@@ -177,6 +177,8 @@ def _end_if_finished(folder: Path, config: RunConfig) -> None:
 
 
 def _warn_of(config: TrainConfig) -> None:
+    if config.augment_probability is not None and not config.augment:
+        warn("augment_probability has no effect; give --augment")
     loss = LOSSES.get(config.objective)
     if loss and loss.lipschitz and not any(getattr(config, name) for name in PENALTIES):
         warn(

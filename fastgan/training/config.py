@@ -13,6 +13,7 @@ from fastgan.kernels.logit_losses import LOSSES
 from fastgan.training.setting import (
     COUNT_OR_NONE,
     DECAY,
+    MEAN_SIGN,
     NON_NEGATIVE,
     OBJECTIVE_NAMES,
     POSITIVE,
@@ -20,7 +21,6 @@ from fastgan.training.setting import (
     SEED,
     SEVERAL,
     SHARE,
-    SIGN,
     documented,
     setting,
     settings_of,
@@ -199,20 +199,20 @@ class TrainConfig:
     augment_probability: float | None = setting(
         None,
         "Augmentation",
-        "Probability of each augmentation of each image. None for one that adapts: it rises while the mean "
-        "sign of D's logits of real images, or of the differences of relativistic objectives, is above "
+        "Probability of each augmentation of each image, or None for one that adapts. It rises while the "
+        "mean sign of D's logits of real images, or of the differences of relativistic objectives, is above "
         "``augment_target``, and falls otherwise (Karras et al., 2020, arXiv:2006.06676). It cannot adapt "
         f"for {' and '.join(_LIPSCHITZ)}, where the sign of a logit means nothing.",
         range=SHARE,
     )
     augment_target: float = setting(
-        0.6, "Augmentation", "Mean sign that an adaptive probability keeps.", range=SIGN
+        0.6, "Augmentation", "Mean sign that an adaptive probability keeps.", range=MEAN_SIGN
     )
     augment_images: int = setting(
         500_000,
         "Augmentation",
-        "Real images in which an adaptive probability rises from 0 to 1. For a short run take a fifth of its "
-        "images, ``steps * batch_size``.",
+        "Real images in which an adaptive probability rises from 0 to 1, such as a fifth of a run's. A run "
+        "has ``steps * batch_size`` images.",
     )
     r1_gamma: float = setting(
         0.0,
@@ -372,19 +372,8 @@ class TrainConfig:
 
     def _check_augmentation(self) -> None:
         adapts = self.augment and self.augment_probability is None
-        self._check(
-            "augment_probability",
-            not adapts or self.objective not in _LIPSCHITZ,
-            f"a number from 0 to 1 for the {self.objective} objective, as 0.5",
-        )
-        for name, used in (
-            ("augment_probability", self.augment),
-            ("augment_target", adapts),
-            ("augment_images", adapts),
-        ):
-            unless = "augment is given" + " without augment_probability" * (name != "augment_probability")
-            default = SETTINGS[name].default
-            self._check(name, used or getattr(self, name) == default, f"{default} unless {unless}")
+        expected = f"a number for the {self.objective} objective, such as 0.5"
+        self._check("augment_probability", not adapts or self.objective not in _LIPSCHITZ, expected)
 
     def _check_device(self) -> None:
         reason = "the trainer knows no such device"

@@ -9,13 +9,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from fastgan.training.fid import FID
-from fastgan.training.state import TrainingState
+from fastgan.training.objectives.logits import SIGN
+from fastgan.training.state import PROBABILITY, TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
 _VALUES = (
     ("loss_D", "loss_G", "gradient"),
     # statistics of D's outputs, by objective
     ("D(x)", "D(G(z))", "logit(x)", "logit(G(z))", "D(x, G(z))", "D~(x)", "D~(G(z))", "saturated", "k", "M"),
+    (SIGN, PROBABILITY),
     ("diversity", "modes_covered", "modes", "high_quality", FID),
 )
 _BAR_SECONDS = 0.1  # between two updates of the bar

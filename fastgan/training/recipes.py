@@ -242,7 +242,8 @@ def recipe_for(data: Dataset, objective: str | None = None, model: str | None = 
     if model is not None and model in _OF_IMAGES:
         return _of_images(data, model)
     if model not in ("mlp", None):
-        raise ConfigError(f"model is {model!r}, expected mlp, {', '.join(_OF_IMAGES)}")
+        known = " or ".join(("mlp", *_OF_IMAGES))
+        raise ConfigError(f"model is {model!r}, expected {known}")
     if model is None and objective != "began" and _are_photos(data):
         return _of_images(data, "dcgan")
     if objective == "began":

@@ -100,12 +100,6 @@ class RunConfig:
             raise ConfigError(
                 f"model is {self.model!r}, whose networks take no labels; omit --labels, or use {models}"
             )
-        group = FAMILIES[self.model].group * self.training.pack
-        if self.training.batch_size % group:
-            raise ConfigError(
-                f"batch_size is {self.training.batch_size}, expected a multiple of {group} for the "
-                f"{self.model} model, whose D sees groups"
-            )
         if self.training.augment and not is_image(self.sample_shape):
             raise ConfigError(f"augment is True, which is for images, and {self.title} has points")
         objective = self.training.objective

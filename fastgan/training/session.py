@@ -14,7 +14,9 @@ import torch
 from fastgan.data import DataError, Dataset, Streaming
 from fastgan.metrics.classifier import Features, classifier_of, file_of
 from fastgan.metrics.extractor import ExtractorError
+from fastgan.models import FAMILIES
 from fastgan.training import checkpoint
+from fastgan.training.config import ConfigError
 from fastgan.training.distributed import World
 from fastgan.training.fid import FID, labelled_of
 from fastgan.training.lock import locked
@@ -150,6 +152,12 @@ def step_of_finished(folder: Path, config: RunConfig) -> int | None:
 
 
 def _trainer(config: RunConfig, data: Dataset, world: World | None) -> Trainer:
+    group = FAMILIES[config.model].group * config.training.pack * (world.size if world else 1)
+    if config.training.batch_size % group:
+        raise ConfigError(
+            f"batch_size is {config.training.batch_size}, expected a multiple of {group}: D of "
+            f"{config.model} sees groups of samples"
+        )
     trainer = Trainer(config.build_generator(), config.build_discriminator(), config.training, world=world)
     if config.training.metrics_interval and trainer.extractor is None:
         labelled_of(config.training, data)  # raises an error if there are none

@@ -32,7 +32,7 @@ POSITIVE = Range("above 0 and finite", lambda value: 0 < value < math.inf)
 NON_NEGATIVE = Range("at least 0 and finite", lambda value: 0 <= value < math.inf)
 SHARE = Range("from 0 to 1", lambda share: 0 <= share <= 1)
 POSITIVE_SHARE = Range("above 0, up to 1", lambda share: 0 < share <= 1)
-SIGN = Range("between -1 and 1", lambda sign: -1 < sign < 1)
+MEAN_SIGN = Range("between -1 and 1", lambda sign: -1 < sign < 1)
 DECAY = Range("from 0 to below 1", lambda decay: 0 <= decay < 1)
 SEED = Range("from 0 to 2^63 - 1", lambda seed: 0 <= seed < 2**63)
 

@@ -165,7 +165,7 @@ class TrainingState:
         return samples
 
     def augmented(self, samples: Tensor) -> Tensor:
-        """This process's images as the config says to augment them, with a graph; :meth:`show` is next."""
+        """This process's images, augmented if the config says so, with a graph. Precedes :meth:`show`."""
         if not self.config.augment:
             return samples
         probability = self.adaptive.value if self.adaptive is not None else self.config.augment_probability
