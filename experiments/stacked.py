@@ -6,7 +6,7 @@ python -m experiments.stacked --data-dir mnist
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments import markdown
 from experiments.mode_collapse import run
-from experiments.mode_collapse_report import cell, measures
+from experiments.mode_collapse_report import Seed, cell, measures
 from experiments.record import (
     PICTURE,
     arguments,
@@ -32,6 +32,7 @@ from fastgan.data.stacked import stack
 from fastgan.plots.figure import new_figure, save_figure
 from fastgan.plots.samples import draw_images
 from fastgan.training.recipes import Recipe, published_recipe, recipe_for
+from fastgan.training.run_config import RunConfig
 
 NAME = "stacked"
 _PUBLISHED = "1,000 modes, reverse KL 0.029"  # Huang et al., 2025, table 1, without a standard deviation
@@ -62,11 +63,19 @@ def main() -> None:
     ):
         draw_images(axes, images_of(next(iter(seeds.values()))["samples"], data.shape), f"{name}, first seed")
     save_figure(figure, options.out / PICTURE)
-    runs = {
-        name: {"steps": recipes[name].config.steps, "seeds": measures(seeds)}
-        for name, seeds in stored.items()
-    }
+    runs = {name: _described(data, recipes[name], seeds) for name, seeds in stored.items()}
     write_result(options.out, NAME, {"runs": runs}, tables)
+
+
+def _described(data: Dataset, recipe: Recipe, seeds: Mapping[int, Seed]) -> dict[str, Any]:
+    networks = RunConfig.of(data.name, data, recipe)
+    built = networks.build_generator(), networks.build_discriminator()
+    return {
+        "steps": recipe.config.steps,
+        "batch_size": recipe.config.batch_size,
+        "parameters": [sum(p.numel() for p in network.parameters()) for network in built],
+        "seeds": measures(seeds),
+    }
 
 
 def _dcgan(data: Dataset) -> Recipe:
@@ -81,12 +90,15 @@ def _dcgan(data: Dataset) -> Recipe:
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """A row for each network: modes, reverse KL, and CPU time of a run."""
-    titles = ["", "steps", "seeds", "modes of 1,000", "reverse KL", "minutes on one core", "published"]
+    """A row for each network: its size, modes, reverse KL, and CPU time of a run."""
+    titles = [
+        *("", "parameters of G", "of D", "steps", "batch", "seeds"),
+        *("modes of 1,000", "reverse KL", "minutes on one core", "published"),
+    ]
     rows = [
         [
             name,
-            f"{found['steps']:,}",
+            *(f"{number:,}" for number in (*found["parameters"], found["steps"], found["batch_size"])),
             str(len(found["seeds"])),
             cell(found["seeds"], "modes"),
             cell(found["seeds"], "reverse_kl"),
@@ -98,10 +110,26 @@ def tables(result: Mapping[str, Any]) -> list[str]:
     accuracy = max(
         seed["classifier_accuracy"] for seed in chain(*(run["seeds"] for run in result["runs"].values()))
     )
-    return [
+    made = [
         markdown.table(titles, rows),
         f"Mean ± standard error over seeds. Accuracy of the classifier of single digits: {accuracy:.1%}.",
     ]
+    return [*made, _tried(result["tried"])] if "tried" in result else made
+
+
+def _tried(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Settings tried by hand, as added to result.json."""
+    titles = [
+        "γ of R1 and R2",
+        "learning rate",
+        "blocks for each map",
+        "batch",
+        "steps",
+        "modes",
+        "reverse KL",
+    ]
+    keys = ("r1_gamma", "learning_rate", "blocks", "batch_size", "steps", "modes", "reverse_kl")
+    return markdown.table(titles, [[markdown.number(run[key], 3) for key in keys] for run in runs])
 
 
 if __name__ == "__main__":
