@@ -33,7 +33,7 @@ _INTERVAL = 4  # steps between two changes of the probability
 
 
 def augment(images: Tensor, probability: Tensor | float = 1.0, numbers: Tensor | None = None) -> Tensor:
-    """Change the brightness, saturation and contrast of images, shift them and cut out a square.
+    """Change the brightness, saturation and contrast of images, shift them and cut out a rectangle.
 
     Each of the five is applied to each image with the given probability. Strengths are those of Zhao et al.
     (2020): brightness up to ±0.5, saturation times 0 to 2, contrast times 0.5 to 1.5, a shift by up to an
