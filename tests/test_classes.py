@@ -105,7 +105,7 @@ def test_info_shows_the_names(
     capsys.readouterr()
     assert run(monkeypatch, "info", trained) == 0
     shown = capsys.readouterr().out.splitlines()[0]
-    assert shown.split(maxsplit=1)[1].rstrip() == "0 [grey] cats, small, 1 dogs, 2 ünicorns"
+    assert shown.split(maxsplit=1)[1].rstrip() == "0 '[grey] cats, small', 1 'dogs', 2 'ünicorns'"
     assert run(monkeypatch, "info", copied(trained, tmp_path / "run", class_names=None)) == 0
     assert capsys.readouterr().out.splitlines()[0].split() == ["classes", "3"]
 

@@ -70,6 +70,9 @@ OTHERS: dict[str, Any] = {
 }
 
 
+OF_IMAGES = {"augment": True, "augment_probability": 0.4, "augment_target": 0.5, "augment_images": 18}
+
+
 def options(settings: dict[str, Any]) -> list[object]:
     """The same on the command line."""
     words: list[object] = []
@@ -101,8 +104,10 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunConfig]:
 
 
 def test_every_setting_is_an_option(begun: Callable[..., RunConfig]) -> None:
-    assert {*BEGAN, *OTHERS, "labels"} == set(SETTINGS)
+    assert {*BEGAN, *OTHERS, *OF_IMAGES, "labels"} == set(SETTINGS)
     assert begun(*options(OTHERS)).training == TrainConfig(**OTHERS)
+    augmented = begun("digits", *options(OF_IMAGES)).training
+    assert augmented == replace(augmented, **OF_IMAGES)
     assert begun("digits", "--labels").num_classes == 10
     training = begun("digits", *options(BEGAN)).training
     assert {name: getattr(training, name) for name in BEGAN} == BEGAN
