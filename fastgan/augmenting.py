@@ -67,17 +67,13 @@ def augment(images: Tensor, probability: Tensor | float = 1.0, numbers: Tensor |
     _check(images, probability, numbers)
     brightness, saturation, contrast, shift, cut = (numbers[:, :_OPERATIONS] < probability).unbind(1)
     strengths = numbers[:, _OPERATIONS:]
-    return _placed(
-        _colored(
-            images,
-            torch.where(brightness, _between(-_BRIGHTNESS, _BRIGHTNESS, strengths[:, 0]), 0.0),
-            torch.where(saturation, _between(*_SATURATION, strengths[:, 1]), 1.0),
-            torch.where(contrast, _between(*_CONTRAST, strengths[:, 2]), 1.0),
-        ),
-        strengths[:, 3:5] * shift[:, None] + 0.5 * ~shift[:, None],  # 0.5 is no shift
-        strengths[:, 5:7],
-        cut,
+    colored = _colored(
+        images,
+        torch.where(brightness, _between(-_BRIGHTNESS, _BRIGHTNESS, strengths[:, 0]), 0.0),
+        torch.where(saturation, _between(*_SATURATION, strengths[:, 1]), 1.0),
+        torch.where(contrast, _between(*_CONTRAST, strengths[:, 2]), 1.0),
     )
+    return _placed(colored, shift, strengths[:, 3:5], cut, strengths[:, 5:7])
 
 
 class AdaptiveProbability:
@@ -163,21 +159,20 @@ def _colored(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: T
     return images * (c * s) + (grey * (c * (1 - s)) + (mean * (1 - c) + b))
 
 
-def _placed(images: Tensor, shift: Tensor, centre: Tensor, cut: Tensor) -> Tensor:
+def _placed(images: Tensor, shift: Tensor, shifts: Tensor, cut: Tensor, centres: Tensor) -> Tensor:
     """Shift images and cut rectangles out of them.
 
     Args:
         images: ``[N, C, H, W]``.
-        shift: ``[N, 2]`` in [0, 1), for rows and columns; 0.5 is none.
-        centre: ``[N, 2]`` in [0, 1), the place of the rectangle.
-        cut: bool ``[N]``, whether there is one.
+        shift, cut: bool ``[N]``, whether an image is shifted, and whether it is cut.
+        shifts, centres: ``[N, 2]`` in [0, 1), how far and where, along rows and columns.
     """
     sources, is_seen, is_cut = [], torch.ones_like(cut)[:, None, None], cut[:, None, None]
     for axis, size in enumerate(map(int, images.shape[2:])):
         most, length = int(size * _SHIFT + 0.5), int(size * _CUT + 0.5)
         place = torch.arange(size, device=images.device)
-        source = place - (_whole(shift[:, axis], 2 * most + 1) - most)[:, None]
-        first = _whole(centre[:, axis], size + 1 - length % 2)[:, None] - length // 2
+        source = place - (shift * (_whole(shifts[:, axis], 2 * most + 1) - most))[:, None]
+        first = _whole(centres[:, axis], size + 1 - length % 2)[:, None] - length // 2
         along = 2 - axis  # of [N, H, W], the other axis
         is_seen = is_seen & ((source >= 0) & (source < size)).unsqueeze(along)
         is_cut = is_cut & ((place >= first) & (place < first + length)).unsqueeze(along)

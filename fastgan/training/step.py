@@ -57,7 +57,7 @@ def _update_discriminator(
 ) -> tuple[Tensor, Statistics]:
     """D's turn. Returns the real samples as D saw them, and statistics."""
     with autocast(state):
-        real, fake = (_shown(state, samples) for samples in generation.batches(turn))
+        real, fake = (state.show(state.augmented(samples)) for samples in generation.batches(turn))
         discriminator = bound(state.discriminator, generation.labels)
         statistics = state.objective.discriminator_turn(discriminator, real, fake)
         state.adapt(statistics)
@@ -80,7 +80,7 @@ def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statis
     with autocast(state):
         generation = generation_of(state, source, 1)
         real, fake = generation.batches(0)
-        real = _shown(state, real)
+        real = state.show(state.augmented(real))
         fake, reach_samples = _shown_generated(state, fake)
         discriminator = bound(state.discriminator, generation.labels)
         grad, statistics = state.objective.both_turns(discriminator, real, fake)
@@ -92,22 +92,17 @@ def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statis
     return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
 
 
-def _shown(state: TrainingState, samples: Tensor) -> Tensor:
-    """Samples as D sees them, without a graph."""
-    with torch.no_grad():
-        return state.show(state.augmented(samples))
-
-
 def _shown_generated(state: TrainingState, fake: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Generated samples as D sees them, and a function from the gradient of these to that of ``fake``."""
-    leaf = fake.detach().requires_grad_(state.config.augment)
+    # packing and noise change nothing in the gradient but its shape
+    if not state.config.augment:
+        return state.show(fake), lambda grad: grad.reshape(fake.shape)
+    leaf = fake.detach().requires_grad_()
     augmented = state.augmented(leaf)
-
-    def reach_samples(grad: Tensor) -> Tensor:
-        grad = grad.reshape(fake.shape)  # packing and noise change nothing but the shape
-        return torch.autograd.grad(augmented, leaf, grad)[0] if state.config.augment else grad
-
-    return state.show(augmented.detach()), reach_samples
+    return (
+        state.show(augmented.detach()),
+        lambda grad: torch.autograd.grad(augmented, leaf, grad.reshape(fake.shape))[0],
+    )
 
 
 def _penalize(
