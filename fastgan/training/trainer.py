@@ -23,7 +23,7 @@ from fastgan.training.feed import Data, source_of
 from fastgan.training.fid import FID, Best, Fid, default_extractor, labelled_of
 from fastgan.training.inspection import check_networks
 from fastgan.training.precision import matmul_precision
-from fastgan.training.source import Source, lost_workers_named
+from fastgan.training.source import Resident, Source, Streamed, lost_workers_named
 from fastgan.training.state import DivergenceError, TrainingState
 from fastgan.training.window import Window
 
@@ -185,6 +185,7 @@ class Trainer:
         """Prepares measurements of FID, in the first process only."""
         if self.config.metrics_interval == 0 or self.state.world.rank:
             return None
+        assert isinstance(source, Resident | Streamed)
         extractor = self.extractor or default_extractor(labelled_of(self.config, data))
         fid = Fid(self.state, source, extractor, lambda: self._stopping, self.kept)
         fid.prepare()
@@ -193,7 +194,7 @@ class Trainer:
         return fid
 
     def _run(self, source: Source, diagnostics: Diagnostics, fid: Fid | None) -> None:
-        state, window = self.state, Window(self.state)
+        state, window = self.state, Window(self.state, source.statistics)
         steps = steps_of(state, source, window, lambda: self._stopping)
         self._last_log = self._last_checkpoint = time.perf_counter()
         self._progress()
