@@ -36,7 +36,9 @@ def dtype_from_json(json: Json) -> Any:
             return pd.StringDtype(json["string"], na_value=np.nan if json["missing"] == "nan" else pd.NA)
         return pd.ArrowDtype(_arrow_type(json["arrow"]))
     except (TypeError, KeyError, ValueError, NotImplementedError) as error:
-        raise TableError(f"{json!r} is no dtype that is known here; install the versions that wrote it") from error
+        raise TableError(
+            f"{json!r} is no dtype that is known here; install the versions that wrote it"
+        ) from error
 
 
 def _arrow_type(name: str) -> Any:

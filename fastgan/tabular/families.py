@@ -97,7 +97,10 @@ def _family_of_objects(series: pd.Series[Any]) -> Family:
     if unfit := [kind for kind in types if kind not in _SCALARS and not issubclass(kind, _SCALARS)]:
         row, value = _first(series, unfit)
         remedy = _REMEDIES.get(type(value).__name__, "convert the column to strings or numbers")
-        if isinstance(value, (datetime.date, datetime.time)) and type(value) in (datetime.date, datetime.time):
+        if isinstance(value, (datetime.date, datetime.time)) and type(value) in (
+            datetime.date,
+            datetime.time,
+        ):
             remedy = "keep dates, times and other values in columns of their own"
         raise TableError(
             f"column {series.name!r}: row {row} is {shown(value)}, of type {type(value).__name__}, which is no "

@@ -62,7 +62,9 @@ class Steps:
             with np.errstate(over="ignore"):
                 scaled = np.rint(values * 10.0**self.decimals)
             bound = float(2**62)
-            values = np.clip(np.nan_to_num(scaled, posinf=bound, neginf=-bound), -bound, bound).astype(np.int64)
+            values = np.clip(np.nan_to_num(scaled, posinf=bound, neginf=-bound), -bound, bound).astype(
+                np.int64
+            )
         values = np.clip(values, self.minimum, self.minimum + self.count * self.unit)
         numbers: NDArray[np.float64] = _differences(values, self.minimum) / float(self.unit)
         return numbers
@@ -157,7 +159,9 @@ def _decimals(values: NDArray[np.float64], precision: np.dtype[Any]) -> int | No
     """How many decimals the values have, None if more than their dtype keeps."""
     digits = np.finfo(precision).precision
     for part in (values[:1000], values):  # most columns that have none show it in a few rows
-        found = next((power for power in range(_MAX_POWER + 1) if _have(part, power, digits, precision)), None)
+        found = next(
+            (power for power in range(_MAX_POWER + 1) if _have(part, power, digits, precision)), None
+        )
         if found is None:
             return None
     return found

@@ -104,9 +104,7 @@ class TableTransform:
     def conditions(self) -> tuple[int, ...]:
         """Which softmax spans, counted without the others, are discrete columns, in the columns' order."""
         return tuple(
-            softmaxes.start
-            for column, softmaxes, _ in self._placed()
-            if isinstance(column.coder, Discrete)
+            softmaxes.start for column, softmaxes, _ in self._placed() if isinstance(column.coder, Discrete)
         )
 
     def encode(self, frame: pd.DataFrame, seed: int) -> Encoded:
@@ -268,7 +266,9 @@ def _code(column: Column, value: object) -> int:
     # where True == 1, the value of the same type
     equal.sort(key=lambda index: type(values[index]) is not type(value))
     if not equal:
-        raise TableError(f"condition on {column.name!r}: {shown(value)} never occurs there; {_hint(values, value)}")
+        raise TableError(
+            f"condition on {column.name!r}: {shown(value)} never occurs there; {_hint(values, value)}"
+        )
     if equal[0] >= categories.frequent:
         raise TableError(
             f"condition on {column.name!r}: {shown(value)} is rare and shares its code with others; raise "
