@@ -166,7 +166,7 @@ def test_bad_tables(case: str) -> None:
 
 
 def test_a_name_that_is_no_columns() -> None:
-    with pytest.raises(TableError, match="columns names 'ages', which is no column; did you mean 'age'?"):
+    with pytest.raises(TableError, match=r"columns names 'ages', which is no column; did you mean 'age'\?"):
         kinds_of(pd.DataFrame({"age": [1, 2], 3: [1, 2]}), {"ages": "category"})
 
 
@@ -226,7 +226,7 @@ def test_csv_of_dtypes_that_it_does_not_have(tmp_path: Path) -> None:
 
 
 def test_parquet_does_not_hold_mixed_objects(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="Parquet cannot hold the table .*column m.*; write a .csv file"):
+    with pytest.raises(TableError, match=r"Parquet cannot hold the table .*column m.*; write a \.csv file"):
         write_table(pd.DataFrame({"m": pd.Series([1, "a"], dtype=object)}), tmp_path / "table.parquet")
     assert not list(tmp_path.iterdir())
 

@@ -69,12 +69,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise TableError(f"{path}: is no file; check the path")
     try:
         table = _read_csv(path) if suffix == ".csv" else pyarrow.parquet.read_table(path)
+        names = table.column_names
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: is not UTF-8; convert it") from error
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path}: cannot be read ({_reason(error)}); is it complete?") from error
-    for name in table.column_names:
-        if table.column_names.count(name) > 1:
+    for name in names:
+        if names.count(name) > 1:
             raise TableError(f"{path}: has several columns {name!r}; rename them")
     for field in table.schema:
         if pa.types.is_binary(field.type):
@@ -135,7 +136,7 @@ def _read_csv(path: Path) -> pa.Table:
     except pa.ArrowInvalid:
         table = _parse_csv(path, use_threads=False)  # whose message has the row
     if _is_cut_in_quotes(path, table):
-        raise pa.ArrowInvalid(f"row {table.num_rows + 1}: ends within quotes")
+        raise pa.ArrowInvalid(f"Row #{table.num_rows + 1}: ends within quotes")
     return table
 
 
@@ -151,7 +152,7 @@ def _parse_csv(source: Path | pa.BufferReader, use_threads: bool) -> pa.Table:
 
 
 def _is_cut_in_quotes(path: Path, table: pa.Table) -> bool:
-    """Whether the last field has no closing quote. Arrow accepts that, and adds a further row to the field."""
+    """Whether the last field lacks its closing quote: Arrow accepts that, and adds a further row to it."""
     with path.open("rb") as file:
         quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
     if quotes % 2 == 0:

@@ -159,7 +159,8 @@ class Storage:
             return as_objects(array.to_pylist())
         if kind in (pa.date32(), pa.time32("s"), pa.time32("ms")):
             array = array.cast(pa.int32())
-        return np.asarray(array.cast(pa.from_numpy_dtype(self.raw_dtype)).fill_null(0))
+        zero = self.raw_dtype.type(0).item()
+        return np.asarray(array.cast(pa.from_numpy_dtype(self.raw_dtype)).fill_null(zero))
 
     def _build_arrow(self, values: NDArray[Any], missing: NDArray[np.bool_]) -> pd.Series[Any]:
         kind: Any = self.dtype.pyarrow_dtype
