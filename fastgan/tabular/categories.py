@@ -19,7 +19,7 @@ _UNSEEN = -1
 
 @dataclass(frozen=True)
 class Categories:
-    """Codes of values: the frequent ones, then one code that all rare ones share, then one for missing values.
+    """Codes of values: one for each frequent value, then one for all rare ones, then one for missing values.
 
     Attributes:
         values: ``[frequent + rare]``, raw values from the most to the least frequent.
@@ -50,8 +50,8 @@ class Categories:
         if len(values) > most:
             frequent = most - 1
             warnings.warn(
-                f"column {name!r}: has {len(values)} categories, more than max_categories, {most}; the "
-                f"{len(values) - frequent} least frequent share one code. Drop the column or raise max_categories",
+                f"column {name!r}: has {len(values)} categories, more than max_categories, {most}, so the "
+                f"{len(values) - frequent} rarest share one code; drop the column or raise max_categories",
                 TableWarning,
                 stacklevel=2,
             )

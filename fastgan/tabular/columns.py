@@ -77,8 +77,8 @@ def check_table(frame: object, min_rows: int = 2) -> None:
     """
     if not isinstance(frame, pd.DataFrame):
         raise TableError(
-            f"the table is a {type(frame).__name__}, expected a pandas.DataFrame; convert it, for example with "
-            "fastgan.tabular.frames.to_pandas"
+            f"the table is a {type(frame).__name__}, expected a pandas.DataFrame; convert it, for example "
+            "with fastgan.tabular.frames.to_pandas"
         )
     names = names_of(frame)
     for name in names:
@@ -136,7 +136,8 @@ def check_finite(name: object, raw: Raw) -> None:
     if infinite.any():
         row = int(infinite.argmax())
         raise TableError(
-            f"column {name!r}: row {row} is {raw.values[row]}; replace infinite values, for example by missing ones"
+            f"column {name!r}: row {row} is {raw.values[row]}; replace infinite values, for example by "
+            "missing ones"
         )
 
 

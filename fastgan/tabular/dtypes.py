@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from fastgan.tabular.errors import TableError
 
@@ -36,14 +37,10 @@ def dtype_from_json(json: Json) -> Any:
             return pd.StringDtype(json["string"], na_value=np.nan if json["missing"] == "nan" else pd.NA)
         return pd.ArrowDtype(_arrow_type(json["arrow"]))
     except (TypeError, KeyError, ValueError, NotImplementedError) as error:
-        raise TableError(
-            f"{json!r} is no dtype that is known here; install the versions that wrote it"
-        ) from error
+        raise TableError(f"{json!r} is no known dtype; install the versions that wrote it") from error
 
 
 def _arrow_type(name: str) -> Any:
-    import pyarrow as pa
-
     if zoned := re.fullmatch(r"timestamp\[(\w+), tz=(.+)\]", name):
         return pa.timestamp(*zoned.groups())
     if coded := re.fullmatch(r"dictionary<values=(.+), indices=(\w+), ordered=([01])>", name):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fastgan.tabular.errors import TableError, shown
@@ -15,7 +15,7 @@ from fastgan.tabular.errors import TableError, shown
 Family = Literal[
     "integer", "float", "boolean", "datetime", "timedelta", "date", "time", "string", "coded", "objects"
 ]
-"""``coded`` is the pandas dtype category, ``objects`` are Python's str, int, float and bool, perhaps mixed."""
+"""``coded`` is the dtype category of pandas; ``objects`` are Python's str, int, float and bool."""
 
 _OF_KIND: dict[str, Family] = {
     "i": "integer",
@@ -32,6 +32,8 @@ _REMEDIES = {
     "Timestamp": "convert the column with pandas.to_datetime",
     "timedelta": "convert the column with pandas.to_timedelta",
     "Timedelta": "convert the column with pandas.to_timedelta",
+    "date": "keep dates and other values in columns of their own",
+    "time": "keep times and other values in columns of their own",
     "bytes": "decode them to strings",
     "list": "give each element a column",
     "tuple": "give each element a column",
@@ -52,24 +54,27 @@ def family_of(series: pd.Series[Any]) -> Family:
         return "string"
     if isinstance(dtype, pd.ArrowDtype):
         return _family_of_arrow(series.name, dtype)
-    if dtype == object:
+    if is_object(dtype):
         return _family_of_objects(series)
     if dtype.kind not in _OF_KIND or isinstance(dtype, (pd.SparseDtype, pd.PeriodDtype, pd.IntervalDtype)):
         raise _unfit(series.name, dtype)
     return _OF_KIND[dtype.kind]
 
 
+def is_object(dtype: Any) -> bool:
+    """Whether a column of that dtype holds Python objects."""
+    return isinstance(dtype, np.dtype) and dtype.hasobject
+
+
 def missing_in(series: pd.Series[Any]) -> NDArray[np.bool_]:
     """Where values are missing. A nan is, also where pandas tells it from NA."""
-    missing = series.isna().to_numpy(dtype=bool)
+    missing: NDArray[np.bool_] = series.isna().to_numpy(dtype=bool)
     if getattr(series.dtype, "kind", "O") == "f" and not isinstance(series.dtype, np.dtype):
         missing = missing | np.isnan(series.to_numpy(dtype=np.float64, na_value=np.nan))
     return missing
 
 
 def _family_of_arrow(name: object, dtype: pd.ArrowDtype) -> Family:
-    import pyarrow as pa
-
     kind: Any = dtype.pyarrow_dtype
     if pa.types.is_dictionary(kind):
         return "objects"
@@ -95,22 +100,13 @@ def _family_of_objects(series: pd.Series[Any]) -> Family:
     if types and types <= {bool, np.bool_}:
         return "boolean"
     if unfit := [kind for kind in types if kind not in _SCALARS and not issubclass(kind, _SCALARS)]:
-        row, value = _first(series, unfit)
-        remedy = _REMEDIES.get(type(value).__name__, "convert the column to strings or numbers")
-        if isinstance(value, (datetime.date, datetime.time)) and type(value) in (
-            datetime.date,
-            datetime.time,
-        ):
-            remedy = "keep dates, times and other values in columns of their own"
+        row, value = next((row, value) for row, value in enumerate(series) if type(value) in unfit)
+        kind = type(value).__name__
         raise TableError(
-            f"column {series.name!r}: row {row} is {shown(value)}, of type {type(value).__name__}, which is no "
-            f"category; {remedy}"
+            f"column {series.name!r}: row {row} is {shown(value)}, of type {kind}, which is no category; "
+            f"{_REMEDIES.get(kind, 'convert the column to strings or numbers')}"
         )
     return "objects"
-
-
-def _first(series: pd.Series[Any], types: Sequence[type]) -> tuple[int, object]:
-    return next((row, value) for row, value in enumerate(series) if type(value) in types)
 
 
 def _check_naive(name: object, times: pd.Series[Any]) -> None:

@@ -37,8 +37,8 @@ class Steps:
     def find(cls, values: NDArray[Any], storage: Storage) -> Steps | None:
         """The steps of a column's values ``[N]``, none of which is missing.
 
-        The step is the largest power of ten that divides all differences, for times the largest unit, from day
-        to nanosecond. Floats have steps if all have at most as many decimals and 15 significant digits (6 in
+        The step is the largest power of ten that divides all differences, for times the largest unit, from
+        day to nanosecond. Floats have steps if they have decimals and at most 15 significant digits (6 in
         float32, 3 in float16).
 
         Returns:
@@ -59,12 +59,8 @@ class Steps:
     def to_numbers(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Steps from the minimum, for values of the column; values out of its range are clipped."""
         if values.dtype == np.float64:
-            with np.errstate(over="ignore"):
-                scaled = np.rint(values * 10.0**self.decimals)
-            bound = float(2**62)
-            values = np.clip(np.nan_to_num(scaled, posinf=bound, neginf=-bound), -bound, bound).astype(
-                np.int64
-            )
+            bound = 2.0**62 / 10.0**self.decimals
+            values = np.rint(np.clip(values, -bound, bound) * 10.0**self.decimals).astype(np.int64)
         values = np.clip(values, self.minimum, self.minimum + self.count * self.unit)
         numbers: NDArray[np.float64] = _differences(values, self.minimum) / float(self.unit)
         return numbers
@@ -76,10 +72,10 @@ class Steps:
         last = steps >= float(self.count)
         whole = np.where(last, 0, steps).astype(np.uint64)
         whole[last] = self.count
-        values = (whole * np.uint64(self.unit) + np.uint64(self.minimum % 2**64)).view(np.int64)
-        if raw_dtype == np.float64:
-            return values / 10.0**self.decimals
-        return values.view(raw_dtype)
+        values: NDArray[Any] = whole * np.uint64(self.unit) + np.uint64(self.minimum % 2**64)
+        return (
+            values.view(np.int64) / 10.0**self.decimals if raw_dtype == np.float64 else values.view(raw_dtype)
+        )
 
     def to_json(self) -> Json:
         """These steps as JSON."""

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fastgan.tabular.dtypes import Json, dtype_from_json, dtype_to_json
-from fastgan.tabular.families import Family, family_of, missing_in
+from fastgan.tabular.families import Family, family_of, is_object, missing_in
 
 _ABSENT: dict[str, Any] = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}
 _PLAIN = {"float": np.float64, "boolean": np.bool_, "string": np.object_, "objects": np.object_}
@@ -56,7 +57,7 @@ class Storage:
         """
         family = family_of(series)
         absent = "None"
-        if series.dtype == object and (missing := series.isna()).any():
+        if is_object(series.dtype) and (missing := series.isna()).any():
             first = series[missing].iloc[0]
             absent = next((name for name, value in _ABSENT.items() if value is first), "nan")
         return cls(family, series.dtype, absent)
@@ -97,7 +98,7 @@ class Storage:
             return pd.Series(pd.Categorical.from_codes(codes, dtype=self.dtype))
         if self.family in ("datetime", "timedelta"):
             return self._build_times(values, missing)
-        if self.dtype != object and self.family in ("integer", "float", "boolean"):
+        if not is_object(self.dtype) and self.family in ("integer", "float", "boolean"):
             return self._build_numbers(values, missing)
         return pd.Series(self._build_objects(values, missing), dtype=self.dtype)
 
@@ -112,7 +113,8 @@ class Storage:
 
     def _read_objects(self, values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
         if self.family == "date":
-            return np.where(missing, None, values).astype("datetime64[D]").view(np.int64)
+            days = np.where(missing, as_objects([None]), values)
+            values = days.astype("datetime64[D]").view(np.int64)
         if self.family == "time":
             pairs = zip(values, missing, strict=True)
             return np.array([0 if absent else _microseconds(time) for time, absent in pairs], dtype=np.int64)
@@ -128,7 +130,7 @@ class Storage:
             objects = as_objects([_time(microseconds) for microseconds in values.tolist()])
         else:
             objects = values.astype(object)
-        objects[missing] = _ABSENT[self.absent] if self.dtype == object else None
+        objects[missing] = _ABSENT[self.absent] if is_object(self.dtype) else None
         return objects
 
     def _build_numbers(self, values: NDArray[Any], missing: NDArray[np.bool_]) -> pd.Series[Any]:
@@ -151,19 +153,16 @@ class Storage:
         return column
 
     def _read_arrow(self, series: pd.Series[Any]) -> NDArray[Any]:
-        import pyarrow as pa
-
         array: Any = pa.array(series)
         kind: Any = array.type
         if self.family in ("string", "objects"):
             return as_objects(array.to_pylist())
         if kind in (pa.date32(), pa.time32("s"), pa.time32("ms")):
             array = array.cast(pa.int32())
-        return np.asarray(array.cast(pa.from_numpy_dtype(self.raw_dtype)).fill_null(0))
+        zero = self.raw_dtype.type(0).item()
+        return np.asarray(array.cast(pa.from_numpy_dtype(self.raw_dtype)).fill_null(zero))
 
     def _build_arrow(self, values: NDArray[Any], missing: NDArray[np.bool_]) -> pd.Series[Any]:
-        import pyarrow as pa
-
         kind: Any = self.dtype.pyarrow_dtype
         if self.family == "objects":
             array = pa.array(values, type=kind.value_type, mask=missing).dictionary_encode().cast(kind)

@@ -52,9 +52,8 @@ class Column:
 class TableTransform:
     """The columns of a table, each as spans of a network's output.
 
-    A span of width 1 is a tanh, whose value is in [-1, 1]; a wider one is a softmax. A continuous column has a
-    tanh and, if it has several modes, a softmax; a discrete column a softmax, also if it has one category only
-    in rare cases; a constant column nothing.
+    A span of width 1 is a tanh, whose value is in [-1, 1]; a wider one is a softmax. A continuous column has
+    a tanh and, if it has several modes, a softmax; a discrete column has a softmax, a constant one nothing.
 
     Attributes:
         columns: in the table's order.
@@ -170,7 +169,7 @@ class TableTransform:
         if column not in kinds:
             raise TableError(f"condition on {column!r}, {no_column(list(kinds), column)}")
         raise TableError(
-            f"condition on {column!r}, a column that is {kinds[column]}; conditions are values of discrete columns, "
+            f"condition on {column!r}, which is {kinds[column]}; conditions are values of discrete columns, "
             f"here {', '.join(repr(other.name) for other in discrete) or 'there are none'}"
         )
 
@@ -191,8 +190,8 @@ class TableTransform:
                 raise TableError(f"column {name!r}: is missing from the table; add it")
             if frame[name].dtype != dtype:
                 raise TableError(
-                    f"column {name!r}: dtype is {_described(frame[name].dtype)}, but was {_described(dtype)} when "
-                    "the model was fitted; convert it"
+                    f"column {name!r}: dtype is {_described(frame[name].dtype)}, but was {_described(dtype)} "
+                    "when the model was fitted; convert it"
                 )
 
     def to_json(self) -> Json:
@@ -266,9 +265,8 @@ def _code(column: Column, value: object) -> int:
     # where True == 1, the value of the same type
     equal.sort(key=lambda index: type(values[index]) is not type(value))
     if not equal:
-        raise TableError(
-            f"condition on {column.name!r}: {shown(value)} never occurs there; {_hint(values, value)}"
-        )
+        hint = _hint(values, value)
+        raise TableError(f"condition on {column.name!r}: {shown(value)} never occurs there; {hint}")
     if equal[0] >= categories.frequent:
         raise TableError(
             f"condition on {column.name!r}: {shown(value)} is rare and shares its code with others; raise "
