@@ -95,7 +95,7 @@ def test_evaluation(
     arguments = ("--count", 300, "--holdout", held, "--target", "member", "--out", tmp_path / "q.png")
     assert run(monkeypatch, "evaluate", trained, *arguments) == 0
     printed = capsys.readouterr().out
-    for name in ("columns", "related pairs", "detection, logistic", "of member", "closest record"):
+    for name in ("columns", "all pairs", "detection, logistic", "of member", "closest record"):
         assert name in printed
     assert (tmp_path / "q.png").exists()
     assert 0 < json.loads((tmp_path / "q.json").read_text())["shapes"] <= 1

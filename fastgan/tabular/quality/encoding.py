@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fastgan.tabular.errors import TableError
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
@@ -79,7 +81,7 @@ def encode(tables: Mapping[str, pd.DataFrame], kinds: Mapping[Hashable, str]) ->
         kinds: kind of each column.
 
     Raises:
-        ValueError: a table has a value of another kind, or an infinite one.
+        TableError: a table has a value of another kind, or an infinite one.
     """
     return [_column(name, kind, tables) for name, kind in kinds.items()]
 
@@ -96,7 +98,7 @@ def _discrete(name: Hashable, kind: str, series: Mapping[str, pd.Series]) -> Col
     others = [] if kind == "category" else [level for level in levels if level not in (True, False)]
     if others:
         table = next(table for table, each in series.items() if others[0] in each.array)
-        raise ValueError(
+        raise TableError(
             f"column {name!r} of the {table} table is not of kind 'boolean' (it has {others[0]!r}); "
             "convert it, or name its kind in kinds"
         )
@@ -115,13 +117,13 @@ def _continuous(name: Hashable, kind: str, series: Mapping[str, pd.Series]) -> C
         try:
             numbers[table] = _READERS[kind](each)
         except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
+            raise TableError(
                 f"column {name!r} of the {table} table is not of kind {kind!r} ({error}); "
                 "convert it, or name its kind in kinds"
             ) from error
         infinite = np.flatnonzero(np.isinf(numbers[table].floats))
         if len(infinite):
-            raise ValueError(
+            raise TableError(
                 f"column {name!r} of the {table} table is infinite in row {infinite[0]}; remove the row"
             )
     unit, origin, values = _aligned(list(numbers.values()))
