@@ -63,8 +63,8 @@ class Modes:
             chunk = slice(start, start + _CHUNK)
             scaled = np.ldexp(numbers[chunk], -self.exponent)
             codes[chunk] = self._drawn(scaled, rng)
-            values[chunk] = _divided(scaled - self.means[codes[chunk]], self.scales[codes[chunk]])
-        return codes, np.clip(values, -1, 1, out=values)
+            values[chunk] = _quotients(scaled - self.means[codes[chunk]], self.scales[codes[chunk]])
+        return codes, values
 
     def decode(self, codes: NDArray[np.int32], values: Floats) -> Floats:
         """The numbers ``[N]`` of modes ``[N]`` and values ``[N]``, which are clipped to [-1, 1]."""
@@ -88,11 +88,12 @@ class Modes:
     def _drawn(self, scaled: Floats, rng: np.random.Generator) -> NDArray[Any]:
         components = len(self.weights)
         cumulated = np.zeros((components + 1, len(scaled)))
+        narrowest = self.scales[:components].min()
         for index, weight in enumerate(self.weights):
             mean, scale = self.means[index], self.scales[index]
-            value = _divided(scaled - mean, scale)
-            # a scale is 4 standard deviations
-            density = np.exp(-8 * value * value) * (weight / scale if scale > 0 else 1.0)
+            value = _quotients(scaled - mean, scale)
+            # a scale is 4 standard deviations; it is 0 only for a single component
+            density = np.exp(-8 * value * value) * (weight * narrowest / scale if scale > 0 else 1.0)
             density[~_covered(scaled, mean, scale)] = 0
             np.add(cumulated[index], density, out=cumulated[index + 1])
         threshold = rng.random(len(scaled)) * cumulated[-1]
@@ -103,10 +104,11 @@ class Modes:
         return codes
 
 
-def _divided(numbers: Floats, scale: Any) -> Floats:
-    """numbers / scale; 0 where the scale is, as there all numbers are one."""
-    quotients: Floats = np.divide(numbers, scale, out=np.zeros_like(numbers), where=np.asarray(scale) > 0)
-    return quotients
+def _quotients(numbers: Floats, scale: Any) -> Floats:
+    """numbers / scale, clipped to [-1, 1]; 0 where the scale is, as there all numbers are one."""
+    with np.errstate(over="ignore"):
+        quotients: Floats = np.divide(numbers, scale, out=np.zeros_like(numbers), where=np.asarray(scale) > 0)
+    return np.clip(quotients, -1, 1, out=quotients)
 
 
 def _covered(scaled: Floats, mean: float, scale: float) -> NDArray[np.bool_]:
