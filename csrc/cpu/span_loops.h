@@ -38,14 +38,11 @@ FASTGAN_HD A gumbel(A u) {
 }
 
 // Loads a span of some rows. What is behind the last of them is a copy of it.
-template <bool kAdd, class T, class A>
+template <class T, class A>
 void load_tile(const T* from, int64_t stride, int64_t rows, int64_t columns, A* tile) {
   for (int64_t row = 0; row < kSpanRows; ++row) {
     const T* own = from + (row < rows ? row : rows - 1) * stride;
-    for (int64_t c = 0; c < columns; ++c) {
-      A& to = tile[c * kSpanRows + row];
-      to = kAdd ? to + load(own[c]) : static_cast<A>(load(own[c]));
-    }
+    for (int64_t c = 0; c < columns; ++c) tile[c * kSpanRows + row] = load(own[c]);
   }
 }
 
@@ -60,6 +57,21 @@ __attribute__((noinline)) void gumbel_tile(A* tile, int64_t columns) {
   for (int64_t start = 0; start < columns * kSpanRows; start += kSpanRows)
 #pragma omp simd
     for (int64_t i = start; i < start + kSpanRows; ++i) tile[i] = gumbel(tile[i]);
+}
+
+// The same, with Gumbel noise added. The noise is computed in the order of memory, [kSpanRows, columns] in `drawn`.
+template <class T, class A>
+void load_noisy_tile(const T* from, const float* noise, int64_t stride, int64_t rows, int64_t columns, A* drawn,
+                     A* tile) {
+  for (int64_t row = 0; row < kSpanRows; ++row) {
+    const float* own = noise + (row < rows ? row : rows - 1) * stride;
+    for (int64_t c = 0; c < columns; ++c) drawn[row * columns + c] = own[c];
+  }
+  gumbel_tile(drawn, columns);
+  for (int64_t row = 0; row < kSpanRows; ++row) {
+    const T* own = from + (row < rows ? row : rows - 1) * stride;
+    for (int64_t c = 0; c < columns; ++c) tile[c * kSpanRows + row] = load(own[c]) + drawn[row * columns + c];
+  }
 }
 
 template <class A>
@@ -164,7 +176,7 @@ double span_activations(const SpanChunk& chunk) {
   using A = compute_t<T>;
   const SpanCall& c = chunk.call;
   const A inverse = static_cast<A>(1 / c.temperature);
-  A* tile = static_cast<A*>(chunk.tile);
+  A *tile = static_cast<A*>(chunk.tile), *drawn = static_cast<A*>(chunk.other);
   double entropies = 0;
   for (int64_t first = chunk.first; first < chunk.last; first += kSpanRows) {
     const int64_t rows = chunk.last - first < kSpanRows ? chunk.last - first : kSpanRows;
@@ -174,11 +186,9 @@ double span_activations(const SpanChunk& chunk) {
     for (int64_t s = 0; s < c.tables.count; ++s) {
       const Span span = span_at(c.tables, s);
       if (span.size > 1 && noise != nullptr) {
-        load_tile<false>(noise + span.first, c.width, rows, span.size, tile);
-        gumbel_tile(tile, span.size);
-        load_tile<true>(x + span.first, c.width, rows, span.size, tile);
+        load_noisy_tile(x + span.first, noise + span.first, c.width, rows, span.size, drawn, tile);
       } else {
-        load_tile<false>(x + span.first, c.width, rows, span.size, tile);
+        load_tile(x + span.first, c.width, rows, span.size, tile);
       }
       span.size == 1 ? tanh_tile(tile) : softmax_tile(tile, span.size, inverse);
       store_tile(tile, rows, span.size, y + span.first, c.output.stride);
@@ -215,8 +225,8 @@ void span_grads(const SpanChunk& chunk, const SpanGrad& grad, double of_entropy)
     T* dx = static_cast<T*>(grad.input) + first * c.width;
     for (int64_t s = 0; s < c.tables.count; ++s) {
       const Span span = span_at(c.tables, s);
-      load_tile<false>(y + span.first, c.output.stride, rows, span.size, tile);
-      load_tile<false>(dy + span.first, grad.incoming.stride, rows, span.size, of_dy);
+      load_tile(y + span.first, c.output.stride, rows, span.size, tile);
+      load_tile(dy + span.first, grad.incoming.stride, rows, span.size, of_dy);
       span.size == 1 ? tanh_grad_tile(tile, of_dy) : softmax_grad_tile(tile, of_dy, span.size, inverse);
       if (span.size > 1 && c.input != nullptr)
         add_entropy_grads<T>(c, span, first, rows, static_cast<A>(of_entropy), of_dy, tile);

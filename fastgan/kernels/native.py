@@ -77,7 +77,7 @@ def rows_address(
     stride, step = tensor.stride()
     if step != 1 and columns > 1:
         raise ValueError(
-            f"{name} has strides {tensor.stride()}, expected a stride of 1 along a row; pass a contiguous tensor"
+            f"{name} has strides {tensor.stride()}, expected 1 along a row; pass a contiguous tensor"
         )
     return tensor.data_ptr(), stride
 
