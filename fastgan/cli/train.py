@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ import torch
 import typer
 
 from fastgan._startup import INTERRUPTED
+from fastgan.cli.on_tables import SUFFIXES, is_table, refuse, tables
 from fastgan.cli.options import with_settings
 from fastgan.cli.terminal import console, fail, say, saying, warn
 from fastgan.data import Dataset, Framing, Streaming, load
@@ -31,12 +32,14 @@ from fastgan.training.session import Outcome, resume_run, step_of_finished, trai
 
 _Run = tuple[RunConfig, Dataset, Streaming | None]
 _of_data = partial(typer.Option, rich_help_panel="Data")
+_of_tables = partial(typer.Option, rich_help_panel="Tables")
 
 
 @with_settings
 def train(
     data: Annotated[
-        str | None, typer.Argument(help="ring (the default), grid, digits, mnist, stacked, or a path.")
+        str | None,
+        typer.Argument(help="ring (the default), grid, digits, mnist, stacked, or a path, also of a table."),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -62,11 +65,20 @@ def train(
     flip: Annotated[bool | None, _of_data(help="Mirror half of the photos.")] = None,
     stream: Annotated[bool | None, _of_data(help="Leave the data on the disk.")] = None,
     workers: Annotated[int | None, _of_data(min=0, help="Processes that read streamed data, else 2.")] = None,
+    epochs: Annotated[
+        int | None, _of_tables(min=1, help="Passes over a table, else 300; or give --steps.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None, _of_tables(help="Kinds of columns, where detection errs: zip=category,age=integer.")
+    ] = None,
+    max_categories: Annotated[
+        int | None, _of_tables(min=2, help="Values of a column with a code of their own, else 500.")
+    ] = None,
     **settings: Any,
 ) -> None:
     """Train a GAN. Settings that are not given come from the data set's recipe.
 
-    A path may be a folder of images, an .npy or .npz array, or an IDX file.
+    A path may be a folder of images, an .npy or .npz array, or an IDX file; or a table, .csv or .parquet.
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m fastgan train ...
     """
@@ -75,14 +87,21 @@ def train(
         changes["extractor"] = str(Path(changes["extractor"]).absolute())  # the run may be resumed elsewhere
     framing = _given({"size": size, "crop": crop, "flip": flip})
     if data:
-        _refuse(f"DATA is {data} already", data=moved)
+        refuse(f"DATA is {data} already", data=moved)
     source = data or moved
+    of_table = {"epochs": epochs, "columns": columns, "max_categories": max_categories}
+    if _is_of_table(source, resume, config):
+        unfit = {"model": model, "recipe": recipe, "stream": stream, "workers": workers}
+        refuse("a table has networks of its own", **unfit, **framing)
+        _train_table(source, resume, config, out, _given(of_table), changes)
+        return
+    refuse(f"{source or resume or config or 'ring'} is no table", **of_table)
     if resume:
         others = {"model": model, "recipe": recipe, "config": config, "out": out}
-        _refuse(f"{resume}: continues as it began, in its own folder", **others, **framing)
+        refuse(f"{resume}: continues as it began, in its own folder", **others, **framing)
         run, dataset, feed = _resumed(resume, source, data_dir, stream, changes)
     elif config:
-        _refuse(f"--config {config} has networks and settings of its own", recipe=recipe, model=model)
+        refuse(f"--config {config} has networks and settings of its own", recipe=recipe, model=model)
         before = read_config_file(config, changes.get("device"))
         stream = before.stream if stream is None else stream
         data_dir = data_dir or before.data_path
@@ -93,7 +112,7 @@ def train(
         run = replace(run, workers=before.workers)
     else:
         if recipe:
-            _refuse(f"--recipe {recipe} has networks of its own", model=model)
+            refuse(f"--recipe {recipe} has networks of its own", model=model)
         objective = changes.get("objective")
         framed = Framing(**framing)
         run, dataset, feed = _new(
@@ -117,14 +136,42 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
+def _is_of_table(source: str | None, resume: Path | None, config: Path | None) -> bool:
+    if resume is not None:
+        return is_table(resume)
+    if source is not None:
+        return Path(source).suffix.lower() in SUFFIXES
+    return config is not None and tables().read_run_file(config) is not None
+
+
+def _train_table(
+    source: str | None,
+    resume: Path | None,
+    config: Path | None,
+    out: Path | None,
+    of_table: dict[str, Any],
+    changes: dict[str, Any],
+) -> None:
+    commands = tables()
+    every_row = "log_interval" in changes
+    if resume:
+        refuse(f"{resume}: continues as it began, in its own folder", config=config, out=out, **of_table)
+        outcome = commands.resume(resume, Path(source) if source else None, changes, every_row=every_row)
+    else:
+        if "columns" in of_table:
+            of_table["columns"] = commands.columns_of(of_table["columns"])
+        table = Path(source) if source else None
+        outcome = commands.begin(out, table, config, of_table | changes, every_row=every_row)
+    if outcome is None:
+        return
+    if outcome.folder is not None:
+        _print_outcome(outcome.folder, outcome, commands.closing_lines(outcome.folder, outcome))
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _refuse(reason: str, **options: object) -> None:
-    """Fail if any of these options is given."""
-    if given := [f"--{name}" for name in _given(options)]:
-        fail(f"{reason}; omit {' and '.join(given)}")
 
 
 def _new(
@@ -170,7 +217,7 @@ def _read(
 
 
 def _end_if_finished(folder: Path, config: RunConfig) -> None:
-    done = step_of_finished(folder, config)
+    done = step_of_finished(folder, config.training)
     if done is not None:
         say(f"nothing to do: {folder} has been trained for {done:,} steps; give --steps a larger number")
         raise typer.Exit
@@ -200,7 +247,7 @@ def _decided(config: RunConfig, count: int) -> str:
     return f"{config.title}: {count:,} {kind} images of {width} x {height} pixels{how}, model {config.model}"
 
 
-def _print_outcome(folder: Path, outcome: Outcome) -> None:
+def _print_outcome(folder: Path, outcome: Outcome, closing: Sequence[str] = ()) -> None:
     summary = outcome.summary
     typed = shlex.quote(str(folder))
     verb = "stopped" if outcome.interrupted else "trained"
@@ -218,7 +265,7 @@ def _print_outcome(folder: Path, outcome: Outcome) -> None:
     lines += [
         f"picture     {folder / 'dashboard.png'}",
         f"everything  {folder} (samples-*.png, metrics.jsonl, checkpoint, config.yaml)",
-        f"next        fastgan sample {typed}, or tensorboard --logdir {typed}",
+        *(closing or [f"next        fastgan sample {typed}, or tensorboard --logdir {typed}"]),
     ]
     if outcome.interrupted:
         lines.append(f"continue    fastgan train --resume {typed}")
