@@ -59,6 +59,29 @@ def address(tensor: Tensor, dtype: torch.dtype, device_type: str = "cpu") -> int
     return tensor.data_ptr()
 
 
+def rows_address(
+    tensor: Tensor, dtype: torch.dtype, rows: int, columns: int, name: str, device_type: str = "cpu"
+) -> tuple[int, int]:
+    """The address of a plain ``[rows, columns]`` tensor with adjacent columns, and the stride of its rows."""
+    if (
+        type(tensor) not in PLAIN
+        or not (tensor.is_cpu if device_type == "cpu" else tensor.is_cuda)
+        or tensor.dtype is not dtype
+    ):
+        raise TypeError(
+            f"{name} must be a plain {dtype} tensor on {device_type}, but is {type(tensor).__name__} of "
+            f"{tensor.dtype} on {tensor.device}"
+        )
+    if tensor.shape != (rows, columns):
+        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected [{rows}, {columns}]")
+    stride, step = tensor.stride()
+    if step != 1 and columns > 1:
+        raise ValueError(
+            f"{name} has strides {tensor.stride()}, expected 1 along a row; pass a contiguous tensor"
+        )
+    return tensor.data_ptr(), stride
+
+
 def addresses(tensors: Sequence[Tensor], dtype: torch.dtype, device_type: str = "cpu") -> tuple[int, ...]:
     """:func:`address` of each tensor."""
     for t in tensors:
