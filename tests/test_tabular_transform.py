@@ -157,7 +157,7 @@ def assert_near(before: pd.DataFrame, after: pd.DataFrame, storage: Storage, cod
     else:
         span = coder.scale.high / 2 - coder.scale.low / 2
         magnitude = max(abs(coder.scale.low), abs(coder.scale.high))
-        lost = 2 * (1e-12 * span) + np.spacing(magnitude)
+        lost = 2 * (1e-12 * span) + 2 * np.spacing(magnitude / 2)
     halves = [half / 2 for half in numbers]
     assert np.abs(halves[0] - halves[1]).max(initial=0) <= lost / 2
 
