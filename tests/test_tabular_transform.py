@@ -97,7 +97,7 @@ COLUMNS: dict[str, tuple[st.SearchStrategy[Any], bool, Callable[[list[Any]], pd.
     "category of days": (
         st.integers(0, 3).map(lambda number: pd.Timestamp("2020-01-01") + pd.Timedelta(days=number)),
         True,
-        series(pd.CategoricalDtype(pd.date_range("2020-01-01", periods=5))),
+        series(pd.CategoricalDtype(list(pd.date_range("2020-01-01", periods=5)))),
     ),
     "category of objects": (st.sampled_from([1, "a"]), True, series(pd.CategoricalDtype([1, "a", 2.5]))),
     "intervals": (st.integers(0, 9), True, intervals),
