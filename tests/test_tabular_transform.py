@@ -97,7 +97,7 @@ COLUMNS: dict[str, tuple[st.SearchStrategy[Any], bool, Callable[[list[Any]], pd.
     "category of days": (
         st.integers(0, 3).map(lambda number: pd.Timestamp("2020-01-01") + pd.Timedelta(days=number)),
         True,
-        series(pd.CategoricalDtype(pd.date_range("2020-01-01", periods=5))),
+        series(pd.CategoricalDtype(list(pd.date_range("2020-01-01", periods=5)))),
     ),
     "category of objects": (st.sampled_from([1, "a"]), True, series(pd.CategoricalDtype([1, "a", 2.5]))),
     "intervals": (st.integers(0, 9), True, intervals),
@@ -157,7 +157,7 @@ def assert_near(before: pd.DataFrame, after: pd.DataFrame, storage: Storage, cod
     else:
         span = coder.scale.high / 2 - coder.scale.low / 2
         magnitude = max(abs(coder.scale.low), abs(coder.scale.high))
-        lost = 2 * (1e-12 * span) + np.spacing(magnitude)
+        lost = 2 * (1e-12 * span) + 2 * np.spacing(magnitude / 2)
     halves = [half / 2 for half in numbers]
     assert np.abs(halves[0] - halves[1]).max(initial=0) <= lost / 2
 
