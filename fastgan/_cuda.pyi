@@ -370,6 +370,48 @@ def upfirdn2d(
     output: int,  # [planes, out_height, out_width, inner]: output, not empty
     on: tuple[int, int],
 ) -> None: ...
+
+SPAN_PARTIALS: int
+
+def span_activations(
+    dtype: int,
+    rows: int,
+    width: int,
+    spans: int,  # [spans_count, 3], int32; see fastgan/kernels/spans.py
+    spans_count: int,
+    targets: int,  # [targets_count, 3], int32
+    targets_count: int,
+    temperature: float,
+    input: int,  # [rows, width]
+    noise: int,  # [rows, width], float32, optional
+    conditions: int,  # [rows], int64, optional
+    output: int,  # [rows, width], rows output_stride elements apart: output
+    output_stride: int,
+    entropy: int,  # [], compute: output; 0 without conditions, as are the next two
+    partials: int,  # SPAN_PARTIALS, compute
+    counter: int,
+    on: tuple[int, int],
+) -> None: ...
+def span_activations_backward(
+    dtype: int,
+    rows: int,
+    width: int,
+    spans: int,  # as above, to temperature
+    spans_count: int,
+    targets: int,
+    targets_count: int,
+    temperature: float,
+    input: int,  # [rows, width]; 0 without a gradient of the cross-entropy
+    conditions: int,  # [rows], int64; likewise
+    output: int,  # [rows, width], rows output_stride elements apart
+    output_stride: int,
+    grad: int,  # [rows, width], rows grad_stride elements apart
+    grad_stride: int,
+    entropy: int,  # []: gradient of the cross-entropy
+    entropy_dtype: int,
+    dx: int,  # [rows, width]: output
+    on: tuple[int, int],
+) -> None: ...
 def adam(
     dtype: int,
     size: int,

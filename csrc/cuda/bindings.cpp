@@ -17,6 +17,7 @@
 #include "losses.h"
 #include "record.h"
 #include "snake.h"
+#include "span_activations.h"
 #include "spectral_norm.h"
 #include "upfirdn2d.h"
 
@@ -28,6 +29,8 @@ namespace {
 using Stream = std::pair<int, Address>;  // device index, stream handle
 
 unsigned* counters(Address address) { return reinterpret_cast<unsigned*>(address); }
+const int32_t* integers(Address address) { return reinterpret_cast<const int32_t*>(address); }
+int64_t* longs(Address address) { return reinterpret_cast<int64_t*>(address); }
 
 // Calls launch(stream) with the stream's device as the current one, as CUDA requires.
 template <class Launch>
@@ -306,6 +309,31 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
       return upfirdn2d({static_cast<DType>(dtype), planes, in_height, in_width, out_height, out_width, inner,
                         pointer(input), pointer(filter), static_cast<DType>(filter_dtype), filter_height, filter_width,
                         separable, flip, up_x, up_y, down_x, down_y, left, top, gain, pointer(output), where});
+    });
+  });
+
+  module.attr("SPAN_PARTIALS") = kSpanPartials;
+  module.def("span_activations", [](int dtype, int64_t rows, int64_t width, Address spans, int64_t spans_count,
+                                    Address targets, int64_t targets_count, double temperature, Address input,
+                                    Address noise, Address conditions, Address output, int64_t output_stride,
+                                    Address entropy, Address partials, Address counter, const Stream& on) {
+    run(on, [&](Where where) {
+      return span_activations({static_cast<DType>(dtype), rows, width,
+                               {integers(spans), spans_count, integers(targets), targets_count}, temperature,
+                               pointer(input), floats(noise), longs(conditions), {pointer(output), output_stride}, where},
+                              pointer(entropy), {pointer(partials), counters(counter)});
+    });
+  });
+  module.def("span_activations_backward", [](int dtype, int64_t rows, int64_t width, Address spans,
+                                             int64_t spans_count, Address targets, int64_t targets_count,
+                                             double temperature, Address input, Address conditions, Address output,
+                                             int64_t output_stride, Address grad, int64_t grad_stride, Address entropy,
+                                             int entropy_dtype, Address dx, const Stream& on) {
+    run(on, [&](Where where) {
+      return span_activations_backward(
+          {static_cast<DType>(dtype), rows, width, {integers(spans), spans_count, integers(targets), targets_count},
+           temperature, pointer(input), nullptr, longs(conditions), {pointer(output), output_stride}, where},
+          {pointer(grad), grad_stride}, scale_of(entropy, entropy_dtype), pointer(dx));
     });
   });
 

@@ -1,0 +1,17 @@
+// tanh, Gumbel-softmax and the cross-entropy of conditions, over the spans of each row, on a stream. There is at least
+// one row.
+#pragma once
+
+#include "losses.h"
+
+namespace fastgan::cuda {
+
+constexpr int kSpanPartials = kMaxRanges;  // the most partial sums that the cross-entropy needs
+
+// With conditions, `entropy` receives the mean cross-entropy, in the compute type; its partial sums, in that type, and
+// a counter are the workspace.
+cudaError_t span_activations(const SpanCall& call, void* entropy, Workspace workspace);
+// dx [rows, width] from the gradient of the output and, if call.input is not null, that of the cross-entropy.
+cudaError_t span_activations_backward(const SpanCall& call, Rows grad, Scale grad_entropy, void* dx);
+
+}  // namespace fastgan::cuda
