@@ -83,10 +83,10 @@ __device__ void finish_entropy(A sum, int64_t rows, A* partials, unsigned* count
   if (threadIdx.x == 0) *entropy = all / static_cast<A>(rows);
 }
 
-// Four blocks on a multiprocessor: without that number ptxas stays at 32 or 40 registers in some of these kernels, and
+// Three blocks on a multiprocessor: without that number ptxas stays at 32 or 40 registers in some of these kernels, and
 // spills.
 template <class T, bool kShared>
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, 3)
     spans_kernel(const __grid_constant__ SpanArgs<T> a, compute_t<T>* entropy, compute_t<T>* partials,
                  unsigned* counter) {
   using A = compute_t<T>;
@@ -123,7 +123,8 @@ __global__ void __launch_bounds__(kThreads, 4)
     __syncthreads();
     if (!kShared) return;
     T* const output = a.output + first * a.stride;
-    for_elements(a.grid, rows, [&](int row, int column, int at) { store(output + row * a.stride + column, shared[at]); });
+    for_elements(a.grid, rows,
+                 [&](int row, int column, int at) { store(output + row * a.stride + column, shared[at]); });
     __syncthreads();  // the next rows overwrite shared memory
   });
   if (a.conditions != nullptr) finish_entropy(entropies, a.grid.rows, partials, counter, entropy);
@@ -139,7 +140,7 @@ struct Incoming {
 
 // y is the output, dy its gradient. A softmax has dx = y (dy - sum(y dy)) / temperature, tanh dy (1 - y^2).
 template <class T, bool kShared>
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, 3)
     spans_backward_kernel(const __grid_constant__ SpanArgs<T> a, const __grid_constant__ Incoming<T> incoming) {
   using A = compute_t<T>;
   FASTGAN_DYNAMIC_SHARED(A, shared);

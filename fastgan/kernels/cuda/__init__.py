@@ -14,11 +14,12 @@ from fastgan.kernels.cuda.snake import Snake
 from fastgan.kernels.cuda.span_activations import SpanActivations
 from fastgan.kernels.cuda.spectral_norm import SpectralNorm
 from fastgan.kernels.cuda.step import Step
+from fastgan.kernels.cuda.table_batches import TableBatches
 from fastgan.kernels.cuda.upfirdn2d import Upfirdn2d
 
 
 class Cuda(
-    Losses, Head, Layers, BatchNorm, L1, Snake, SpanActivations, SpectralNorm, Step, Upfirdn2d
+    Losses, Head, Layers, BatchNorm, L1, Snake, SpanActivations, SpectralNorm, Step, TableBatches, Upfirdn2d
 ):
     """CUDA C++ kernels; matrix products use PyTorch's libraries."""
 

@@ -34,7 +34,8 @@ class SpanActivations(Reference):
         if conditions is not None:
             conditions = conditions.contiguous()
             compute = compute_dtype(dtype)
-            entropy, partials = input.new_empty((), dtype=compute), input.new_empty(_cuda.SPAN_PARTIALS, dtype=compute)
+            entropy = input.new_empty((), dtype=compute)
+            partials = input.new_empty(_cuda.SPAN_PARTIALS, dtype=compute)
             counter = arrivals(input, 1, on[1])
         _cuda.span_activations(
             DTYPES[dtype],
