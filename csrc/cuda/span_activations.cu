@@ -2,8 +2,6 @@
 // activations or gradients there, and copies the rows back: neighbouring threads access neighbouring columns, and
 // logarithms, the largest part of the arithmetic, are spread over all threads. Rows that do not fit are read from
 // memory in each pass over a span. One warp computes the cross-entropy of a row.
-#include "span_activations.h"
-
 #include "spans.cuh"
 
 namespace fastgan::cuda {

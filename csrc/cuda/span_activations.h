@@ -6,7 +6,8 @@
 
 namespace fastgan::cuda {
 
-constexpr int kSpanPartials = kMaxRanges;  // the most partial sums that the cross-entropy needs
+// The most blocks of a launch, several for each multiprocessor of any GPU; each has a partial sum of the cross-entropy.
+constexpr int kSpanPartials = 4 * kMaxRanges;
 
 // With conditions, `entropy` receives the mean cross-entropy, in the compute type; its partial sums, in that type, and
 // a counter are the workspace.

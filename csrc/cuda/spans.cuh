@@ -2,6 +2,7 @@
 #pragma once
 
 #include "reduce.cuh"
+#include "span_activations.h"
 
 namespace fastgan::cuda {
 
@@ -24,7 +25,7 @@ inline RowGrid row_grid(int64_t rows, int64_t width) {
   RowGrid g{rows, static_cast<int>(width), 32, 0, 0, 0};
   while (g.across < kThreads && g.across < g.width) g.across *= 2;
   g.at_once = kThreads / g.across;
-  g.span = ceil_div(ceil_div(rows, g.at_once), kMaxRanges) * g.at_once;
+  g.span = ceil_div(ceil_div(rows, g.at_once), kSpanPartials) * g.at_once;
   g.blocks = ceil_div(rows, g.span);
   return g;
 }

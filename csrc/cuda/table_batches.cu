@@ -54,14 +54,15 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t at = int64_t{blockIdx.x} * (kThreads / across) + static_cast<int>(threadIdx.x) / across;
   const bool is_inside = at < a.batch;
   T* const into = static_cast<T*>(a.into.at) + at * a.into.stride;
-  const int64_t columns = a.width + (a.conditions == nullptr ? 0 : a.tables.conditions);
-  for (int64_t column = x; is_inside && column < columns; column += across) into[column] = T(0);
+  const int columns = static_cast<int>(a.width + (a.conditions == nullptr ? 0 : a.tables.conditions));
+  for (int column = x; is_inside && column < columns; column += across) into[column] = T(0);
   const Drawn drawn = is_inside ? draw_row(a, order_size, at) : Drawn{-1, 0};
   __syncthreads();  // the ones overwrite zeros of other threads
   if (!is_inside) return;
   const int32_t* const codes = a.codes + drawn.row * a.num_codes;
   const float* const values = a.values + drawn.row * a.num_values;
-  for (int64_t which = x; which < a.tables.count; which += across) {
+  const int count = static_cast<int>(a.tables.count);
+  for (int which = x; which < count; which += across) {
     const int32_t* const span = a.tables.spans + 3 * which;
     if (span[1] == 1)
       into[span[0]] = static_cast<T>(values[span[2]]);
