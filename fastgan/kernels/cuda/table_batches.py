@@ -46,6 +46,8 @@ class TableBatches(Reference):
             condition_address = address(conditions, torch.int64)
             starts = address(of_size(table.starts, spans.num_conditions + 1, "table.starts"), torch.int64)
         layout, targets = spans.tables(into.device)
+        num_codes = spans.num_codes
+        num_values = len(layout) - num_codes
         place = rows_address(into, into.dtype, batch, columns, "into")
         if batch == 0:
             return
@@ -58,10 +60,10 @@ class TableBatches(Reference):
             len(layout),
             targets.data_ptr(),
             len(targets),
-            address(of_size(table.codes, rows * spans.num_codes, "table.codes"), torch.int32),
-            address(of_size(table.values, rows * spans.num_values, "table.values"), torch.float32),
-            spans.num_codes,
-            spans.num_values,
+            address(of_size(table.codes, rows * num_codes, "table.codes"), torch.int32),
+            address(of_size(table.values, rows * num_values, "table.values"), torch.float32),
+            num_codes,
+            num_values,
             address(of_size(table.order, rows * len(spans.conditions), "table.order"), torch.int32),
             table.order.numel(),
             starts,
