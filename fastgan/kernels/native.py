@@ -95,6 +95,31 @@ def addresses(tensors: Sequence[Tensor], dtype: torch.dtype, device_type: str = 
     return tuple(map(Tensor.data_ptr, tensors))
 
 
+def adjacent_columns(matrix: Tensor) -> Tensor:
+    """The matrix, or a copy if the columns of a row are not adjacent in memory."""
+    return matrix if matrix.stride(1) == 1 else matrix.contiguous()
+
+
+def rows_address(
+    tensor: Tensor, dtype: torch.dtype, rows: int, columns: int, name: str, device_type: str = "cpu"
+) -> tuple[int, int]:
+    """The address of a plain matrix with adjacent columns, and the elements from each row to the next."""
+    if tensor.shape != (rows, columns):
+        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {[rows, columns]}")
+    stride, apart = tensor.stride()
+    if (
+        type(tensor) not in PLAIN
+        or not (tensor.is_cpu if device_type == "cpu" else tensor.is_cuda)
+        or tensor.dtype is not dtype
+        or (apart != 1 and columns > 1)
+    ):
+        raise TypeError(
+            f"{name} must be a plain {dtype} tensor on {device_type} with adjacent columns, but is "
+            f"{type(tensor).__name__} of {tensor.dtype} on {tensor.device} with strides {(stride, apart)}"
+        )
+    return tensor.data_ptr(), stride
+
+
 def address_or_null(tensor: Tensor | None) -> int:
     """The address of an optional tensor, unchecked; 0 for None."""
     return 0 if tensor is None else tensor.data_ptr()
