@@ -17,6 +17,7 @@ from fastgan.kernels.triton.loss_terms import LossTerms
 from fastgan.kernels.triton.losses import Losses
 from fastgan.kernels.triton.record import Record
 from fastgan.kernels.triton.snake import Snake
+from fastgan.kernels.triton.span_activations import SpanActivations
 from fastgan.kernels.triton.spectral_norm import SpectralNorm
 from fastgan.kernels.triton.upfirdn2d import Upfirdn2d
 
@@ -33,6 +34,7 @@ class Triton(
     SpectralNorm,
     Snake,
     Upfirdn2d,
+    SpanActivations,
     Adam,
     Draw,
     Record,
