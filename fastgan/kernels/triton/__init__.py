@@ -19,6 +19,7 @@ from fastgan.kernels.triton.record import Record
 from fastgan.kernels.triton.snake import Snake
 from fastgan.kernels.triton.span_activations import SpanActivations
 from fastgan.kernels.triton.spectral_norm import SpectralNorm
+from fastgan.kernels.triton.tables import Tables
 from fastgan.kernels.triton.upfirdn2d import Upfirdn2d
 
 
@@ -35,6 +36,7 @@ class Triton(
     Snake,
     Upfirdn2d,
     SpanActivations,
+    Tables,
     Adam,
     Draw,
     Record,

@@ -21,7 +21,7 @@ from fastgan.kernels.layout import row_stride, with_adjacent_columns
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.reference_tables import SMALLEST
-from fastgan.kernels.sizes import matrix, of_size
+from fastgan.kernels.sizes import checked_conditions, matrix, of_size, same_size
 from fastgan.kernels.spans import Spans
 from fastgan.kernels.triton.launch import Kernel, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up
@@ -420,12 +420,12 @@ class SpanActivations(Reference):
         conditions: Tensor | None,
         into: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        rows, width = _checked(input, spans, conditions)
+        rows, width = _sizes(input, spans)
         output = input.new_empty(rows, width) if into is None else into
         groups, tile = _groups(spans, input.device), _tile_size()
         of_rows, targets, entropy, partials, span, ranges = None, None, None, None, 1, 0
         if conditions is not None:
-            of_rows = conditions.contiguous()
+            of_rows = checked_conditions(conditions, spans, rows)
             targets = spans.tables(input.device)[1]
             span = tile // _OF_CONDITIONS.value
             span *= max(1, triton.cdiv(rows, span * _MOST_RANGES))
@@ -460,7 +460,7 @@ class SpanActivations(Reference):
         temperature: float,
         conditions: Tensor | None,
     ) -> Tensor:
-        rows, width = _checked(output, spans, conditions)
+        rows, width = _sizes(output, spans)
         grad, output = with_adjacent_columns(grad), with_adjacent_columns(output)
         apart = row_stride(grad, rows, width, "grad"), row_stride(output, rows, width, "output")
         dx = output.new_empty(rows, width)
@@ -468,9 +468,10 @@ class SpanActivations(Reference):
         if grad_entropy is not None:
             assert input is not None
             assert conditions is not None
-            _checked(input, spans, conditions)
             of_entropy = (
-                *(input.contiguous(), conditions.contiguous(), spans.tables(output.device)[1]),
+                same_size(input, output, "input").contiguous(),
+                checked_conditions(conditions, spans, rows),
+                spans.tables(output.device)[1],
                 of_size(grad_entropy, 1, "grad_entropy"),
             )
         x, *of_conditions = of_entropy
@@ -486,11 +487,9 @@ class SpanActivations(Reference):
         return dx
 
 
-def _checked(input: Tensor, spans: Spans, conditions: Tensor | None) -> tuple[int, int]:
-    """Return rows and columns of a matrix that fits the spans and conditions."""
+def _sizes(input: Tensor, spans: Spans) -> tuple[int, int]:
+    """Return rows and columns of a matrix that fits the spans."""
     rows, width = matrix(input, "input")
     if width != spans.width:
         raise ValueError(f"input has {width} columns, expected {spans.width}, as in spans")
-    if conditions is not None:
-        of_size(conditions, rows, "conditions")
     return rows, width
