@@ -59,8 +59,8 @@ def adam_kernel(
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < n
     g = tl.load(grads + at, mask=inside, other=0.0).to(COMPUTE)
-    value = tl.load(values + at, mask=inside, other=0.0).to(COMPUTE)
     if DECAY:
+        value = tl.load(values + at, mask=inside, other=0.0).to(COMPUTE)
         g += number(weight_decay, COMPUTE) * value
     m = tl.load(exp_avg + at, mask=inside, other=0.0).to(COMPUTE)
     m = number(beta1, COMPUTE) * m + number(one_minus_beta1, COMPUTE) * g
@@ -69,6 +69,8 @@ def adam_kernel(
     tl.store(exp_avg + at, m.to(exp_avg.dtype.element_ty), mask=inside)
     tl.store(exp_avg_sq + at, v.to(exp_avg_sq.dtype.element_ty), mask=inside)
     moved = size * m / (tl.sqrt(v) / root + number(eps, COMPUTE))
+    if not DECAY:  # loaded so late that float64 spills no register
+        value = tl.load(values + at, mask=inside, other=0.0).to(COMPUTE)
     value = (value - moved).to(values.dtype.element_ty)
     tl.store(values + at, value, mask=inside)
     if AVERAGE:  # like torch.lerp: exact at both ends
