@@ -65,6 +65,20 @@ def neighbours_like(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return together
 
 
+def with_adjacent_columns(tensor: Tensor) -> Tensor:
+    """Return a matrix itself if its columns are adjacent, whatever the stride of its rows; else a copy."""
+    return tensor if tensor.dim() == 2 and tensor.stride(1) == 1 else tensor.contiguous()
+
+
+def row_stride(tensor: Tensor, rows: int, columns: int, name: str) -> int:
+    """Return the elements between rows; raise ValueError for another shape or columns that are apart."""
+    if tensor.shape != (rows, columns):
+        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {[rows, columns]}")
+    if rows and columns > 1 and tensor.stride(1) != 1:
+        raise ValueError(f"{name} has strides {tensor.stride()}, expected adjacent columns")
+    return tensor.stride(0)
+
+
 @opaque
 def joined(tensors: Sequence[Tensor]) -> Tensor:
     """``torch.cat``, but without a copy if each tensor starts in memory where the previous one ends."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.spans import Spans
 
 
 def of_size(tensor: Tensor, size: int, name: str) -> Tensor:
@@ -76,3 +77,10 @@ def check_head(features: Sequence[Tensor], spec: LossSpec, weight: Tensor, bias:
             raise ValueError(f"features have {columns} columns, expected {weight.numel()}, as in weight")
     if bias is not None:
         of_size(bias, 1, "bias")
+
+
+def checked_conditions(conditions: Tensor, spans: Spans, rows: int) -> Tensor:
+    """Return contiguous conditions; raise ValueError unless there is one per row, and the spans have any."""
+    if not spans.conditions:
+        raise ValueError("conditions are given, but spans.conditions is empty")
+    return of_size(conditions, rows, "conditions").contiguous()
