@@ -53,7 +53,7 @@ versions:
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory=$(OTHER)/sources
 	grep -v '^torch==' constraints.txt > $(OTHER)/constraints.txt
 	cd $(OTHER)/sources && \
-	../bin/pip install --quiet --constraint ../constraints.txt torch==$(TORCH) --editable '.[train,test]' && \
+	../bin/pip install --quiet --constraint ../constraints.txt torch==$(TORCH) --editable '.[train,tabular,test]' && \
 	../bin/pip install --quiet --no-deps triton==$(TRITON) && \
 	../bin/mypy && ../bin/pytest $(PARALLEL) $(TESTS)
 
@@ -91,7 +91,7 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt $(SOURCES)
 	touch $@
 
 packages:
-	$(call install_extras,train test)
+	$(call install_extras,train tabular test)
 
 compiled:
 	$(BIN)/pip install --quiet --no-deps --editable .
