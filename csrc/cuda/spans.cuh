@@ -6,7 +6,7 @@
 
 namespace fastgan::cuda {
 
-constexpr int kLanes = 8;           // that share a span of usual size
+constexpr int kLanes = 8;            // that share a span of usual size
 constexpr int kLongestOfLanes = 64;  // columns of a span; all lanes of a warp share a longer one
 constexpr int kMostRows = kThreads / 32;
 
