@@ -4,7 +4,7 @@
 # For Column Pair Trends the report puts a continuous column in 10 equal bins and compares the shares of bins and
 # categories in both tables. Each table gets the bins between its own smallest and largest value. So a synthetic column
 # that is a thousandth of the real one, or moved away from it, has a perfect score in each pair with a category; and one
-# outlier in 5,000 rows that are all equal otherwise takes the score from 1 to 0.001, as all other rows share a bin then.
+# outlier in 5,000 rows that are all equal otherwise takes the score from 1 to 0.001, as all others share a bin then.
 # ContingencySimilarity itself, given continuous_column_names, takes the real table's bins for both.
 # Cure: call ContingencySimilarity with continuous_column_names, and read the columns' own scores next to the pairs'.
 #

@@ -53,7 +53,8 @@ ALLOWED = {
     """,
     "a name of another library": """
         AveragedModel BinaryLogisticRegression ContingencySimilarity CorrelationSimilarity
-        DCROverfittingProtection DistributedDataParallel KSComplement LogisticDetection QualityReport TVComplement GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR
+        DCROverfittingProtection DistributedDataParallel KSComplement LogisticDetection
+        QualityReport TVComplement GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR
         FakeTensor FlopCounterMode GradScaler UsageError WorkerInfo __cxa_throw compute_prdc
         cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched sm_90 torch_utils
     """,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastgan.tabular.quality.encoding import Codes, Column, Floats
 
 _REAL, _SYNTHETIC, _HOLDOUT = range(3)
-_PAIRS = 2 * 10**8  # of rows that are compared
+_PAIRS = 10**8  # of rows that are compared
 _AT_LEAST = 1_000  # rows that are compared with all rows of a table, however large
 _TILE = 64, 2_048  # rows of both tables that are compared at once, so that distances stay in the cache
 
