@@ -55,7 +55,7 @@ def privacy(columns: Sequence[Column], seed: int = 0) -> Privacy:
 
     Args:
         columns: columns whose tables are the real, the synthetic and, if there is one, the held-out one.
-        seed: seed of the draw of rows for distances, if not all are compared: as many as make 2 * 10**8
+        seed: seed of the draw of rows for distances, if not all are compared: as many as make 10**8
             pairs of rows, but at least 1,000.
     """
     copies = _copies(columns)
