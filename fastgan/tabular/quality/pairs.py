@@ -99,7 +99,8 @@ def pairs(columns: Sequence[Column]) -> pd.DataFrame:
     """Compare all pairs of columns of a real and a synthetic table.
 
     Two continuous columns are compared by their correlation, others by their contingency table, with
-    continuous ones in 10 bins of their own table.
+    continuous ones in 10 bins of their own table: where their values are does not count there, and an outlier
+    counts much.
 
     Args:
         columns: columns whose first two tables are the real and the synthetic one.
