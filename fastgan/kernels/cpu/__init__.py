@@ -22,8 +22,19 @@ from fastgan.kernels.cpu.upfirdn2d import Upfirdn2d
 
 
 class Cpu(
-    *(Losses, Head, Chains, L1, BatchNorm, SpectralNorm, Snake, Upfirdn2d, SpanActivations),
-    *(TableBatch, Draw, Step, Samples),
+    Losses,
+    Head,
+    Chains,
+    L1,
+    BatchNorm,
+    SpectralNorm,
+    Snake,
+    Upfirdn2d,
+    SpanActivations,
+    TableBatch,
+    Draw,
+    Step,
+    Samples,
 ):
     """Kernels for AVX2, AVX-512 and other instruction sets."""
 

@@ -32,7 +32,8 @@ class SpanActivations(Reference):
         entropy = None if conditions is None else torch.empty_like(SCALARS[compute_dtype(dtype)])
         _cpu.span_activations(
             *(DTYPES[dtype], rows, width),
-            *(of_spans.data_ptr(), len(of_spans), targets.data_ptr(), len(targets), temperature),
+            *(of_spans.data_ptr(), len(of_spans), targets.data_ptr(), len(targets)),
+            temperature,
             address(x, dtype),
             0 if noise is None else address(noise, torch.float32),
             address_or_null(conditions),
@@ -65,7 +66,8 @@ class SpanActivations(Reference):
         dx = y.new_empty(rows, width)
         _cpu.span_activations_backward(
             *(DTYPES[dtype], rows, width),
-            *(of_spans.data_ptr(), len(of_spans), targets.data_ptr(), len(targets), temperature),
+            *(of_spans.data_ptr(), len(of_spans), targets.data_ptr(), len(targets)),
+            temperature,
             0 if x is None else address(x, dtype),
             address_or_null(conditions),
             *rows_address(y, dtype, rows, width, "output"),
