@@ -29,8 +29,8 @@ def room_for(like: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Ten
 
 
 def in_rows(matrix: Tensor) -> Tensor:
-    """Return the matrix; a copy if the elements of a row are not adjacent."""
-    return matrix if matrix.stride(-1) == 1 else matrix.contiguous()
+    """Return a matrix itself if its columns are adjacent, whatever the stride of its rows; else a copy."""
+    return matrix if matrix.dim() == 2 and matrix.stride(1) == 1 else matrix.contiguous()
 
 
 def in_one_order(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,20 +63,6 @@ def neighbours_like(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     sizes = [len(t) for t in tensors]
     together: tuple[Tensor, ...] = first.new_empty(sum(sizes), *first.shape[1:]).split(sizes)
     return together
-
-
-def with_adjacent_columns(tensor: Tensor) -> Tensor:
-    """Return a matrix itself if its columns are adjacent, whatever the stride of its rows; else a copy."""
-    return tensor if tensor.dim() == 2 and tensor.stride(1) == 1 else tensor.contiguous()
-
-
-def row_stride(tensor: Tensor, rows: int, columns: int, name: str) -> int:
-    """Return the elements between rows; raise ValueError for another shape or columns that are apart."""
-    if tensor.shape != (rows, columns):
-        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {[rows, columns]}")
-    if rows and columns > 1 and tensor.stride(1) != 1:
-        raise ValueError(f"{name} has strides {tensor.stride()}, expected adjacent columns")
-    return tensor.stride(0)
 
 
 @opaque

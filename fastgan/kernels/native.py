@@ -14,6 +14,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from fastgan.kernels.sizes import row_stride
+
 Key = TypeVar("Key")
 
 
@@ -63,6 +65,7 @@ def rows_address(
     tensor: Tensor, dtype: torch.dtype, rows: int, columns: int, name: str, device_type: str = "cpu"
 ) -> tuple[int, int]:
     """The address of a plain ``[rows, columns]`` tensor with adjacent columns, and the stride of its rows."""
+    stride = row_stride(tensor, rows, columns, name)
     if (
         type(tensor) not in PLAIN
         or not (tensor.is_cpu if device_type == "cpu" else tensor.is_cuda)
@@ -71,13 +74,6 @@ def rows_address(
         raise TypeError(
             f"{name} must be a plain {dtype} tensor on {device_type}, but is {type(tensor).__name__} of "
             f"{tensor.dtype} on {tensor.device}"
-        )
-    if tensor.shape != (rows, columns):
-        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected [{rows}, {columns}]")
-    stride, step = tensor.stride()
-    if step != 1 and columns > 1:
-        raise ValueError(
-            f"{name} has strides {tensor.stride()}, expected 1 along a row; pass a contiguous tensor"
         )
     return tensor.data_ptr(), stride
 
@@ -93,31 +89,6 @@ def addresses(tensors: Sequence[Tensor], dtype: torch.dtype, device_type: str = 
         ):
             address(t, dtype, device_type)  # raises the error
     return tuple(map(Tensor.data_ptr, tensors))
-
-
-def adjacent_columns(matrix: Tensor) -> Tensor:
-    """The matrix, or a copy if the columns of a row are not adjacent in memory."""
-    return matrix if matrix.stride(1) == 1 else matrix.contiguous()
-
-
-def rows_address(
-    tensor: Tensor, dtype: torch.dtype, rows: int, columns: int, name: str, device_type: str = "cpu"
-) -> tuple[int, int]:
-    """The address of a plain matrix with adjacent columns, and the elements from each row to the next."""
-    if tensor.shape != (rows, columns):
-        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {[rows, columns]}")
-    stride, apart = tensor.stride()
-    if (
-        type(tensor) not in PLAIN
-        or not (tensor.is_cpu if device_type == "cpu" else tensor.is_cuda)
-        or tensor.dtype is not dtype
-        or (apart != 1 and columns > 1)
-    ):
-        raise TypeError(
-            f"{name} must be a plain {dtype} tensor on {device_type} with adjacent columns, but is "
-            f"{type(tensor).__name__} of {tensor.dtype} on {tensor.device} with strides {(stride, apart)}"
-        )
-    return tensor.data_ptr(), stride
 
 
 def address_or_null(tensor: Tensor | None) -> int:

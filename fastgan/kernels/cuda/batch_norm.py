@@ -11,8 +11,8 @@ from fastgan.kernels import channels
 from fastgan.kernels.channels import copy_back, of_channels
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.module import DEVICE_TYPE, _cuda, address, rows_address, stream
-from fastgan.kernels.layout import channel_layout
-from fastgan.kernels.native import DTYPES, address_or_null, adjacent_columns, compute_dtype
+from fastgan.kernels.layout import channel_layout, in_rows
+from fastgan.kernels.native import DTYPES, address_or_null, compute_dtype
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import matrix, same_size
 
@@ -95,7 +95,7 @@ class BatchNorm(Reference):
         dense, layout, channels_last = channel_layout(input, 1)
         incoming = same_size(grad, input, "grad")
         if input.dim() == 2:
-            incoming = adjacent_columns(incoming)
+            incoming = in_rows(incoming)
             place = rows_address(incoming, input.dtype, *layout[:2], "grad")
         else:
             incoming = _in_memory_order(incoming, channels_last).contiguous()

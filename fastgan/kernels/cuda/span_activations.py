@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.cuda.module import _cuda, address, rows_address, scalar, stream
-from fastgan.kernels.native import DTYPES, address_or_null, adjacent_columns, compute_dtype
+from fastgan.kernels.layout import in_rows
+from fastgan.kernels.native import DTYPES, address_or_null, compute_dtype
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import matrix, of_size, same_size
 from fastgan.kernels.spans import Spans
@@ -66,7 +67,7 @@ class SpanActivations(Reference):
         dx = output.new_empty(rows, width)
         if dx.numel() == 0:
             return dx
-        grad, output, dtype = adjacent_columns(grad), adjacent_columns(output), output.dtype
+        grad, output, dtype = in_rows(grad), in_rows(output), output.dtype
         if grad_entropy is None:
             input = conditions = None
         else:

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from fastgan.kernels.channels import copy_back, of_channels
 from fastgan.kernels.counters import arrivals
-from fastgan.kernels.layout import channel_layout, row_stride, with_adjacent_columns
+from fastgan.kernels.layout import channel_layout, in_rows
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import matrix as rows_and_columns
-from fastgan.kernels.sizes import same_size
+from fastgan.kernels.sizes import row_stride, same_size
 from fastgan.kernels.triton.launch import Kernel, divisor
 from fastgan.kernels.triton.reduction import FINISH, add_up, sums_of_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
@@ -645,7 +645,7 @@ class BatchNorm(Reference):
             return super().batch_norm_leaky_relu_backward(grad, input, *call)
         dense, layout, channels_last = channel_layout(input, 1)
         if input.dim() == 2:
-            grad = with_adjacent_columns(grad)
+            grad = in_rows(grad)
             row_stride(grad, *rows_and_columns(input, "input"), "grad")
         else:
             grad = grad.movedim(1, -1).contiguous() if channels_last else grad.contiguous()

@@ -17,11 +17,11 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
-from fastgan.kernels.layout import row_stride, with_adjacent_columns
+from fastgan.kernels.layout import in_rows
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.reference_tables import SMALLEST
-from fastgan.kernels.sizes import checked_conditions, matrix, of_size, same_size
+from fastgan.kernels.sizes import checked_conditions, matrix, of_size, row_stride, same_size
 from fastgan.kernels.spans import Spans
 from fastgan.kernels.triton.launch import Kernel, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up
@@ -461,7 +461,7 @@ class SpanActivations(Reference):
         conditions: Tensor | None,
     ) -> Tensor:
         rows, width = _sizes(output, spans)
-        grad, output = with_adjacent_columns(grad), with_adjacent_columns(output)
+        grad, output = in_rows(grad), in_rows(output)
         apart = row_stride(grad, rows, width, "grad"), row_stride(output, rows, width, "output")
         dx = output.new_empty(rows, width)
         of_entropy: tuple[Tensor | None, ...] = None, None, None, None
