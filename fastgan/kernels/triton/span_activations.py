@@ -18,10 +18,10 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import in_rows
-from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.native import compute_dtype, row_stride
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.reference_tables import SMALLEST
-from fastgan.kernels.sizes import checked_conditions, matrix, of_size, row_stride, same_size
+from fastgan.kernels.sizes import checked_conditions, matrix, of_size, same_size
 from fastgan.kernels.spans import Spans
 from fastgan.kernels.triton.launch import Kernel, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up
