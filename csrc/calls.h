@@ -241,7 +241,7 @@ struct TableCall {
   const float* values;   // [rows, tanh spans]
   int64_t num_codes, num_values;
   const int32_t* order;  // [discrete columns * rows]
-  int64_t order_size;
+  int64_t order_size;         // elements of order
   const int64_t* starts;      // [conditions + 1]
   const int64_t* conditions;  // [batch], or null
   const float* uniform;       // [batch]

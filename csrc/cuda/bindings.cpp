@@ -357,9 +357,8 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
     run(on, [&](Where where) {
       return table_batch({static_cast<DType>(dtype), batch, width, rows,
                           {integers(spans), spans_count, integers(targets), targets_count}, integers(codes),
-                          floats(values), num_codes, num_values, integers(order), longs(starts), longs(conditions),
-                          floats(uniform), {pointer(into), into_stride}, where},
-                         order_size);
+                          floats(values), num_codes, num_values, integers(order), order_size, longs(starts),
+                          longs(conditions), floats(uniform), {pointer(into), into_stride}, where});
     });
   });
 

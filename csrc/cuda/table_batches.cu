@@ -38,25 +38,25 @@ struct Drawn {
   int64_t condition, row;
 };
 
-__device__ Drawn draw_row(const TableCall& a, int64_t order_size, int64_t at) {
+__device__ Drawn draw_row(const TableCall& a, int64_t at) {
   if (a.conditions == nullptr) return {-1, drawn_from(a.uniform[at], a.rows)};
   const int64_t condition = clamped(a.conditions[at], 0, a.tables.conditions - 1);
-  const int64_t first = clamped(a.starts[condition], 0, order_size);
-  const int64_t stop = clamped(a.starts[condition + 1], 0, order_size);
-  const int64_t place = clamped(first + drawn_from(a.uniform[at], stop - first), 0, order_size - 1);
+  const int64_t first = clamped(a.starts[condition], 0, a.order_size);
+  const int64_t stop = clamped(a.starts[condition + 1], 0, a.order_size);
+  const int64_t place = clamped(first + drawn_from(a.uniform[at], stop - first), 0, a.order_size - 1);
   return {condition, clamped(a.order[place], 0, a.rows - 1)};
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    table_batch_kernel(const __grid_constant__ TableCall a, int64_t order_size, int across) {
+    table_batch_kernel(const __grid_constant__ TableCall a, int across) {
   const int x = static_cast<int>(threadIdx.x) % across;
   const int64_t at = int64_t{blockIdx.x} * (kThreads / across) + static_cast<int>(threadIdx.x) / across;
   const bool is_inside = at < a.batch;
   T* const into = static_cast<T*>(a.into.at) + at * a.into.stride;
   const int columns = static_cast<int>(a.width + (a.conditions == nullptr ? 0 : a.tables.conditions));
   for (int column = x; is_inside && column < columns; column += across) into[column] = T(0);
-  const Drawn drawn = is_inside ? draw_row(a, order_size, at) : Drawn{-1, 0};
+  const Drawn drawn = is_inside ? draw_row(a, at) : Drawn{-1, 0};
   __syncthreads();  // the ones overwrite zeros of other threads
   if (!is_inside) return;
   const int32_t* const codes = a.codes + drawn.row * a.num_codes;
@@ -81,14 +81,14 @@ cudaError_t draw_conditions(const float* uniform, int64_t count, const double* c
   return cudaGetLastError();
 }
 
-cudaError_t table_batch(const TableCall& call, int64_t order_size) {
+cudaError_t table_batch(const TableCall& call) {
   int across = 32;
   while (across < kThreads && across < call.width) across *= 2;
   const int64_t blocks = ceil_div(call.batch, kThreads / across);
   if (call.dtype == DType::f64)
-    FASTGAN_LAUNCH((table_batch_kernel<double>), blocks, call.where, call, order_size, across);
+    FASTGAN_LAUNCH((table_batch_kernel<double>), blocks, call.where, call, across);
   else
-    FASTGAN_LAUNCH((table_batch_kernel<float>), blocks, call.where, call, order_size, across);
+    FASTGAN_LAUNCH((table_batch_kernel<float>), blocks, call.where, call, across);
   return cudaGetLastError();
 }
 

@@ -9,7 +9,7 @@ namespace fastgan::cuda {
 cudaError_t draw_conditions(const float* uniform, int64_t count, const double* cumulative, int64_t conditions,
                             int64_t* drawn, Where where);
 
-// order_size: elements of call.order. Conditions, starts, rows and codes out of range count as the nearest in range.
-cudaError_t table_batch(const TableCall& call, int64_t order_size);
+// Conditions, starts, rows and codes out of range count as the nearest in range.
+cudaError_t table_batch(const TableCall& call);
 
 }  // namespace fastgan::cuda

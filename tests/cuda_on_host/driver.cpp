@@ -871,10 +871,9 @@ void table_batches(DType dtype, int64_t batch, int64_t rows, const Layout& layou
     const int64_t columns = layout.width + (with_conditions ? layout.conditions : 0), stride = columns + 2;
     Array into(dtype, batch * stride, 5), before(dtype, batch * stride, 5);
     launched(table_batch({dtype, batch, layout.width, rows, layout.tables(), codes.at,
-                          static_cast<const float*>(values.data), layout.num_codes, layout.num_values, order.at,
+                          static_cast<const float*>(values.data), layout.num_codes, layout.num_values, order.at, place,
                           starts.at, with_conditions ? conditions.at : nullptr,
-                          static_cast<const float*>(uniform.data), {into.data, stride}, 0},
-                         place));
+                          static_cast<const float*>(uniform.data), {into.data, stride}, 0}));
     launched(cudaDeviceSynchronize());
     for (int64_t at = 0; at < batch; ++at) {
       const int64_t condition = layout.condition(at), first = starts.at[condition];
