@@ -75,7 +75,7 @@ def rows_address(
     if tensor.shape != (rows, columns):
         raise ValueError(f"{name} has shape {list(tensor.shape)}, expected [{rows}, {columns}]")
     stride, step = tensor.stride()
-    if step != 1 and columns > 1:
+    if step != 1 and columns > 1 and rows > 0:
         raise ValueError(
             f"{name} has strides {tensor.stride()}, expected 1 along a row; pass a contiguous tensor"
         )
