@@ -198,8 +198,8 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   module.def("batch_norm_leaky_relu_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
                                                   double negative_slope, double eps, const Addresses& numbers,
                                                   const Sizes& dtypes, Address dy, int64_t stride, Address x,
-                                                  bool training, Address dx, const Addresses& grads, const Sizes& grad_dtypes,
-                                                  Where threads) {
+                                                  bool training, Address dx, const Addresses& grads,
+                                                  const Sizes& grad_dtypes, Where threads) {
     const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, threads};
     const BatchNormCall call = batch_norm_call(shape, negative_slope, eps, numbers, dtypes);
     const PerChannel dweight = per_channel(grads, grad_dtypes, 0), dbias = per_channel(grads, grad_dtypes, 1);

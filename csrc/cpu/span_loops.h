@@ -1,7 +1,7 @@
 // tanh and Gumbel-softmax over rows of spans. Included by isa.cpp only; internal linkage.
 //
-// Spans are too short for loops along a row. So kSpanRows rows are computed side by side: a tile holds one span of them,
-// [columns, kSpanRows] in the compute type.
+// Spans are too short for loops along a row. So kSpanRows rows are computed side by side: a tile holds one span of
+// them, [columns, kSpanRows] in the compute type.
 #pragma once
 
 #include "kernels.h"

@@ -19,7 +19,7 @@ int64_t clamped(int64_t index, int64_t count) { return std::clamp<int64_t>(index
 // A row that has the condition; any row if none has it.
 int64_t row_of(const TableCall& c, float share, int64_t condition) {
   const int64_t first = clamped(c.starts[condition], c.order_size);
-  const int64_t count = clamped(c.starts[condition + 1] - 1, c.order_size) - first + 1;
+  const int64_t count = std::clamp<int64_t>(c.starts[condition + 1], 0, c.order_size) - first;
   return clamped(c.order[first + index_of(share, std::max<int64_t>(count, 1))], c.rows);
 }
 

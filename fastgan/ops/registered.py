@@ -961,12 +961,13 @@ def _check_spans_backward(
 ) -> None:
     _check_spans(output, sizes, discrete, None, temperature, conditions)
     check_same_shape(grad, "grad", output, "output")
+    if input is not None:
+        check_same_shape(input, "input", output, "output")
     if grad_entropy is not None:
         _check_scalar(grad_entropy, output)
         if input is None or conditions is None:
             missing = "input" if input is None else "conditions"
             raise ValueError(f"{missing} is None, but the gradient of the cross-entropy needs it")
-        check_same_shape(input, "input", output, "output")
 
 
 def _span_activations_backward(
