@@ -61,9 +61,13 @@ def _arrests() -> _Found:
     """
     found = importlib.util.find_spec("sklego")
     if found is None or found.origin is None:
-        raise ValueError("arrests: is in scikit-lego, which is not installed; pip install --no-deps scikit-lego")
+        raise ValueError(
+            "arrests: scikit-lego, which has it, is not installed; pip install --no-deps scikit-lego"
+        )
     discrete = ("released", "colour", "year", "sex", "employed", "citizen", "checks")
-    frame = pd.read_csv(Path(found.origin).parent / "data" / "arrests.zip", dtype=dict.fromkeys(discrete, str))
+    frame = pd.read_csv(
+        Path(found.origin).parent / "data" / "arrests.zip", dtype=dict.fromkeys(discrete, str)
+    )
     return frame, discrete, "released"
 
 

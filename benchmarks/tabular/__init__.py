@@ -1,4 +1,4 @@
-"""fastgan and ctgan on the same tables, each in processes of its own, whose environment may lack the other."""
+"""fastgan and ctgan on the same tables, each in processes of its own, which need not have the other."""
 
 from __future__ import annotations
 

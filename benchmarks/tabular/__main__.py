@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -24,21 +25,23 @@ def measure(name: str, rows: int, columns: int, epochs: int) -> dict[str, float]
     frame, discrete = make_table(rows, columns)
     made = contender(name, epochs, seed=0)
     begun = time.perf_counter()
-    ended = made.fit(frame, discrete)
+    stamps = made.fit(frame, discrete)
     whole = time.perf_counter() - begun
-    steps = [after - before for before, after in zip(ended, ended[1:], strict=False)]
+    step = statistics.median(
+        (ended - started) / (last - first) for (first, started), (last, ended) in pairwise(stamps)
+    )
+    first, ended = stamps[0]
     sampled = []
     for _ in range(_SAMPLED):
         start = time.perf_counter()
         made.sample(rows)
         sampled.append(time.perf_counter() - start)
-    step = statistics.median(steps)
     return {
         "step": step,
-        "transform": ended[0] - begun - step,
+        "transform": ended - begun - first * step,
         "fit": whole,
         "sample": statistics.median(sampled[1:]),
-        "steps": len(ended),
+        "steps": stamps[-1][0],
         "threads": torch.get_num_threads(),
         "peak": _peak(),
     }

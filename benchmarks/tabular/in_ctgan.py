@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from ctgan import CTGAN
@@ -18,13 +17,13 @@ class InCTGAN:
         self.model.set_random_state(seed)
         self._ended: dict[Any, list[float]] = {}
 
-    def fit(self, frame: pd.DataFrame, discrete: list[str]) -> list[float]:
-        """Trains, and returns when the steps ended: after every update of the second optimizer, G's."""
+    def fit(self, frame: pd.DataFrame, discrete: list[str]) -> list[tuple[int, float]]:
+        """Trains, and returns number and end of each step: the updates of the second optimizer, G's."""
         hook = register_optimizer_step_post_hook(self._stamp)
         self.model.fit(frame, discrete)
         hook.remove()
         _, ended = self._ended.values()
-        return ended
+        return list(enumerate(ended, 1))
 
     def sample(self, count: int) -> pd.DataFrame:
         made: pd.DataFrame = self.model.sample(count)

@@ -1,6 +1,6 @@
 """``python -m benchmarks.tabular.synthesize NAME TABLE.csv EPOCHS SEED OUT.csv DISCRETE...``
 
-Trains one contender on a table and writes a synthetic table of as many rows. The columns DISCRETE hold categories.
+Trains one contender on a table and writes a synthetic one of as many rows. DISCRETE columns hold categories.
 """
 
 from __future__ import annotations
