@@ -198,6 +198,49 @@ struct BatchNormCall {
   double negative_slope;
 };
 
+// Spans of the output layer of a generator of tables; see fastgan/kernels/spans.py.
+struct SpanTables {
+  const int32_t* spans;  // [count, 3]: first column, columns, position among the spans of its kind
+  int64_t count;
+  const int32_t* targets;  // [conditions, 3]: column of the condition, first column of its span, the one after its last
+  int64_t conditions;
+};
+
+// A matrix whose rows are `stride` elements apart, and whose columns are adjacent.
+struct Rows {
+  void* at;
+  int64_t stride;
+};
+
+// tanh, Gumbel-softmax and the cross-entropy of conditions, forward and backward.
+struct SpanCall {
+  DType dtype;
+  int64_t rows, width;
+  SpanTables tables;
+  double temperature;
+  const void* input;         // [rows, width]; backward: null without a gradient of the cross-entropy
+  const float* noise;        // [rows, width] uniform in [0, 1), or null
+  const int64_t* conditions;  // [rows], or null
+  Rows output;               // [rows, width]
+  Where where;
+};
+
+// A batch of rows of an encoded table.
+struct TableCall {
+  DType dtype;  // of the batch: float32 or float64
+  int64_t batch, width, rows;
+  SpanTables tables;
+  const int32_t* codes;       // [rows, softmax spans]
+  const float* values;        // [rows, tanh spans]
+  int64_t num_codes, num_values;
+  const int32_t* order;       // [discrete columns * rows]
+  const int64_t* starts;      // [conditions + 1]
+  const int64_t* conditions;  // [batch], or null
+  const float* uniform;       // [batch]
+  Rows into;                  // [batch, width + conditions]
+  Where where;
+};
+
 // Snake of a signal [samples, channels, length], or, if channels are last in memory, [samples, length, channels].
 struct SnakeCall {
   DType dtype;

@@ -18,8 +18,9 @@ from fastgan.data import Dataset
 from fastgan.data.mnist import mnist, mnist_test_images
 from fastgan.metrics import ParzenWindow, parzen_window
 from fastgan.plots import save_samples
+from fastgan.training.config_file import CONFIG
 from fastgan.training.recipes import PUBLISHED
-from fastgan.training.run import CONFIG, load_generator
+from fastgan.training.run import load_generator
 from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import sample
 from fastgan.training.session import Outcome, resume_run, train_run

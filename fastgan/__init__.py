@@ -14,6 +14,7 @@ from fastgan.fusion import fuse, unfuse
 from fastgan.fusion.packages import patch, unpatch
 from fastgan.kernels import available_backends
 from fastgan.kernels.forcing import use_backend
+from fastgan.kernels.spans import Spans
 from fastgan.ops import (
     adaptive_weight,
     anti_aliased_snake,
@@ -33,6 +34,7 @@ from fastgan.ops import (
     relativistic_loss,
     setup_filter,
     snake,
+    span_activations,
     upfirdn2d,
     upsample2d,
 )
@@ -49,6 +51,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 
 __all__ = [
     "AdaptiveProbability",
+    "Spans",
     "TrainConfig",
     "Trainer",
     "adaptive_weight",
@@ -80,6 +83,7 @@ __all__ = [
     "separate_spectral_norms",
     "setup_filter",
     "snake",
+    "span_activations",
     "unfuse",
     "unpatch",
     "upfirdn2d",

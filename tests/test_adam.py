@@ -41,7 +41,9 @@ def move(given: State, count: float, halves: Tensor | None = None, *, is_first: 
     device = values.device
     counter = torch.tensor(float(count), device=device)
     rate, weight = torch.tensor(RATE, device=device), torch.tensor(WEIGHT, device=device)
-    choose(values).adam(values, grads, m, v, counter, is_first, rate, BETAS, EPS, average, weight, halves)
+    choose(values).adam(
+        values, grads, m, v, counter, is_first, rate, BETAS, EPS, 0.0, average, weight, halves
+    )
     return counter
 
 
@@ -122,7 +124,7 @@ def test_an_average_is_exact_at_either_end(backend: Backend, weight: float) -> N
     before = average.clone()
     scalars = (torch.tensor(x, device=backend.device) for x in (0.0, RATE, weight))
     count, rate, of_average = scalars
-    choose(values).adam(values, grads, m, v, count, True, rate, BETAS, EPS, average, of_average, None)
+    choose(values).adam(values, grads, m, v, count, True, rate, BETAS, EPS, 0.0, average, of_average, None)
     torch.testing.assert_close(average, torch.lerp(before, values, weight), rtol=1e-6, atol=1e-7)
     if weight in (0.0, 1.0):
         assert torch.equal(average, values if weight else before)
@@ -132,7 +134,7 @@ def test_without_momentum(backend: Backend) -> None:
     values, grads, m, v, _ = state(64, torch.float64, backend.device)
     before, square = values.clone(), v.clone()
     count, rate = torch.tensor(0.0, device=backend.device), torch.tensor(RATE, device=backend.device)
-    choose(values).adam(values, grads, m, v, count, True, rate, (0.0, 0.9), EPS, None, rate, None)
+    choose(values).adam(values, grads, m, v, count, True, rate, (0.0, 0.9), EPS, 0.0, None, rate, None)
     square = 0.9 * square + 0.1 * grads**2
     expected = before - RATE * grads / ((square / 0.1).sqrt() + EPS)
     torch.testing.assert_close(values, expected, rtol=1e-12, atol=1e-13)
@@ -160,3 +162,21 @@ def test_a_run_is_that_of_pytorch(backend: Backend) -> None:
         tolerance = 1e-12 if ours[i].dtype is torch.float64 else 1e-5
         torch.testing.assert_close(ours[i], theirs[i], rtol=tolerance, atol=tolerance)
     assert adam.count == 50
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_weight_decay(variant: Backend, dtype: torch.dtype) -> None:
+    """As torch.optim.Adam: the decay is part of the gradient, and of both moments."""
+    given = state(1_001, dtype, variant.device)
+    values, grads, m, v, average = given
+    kept = grads.clone()
+    exact = textbook(
+        4, values.double(), grads.double() + 0.25 * values.double(), m.double(), v.double(), average.double()
+    )
+    usual = textbook(4, values, grads + 0.25 * values, m, v, average)
+    scalars = (torch.tensor(x, device=variant.device) for x in (3.0, RATE, WEIGHT))
+    count, rate, weight = scalars
+    choose(values).adam(values, grads, m, v, count, True, rate, BETAS, EPS, 0.25, average, weight, None)
+    assert torch.equal(grads, kept)
+    for each in zip((values, m, v, average), usual, exact, strict=True):
+        assert_as_exact(*each)

@@ -15,7 +15,7 @@ from tables import cases, views_and_dtypes
 from torch import Tensor, nn
 
 import fastgan
-from fastgan.kernels import reference
+from fastgan.kernels import choose, reference
 
 Shape = tuple[int, ...]
 # Rows and planes whose length 16 bytes divide, in every dtype, and others.
@@ -516,3 +516,28 @@ def test_no_eps_in_training(backend: Backend) -> None:
     input = torch.ones(4, 3, device=backend.device)
     with pytest.raises(ValueError, match="eps must be positive in training, but is 0"):
         fastgan.batch_norm_leaky_relu(input, None, None, training=True, eps=0.0)
+
+
+@pytest.mark.parametrize("shape", [(64, 65), (33, 48), (500, 256)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_rows_with_strides(variant: Backend, shape: Shape, dtype: torch.dtype) -> None:
+    """A residual block writes next to its input, and its gradient comes from there, without a copy."""
+    input, weight, bias = samples(shape, dtype, variant.device)
+    backend, (rows, channels) = choose(input), shape
+    room = torch.full((rows, channels + 7), 9.0, dtype=dtype, device=variant.device)
+    place = room[:, 3 : 3 + channels]
+    mean, var = backend.batch_norm_statistics(input, None, None, 0.1)
+    numbers = mean, var, weight, bias, 1e-5, 0.0
+    found = backend.batch_norm_leaky_relu(input, *numbers, place)
+    assert found.data_ptr() == place.data_ptr()
+    assert torch.equal(place, backend.batch_norm_leaky_relu(input, *numbers))
+    assert (room[:, [0, 1, 2, -4, -3, -2, -1]] == 9).all()
+    incoming = torch.randn(room.shape, device=variant.device).to(dtype)[:, 3 : 3 + channels]
+    grads = backend.batch_norm_leaky_relu_backward(incoming, input, *numbers, True, (True, True, True))
+    expected = backend.batch_norm_leaky_relu_backward(
+        incoming.contiguous(), input, *numbers, True, (True, True, True)
+    )
+    for each, one in zip(grads, expected, strict=True):
+        assert each is not None
+        assert one is not None
+        assert torch.equal(each, one)

@@ -273,7 +273,7 @@ def everything(n, k, m):
     *_, sigma = backend.spectral_norm(*matrices, 1e-12, 0, False)
     backend.spectral_norm_backward(matrices[0], *matrices, sigma)
     flat, number = torch.empty(m * k), torch.empty(1, dtype=torch.int64)  # of a layer, not of a batch
-    rest = (0.5, 0.999), 1e-8, flat, scalar, flat.bfloat16()
+    rest = (0.5, 0.999), 1e-8, 0.01, flat, scalar, flat.bfloat16()
     backend.adam(flat, flat, flat, flat, scalar, True, scalar, *rest)
     drawn = torch.empty(n, dtype=torch.int64), torch.empty(n * 64), torch.empty(n)
     backend.draw(*drawn, (0, 0, 0), n + 1, n, number)

@@ -23,7 +23,7 @@ from fastgan.metrics import classifier
 from fastgan.models import pretrained
 from fastgan.plots import View
 from fastgan.training import export as export_module
-from fastgan.training import recorder
+from fastgan.training import pictures, recorder
 from fastgan.training.run import load_generator
 from fastgan.training.sampling import interpolation, sample
 from tests.pictures import pixels_of, undrawn_pictures
@@ -120,13 +120,13 @@ def test_the_dashboard_is_redrawn_while_training_but_not_too_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, rows: list[int]
 ) -> None:
     drawn = []
-    save = recorder.save_dashboard
+    save = pictures.save_dashboard
 
     def counted(path: Path, history: dict[str, list[float]], *others: Any) -> None:
         drawn.append(len(history["step"]))
         save(path, history, *others)
 
-    monkeypatch.setattr(recorder, "save_dashboard", counted)
+    monkeypatch.setattr(pictures, "save_dashboard", counted)
     monkeypatch.setattr(recorder, "_DASHBOARD_SECONDS", seconds)
     assert run(monkeypatch, "train", "ring", "--steps", 250, "--out", tmp_path / "run") == 0
     assert drawn == rows
@@ -137,13 +137,13 @@ def test_pictures_of_a_run_have_the_limits_of_its_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views = []
-    save = recorder.save_samples
+    save = pictures.save_samples
 
     def noted(*arguments: Any) -> None:
         views.append(arguments[-1])
         save(*arguments)
 
-    monkeypatch.setattr(recorder, "save_samples", noted)
+    monkeypatch.setattr(pictures, "save_samples", noted)
     out = tmp_path / "run"
     assert run(monkeypatch, "train", "ring", "--steps", 2, "--out", out) == 0
     data = load("ring")

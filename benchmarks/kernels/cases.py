@@ -112,7 +112,9 @@ def _adam(dtype: torch.dtype) -> object:
     flat, number = _empty(1 << 20)(dtype), torch.empty(())
     halves = flat.bfloat16() if dtype is torch.float32 else None
     count, rate, weight = number, number, number
-    return backend.adam(flat, flat, flat, flat, count, True, rate, (0.5, 0.999), 1e-8, flat, weight, halves)
+    return backend.adam(
+        flat, flat, flat, flat, count, True, rate, (0.5, 0.999), 1e-8, 0.01, flat, weight, halves
+    )
 
 
 def _channels(input: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:

@@ -24,9 +24,9 @@ try:
     from fastgan.metrics.extractor import ExtractorError
     from fastgan.training.checkpoint import CheckpointError
     from fastgan.training.config import ConfigError
+    from fastgan.training.config_file import RunError
     from fastgan.training.distributed import LostRankError
     from fastgan.training.export import ExportError
-    from fastgan.training.run import RunError
     from fastgan.training.state import DivergenceError
 except ModuleNotFoundError as missing:
     print(

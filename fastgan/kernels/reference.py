@@ -24,13 +24,14 @@ from fastgan.kernels.opaque import opaque
 from fastgan.kernels.pixels import unit_range
 from fastgan.kernels.reference_bias_act import BiasActReference
 from fastgan.kernels.reference_snake import SnakeReference
+from fastgan.kernels.reference_tables import TablesReference
 from fastgan.kernels.reference_upfirdn import UpfirdnReference
 
 Tensors = tuple[Tensor, ...]
 Pair = tuple[Tensor | None, Tensor | None]
 
 
-class Reference(BiasActReference, SnakeReference, UpfirdnReference):
+class Reference(BiasActReference, SnakeReference, TablesReference, UpfirdnReference):
     """The interface of a backend.
 
     The losses on logits take any number of tensors of one dtype and any shapes, and a
@@ -213,14 +214,17 @@ class Reference(BiasActReference, SnakeReference, UpfirdnReference):
         bias: Tensor | None,
         eps: float,
         negative_slope: float,
+        into: Tensor | None = None,
     ) -> Tensor:
         """Return ``leaky_relu((input - mean) * (weight * rsqrt(var + eps)) + bias)``, in the input's order.
 
         ``mean``, ``var``, ``weight`` and ``bias`` are [C], for dim 1. Each has the input's dtype, or float32
-        for half types.
+        for half types. ``into [N, C]``, for an input of two dimensions, receives the result; its rows may
+        have any stride, so that the result can lie next to other columns.
         """
         _, _, z = _normalized(input, mean, var, weight, bias, eps)
-        return F.leaky_relu(z, negative_slope).to(input.dtype)
+        output = F.leaky_relu(z, negative_slope).to(input.dtype)
+        return output if into is None else into.copy_(output)
 
     def batch_norm_leaky_relu_backward(
         self,
@@ -238,7 +242,8 @@ class Reference(BiasActReference, SnakeReference, UpfirdnReference):
         """Return the gradients of input, weight and bias, None if not needed.
 
         If ``training``, mean and var are functions of the input, otherwise constants. The slope is that of
-        the sign of z, which is computed again, as in the forward pass.
+        the sign of z, which is computed again, as in the forward pass. The rows of a ``grad [N, C]`` may have
+        any stride.
         """
         scaled, factor, z = _normalized(input, mean, var, weight, bias, eps)
         g = torch.where(z > 0, in_compute_dtype(grad), negative_slope * in_compute_dtype(grad))
@@ -623,6 +628,7 @@ class Reference(BiasActReference, SnakeReference, UpfirdnReference):
         learning_rate: Tensor,
         betas: tuple[float, float],
         eps: float,
+        weight_decay: float,
         average: Tensor | None,
         average_weight: Tensor,
         halves: Tensor | None,
@@ -630,8 +636,10 @@ class Reference(BiasActReference, SnakeReference, UpfirdnReference):
         """One step of Adam, in place (Kingma and Ba, 2015, algorithm 1), with average and bfloat16 copy.
 
         ``values``, ``grads`` and both moments are ``[n]`` of one dtype. ``count``, a float32 scalar, is the
-        number of the step; the first call of a step adds 1 to it. If given, ``average [n]`` moves towards the
-        new values by ``average_weight``, and ``halves [n]`` gets the new values in bfloat16.
+        number of the step; the first call of a step adds 1 to it. ``weight_decay`` times the values is added
+        to the gradients first, as in torch.optim.Adam; ``grads`` stay as they are. If given, ``average [n]``
+        moves towards the new values by ``average_weight``, and ``halves [n]`` gets the new values in
+        bfloat16.
         """
         if is_first:
             count += 1
@@ -645,7 +653,7 @@ class Reference(BiasActReference, SnakeReference, UpfirdnReference):
             lr=learning_rate,
             beta1=betas[0],
             beta2=betas[1],
-            weight_decay=0.0,
+            weight_decay=weight_decay,
             eps=eps,
             amsgrad=False,
             maximize=False,

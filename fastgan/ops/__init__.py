@@ -19,6 +19,7 @@ from fastgan.ops.mlp import mlp
 from fastgan.ops.reconstruction_loss import reconstruction_loss, reconstruction_loss_value_and_grad
 from fastgan.ops.relativistic_loss import relativistic_loss, relativistic_loss_value_and_grad
 from fastgan.ops.snake import snake
+from fastgan.ops.span_activations import span_activations
 from fastgan.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "relativistic_loss_value_and_grad",
     "setup_filter",
     "snake",
+    "span_activations",
     "upfirdn2d",
     "upsample2d",
 ]

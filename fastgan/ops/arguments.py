@@ -16,6 +16,7 @@ from fastgan.kernels.native import PLAIN
 from fastgan.kernels.reference_snake import FEWEST_TAPS, MOST_TAPS
 from fastgan.kernels.reference_upfirdn import MOST_TAPS as MOST_IMAGE_TAPS
 from fastgan.kernels.reference_upfirdn import Resampling, taps_of
+from fastgan.kernels.spans import Spans
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 HALVES = (torch.float16, torch.bfloat16)
@@ -267,3 +268,39 @@ def check_linear(
             f"but gets an input of shape {tuple(features)}"
         )
     check_bias(bias, weight.shape[0], input, f"bias{index}")
+
+
+def check_span_input(input: Tensor, spans: Spans, noise: Tensor | None, temperature: float) -> None:
+    check_tensor(input, "input")
+    if not isinstance(spans, Spans):
+        raise TypeError(f"spans must be fastgan.Spans, but is {type(spans).__name__}")
+    if input.dim() != 2 or input.shape[1] != spans.width:
+        raise ValueError(
+            f"input must be [N, {spans.width}], as the spans have {spans.width} columns, but has shape "
+            f"{tuple(input.shape)}"
+        )
+    if noise is not None:
+        check_tensor(noise, "noise")
+        if noise.dtype is not torch.float32:
+            raise TypeError(f"noise must be float32, but is {noise.dtype}")
+        check_device(noise, "noise", input, "input")
+        if noise.shape != input.shape:
+            raise ValueError(
+                f"noise must have the shape of input, {tuple(input.shape)}, but has {tuple(noise.shape)}"
+            )
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be positive and finite, but is {temperature}")
+
+
+def check_conditions(conditions: Tensor, spans: Spans, input: Tensor) -> None:
+    if not isinstance(conditions, Tensor) or conditions.dtype is not torch.int64:
+        kind = conditions.dtype if isinstance(conditions, Tensor) else type(conditions).__name__
+        raise TypeError(f"conditions must be an int64 tensor, but is {kind}")
+    check_device(conditions, "conditions", input, "input")
+    if conditions.shape != input.shape[:1]:
+        raise ValueError(
+            f"conditions must have shape {tuple(input.shape[:1])}, one for each row of input, but has "
+            f"{tuple(conditions.shape)}"
+        )
+    if not spans.conditions:
+        raise ValueError("conditions are given, but spans.conditions is empty; name the discrete spans there")

@@ -25,9 +25,11 @@ from fastgan.kernels.reference import Pair, Tensors
 from fastgan.kernels.reference_snake import Grads, Needs, Scale
 from fastgan.kernels.reference_upfirdn import Resampling, taps_of
 from fastgan.kernels.sizes import check_spec
+from fastgan.kernels.spans import Spans
 from fastgan.ops.arguments import (
     DTYPES,
     check_bias,
+    check_conditions,
     check_eps,
     check_filter,
     check_finite,
@@ -43,6 +45,7 @@ from fastgan.ops.arguments import (
     check_scale,
     check_several_values,
     check_signal,
+    check_span_input,
     check_tensor,
 )
 
@@ -190,9 +193,10 @@ class Registered(Reference, takes_addresses=False):
         bias: Tensor | None,
         eps: float,
         negative_slope: float,
+        into: Tensor | None = None,
     ) -> Tensor:
         output: Tensor = _ops.batch_norm_leaky_relu(input, mean, var, weight, bias, eps, negative_slope)
-        return output
+        return output if into is None else into.copy_(output)
 
     def batch_norm_leaky_relu_backward(
         self,
@@ -231,6 +235,33 @@ class Registered(Reference, takes_addresses=False):
         self, grads: Tensors, weights: Tensors, u: Tensors, v: Tensors, sigma: Tensor
     ) -> Tensors:
         return tuple(_ops.spectral_norm_backward(list(grads), list(weights), list(u), list(v), sigma))
+
+    def span_activations(
+        self,
+        input: Tensor,
+        spans: Spans,
+        noise: Tensor | None,
+        temperature: float,
+        conditions: Tensor | None,
+        into: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        call = spans.sizes, spans.conditions, noise, temperature, conditions
+        output, entropy = _ops.span_activations(input, *call)
+        return output if into is None else into.copy_(output), None if conditions is None else entropy
+
+    def span_activations_backward(
+        self,
+        grad: Tensor,
+        grad_entropy: Tensor | None,
+        input: Tensor | None,
+        output: Tensor,
+        spans: Spans,
+        temperature: float,
+        conditions: Tensor | None,
+    ) -> Tensor:
+        call = spans.sizes, spans.conditions, temperature, conditions
+        dx: Tensor = _ops.span_activations_backward(grad, grad_entropy, input, output, *call)
+        return dx
 
 
 registered = Registered()
@@ -881,4 +912,91 @@ _register(
         )
     ],
     lambda _, weights, *__: [_contiguous_like(w) for w in weights],
+)
+
+
+# --- the output layer of a generator of tables
+
+
+def _check_spans(
+    input: Tensor,
+    sizes: Sequence[int],
+    discrete: Sequence[int],
+    noise: Tensor | None,
+    temperature: float,
+    conditions: Tensor | None,
+) -> None:
+    spans = Spans(tuple(sizes), tuple(discrete))
+    check_span_input(input, spans, noise, temperature)
+    if conditions is not None:
+        check_conditions(conditions, spans, input)
+
+
+def _entropy_like(input: Tensor, conditions: Tensor | None) -> Tensor:
+    return input.new_empty(() if conditions is not None else 0, dtype=compute_dtype(input.dtype))
+
+
+def _span_activations(
+    input: Tensor,
+    sizes: Sequence[int],
+    discrete: Sequence[int],
+    noise: Tensor | None,
+    temperature: float,
+    conditions: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    spans = Spans(tuple(sizes), tuple(discrete))
+    output, entropy = choose(input).span_activations(input, spans, noise, temperature, conditions)
+    return output.contiguous(), _entropy_like(input, None) if entropy is None else entropy
+
+
+def _check_spans_backward(
+    grad: Tensor,
+    grad_entropy: Tensor | None,
+    input: Tensor | None,
+    output: Tensor,
+    sizes: Sequence[int],
+    discrete: Sequence[int],
+    temperature: float,
+    conditions: Tensor | None,
+) -> None:
+    _check_spans(output, sizes, discrete, None, temperature, conditions)
+    check_same_shape(grad, "grad", output, "output")
+    if grad_entropy is not None:
+        _check_scalar(grad_entropy, output)
+        if input is None or conditions is None:
+            missing = "input" if input is None else "conditions"
+            raise ValueError(f"{missing} is None, but the gradient of the cross-entropy needs it")
+        check_same_shape(input, "input", output, "output")
+
+
+def _span_activations_backward(
+    grad: Tensor,
+    grad_entropy: Tensor | None,
+    input: Tensor | None,
+    output: Tensor,
+    sizes: Sequence[int],
+    discrete: Sequence[int],
+    temperature: float,
+    conditions: Tensor | None,
+) -> Tensor:
+    spans = Spans(tuple(sizes), tuple(discrete))
+    dx = choose(output).span_activations_backward(
+        grad, grad_entropy, input, output, spans, temperature, conditions
+    )
+    return dx.contiguous()
+
+
+_register(
+    "span_activations(Tensor input, int[] sizes, int[] discrete, Tensor? noise, float temperature, "
+    "Tensor? conditions) -> (Tensor, Tensor)",
+    _check_spans,
+    _span_activations,
+    lambda input, *call: (_contiguous_like(input), _entropy_like(input, call[-1])),
+)
+_register(
+    "span_activations_backward(Tensor grad, Tensor? grad_entropy, Tensor? input, Tensor output, int[] sizes, "
+    "int[] discrete, float temperature, Tensor? conditions) -> Tensor",
+    _check_spans_backward,
+    _span_activations_backward,
+    lambda grad, _, __, output, *___: _contiguous_like(output),
 )

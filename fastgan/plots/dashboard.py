@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,19 +52,48 @@ Alarms = Sequence[Mapping[str, str]]
 def save_dashboard(
     path: str | Path, history: History, data: Dataset, generated: Tensor, alarms: Alarms = ()
 ) -> None:
-    """Write the summary picture of a run: losses, D's outputs, FID, alarms, real and generated samples.
+    """Write the summary picture of a run on points or images: its history, real and generated samples.
+
+    Args:
+        path, history, alarms: as for :func:`save_history`.
+        data: the run's data.
+        generated: ``[N, ...]`` samples of the generator, on the CPU.
+    """
+
+    def draw(real: Axes, fake: Axes) -> None:
+        if not is_points(data.shape):
+            draw_images(real, data.seen(slice(_DASHBOARD_IMAGES)), "Real samples")
+            draw_images(fake, generated, "Generated samples")
+            return
+        points = data.transform.inverse(data.seen(slice(None)))
+        view = View.of(points)
+        draw_points(real, points[:_DASHBOARD_POINTS], REAL, "Real samples", view)
+        made = data.transform.inverse(generated[:_DASHBOARD_POINTS])
+        draw_points(fake, made, GENERATED, "Generated samples", view)
+
+    save_history(path, history, data.title, draw, alarms)
+
+
+def save_history(
+    path: str | Path,
+    history: History,
+    title: str,
+    draw: Callable[[Axes, Axes], None],
+    alarms: Alarms = (),
+) -> None:
+    """Write the summary picture of a run: losses, D's outputs, FID, alarms, and two panels below.
 
     Args:
         path: file to write.
         history: the run's log.
-        data: the run's data.
-        generated: ``[N, ...]`` samples of the generator, on the CPU.
+        title: name of the data.
+        draw: draws the panels below.
         alarms: alarms of the log's rows.
     """
     figure = new_figure(11, 9.5)
     layout = "llooff;rrrggg" if "fid" in history else "lo;rg"
-    losses, outputs, *distance, real, fake = figure.subplot_mosaic(layout, height_ratios=(0.72, 1)).values()
-    figure.suptitle(f"GAN trained on {data.title}", fontsize=14, fontweight="bold", parse_math=False)
+    losses, outputs, *distance, left, right = figure.subplot_mosaic(layout, height_ratios=(0.72, 1)).values()
+    figure.suptitle(f"GAN trained on {title}", fontsize=14, fontweight="bold", parse_math=False)
     _plot_losses(losses, history)
     if "k" in history:
         _plot_balance(outputs, history)
@@ -75,15 +104,7 @@ def save_dashboard(
     for curve in (curve for axes in figure.axes for curve in axes.lines):
         if np.size(curve.get_xdata()) == 1:  # a line through one point is invisible
             curve.set_marker("o")
-    if is_points(data.shape):
-        points = data.transform.inverse(data.seen(slice(None)))
-        view = View.of(points)
-        draw_points(real, points[:_DASHBOARD_POINTS], REAL, "Real samples", view)
-        made = data.transform.inverse(generated[:_DASHBOARD_POINTS])
-        draw_points(fake, made, GENERATED, "Generated samples", view)
-    else:
-        draw_images(real, data.seen(slice(_DASHBOARD_IMAGES)), "Real samples")
-        draw_images(fake, generated, "Generated samples")
+    draw(left, right)
     _mark_alarms(figure, (losses, outputs), history["step"], alarms)
     save_figure(figure, path)
 

@@ -23,6 +23,7 @@ class Adam:
         betas: decay of both moments.
         average_weight: float32 scalar tensor: weight of the new parameters in their average, if there is one.
         eps: added to the root of the second moment.
+        weight_decay: this times the weights is added to their gradients, as in torch.optim.Adam.
     """
 
     def __init__(
@@ -32,9 +33,11 @@ class Adam:
         betas: tuple[float, float],
         average_weight: Tensor,
         eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ) -> None:
         self.flats = flats
         self.learning_rate, self.betas, self.eps = learning_rate, betas, eps
+        self.weight_decay = weight_decay
         self.average_weight = average_weight
         self.exp_avg = [torch.zeros_like(flat.values) for flat in flats]
         self.exp_avg_sq = [torch.zeros_like(flat.values) for flat in flats]
@@ -59,6 +62,7 @@ class Adam:
                     self.learning_rate,
                     self.betas,
                     self.eps,
+                    self.weight_decay,
                     None if flat.average is None else flat.average[part],
                     self.average_weight,
                     None if flat.halves is None else flat.halves[part],

@@ -118,6 +118,42 @@ RULES: tuple[Rule, ...] = (
         remedy="try --instance-noise, --r1-gamma, or a lower --learning-rate",
     ),
     Rule(
+        name="critic won",
+        needs=("logit(x)", "logit(G(z))", "pack_distance"),
+        begins=lambda row: _gap(row) > 0.5,
+        ends=lambda row: _gap(row) < 0.35,
+        patience=300,
+        says=lambda row: (
+            f"the discriminator has won: its logits of real and generated packs differ by {_gap(row):.0%} of "
+            "the distance of two real packs"
+        ),
+        remedy="try a smaller discriminator, or a lower --discriminator-learning-rate",
+    ),
+    Rule(
+        name="lost categories",
+        needs=("categories", "categories_covered"),
+        begins=lambda row: row["categories_covered"] < row["categories"],
+        ends=lambda row: row["categories_covered"] == row["categories"],
+        patience=500,
+        says=lambda row: (
+            f"{row['categories'] - row['categories_covered']:.0f} of {row['categories']:.0f} frequent "
+            "categories are missing from the samples"
+        ),
+        remedy="train longer, or try a larger --pack; fastgan evaluate names them",
+    ),
+    Rule(
+        name="constant numbers",
+        needs=("numbers", "constant_numbers"),
+        begins=lambda row: row["constant_numbers"] > 0,
+        ends=lambda row: row["constant_numbers"] == 0,
+        patience=500,
+        says=lambda row: (
+            f"{row['constant_numbers']:.0f} of {row['numbers']:.0f} columns of numbers are the same in all "
+            "generated rows"
+        ),
+        remedy="try a lower --learning-rate",
+    ),
+    Rule(
         name="idle balance",
         needs=("k", "loss_G", "L(x)"),
         begins=lambda row: row["k"] < 1e-6,
@@ -237,6 +273,11 @@ class Watch:
 def _message(rule: Rule, values: Values) -> str:
     remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy(values)
     return f"{rule.says(values)}; {remedy}"
+
+
+def _gap(row: Values) -> float:
+    """What a critic's logits tell apart, as a share of what a slope of 1 allows."""
+    return (row["logit(x)"] - row["logit(G(z))"]) / row["pack_distance"]
 
 
 def _short(output: float) -> str:

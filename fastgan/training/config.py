@@ -174,6 +174,12 @@ class TrainConfig:
         "linear one. None for no such decay.",
     )
     betas: tuple[float, float] = setting((0.5, 0.999), "Optimizer", "Adam's betas.", range=DECAY)
+    weight_decay: float = setting(
+        0.0,
+        "Optimizer",
+        "Adam's weight decay. This times the weights is added to their gradients, as in torch.optim.Adam.",
+        range=NON_NEGATIVE,
+    )
     momentum: tuple[float, float] = setting(
         (0.5, 0.7),
         "Optimizer",
@@ -328,6 +334,8 @@ class TrainConfig:
         if not self.metrics_interval:
             self._check("extractor", self.extractor is None, "none unless metrics_interval is given")
         self._check_augmentation()
+        if self.optimizer == "sgd":
+            self._check("weight_decay", self.weight_decay == 0, "0 for sgd")
         if self.update == "simultaneous":
             self._check("discriminator_steps", self.discriminator_steps == 1, "1 in simultaneous updates")
         self._check_device()

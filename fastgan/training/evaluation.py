@@ -10,9 +10,10 @@ from fastgan.data import Dataset
 from fastgan.metrics import relative_diversity
 from fastgan.metrics.suite import compare
 from fastgan.training.config import ConfigError
+from fastgan.training.config_file import RunError
 from fastgan.training.distributed import World
 from fastgan.training.objectives import OBJECTIVES
-from fastgan.training.run import RunError, check_data, read_checkpoint
+from fastgan.training.run import check_data, read_checkpoint
 from fastgan.training.run_config import RunConfig
 from fastgan.training.sampling import in_batches, sample
 from fastgan.training.state import packed

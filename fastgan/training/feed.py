@@ -25,18 +25,22 @@ from fastgan.training.config import ConfigError
 from fastgan.training.draws import MOST
 from fastgan.training.source import MapStyle, Resident, Source, Streamed, is_numeric, tensor_of
 from fastgan.training.state import TrainingState
+from fastgan.training.table_source import TableSource
 
 Array: TypeAlias = Tensor | NDArray[Any]
-Data: TypeAlias = Array | tuple[Array, Array] | Dataset | MapStyle | DataLoader[Any]
+Data: TypeAlias = Array | tuple[Array, Array] | Dataset | MapStyle | DataLoader[Any] | TableSource
 
 _UNIFORM = (RandomSampler, SequentialSampler, DistributedSampler)
 
 
 def source_of(data: Data, state: TrainingState, workers: int) -> Source:
-    """A resident source for data in memory, a streamed one for other data.
+    """A resident source for data in memory, a streamed one for other data; a table's source itself.
 
     The arguments and errors are those of :meth:`fastgan.Trainer.fit`.
     """
+    if isinstance(data, TableSource):
+        _check_table(state)
+        return data
     prepare: Callable[[int], None] | None = None
     _check_map_style(data.dataset if isinstance(data, DataLoader) else data)
     if isinstance(data, DataLoader):
@@ -69,6 +73,13 @@ def source_of(data: Data, state: TrainingState, workers: int) -> Source:
             f"steps_per_replay is {state.config.steps_per_replay}, expected 1 for data that is streamed"
         )
     return Streamed(data, state, workers, prepare)
+
+
+def _check_table(state: TrainingState) -> None:
+    config = state.config
+    for name, expected in (("labels", False), ("augment", False), ("metrics_interval", 0)):
+        if getattr(config, name) != expected:
+            raise ConfigError(f"{name} is {getattr(config, name)}, expected {expected} for a table")
 
 
 def _check_map_style(data: object) -> None:

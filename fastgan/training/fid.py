@@ -19,7 +19,7 @@ from fastgan.metrics import frechet_distance
 from fastgan.metrics.extractor import features_of
 from fastgan.metrics.moments import Moments, RunningMoments
 from fastgan.training.config import ConfigError, TrainConfig
-from fastgan.training.source import Source
+from fastgan.training.source import WholeSource
 from fastgan.training.state import TrainingState
 
 if TYPE_CHECKING:  # needs safetensors
@@ -60,7 +60,7 @@ class Fid:
     def __init__(
         self,
         state: TrainingState,
-        source: Source,
+        source: WholeSource,
         extractor: nn.Module,
         stopping: Callable[[], bool],
         kept: Kept | None,

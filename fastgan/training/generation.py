@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from fastgan.chains import Chain, chain_of
+from fastgan.models.ctgan import CTGANGenerator
 from fastgan.training.latent import inputs
 from fastgan.training.mlp_pass import MLPPass
 from fastgan.training.source import Source
 from fastgan.training.state import TrainingState
+from fastgan.training.table_generation import TableGeneration
+from fastgan.training.table_source import TableSource
 
 
 class Generation(Protocol):
@@ -19,7 +22,10 @@ class Generation(Protocol):
 
     Attributes:
         labels: int64 ``[N]``, those of the batches given last and of G's turn; None if there are none.
+        statistics: scalars of G's turn by name, for the log.
     """
+
+    statistics: dict[str, Tensor]
 
     @property
     def labels(self) -> Tensor | None: ...
@@ -40,6 +46,8 @@ def generation_of(state: TrainingState, source: Source, turns: int) -> Generatio
     Args:
         turns: number of batches; the last is G's. If it is 1, D sees G's batch.
     """
+    if isinstance(source, TableSource) and isinstance(state.generator, CTGANGenerator):
+        return TableGeneration(state.generator, state, source, turns)
     chain = chain_of(state.generator)
     if isinstance(chain, Chain) and source.dtype is chain.dtype:
         return ChainGeneration(chain, state, source, turns)
@@ -52,6 +60,7 @@ class AutogradGeneration:
     def __init__(self, state: TrainingState, source: Source, turns: int) -> None:
         self._state, self._source, self._turns = state, source, turns
         self._own: Tensor | None = None
+        self.statistics: dict[str, Tensor] = {}
 
     @property
     def labels(self) -> Tensor | None:
@@ -90,6 +99,7 @@ class ChainGeneration:
     @torch.no_grad()
     def __init__(self, chain: Chain, state: TrainingState, source: Source, turns: int) -> None:
         self._state, self._source = state, source
+        self.statistics: dict[str, Tensor] = {}
         weight = chain.layers[0].linear.weight
         self._samples = weight.new_empty(turns + 1, state.share, *chain.sample_shape)
         self._first = source.batch(state, 0, self._samples[0])

@@ -40,7 +40,8 @@ def check_networks(state: TrainingState, source: Source) -> None:
             f"augment is True, which is for images, and samples have shape {list(real.shape[1:])}; omit it"
         )
     _check_generator(state, real, labels)
-    _check_discriminator(state, packed(real, state.config.pack), labels)
+    # conditions of a table's rows are among their columns
+    _check_discriminator(state, packed(real, state.config.pack), labels if state.config.labels else None)
 
 
 def _check_generator(state: TrainingState, real: Tensor, labels: Tensor | None) -> None:

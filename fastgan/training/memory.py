@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from fastgan.files import write_text
-from fastgan.training.run import RunError
+from fastgan.training.config_file import RunError
 
 MEMORY = "memory.json"
 _STATUS = Path("/proc/self/status")

@@ -13,32 +13,23 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from fastgan.data import Dataset
-from fastgan.data.dataset import is_points
 from fastgan.files import naming, remove_leftovers, write_text
-from fastgan.plots import View, save_dashboard, save_samples
 from fastgan.training import checkpoint
 from fastgan.training.alarms import Alarm
-from fastgan.training.diagnostics import coverage_of
+from fastgan.training.config_file import RunError
 from fastgan.training.fid import FID, Best
-from fastgan.training.labels import in_order, picture_count
 from fastgan.training.memory import MEMORY, Peak, read_peak, write_peak
+from fastgan.training.pictures import Pictures
 from fastgan.training.real_features import REAL_FEATURES
-from fastgan.training.run import RunError
-from fastgan.training.sampling import sample
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
 DASHBOARD = "dashboard.png"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
-_PICTURE_SEED = 0  # the same in every picture, so that pictures can be compared
-_PICTURE_POINTS = 2_500
 _DASHBOARD_SECONDS = 30.0  # between two dashboards: each takes the time of hundreds of small steps
-_EVALUATED_POINTS = 10_000
 _NOT_IN_SUMMARY = ("step", "seconds", "steps_per_second", "alarms")  # columns of a row that a summary omits
 # files in the folder that only the run writes
 _OWN = (
@@ -52,7 +43,7 @@ class Recorder(Callback):
 
     Args:
         folder: folder of the run, which exists and is locked.
-        data: data of the run.
+        pictures: draws samples of the run.
         step: step at which a resumed run continues; later rows of the log are dropped.
 
     Attributes:
@@ -60,13 +51,12 @@ class Recorder(Callback):
         saved_step: step of the last checkpoint.
     """
 
-    def __init__(self, folder: Path, data: Dataset, step: int = 0) -> None:
+    def __init__(self, folder: Path, pictures: Pictures, step: int = 0) -> None:
         self.folder = folder
-        self.data = data
+        self._pictures = pictures
         self.saved_step = step  # a run begins with a checkpoint
         self._step = step
         self._drawn = time.perf_counter()
-        self._view = View.of(data.transform.inverse(data.samples)) if is_points(data.shape) else None
         for name in _OWN:
             remove_leftovers(folder, name)
         self._peak = read_peak(folder)
@@ -98,7 +88,8 @@ class Recorder(Callback):
         else:
             self._append(row)
         if time.perf_counter() - self._drawn >= _DASHBOARD_SECONDS:
-            self._save_dashboard(self._sample(state, _PICTURE_POINTS))
+            self._pictures.save_dashboard(self.folder / DASHBOARD, state, *self._history())
+            self._drawn = time.perf_counter()
 
     def lacks(self, name: str, step: int) -> bool:
         """Whether the last row is of the given step and has no such value."""
@@ -136,10 +127,8 @@ class Recorder(Callback):
 
     def on_sample(self, state: TrainingState) -> None:
         """Write samples-STEP.png."""
-        samples = self._sample(state, _PICTURE_POINTS)
         path = self.folder / f"samples-{state.step:08d}.png"
-        points = self.data.transform.inverse(samples)
-        save_samples(path, points, f"{self.data.title}, step {state.step:,}", self._view)
+        self._pictures.save_samples(path, state)
         with Image.open(path) as image:
             picture = np.asarray(image.convert("RGB"))
         with naming(self.folder):
@@ -167,14 +156,11 @@ class Recorder(Callback):
 
         Returns:
             The summary: steps, training time in seconds, the last statistics, all alarms, the lowest FID and
-            its step and, for a mixture of Gaussians, modes, covered modes, and share and counts per mode of
-            high-quality samples.
+            its step, and what the pictures' samples show.
         """
-        samples = self._sample(state, _EVALUATED_POINTS)
-        last: dict[str, Any] = {}
-        if self.rows:  # none if the log of a finished run was removed
-            last = self.rows[-1]
-            self._save_dashboard(samples)
+        last: dict[str, Any] = self.rows[-1] if self.rows else {}  # none if a finished run's log was removed
+        dashboard = self.folder / DASHBOARD if self.rows else None
+        shown = self._pictures.finish(dashboard, state, *self._history())
         summary: dict[str, Any] = {
             "steps": state.step,
             "seconds": self._seconds(),
@@ -183,13 +169,7 @@ class Recorder(Callback):
         }
         if best is not None:
             summary["best"] = {"step": best.step, FID: best.fid}
-        coverage = coverage_of(samples, self.data)
-        if coverage is not None:
-            summary["modes"] = coverage.modes
-            summary["modes_covered"] = coverage.covered
-            summary["high_quality"] = coverage.high_quality
-            # a single sample covers a mode; counts show which modes are hardly covered
-            summary["high_quality_counts"] = coverage.counts
+        summary |= shown
         write_text(self.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
         self._record_peak(state)
         return summary
@@ -205,19 +185,9 @@ class Recorder(Callback):
             write_peak(self.folder, peak)
             self._peak = peak
 
-    def _save_dashboard(self, samples: Tensor) -> None:
-        alarms = [row["alarms"] for row in self.rows]
-        save_dashboard(self.folder / DASHBOARD, _columns(self.rows), self.data, samples, alarms)
-        self._drawn = time.perf_counter()
-
-    def _sample(self, state: TrainingState, points: int) -> Tensor:
-        """``points`` points, or as many images as a picture shows; with labels, ordered by class."""
-        config, labels = state.config, None
-        classes = range(self.data.num_classes if config.labels else 0)
-        count = points if is_points(self.data.shape) else picture_count(classes)
-        if classes:
-            labels = in_order(classes, count)
-        return sample(state.average, count, config.latent_dim, _PICTURE_SEED, config.latent, labels)
+    def _history(self) -> tuple[dict[str, list[float]], list[dict[str, str]]]:
+        """The log's columns and alarms."""
+        return _columns(self.rows) if self.rows else {}, [row["alarms"] for row in self.rows]
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import MISSING, asdict, fields, replace
-from difflib import get_close_matches
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
 from torch import nn
 
 from fastgan.data import BUILT_IN, Dataset
 from fastgan.data.contents import file_of, located
 from fastgan.data.folder import Framing
 from fastgan.data.transform import Transform
-from fastgan.files import WriteError, naming, write_text
+from fastgan.files import WriteError, naming
 from fastgan.training import checkpoint
-from fastgan.training.config import SETTINGS, ConfigError, TrainConfig
+from fastgan.training.config import ConfigError, TrainConfig
+from fastgan.training.config_file import (
+    CONFIG,
+    RunError,
+    known_settings,
+    naming_config,
+    plain,
+    read_settings,
+    tuples,
+    write_config,
+)
 from fastgan.training.lock import LOCK, locked
 from fastgan.training.run_config import RunConfig
 
-CONFIG = "config.yaml"
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 # Settings that may change when a run is resumed. Only `steps`, on which schedules depend, affects results
 # (and another device, by its rounding).
 _FREE = frozenset(
@@ -45,12 +55,8 @@ _FREE = frozenset(
 )
 
 
-class RunError(ValueError):
-    """A run's folder cannot be used; the message names it and the remedy."""
-
-
 @contextmanager
-def new_folder(out: Path | None, name: str, config: RunConfig) -> Iterator[Path]:
+def new_folder(out: Path | None, name: str, config: DataclassInstance) -> Iterator[Path]:
     """Make a run's folder, write its config.yaml, and lock it for other processes.
 
     Args:
@@ -68,7 +74,7 @@ def new_folder(out: Path | None, name: str, config: RunConfig) -> Iterator[Path]
     try:
         with locked(folder):
             _check_empty(folder)
-            _write(folder, _plain(asdict(config)))
+            write_config(folder, asdict(config))
             yield folder
     except (WriteError, checkpoint.CheckpointError):
         if not (folder / checkpoint.INDEX).exists():
@@ -118,8 +124,8 @@ def read_config(folder: Path, device: str | None) -> RunConfig:
     Raises:
         RunError: if there is no config.yaml or it is damaged.
     """
-    with _naming_config(folder):
-        return _parsed(_read(folder / CONFIG), device)
+    with naming_config(folder):
+        return _parsed(read_settings(folder / CONFIG), device)
 
 
 def read_config_file(path: Path, device: str | None) -> RunConfig:
@@ -133,7 +139,7 @@ def read_config_file(path: Path, device: str | None) -> RunConfig:
         ConfigError: if it cannot be read, or a setting in it is wrong.
     """
     try:
-        return _parsed(_read(path), device)
+        return _parsed(read_settings(path), device)
     except OSError as error:
         remedy = f"give the {CONFIG} of a run as --config"
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
@@ -167,12 +173,12 @@ def note_data(folder: Path, config: RunConfig) -> None:
     Raises:
         WriteError: if it cannot be written.
     """
-    with _naming_config(folder):
-        content = _read(folder / CONFIG)
+    with naming_config(folder):
+        content = read_settings(folder / CONFIG)
     names = "data", "data_dir", "stream", "workers", "samples", "digest", "class_names", "labels_digest"
     noted = {**content, **{name: getattr(config, name) for name in names}}
     if noted != content:
-        _write(folder, _plain(noted))
+        write_config(folder, noted)
 
 
 def change_steps(folder: Path, steps: int) -> None:
@@ -181,10 +187,10 @@ def change_steps(folder: Path, steps: int) -> None:
     Raises:
         WriteError: if it cannot be written.
     """
-    with _naming_config(folder):
-        content = _read(folder / CONFIG)
+    with naming_config(folder):
+        content = read_settings(folder / CONFIG)
     if content["training"]["steps"] != steps:
-        _write(folder, _plain({**content, "training": {**content["training"], "steps": steps}}))
+        write_config(folder, {**content, "training": {**content["training"], "steps": steps}})
 
 
 def load_generator(folder: Path, *, best: bool = False) -> tuple[RunConfig, nn.Module]:
@@ -253,7 +259,7 @@ def check_unchanged(folder: Path, saved: dict[str, Any], wanted: TrainConfig) ->
         CheckpointError: if the stored settings are damaged.
     """
     try:
-        settings = _known(TrainConfig, tuples(saved))
+        settings = known_settings(TrainConfig, tuples(saved))
         kept = TrainConfig(**{**settings, "device": wanted.device})  # the stored device may not exist here
     except ConfigError as error:
         raise checkpoint.CheckpointError(
@@ -263,112 +269,24 @@ def check_unchanged(folder: Path, saved: dict[str, Any], wanted: TrainConfig) ->
     changed = [
         f"{name} {before[name]} became {now[name]}"
         for name in before
-        if name not in _FREE and _plain(before[name]) != _plain(now[name])
+        if name not in _FREE and plain(before[name]) != plain(now[name])
     ]
     if changed:
         changes = ", ".join(changed)
         raise RunError(f"{folder}: {changes}; resume with its original settings, or start a new run")
 
 
-def _write(folder: Path, content: dict[str, Any]) -> None:
-    write_text(folder / CONFIG, yaml.safe_dump(content, sort_keys=False))
-
-
-@contextmanager
-def _naming_config(folder: Path) -> Iterator[None]:
-    """Turn errors in a run's config.yaml into a RunError that names the file."""
-    path = folder / CONFIG
-    if not path.is_file():
-        raise RunError(f"{folder}: holds no {CONFIG}; give the folder of a run")
-    try:
-        yield
-    except ValueError as error:
-        raise RunError(f"{path}: damaged ({error}); restore it") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The settings in a configuration file, by name.
-
-    Raises:
-        ValueError: if it is not YAML, or not a mapping.
-        OSError: if it cannot be read.
-    """
-    try:
-        content = tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ConfigError(f"{line}{error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(str(error).partition("\n")[0]) from error
-    if content is None:
-        raise ConfigError("it is empty")
-    if not isinstance(content, dict):
-        raise ConfigError(f"it holds {_kind(content)}, expected settings by name")
-    return content
-
-
 def _parsed(content: dict[str, Any], device: str | None) -> RunConfig:
-    settings = _known(TrainConfig, content.pop("training", None))
+    settings = known_settings(TrainConfig, content.pop("training", None))
     content["training"] = TrainConfig(**settings | ({"device": device} if device else {}))
     if "scale" in content:  # earlier versions divided points by one number
         content["transform"] = {"scale": (content.pop("scale"),)}
     for name, of in (("transform", Transform), ("framing", Framing)):
         if name in content:
-            content[name] = of(**_known(of, content[name], name))
-    return RunConfig(**_known(RunConfig, content))
-
-
-def _known(
-    of: type[RunConfig | TrainConfig | Transform | Framing], content: Any, name: str = "training"
-) -> dict[str, Any]:
-    """Check that ``content`` maps names of fields of a class to values, including all required fields.
-
-    Raises:
-        ConfigError: if it does not.
-    """
-    if not isinstance(content, dict):
-        raise ConfigError(f"{name} is {_kind(content)}, expected settings by name")
-    known = {field.name: field for field in fields(of)}
-    strangers = [str(name) for name in content if name not in known]
-    if strangers:
-        raise ConfigError(_unknown(strangers[0], known))
-    missing = [name for name, field in known.items() if field.default is MISSING and name not in content]
-    if missing:
-        raise ConfigError(f"{missing[0]} is missing")
-    return content
-
-
-def _unknown(stranger: str, known: Iterable[str]) -> str:
-    """The message for an unknown setting."""
-    for name, about in SETTINGS.items():
-        if about.formerly == stranger:
-            return f"{stranger} is now called {name}"
-    close = get_close_matches(stranger, known, n=1)
-    return f"no setting is called {stranger}" + (
-        f", but {close[0]} is" if close else "; another version of fastgan may know it"
-    )
-
-
-def _kind(content: object) -> str:
-    """Describes a value from YAML."""
-    names = {tuple: "a list", dict: "settings by name", type(None): "missing"}
-    return names.get(type(content), repr(content))
+            content[name] = of(**known_settings(of, content[name], name))
+    return RunConfig(**known_settings(RunConfig, content))
 
 
 def _check_there(folder: Path) -> None:
     if not (folder / checkpoint.INDEX).exists():
         raise RunError(f"{folder}: stopped before its first checkpoint; train again")
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, since YAML has no tuples."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def tuples(value: Any) -> Any:
-    """Lists as tuples, back from YAML or JSON."""
-    if isinstance(value, dict):
-        return {key: tuples(entry) for key, entry in value.items()}
-    return tuple(value) if isinstance(value, list) else value

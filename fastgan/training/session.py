@@ -17,13 +17,14 @@ from fastgan.metrics.extractor import ExtractorError
 from fastgan.models import FAMILIES
 from fastgan.training import checkpoint
 from fastgan.training.config import ConfigError
+from fastgan.training.config_file import RunError
 from fastgan.training.distributed import World
 from fastgan.training.fid import FID, labelled_of
 from fastgan.training.lock import locked
+from fastgan.training.pictures import SamplePictures
 from fastgan.training.real_features import kept_in
 from fastgan.training.recorder import SUMMARY, Recorder
 from fastgan.training.run import (
-    RunError,
     change_steps,
     check_data,
     check_unchanged,
@@ -186,7 +187,7 @@ def _record(
     callbacks: Sequence[Callback],
 ) -> Outcome:
     state = trainer.state
-    with Recorder(folder, data, state.step) as recorder:
+    with Recorder(folder, SamplePictures(data), state.step) as recorder:
         _prepare_metrics(trainer, folder, data, config)
         if trainer.config.steps > state.step:
             change_steps(folder, trainer.config.steps)  # a resumed run may have more steps

@@ -42,10 +42,12 @@ class Source(Protocol):
     Attributes:
         dtype: dtype of the samples.
         labels: int64, those of the samples given last, on their device; None if the run has none.
+        statistics: names of the statistics that the generation of samples adds to a step's.
     """
 
     dtype: torch.dtype
     labels: Tensor | None
+    statistics: tuple[str, ...]
 
     def prepare(self, state: TrainingState) -> None:
         """Host work before a step, outside of any captured graph."""
@@ -56,14 +58,18 @@ class Source(Protocol):
     def look(self, count: int, rng: torch.Generator) -> Tensor:
         """About ``count`` samples, without an effect on training."""
 
+    def close(self) -> None:
+        """End the processes that read ahead."""
+
+
+class WholeSource(Source, Protocol):
+    """A source whose samples can be measured as a whole."""
+
     def everything(self, size: int) -> Iterator[Tensor]:
         """All samples in order, in batches of ``size``, without an effect on training."""
 
     def random_labels(self, count: int, size: int, rng: torch.Generator) -> Iterator[Tensor]:
         """Labels of ``count`` samples drawn at random, as ``everything``; only in a run with labels."""
-
-    def close(self) -> None:
-        """End the processes that read ahead."""
 
 
 class Resident:
@@ -75,6 +81,8 @@ class Resident:
         dtype: dtype of batches of uint8 pixels.
         classes: int64 ``[N]`` on the device, the labels of the samples; None for a run without labels.
     """
+
+    statistics: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -143,6 +151,8 @@ class Streamed:
     Raises:
         DataError: when a step needs a sample that cannot be read.
     """
+
+    statistics: tuple[str, ...] = ()
 
     def __init__(
         self,

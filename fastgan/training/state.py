@@ -111,7 +111,13 @@ class TrainingState:
         flats = flat_parameters(list(player.parameters()), means, halves=self.config.precision == "bf16")
         if self.config.optimizer == "sgd":
             return SGD(flats, learning_rate, self._momentum, self._average_weight)
-        return Adam(flats, learning_rate, self.config.betas, self._average_weight)
+        return Adam(
+            flats,
+            learning_rate,
+            self.config.betas,
+            self._average_weight,
+            weight_decay=self.config.weight_decay,
+        )
 
     def hold(self) -> None:
         """Make sure that weights are in the optimizers' buffers and have no gradients.

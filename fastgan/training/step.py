@@ -73,7 +73,7 @@ def _update_generator(state: TrainingState, generation: Generation, real: Tensor
         grad, statistics = state.objective.generator_turn(discriminator, real, shown)
         generation.reach_parameters(reach_samples(grad))
     _move(state, state.generator_optimizer)
-    return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
+    return statistics | generation.statistics | {GRADIENT: choose(grad).norm(grad, 2)}
 
 
 def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statistics:
@@ -89,7 +89,7 @@ def _update_both(state: TrainingState, source: Source, penalize: bool) -> Statis
         _penalize(state, discriminator, real, fake, penalize)
     _move(state, state.discriminator_optimizer)
     _move(state, state.generator_optimizer)
-    return statistics | {GRADIENT: choose(grad).norm(grad, 2)}
+    return statistics | generation.statistics | {GRADIENT: choose(grad).norm(grad, 2)}
 
 
 def _shown_generated(state: TrainingState, fake: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

@@ -23,12 +23,16 @@ from fastgan.training.feed import Data, source_of
 from fastgan.training.fid import FID, Best, Fid, default_extractor, labelled_of
 from fastgan.training.inspection import check_networks
 from fastgan.training.precision import matmul_precision
-from fastgan.training.source import Source, lost_workers_named
+from fastgan.training.source import Resident, Source, Streamed, lost_workers_named
 from fastgan.training.state import DivergenceError, TrainingState
+from fastgan.training.table_diagnostics import TableDiagnostics
+from fastgan.training.table_source import TableSource
 from fastgan.training.window import Window
 
 if TYPE_CHECKING:  # needs safetensors
     from fastgan.training.real_features import Kept
+
+Measures = Diagnostics | TableDiagnostics
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,11 @@ class Trainer:
                 closing(source_of(data, state, workers)) as source,
             ):
                 check_networks(state, source)
-                diagnostics = Diagnostics(state, source, data if isinstance(data, Dataset) else None)
+                diagnostics: Measures
+                if isinstance(source, TableSource):
+                    diagnostics = TableDiagnostics(state, source)
+                else:
+                    diagnostics = Diagnostics(state, source, data if isinstance(data, Dataset) else None)
                 self._run(source, diagnostics, self._fid(source, data))
         finally:
             self._stopping = False
@@ -185,6 +193,7 @@ class Trainer:
         """Prepares measurements of FID, in the first process only."""
         if self.config.metrics_interval == 0 or self.state.world.rank:
             return None
+        assert isinstance(source, Resident | Streamed)
         extractor = self.extractor or default_extractor(labelled_of(self.config, data))
         fid = Fid(self.state, source, extractor, lambda: self._stopping, self.kept)
         fid.prepare()
@@ -192,8 +201,8 @@ class Trainer:
             self.best = None
         return fid
 
-    def _run(self, source: Source, diagnostics: Diagnostics, fid: Fid | None) -> None:
-        state, window = self.state, Window(self.state)
+    def _run(self, source: Source, diagnostics: Measures, fid: Fid | None) -> None:
+        state, window = self.state, Window(self.state, source.statistics)
         steps = steps_of(state, source, window, lambda: self._stopping)
         self._last_log = self._last_checkpoint = time.perf_counter()
         self._progress()
@@ -237,7 +246,7 @@ class Trainer:
         for callback in self._called:
             callback.on_progress(self.state)
 
-    def _notify(self, window: Window, diagnostics: Diagnostics, fid: Fid | None, done: bool) -> bool:
+    def _notify(self, window: Window, diagnostics: Measures, fid: Fid | None, done: bool) -> bool:
         """Report to the callbacks what is due. Returns whether to stop."""
         step, config = self.state.step, self.config
         checkpoint = done or step % config.checkpoint_interval == 0
@@ -263,7 +272,7 @@ class Trainer:
         minutes = self.config.checkpoint_minutes
         return minutes is not None and time.perf_counter() - self._last_checkpoint >= 60 * minutes
 
-    def _log(self, window: Window, diagnostics: Diagnostics, fid: Fid | None) -> None:
+    def _log(self, window: Window, diagnostics: Measures, fid: Fid | None) -> None:
         rows = window.close()
         window.open()
         self._check_finite(rows)

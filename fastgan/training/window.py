@@ -20,16 +20,21 @@ class Window:
     Both are tables on the device with one row per step. The index of the current row is on the device too, so
     that a captured step finds its row in each replay.
 
+    Args:
+        state: the state of training.
+        of_generation: names of the statistics of the generation of samples.
+
     Attributes:
-        names: names of the columns: the objective's statistics, perhaps ``PROBABILITY``, and ``GRADIENT``. A
-            step records raw values that ``close`` converts: for ``GRADIENT`` the norm of the gradient of G's
-            mean loss with respect to this process's samples, for ``SHARE`` perhaps its negative.
+        names: names of the columns: the objective's statistics, perhaps ``PROBABILITY``, those of the
+            generation, and ``GRADIENT``. A step records raw values that ``close`` converts: for ``GRADIENT``
+            the norm of the gradient of G's mean loss with respect to this process's samples, for ``SHARE``
+            perhaps its negative.
     """
 
-    def __init__(self, state: TrainingState) -> None:
+    def __init__(self, state: TrainingState, of_generation: tuple[str, ...] = ()) -> None:
         self._state = state
         of_augmentation = (PROBABILITY,) if state.adaptive is not None else ()
-        self.names = (*state.objective.statistics, *of_augmentation, GRADIENT)
+        self.names = (*state.objective.statistics, *of_augmentation, *of_generation, GRADIENT)
         config = state.config
         capacity = min(config.log_interval, config.checkpoint_interval, config.steps)
         # one more row than steps: each step loads the next row

@@ -43,6 +43,7 @@ class BatchNorm(Reference):
         bias: Tensor | None,
         eps: float,
         negative_slope: float,
+        into: Tensor | None = None,
     ) -> Tensor:
         dense, layout, channels_last = channel_layout(input, 1)
         output = torch.empty_like(dense)
@@ -57,7 +58,7 @@ class BatchNorm(Reference):
             output.data_ptr(),
             torch.get_num_threads(),
         )
-        return output
+        return output if into is None else into.copy_(output)
 
     def batch_norm_leaky_relu_backward(
         self,

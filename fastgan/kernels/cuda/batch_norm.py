@@ -54,6 +54,7 @@ class BatchNorm(Reference):
         bias: Tensor | None,
         eps: float,
         negative_slope: float,
+        into: Tensor | None = None,
     ) -> Tensor:
         dense, layout, channels_last = channel_layout(input, 1)
         numbers = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
@@ -69,7 +70,7 @@ class BatchNorm(Reference):
                 output.data_ptr(),
                 stream(input),
             )
-        return output
+        return output if into is None else into.copy_(output)
 
     def batch_norm_leaky_relu_backward(
         self,

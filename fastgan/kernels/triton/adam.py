@@ -92,10 +92,18 @@ class Adam(Reference):
         learning_rate: Tensor,
         betas: tuple[float, float],
         eps: float,
+        weight_decay: float,
         average: Tensor | None,
         average_weight: Tensor,
         halves: Tensor | None,
     ) -> None:
+        if weight_decay:
+            followers = average, average_weight, halves
+            super().adam(
+                *(values, grads, exp_avg, exp_avg_sq, count, is_first, learning_rate, betas, eps),
+                *(weight_decay, *followers),
+            )
+            return
         for t, name in (
             *((grads, "grads"), (exp_avg, "exp_avg"), (exp_avg_sq, "exp_avg_sq")),
             *((average, "average"), (halves, "halves")),

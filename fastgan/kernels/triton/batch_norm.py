@@ -590,13 +590,14 @@ class BatchNorm(Reference):
         bias: Tensor | None,
         eps: float,
         negative_slope: float,
+        into: Tensor | None = None,
     ) -> Tensor:
         dense, layout, _ = channel_layout(input, 1)
         norm = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
         output = torch.empty_like(dense)  # keeps the memory format
         if input.numel():
             _by_tiles(normalize_kernel, (dense, *norm, output), layout, eps, negative_slope, 2 * _LOADS)
-        return output
+        return output if into is None else into.copy_(output)
 
     def batch_norm_leaky_relu_backward(
         self,

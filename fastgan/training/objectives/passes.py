@@ -26,6 +26,7 @@ from fastgan.nn import (
     Conv3dLeakyReLU,
     LinearLeakyReLU,
 )
+from fastgan.training.dropout_pass import dropout_pass
 from fastgan.training.head_pass import HeadPass
 from fastgan.training.mlp_pass import MLPPass
 
@@ -140,6 +141,8 @@ def through(
 ) -> Pass:
     """A pass of batches ``[N, ...]`` through D, without autograd if D is a chain of layers with one logit.
 
+    Nor does CTGAN's discriminator, a chain with dropout, take autograd.
+
     Args:
         discriminator: D, from samples to outputs of any shape.
         batches: the batches.
@@ -151,6 +154,9 @@ def through(
     chain = _chain_to_logits(discriminator, batches)
     if chain is not None and (chain.is_piecewise_linear or not of_slope):
         return MLPPass.of([batch.detach().flatten(1) for batch in batches], chain)
+    with_dropout = dropout_pass(discriminator, batches)
+    if with_dropout is not None:
+        return with_dropout
     return AutogradPass(
         discriminator, batches, of_parameters=of_parameters or of_slope, of_samples=of_samples or of_slope
     )

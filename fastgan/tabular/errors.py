@@ -1,0 +1,17 @@
+"""The error and the warning for tables."""
+
+from __future__ import annotations
+
+
+class TableError(ValueError):
+    """A table, a column or a value that cannot be used; the message names it and the remedy."""
+
+
+class TableWarning(UserWarning):
+    """A column that will be modelled poorly or slowly; the message names it and the remedy."""
+
+
+def shown(value: object) -> str:
+    """The value as messages quote it: on one line, at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

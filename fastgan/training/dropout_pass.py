@@ -1,0 +1,125 @@
+"""Passes without autograd through a discriminator of leaky ReLU layers with dropout, as CTGAN's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fastgan.hooks import has_hooks
+from fastgan.kernels import choose
+from fastgan.kernels.acts import leaky
+from fastgan.kernels.layout import joined
+from fastgan.models.ctgan import CTGANDiscriminator
+from fastgan.ops.routing import autocast_dtype
+from fastgan.training.mlp_pass import add_gradients, places_for
+
+
+class Hidden(NamedTuple):
+    """A hidden layer.
+
+    Attributes:
+        linear: its linear layer.
+        negative_slope: of the leaky ReLU after it.
+        dropout: share of its outputs that become zero; 0 in evaluation mode.
+    """
+
+    linear: nn.Linear
+    negative_slope: float
+    dropout: float
+
+
+class DropoutPass:
+    """A pass of batches through hidden layers and a last linear one; see :class:`.passes.Pass`.
+
+    The derivative d of a hidden layer's activation and dropout is kept, a constant between kinks. With dz_L
+    the gradient of the logits, dz_{i-1} = d_{i-1} * (dz_i W_i).
+
+    Attributes:
+        outputs: logits ``[N, 1]`` of each batch.
+    """
+
+    @torch.no_grad()
+    def __init__(self, batches: Sequence[Tensor], hidden: Sequence[Hidden], last: nn.Linear) -> None:
+        self._linears = [*(layer.linear for layer in hidden), last]
+        self._inputs = [joined([batch.detach() for batch in batches])]
+        self._derivatives: list[Tensor] = []
+        self._reached: list[Tensor] = []
+        for layer in hidden:
+            self._append(layer)
+        outputs = torch.addmm(last.bias, self._inputs[-1], last.weight.t())
+        self.outputs = list(outputs.split([len(batch) for batch in batches]))
+
+    def _append(self, layer: Hidden) -> None:
+        """Add the output of a hidden layer to the inputs."""
+        input, linear = self._inputs[-1], layer.linear
+        act = leaky(layer.negative_slope)
+        output = choose(input).linear_leaky_relu(input, linear.weight, linear.bias, act)
+        kept = torch.empty_like(output).bernoulli_(1 - layer.dropout).mul_(1 / (1 - layer.dropout))
+        self._derivatives.append(torch.where(output > 0, kept, layer.negative_slope * kept))
+        self._inputs.append(output * kept)
+
+    @torch.no_grad()
+    def reach_parameters(self, grads: Sequence[Tensor]) -> None:
+        dz = self._chain(joined(grads))
+        biases = [linear.bias for linear in self._linears]
+        places = places_for(biases, dz[0].dtype)
+        db = [torch.sum(each, 0, out=place) for each, place in zip(dz, places, strict=True)]
+        add_gradients(biases, db)
+        self._add_to_weights(dz, self._inputs)
+
+    @torch.no_grad()
+    def reach_samples(self, grad: Tensor) -> Tensor:
+        return torch.mm(self._chain(grad)[0], self._linears[0].weight)
+
+    @torch.no_grad()
+    def reach_both(self, grads: Sequence[Tensor], grad: Tensor) -> Tensor:
+        nothing = [torch.zeros_like(each) for each in self.outputs[:-1]]
+        reached = self.reach_samples(joined([*nothing, grad]))[-len(grad) :]
+        self.reach_parameters(grads)
+        return reached
+
+    @torch.no_grad()
+    def slope(self) -> Tensor:
+        self._reached = self._chain(torch.ones_like(self.outputs[0]))
+        return torch.mm(self._reached[0], self._linears[0].weight)
+
+    @torch.no_grad()
+    def reach_parameters_by_slope(self, grad: Tensor) -> None:
+        """As :meth:`.mlp_pass.MLPPass.reach_parameters_by_slope`, with dropout in the derivatives."""
+        climbed = [grad]
+        for linear, derivative in zip(self._linears[:-1], self._derivatives, strict=True):
+            climbed.append(torch.mm(climbed[-1], linear.weight.t()).mul_(derivative))
+        self._add_to_weights(self._reached, climbed)
+
+    def _chain(self, grad: Tensor) -> list[Tensor]:
+        """dz_1 ... dz_L, for a gradient of the logits."""
+        dz = [grad]
+        for linear, derivative in zip(reversed(self._linears[1:]), reversed(self._derivatives), strict=True):
+            dz.append(torch.mm(dz[-1], linear.weight).mul_(derivative))
+        return dz[::-1]
+
+    def _add_to_weights(self, dz: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
+        weights = [linear.weight for linear in self._linears]
+        places = places_for(weights, dz[0].dtype)
+        dw = [torch.mm(a.t(), x, out=place) for a, x, place in zip(dz, inputs, places, strict=True)]
+        add_gradients(weights, dw)
+
+
+def dropout_pass(discriminator: nn.Module, batches: Sequence[Tensor]) -> DropoutPass | None:
+    """The pass of batches ``[N, ...]`` through CTGAN's discriminator; None for others, or under autocast."""
+    if type(discriminator) is not CTGANDiscriminator or autocast_dtype(batches[0]) is not None:
+        return None
+    if any(map(has_hooks, discriminator.modules())):
+        return None
+    *layers, last = discriminator.layers
+    assert isinstance(last, nn.Linear)
+    hidden = []
+    for linear, activation, dropout in zip(layers[::3], layers[1::3], layers[2::3], strict=True):
+        assert isinstance(linear, nn.Linear)
+        assert isinstance(activation, nn.LeakyReLU)
+        assert isinstance(dropout, nn.Dropout)
+        hidden.append(Hidden(linear, activation.negative_slope, dropout.p if dropout.training else 0.0))
+    return DropoutPass(batches, hidden, last)
