@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pandas as pd
-from fastgan.tabular import TabularGAN
 
+from fastgan.tabular import TabularGAN
 from fastgan.training import Callback
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import LogRow

@@ -66,6 +66,8 @@ class CTGAN:
         enable_gpu: bool = True,
         cuda: bool | str | None = None,
     ) -> None:
+        from fastgan.tabular import TabularGAN
+
         if generator_decay != discriminator_decay:
             raise ValueError(
                 f"generator_decay is {generator_decay} and discriminator_decay is {discriminator_decay}, "
@@ -85,6 +87,7 @@ class CTGAN:
             "pack": pac,
             "device": _device(enable_gpu if cuda is None else cuda),
         }
+        TabularGAN(**self._settings)  # refuses wrong ones before there is a table
         self._verbose = verbose
         self._rng: torch.Generator | None = None
         self._is_array = False
@@ -143,7 +146,8 @@ class CTGAN:
         """Seed what follows: ``fit`` and ``sample``.
 
         Args:
-            random_state: a seed; or, as in the original, a pair whose second item, a torch.Generator, is then used; None for torch's global one.
+            random_state: a seed; or, as in the original, a pair with a torch.Generator, which is then used;
+                None for torch's global one.
         """
         if isinstance(random_state, int):
             self._rng = torch.Generator().manual_seed(random_state)
@@ -161,7 +165,7 @@ class CTGAN:
 
     @classmethod
     def load(cls, path: str | Path) -> CTGAN:
-        """Read what :meth:`save` wrote, for sampling. Samples are frames; the original's pickles are not read.
+        """Read what :meth:`save` wrote, for sampling; samples are frames. No pickle of the original is read.
 
         Raises:
             ValueError: the folder holds no such model, or it is damaged.
