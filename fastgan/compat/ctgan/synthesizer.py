@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 
+from fastgan.tabular import TabularGAN
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
-
-if TYPE_CHECKING:  # pandas is in an extra
-    import pandas as pd
-
-    from fastgan.tabular import TabularGAN
 
 
 class CTGAN:
@@ -66,8 +63,6 @@ class CTGAN:
         enable_gpu: bool = True,
         cuda: bool | str | None = None,
     ) -> None:
-        from fastgan.tabular import TabularGAN
-
         if generator_decay != discriminator_decay:
             raise ValueError(
                 f"generator_decay is {generator_decay} and discriminator_decay is {discriminator_decay}, "
@@ -104,10 +99,6 @@ class CTGAN:
         Raises:
             ValueError: the table, a column or a setting cannot be used; the message names it.
         """
-        import pandas as pd
-
-        from fastgan.tabular import TabularGAN
-
         self._is_array = not isinstance(train_data, pd.DataFrame)
         frame = pd.DataFrame(train_data)
         kinds = dict.fromkeys(frame.select_dtypes("number"), "continuous")
@@ -170,8 +161,6 @@ class CTGAN:
         Raises:
             ValueError: the folder holds no such model, or it is damaged.
         """
-        from fastgan.tabular import TabularGAN
-
         made = cls()
         made._fitted = TabularGAN.load(path)
         return made
