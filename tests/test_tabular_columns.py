@@ -250,9 +250,7 @@ def test_polars_of_its_own_dtypes() -> None:
         }
     )
     frame = to_pandas(table)
-    assert kinds_of(frame) == {
-        "level": "category", "group": "category", "small": "category", "gap": "timedelta"
-    }  # fmt: skip
+    assert list(kinds_of(frame).values()) == ["category", "category", "category", "timedelta"]
     assert list(frame["level"].cat.categories) == ["y", "x"]
     with pytest.raises(TableError, match=r"a LazyFrame, expected .*; call \.collect\(\) first"):
         to_pandas(table.lazy())

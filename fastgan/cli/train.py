@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import torch
@@ -29,14 +31,17 @@ from fastgan.training.run import read_config, read_config_file, with_data
 from fastgan.training.run_config import RunConfig
 from fastgan.training.session import Outcome, resume_run, step_of_finished, train_run
 
+_TABLES = (".csv", ".parquet")
 _Run = tuple[RunConfig, Dataset, Streaming | None]
 _of_data = partial(typer.Option, rich_help_panel="Data")
+_of_tables = partial(typer.Option, rich_help_panel="Tables")
 
 
 @with_settings
 def train(
     data: Annotated[
-        str | None, typer.Argument(help="ring (the default), grid, digits, mnist, stacked, or a path.")
+        str | None,
+        typer.Argument(help="ring (the default), grid, digits, mnist, stacked, or a path, also of a table."),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -62,11 +67,20 @@ def train(
     flip: Annotated[bool | None, _of_data(help="Mirror half of the photos.")] = None,
     stream: Annotated[bool | None, _of_data(help="Leave the data on the disk.")] = None,
     workers: Annotated[int | None, _of_data(min=0, help="Processes that read streamed data, else 2.")] = None,
+    epochs: Annotated[
+        int | None, _of_tables(min=1, help="Passes over a table, else 300; or give --steps.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None, _of_tables(help="Kinds of columns, where detection errs: zip=category,age=integer.")
+    ] = None,
+    max_categories: Annotated[
+        int | None, _of_tables(min=2, help="Values of a column with a code of their own, else 500.")
+    ] = None,
     **settings: Any,
 ) -> None:
     """Train a GAN. Settings that are not given come from the data set's recipe.
 
-    A path may be a folder of images, an .npy or .npz array, or an IDX file.
+    A path may be a folder of images, an .npy or .npz array, or an IDX file; or a table, .csv or .parquet.
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m fastgan train ...
     """
@@ -77,6 +91,13 @@ def train(
     if data:
         _refuse(f"DATA is {data} already", data=moved)
     source = data or moved
+    of_table = {"epochs": epochs, "columns": columns, "max_categories": max_categories}
+    if _is_of_table(source, resume, config):
+        unfit = {"model": model, "recipe": recipe, "data_dir": data_dir, "stream": stream, "workers": workers}
+        _refuse("a table has networks of its own", **unfit, **framing)
+        _train_table(source, resume, config, out, _given(of_table), changes)
+        return
+    _refuse(f"{source or resume or config or 'ring'} is no table", **of_table)
     if resume:
         others = {"model": model, "recipe": recipe, "config": config, "out": out}
         _refuse(f"{resume}: continues as it began, in its own folder", **others, **framing)
@@ -113,6 +134,52 @@ def train(
                 outcome = train_run(out, dataset, run, [progress], feed=feed, world=world)
     if outcome.folder is not None:
         _print_outcome(outcome.folder, outcome)
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _tables() -> ModuleType:
+    try:
+        return import_module("fastgan.cli.tables")
+    except ImportError as error:
+        fail(str(error))
+
+
+def _is_of_table(source: str | None, resume: Path | None, config: Path | None) -> bool:
+    if resume is not None:
+        return (resume / "table.json").is_file()
+    if source is not None:
+        return Path(source).suffix.lower() in _TABLES
+    return config is not None and _tables().repeat(config, None) is not None
+
+
+def _train_table(
+    source: str | None,
+    resume: Path | None,
+    config: Path | None,
+    out: Path | None,
+    of_table: dict[str, Any],
+    changes: dict[str, Any],
+) -> None:
+    tables = _tables()
+    every_row = "log_interval" in changes
+    if resume:
+        _refuse(f"{resume}: continues as it began, in its own folder", config=config, out=out, **of_table)
+        outcome = tables.resume(resume, Path(source) if source else None, changes, every_row=every_row)
+    else:
+        if "columns" in of_table:
+            of_table["columns"] = tables.columns_of(of_table["columns"])
+        before = None if config is None else tables.repeat(config, changes.get("device"))
+        if config is not None and before is None:
+            fail(f"--config {config} is not that of a run on a table; omit it")
+        assert source is not None or before is not None
+        table = Path(source) if source else before.table
+        settings = (before.config if before else tables.TableConfig()).changed(**of_table, **changes)
+        outcome = tables.begin(out, table, settings, every_row=every_row)
+    if outcome is None:
+        return
+    if outcome.folder is not None:
+        _print_outcome(outcome.folder, outcome, tables.closing_lines(outcome.folder, outcome))
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -170,7 +237,7 @@ def _read(
 
 
 def _end_if_finished(folder: Path, config: RunConfig) -> None:
-    done = step_of_finished(folder, config)
+    done = step_of_finished(folder, config.training)
     if done is not None:
         say(f"nothing to do: {folder} has been trained for {done:,} steps; give --steps a larger number")
         raise typer.Exit
@@ -200,7 +267,7 @@ def _decided(config: RunConfig, count: int) -> str:
     return f"{config.title}: {count:,} {kind} images of {width} x {height} pixels{how}, model {config.model}"
 
 
-def _print_outcome(folder: Path, outcome: Outcome) -> None:
+def _print_outcome(folder: Path, outcome: Outcome, closing: Sequence[str] = ()) -> None:
     summary = outcome.summary
     typed = shlex.quote(str(folder))
     verb = "stopped" if outcome.interrupted else "trained"
@@ -218,7 +285,7 @@ def _print_outcome(folder: Path, outcome: Outcome) -> None:
     lines += [
         f"picture     {folder / 'dashboard.png'}",
         f"everything  {folder} (samples-*.png, metrics.jsonl, checkpoint, config.yaml)",
-        f"next        fastgan sample {typed}, or tensorboard --logdir {typed}",
+        *(closing or [f"next        fastgan sample {typed}, or tensorboard --logdir {typed}"]),
     ]
     if outcome.interrupted:
         lines.append(f"continue    fastgan train --resume {typed}")

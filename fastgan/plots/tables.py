@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,17 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from fastgan.plots.figure import GENERATED, REAL, new_figure, open_axes, save_figure
-from fastgan.tabular.quality.histograms import Histogram
+from fastgan.plots.figure import GENERATED, GUIDE, REAL, new_figure, open_axes, save_figure
+
+if TYPE_CHECKING:
+    from fastgan.tabular.quality.histograms import Histogram
 
 _MOST = 40  # columns whose distributions are drawn
 _ACROSS = 5
 _PANEL = 2.4, 1.8  # inches
 _MAPS = 5.0
 _NAME = 22  # characters of a name
+_BARS = 20
 _NAMED = 40  # columns whose names fit next to a map
 
 
@@ -95,6 +99,38 @@ def _draw_maps(figure: Figure | SubFigure, names: Sequence[Hashable], pairs: pd.
             axes.set_xticks(places, labels, fontsize=7, rotation=90, parse_math=False)
     figure.colorbar(cells, ax=panels, shrink=0.8)
     figure.suptitle("Correlations, and Cramér's V where a column is discrete", fontweight="bold")
+
+
+def draw_scores(axes: Axes, columns: pd.DataFrame) -> None:
+    """Draw the scores of columns as bars, or of many columns the lowest.
+
+    Args:
+        axes: where to draw.
+        columns: figures of the columns, by :func:`fastgan.tabular.quality.marginals`.
+    """
+    lowest = columns.sort_values("score").head(_BARS)[::-1]
+    names = [_short(name) for name in lowest["column"]]
+    axes.barh(range(len(lowest)), lowest["score"], color=GENERATED)
+    axes.set_yticks(range(len(lowest)), names, fontsize=8, parse_math=False)
+    axes.set(xlim=(0, 1), xlabel="KS or TV complement; 1 if both tables have the same distribution")
+    shown = f"{len(lowest)} of {len(columns)} columns" if len(lowest) < len(columns) else "Columns"
+    axes.set_title(f"{shown}: mean {columns['score'].mean():.3f}")
+    open_axes(axes)
+
+
+def draw_pair_scores(axes: Axes, pairs: pd.DataFrame) -> None:
+    """Draw how each pair of columns is related in the synthetic table against the real one.
+
+    Args:
+        axes: where to draw.
+        pairs: figures of the pairs, by :func:`fastgan.tabular.quality.pairs`.
+    """
+    axes.plot([-1, 1], [-1, 1], color=GUIDE, linewidth=1)
+    axes.scatter(pairs["real"], pairs["synthetic"], s=12, color=GENERATED, alpha=0.6)
+    axes.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), xlabel="real table", ylabel="synthetic table")
+    axes.set_title("Pairs of columns: correlation, or Cramér's V")
+    axes.set_box_aspect(1)
+    open_axes(axes)
 
 
 def _matrix(names: Sequence[Hashable], pairs: pd.DataFrame, which: str) -> NDArray[np.float64]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from fastgan.training.config import SETTINGS, ConfigError, TrainConfig
@@ -23,7 +24,6 @@ CTGAN = TrainConfig(
     ema_decay=0.0,
 )
 """The settings of Xu et al. 2019 (arXiv:1907.00503) and of their package; steps follow from epochs."""
-EPOCHS = 300
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TableConfig:
     """
 
     training: TrainConfig = CTGAN
-    epochs: int | None = EPOCHS
+    epochs: int | None = 300
     generator: tuple[int, ...] = (256, 256)
     discriminator: tuple[int, ...] = (256, 256)
     columns: Mapping[str | int, str] = field(default_factory=dict)
@@ -69,22 +69,24 @@ class TableConfig:
         if self.training.objective == "began":
             raise ConfigError("objective is 'began', which is for images; take another one for a table")
 
-    @classmethod
-    def of(cls, epochs: int | None = None, **settings: Any) -> TableConfig:
-        """A configuration with these settings, of this class or of TrainConfig; others are CTGAN's.
+    def changed(self, *, epochs: int | None = None, **settings: Any) -> TableConfig:
+        """The same with other settings, of this class or of TrainConfig.
 
         Raises:
             ConfigError: if there is no such setting, or a value is wrong.
         """
         training = {name: settings.pop(name) for name in list(settings) if name in SETTINGS}
+        known = {each.name for each in fields(self)} - {"training"}
         for name in settings:
-            if name not in cls.__dataclass_fields__ or name == "training":
-                raise ConfigError(f"no setting is called {name}; see fastgan.tabular.TabularGAN")
-        if epochs is not None and "steps" in training:
-            raise ConfigError(f"epochs is {epochs} and steps is {training['steps']}; give one of them")
-        if epochs is None and "steps" not in training:
-            epochs = EPOCHS
-        return cls(replace(CTGAN, **training), epochs, **settings)
+            if name not in known:
+                close = get_close_matches(name, [*known, *SETTINGS], n=1)
+                raise ConfigError(f"no setting is called {name}{f', but {close[0]} is' if close else ''}")
+        if "steps" in training:
+            if epochs is not None:
+                raise ConfigError(f"epochs is {epochs} and steps is {training['steps']}; give one of them")
+        else:
+            epochs = epochs if epochs is not None else self.epochs
+        return replace(self, training=replace(self.training, **training), epochs=epochs, **settings)
 
     def for_rows(self, rows: int) -> TableConfig:
         """The same with the steps of a table of so many rows."""

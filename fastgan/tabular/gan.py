@@ -76,11 +76,11 @@ class TabularGAN:
         log_frequency: bool = True,
         **settings: Any,
     ) -> None:
-        self.config = TableConfig.of(
-            epochs,
+        self.config = TableConfig().changed(
+            epochs=epochs,
             generator=generator,
             discriminator=discriminator,
-            columns=columns,
+            columns=columns or {},
             max_categories=max_categories,
             log_frequency=log_frequency,
             **settings,
@@ -124,9 +124,9 @@ class TabularGAN:
 
         Args:
             n: how many.
-            conditions: values of discrete columns that all rows have, such as ``{"sex": "female"}``. No row is
-                drawn and rejected: the generator is conditioned on the value, on one at random for each row if
-                there are several.
+            conditions: values of discrete columns that all rows have, such as ``{"sex": "female"}``. No row
+                is drawn and rejected: the generator is conditioned on the value, on one at random for each
+                row if there are several.
             seed: the rows of a seed are always the same; None draws one from torch's global generator.
 
         Returns:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -31,9 +31,6 @@ from fastgan.training.config_file import (
 from fastgan.training.lock import LOCK, locked
 from fastgan.training.run_config import RunConfig
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 # Settings that may change when a run is resumed. Only `steps`, on which schedules depend, affects results
 # (and another device, by its rounding).
 _FREE = frozenset(
@@ -56,14 +53,14 @@ _FREE = frozenset(
 
 
 @contextmanager
-def new_folder(out: Path | None, name: str, config: DataclassInstance) -> Iterator[Path]:
+def new_folder(out: Path | None, name: str, settings: dict[str, Any]) -> Iterator[Path]:
     """Make a run's folder, write its config.yaml, and lock it for other processes.
 
     Args:
         out: the folder, which must be new or empty; None for the first of ``runs/NAME-1``, ``runs/NAME-2``, …
             that does not exist.
         name: NAME, for that case.
-        config: config of the run.
+        settings: settings of the run by name, for config.yaml.
 
     Raises:
         RunError: if the folder is not empty; nothing is changed then.
@@ -74,7 +71,7 @@ def new_folder(out: Path | None, name: str, config: DataclassInstance) -> Iterat
     try:
         with locked(folder):
             _check_empty(folder)
-            write_config(folder, asdict(config))
+            write_config(folder, settings)
             yield folder
     except (WriteError, checkpoint.CheckpointError):
         if not (folder / checkpoint.INDEX).exists():
@@ -124,6 +121,8 @@ def read_config(folder: Path, device: str | None) -> RunConfig:
     Raises:
         RunError: if there is no config.yaml or it is damaged.
     """
+    if (folder / "table.json").is_file():
+        raise RunError(f"{folder}: was trained on a table, which this does not take; use fastgan.tabular")
     with naming_config(folder):
         return _parsed(read_settings(folder / CONFIG), device)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from fastgan.metrics.classifier import Features, classifier_of, file_of
 from fastgan.metrics.extractor import ExtractorError
 from fastgan.models import FAMILIES
 from fastgan.training import checkpoint
-from fastgan.training.config import ConfigError
+from fastgan.training.config import ConfigError, TrainConfig
 from fastgan.training.config_file import RunError
 from fastgan.training.distributed import World
 from fastgan.training.fid import FID, labelled_of
 from fastgan.training.lock import locked
-from fastgan.training.pictures import SamplePictures
+from fastgan.training.pictures import Pictures, SamplePictures
 from fastgan.training.real_features import kept_in
 from fastgan.training.recorder import SUMMARY, Recorder
 from fastgan.training.run import (
@@ -85,11 +85,11 @@ def train_run(
     # before the folder is made, so that networks too large for the memory leave no folder
     trainer = _trainer(config, data, world)
     if trainer.state.world.rank:
-        return _follow(trainer, feed or data, config.workers)
+        return follow(trainer, _fit(trainer, feed or data, config))
     noted = replace(config, stream=feed is not None).noting(data, feed or data.samples)
-    with new_folder(out, Path(data.name).resolve().stem, noted) as folder:
+    with new_folder(out, Path(data.name).resolve().stem, asdict(noted)) as folder:
         checkpoint.save(folder, trainer.state)  # from now on the run can be resumed
-        return _record(trainer, folder, data, feed or data, noted, callbacks)
+        return _record_samples(trainer, folder, data, _fit(trainer, feed or data, noted), noted, callbacks)
 
 
 def resume_run(
@@ -120,11 +120,11 @@ def resume_run(
         trainer = _trainer(config, data, world)
         checkpoint.restore(saved, trainer.state)
         if trainer.state.world.rank:
-            return _follow(trainer, feed or data, config.workers)
+            return follow(trainer, _fit(trainer, feed or data, config))
         trainer.best = checkpoint.best_of(folder)
         config = replace(config, stream=feed is not None)
         noted = _note_same_data(folder, config, data, feed or data.samples)
-        return _record(trainer, folder, data, feed or data, noted, callbacks)
+        return _record_samples(trainer, folder, data, _fit(trainer, feed or data, noted), noted, callbacks)
 
 
 def _note_same_data(folder: Path, config: RunConfig, data: Dataset, samples: Sized) -> RunConfig:
@@ -136,7 +136,7 @@ def _note_same_data(folder: Path, config: RunConfig, data: Dataset, samples: Siz
     return noted
 
 
-def step_of_finished(folder: Path, config: RunConfig) -> int | None:
+def step_of_finished(folder: Path, config: TrainConfig) -> int | None:
     """The last step of a run that is finished and recorded; None for other runs.
 
     Raises:
@@ -144,12 +144,12 @@ def step_of_finished(folder: Path, config: RunConfig) -> int | None:
         CheckpointError: if the checkpoint is damaged.
     """
     step, settings = peek_checkpoint(folder)
-    check_unchanged(folder, settings, config.training)
+    check_unchanged(folder, settings, config)
     try:
         recorded = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["steps"]
     except (OSError, ValueError, KeyError, TypeError):  # killed before the summary was written
         recorded = None
-    return step if step >= config.training.steps and recorded == step else None
+    return step if step >= config.steps and recorded == step else None
 
 
 def _trainer(config: RunConfig, data: Dataset, world: World | None) -> Trainer:
@@ -178,17 +178,32 @@ def _prepare_metrics(trainer: Trainer, folder: Path, data: Dataset, config: RunC
     trainer.kept = kept_in(folder, config, file)
 
 
-def _record(
+def _fit(trainer: Trainer, samples: Dataset | Streaming, config: RunConfig) -> Callable[[], TrainingState]:
+    return lambda: trainer.fit(samples, workers=config.workers)
+
+
+def _record_samples(
     trainer: Trainer,
     folder: Path,
     data: Dataset,
-    samples: Dataset | Streaming,
+    fit: Callable[[], TrainingState],
     config: RunConfig,
     callbacks: Sequence[Callback],
 ) -> Outcome:
+    _prepare_metrics(trainer, folder, data, config)
+    return record(trainer, folder, SamplePictures(data), fit, callbacks)
+
+
+def record(
+    trainer: Trainer,
+    folder: Path,
+    pictures: Pictures,
+    fit: Callable[[], TrainingState],
+    callbacks: Sequence[Callback],
+) -> Outcome:
+    """Run ``fit``, which trains the trainer, and record the run in its folder, which is locked."""
     state = trainer.state
-    with Recorder(folder, SamplePictures(data), state.step) as recorder:
-        _prepare_metrics(trainer, folder, data, config)
+    with Recorder(folder, pictures, state.step) as recorder:
         if trainer.config.steps > state.step:
             change_steps(folder, trainer.config.steps)  # a resumed run may have more steps
         trainer.callbacks = [recorder, *callbacks]
@@ -196,7 +211,7 @@ def _record(
             trainer.watch.update(int(row["step"]), row)
         trainer.missed = trainer.config.measures_at(state.step) and recorder.lacks(FID, state.step)
         with stopped_by_signals(trainer.stop):
-            state = _fit(trainer, samples, config.workers, recorder)
+            state = _naming_checkpoint(fit, recorder)
         return Outcome(
             folder,
             recorder.finish(state, trainer.watch.alarms, trainer.best),
@@ -204,16 +219,16 @@ def _record(
         )
 
 
-def _follow(trainer: Trainer, samples: Dataset | Streaming, workers: int) -> Outcome:
+def follow(trainer: Trainer, fit: Callable[[], TrainingState]) -> Outcome:
     """Train in a process that does not record."""
     with stopped_by_signals(trainer.stop):
-        state = trainer.fit(samples, workers=workers)
+        state = fit()
     return Outcome(None, {}, interrupted=state.step < trainer.config.steps)
 
 
-def _fit(trainer: Trainer, samples: Dataset | Streaming, workers: int, recorder: Recorder) -> TrainingState:
+def _naming_checkpoint(fit: Callable[[], TrainingState], recorder: Recorder) -> TrainingState:
     try:
-        return trainer.fit(samples, workers=workers)
+        return fit()
     except (DivergenceError, DataError, ExtractorError) as error:
         remedy = "; try a lower learning rate" if isinstance(error, DivergenceError) else ""
         kept = f"kept the checkpoint of step {recorder.saved_step} in {recorder.folder}"

@@ -10,7 +10,7 @@ import pandas as pd
 from fastgan.tabular.quality.detection import Detection, detection
 from fastgan.tabular.quality.encoding import KINDS, encode
 from fastgan.tabular.quality.histograms import Histogram, histogram
-from fastgan.tabular.quality.marginals import ks_complement, marginals, tv_complement
+from fastgan.tabular.quality.marginals import ks_complement, lost_values, marginals, tv_complement
 from fastgan.tabular.quality.pairs import contingency_similarity, correlation, pairs
 from fastgan.tabular.quality.privacy import Privacy, privacy
 from fastgan.tabular.quality.report import Quality
@@ -27,6 +27,7 @@ __all__ = [
     "evaluate_tables",
     "histogram",
     "ks_complement",
+    "lost_values",
     "marginals",
     "pairs",
     "privacy",

@@ -6,7 +6,7 @@ equal, 0 if they have no value in common.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pandas as pd
 from fastgan.tabular.quality.encoding import MISSING, Codes, Column, Floats
 
 _DECIMALS = 14
+_EXPECTED = 10
 _UNSEEN = 1e-6  # rows that sdmetrics counts for a category which the real table lacks
 
 
@@ -77,3 +78,17 @@ def marginals(columns: Sequence[Column]) -> pd.DataFrame:
         missing = [float(column.is_missing(table).mean()) for table in (0, 1)]
         rows.append((column.name, measure, score, *missing))
     return pd.DataFrame(rows, columns=["column", "measure", "score", "missing_real", "missing_synthetic"])
+
+
+def lost_values(
+    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Mapping[Hashable, str]
+) -> dict[Hashable, list[object]]:
+    """Values of discrete columns that the synthetic table lacks, though 10 rows or more should have them."""
+    lost = {}
+    for name, kind in kinds.items():
+        if kind in ("category", "boolean"):
+            shares = real[name].value_counts(normalize=True)
+            frequent = shares.index[shares * len(synthetic) >= _EXPECTED]
+            if missing := sorted(set(frequent) - set(synthetic[name].unique()), key=str):
+                lost[name] = missing
+    return lost
