@@ -11,12 +11,10 @@ from fastgan.training import Callback
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import LogRow
 
-_LOGGED = 10  # steps between two readings of the clock
-
 
 class InFastgan:
     def __init__(self, epochs: int, seed: int) -> None:
-        self._settings = {"epochs": epochs, "seed": seed, "log_interval": _LOGGED}
+        self._settings = {"epochs": epochs, "seed": seed}
 
     def fit(self, frame: pd.DataFrame, discrete: list[str]) -> list[tuple[int, float]]:
         """Trains, and returns step and time at each log point. Columns that are not discrete are numbers."""
