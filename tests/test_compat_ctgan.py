@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fastgan.compat.ctgan import CTGAN
+from fastgan.compat.ctgan import CTGAN, synthesizer
 from fastgan.files import WriteError
 
 SMALL: dict[str, Any] = {
@@ -155,26 +155,13 @@ def test_settings_reach_the_networks_and_the_optimizers(frame: pd.DataFrame) -> 
     assert (trainer.config.weight_decay, trainer.config.gp_weight) == (1e-6, 10)
 
 
-@pytest.mark.parametrize(
-    ("given", "device"),
-    [
-        ({"enable_gpu": True}, "cuda"),
-        ({"enable_gpu": False}, "cpu"),
-        ({"cuda": False}, "cpu"),
-        ({"cuda": True, "enable_gpu": False}, "cuda"),
-        ({"cuda": "cuda:1"}, "cuda:1"),
-    ],
-    ids=str,
-)
-def test_the_device_is_a_gpu_if_wanted(
-    given: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    rest = {name: value for name, value in SMALL.items() if name != "enable_gpu"}
-    assert CTGAN(**rest, **given)._settings["device"] == device
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    if given.get("cuda") != "cuda:1":
-        assert CTGAN(**rest, **given)._settings["device"] == "cpu"
+def test_the_device_is_a_gpu_if_wanted_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_there, found in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: is_there)  # noqa: B023
+        assert synthesizer.device_of(True) == found
+        assert synthesizer.device_of(False) == "cpu"
+        assert synthesizer.device_of("cuda:1") == "cuda:1"
+    assert CTGAN(**SMALL | {"enable_gpu": True, "cuda": "cpu"})._settings["device"] == "cpu"
 
 
 def test_epochs_are_printed_if_wanted(frame: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:

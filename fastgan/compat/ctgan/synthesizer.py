@@ -80,7 +80,7 @@ class CTGAN:
             "log_frequency": log_frequency,
             "epochs": epochs,
             "pack": pac,
-            "device": _device(enable_gpu if cuda is None else cuda),
+            "device": device_of(enable_gpu if cuda is None else cuda),
         }
         TabularGAN(**self._settings)  # refuses wrong ones before there is a table
         self._verbose = verbose
@@ -192,7 +192,8 @@ class _Losses(Callback):
             print(f"epoch {epoch + 1}: loss of G {generator:.3f}, of D {discriminator:.3f}", flush=True)
 
 
-def _device(wanted: bool | str) -> str:
+def device_of(wanted: bool | str) -> str:
+    """The named device; the first GPU if one is wanted and there, else the CPU."""
     if isinstance(wanted, str):
         return wanted
     return "cuda" if wanted and torch.cuda.is_available() else "cpu"
