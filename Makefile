@@ -6,7 +6,7 @@
 # make gpu-check  build, test and measure on a machine with a GPU, torch, triton, nvcc and pytest. OUT=folder,
 #                 PART=1 or PART=2 for one part, SECONDS=240 for each
 # make lint       run ruff and mypy
-# make peers      compare fastgan.compat and the Fréchet distance with the packages themselves
+# make peers      compare fastgan.compat, the Fréchet distance and figures of tables with the packages themselves
 # make versions   run the tests with TORCH=2.9.1 TRITON=3.5.1, or only TESTS=tests/test_dynamo.py
 # Each target but gpu-check and versions installs what it needs in VENV=.venv with PYTHON=python3.
 
@@ -40,7 +40,7 @@ peers: $(VENV)/installed
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/peers.part \
 		--requirement $(VENV)/peers.txt && \
 	mv build/peers.part build/peers; }
-	$(BIN)/pytest tests/peers.py
+	$(BIN)/pytest tests/peers.py tests/peers_quality.py
 
 # Uses a separate environment, which is kept, and a copy of the sources, as compiled modules depend on torch. torch
 # installs its own Triton, which TRITON then replaces.
@@ -53,7 +53,7 @@ versions:
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory=$(OTHER)/sources
 	grep -v '^torch==' constraints.txt > $(OTHER)/constraints.txt
 	cd $(OTHER)/sources && \
-	../bin/pip install --quiet --constraint ../constraints.txt torch==$(TORCH) --editable '.[train,test]' && \
+	../bin/pip install --quiet --constraint ../constraints.txt torch==$(TORCH) --editable '.[train,tabular,test]' && \
 	../bin/pip install --quiet --no-deps triton==$(TRITON) && \
 	../bin/mypy && ../bin/pytest $(PARALLEL) $(TESTS)
 
@@ -91,7 +91,7 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt $(SOURCES)
 	touch $@
 
 packages:
-	$(call install_extras,train test)
+	$(call install_extras,train tabular test)
 
 compiled:
 	$(BIN)/pip install --quiet --no-deps --editable .

@@ -218,11 +218,18 @@ struct SpanCall {
   int64_t rows, width;
   SpanTables tables;
   double temperature;
-  const void* input;         // [rows, width]; backward: null without a gradient of the cross-entropy
-  const float* noise;        // [rows, width] uniform in [0, 1), or null
+  const void* input;          // [rows, width]; backward: null without a gradient of the cross-entropy
+  const float* noise;         // [rows, width] uniform in [0, 1), or null
   const int64_t* conditions;  // [rows], or null
-  Rows output;               // [rows, width]
+  Rows output;                // [rows, width]
   Where where;
+};
+
+// A backward pass of spans.
+struct SpanGrad {
+  Rows incoming;     // [rows, width]
+  Scale of_entropy;  // the gradient of the cross-entropy; not read if SpanCall.input is null
+  void* input;       // [rows, width]
 };
 
 // A batch of rows of an encoded table.
@@ -230,10 +237,11 @@ struct TableCall {
   DType dtype;  // of the batch: float32 or float64
   int64_t batch, width, rows;
   SpanTables tables;
-  const int32_t* codes;       // [rows, softmax spans]
-  const float* values;        // [rows, tanh spans]
+  const int32_t* codes;  // [rows, softmax spans]
+  const float* values;   // [rows, tanh spans]
   int64_t num_codes, num_values;
-  const int32_t* order;       // [discrete columns * rows]
+  const int32_t* order;  // [discrete columns * rows]
+  int64_t order_size;
   const int64_t* starts;      // [conditions + 1]
   const int64_t* conditions;  // [batch], or null
   const float* uniform;       // [batch]

@@ -192,6 +192,7 @@ def batch_norm_leaky_relu(
     dtypes: Sequence[int],
     x: int,
     y: int,
+    stride: int,  # elements of y from one outer index to the next
     threads: int,
 ) -> None: ...
 def batch_norm_leaky_relu_backward(
@@ -204,6 +205,7 @@ def batch_norm_leaky_relu_backward(
     numbers: Sequence[int],
     dtypes: Sequence[int],
     dy: int,
+    stride: int,  # elements of dy from one outer index to the next
     x: int,
     training: bool,
     dx: int,
@@ -279,6 +281,74 @@ def anti_aliased_snake_backward(
     grad_dtypes: Sequence[int],
     threads: int,
 ) -> None: ...
+def span_activations(
+    dtype: int,
+    rows: int,
+    width: int,
+    spans: int,  # [count, 3], int32, and targets: fastgan.kernels.spans.Spans.tables
+    count: int,
+    targets: int,  # [num_conditions, 3], int32
+    num_conditions: int,
+    temperature: float,
+    input: int,  # [rows, width]
+    noise: int,  # [rows, width], float32, optional
+    conditions: int,  # [rows], int64, optional
+    output: int,  # [rows, width], rows `stride` elements apart
+    stride: int,
+    entropy: int,  # [1]: output, only with conditions
+    entropy_dtype: int,
+    threads: int,
+) -> None: ...
+def span_activations_backward(
+    dtype: int,
+    rows: int,
+    width: int,
+    spans: int,
+    count: int,
+    targets: int,
+    num_conditions: int,
+    temperature: float,
+    input: int,  # [rows, width], optional: only with a gradient of the cross-entropy
+    conditions: int,  # [rows], int64; read only with input
+    output: int,  # [rows, width], rows `stride` elements apart
+    stride: int,
+    grad: int,  # [rows, width], rows `grad_stride` elements apart
+    grad_stride: int,
+    of_entropy: int,  # [1], optional
+    of_entropy_dtype: int,
+    dx: int,  # [rows, width]: output
+    threads: int,
+) -> None: ...
+def table_batch(
+    dtype: int,
+    batch: int,
+    width: int,
+    rows: int,
+    spans: int,
+    count: int,
+    targets: int,
+    num_conditions: int,  # 0 without conditions
+    codes: int,  # [rows, num_codes], int32
+    num_codes: int,
+    values: int,  # [rows, num_values], float32
+    num_values: int,
+    order: int,  # [order_size], int32
+    order_size: int,
+    starts: int,  # [num_conditions + 1], int64
+    conditions: int,  # [batch], int64, optional
+    uniform: int,  # [batch], float32
+    into: int,  # [batch, width + num_conditions], rows `stride` elements apart: output
+    stride: int,
+    threads: int,
+) -> None: ...
+def draw_conditions(
+    uniform: int,  # [count], float32
+    count: int,
+    cumulative: int,  # [conditions], float64
+    conditions: int,
+    drawn: int,  # [count], int64: output
+    threads: int,
+) -> None: ...
 def upfirdn2d(
     dtype: int,
     sizes: tuple[int, int, int, int, int, int],  # planes, height and width of input and output, inner
@@ -322,6 +392,7 @@ def adam(
     beta1: float,
     beta2: float,
     eps: float,
+    weight_decay: float,
     threads: int,
 ) -> None: ...
 def sgd(
@@ -573,6 +644,7 @@ class Tape:
         beta1: float,
         beta2: float,
         eps: float,
+        weight_decay: float,
     ) -> None: ...
     def sgd(
         self,

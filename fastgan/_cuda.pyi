@@ -242,6 +242,7 @@ def batch_norm_leaky_relu(
     dtypes: Sequence[int],  # theirs
     x: int,  # [outer, channels, inner]
     y: int,  # like x: output
+    y_stride: int,  # elements from each row of y to the next, if inner is 1
     on: tuple[int, int],
 ) -> None: ...
 def batch_norm_leaky_relu_backward(
@@ -254,6 +255,7 @@ def batch_norm_leaky_relu_backward(
     numbers: Sequence[int],  # mean, var, weight and bias, [channels] each; the last two are optional
     dtypes: Sequence[int],  # theirs
     dy: int,  # [outer, channels, inner]
+    dy_stride: int,  # elements from each row of dy to the next, if inner is 1
     x: int,  # like dy
     dx: int,  # like dy: optional output
     gradients: Sequence[int],  # of weight and bias, [channels] each: optional outputs
@@ -370,6 +372,78 @@ def upfirdn2d(
     output: int,  # [planes, out_height, out_width, inner]: output, not empty
     on: tuple[int, int],
 ) -> None: ...
+
+SPAN_PARTIALS: int
+
+def span_activations(
+    dtype: int,
+    rows: int,
+    width: int,
+    spans: int,  # [spans_count, 3], int32; see fastgan/kernels/spans.py
+    spans_count: int,
+    targets: int,  # [targets_count, 3], int32
+    targets_count: int,
+    temperature: float,
+    input: int,  # [rows, width]
+    noise: int,  # [rows, width], float32, optional
+    conditions: int,  # [rows], int64, optional
+    output: int,  # [rows, width], rows output_stride elements apart: output
+    output_stride: int,
+    entropy: int,  # [], compute: output; 0 without conditions, as are the next two
+    partials: int,  # SPAN_PARTIALS, compute
+    counter: int,
+    on: tuple[int, int],
+) -> None: ...
+def span_activations_backward(
+    dtype: int,
+    rows: int,
+    width: int,
+    spans: int,  # as above, to temperature
+    spans_count: int,
+    targets: int,
+    targets_count: int,
+    temperature: float,
+    input: int,  # [rows, width]; 0 without a gradient of the cross-entropy
+    conditions: int,  # [rows], int64; likewise
+    output: int,  # [rows, width], rows output_stride elements apart
+    output_stride: int,
+    grad: int,  # [rows, width], rows grad_stride elements apart
+    grad_stride: int,
+    entropy: int,  # []: gradient of the cross-entropy
+    entropy_dtype: int,
+    dx: int,  # [rows, width]: output
+    on: tuple[int, int],
+) -> None: ...
+def draw_conditions(
+    uniform: int,  # [count], float32
+    count: int,
+    cumulative: int,  # [conditions], float64
+    conditions: int,
+    drawn: int,  # [count], int64: output
+    on: tuple[int, int],
+) -> None: ...
+def table_batch(
+    dtype: int,  # of the batch
+    batch: int,
+    width: int,
+    rows: int,  # of the table
+    spans: int,  # [spans_count, 3], int32; see fastgan/kernels/spans.py
+    spans_count: int,
+    targets: int,  # [targets_count, 3], int32
+    targets_count: int,
+    codes: int,  # [rows, num_codes], int32
+    values: int,  # [rows, num_values], float32
+    num_codes: int,
+    num_values: int,
+    order: int,  # [order_size], int32
+    order_size: int,
+    starts: int,  # [targets_count + 1], int64; 0 without conditions
+    conditions: int,  # [batch], int64, optional
+    uniform: int,  # [batch], float32
+    into: int,  # [batch, width, and targets_count with conditions], rows into_stride elements apart: output
+    into_stride: int,
+    on: tuple[int, int],
+) -> None: ...
 def adam(
     dtype: int,
     size: int,
@@ -386,6 +460,7 @@ def adam(
     beta1: float,
     beta2: float,
     eps: float,
+    weight_decay: float,
     counter: int,
     on: tuple[int, int],
 ) -> None: ...

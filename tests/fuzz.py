@@ -28,6 +28,7 @@ from fastgan.kernels.logit_losses import LOSSES, LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference_snake import Scale
 from fastgan.kernels.reference_upfirdn import Resampling
+from fastgan.kernels.spans import Spans, Table
 from fastgan.ops.registered import OPERATORS
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -222,7 +223,10 @@ class Fuzzer(random.Random):
         data = self.choice((real, torch.randint(256, (n, width, 3), dtype=torch.uint8)))
         rows = torch.randint(-1 if self.random() < 0.1 else 0, max(n, 1), (self.size(),))
         return {
-            "adam": (values, grads, first, second, count, self.flag(), rate, (0.5, 0.9), 1e-8, *followers),
+            "adam": (
+                *(values, grads, first, second, count, self.flag(), rate, (0.5, 0.9), 1e-8),
+                *(self.choice((0.0, 0.1)), *followers),
+            ),
             "sgd": (values, grads, first, rate, weight, *followers),
             "norm": (real, self.choice((1, 2))),
             "clip": ([values, grads], 0.1),
@@ -233,9 +237,38 @@ class Fuzzer(random.Random):
             "lipschitz_grad": (real, 2.0),
         }
 
+    def spans(self) -> Spans:
+        sizes = tuple(self.choice((1, 1, 2, 3, 17)) for _ in range(self.randrange(1, 5)))
+        return Spans(sizes, tuple(i for i, size in enumerate(sizes) if size > 1 and self.flag()))
+
+    def tables(self, dtype: torch.dtype) -> dict[str, Call]:
+        """Numbers of conditions and rows are random, so that some are out of range."""
+        spans, n, rows = self.spans(), self.size(), self.size()
+        x, grad, output = (self.tensor(n, spans.width, dtype=dtype) for _ in "xgo")
+        noise, uniform = torch.rand(n, spans.width), torch.rand(n)
+        conditions = torch.randint(-2, 40, (n,)) if spans.conditions else None
+        entropy = None if conditions is None else torch.rand((), dtype=compute_dtype(dtype))
+        known = self.choice((None, conditions))
+        codes, values = torch.randint(-1, 20, (rows, spans.num_codes)), torch.rand(rows, spans.num_values)
+        order, starts = (
+            torch.randint(-1, 50, (k,)) for k in (len(spans.conditions) * rows, spans.num_conditions + 1)
+        )
+        table = Table(spans, codes.int(), values, order.int(), starts)
+        into = torch.empty(
+            n, spans.width + (0 if known is None else spans.num_conditions) + 2, dtype=torch.float64
+        )
+        return {
+            "span_activations": (x, spans, self.choice((None, noise)), 0.2, known),
+            "span_activations_backward": (grad, entropy, x, output, spans, 0.2, conditions),
+            "table_batch": (table, known, uniform, into[:, 1:-1]),
+            "draw_conditions": (uniform, torch.rand(self.size(), dtype=torch.float64).cumsum(0)),
+        }
+
     def changed(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self.changed_tensor(value)
+        if isinstance(value, Spans):
+            return self.spans()
         if isinstance(value, (list, tuple)):
             items = list(value)
             has_names = hasattr(value, "_fields")  # a NamedTuple: the number of its items is fixed
@@ -279,7 +312,7 @@ class Fuzzer(random.Random):
     def call(self) -> tuple[str, Call]:
         dtype = self.choice(DTYPES)
         kinds = self.losses, self.layers, self.snakes, self.networks, self.spectral_norms, self.steps
-        calls = self.choice((*kinds, self.images))(dtype)
+        calls = self.choice((*kinds, self.images, self.tables))(dtype)
         name = self.choice(tuple(calls))
         arguments = list(calls[name])
         for _ in range(self.choice((0, 1, 1, 1, 2, 3))):
@@ -313,7 +346,13 @@ def check_operator(name: str, arguments: Call, backend: str) -> bool:
     arguments = tuple(
         item
         for each in arguments
-        for item in ((each[name == "linear_leaky_relu" :]) if isinstance(each, Act) else (each,))
+        for item in (
+            each[name == "linear_leaky_relu" :]
+            if isinstance(each, Act)
+            else (each.sizes, each.conditions)
+            if isinstance(each, Spans)
+            else (each,)
+        )
     )
     results = []
     for each in (backend, "reference"):

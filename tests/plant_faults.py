@@ -147,6 +147,18 @@ FAULTS = {
         "\n#ifdef __AVX2__\nsums.loss[lane] += here.term;\n#endif\n",
         "test_losses.py -k cpu",
     ),
+    "a span's block of columns that is not summed": Fault(
+        "csrc/cpu/span_loops.h",
+        "sum[row] += part[row];",
+        "sum[row] = part[row];",
+        "test_span_activations.py -k 'cpu and wide'",
+    ),
+    "a row of a table that lacks the condition": Fault(
+        "csrc/cpu/table_batch.cpp",
+        "const int64_t first = clamped(c.starts[condition], c.order_size);",
+        "const int64_t first = 0;",
+        "test_table_batches.py -k cpu",
+    ),
     # the losses' arithmetic, for the C++ and the CUDA kernels
     "a sign": Fault(
         "csrc/logit_losses.h",

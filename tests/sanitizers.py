@@ -25,6 +25,8 @@ FILES = [
     "test_layers.py",
     "test_spectral_norm.py",
     "test_snake.py",
+    "test_span_activations.py",
+    "test_table_batches.py",
     "test_simultaneous.py",
     "test_extremes.py",
     "test_draws.py",

@@ -209,11 +209,27 @@ from fastgan.kernels.acts import Act, leaky
 from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.reference_snake import Scale
 from fastgan.kernels.reference_upfirdn import Resampling
+from fastgan.kernels.spans import Spans, Table
 from fastgan.kernels.triton import Triton
 from fastgan.kernels.triton.launch import KERNELS
 
 backend = Triton()
 scale = Scale(True, 1e-9)
+
+def tables(n, spans, scalar):
+    x, wide = torch.empty(n, spans.width), torch.empty(n, spans.width + spans.num_conditions)
+    conditions, share = torch.empty(n, dtype=torch.int64), torch.empty(n)
+    place = wide[:, : spans.width]
+    backend.span_activations(x, spans, x, 0.2, conditions, place)
+    backend.span_activations(x, spans, x, 0.2, None)
+    backend.span_activations_backward(place, scalar, x, place, spans, 0.2, conditions)
+    backend.span_activations_backward(x, None, None, x, spans, 0.2, None)
+    starts = torch.empty(spans.num_conditions + 1, dtype=torch.int64)
+    codes, order = torch.empty(n, spans.num_codes, dtype=torch.int32), torch.empty(n, dtype=torch.int32)
+    table = Table(spans, codes, torch.empty(n, spans.num_values), order, starts)
+    backend.table_batch(table, conditions, share, wide)
+    backend.table_batch(table, None, share, x)
+    backend.draw_conditions(share, torch.empty(spans.num_conditions, dtype=torch.float64))
 
 def everything(n, k, m):
     x, w, b = torch.empty(n, k), torch.empty(m, k), torch.empty(m)
@@ -239,6 +255,10 @@ def everything(n, k, m):
             backend.batch_norm_leaky_relu_backward(input, input, *call)
         backend.snake(input, *channels[:2], scale)
         backend.snake_backward(input, input, *channels[:2], scale, (True, True, True))
+    beside, norm = torch.empty(n, m + k), [torch.empty(k) for _ in range(4)]
+    backend.batch_norm_leaky_relu(x, *norm, 1e-5, 0.0, beside[:, m:])
+    call = *norm, 1e-5, 0.0, True, (True, True, True)
+    backend.batch_norm_leaky_relu_backward(beside[:, m:], x, *call)
     for wave in (torch.empty(n, m, k), torch.empty(n, k, m).transpose(1, 2)):
         call = *channels[:2], torch.empty(2), torch.empty(3), scale
         backend.anti_aliased_snake(wave, *call)
@@ -275,6 +295,8 @@ def everything(n, k, m):
     flat, number = torch.empty(m * k), torch.empty(1, dtype=torch.int64)  # of a layer, not of a batch
     rest = (0.5, 0.999), 1e-8, 0.01, flat, scalar, flat.bfloat16()
     backend.adam(flat, flat, flat, flat, scalar, True, scalar, *rest)
+    for sizes in ((1, 10) * 4 + (3, 2, 40, 600), (1, 1, k)):
+        tables(n, Spans(sizes, (len(sizes) - 1,)), scalar)
     drawn = torch.empty(n, dtype=torch.int64), torch.empty(n * 64), torch.empty(n)
     backend.draw(*drawn, (0, 0, 0), n + 1, n, number)
     backend.record(torch.empty(9, 2), number, [scalar, scalar], torch.empty(10, 5), torch.empty(5), number)

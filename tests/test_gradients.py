@@ -50,6 +50,16 @@ def anti_aliased_snake(x: Tensor, alpha: Tensor, beta: Tensor | None = None) -> 
     return fastgan.anti_aliased_snake(x, alpha, beta, up, down, log_scale=True)
 
 
+SPANS = fastgan.Spans((1, 3, 1, 2), conditions=(1, 3))
+
+
+def span_activations(x: Tensor) -> tuple[Tensor, Tensor]:
+    """With a condition in each of the discrete spans."""
+    noise = torch.linspace(0, 0.9, 14, device=x.device).view(2, 7)
+    conditions = torch.tensor([2, 3], device=x.device)
+    return fastgan.span_activations(x, SPANS, noise, conditions=conditions, temperature=0.7)
+
+
 OPERATIONS: dict[str, Operation] = {
     # Each label, each reduction and each loss once: they are factors in one formula.
     **{
@@ -124,6 +134,8 @@ OPERATIONS: dict[str, Operation] = {
     "anti_aliased_snake-one_number": (anti_aliased_snake, [(1, 2, 3), (2,)]),
     "upfirdn2d": (lambda x: fastgan.upsample2d(x, fastgan.setup_filter([1, 3, 3, 1]).to(x)), [(1, 2, 2, 3)]),
     "upfirdn2d-separable": (lambda x: fastgan.downsample2d(x, torch.arange(5).to(x)), [(1, 1, 4, 4)]),
+    "span_activations": (span_activations, [(2, 7)]),
+    "span_activations-no_conditions": (lambda x: fastgan.span_activations(x, SPANS), [(2, 7)]),
     "mlp-1": mlp_of(1, True),
     "mlp-2": mlp_of(2, True),
     "mlp-3-no_bias": mlp_of(3, False),
@@ -149,6 +161,7 @@ FUNCTIONS = (
     "anti_aliased_snake",
     "upfirdn2d",
     "spectral_norm",
+    "span_activations",
     "mlp-2",
     "mlp-5",
 )

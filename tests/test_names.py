@@ -52,7 +52,9 @@ ALLOWED = {
         UnivNet arXiv cuBLAS nohup prdc reStructuredText
     """,
     "a name of another library": """
-        AveragedModel DistributedDataParallel GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR
+        AveragedModel BinaryLogisticRegression ContingencySimilarity CorrelationSimilarity
+        DCROverfittingProtection DistributedDataParallel KSComplement LogisticDetection
+        QualityReport TVComplement GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR
         FakeTensor FlopCounterMode GradScaler UsageError WorkerInfo __cxa_throw compute_prdc
         cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched sm_90 torch_utils
     """,

@@ -54,6 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "packs": {"pack": 3},
     "no noise, no average": {"instance_noise": 0.0, "ema_decay": 0.0},
+    "weight decay": {"weight_decay": 0.1, "ema_decay": 0.9},
     "clipped": {"gradient_clip": 0.1, "r1_gamma": 1.0, "penalty_interval": 2},
     "SGD": {"optimizer": "sgd", "latent": "uniform", "learning_rate": 0.05, "momentum_steps": 100},
 }

@@ -258,6 +258,27 @@ def test_opcheck_upfirdn2d_strides(backend: Backend, view: Callable[[Tensor], Te
 
 
 @dtypes
+def test_opcheck_span_activations(backend: Backend, dtype: torch.dtype) -> None:
+    input = sample(4, 7, backend=backend, dtype=dtype)
+    noise, conditions = torch.rand(4, 7).to(backend.device), torch.arange(4, device=backend.device)
+    sizes, discrete = [1, 3, 1, 2], [1, 3]
+    opcheck(ops.span_activations.default, (input, sizes, discrete, noise, 0.2, conditions))
+    opcheck(ops.span_activations.default, (input, sizes, [], None, 0.2, None))
+    grad, entropy = torch.ones_like(input), torch.ones((), device=backend.device)
+    spans = sizes, discrete, 0.2
+    opcheck(ops.span_activations_backward.default, (grad, entropy, input, input, *spans, conditions))
+    opcheck(ops.span_activations_backward.default, (grad, None, None, input, *spans, None))
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_opcheck_span_activations_strides(backend: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    input, compiles = view(torch.randn(3, 4, device=backend.device)), is_one_view_of_all(view)
+    opcheck(ops.span_activations.default, (input, [1, 3], [], None, 0.2, None), compiles=compiles)
+    call = input, None, None, input.detach(), [1, 3], [], 0.2, None
+    opcheck(ops.span_activations_backward.default, call, compiles=compiles)
+
+
+@dtypes
 def test_opcheck_linear_leaky_relu(backend: Backend, dtype: torch.dtype) -> None:
     input, weight = sample(6, 4, backend=backend, dtype=dtype), sample(5, 4, backend=backend, dtype=dtype)
     bias = sample(5, backend=backend, dtype=dtype)

@@ -148,6 +148,14 @@ BAD: dict[str, tuple[Any, str]] = {
     "datetimes": (objects(dt.datetime(2020, 1, 1), None), "of type datetime, .*pandas.to_datetime"),
     "complex": (pd.DataFrame({"x": [1j, 2j]}), "column 'x': cannot model dtype complex128; convert it"),
     "periods": (pd.DataFrame({"x": pd.period_range("2020", periods=2)}), "dtype period.*to_timestamp"),
+    "decimals": (
+        pd.DataFrame({"x": pd.array(["1.5", "2"], dtype=ARROW(pa.decimal128(5, 2)))}),
+        "cannot model dtype decimal128.*float64",
+    ),
+    "zone": (
+        pd.DataFrame({"x": DAYS.dt.tz_localize(dt.timezone(dt.timedelta(hours=1), "here"))}),
+        r"column 'x': the time zone of datetime64\[us, here\] has no name; use \.dt\.tz_convert\('UTC'\)",
+    ),
     "sparse": (pd.DataFrame({"x": pd.array([0, 1], dtype="Sparse[int]")}), "dtype Sparse.*to_dense"),
     "arrow list": (pd.DataFrame({"x": pd.array([[1], []], dtype=ARROW(pa.list_(pa.int8())))}), "dtype list"),
     "zoned times": (

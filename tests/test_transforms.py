@@ -37,6 +37,12 @@ def anti_aliased_snake(x: Tensor, w: Tensor) -> Tensor:
     return fastgan.anti_aliased_snake(x.view(1, 4, 4), w[0], w[1], up, down, log_scale=True)[0]
 
 
+def span_activations(x: Tensor, w: Tensor) -> Tensor:
+    spans, conditions = fastgan.Spans((1, 3), conditions=(1,)), torch.arange(4, device=x.device) % 3
+    output, entropy = fastgan.span_activations(x * w, spans, conditions=conditions, temperature=0.7)
+    return output + entropy
+
+
 # Each of input [4, 4] and weight [4, 4]: ours, and plain PyTorch.
 OPERATIONS: dict[str, tuple[Function, Function]] = {
     "discriminator_loss": (
@@ -93,6 +99,7 @@ OPERATIONS: dict[str, tuple[Function, Function]] = {
     ),
     "anti_aliased_snake": (anti_aliased_snake, by_reference(anti_aliased_snake)),
     "upfirdn2d": (upfirdn2d, by_reference(upfirdn2d)),
+    "span_activations": (span_activations, by_reference(span_activations)),
     "linear_leaky_relu": (fastgan.linear_leaky_relu, by_reference(fastgan.linear_leaky_relu)),
     "mlp": (chain(fastgan.mlp), chain(by_reference(fastgan.mlp))),
 }

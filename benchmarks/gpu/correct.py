@@ -276,6 +276,28 @@ def spectral_norm(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
         yield f"{iterations} iterations, columns first: {columns_first}", ours, usual, usual, weights
 
 
+def span_activations(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
+    """Activations and the cross-entropy of conditions, one after the other."""
+    layouts: tuple[tuple[int, tuple[int, ...], tuple[int, ...]], ...] = ((9, (1, 6, 3, 1, 2), (2, 4)),)
+    if not quick:
+        large = (500, (1, 10) * 20 + (2, 70, 12, 500), (40, 41, 42, 43))
+        layouts = (*layouts, large, (101, (3000, 1, 2), (0,)), (40_000, (1, 10, 5, 2), (2, 3)))
+    for rows, sizes, discrete in layouts:
+        spans = fastgan.Spans(sizes, discrete)
+        x = torch.randn(rows, spans.width, device=DEVICE).to(dtype)
+        noise = torch.rand(rows, spans.width, device=DEVICE)
+        conditions = torch.randint(spans.num_conditions, (rows,), device=DEVICE)
+
+        def ours(
+            x: Tensor, spans: fastgan.Spans = spans, noise: Tensor = noise, conditions: Tensor = conditions
+        ) -> Tensor:
+            output, entropy = fastgan.span_activations(x, spans, noise, conditions=conditions)
+            return torch.cat([output.flatten(), entropy.view(1).to(x.dtype)])
+
+        plain = by_reference(ours)
+        yield f"{rows} rows of {spans.width} columns", ours, plain, plain, [x]
+
+
 def value_and_grad(dtype: torch.dtype, quick: bool) -> Iterator[Check]:
     """Value and gradients in one call, as in the training step. Each loss has a separate kernel for it."""
     relativistic = by_reference(ops.relativistic_loss)
@@ -299,7 +321,8 @@ OPERATIONS: dict[str, Checks] = {
     for each in (
         *(discriminator_loss, generator_loss, labelled_loss, relativistic_loss, reconstruction_loss),
         *(feature_matching_loss, discriminator_head_loss, bias_leaky_relu, bias_act, batch_norm_leaky_relu),
-        *(linear_leaky_relu, mlp, snake, anti_aliased_snake, upfirdn2d, spectral_norm, value_and_grad),
+        *(linear_leaky_relu, mlp, snake, anti_aliased_snake, upfirdn2d, spectral_norm, span_activations),
+        value_and_grad,
     )
 }
 

@@ -16,15 +16,15 @@ OPERATIONS = (
     *("discriminator_loss", "generator_loss", "labelled_loss", "relativistic_loss", "reconstruction_loss"),
     *("feature_matching_loss", "discriminator_head_loss", "bias_leaky_relu", "bias_act"),
     *("batch_norm_leaky_relu", "linear_leaky_relu", "mlp", "snake", "anti_aliased_snake", "upfirdn2d"),
-    *("spectral_norm", "value_and_grad"),
+    *("spectral_norm", "span_activations", "value_and_grad"),
 )
 # The test files with tests marked gpu. No others are imported.
 TESTED = (
     *("autocast", "bad_input", "batch_norm", "bias_act", "capture", "cuda_kept_grads", "dynamo", "extremes"),
     *("feature_matching", "frames", "gradients", "head", "joined_norms", "kept_gradients", "large"),
     *("layers", "losses", "many_discriminators", "modulation", "norms", "r3gan", "reconstruction", "record"),
-    *("registered", "repeatability", "samples", "sizes", "snake", "spectral_norm", "stylegan2", "transforms"),
-    "upfirdn2d",
+    *("registered", "repeatability", "samples", "sizes", "snake", "span_activations", "spectral_norm"),
+    *("stylegan2", "table_batches", "transforms", "upfirdn2d"),
 )
 # These test files need PACKAGES.
 TESTED_TRAINING = (

@@ -13,6 +13,7 @@ from fastgan.kernels.logit_losses import LossSpec
 from fastgan.kernels.matrices import Matrices
 from fastgan.kernels.reference_snake import Scale
 from fastgan.kernels.reference_upfirdn import Resampling
+from fastgan.kernels.spans import Spans, Table
 from fastgan.kernels.triton import Triton, tuning
 from fastgan.kernels.triton.batch_norm import gradient_sums, input_gradient
 from fastgan.kernels.triton.launch import KERNELS, Kernel
@@ -108,12 +109,12 @@ def _in_tf32(call: Callable[[torch.dtype], object]) -> Callable[[torch.dtype], o
     return allowed
 
 
-def _adam(dtype: torch.dtype) -> object:
+def _adam(dtype: torch.dtype, weight_decay: float = 0.0) -> object:
     flat, number = _empty(1 << 20)(dtype), torch.empty(())
     halves = flat.bfloat16() if dtype is torch.float32 else None
     count, rate, weight = number, number, number
     return backend.adam(
-        flat, flat, flat, flat, count, True, rate, (0.5, 0.999), 1e-8, 0.01, flat, weight, halves
+        flat, flat, flat, flat, count, True, rate, (0.5, 0.999), 1e-8, weight_decay, flat, weight, halves
     )
 
 
@@ -125,8 +126,13 @@ def _statistics(input: torch.Tensor) -> object:
     return backend.batch_norm_statistics(input, *_channels(input, 2), 0.1)
 
 
-def _batch_norm(input: torch.Tensor) -> object:
-    return backend.batch_norm_leaky_relu(input, *_channels(input, 4), 1e-5, 0.2)
+def _batch_norm(input: torch.Tensor, into: torch.Tensor | None = None) -> object:
+    return backend.batch_norm_leaky_relu(input, *_channels(input, 4), 1e-5, 0.2, into)
+
+
+def _apart(dtype: torch.dtype) -> torch.Tensor:
+    """A matrix next to other columns."""
+    return torch.empty(4096, 640, dtype=dtype)[:, :512]
 
 
 def _averages(input: torch.Tensor) -> torch.Tensor:
@@ -134,16 +140,21 @@ def _averages(input: torch.Tensor) -> torch.Tensor:
     return torch.empty(2, input.shape[1], dtype=compute)
 
 
-def _gradient_sums(input: torch.Tensor, layout: tuple[int, int, int]) -> object:
+def _gradient_sums(
+    input: torch.Tensor, layout: tuple[int, int, int], grad: torch.Tensor | None = None
+) -> object:
     """The first of the two launches of a backward pass in training."""
     channels = _channels(input, 6)
-    tensors = input, input, *channels[:4], None, *channels[4:], _averages(input)
+    tensors = input if grad is None else grad, input, *channels[:4], None, *channels[4:], _averages(input)
     return gradient_sums(tensors, layout, 1e-5, 0.2)
 
 
-def _input_gradient(input: torch.Tensor, layout: tuple[int, int, int]) -> object:
+def _input_gradient(
+    input: torch.Tensor, layout: tuple[int, int, int], grad: torch.Tensor | None = None
+) -> object:
     """The second one."""
-    tensors = input, input, *_channels(input, 4), _averages(input), input
+    first = input if grad is None else grad
+    tensors = first, input, *_channels(input, 4), _averages(input), input
     return input_gradient(tensors, layout, 1e-5, 0.2)
 
 
@@ -210,6 +221,41 @@ def _record(_: torch.dtype) -> object:
     row = torch.zeros(1, dtype=torch.int64)
     scalars = [torch.empty(()) for _ in range(7)]
     return backend.record(torch.empty(100, 7), row, scalars, torch.empty(101, 5), torch.empty(5), row)
+
+
+# Of a table with ten continuous columns and four discrete ones.
+_SPANS = Spans((*(1, 10) * 10, 2, 12, 40, 600), (20, 21, 22, 23))
+_FULL = (torch.float32, torch.float64)
+
+
+def _span_activations(dtype: torch.dtype, with_conditions: bool) -> object:
+    input, noise = torch.empty(500, _SPANS.width, dtype=dtype), torch.empty(500, _SPANS.width)
+    conditions = torch.zeros(500, dtype=torch.int64) if with_conditions else None
+    return backend.span_activations(input, _SPANS, noise, 0.2, conditions)
+
+
+def _span_activations_backward(dtype: torch.dtype, with_conditions: bool) -> object:
+    output = torch.empty(500, _SPANS.width, dtype=dtype)
+    if not with_conditions:
+        return backend.span_activations_backward(output, None, None, output, _SPANS, 0.2, None)
+    grad = torch.empty((), dtype=torch.promote_types(dtype, torch.float32))
+    conditions = torch.zeros(500, dtype=torch.int64)
+    return backend.span_activations_backward(output, grad, output, output, _SPANS, 0.2, conditions)
+
+
+def _table_batch(dtype: torch.dtype, with_conditions: bool) -> object:
+    rows, batch = 5000, 500
+    codes = torch.empty(rows, _SPANS.num_codes, dtype=torch.int32)
+    order = torch.empty(rows * len(_SPANS.conditions), dtype=torch.int32)
+    starts = torch.empty(_SPANS.num_conditions + 1, dtype=torch.int64)
+    table = Table(_SPANS, codes, torch.empty(rows, _SPANS.num_values), order, starts)
+    conditions = torch.zeros(batch, dtype=torch.int64) if with_conditions else None
+    width = _SPANS.width + (_SPANS.num_conditions if with_conditions else 0)
+    return backend.table_batch(table, conditions, torch.empty(batch), torch.empty(batch, width, dtype=dtype))
+
+
+def _draw_conditions(_: torch.dtype) -> object:
+    return backend.draw_conditions(torch.empty(500), torch.empty(654, dtype=torch.float64))
 
 
 # Of a discriminator with 4 x 4 kernels.
@@ -388,10 +434,19 @@ CASES = [
     Case("batch norm, statistics, rows", lambda d: _statistics(_matrix(d))),
     Case("batch norm, statistics, planes", lambda d: _statistics(_images(d))),
     Case("batch norm + leaky ReLU, rows", lambda d: _batch_norm(_matrix(d))),
+    Case("batch norm + leaky ReLU, rows apart", lambda d: _batch_norm(_matrix(d), _apart(d))),
     Case("batch norm + leaky ReLU, planes", lambda d: _batch_norm(_images(d))),
     Case("batch norm + leaky ReLU backward, sums, rows", lambda d: _gradient_sums(_matrix(d), _ROWS)),
+    Case(
+        "batch norm + leaky ReLU backward, sums, rows apart",
+        lambda d: _gradient_sums(_matrix(d), _ROWS, _apart(d)),
+    ),
     Case("batch norm + leaky ReLU backward, sums, planes", lambda d: _gradient_sums(_images(d), _PLANES)),
     Case("batch norm + leaky ReLU backward, rows", lambda d: _input_gradient(_matrix(d), _ROWS)),
+    Case(
+        "batch norm + leaky ReLU backward, rows apart",
+        lambda d: _input_gradient(_matrix(d), _ROWS, _apart(d)),
+    ),
     Case("batch norm + leaky ReLU backward, planes", lambda d: _input_gradient(_images(d), _PLANES)),
     Case("batch norm + leaky ReLU backward, rows, evaluation", lambda d: _batch_norm_backward(_matrix(d))),
     Case("batch norm + leaky ReLU backward, planes, evaluation", lambda d: _batch_norm_backward(_images(d))),
@@ -415,6 +470,18 @@ CASES = [
     Case("upfirdn2d, other factors", _upfirdn2d(4, 3, 8, 8), streams=False),
     Case("upfirdn2d, other factors, channels last", _upfirdn2d(4, 3, 8, 8, channels_last=True)),
     Case("Adam with average", _adam),
+    Case("Adam with weight decay", lambda d: _adam(d, 1e-6)),
+    Case("activations of spans", lambda d: _span_activations(d, False), streams=False),
+    Case("activations of spans and cross-entropy", lambda d: _span_activations(d, True), streams=False),
+    Case("activations of spans backward", lambda d: _span_activations_backward(d, False), streams=False),
+    Case(
+        "activations of spans and cross-entropy backward",
+        lambda d: _span_activations_backward(d, True),
+        streams=False,
+    ),
+    Case("batch of a table", lambda d: _table_batch(d, False), (torch.float32,), streams=False),
+    Case("batch of a table, conditions", lambda d: _table_batch(d, True), _FULL, streams=False),
+    Case("draws of conditions", _draw_conditions, (torch.float32,), streams=False),
     Case("draws of a step", _draw, (torch.float32,), streams=False),
     Case("end of a step", _record, (torch.float32,), streams=False),
     *_products(),

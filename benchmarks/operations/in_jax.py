@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.contest import Sample, timed
 from benchmarks.operations.operation import Direction
-from benchmarks.operations.table import BOUND, FILTER, GAIN, SLOPE, TAPS
+from benchmarks.operations.table import BOUND, FILTER, GAIN, SLOPE, SPANS, TAPS, TEMPERATURE, UNIFORM
 
 jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as in PyTorch
 
@@ -85,6 +86,19 @@ def _downsample2d(x: jax.Array) -> jax.Array:
     return _resampled(x, 1.0, window_strides=(2, 2), padding=((1, 1), (1, 1)))
 
 
+def _span_activations(x: jax.Array) -> jax.Array:
+    wide = x.astype(jnp.float32)
+    noise = jnp.maximum(jnp.asarray(UNIFORM[: len(x)].cpu().numpy()), 2.0**-25)
+    ends = [*accumulate(SPANS.sizes)][:-1]
+    parts = [
+        jnp.tanh(own)
+        if own.shape[1] == 1
+        else jax.nn.softmax((own - jnp.log(-jnp.log(uniform))) / TEMPERATURE, 1)
+        for own, uniform in zip(jnp.split(wide, ends, 1), jnp.split(noise, ends, 1), strict=True)
+    ]
+    return jnp.concatenate(parts, 1).astype(x.dtype)
+
+
 def _linear_leaky_relu(input: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     return jax.nn.leaky_relu(input @ weight.T + bias, SLOPE)
 
@@ -109,6 +123,7 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "anti_aliased_snake": _anti_aliased_snake,
     "upsample2d": _upsample2d,
     "downsample2d": _downsample2d,
+    "span_activations": _span_activations,
     "linear_leaky_relu": _linear_leaky_relu,
     "mlp": _mlp,
 }

@@ -22,6 +22,10 @@ SLOPE = 0.2
 GAIN, BOUND = math.sqrt(2), 256.0  # of StyleGAN's layers
 TAPS = fastgan.nn.kaiser_sinc_filter(12).to(DEVICE)
 FILTER = fastgan.setup_filter([1, 3, 3, 1]).to(DEVICE)  # StyleGAN2's
+# the output layer for a table with ten continuous columns and six discrete ones, and noise for its rows
+SPANS = fastgan.Spans((1, 10) * 10 + (2, 3, 5, 9, 16, 42))
+TEMPERATURE = 0.2
+UNIFORM = torch.rand(8192, SPANS.width, generator=torch.Generator().manual_seed(2)).to(DEVICE)
 _bce = nn.BCEWithLogitsLoss()
 
 
@@ -105,6 +109,23 @@ def _upsample2d(x: Tensor) -> Tensor:
 
 def _downsample2d(x: Tensor) -> Tensor:
     return fastgan.downsample2d(x, FILTER)
+
+
+def eager_span_activations(x: Tensor) -> Tensor:
+    """A loop over spans, as CTGAN's generator has it; half types in float32, as the noise is."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    noise = UNIFORM[: len(x)].to(wide.dtype).clamp(min=2.0**-25)
+    parts = []
+    for own, uniform in zip(wide.split(SPANS.sizes, 1), noise.split(SPANS.sizes, 1), strict=True):
+        if own.shape[1] == 1:
+            parts.append(torch.tanh(own))
+        else:
+            parts.append(F.softmax((own - torch.log(-torch.log(uniform))) / TEMPERATURE, 1))
+    return torch.cat(parts, 1).to(x.dtype)
+
+
+def _span_activations(x: Tensor) -> Tensor:
+    return fastgan.span_activations(x, SPANS, UNIFORM[: len(x)], temperature=TEMPERATURE)
 
 
 def eager_linear(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -220,6 +241,14 @@ DOWNSAMPLE2D = Operation(
     "elements",
     has_products=False,
 )
+SPAN_ACTIVATIONS = Operation(
+    "span_activations",
+    _by_reference(_span_activations),
+    {"eager": eager_span_activations},
+    _span_activations,
+    "elements",
+    has_products=False,
+)
 LINEAR_LEAKY_RELU = Operation(
     "linear_leaky_relu",
     _by_reference(fastgan.linear_leaky_relu),
@@ -274,6 +303,15 @@ def resampling(operation: Operation, shape: tuple[int, ...], dtype: str) -> Case
     return Case(operation, " × ".join(f"{n:,}" for n in shape), (shape,), dtype, elements, work, work)
 
 
+def span_activations(rows: int, dtype: str) -> Case:
+    """Least work: forward reads input and noise and writes, backward reads gradient and output and writes."""
+    shape = rows, SPANS.width
+    elements = rows * SPANS.width
+    size = DTYPES[dtype].itemsize
+    forward, backward = Work((2 * size + 4) * elements), Work(3 * size * elements)
+    return Case(SPAN_ACTIVATIONS, f"{rows:,} × {SPANS.width}", (shape,), dtype, elements, forward, backward)
+
+
 def linear_leaky_relu(n: int, k: int, m: int, dtype: str) -> Case:
     shapes = ((n, k), (m, k), (m,))
     forward, backward = _layer_work(n, k, m, dtype)
@@ -304,6 +342,7 @@ class Sizes(NamedTuple):
     norms: tuple[tuple[int, ...], ...]
     snakes: tuple[tuple[int, ...], ...]
     images: tuple[tuple[int, ...], ...]
+    tables: tuple[int, ...]  # rows
     linears: tuple[tuple[int, int, int], ...]  # rows, input and output features
     mlps: tuple[tuple[int, tuple[int, ...]], ...]  # rows, features of each layer
 
@@ -321,6 +360,7 @@ QUICK = Sizes(
     norms=((128, 256), (64, 64, 16, 16)),
     snakes=((2, 64, 1024), (2, 24, 8192)),
     images=((4, 32, 32, 32),),
+    tables=(500,),
     linears=((64, 2, 128), (128, 784, 256)),
     mlps=((64, _images(64, 64)), (256, _images(256, 256))),
 )
@@ -333,6 +373,7 @@ CPU = Sizes(
     norms=((128, 256), (64, 64, 16, 16), (32, 64, 32, 32)),
     snakes=((4, 768, 256), (4, 192, 4096), (4, 24, 32768)),
     images=((8, 512, 16, 16), (8, 64, 64, 64), (8, 3, 256, 256)),
+    tables=(500, 8192),
     linears=((64, 2, 128), (256, 256, 256), (128, 784, 256), (8192, 256, 256), (1024, 1024, 1024)),
     mlps=(
         (64, _images(64, 64)),
@@ -366,6 +407,7 @@ def cases(sizes: Sizes) -> Iterator[Case]:
             yield from (with_two_numbers(operation, shape, dtype) for shape in sizes.snakes)
         for operation in (UPSAMPLE2D, DOWNSAMPLE2D):
             yield from (resampling(operation, shape, dtype) for shape in sizes.images)
+        yield from (span_activations(rows, dtype) for rows in sizes.tables)
         yield from (linear_leaky_relu(n, k, m, dtype) for n, k, m in sizes.linears)
         yield from (mlp(rows, features, dtype) for rows, features in sizes.mlps)
 
@@ -384,6 +426,7 @@ def tiny() -> list[Case]:
         with_two_numbers(ANTI_ALIASED_SNAKE, (1, 4, 16), "fp32"),
         resampling(UPSAMPLE2D, (1, 4, 4, 4), "fp32"),
         resampling(DOWNSAMPLE2D, (1, 4, 4, 4), "fp32"),
+        span_activations(4, "fp32"),
         linear_leaky_relu(8, 16, 16, "fp32"),
         mlp(8, (16, 16, 16, 1), "fp32"),
     ]

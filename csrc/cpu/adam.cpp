@@ -17,7 +17,7 @@ void adam_range(const AdamCall& call, int64_t first, int64_t last) {
   for_each_block(first, last, [&](int64_t at, int64_t size) {
     // size m / c1 / (sqrt(v) / root2 + eps), with root2 in the numerator: one division
     kernel({from(call.values, at), from(call.grads, at), from(call.exp_avg, at), from(call.exp_avg_sq, at), size,
-            call.beta1, call.beta2, *call.learning_rate / correction1 * root2, call.eps * root2});
+            call.beta1, call.beta2, *call.learning_rate / correction1 * root2, call.eps * root2, call.weight_decay});
     follow({call.values, call.average, call.halves, call.average_weight, call.dtype}, at, size);
   });
 }

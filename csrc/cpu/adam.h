@@ -16,6 +16,7 @@ struct AdamCall {
   double beta1, beta2, eps;
   DType dtype = DType::f32;
   void* halves = nullptr;  // bfloat16, or null; receives the new values
+  double weight_decay = 0;  // times the values: added to the gradients
 };
 
 // Elements first to last - 1, on this thread. An element's result does not depend on the range.

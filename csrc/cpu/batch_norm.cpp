@@ -63,6 +63,7 @@ struct Planes {
 // A part of a tensor: [rows, columns], of one row in a plane.
 struct Part {
   int64_t start, rows, columns, stride;
+  int64_t row;      // its first; 0 in a plane
   int64_t place;    // of the numbers of its first column, or of its channel
   int64_t partial;  // index of its first partial result
 };
@@ -74,7 +75,8 @@ void for_each_part(const Layout& l, Where threads, const Visit& visit) {
   if (l.is_rows) {
     const Tiles t(l);
     for_each_piece(t.count(), l.work(), threads, [&](int64_t tile) {
-      visit(Part{t.start(tile), t.height(tile), t.width(tile), t.columns, t.column(tile), t.partial(tile)});
+      visit(Part{t.start(tile), t.height(tile), t.width(tile), t.columns, t.row(tile), t.column(tile),
+                 t.partial(tile)});
     });
     return;
   }
@@ -82,7 +84,7 @@ void for_each_part(const Layout& l, Where threads, const Visit& visit) {
   for_each_piece(p.count(), l.work(), threads, [&](int64_t piece) {
     const int64_t end = std::min(p.partials, (piece + 1) * p.per_piece);
     for (int64_t chunk = piece * p.per_piece; chunk < end; ++chunk)
-      visit(Part{p.start(chunk), 1, p.size(chunk), 0, p.channel(chunk), chunk});
+      visit(Part{p.start(chunk), 1, p.size(chunk), 0, 0, p.channel(chunk), chunk});
   });
 }
 
@@ -172,35 +174,43 @@ struct Normalization {
   }
 };
 
+constexpr Rows kNone{nullptr, 0};
+
+// Where a part begins in a matrix whose rows may lie further apart than those of the input.
+void* begin_of(const Part& part, Rows matrix, DType dtype) {
+  return advance(matrix.at, part.start + part.row * (matrix.stride - part.stride), dtype);
+}
+
 template <class A>
-NormChunk chunk_of(const Part& part, const BatchNormCall& call, const Normalization<A>& n, const void* dy,
-                   const void* x, void* output) {
+NormChunk chunk_of(const Part& part, const BatchNormCall& call, const Normalization<A>& n, Rows dy, const void* x,
+                   Rows output) {
   const DType dtype = call.shape.dtype;
-  return {advance(x, part.start, dtype), advance(dy, part.start, dtype), advance(output, part.start, dtype),
-          part.rows, part.columns, part.stride, &n.mean[part.place], &n.factor[part.place], &n.bias[part.place],
+  return {advance(x, part.start, dtype), begin_of(part, dy, dtype), begin_of(part, output, dtype),
+          part.rows, part.columns, part.stride, dy.stride, output.stride,
+          &n.mean[part.place], &n.factor[part.place], &n.bias[part.place],
           nullptr, nullptr, call.negative_slope};
 }
 
 template <class A>
-void forward(const BatchNormCall& call, const void* x, void* y) {
+void forward(const BatchNormCall& call, const void* x, Rows y) {
   const LayerShape& s = call.shape;
   const Layout l(s);
   const Normalization<A> numbers(l, call);
   const auto& table = l.is_rows ? kernels().norm_leaky_relu_rows : kernels().norm_leaky_relu_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
-  for_each_part(l, s.where, [&](const Part& part) { kernel(chunk_of(part, call, numbers, nullptr, x, y)); });
+  for_each_part(l, s.where, [&](const Part& part) { kernel(chunk_of(part, call, numbers, kNone, x, y)); });
 }
 
 // The sums of g and of g * (x - mean) for each channel.
 template <class A>
-Partials grad_sums(const Layout& l, const BatchNormCall& call, const Normalization<A>& numbers, const void* dy,
+Partials grad_sums(const Layout& l, const BatchNormCall& call, const Normalization<A>& numbers, Rows dy,
                    const void* x) {
   const LayerShape& s = call.shape;
   Partials found(l), total(l.channels);
   const auto& table = l.is_rows ? kernels().norm_grad_sums_rows : kernels().norm_grad_sums_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
   for_each_part(l, s.where, [&](const Part& part) {
-    kernel(chunk_of(part, call, numbers, dy, x, nullptr), &found.first[part.partial], &found.second[part.partial]);
+    kernel(chunk_of(part, call, numbers, dy, x, kNone), &found.first[part.partial], &found.second[part.partial]);
   });
   for_each_partial(l, [&](int64_t index, int64_t channel, int64_t) {
     total.first[channel] += found.first[index];
@@ -211,14 +221,14 @@ Partials grad_sums(const Layout& l, const BatchNormCall& call, const Normalizati
 
 // dx = factor * g + of_centered * (x - mean) + constant; the last two are 0 in evaluation.
 template <class A>
-void write_grad(const BatchNormCall& call, const Layout& l, const Normalization<A>& numbers, const void* dy,
+void write_grad(const BatchNormCall& call, const Layout& l, const Normalization<A>& numbers, Rows dy,
                 const void* x, bool training, const std::vector<A>& of_centered, const std::vector<A>& constant,
                 void* dx) {
   const LayerShape& s = call.shape;
   const auto& table = l.is_rows ? kernels().norm_grad_rows : kernels().norm_grad_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
   for_each_part(l, s.where, [&](const Part& part) {
-    NormChunk chunk = chunk_of(part, call, numbers, dy, x, dx);
+    NormChunk chunk = chunk_of(part, call, numbers, dy, x, {dx, l.columns});
     if (training) {
       chunk.of_centered = &of_centered[part.place];
       chunk.constant = &constant[part.place];
@@ -228,7 +238,7 @@ void write_grad(const BatchNormCall& call, const Layout& l, const Normalization<
 }
 
 template <class A>
-void backward(const BatchNormCall& call, const void* dy, const void* x, bool training, void* dx, PerChannel dweight,
+void backward(const BatchNormCall& call, Rows dy, const void* x, bool training, void* dx, PerChannel dweight,
               PerChannel dbias) {
   const Layout l(call.shape);
   const Normalization<A> numbers(l, call);
@@ -276,13 +286,13 @@ void batch_norm_statistics(const LayerShape& s, const void* x, void* mean, void*
   }
 }
 
-void batch_norm_leaky_relu(const BatchNormCall& call, const void* x, void* y) {
+void batch_norm_leaky_relu(const BatchNormCall& call, const void* x, Rows y) {
   const LayerShape& s = call.shape;
-  advise_huge_pages(y, Layout(s).elements() * bytes_of(s.dtype));
+  advise_huge_pages(y.at, Layout(s).elements() * bytes_of(s.dtype));
   s.dtype == DType::f64 ? forward<double>(call, x, y) : forward<float>(call, x, y);
 }
 
-void batch_norm_leaky_relu_backward(const BatchNormCall& call, const void* dy, const void* x, bool training, void* dx,
+void batch_norm_leaky_relu_backward(const BatchNormCall& call, Rows dy, const void* x, bool training, void* dx,
                                     PerChannel dweight, PerChannel dbias) {
   const LayerShape& s = call.shape;
   if (dx != nullptr) advise_huge_pages(dx, Layout(s).elements() * bytes_of(s.dtype));

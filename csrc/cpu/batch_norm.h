@@ -9,9 +9,10 @@ namespace fastgan {
 // become (1 - momentum) * running + momentum * batch, with the unbiased variance. No values: zeros, and no update.
 void batch_norm_statistics(const LayerShape& shape, const void* x, void* mean, void* var, PerChannel running_mean,
                            PerChannel running_var, double momentum);
-void batch_norm_leaky_relu(const BatchNormCall& call, const void* x, void* y);
+// In y and dy, elements with one outer index are adjacent; those of the next are a stride away.
+void batch_norm_leaky_relu(const BatchNormCall& call, const void* x, Rows y);
 // dx, dweight and dbias may be null. training: mean and var are those of x; otherwise they are constants.
-void batch_norm_leaky_relu_backward(const BatchNormCall& call, const void* dy, const void* x, bool training, void* dx,
+void batch_norm_leaky_relu_backward(const BatchNormCall& call, Rows dy, const void* x, bool training, void* dx,
                                     PerChannel dweight, PerChannel dbias);
 
 }  // namespace fastgan

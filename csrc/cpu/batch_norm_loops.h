@@ -125,17 +125,15 @@ struct NormNumbers {
 template <class T, int kStep, int kRows>
 FASTGAN_HD void normalize_rows(const NormChunk& c, int64_t first, const NormNumbers<compute_t<T>>& n) {
   using A = compute_t<T>;
-  const T* __restrict x = static_cast<const T*>(c.x) + first * c.stride;
-  T* __restrict y = static_cast<T*>(c.output) + first * c.stride;
-  const int64_t stride = c.stride;
+  const T* __restrict x = static_cast<const T*>(c.x) + first * c.x_stride;
+  T* __restrict y = static_cast<T*>(c.output) + first * c.output_stride;
+  const int64_t x_stride = c.x_stride, y_stride = c.output_stride;
   const A slope = n.slope;
 #pragma omp simd
   for (int64_t i = 0; i < c.columns; ++i) {
     const A mean = n.mean[i * kStep], factor = n.factor[i * kStep], bias = n.bias[i * kStep];
-    for (int row = 0; row < kRows; ++row) {
-      const int64_t at = row * stride + i;
-      store(&y[at], leaky_relu(normalized(load(x[at]) - mean, factor, bias), slope));
-    }
+    for (int row = 0; row < kRows; ++row)
+      store(&y[row * y_stride + i], leaky_relu(normalized(load(x[row * x_stride + i]) - mean, factor, bias), slope));
   }
 }
 
@@ -151,10 +149,10 @@ void norm_leaky_relu(const NormChunk& c) {
 template <class T, int kStep, bool kTraining, int kRows>
 FASTGAN_HD void grad_rows(const NormChunk& c, int64_t first, const NormNumbers<compute_t<T>>& n) {
   using A = compute_t<T>;
-  const T* __restrict x = static_cast<const T*>(c.x) + first * c.stride;
-  const T* __restrict dy = static_cast<const T*>(c.dy) + first * c.stride;
-  T* __restrict dx = static_cast<T*>(c.output) + first * c.stride;
-  const int64_t stride = c.stride;
+  const T* __restrict x = static_cast<const T*>(c.x) + first * c.x_stride;
+  const T* __restrict dy = static_cast<const T*>(c.dy) + first * c.dy_stride;
+  T* __restrict dx = static_cast<T*>(c.output) + first * c.output_stride;
+  const int64_t x_stride = c.x_stride, dy_stride = c.dy_stride, dx_stride = c.output_stride;
   const A slope = n.slope;
 #pragma omp simd
   for (int64_t i = 0; i < c.columns; ++i) {
@@ -162,10 +160,9 @@ FASTGAN_HD void grad_rows(const NormChunk& c, int64_t first, const NormNumbers<c
     const A of_centered = kTraining ? n.of_centered[i * kStep] : A(0);
     const A constant = kTraining ? n.constant[i * kStep] : A(0);
     for (int row = 0; row < kRows; ++row) {
-      const int64_t at = row * stride + i;
-      const A d = load(x[at]) - mean;
-      const A g = leaky_relu_gradient(load(dy[at]), normalized(d, factor, bias), slope);
-      store(&dx[at], kTraining ? factor * g + (of_centered * d + constant) : factor * g);
+      const A d = load(x[row * x_stride + i]) - mean;
+      const A g = leaky_relu_gradient(load(dy[row * dy_stride + i]), normalized(d, factor, bias), slope);
+      store(&dx[row * dx_stride + i], kTraining ? factor * g + (of_centered * d + constant) : factor * g);
     }
   }
 }
@@ -187,18 +184,17 @@ template <class T, int kRows>
 FASTGAN_HD void add_grads(const NormChunk& c, int64_t first, const NormNumbers<compute_t<T>>& n,
                           compute_t<T>* __restrict sum, compute_t<T>* __restrict of_centered) {
   using A = compute_t<T>;
-  const T* __restrict x = static_cast<const T*>(c.x) + first * c.stride;
-  const T* __restrict dy = static_cast<const T*>(c.dy) + first * c.stride;
-  const int64_t stride = c.stride;
+  const T* __restrict x = static_cast<const T*>(c.x) + first * c.x_stride;
+  const T* __restrict dy = static_cast<const T*>(c.dy) + first * c.dy_stride;
+  const int64_t x_stride = c.x_stride, dy_stride = c.dy_stride;
   const A slope = n.slope;
 #pragma omp simd
   for (int64_t i = 0; i < c.columns; ++i) {
     const A mean = n.mean[i], factor = n.factor[i], bias = n.bias[i];
     A grads = 0, products = 0;
     for (int row = 0; row < kRows; ++row) {
-      const int64_t at = row * stride + i;
-      const A d = load(x[at]) - mean;
-      const A g = leaky_relu_gradient(load(dy[at]), normalized(d, factor, bias), slope);
+      const A d = load(x[row * x_stride + i]) - mean;
+      const A g = leaky_relu_gradient(load(dy[row * dy_stride + i]), normalized(d, factor, bias), slope);
       grads += g;
       products += g * d;
     }

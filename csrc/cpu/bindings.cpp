@@ -15,7 +15,9 @@
 #include "samples.h"
 #include "sgd.h"
 #include "snake.h"
+#include "spans.h"
 #include "spectral_norm.h"
+#include "table_batch.h"
 #include "tape_bindings.h"
 #include "upfirdn2d.h"
 #include "vector_norm.h"
@@ -31,6 +33,12 @@ std::vector<float*> floats(const Addresses& addresses) {
   return pointers;
 }
 using fastgan::floats;
+
+const int64_t* integers(Address address) { return reinterpret_cast<const int64_t*>(address); }
+
+SpanTables span_tables(Address spans, int64_t count, Address targets, int64_t conditions) {
+  return {reinterpret_cast<const int32_t*>(spans), count, reinterpret_cast<const int32_t*>(targets), conditions};
+}
 
 std::vector<int64_t> copied(const Sizes& sizes) {
   std::vector<int64_t> numbers;
@@ -182,21 +190,21 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   });
   module.def("batch_norm_leaky_relu", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
                                          double negative_slope, double eps, const Addresses& numbers,
-                                         const Sizes& dtypes, Address x, Address y, Where threads) {
+                                         const Sizes& dtypes, Address x, Address y, int64_t stride, Where threads) {
     const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, threads};
     const BatchNormCall call = batch_norm_call(shape, negative_slope, eps, numbers, dtypes);
-    run(outer * channels * inner, [&] { batch_norm_leaky_relu(call, pointer(x), pointer(y)); });
+    run(outer * channels * inner, [&] { batch_norm_leaky_relu(call, pointer(x), {pointer(y), stride}); });
   });
   module.def("batch_norm_leaky_relu_backward", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
                                                   double negative_slope, double eps, const Addresses& numbers,
-                                                  const Sizes& dtypes, Address dy, Address x, bool training,
-                                                  Address dx, const Addresses& grads, const Sizes& grad_dtypes,
+                                                  const Sizes& dtypes, Address dy, int64_t stride, Address x,
+                                                  bool training, Address dx, const Addresses& grads, const Sizes& grad_dtypes,
                                                   Where threads) {
     const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, threads};
     const BatchNormCall call = batch_norm_call(shape, negative_slope, eps, numbers, dtypes);
     const PerChannel dweight = per_channel(grads, grad_dtypes, 0), dbias = per_channel(grads, grad_dtypes, 1);
     run(outer * channels * inner, [&] {
-      batch_norm_leaky_relu_backward(call, pointer(dy), pointer(x), training, pointer(dx), dweight, dbias);
+      batch_norm_leaky_relu_backward(call, {pointer(dy), stride}, pointer(x), training, pointer(dx), dweight, dbias);
     });
   });
 
@@ -238,6 +246,45 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     run(samples * channels * length, [&] { anti_aliased_snake_backward(call, both, grad); });
   });
 
+  module.def("span_activations", [](int dtype, int64_t rows, int64_t width, Address spans, int64_t count,
+                                    Address targets, int64_t num_conditions, double temperature, Address input,
+                                    Address noise, Address conditions, Address output, int64_t stride, Address entropy,
+                                    int entropy_dtype, Where threads) {
+    const SpanTables tables = span_tables(spans, count, targets, num_conditions);
+    const SpanCall call{static_cast<DType>(dtype), rows, width, tables, temperature, pointer(input), floats(noise),
+                        integers(conditions), {pointer(output), stride}, threads};
+    run(rows * width, [&] { span_activations(call, result_of(entropy, entropy_dtype)); });
+  });
+  module.def("span_activations_backward", [](int dtype, int64_t rows, int64_t width, Address spans, int64_t count,
+                                             Address targets, int64_t num_conditions, double temperature,
+                                             Address input, Address conditions, Address output, int64_t stride,
+                                             Address grad, int64_t grad_stride, Address of_entropy,
+                                             int of_entropy_dtype, Address dx, Where threads) {
+    const SpanTables tables = span_tables(spans, count, targets, num_conditions);
+    const SpanCall call{static_cast<DType>(dtype), rows, width, tables, temperature, pointer(input), nullptr,
+                        integers(conditions), {pointer(output), stride}, threads};
+    const SpanGrad grads{{pointer(grad), grad_stride}, scale_of(of_entropy, of_entropy_dtype), pointer(dx)};
+    run(rows * width, [&] { span_activations_backward(call, grads); });
+  });
+  module.def("table_batch", [](int dtype, int64_t batch, int64_t width, int64_t rows, Address spans, int64_t count,
+                               Address targets, int64_t num_conditions, Address codes, int64_t num_codes,
+                               Address values, int64_t num_values, Address order, int64_t order_size, Address starts,
+                               Address conditions, Address uniform, Address into, int64_t stride, Where threads) {
+    const TableCall call{static_cast<DType>(dtype), batch, width, rows,
+                         span_tables(spans, count, targets, num_conditions),
+                         reinterpret_cast<const int32_t*>(codes), floats(values), num_codes, num_values,
+                         reinterpret_cast<const int32_t*>(order), order_size, integers(starts), integers(conditions),
+                         floats(uniform), {pointer(into), stride}, threads};
+    run(batch * width, [&] { table_batch(call); });
+  });
+  module.def("draw_conditions", [](Address uniform, int64_t count, Address cumulative, int64_t conditions,
+                                   Address drawn, Where threads) {
+    const auto* shares = reinterpret_cast<const double*>(cumulative);
+    run(count, [&] {
+      draw_conditions(floats(uniform), count, shares, conditions, reinterpret_cast<int64_t*>(drawn), threads);
+    });
+  });
+
   module.def("upfirdn2d", [](int dtype, const std::array<int64_t, 6>& sizes, Address input, Address filter,
                              int filter_dtype, const std::array<int, 2>& taps, bool separable, bool flip,
                              const std::array<int, 2>& up, const std::array<int, 2>& down,
@@ -260,11 +307,12 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   });
   module.def("adam", [](int dtype, int64_t size, Address values, Address grads, Address exp_avg, Address exp_avg_sq,
                         Address average, Address halves, Address count, bool is_first, Address learning_rate,
-                        Address average_weight, double beta1, double beta2, double eps, Where threads) {
+                        Address average_weight, double beta1, double beta2, double eps, double weight_decay,
+                        Where threads) {
     if (is_first) ++*floats(count);
     const AdamCall call{pointer(values), pointer(grads), pointer(exp_avg), pointer(exp_avg_sq), pointer(average),
                         floats(count), floats(learning_rate), floats(average_weight), beta1, beta2, eps,
-                        static_cast<DType>(dtype), pointer(halves)};
+                        static_cast<DType>(dtype), pointer(halves), weight_decay};
     run(size, [&] { adam(call, size, threads); });
   });
   module.def("sgd", [](int dtype, int64_t size, Address values, Address grads, Address velocity, Address average,

@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "logarithm.h"
 #include "vectors.h"
 
 namespace fastgan {
@@ -69,32 +70,10 @@ FASTGAN_HD void words(uint64_t place, uint32_t kind, uint64_t seed, uint64_t ste
   }
 }
 
-// log(u) for 2^-33 <= u <= 1; error below 2 ulp.
-FASTGAN_HD float log_of_uniform(float u) {
-  // u = 2^k m with m in [sqrt(1/2), sqrt(2))
-  constexpr int32_t kSqrtHalf = 0x3f3504f3;
-  const int32_t shifted = bits_of(u) - kSqrtHalf;
-  const float k = static_cast<float>(shifted >> 23);
-  const float f = float_of((shifted & 0x007fffff) + kSqrtHalf) - 1.0f;
-  const float z = f * f;
-  // Cephes's logf.
-  float p = 7.0376836292e-2f;
-  p = p * f - 1.1514610310e-1f;
-  p = p * f + 1.1676998740e-1f;
-  p = p * f - 1.2420140846e-1f;
-  p = p * f + 1.4249322787e-1f;
-  p = p * f - 1.6668057665e-1f;
-  p = p * f + 2.0000714765e-1f;
-  p = p * f - 2.4999993993e-1f;
-  p = p * f + 3.3333331174e-1f;
-  // log 2 in two parts, the first so short that its product with k is exact
-  return k * 0.693359375f + (f + ((f * z * p - k * 2.12194440e-4f) - 0.5f * z));
-}
-
 // Two standard normal numbers from two words (Box and Muller, 1958). `first` is mapped to (0, 1], so its logarithm is
 // finite.
 FASTGAN_HD void normal_pair(uint32_t first, uint32_t second, float* to) {
-  const float radius = sqrtf(-2.0f * log_of_uniform(static_cast<float>(first) * 0x1p-32f + 0x1p-33f));
+  const float radius = sqrtf(-2.0f * log_of_normal(static_cast<float>(first) * 0x1p-32f + 0x1p-33f));
   const float quarter_turns = static_cast<float>(second) * 0x1p-30f;
   constexpr float kRoundToInteger = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low bits
   const float shifted = quarter_turns + kRoundToInteger;

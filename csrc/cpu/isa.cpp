@@ -10,6 +10,7 @@
 #include "optimizer_loops.h"
 #include "product_loops.h"
 #include "snake_loops.h"
+#include "span_loops.h"
 #include "spectral_norm_loops.h"
 #include "upfirdn_loops.h"
 #include "vector_norm_loops.h"
@@ -73,6 +74,8 @@ const KernelTable FASTGAN_NAME(FASTGAN_ISA) = {
     FASTGAN_EACH_DTYPE(anti_aliased_snake),
     FASTGAN_EACH_DTYPE(anti_aliased_snake_grad),
     FASTGAN_EACH_DTYPE(upfirdn_tile),
+    FASTGAN_EACH_DTYPE(span_activations),
+    FASTGAN_EACH_DTYPE(span_grads),
     draw_integers,
     draw_normal,
     draw_uniform,

@@ -66,13 +66,21 @@ struct ActGradChunk {
 
 // A part of a matrix whose columns have one channel each, or (one row, of any stride) of a plane of one channel.
 struct NormChunk {
-  const void *x, *dy;  // [rows, columns]; rows start `stride` elements apart
-  void* output;        // like x: y, or dx
-  int64_t rows, columns, stride;
+  const void *x, *dy;  // [rows, columns]
+  void* output;        // [rows, columns]: y, or dx
+  int64_t rows, columns;
+  int64_t x_stride, dy_stride, output_stride;  // elements from one row to the next
   const void *mean, *factor, *bias;  // in the compute type: [columns], or one number for a plane
   // dx = factor * g + of_centered * (x - mean) + constant; like mean, or null in evaluation
   const void *of_centered, *constant;
   double negative_slope;
+};
+
+// Rows of the output layer of a generator of tables.
+struct SpanChunk {
+  const SpanCall& call;
+  int64_t first, last;
+  void *tile, *other;  // scratch in the compute type, [columns of the longest span, kSpanRows] each
 };
 
 // A part of a tensor for Snake: rows of `columns` elements (the last one may be shorter), or a plane of one channel.
@@ -171,6 +179,7 @@ struct AdamChunk {
   int64_t size;
   double beta1, beta2;
   double step, eps;  // of this step: with the corrections of both moments
+  double weight_decay;
 };
 struct SgdChunk {
   void* values;
@@ -250,6 +259,11 @@ struct KernelTable {
   void (*anti_aliased_snake_grad[4])(const SnakeTile&);
   void (*upfirdn_tile[4])(const UpfirdnTile&);
 
+  // Returns the sum of the cross-entropies of its rows; 0 without conditions.
+  double (*span_activations[4])(const SpanChunk&);
+  // of_entropy: the gradient of the cross-entropy of a row.
+  void (*span_grads[4])(const SpanChunk&, const SpanGrad&, double of_entropy);
+
   // Numbers first, ..., first + count - 1 of a kind; to[0] is number `first`, which may be any.
   void (*draw_integers)(int64_t* to, int64_t first, int64_t count, uint64_t high, uint64_t seed, uint64_t step);
   void (*draw_normal)(float* to, int64_t first, int64_t count, uint64_t seed, uint64_t step);
@@ -282,6 +296,8 @@ constexpr int64_t kSnakeTile = 1024;
 constexpr int64_t kMostSnakeHalo = 16;
 // Neighbouring channels of a tile, if channels are last: a cache line of floats.
 constexpr int64_t kSnakeChannels = 16;
+// Rows of spans that are computed side by side.
+constexpr int64_t kSpanRows = 16;
 // Blocks of a product: a panel of B [kDepthBlock, up to kProductPanel] in L1, A [kRowBlock, kDepthBlock] in L2.
 constexpr int64_t kProductPanel = 32;
 constexpr int64_t kDepthBlock = 256;

@@ -29,8 +29,8 @@ FASTGAN_HD double multiply_add(double a, double b, double c) {
 FASTGAN_HD float root(float x) { return sqrtf(x); }
 FASTGAN_HD double root(double x) { return sqrt(x); }
 
-template <class T>
-void adam(const AdamChunk& c) {
+template <class T, bool kDecays>
+void adam_chunk(const AdamChunk& c) {
   using A = compute_t<T>;
   T* __restrict values = static_cast<T*>(c.values);
   const T* __restrict grads = static_cast<const T*>(c.grads);
@@ -38,16 +38,22 @@ void adam(const AdamChunk& c) {
   T* __restrict exp_avg_sq = static_cast<T*>(c.exp_avg_sq);
   const A beta1 = static_cast<A>(c.beta1), left1 = static_cast<A>(1 - c.beta1);
   const A beta2 = static_cast<A>(c.beta2), left2 = static_cast<A>(1 - c.beta2);
-  const A step = static_cast<A>(c.step), eps = static_cast<A>(c.eps);
+  const A step = static_cast<A>(c.step), eps = static_cast<A>(c.eps), decay = static_cast<A>(c.weight_decay);
 #pragma omp simd
   for (int64_t i = 0; i < c.size; ++i) {
-    const A g = load(grads[i]);
+    const A value = load(values[i]), own = load(grads[i]);
+    const A g = kDecays ? multiply_add(decay, value, own) : own;
     const A m = multiply_add(beta1, load(exp_avg[i]), left1 * g);
     const A v = multiply_add(beta2, load(exp_avg_sq[i]), left2 * g * g);
     store(&exp_avg[i], m);
     store(&exp_avg_sq[i], v);
-    store(&values[i], load(values[i]) - step * m / (root(v) + eps));
+    store(&values[i], value - step * m / (root(v) + eps));
   }
+}
+
+template <class T>
+void adam(const AdamChunk& c) {
+  c.weight_decay == 0 ? adam_chunk<T, false>(c) : adam_chunk<T, true>(c);
 }
 
 template <class T>

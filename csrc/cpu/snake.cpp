@@ -79,9 +79,9 @@ bool has_sums(const SnakeGrad& grad) { return grad.alpha.at != nullptr || grad.b
 
 // Channels innermost: a matrix of channels * repeats columns, whose last row may be shorter. Few channels are repeated,
 // so that loops over a row are long. A chunk has enough rows that its sums are small compared with it.
-struct Rows {
+struct Lines {
   int64_t size, repeats, columns, each, count;
-  explicit Rows(const SnakeCall& call)
+  explicit Lines(const SnakeCall& call)
       : size(elements(call)), repeats(std::max<int64_t>(256 / call.channels, 1)), columns(call.channels * repeats),
         each(columns * std::clamp<int64_t>(4 * kChunk / columns, 16, 64)), count((size + each - 1) / each) {}
   int64_t start(int64_t chunk) const { return chunk * each; }
@@ -242,7 +242,7 @@ void snake(const SnakeCall& call, void* output) {
     using A = decltype(zero);
     const int dtype = static_cast<int>(call.dtype);
     if (is_rows(call))
-      for_each_part<A, Rows>(call, nullptr, output, false, kernels().snake_rows[dtype]);
+      for_each_part<A, Lines>(call, nullptr, output, false, kernels().snake_rows[dtype]);
     else
       for_each_part<A, Planes>(call, nullptr, output, false, kernels().snake_plane[dtype]);
   });
@@ -255,7 +255,7 @@ void snake_backward(const SnakeCall& call, const SnakeGrad& grad) {
     using A = decltype(zero);
     const int dtype = static_cast<int>(call.dtype);
     if (is_rows(call))
-      backward<A, Rows>(call, grad, kernels().snake_grad_rows[dtype]);
+      backward<A, Lines>(call, grad, kernels().snake_grad_rows[dtype]);
     else
       backward<A, Planes>(call, grad, kernels().snake_grad_plane[dtype]);
   });

@@ -231,9 +231,10 @@ void bind_updates(TapeClass& tape) {
   tape.def("count", [](Tape& self, Address count) { self.add([=](int64_t, int64_t) { *floats(count) += 1; }); });
   tape.def("adam", [](Tape& self, int64_t per_row, Address values, Address grads, Address exp_avg, Address exp_avg_sq,
                       Address average, Address count, Address learning_rate, Address average_weight, double beta1,
-                      double beta2, double eps) {
+                      double beta2, double eps, double weight_decay) {
     const AdamCall call{floats(values), floats(grads), floats(exp_avg), floats(exp_avg_sq), floats(average),
-                        floats(count), floats(learning_rate), floats(average_weight), beta1, beta2, eps};
+                        floats(count), floats(learning_rate), floats(average_weight), beta1, beta2, eps,
+                        DType::f32, nullptr, weight_decay};
     self.add(ranged(per_row, [=](int64_t first, int64_t last) { adam_range(call, first, last); }));
   });
   tape.def("sgd", [](Tape& self, int64_t per_row, Address values, Address grads, Address velocity, Address average,

@@ -22,7 +22,7 @@ struct AdamArgs {  // arrays: as in AdamCall
   bool is_first, aligned;
   const float* learning_rate;
   const float* average_weight;
-  compute_t<T> beta1, left1, beta2, left2, eps;  // left: 1 - beta, computed in double, rounded once
+  compute_t<T> beta1, left1, beta2, left2, eps, weight_decay;  // left: 1 - beta, computed in double, rounded once
   double log_beta1, log_beta2;
   unsigned* counter;
 };
@@ -59,7 +59,8 @@ __device__ void move(const AdamArgs<T>& a, const Step<T>& step, int64_t at, bool
   if (a.average != nullptr) average = load_vector<T, V>(a.average + at, aligned);
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    const A g = load(grads.at[i]);
+    A g = load(grads.at[i]);
+    if (a.weight_decay != A(0)) g += a.weight_decay * load(values.at[i]);
     const A m = a.beta1 * load(exp_avg.at[i]) + a.left1 * g;
     const A v = a.beta2 * load(exp_avg_sq.at[i]) + a.left2 * g * g;
     store(&exp_avg.at[i], m);
@@ -120,6 +121,7 @@ cudaError_t adam(const AdamCall& call) {
     a.beta2 = static_cast<A>(call.beta2);
     a.left2 = static_cast<A>(1 - call.beta2);
     a.eps = static_cast<A>(call.eps);
+    a.weight_decay = static_cast<A>(call.weight_decay);
     a.log_beta1 = log(call.beta1);
     a.log_beta2 = log(call.beta2);
     a.counter = call.counter;

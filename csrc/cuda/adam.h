@@ -20,6 +20,7 @@ struct AdamCall {
   const float* learning_rate;
   const float* average_weight;
   double beta1, beta2, eps;
+  double weight_decay;    // this times the values is added to the gradients
   unsigned* counter;      // zero between calls
   Where where;
 };

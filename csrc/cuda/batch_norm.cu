@@ -19,15 +19,22 @@ __device__ int64_t first_channel(const Grid& g) {
   return kRows ? place(g, V).column : blockIdx.x / g.ranges;
 }
 
-// Calls work(count, aligned, at, apart) for a thread's vectors: `count` of them, the first at `at`, `apart` elements
-// from each to the next. See in_pairs.
+// Where a thread's vectors begin: `at`, and `apart` elements from each to the next.
+struct Vectors {
+  int64_t at, apart;
+  __device__ int64_t operator[](int i) const { return at + i * apart; }
+};
+
+// Calls work(count, aligned, dense, strided) for a thread's vectors: `count` of them, in a contiguous array and, for
+// kRows, in one whose rows are `stride` apart. See in_pairs.
 template <int V, bool kRows, class Work>
-__device__ void for_vectors(const Grid& g, int64_t channels, const Work& work) {
+__device__ void for_vectors(const Grid& g, int64_t channels, int64_t stride, const Work& work) {
   if constexpr (kRows) {
     const Place p = place(g, V);
     if (p.column < g.columns)
       in_pairs(p.row, p.stop, p.step, g.aligned, [&](auto count, auto aligned, int64_t row) {
-        work(count, aligned, row * g.columns + p.column, p.step * g.columns);
+        work(count, aligned, Vectors{row * g.columns + p.column, p.step * g.columns},
+             Vectors{row * stride + p.column, p.step * stride});
       });
   } else {
     const int64_t channel = blockIdx.x / g.ranges, range = blockIdx.x % g.ranges;
@@ -36,7 +43,8 @@ __device__ void for_vectors(const Grid& g, int64_t channels, const Work& work) {
     const int64_t apart = int64_t{g.across} * V;
     for (int64_t row = range * g.span + threadIdx.x / g.across; row < stop; row += step)
       in_pairs(int64_t{x} * V, g.columns, apart, g.aligned, [&](auto count, auto aligned, int64_t column) {
-        work(count, aligned, (row * channels + channel) * g.columns + column, apart);
+        const Vectors vectors{(row * channels + channel) * g.columns + column, apart};
+        work(count, aligned, vectors, vectors);
       });
   }
 }
@@ -220,11 +228,11 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
   for (int i = 0; i < C; ++i)
     if (channel < channels) origin[i] = origin_of(channel + i);
-  for_vectors<V, kRows>(g, channels, [&](auto count, auto aligned, int64_t at, int64_t apart) {
+  for_vectors<V, kRows>(g, channels, g.columns, [&](auto count, auto aligned, Vectors at, Vectors) {
     constexpr int kCount = decltype(count)::value;
     Vector<T, V> values[kCount];
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) values[i] = load_vector<T, V>(x + at + i * apart, decltype(aligned)::value);
+    for (int i = 0; i < kCount; ++i) values[i] = load_vector<T, V>(x + at[i], decltype(aligned)::value);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {  // Welford's recurrence for each element of a vector
       steps += 1;
@@ -280,16 +288,16 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, int V, bool kRows>
 __global__ void __launch_bounds__(kThreads)
-    normalize_kernel(const __grid_constant__ BatchNormCall call, const T* x, T* y, Grid g) {
+    normalize_kernel(const __grid_constant__ BatchNormCall call, const T* x, T* y, int64_t stride, Grid g) {
   using A = compute_t<T>;
   const auto norm = load_norm<T, kChannels<V, kRows>>(call, first_channel<V, kRows>(g));
   const A slope = static_cast<A>(call.negative_slope);
-  for_vectors<V, kRows>(g, call.shape.channels, [&](auto count, auto aligned, int64_t at, int64_t apart) {
+  for_vectors<V, kRows>(g, call.shape.channels, stride, [&](auto count, auto aligned, Vectors at, Vectors to) {
     constexpr int kCount = decltype(count)::value;
     constexpr bool kAligned = decltype(aligned)::value;
     Vector<T, V> values[kCount];
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) values[i] = load_vector<T, V>(x + at + i * apart, kAligned);
+    for (int i = 0; i < kCount; ++i) values[i] = load_vector<T, V>(x + at[i], kAligned);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       Vector<T, V> result;
@@ -299,7 +307,7 @@ __global__ void __launch_bounds__(kThreads)
         const A z = (load(values[i].at[each]) - norm.center[c]) * norm.factor[c] + norm.shift[c];
         store(&result.at[each], leaky_relu(z, slope));
       }
-      store_vector<T, V>(y + at + i * apart, result, kAligned);
+      store_vector<T, V>(y + to[i], result, kAligned);
     }
   });
 }
@@ -309,6 +317,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 struct Gradients {
   const T *dy, *x;
+  int64_t dy_stride;
   T* dx;
   PerChannel dweight, dbias;
   compute_t<T>* averages;  // [2, channels], or null: the average of g, and of g * (x - mean) divided by the variance
@@ -386,14 +395,14 @@ __global__ void __launch_bounds__(kThreads, 3)
       average_products[i] = to.averages[channels + channel + i];
     }
   }
-  for_vectors<V, kRows>(g, channels, [&](auto count, auto aligned, int64_t at, int64_t apart) {
+  for_vectors<V, kRows>(g, channels, to.dy_stride, [&](auto count, auto aligned, Vectors at, Vectors from) {
     constexpr int kCount = decltype(count)::value;
     constexpr bool kAligned = decltype(aligned)::value;
     Vector<T, V> gradients[kCount], values[kCount];
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      gradients[i] = load_vector<T, V>(to.dy + at + i * apart, kAligned);
-      values[i] = load_vector<T, V>(to.x + at + i * apart, kAligned);
+      gradients[i] = load_vector<T, V>(to.dy + from[i], kAligned);
+      values[i] = load_vector<T, V>(to.x + at[i], kAligned);
     }
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
@@ -411,7 +420,7 @@ __global__ void __launch_bounds__(kThreads, 3)
         const A through = has_averages ? masked - average_g[c] - distance * average_products[c] : masked;
         if (kInput) store(&result.at[each], norm.factor[c] * through);
       }
-      if (kInput) store_vector<T, V>(to.dx + at + i * apart, result, kAligned);
+      if (kInput) store_vector<T, V>(to.dx + at[i], result, kAligned);
     }
   });
   if constexpr (kSums) finish_sums<T, V, kRows>(call, to, g, of_g, of_products);
@@ -437,6 +446,11 @@ cudaError_t for_shape(const LayerShape& s, const Launch& launch) {
   return cudaGetLastError();
 }
 
+// Whether vectors of `width` elements begin at multiples of 16 bytes in every row.
+bool are_rows_aligned(const LayerShape& s, Rows rows, int width) {
+  return is_aligned(rows.at) && (!are_channels_columns(s) || rows.stride % width == 0);
+}
+
 }  // namespace
 
 cudaError_t batch_norm_statistics(const LayerShape& s, const void* x, void* mean, void* var, PerChannel running_mean,
@@ -452,16 +466,17 @@ cudaError_t batch_norm_statistics(const LayerShape& s, const void* x, void* mean
   });
 }
 
-cudaError_t batch_norm_leaky_relu(const BatchNormCall& call, const void* x, void* y) {
+cudaError_t batch_norm_leaky_relu(const BatchNormCall& call, const void* x, Rows y) {
   return for_shape(call.shape, [&](auto zero, auto width, auto rows, Grid g, int64_t blocks) {
     using T = decltype(zero);
-    g.aligned = is_aligned(x) && is_aligned(y);
-    FASTGAN_LAUNCH((normalize_kernel<T, decltype(width)::value, decltype(rows)::value>), blocks, call.shape.where, call,
-                   static_cast<const T*>(x), static_cast<T*>(y), g);
+    constexpr int V = decltype(width)::value;
+    g.aligned = is_aligned(x) && are_rows_aligned(call.shape, y, V);
+    FASTGAN_LAUNCH((normalize_kernel<T, V, decltype(rows)::value>), blocks, call.shape.where, call,
+                   static_cast<const T*>(x), static_cast<T*>(y.at), y.stride, g);
   });
 }
 
-cudaError_t batch_norm_leaky_relu_backward(const BatchNormCall& call, const void* dy, const void* x,
+cudaError_t batch_norm_leaky_relu_backward(const BatchNormCall& call, Rows dy, const void* x,
                                            const BatchNormGradients& gradients, BatchNormWorkspace workspace) {
   const bool with_dx = gradients.dx != nullptr, is_training = gradients.averages != nullptr;
   const bool with_sums = is_training || gradients.dweight.at != nullptr || gradients.dbias.at != nullptr;
@@ -470,9 +485,10 @@ cudaError_t batch_norm_leaky_relu_backward(const BatchNormCall& call, const void
     using A = compute_t<T>;
     constexpr int V = decltype(width)::value;
     constexpr bool kRows = decltype(rows)::value;
-    g.aligned = is_aligned(dy) && is_aligned(x) && is_aligned(gradients.dx);
-    const Gradients<T> to{static_cast<const T*>(dy),
+    g.aligned = are_rows_aligned(call.shape, dy, V) && is_aligned(x) && is_aligned(gradients.dx);
+    const Gradients<T> to{static_cast<const T*>(dy.at),
                           static_cast<const T*>(x),
+                          dy.stride,
                           static_cast<T*>(gradients.dx),
                           gradients.dweight,
                           gradients.dbias,

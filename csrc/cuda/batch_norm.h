@@ -16,7 +16,8 @@ struct BatchNormWorkspace {
 cudaError_t batch_norm_statistics(const LayerShape& shape, const void* x, void* mean, void* var,
                                   PerChannel running_mean, PerChannel running_var, double momentum,
                                   BatchNormWorkspace workspace);
-cudaError_t batch_norm_leaky_relu(const BatchNormCall& call, const void* x, void* y);
+// Where inner is 1, the rows of y may have any stride, which is not read otherwise; so may those of dy below.
+cudaError_t batch_norm_leaky_relu(const BatchNormCall& call, const void* x, Rows y);
 
 // Where the backward pass writes; each may be null.
 struct BatchNormGradients {
@@ -27,7 +28,7 @@ struct BatchNormGradients {
   void* averages;
 };
 // Two partials; none if there is only dx, with constants.
-cudaError_t batch_norm_leaky_relu_backward(const BatchNormCall& call, const void* dy, const void* x,
+cudaError_t batch_norm_leaky_relu_backward(const BatchNormCall& call, Rows dy, const void* x,
                                            const BatchNormGradients& gradients, BatchNormWorkspace workspace);
 
 }  // namespace fastgan::cuda

@@ -17,7 +17,9 @@
 #include "losses.h"
 #include "record.h"
 #include "snake.h"
+#include "span_activations.h"
 #include "spectral_norm.h"
+#include "table_batches.h"
 #include "upfirdn2d.h"
 
 namespace py = pybind11;
@@ -28,6 +30,8 @@ namespace {
 using Stream = std::pair<int, Address>;  // device index, stream handle
 
 unsigned* counters(Address address) { return reinterpret_cast<unsigned*>(address); }
+const int32_t* integers(Address address) { return reinterpret_cast<const int32_t*>(address); }
+int64_t* longs(Address address) { return reinterpret_cast<int64_t*>(address); }
 
 // Calls launch(stream) with the stream's device as the current one, as CUDA requires.
 template <class Launch>
@@ -226,23 +230,26 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
   });
   module.def("batch_norm_leaky_relu", [](int dtype, int64_t outer, int64_t channels, int64_t inner,
                                          double negative_slope, double eps, const Addresses& numbers,
-                                         const Sizes& dtypes, Address x, Address y, const Stream& on) {
+                                         const Sizes& dtypes, Address x, Address y, int64_t y_stride,
+                                         const Stream& on) {
     run(on, [&](Where where) {
       const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, where};
-      return batch_norm_leaky_relu(batch_norm_call(shape, negative_slope, eps, numbers, dtypes), pointer(x), pointer(y));
+      return batch_norm_leaky_relu(batch_norm_call(shape, negative_slope, eps, numbers, dtypes), pointer(x),
+                                   {pointer(y), y_stride});
     });
   });
   module.def("batch_norm_leaky_relu_backward",
              [](int dtype, int64_t outer, int64_t channels, int64_t inner, double negative_slope, double eps,
-                const Addresses& numbers, const Sizes& dtypes, Address dy, Address x, Address dx,
+                const Addresses& numbers, const Sizes& dtypes, Address dy, int64_t dy_stride, Address x, Address dx,
                 const Addresses& gradients, const Sizes& gradient_dtypes, Address averages, Address partials,
                 Address counter, const Stream& on) {
                run(on, [&](Where where) {
                  const LayerShape shape{static_cast<DType>(dtype), outer, channels, inner, where};
                  const BatchNormGradients to{pointer(dx), per_channel(gradients, gradient_dtypes, 0),
                                              per_channel(gradients, gradient_dtypes, 1), pointer(averages)};
-                 return batch_norm_leaky_relu_backward(batch_norm_call(shape, negative_slope, eps, numbers, dtypes), pointer(dy),
-                                                       pointer(x), to, {pointer(partials), counters(counter)});
+                 return batch_norm_leaky_relu_backward(batch_norm_call(shape, negative_slope, eps, numbers, dtypes),
+                                                       {pointer(dy), dy_stride}, pointer(x), to,
+                                                       {pointer(partials), counters(counter)});
                });
              });
 
@@ -309,23 +316,70 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
     });
   });
 
+  module.attr("SPAN_PARTIALS") = kSpanPartials;
+  module.def("span_activations", [](int dtype, int64_t rows, int64_t width, Address spans, int64_t spans_count,
+                                    Address targets, int64_t targets_count, double temperature, Address input,
+                                    Address noise, Address conditions, Address output, int64_t output_stride,
+                                    Address entropy, Address partials, Address counter, const Stream& on) {
+    run(on, [&](Where where) {
+      return span_activations({static_cast<DType>(dtype), rows, width,
+                               {integers(spans), spans_count, integers(targets), targets_count}, temperature,
+                               pointer(input), floats(noise), longs(conditions), {pointer(output), output_stride},
+                               where},
+                              pointer(entropy), {pointer(partials), counters(counter)});
+    });
+  });
+  module.def("span_activations_backward", [](int dtype, int64_t rows, int64_t width, Address spans,
+                                             int64_t spans_count, Address targets, int64_t targets_count,
+                                             double temperature, Address input, Address conditions, Address output,
+                                             int64_t output_stride, Address grad, int64_t grad_stride, Address entropy,
+                                             int entropy_dtype, Address dx, const Stream& on) {
+    run(on, [&](Where where) {
+      return span_activations_backward(
+          {static_cast<DType>(dtype), rows, width, {integers(spans), spans_count, integers(targets), targets_count},
+           temperature, pointer(input), nullptr, longs(conditions), {pointer(output), output_stride}, where},
+          {pointer(grad), grad_stride}, scale_of(entropy, entropy_dtype), pointer(dx));
+    });
+  });
+
+  module.def("draw_conditions", [](Address uniform, int64_t count, Address cumulative, int64_t conditions,
+                                   Address drawn, const Stream& on) {
+    run(on, [&](Where where) {
+      return draw_conditions(floats(uniform), count, reinterpret_cast<const double*>(cumulative), conditions,
+                             longs(drawn), where);
+    });
+  });
+  module.def("table_batch", [](int dtype, int64_t batch, int64_t width, int64_t rows, Address spans,
+                               int64_t spans_count, Address targets, int64_t targets_count, Address codes,
+                               Address values, int64_t num_codes, int64_t num_values, Address order,
+                               int64_t order_size, Address starts, Address conditions, Address uniform, Address into,
+                               int64_t into_stride, const Stream& on) {
+    run(on, [&](Where where) {
+      return table_batch({static_cast<DType>(dtype), batch, width, rows,
+                          {integers(spans), spans_count, integers(targets), targets_count}, integers(codes),
+                          floats(values), num_codes, num_values, integers(order), longs(starts), longs(conditions),
+                          floats(uniform), {pointer(into), into_stride}, where},
+                         order_size);
+    });
+  });
+
   module.def("adam", [](int dtype, int64_t size, Address values, Address grads, Address exp_avg, Address exp_avg_sq,
                         Address average, Address halves, Address count, bool is_first, Address learning_rate,
-                        Address average_weight, double beta1, double beta2, double eps, Address counter,
-                        const Stream& on) {
+                        Address average_weight, double beta1, double beta2, double eps, double weight_decay,
+                        Address counter, const Stream& on) {
     run(on, [&](Where where) {
       return adam({static_cast<DType>(dtype), size, pointer(values), pointer(grads), pointer(exp_avg),
                    pointer(exp_avg_sq), pointer(average), pointer(halves), floats(count), is_first,
-                   floats(learning_rate), floats(average_weight), beta1, beta2, eps, counters(counter), where});
+                   floats(learning_rate), floats(average_weight), beta1, beta2, eps, weight_decay,
+                   counters(counter), where});
     });
   });
   module.def("draw", [](Address integers, Address normal, Address uniform, const std::array<int64_t, 3>& sizes,
                         const std::array<int64_t, 3>& begins, uint64_t high, uint64_t seed, Address step,
                         const Stream& on) {
     run(on, [&](Where where) {
-      return draw({reinterpret_cast<int64_t*>(integers), floats(normal), floats(uniform),
-                   {sizes[0], sizes[1], sizes[2]}, {begins[0], begins[1], begins[2]}, high, seed,
-                   reinterpret_cast<const int64_t*>(step), where});
+      return draw({longs(integers), floats(normal), floats(uniform), {sizes[0], sizes[1], sizes[2]},
+                   {begins[0], begins[1], begins[2]}, high, seed, longs(step), where});
     });
   });
   module.def("record", [](const Addresses& scalars, Address table, Address row, Address schedule, int settings_count,
@@ -334,8 +388,8 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
       throw std::invalid_argument("a step has " + std::to_string(scalars.size()) + " statistics, expected at most " +
                                   std::to_string(kMostScalars));
     run(on, [&](Where where) {
-      RecordCall call{{}, static_cast<int>(scalars.size()), floats(table), reinterpret_cast<int64_t*>(row),
-                      floats(schedule), settings_count, floats(settings), reinterpret_cast<int64_t*>(clock), where};
+      RecordCall call{{}, static_cast<int>(scalars.size()), floats(table), longs(row),
+                      floats(schedule), settings_count, floats(settings), longs(clock), where};
       for (size_t i = 0; i < scalars.size(); ++i) call.scalars[i] = floats(scalars[i]);
       return record(call);
     });

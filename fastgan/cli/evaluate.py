@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,14 @@ import torch
 import typer
 from rich.table import Table
 
+from fastgan.cli.on_tables import is_table, refuse, tables
 from fastgan.cli.terminal import Best, console, warn
 from fastgan.data import Dataset, load, stream
 from fastgan.training.evaluation import evaluate as evaluate_run
 from fastgan.training.run import read_config, with_data
 from fastgan.training.run_config import RunConfig
 
+_of_tables = partial(typer.Option, rich_help_panel="Tables")
 _COUNTS = ("step", "modes covered", "modes")
 
 
@@ -33,8 +36,29 @@ def evaluate(
     data_dir: Annotated[
         Path | None, typer.Option(envvar="FASTGAN_DATA", help="Folder of downloaded data.")
     ] = None,
+    holdout: Annotated[
+        Path | None, _of_tables(help="Real rows that were not trained on, for --target and privacy.")
+    ] = None,
+    target: Annotated[
+        str | None, _of_tables(help="Column that models trained on samples predict in --holdout.")
+    ] = None,
+    out: Annotated[
+        Path | None, _of_tables(help="Picture of columns and pairs, else RUN/quality.png.")
+    ] = None,
 ) -> None:
-    """Measure a trained generator against its data."""
+    """Measure a trained generator against its data.
+
+    For a run on a table: distributions of columns, relations of pairs, how well classifiers tell rows apart,
+    distances to the closest real row, and what a model learns from the rows.
+    """
+    if is_table(run):
+        refuse(
+            "a table needs no classifier", classifier_dir=classifier_dir, data_dir=data_dir, best=best or None
+        )
+        moved = Path(data) if data else None
+        tables().evaluate(run, count, seed, moved, holdout, target, out)
+        return
+    refuse(f"{run}: was not trained on a table", holdout=holdout, target=target, out=out)
     config = with_data(run, read_config(run, device="cpu"), data, data_dir)
     table = Table("", "", show_header=False, box=None)
     compared, everything = _read(config, count, seed)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fastgan.cli.on_tables import is_table, refuse, tables
 from fastgan.cli.terminal import Best, console, fail
 from fastgan.data.augmentation import to_bytes
 from fastgan.files import save_array, write_whole
@@ -22,7 +23,13 @@ _NAMED = 5  # classes that a message names
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     count: Annotated[
-        int | None, typer.Option(min=1, help="Number of samples, else 64, or whole rows of each class.")
+        int | None,
+        typer.Option(
+            "--count",
+            "--rows",
+            min=1,
+            help="Number of samples, else 64, or whole rows of each class; of a table's rows, else 1,000.",
+        ),
     ] = None,
     classes: Annotated[
         list[str] | None,
@@ -31,9 +38,17 @@ def sample(
             help="Class to draw, by name or number, or several: cat,5; else all. Runs with --labels only.",
         ),
     ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--condition", help="Value that all rows have: sex=female. Runs on tables only."),
+    ] = None,
     format: Annotated[str | None, typer.Option(help="png or npy; by default the suffix of --out.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Picture or .npy to write, by default samples.png or samples.npy.")
+        Path | None,
+        typer.Option(
+            help="Picture or .npy to write, by default samples.png or samples.npy; for a table .csv or "
+            ".parquet, by default samples.csv."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latent vectors.")] = 0,
     best: Best = False,
@@ -42,7 +57,13 @@ def sample(
 
     Writes a picture or, if the name ends in .npy, an array in the data's own units: points are float32
     [N, D], images uint8 [N, H, W, C]. Samples of several classes are in their order, equally many of each.
+    Rows of a table are written in parts, so that they need not fit in memory.
     """
+    if is_table(run):
+        refuse(f"{run}: was trained on a table", class_=classes, format=format, best=best or None)
+        tables().sample(run, count or 1_000, out or Path("samples.csv"), conditions or [], seed)
+        return
+    refuse(f"{run}: was not trained on a table", condition=conditions)
     if format not in (None, "png", "npy"):
         fail(f"--format {format}: unknown, expected png or npy")
     out = out or Path(f"samples.{format or 'png'}")

@@ -31,20 +31,24 @@ from fastgan.training.session import Outcome, step_of_finished
 KINDS = "continuous, integer, datetime, timedelta, date, time, boolean or category"
 
 
-def begin(out: Path | None, table: Path, config: TableConfig, *, every_row: bool) -> Outcome:
-    """Train on a table in a new folder."""
+def begin(
+    out: Path | None, table: Path | None, config: Path | None, changes: dict[str, Any], *, every_row: bool
+) -> Outcome:
+    """Train on a table in a new folder, with CTGAN's settings or those of a config.yaml, and changes."""
+    before = None if config is None else read_run_file(config, changes.get("device"))
+    if config is not None and before is None:
+        fail(f"--config {config} is not that of a run on a table; omit it")
+    if table is None:
+        assert before is not None
+        table = before.table
+    settings = (before.config if before else TableConfig()).changed(**changes)
     frame = _read(table)
-    run = TableRun.of(table, frame, config)
+    run = TableRun.of(table, frame, settings)
     with _working(f"finding the columns of {table}"), _warnings_as_lines():
         transform = fitted(run.config, frame)
     say(_decided(run, transform))
     with _shown(run, every_row) as (progress, world):
         return begin_run(out, run, frame, transform, [progress], world)
-
-
-def repeat(path: Path, device: str | None) -> TableRun | None:
-    """The run of a config.yaml; None if it is not that of a run on a table."""
-    return read_run_file(path, device)
 
 
 def resume(
@@ -88,7 +92,7 @@ def _condition(transform: TableTransform, given: str) -> tuple[str | int, Any]:
     name, equals, value = given.partition("=")
     if not equals:
         fail(f"--condition {given}: expected COLUMN=VALUE, such as sex=female")
-    return name, transform.value_of(name, value)
+    return transform.spelled(name, value)
 
 
 def evaluate(
@@ -107,7 +111,7 @@ def evaluate(
     gan.transform.check(real)
     held = None if holdout is None else _read(holdout)
     synthetic = gan.sample(count, seed=seed)
-    kinds = {column.name: column.kind for column in gan.transform.columns}
+    kinds = gan.transform.kinds
     with _working("comparing both tables"):
         quality = evaluate_tables(real, synthetic, holdout=held, target=target, kinds=kinds, seed=seed)
     out = out or run / "quality.png"
@@ -150,9 +154,11 @@ def _warnings_as_lines() -> Iterator[None]:
 @contextmanager
 def _shown(run: TableRun, every_row: bool) -> Iterator[tuple[Shown, World]]:
     training = run.config.training
-    with joined(torch.device(training.device)) as world:
-        with shown_on(console, training.steps, every_row=every_row) as progress:
-            yield progress, world
+    with (
+        joined(torch.device(training.device)) as world,
+        shown_on(console, training.steps, every_row=every_row) as progress,
+    ):
+        yield progress, world
 
 
 def _decided(run: TableRun, transform: TableTransform) -> str:

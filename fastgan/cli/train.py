@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import torch
 import typer
 
 from fastgan._startup import INTERRUPTED
+from fastgan.cli.on_tables import SUFFIXES, is_table, refuse, tables
 from fastgan.cli.options import with_settings
 from fastgan.cli.terminal import console, fail, say, saying, warn
 from fastgan.data import Dataset, Framing, Streaming, load
@@ -31,7 +30,6 @@ from fastgan.training.run import read_config, read_config_file, with_data
 from fastgan.training.run_config import RunConfig
 from fastgan.training.session import Outcome, resume_run, step_of_finished, train_run
 
-_TABLES = (".csv", ".parquet")
 _Run = tuple[RunConfig, Dataset, Streaming | None]
 _of_data = partial(typer.Option, rich_help_panel="Data")
 _of_tables = partial(typer.Option, rich_help_panel="Tables")
@@ -89,21 +87,21 @@ def train(
         changes["extractor"] = str(Path(changes["extractor"]).absolute())  # the run may be resumed elsewhere
     framing = _given({"size": size, "crop": crop, "flip": flip})
     if data:
-        _refuse(f"DATA is {data} already", data=moved)
+        refuse(f"DATA is {data} already", data=moved)
     source = data or moved
     of_table = {"epochs": epochs, "columns": columns, "max_categories": max_categories}
     if _is_of_table(source, resume, config):
-        unfit = {"model": model, "recipe": recipe, "data_dir": data_dir, "stream": stream, "workers": workers}
-        _refuse("a table has networks of its own", **unfit, **framing)
+        unfit = {"model": model, "recipe": recipe, "stream": stream, "workers": workers}
+        refuse("a table has networks of its own", **unfit, **framing)
         _train_table(source, resume, config, out, _given(of_table), changes)
         return
-    _refuse(f"{source or resume or config or 'ring'} is no table", **of_table)
+    refuse(f"{source or resume or config or 'ring'} is no table", **of_table)
     if resume:
         others = {"model": model, "recipe": recipe, "config": config, "out": out}
-        _refuse(f"{resume}: continues as it began, in its own folder", **others, **framing)
+        refuse(f"{resume}: continues as it began, in its own folder", **others, **framing)
         run, dataset, feed = _resumed(resume, source, data_dir, stream, changes)
     elif config:
-        _refuse(f"--config {config} has networks and settings of its own", recipe=recipe, model=model)
+        refuse(f"--config {config} has networks and settings of its own", recipe=recipe, model=model)
         before = read_config_file(config, changes.get("device"))
         stream = before.stream if stream is None else stream
         data_dir = data_dir or before.data_path
@@ -114,7 +112,7 @@ def train(
         run = replace(run, workers=before.workers)
     else:
         if recipe:
-            _refuse(f"--recipe {recipe} has networks of its own", model=model)
+            refuse(f"--recipe {recipe} has networks of its own", model=model)
         objective = changes.get("objective")
         framed = Framing(**framing)
         run, dataset, feed = _new(
@@ -138,19 +136,12 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
-def _tables() -> ModuleType:
-    try:
-        return import_module("fastgan.cli.tables")
-    except ImportError as error:
-        fail(str(error))
-
-
 def _is_of_table(source: str | None, resume: Path | None, config: Path | None) -> bool:
     if resume is not None:
-        return (resume / "table.json").is_file()
+        return is_table(resume)
     if source is not None:
-        return Path(source).suffix.lower() in _TABLES
-    return config is not None and _tables().repeat(config, None) is not None
+        return Path(source).suffix.lower() in SUFFIXES
+    return config is not None and tables().read_run_file(config) is not None
 
 
 def _train_table(
@@ -161,37 +152,26 @@ def _train_table(
     of_table: dict[str, Any],
     changes: dict[str, Any],
 ) -> None:
-    tables = _tables()
+    commands = tables()
     every_row = "log_interval" in changes
     if resume:
-        _refuse(f"{resume}: continues as it began, in its own folder", config=config, out=out, **of_table)
-        outcome = tables.resume(resume, Path(source) if source else None, changes, every_row=every_row)
+        refuse(f"{resume}: continues as it began, in its own folder", config=config, out=out, **of_table)
+        outcome = commands.resume(resume, Path(source) if source else None, changes, every_row=every_row)
     else:
         if "columns" in of_table:
-            of_table["columns"] = tables.columns_of(of_table["columns"])
-        before = None if config is None else tables.repeat(config, changes.get("device"))
-        if config is not None and before is None:
-            fail(f"--config {config} is not that of a run on a table; omit it")
-        assert source is not None or before is not None
-        table = Path(source) if source else before.table
-        settings = (before.config if before else tables.TableConfig()).changed(**of_table, **changes)
-        outcome = tables.begin(out, table, settings, every_row=every_row)
+            of_table["columns"] = commands.columns_of(of_table["columns"])
+        table = Path(source) if source else None
+        outcome = commands.begin(out, table, config, of_table | changes, every_row=every_row)
     if outcome is None:
         return
     if outcome.folder is not None:
-        _print_outcome(outcome.folder, outcome, tables.closing_lines(outcome.folder, outcome))
+        _print_outcome(outcome.folder, outcome, commands.closing_lines(outcome.folder, outcome))
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _refuse(reason: str, **options: object) -> None:
-    """Fail if any of these options is given."""
-    if given := [f"--{name}" for name in _given(options)]:
-        fail(f"{reason}; omit {' and '.join(given)}")
 
 
 def _new(

@@ -28,6 +28,11 @@ def room_for(like: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Ten
     return torch.empty_like(like) if needs[0] else None, torch.empty_like(like) if needs[1] else None
 
 
+def in_rows(matrix: Tensor) -> Tensor:
+    """Return a matrix itself if its columns are adjacent, whatever the stride of its rows; else a copy."""
+    return matrix if matrix.dim() == 2 and matrix.stride(1) == 1 else matrix.contiguous()
+
+
 def in_one_order(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return two tensors of one shape as contiguous ones with their elements in the same order.
 

@@ -14,6 +14,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from fastgan.kernels.sizes import row_stride
+
 Key = TypeVar("Key")
 
 
@@ -57,6 +59,23 @@ def address(tensor: Tensor, dtype: torch.dtype, device_type: str = "cpu") -> int
             f"of {tensor.dtype} on {tensor.device} with strides {tuple(tensor.stride())}"
         )
     return tensor.data_ptr()
+
+
+def rows_address(
+    tensor: Tensor, dtype: torch.dtype, rows: int, columns: int, name: str, device_type: str = "cpu"
+) -> tuple[int, int]:
+    """The address of a plain ``[rows, columns]`` tensor with adjacent columns, and the stride of its rows."""
+    stride = row_stride(tensor, rows, columns, name)
+    if (
+        type(tensor) not in PLAIN
+        or not (tensor.is_cpu if device_type == "cpu" else tensor.is_cuda)
+        or tensor.dtype is not dtype
+    ):
+        raise TypeError(
+            f"{name} must be a plain {dtype} tensor on {device_type}, but is {type(tensor).__name__} of "
+            f"{tensor.dtype} on {tensor.device}"
+        )
+    return tensor.data_ptr(), stride
 
 
 def addresses(tensors: Sequence[Tensor], dtype: torch.dtype, device_type: str = "cpu") -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fastgan.kernels.logit_losses import LossSpec
+from fastgan.kernels.spans import Spans
 
 
 def of_size(tensor: Tensor, size: int, name: str) -> Tensor:
@@ -27,6 +28,16 @@ def matrix(tensor: Tensor, name: str) -> tuple[int, int]:
         raise ValueError(f"{name} has shape {list(tensor.shape)}, expected two dimensions")
     rows, columns = tensor.shape
     return rows, columns
+
+
+def row_stride(tensor: Tensor, rows: int, columns: int, name: str) -> int:
+    """Return the elements from each row to the next; raise ValueError for other sizes or columns apart."""
+    if tensor.shape != (rows, columns):
+        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {[rows, columns]}")
+    stride, apart = tensor.stride()
+    if apart != 1 and columns > 1:
+        raise ValueError(f"{name} has strides {(stride, apart)}, expected adjacent columns")
+    return stride
 
 
 def forward_sizes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, int, int]:
@@ -76,3 +87,10 @@ def check_head(features: Sequence[Tensor], spec: LossSpec, weight: Tensor, bias:
             raise ValueError(f"features have {columns} columns, expected {weight.numel()}, as in weight")
     if bias is not None:
         of_size(bias, 1, "bias")
+
+
+def checked_conditions(conditions: Tensor, spans: Spans, rows: int) -> Tensor:
+    """Return contiguous conditions; raise ValueError unless there is one per row, and the spans have any."""
+    if not spans.conditions:
+        raise ValueError("conditions are given, but spans.conditions is empty")
+    return of_size(conditions, rows, "conditions").contiguous()

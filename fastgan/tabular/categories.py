@@ -115,10 +115,10 @@ def factorized(raw: Raw) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Number the distinct values of a column, in the order of their first rows.
 
     Returns:
-        Numbers ``[N]``, -1 for missing values, and the distinct values. 1, 1.0 and True are distinct objects.
+        Numbers ``[N]``, -1 for missing values, and the distinct values. Mixed 1, 1.0 and True are distinct.
     """
     values = raw.values
-    if values.dtype == object:
+    if raw.mixed:
         kinds, _ = pd.factorize(np.fromiter(map(id, map(type, values)), dtype=np.int64, count=len(values)))
     else:
         kinds = np.zeros(1, dtype=np.intp)

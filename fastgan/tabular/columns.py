@@ -129,7 +129,7 @@ def check_finite(name: object, raw: Raw) -> None:
     """
     if raw.values.dtype == np.float64:
         infinite = np.isinf(raw.values) & ~raw.missing
-    elif raw.values.dtype == object:
+    elif raw.mixed:
         infinite = np.array([isinstance(value, float) and abs(value) == np.inf for value in raw.values])
     else:
         return
@@ -144,7 +144,7 @@ def check_finite(name: object, raw: Raw) -> None:
 def _is_constant(raw: Raw) -> bool:
     if raw.missing.any():
         return bool(raw.missing.all())
-    if raw.values.dtype == object:  # where True == 1 == 1.0
+    if raw.mixed:
         return len({(type(value), value) for value in raw.values}) == 1
     return bool((raw.values == raw.values[0]).all())
 

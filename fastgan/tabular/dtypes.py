@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fastgan.tabular.errors import TableError
-
 Json = Any
 """What the json module reads and writes."""
 
@@ -28,16 +26,13 @@ def dtype_from_json(json: Json) -> Any:
     """The dtype that :func:`dtype_to_json` described.
 
     Raises:
-        TableError: it describes none.
+        TypeError, KeyError or ValueError: it describes none.
     """
-    try:
-        if isinstance(json, str):
-            return pd.api.types.pandas_dtype(json)
-        if "string" in json:
-            return pd.StringDtype(json["string"], na_value=np.nan if json["missing"] == "nan" else pd.NA)
-        return pd.ArrowDtype(_arrow_type(json["arrow"]))
-    except (TypeError, KeyError, ValueError, NotImplementedError) as error:
-        raise TableError(f"{json!r} is no known dtype; install the versions that wrote it") from error
+    if isinstance(json, str):
+        return pd.api.types.pandas_dtype(json)
+    if "string" in json:
+        return pd.StringDtype(json["string"], na_value=np.nan if json["missing"] == "nan" else pd.NA)
+    return pd.ArrowDtype(_arrow_type(json["arrow"]))
 
 
 def _arrow_type(name: str) -> Any:

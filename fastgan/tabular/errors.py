@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fastgan.data.dataset import DataError
 
-class TableError(ValueError):
+
+class TableError(DataError):
     """A table, a column or a value that cannot be used; the message names it and the remedy."""
 
 

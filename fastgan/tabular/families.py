@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fastgan.tabular.dtypes import dtype_from_json, dtype_to_json
 from fastgan.tabular.errors import TableError, shown
 
 Family = Literal[
@@ -58,6 +59,8 @@ def family_of(series: pd.Series[Any]) -> Family:
         return _family_of_objects(series)
     if dtype.kind not in _OF_KIND or isinstance(dtype, (pd.SparseDtype, pd.PeriodDtype, pd.IntervalDtype)):
         raise _unfit(series.name, dtype)
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        _check_zone(series.name, dtype)
     return _OF_KIND[dtype.kind]
 
 
@@ -82,7 +85,7 @@ def _family_of_arrow(name: object, dtype: pd.ArrowDtype) -> Family:
         return "date"
     if pa.types.is_time(kind):
         return "time"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "string"
     if dtype.kind not in _OF_KIND:
         raise _unfit(name, dtype)
@@ -114,8 +117,22 @@ def _check_naive(name: object, times: pd.Series[Any]) -> None:
         raise TableError(f"column {name!r}: has times with time zones; remove those from the times")
 
 
+def _check_zone(name: object, dtype: pd.DatetimeTZDtype) -> None:
+    """Refuse a time zone that its name does not restore, as one of dateutil."""
+    try:
+        named = dtype_from_json(dtype_to_json(dtype)) == dtype
+    except TypeError:
+        named = False
+    if not named:
+        raise TableError(f"column {name!r}: the time zone of {dtype} has no name; use .dt.tz_convert('UTC')")
+
+
 def _unfit(name: object, dtype: object) -> TableError:
-    remedy = ".dt.to_timestamp()" if isinstance(dtype, pd.PeriodDtype) else ".astype('category')"
-    if isinstance(dtype, pd.SparseDtype):
-        remedy = ".sparse.to_dense()"
+    remedies = {
+        "period": ".dt.to_timestamp()",
+        "Sparse": ".sparse.to_dense()",
+        "decimal": ".astype('float64')",
+    }
+    found = (remedy for start, remedy in remedies.items() if str(dtype).startswith(start))
+    remedy = next(found, ".astype('str')")
     return TableError(f"column {name!r}: cannot model dtype {dtype}; convert it, for example with {remedy}")

@@ -18,6 +18,7 @@ _ROWS = 10_000
 # after 30 iterations, which takes 50 ms, if the prior is as weak as for 10,000.
 _QUANTILES = 1000
 _ITERATIONS = 30
+_FAR = 1000  # interquartile ranges; within a mode of so many, float32 resolves the others
 
 
 def fit_mixture(numbers: Floats, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
@@ -34,16 +35,24 @@ def fit_mixture(numbers: Floats, rng: np.random.Generator) -> tuple[Floats, Floa
     rows = min(len(numbers), _ROWS)
     drawn = np.sort(numbers if rows == len(numbers) else rng.choice(numbers, rows, replace=False))
     count = min(rows, _QUANTILES)
-    quantiles = drawn[((np.arange(count) + 0.5) * (rows / count)).astype(np.intp)]
-    center, deviation = quantiles.mean(), quantiles.std()
-    if quantiles[0] == quantiles[-1] or deviation == 0:
+    quantiles = _near(drawn[((np.arange(count) + 0.5) * (rows / count)).astype(np.intp)])
+    half = quantiles[-1] / 2 - quantiles[0] / 2
+    if half == 0:
         return quantiles[:1], np.zeros(1), np.ones(1)
+    deviation = (quantiles / half).std() * half  # the squares of small numbers underflow
+    center = quantiles.mean()
     mixture = _fitted((quantiles - center) / deviation, count / rows, rng)
     order = np.argsort(mixture.means_[:, 0])
     order = order[mixture.weights_[order] >= _MIN_WEIGHT]
     means = mixture.means_[order, 0] * deviation + center
     scales = 4 * np.sqrt(mixture.covariances_[order, 0]) * deviation
     return means, scales, mixture.weights_[order] / mixture.weights_[order].sum()
+
+
+def _near(numbers: Floats) -> Floats:
+    """Sorted numbers without those that are farther away by orders of magnitude, as 1e30 for no value is."""
+    first, median, third = (numbers[int(len(numbers) * share)] for share in (0.25, 0.5, 0.75))
+    return numbers[np.abs(numbers - median) <= _FAR * (third - first)] if third > first else numbers
 
 
 def _fitted(numbers: Floats, strength: float, rng: np.random.Generator) -> Any:

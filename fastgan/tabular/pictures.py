@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -70,5 +69,4 @@ class TablePictures:
         assert isinstance(generator, CTGANGenerator)
         rows = Rows(generator, self._transform, self._counts, state.config.latent)
         made = pd.concat(rows.draw(len(self._real), {}, _SEED), ignore_index=True)
-        kinds: dict[Hashable, str] = {column.name: column.kind for column in self._transform.columns}
-        return encode({"real": self._real, "synthetic": made}, kinds)
+        return encode({"real": self._real, "synthetic": made}, self._transform.kinds)

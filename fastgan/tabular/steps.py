@@ -19,17 +19,22 @@ _PERIODS = (86_400 * 10**9, 3600 * 10**9, 60 * 10**9, 10**9, 10**6, 10**3, 1)  #
 
 @dataclass(frozen=True)
 class Steps:
-    """Values that are minimum, minimum + unit, minimum + 2 unit, ... as steps from the minimum.
+    """Values that are minimum, minimum + unit, minimum + 2 unit, ... as steps from their median.
+
+    Values within 2**50 steps of the median come back exactly, as do the least and the greatest one; values
+    farther away, within 2**-50 of the distance. 2**50 microseconds are 35 years.
 
     Attributes:
         minimum: the column's least value, times 10 ** decimals.
         unit: the size of a step, times 10 ** decimals.
+        median: steps from the least value to the median.
         count: steps from the least to the greatest value.
         decimals: of a column of floats; 0 for all others.
     """
 
     minimum: int
     unit: int
+    median: int
     count: int
     decimals: int
 
@@ -52,27 +57,34 @@ class Steps:
             decimals = found
             values = np.rint(values * 10.0**decimals).astype(np.int64)
         minimum, maximum = int(values.min()), int(values.max())
-        divisor = int(np.gcd.reduce(_differences(values, minimum)))
-        unit = max((unit for unit in _units(storage) if divisor % unit == 0), default=1) if divisor else 1
-        return cls(minimum, unit, (maximum - minimum) // unit, decimals)
+        differences = _differences(values, minimum)
+        divisor = int(np.gcd.reduce(differences))
+        unit = max(unit for unit in _units(storage) if divisor % unit == 0) if divisor else 1
+        middle = len(values) // 2
+        median = int(np.partition(differences, middle)[middle]) // unit
+        return cls(minimum, unit, median, (maximum - minimum) // unit, decimals)
 
     def to_numbers(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Steps from the minimum, for values of the column; values out of its range are clipped."""
+        """Steps from the median, of values of the column; values out of its range are clipped."""
         if values.dtype == np.float64:
             bound = 2.0**62 / 10.0**self.decimals
             values = np.rint(np.clip(values, -bound, bound) * 10.0**self.decimals).astype(np.int64)
         values = np.clip(values, self.minimum, self.minimum + self.count * self.unit)
-        numbers: NDArray[np.float64] = _differences(values, self.minimum) / float(self.unit)
+        steps = _differences(values, self.minimum) // np.uint64(self.unit)
+        median = np.uint64(self.median)
+        below, above = (median - steps).astype(np.float64), (steps - median).astype(np.float64)
+        numbers: NDArray[np.float64] = np.where(steps < median, -below, above)
         return numbers
 
     def to_values(self, numbers: NDArray[np.float64], raw_dtype: np.dtype[Any]) -> NDArray[Any]:
         """The values after so many steps, rounded; steps out of the column's range are clipped."""
-        steps = np.rint(np.clip(numbers, 0, self.count))
-        # float(count) may be above the count, and above what uint64 holds
-        last = steps >= float(self.count)
-        whole = np.where(last, 0, steps).astype(np.uint64)
-        whole[last] = self.count
-        values: NDArray[Any] = whole * np.uint64(self.unit) + np.uint64(self.minimum % 2**64)
+        median = np.uint64(self.median)
+        # as floats, the ends of the range are rounded, and may be above what uint64 holds
+        first, last = numbers <= -float(self.median), numbers >= float(self.count - self.median)
+        distances = np.abs(np.rint(np.where(first | last, 0, numbers))).astype(np.uint64)
+        steps = np.where(numbers < 0, median - distances, median + distances)
+        steps[first], steps[last] = 0, self.count
+        values: NDArray[Any] = steps * np.uint64(self.unit) + np.uint64(self.minimum % 2**64)
         return (
             values.view(np.int64) / 10.0**self.decimals if raw_dtype == np.float64 else values.view(raw_dtype)
         )

@@ -28,10 +28,12 @@ class Raw(NamedTuple):
             positions in a pandas dtype category; float64 of floats; bool; else str, int, float and bool as
             objects. Where a value is missing it is arbitrary.
         missing: ``[rows]``, bool.
+        mixed: whether values are objects of several types, of which 1, 1.0 and True are equal.
     """
 
     values: NDArray[Any]
     missing: NDArray[np.bool_]
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Storage:
         """The values of a column of this storage."""
         missing = missing_in(series)
         if isinstance(self.dtype, pd.ArrowDtype):
-            return Raw(self._read_arrow(series), missing)
+            return Raw(self._read_arrow(series), missing, self.family == "objects")
         if self.family == "coded":
             return Raw(series.cat.codes.to_numpy(dtype=np.int64), missing)
         if self.family in ("datetime", "timedelta"):
@@ -87,7 +89,8 @@ class Storage:
             return Raw(stamps.to_numpy().view(np.int64), missing)
         if self.family in ("integer", "float", "boolean"):
             return Raw(series.to_numpy(dtype=self.raw_dtype, na_value=self.raw_dtype.type(0)), missing)
-        return Raw(self._read_objects(series.to_numpy(dtype=object), missing), missing)
+        values = self._read_objects(series.to_numpy(dtype=object), missing)
+        return Raw(values, missing, self.family == "objects")
 
     def build(self, values: NDArray[Any], missing: NDArray[np.bool_]) -> pd.Series[Any]:
         """The column with such values: the inverse of :meth:`read`."""

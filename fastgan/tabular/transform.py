@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -95,6 +95,11 @@ class TableTransform:
         return cls(tuple(fitted))
 
     @property
+    def kinds(self) -> dict[Hashable, str]:
+        """Kinds of the columns by name, as quality's functions take them."""
+        return {column.name: column.kind for column in self.columns}
+
+    @property
     def spans(self) -> tuple[int, ...]:
         """Widths of the spans of the network's output, in order."""
         return tuple(span for column in self.columns for span in column.coder.spans)
@@ -172,6 +177,19 @@ class TableTransform:
             f"condition on {column!r}, which is {kinds[column]}; conditions are values of discrete columns, "
             f"here {', '.join(repr(other.name) for other in discrete) or 'there are none'}"
         )
+
+    def spelled(self, column: str, value: str) -> tuple[str | int, object]:
+        """The discrete column and the value that are written so, for :meth:`code_of`; as given if none are.
+
+        An empty value means a missing one, unless the column has the empty text.
+        """
+        for other in self.columns:
+            if str(other.name) == column and isinstance(other.coder, Discrete):
+                values = _values(other)
+                same = [known for known in values if str(known) == value]
+                same += [known for known in values if str(known).lower() == value.lower()]
+                return other.name, same[0] if same else value or None
+        return column, value
 
     def check(self, frame: pd.DataFrame) -> None:
         """Refuse a table that has other columns or dtypes than the one that was fitted; their order is free.
@@ -259,8 +277,7 @@ def _code(column: Column, value: object) -> int:
         if not categories.has_missing:
             raise TableError(f"condition on {column.name!r}: no value of that column is missing")
         return len(categories) - 1
-    present = np.zeros(len(categories.values), dtype=bool)
-    values = column.storage.build(categories.values, present).tolist()
+    values = _values(column)
     equal = [index for index, known in enumerate(values) if known == value]
     # where True == 1, the value of the same type
     equal.sort(key=lambda index: type(values[index]) is not type(value))
@@ -273,6 +290,14 @@ def _code(column: Column, value: object) -> int:
             "max_categories and fit again"
         )
     return equal[0]
+
+
+def _values(column: Column) -> list[Any]:
+    """The values of a discrete column but a missing one, in the order of their codes."""
+    assert isinstance(column.coder, Discrete)
+    raw = column.coder.categories.values
+    values: list[Any] = column.storage.build(raw, np.zeros(len(raw), dtype=bool)).tolist()
+    return values
 
 
 def _hint(values: Sequence[object], value: object) -> str:

@@ -1,9 +1,11 @@
 // Runs every CUDA kernel once and checks what it computes against plain loops in double: for sanitizers, which see
 // through a program without Python and torch best. On the host with g++, on a GPU with nvcc.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,7 +20,9 @@
 #include "../../csrc/cuda/losses.h"
 #include "../../csrc/cuda/record.h"
 #include "../../csrc/cuda/snake.h"
+#include "../../csrc/cuda/span_activations.h"
 #include "../../csrc/cuda/spectral_norm.h"
+#include "../../csrc/cuda/table_batches.h"
 #include "../../csrc/cuda/upfirdn2d.h"
 
 using namespace fastgan;
@@ -55,6 +59,21 @@ struct Array {
   double get(int64_t i) const { return load_element(advance(data, i, dtype), dtype); }
   void set(int64_t i, double value) { store_element(advance(data, i, dtype), dtype, value); }
 };
+
+// Zeros that kernels and host can read.
+template <class I>
+struct Integers {
+  I* at;
+  explicit Integers(int64_t size) {
+    void* data = nullptr;
+    launched(cudaMallocManaged(&data, static_cast<size_t>(size) * sizeof(I) + (size == 0)));
+    at = static_cast<I*>(data);
+    for (int64_t i = 0; i < size; ++i) at[i] = 0;
+  }
+  Integers(const Integers&) = delete;
+  ~Integers() { cudaFree(at); }
+};
+using Whole = Integers<int64_t>;
 
 double tolerance(DType dtype) {
   return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 1e-5 : dtype == DType::f16 ? 2e-3 : 2e-2;
@@ -359,15 +378,17 @@ void spectral_norms(DType dtype, const std::vector<std::pair<int64_t, int64_t>>&
   }
 }
 
-// Batch norm + leaky ReLU over [outer, channels, inner], with numbers of channels in both dtypes.
+// Batch norm + leaky ReLU over [outer, channels, inner], with numbers of channels in both dtypes. Between the rows of y
+// and dy are `gap` elements, for inner = 1.
 struct BatchNorm {
   DType dtype;
-  int64_t outer, channels, inner;
+  int64_t outer, channels, inner, gap;
   DType compute = compute_type(dtype);
   int64_t size = outer * channels * inner, count = outer * inner;
   LayerShape shape{dtype, outer, channels, inner, 0};
   LayerWorkspace room = layer_workspace(shape);
-  Array x{dtype, size, 3}, dy{dtype, size, 5}, y{dtype, size}, dx{dtype, size};
+  int64_t stride = channels + gap;
+  Array x{dtype, size, 3}, dy{dtype, outer * stride * inner, 5}, y{dtype, outer * stride * inner}, dx{dtype, size};
   Array mean{compute, channels}, var{compute, channels}, weight{dtype, channels, 4}, bias{compute, channels, 6};
   Array dweight{compute, channels}, dbias{dtype, channels}, averages{compute, 2 * channels};
   Array partials{compute, 3 * room.sums}, counters{DType::f32, room.counters};
@@ -375,6 +396,7 @@ struct BatchNorm {
   BatchNormCall call{shape, of(mean), of(var), of(weight), of(bias), 1e-5, 0.2};
 
   static PerChannel of(const Array& numbers) { return {numbers.data, numbers.dtype}; }
+  int64_t with_gaps(int64_t i) const { return i + i / channels * gap; }
   double normalized(int64_t i) const {
     const int64_t channel = i / inner % channels;
     return (x.get(i) - mean.get(channel)) / sqrt(var.get(channel) + 1e-5);
@@ -405,12 +427,12 @@ struct BatchNorm {
   }
 
   void forward() {
-    launched(batch_norm_leaky_relu(call, x.data, y.data));
+    launched(batch_norm_leaky_relu(call, x.data, {y.data, stride}));
     launched(cudaDeviceSynchronize());
     for (int64_t i = 0; i < size; ++i) {
       const int64_t channel = i / inner % channels;
       const double z = normalized(i) * weight.get(channel) + bias.get(channel);
-      near(y.get(i), z > 0 ? z : 0.2 * z, dtype, "batch norm + leaky ReLU");
+      near(y.get(with_gaps(i)), z > 0 ? z : 0.2 * z, dtype, "batch norm + leaky ReLU");
     }
   }
 
@@ -418,13 +440,13 @@ struct BatchNorm {
     const PerChannel none{nullptr, dtype};
     const BatchNormGradients to{with_dx ? dx.data : nullptr, with_sums ? of(dweight) : none,
                                 with_sums ? of(dbias) : none, training && with_dx ? averages.data : nullptr};
-    launched(batch_norm_leaky_relu_backward(call, dy.data, x.data, to, workspace));
+    launched(batch_norm_leaky_relu_backward(call, {dy.data, stride}, x.data, to, workspace));
     launched(cudaDeviceSynchronize());
-    const auto slope = [this](int64_t i) { return y.get(i) > 0 ? 1.0 : 0.2; };
+    const auto incoming = [this](int64_t i) { return dy.get(with_gaps(i)) * (y.get(with_gaps(i)) > 0 ? 1.0 : 0.2); };
     std::vector<double> of_g(static_cast<size_t>(channels)), of_products(of_g), magnitude(of_g);
     for (int64_t i = 0; i < size; ++i) {
       const size_t channel = static_cast<size_t>(i / inner % channels);
-      const double g = dy.get(i) * slope(i);
+      const double g = incoming(i);
       of_g[channel] += g;
       of_products[channel] += g * normalized(i);
       magnitude[channel] += fabs(g) * (1 + fabs(normalized(i)));
@@ -434,7 +456,7 @@ struct BatchNorm {
       const size_t c = static_cast<size_t>(channel);
       const double through = training ? (of_g[c] + normalized(i) * of_products[c]) / static_cast<double>(count) : 0;
       const double factor = weight.get(channel) / sqrt(var.get(channel) + 1e-5);
-      near(dx.get(i), factor * (dy.get(i) * slope(i) - through), dtype, "batch norm's backward pass");
+      near(dx.get(i), factor * (incoming(i) - through), dtype, "batch norm's backward pass");
     }
     for (int64_t c = 0; with_sums && c < channels; ++c) {
       const size_t at = static_cast<size_t>(c);
@@ -444,8 +466,8 @@ struct BatchNorm {
   }
 };
 
-void batch_norm(DType dtype, int64_t outer, int64_t channels, int64_t inner) {
-  BatchNorm norm{dtype, outer, channels, inner};
+void batch_norm(DType dtype, int64_t outer, int64_t channels, int64_t inner, int64_t gap = 0) {
+  BatchNorm norm{dtype, outer, channels, inner, gap};
   norm.statistics();
   norm.forward();
   norm.backward(true, true, true);
@@ -687,7 +709,7 @@ void slots() {
 }
 
 // Adam's first step goes by the learning rate against each gradient's sign.
-void optimizer(DType dtype, int64_t n) {
+void optimizer(DType dtype, int64_t n, double weight_decay) {
   Array values(dtype, n, 1), grads(dtype, n, 2), before(dtype, n, 1), exp_avg(dtype, n), exp_avg_sq(dtype, n);
   Array average(dtype, n, 3), average_before(dtype, n, 3), halves(DType::bf16, n);
   Array count(DType::f32, 1), rate(DType::f32, 1), weight(DType::f32, 1), counter(DType::f32, 1);
@@ -695,29 +717,201 @@ void optimizer(DType dtype, int64_t n) {
   weight.set(0, 0.25);
   const auto floats = [](const Array& a) { return static_cast<float*>(a.data); };
   launched(adam({dtype, n, values.data, grads.data, exp_avg.data, exp_avg_sq.data, average.data, halves.data,
-                 floats(count), true, floats(rate), floats(weight), 0.5, 0.999, 1e-8,
+                 floats(count), true, floats(rate), floats(weight), 0.5, 0.999, 1e-8, weight_decay,
                  static_cast<unsigned*>(counter.data), 0}));
   launched(cudaDeviceSynchronize());
   demand(count.get(0) == 1 && counter.get(0) == 0, "the step is counted, and the blocks are not");
   for (int64_t i = 0; i < n; ++i) {
-    const double g = grads.get(i), moved = before.get(i) - 0.125 * g / (fabs(g) + 1e-8);
+    const double g = grads.get(i) + weight_decay * before.get(i);
+    const double moved = before.get(i) - 0.125 * g / (fabs(g) + 1e-8);
     near(values.get(i), moved, dtype, "a step of Adam");
     near(average.get(i), average_before.get(i) + 0.25 * (moved - average_before.get(i)), dtype, "the average");
     near(halves.get(i), moved, DType::bf16, "the bfloat16 copy");
   }
 }
 
-struct Whole {
-  int64_t* at;
-  explicit Whole(int64_t size) {
-    void* data = nullptr;
-    launched(cudaMallocManaged(&data, static_cast<size_t>(size) * sizeof(int64_t)));
-    at = static_cast<int64_t*>(data);
-    for (int64_t i = 0; i < size; ++i) at[i] = 0;
+// The spans of an output layer, of which some are conditions.
+struct Layout {
+  std::vector<int> sizes, discrete;
+  int64_t width = 0, conditions = 0, num_codes = 0, num_values = 0;
+  Integers<int32_t> spans, targets;
+
+  Layout(std::vector<int> of_spans, std::vector<int> of_conditions)
+      : sizes(std::move(of_spans)), discrete(std::move(of_conditions)), spans(3 * static_cast<int64_t>(sizes.size())),
+        targets(3 * std::accumulate(sizes.begin(), sizes.end(), int64_t{0})) {
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      int32_t* const span = spans.at + 3 * i;
+      span[0] = static_cast<int32_t>(width);
+      span[1] = sizes[i];
+      span[2] = static_cast<int32_t>(sizes[i] == 1 ? num_values++ : num_codes++);
+      width += sizes[i];
+    }
+    for (const int i : discrete)
+      for (int column = 0; column < sizes[static_cast<size_t>(i)]; ++column) {
+        int32_t *const target = targets.at + 3 * conditions++, *const span = spans.at + 3 * i;
+        target[0] = span[0] + column;
+        target[1] = span[0];
+        target[2] = span[0] + span[1];
+      }
   }
-  Whole(const Whole&) = delete;
-  ~Whole() { cudaFree(at); }
+  SpanTables tables() const { return {spans.at, static_cast<int64_t>(sizes.size()), targets.at, conditions}; }
+  // A condition for each row, some out of range; and the one that it counts as.
+  int64_t given(int64_t row) const { return row * 7 % (conditions + 2) - 1; }
+  int64_t condition(int64_t row) const { return std::clamp(given(row), int64_t{0}, conditions - 1); }
 };
+
+// Numbers in [0, 1), of which the first is 0.
+void make_uniform(Array& numbers) {
+  for (int64_t i = 0; i < numbers.size; ++i) numbers.set(i, i == 0 ? 0.0 : (numbers.get(i) + 3) / 6);
+}
+
+// tanh, Gumbel-softmax and the cross-entropy of conditions, forward and backward. Output and gradient have gaps.
+struct SpanLayer {
+  DType dtype;
+  int64_t rows;
+  const Layout& layout;
+  DType compute = compute_type(dtype);
+  int64_t width = layout.width, stride = width + 3;
+  double temperature = 0.5;
+  Array x{dtype, rows * width, 3}, noise{DType::f32, rows * width, 4}, y{dtype, rows * stride};
+  Array dy{dtype, rows * stride, 5}, dx{dtype, rows * width}, entropy{compute, 1}, scale{DType::f32, 1};
+  Array partials{compute, kSpanPartials}, counter{DType::f32, 1};
+  Whole conditions{rows};
+
+  SpanCall call(bool with_noise) const {
+    return {dtype, rows, width, layout.tables(), temperature, x.data,
+            with_noise ? static_cast<const float*>(noise.data) : nullptr, conditions.at, {y.data, stride}, 0};
+  }
+  double logit(int64_t row, int64_t column, bool with_noise) const {
+    const int64_t at = row * width + column;
+    const double gumbel = -log(-log(fmax(noise.get(at), 0x1p-25)));
+    return (x.get(at) + (with_noise ? gumbel : 0)) / temperature;
+  }
+  double probability(int64_t row, int64_t column) const {
+    const int32_t* const target = layout.targets.at + 3 * layout.condition(row);
+    if (column < target[1] || column >= target[2]) return 0;
+    double sum = 0;
+    for (int64_t each = target[1]; each < target[2]; ++each)
+      sum += exp(x.get(row * width + each) - x.get(row * width + column));
+    return 1 / sum;
+  }
+
+  void run() {
+    make_uniform(noise);
+    scale.set(0, 3.0);
+    for (int64_t row = 0; row < rows; ++row) conditions.at[row] = layout.given(row);
+    for (const bool with_noise : {false, true}) {
+      launched(span_activations(call(with_noise), entropy.data, {partials.data, static_cast<unsigned*>(counter.data)}));
+      launched(cudaDeviceSynchronize());
+      for_spans([&](int64_t row, int64_t first, int64_t size) { demand_output(row, first, size, with_noise); });
+      double exact = 0;
+      for (int64_t row = 0; row < rows; ++row)
+        exact -= log(probability(row, layout.targets.at[3 * layout.condition(row)])) / static_cast<double>(rows);
+      near(entropy.get(0), exact, compute, "the cross-entropy of conditions");
+    }
+    for (const bool with_entropy : {false, true}) {
+      SpanCall back = call(false);
+      if (!with_entropy) back.input = nullptr;
+      launched(span_activations_backward(back, {dy.data, stride}, {scale.data, scale.dtype}, dx.data));
+      launched(cudaDeviceSynchronize());
+      for_spans([&](int64_t row, int64_t first, int64_t size) { demand_gradient(row, first, size, with_entropy); });
+    }
+  }
+  template <class Work>
+  void for_spans(const Work& work) const {
+    for (int64_t row = 0; row < rows; ++row)
+      for (size_t i = 0; i < layout.sizes.size(); ++i) work(row, layout.spans.at[3 * i], layout.sizes[i]);
+  }
+  void demand_output(int64_t row, int64_t first, int64_t size, bool with_noise) const {
+    double highest = -INFINITY, sum = 0;
+    for (int64_t c = first; c < first + size; ++c) highest = fmax(highest, logit(row, c, with_noise));
+    for (int64_t c = first; c < first + size; ++c) sum += exp(logit(row, c, with_noise) - highest);
+    for (int64_t c = first; c < first + size; ++c) {
+      const double exact = size == 1 ? tanh(x.get(row * width + c)) : exp(logit(row, c, with_noise) - highest) / sum;
+      near(y.get(row * stride + c), exact, dtype, "an activation of a span");
+    }
+  }
+  void demand_gradient(int64_t row, int64_t first, int64_t size, bool with_entropy) const {
+    double sum = 0;
+    for (int64_t c = row * stride + first; c < row * stride + first + size; ++c) sum += y.get(c) * dy.get(c);
+    for (int64_t c = first; c < first + size; ++c) {
+      const double own = y.get(row * stride + c), incoming = dy.get(row * stride + c);
+      double exact = size == 1 ? incoming * (1 - own * own) : own * (incoming - sum) / temperature;
+      if (with_entropy) {
+        const bool is_chosen = c == layout.targets.at[3 * layout.condition(row)];
+        exact += (probability(row, c) - (is_chosen ? 1 : 0)) * 3 / static_cast<double>(rows);
+      }
+      near(dx.get(row * width + c), exact, dtype, "the gradient of a span");
+    }
+  }
+};
+
+// Batches of a table, with conditions and without, in rows with gaps.
+void table_batches(DType dtype, int64_t batch, int64_t rows, const Layout& layout) {
+  Integers<int32_t> codes(rows * layout.num_codes);
+  Integers<int32_t> order(rows * static_cast<int64_t>(layout.discrete.size()));
+  Whole starts(layout.conditions + 1), conditions(batch);
+  Array values(DType::f32, rows * layout.num_values, 3), uniform(DType::f32, batch, 4);
+  make_uniform(uniform);
+  for (int64_t row = 0; row < rows; ++row)
+    for (size_t i = 0; i < layout.sizes.size(); ++i)
+      if (layout.sizes[i] > 1)
+        codes.at[row * layout.num_codes + layout.spans.at[3 * i + 2]] =
+            static_cast<int32_t>(row * 5 + static_cast<int64_t>(i)) % layout.sizes[i];
+  int64_t place = 0, number = 0;
+  for (const int i : layout.discrete)
+    for (int code = 0; code < layout.sizes[static_cast<size_t>(i)]; ++code) {
+      for (int64_t row = 0; row < rows; ++row)
+        if (codes.at[row * layout.num_codes + layout.spans.at[3 * i + 2]] == code)
+          order.at[place++] = static_cast<int32_t>(row);
+      starts.at[++number] = place;
+    }
+  for (int64_t i = 0; i < batch; ++i) conditions.at[i] = layout.given(i);
+  for (const bool with_conditions : {false, true}) {
+    const int64_t columns = layout.width + (with_conditions ? layout.conditions : 0), stride = columns + 2;
+    Array into(dtype, batch * stride, 5), before(dtype, batch * stride, 5);
+    launched(table_batch({dtype, batch, layout.width, rows, layout.tables(), codes.at,
+                          static_cast<const float*>(values.data), layout.num_codes, layout.num_values, order.at,
+                          starts.at, with_conditions ? conditions.at : nullptr,
+                          static_cast<const float*>(uniform.data), {into.data, stride}, 0},
+                         place));
+    launched(cudaDeviceSynchronize());
+    for (int64_t at = 0; at < batch; ++at) {
+      const int64_t condition = layout.condition(at), first = starts.at[condition];
+      const int64_t count = with_conditions ? starts.at[condition + 1] - first : rows;
+      const int64_t drawn = static_cast<int64_t>(uniform.get(at) * static_cast<double>(count));
+      const int64_t row = !with_conditions ? drawn : order.at[first + drawn < place ? first + drawn : place - 1];
+      for (size_t i = 0; i < layout.sizes.size(); ++i) {
+        const int32_t* const span = layout.spans.at + 3 * i;
+        for (int column = 0; column < span[1]; ++column) {
+          const bool is_one = span[1] > 1 && codes.at[row * layout.num_codes + span[2]] == column;
+          const double exact = span[1] == 1 ? values.get(row * layout.num_values + span[2]) : is_one;
+          demand(into.get(at * stride + span[0] + column) == exact, "a column of a drawn row");
+        }
+      }
+      for (int64_t i = layout.width; i < stride; ++i) {
+        const double exact = i < columns ? i - layout.width == condition : before.get(at * stride + i);
+        demand(into.get(at * stride + i) == exact, "the columns of conditions, and those behind them");
+      }
+    }
+  }
+}
+
+void drawn_conditions(int64_t conditions, int64_t count) {
+  Array cumulative(DType::f64, conditions), uniform(DType::f32, count, 6);
+  Whole drawn(count);
+  make_uniform(uniform);
+  for (int64_t i = 0; i < conditions; ++i)
+    cumulative.set(i, pow(static_cast<double>(i + 1) / static_cast<double>(conditions), 2));
+  launched(draw_conditions(static_cast<const float*>(uniform.data), count, static_cast<const double*>(cumulative.data),
+                           conditions, drawn.at, 0));
+  launched(cudaDeviceSynchronize());
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t exact = 0;
+    while (exact < conditions - 1 && cumulative.get(exact) <= uniform.get(i)) ++exact;
+    demand(drawn.at[i] == exact, "a drawn condition");
+  }
+}
 
 void draws(int64_t integers, int64_t normal, int64_t uniform) {
   Whole whole(integers), step(1);
@@ -788,7 +982,7 @@ int main(int arguments, char**) {
       layer(dtype, act, 3, 4, 7);
     }
     for (const bool columns_first : {false, true}) spectral_norms(dtype, {{70, 96}, {1, 1}, {33, 27}}, columns_first);
-    batch_norm(dtype, 70, 24, 1);
+    for (const int64_t gap : {0, 8, 3}) batch_norm(dtype, 70, 24, 1, gap);
     batch_norm(dtype, 33, 5, 1);
     batch_norm(dtype, 90, 520, 1);
     batch_norm(dtype, 6, 5, 48);
@@ -817,9 +1011,21 @@ int main(int arguments, char**) {
       if (usual) Resampled{dtype, 2, 70, 150, 1, up == down ? 4 : 12, true, up, down, 5}.run();
       if (usual) Resampled{dtype, 2, 19, 30, 40, 4, false, up, down, 3}.run();
     }
-    optimizer(dtype, 3);
-    optimizer(dtype, 9001);
+    optimizer(dtype, 3, 0);
+    optimizer(dtype, 9001, 0);
+    optimizer(dtype, 70, 0.25);
+    const Layout table({1, 6, 3, 1, 1, 2, 9}, {2, 6}), wide({70, 1, 400, 2, 650}, {0, 4}), tiny({1, 2}, {1});
+    SpanLayer{dtype, 90, table}.run();
+    SpanLayer{dtype, 3, wide}.run();
+    SpanLayer{dtype, 1, tiny}.run();
+    if (usual || dtype == DType::f64) {
+      table_batches(dtype, 70, 40, table);
+      table_batches(dtype, 3, 40, wide);
+      table_batches(dtype, 1, 1, tiny);
+    }
   }
+  drawn_conditions(1, 5);
+  drawn_conditions(37, 200);
   draws(130, 4099, 7);
   draws(0, 5, 0);
   records();

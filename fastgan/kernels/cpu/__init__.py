@@ -14,12 +14,28 @@ from fastgan.kernels.cpu.module import instruction_set as instruction_set
 from fastgan.kernels.cpu.module import missing
 from fastgan.kernels.cpu.samples import Samples
 from fastgan.kernels.cpu.snake import Snake
+from fastgan.kernels.cpu.spans import SpanActivations
 from fastgan.kernels.cpu.spectral_norm import SpectralNorm
 from fastgan.kernels.cpu.step import Step
+from fastgan.kernels.cpu.table_batch import TableBatch
 from fastgan.kernels.cpu.upfirdn2d import Upfirdn2d
 
 
-class Cpu(Losses, Head, Chains, L1, BatchNorm, SpectralNorm, Snake, Upfirdn2d, Draw, Step, Samples):
+class Cpu(
+    Losses,
+    Head,
+    Chains,
+    L1,
+    BatchNorm,
+    SpectralNorm,
+    Snake,
+    Upfirdn2d,
+    SpanActivations,
+    TableBatch,
+    Draw,
+    Step,
+    Samples,
+):
     """Kernels for AVX2, AVX-512 and other instruction sets."""
 
     name = "cpu"

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from fastgan.kernels.channels import copy_back, of_channels, per_channel
 from fastgan.kernels.cpu.module import SCALARS, _cpu
-from fastgan.kernels.layout import channel_layout
-from fastgan.kernels.native import DTYPES, address, address_or_null, compute_dtype
+from fastgan.kernels.layout import channel_layout, in_rows
+from fastgan.kernels.native import DTYPES, address, address_or_null, compute_dtype, rows_address
 from fastgan.kernels.reference import Reference
-from fastgan.kernels.sizes import same_size
+from fastgan.kernels.sizes import matrix, same_size
 
 
 class BatchNorm(Reference):
@@ -46,7 +46,12 @@ class BatchNorm(Reference):
         into: Tensor | None = None,
     ) -> Tensor:
         dense, layout, channels_last = channel_layout(input, 1)
-        output = torch.empty_like(dense)
+        if into is None:
+            output = torch.empty_like(dense)
+            place, stride = output.data_ptr(), layout[1] * layout[2]
+        else:
+            output, (rows, channels) = into, matrix(input, "input")
+            place, stride = rows_address(into, input.dtype, rows, channels, "into")
         numbers = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
         _cpu.batch_norm_leaky_relu(
             DTYPES[input.dtype],
@@ -55,10 +60,11 @@ class BatchNorm(Reference):
             eps,
             *per_channel(numbers, input),
             address(_rows(dense, channels_last), input.dtype),
-            output.data_ptr(),
+            place,
+            stride,
             torch.get_num_threads(),
         )
-        return output if into is None else into.copy_(output)
+        return output
 
     def batch_norm_leaky_relu_backward(
         self,
@@ -74,7 +80,12 @@ class BatchNorm(Reference):
         needs: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         dense, layout, channels_last = channel_layout(input, 1)
-        incoming = _rows(same_size(grad, input, "grad"), channels_last).contiguous()
+        if input.dim() == 2:
+            incoming, (rows, channels) = in_rows(grad), input.shape
+            place, stride = rows_address(incoming, input.dtype, rows, channels, "grad")
+        else:
+            incoming = _rows(same_size(grad, input, "grad"), channels_last).contiguous()
+            place, stride = address(incoming, input.dtype), layout[1] * layout[2]
         numbers = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
         dx = torch.empty_like(dense) if needs[0] else None
         dweight = torch.empty_like(numbers[2]) if needs[1] and numbers[2] is not None else None
@@ -85,7 +96,8 @@ class BatchNorm(Reference):
             negative_slope,
             eps,
             *per_channel(numbers, input),
-            address(incoming, input.dtype),
+            place,
+            stride,
             address(_rows(dense, channels_last), input.dtype),
             training,
             address_or_null(dx),

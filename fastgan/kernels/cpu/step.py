@@ -32,13 +32,6 @@ class Step(Reference):
         average_weight: Tensor,
         halves: Tensor | None,
     ) -> None:
-        if weight_decay:
-            followers = average, average_weight, halves
-            super().adam(
-                *(values, grads, exp_avg, exp_avg_sq, count, is_first, learning_rate, betas, eps),
-                *(weight_decay, *followers),
-            )
-            return
         dtype = values.dtype
         _cpu.adam(
             DTYPES[dtype],
@@ -54,6 +47,7 @@ class Step(Reference):
             _scalar(average_weight, "average_weight"),
             *betas,
             eps,
+            weight_decay,
             torch.get_num_threads(),
         )
 

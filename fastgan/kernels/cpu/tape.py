@@ -149,6 +149,7 @@ class Tape:
         average_weight: Tensor,
         betas: tuple[float, float],
         eps: float,
+        weight_decay: float,
     ) -> None:
         """As :meth:`fastgan.kernels.reference.Reference.adam`; ``count`` already counts this step."""
         first, second = moments
@@ -164,6 +165,7 @@ class Tape:
             self._at(average_weight, 1),
             *betas,
             eps,
+            weight_decay,
         )
 
     def sgd(

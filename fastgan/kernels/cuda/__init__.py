@@ -11,12 +11,16 @@ from fastgan.kernels.cuda.l1 import L1
 from fastgan.kernels.cuda.layers import Layers
 from fastgan.kernels.cuda.losses import Losses
 from fastgan.kernels.cuda.snake import Snake
+from fastgan.kernels.cuda.span_activations import SpanActivations
 from fastgan.kernels.cuda.spectral_norm import SpectralNorm
 from fastgan.kernels.cuda.step import Step
+from fastgan.kernels.cuda.table_batches import TableBatches
 from fastgan.kernels.cuda.upfirdn2d import Upfirdn2d
 
 
-class Cuda(Losses, Head, Layers, BatchNorm, L1, Snake, SpectralNorm, Step, Upfirdn2d):
+class Cuda(
+    Losses, Head, Layers, BatchNorm, L1, Snake, SpanActivations, SpectralNorm, Step, TableBatches, Upfirdn2d
+):
     """CUDA C++ kernels; matrix products use PyTorch's libraries."""
 
     name = "cuda"

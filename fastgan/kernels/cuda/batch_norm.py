@@ -10,11 +10,11 @@ from torch import Tensor
 from fastgan.kernels import channels
 from fastgan.kernels.channels import copy_back, of_channels
 from fastgan.kernels.counters import arrivals
-from fastgan.kernels.cuda.module import DEVICE_TYPE, _cuda, address, stream
-from fastgan.kernels.layout import channel_layout
+from fastgan.kernels.cuda.module import DEVICE_TYPE, _cuda, address, rows_address, stream
+from fastgan.kernels.layout import channel_layout, in_rows
 from fastgan.kernels.native import DTYPES, address_or_null, compute_dtype
 from fastgan.kernels.reference import Reference
-from fastgan.kernels.sizes import same_size
+from fastgan.kernels.sizes import matrix, same_size
 
 _per_channel = partial(channels.per_channel, device_type=DEVICE_TYPE)
 
@@ -58,7 +58,11 @@ class BatchNorm(Reference):
     ) -> Tensor:
         dense, layout, channels_last = channel_layout(input, 1)
         numbers = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
-        output = torch.empty_like(dense)  # keeps the memory format
+        if into is None:
+            output = torch.empty_like(dense)  # keeps the memory format
+            place = output.data_ptr(), layout[1]
+        else:
+            output, place = into, rows_address(into, input.dtype, *matrix(input, "input"), "into")
         if input.numel():
             _cuda.batch_norm_leaky_relu(
                 DTYPES[input.dtype],
@@ -67,10 +71,10 @@ class BatchNorm(Reference):
                 eps,
                 *_per_channel(numbers, input),
                 address(_in_memory_order(dense, channels_last), input.dtype),
-                output.data_ptr(),
+                *place,
                 stream(input),
             )
-        return output if into is None else into.copy_(output)
+        return output
 
     def batch_norm_leaky_relu_backward(
         self,
@@ -89,7 +93,13 @@ class BatchNorm(Reference):
             call = mean, var, weight, bias, eps, negative_slope, training, needs
             return super().batch_norm_leaky_relu_backward(grad, input, *call)
         dense, layout, channels_last = channel_layout(input, 1)
-        incoming = _in_memory_order(same_size(grad, input, "grad"), channels_last).contiguous()
+        incoming = same_size(grad, input, "grad")
+        if input.dim() == 2:
+            incoming = in_rows(incoming)
+            place = rows_address(incoming, input.dtype, *layout[:2], "grad")
+        else:
+            incoming = _in_memory_order(incoming, channels_last).contiguous()
+            place = address(incoming, input.dtype), layout[1]
         numbers = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
         dx = torch.empty_like(dense) if needs[0] else None
         dweight, dbias = (
@@ -110,7 +120,7 @@ class BatchNorm(Reference):
             negative_slope,
             eps,
             *_per_channel(numbers, input),
-            address(incoming, input.dtype),
+            *place,
             address(_in_memory_order(dense, channels_last), input.dtype),
             address_or_null(dx),
             *_per_channel((dweight, dbias), input),

@@ -27,10 +27,11 @@ except ImportError as error:
         ".` there"
     )
 
-__all__ = ["_cuda", "address", "addresses", "scalar", "stream", "why_not"]
+__all__ = ["_cuda", "address", "addresses", "rows_address", "scalar", "stream", "why_not"]
 
 address = partial(native.address, device_type=DEVICE_TYPE)
 addresses = partial(native.addresses, device_type=DEVICE_TYPE)
+rows_address = partial(native.rows_address, device_type=DEVICE_TYPE)
 scalar = partial(native.scalar, device_type=DEVICE_TYPE)
 
 

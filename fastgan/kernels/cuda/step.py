@@ -31,13 +31,6 @@ class Step(Reference):
         average_weight: Tensor,
         halves: Tensor | None,
     ) -> None:
-        if weight_decay:
-            followers = average, average_weight, halves
-            super().adam(
-                *(values, grads, exp_avg, exp_avg_sq, count, is_first, learning_rate, betas, eps),
-                *(weight_decay, *followers),
-            )
-            return
         dtype = values.dtype
         counter = arrivals(values)
         _cuda.adam(
@@ -55,6 +48,7 @@ class Step(Reference):
             address(of_size(average_weight, 1, "average_weight"), _FLOAT),
             *betas,
             eps,
+            weight_decay,
             counter.data_ptr(),
             stream(values),
         )

@@ -17,7 +17,9 @@ from fastgan.kernels.triton.loss_terms import LossTerms
 from fastgan.kernels.triton.losses import Losses
 from fastgan.kernels.triton.record import Record
 from fastgan.kernels.triton.snake import Snake
+from fastgan.kernels.triton.span_activations import SpanActivations
 from fastgan.kernels.triton.spectral_norm import SpectralNorm
+from fastgan.kernels.triton.tables import Tables
 from fastgan.kernels.triton.upfirdn2d import Upfirdn2d
 
 
@@ -33,6 +35,8 @@ class Triton(
     SpectralNorm,
     Snake,
     Upfirdn2d,
+    SpanActivations,
+    Tables,
     Adam,
     Draw,
     Record,

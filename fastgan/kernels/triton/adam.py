@@ -44,6 +44,8 @@ def adam_kernel(
     log_beta1: tl.float64,
     log_beta2: tl.float64,
     eps: tl.float64,
+    weight_decay: tl.float64,  # if DECAY: times values, added to grads
+    DECAY: tl.constexpr,
     AVERAGE: tl.constexpr,
     HALVES: tl.constexpr,
     N_BY: tl.constexpr,  # divides n
@@ -57,6 +59,9 @@ def adam_kernel(
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < n
     g = tl.load(grads + at, mask=inside, other=0.0).to(COMPUTE)
+    if DECAY:
+        value = tl.load(values + at, mask=inside, other=0.0).to(COMPUTE)
+        g += number(weight_decay, COMPUTE) * value
     m = tl.load(exp_avg + at, mask=inside, other=0.0).to(COMPUTE)
     m = number(beta1, COMPUTE) * m + number(one_minus_beta1, COMPUTE) * g
     v = tl.load(exp_avg_sq + at, mask=inside, other=0.0).to(COMPUTE)
@@ -64,7 +69,9 @@ def adam_kernel(
     tl.store(exp_avg + at, m.to(exp_avg.dtype.element_ty), mask=inside)
     tl.store(exp_avg_sq + at, v.to(exp_avg_sq.dtype.element_ty), mask=inside)
     moved = size * m / (tl.sqrt(v) / root + number(eps, COMPUTE))
-    value = (tl.load(values + at, mask=inside, other=0.0).to(COMPUTE) - moved).to(values.dtype.element_ty)
+    if not DECAY:  # loaded so late that float64 spills no register
+        value = tl.load(values + at, mask=inside, other=0.0).to(COMPUTE)
+    value = (value - moved).to(values.dtype.element_ty)
     tl.store(values + at, value, mask=inside)
     if AVERAGE:  # like torch.lerp: exact at both ends
         weight = tl.load(average_weight).to(COMPUTE)
@@ -97,13 +104,6 @@ class Adam(Reference):
         average_weight: Tensor,
         halves: Tensor | None,
     ) -> None:
-        if weight_decay:
-            followers = average, average_weight, halves
-            super().adam(
-                *(values, grads, exp_avg, exp_avg_sq, count, is_first, learning_rate, betas, eps),
-                *(weight_decay, *followers),
-            )
-            return
         for t, name in (
             *((grads, "grads"), (exp_avg, "exp_avg"), (exp_avg_sq, "exp_avg_sq")),
             *((average, "average"), (halves, "halves")),
@@ -125,6 +125,6 @@ class Adam(Reference):
                 *(values, grads, exp_avg, exp_avg_sq, average, halves),
                 *(count, learning_rate, average_weight, arrivals(values)),
             ),
-            (n, int(is_first), betas[0], 1 - betas[0], betas[1], 1 - betas[1], *logs, eps),
-            (average is not None, halves is not None, divisor(n), block),
+            (n, int(is_first), betas[0], 1 - betas[0], betas[1], 1 - betas[1], *logs, eps, weight_decay),
+            (weight_decay != 0, average is not None, halves is not None, divisor(n), block),
         )

@@ -21,14 +21,24 @@ from torch import Tensor
 
 from fastgan.kernels.channels import copy_back, of_channels
 from fastgan.kernels.counters import arrivals
-from fastgan.kernels.layout import channel_layout
+from fastgan.kernels.layout import channel_layout, in_rows
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference import Reference
-from fastgan.kernels.sizes import same_size
+from fastgan.kernels.sizes import matrix as rows_and_columns
+from fastgan.kernels.sizes import row_stride, same_size
 from fastgan.kernels.triton.launch import Kernel, divisor
 from fastgan.kernels.triton.reduction import FINISH, add_up, sums_of_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number
-from fastgan.kernels.triton.tiles import matrix, ranges_of_planes, ranges_of_rows, tile_of, tile_of_program
+from fastgan.kernels.triton.tiles import (
+    first_row_of_program,
+    in_rows_apart,
+    matrix,
+    ranges_of_planes,
+    ranges_of_rows,
+    rows_apart,
+    tile_of,
+    tile_of_program,
+)
 
 Layout = tuple[int, int, int]
 Tensors = Sequence[Tensor | None]
@@ -332,6 +342,8 @@ def normalize_kernel(
     channels: tl.int64,
     eps: tl.float64,
     negative_slope: tl.float64,
+    apart: tl.int64,  # elements between rows of y, unless it is dense
+    APART_BY: tl.constexpr,  # divides apart; 0: y is dense
     ALONG_COLUMNS: tl.constexpr,
     COLUMNS_BY: tl.constexpr,  # divides columns
     ROWS: tl.constexpr,  # of a tile; one tile per program
@@ -347,17 +359,19 @@ def normalize_kernel(
     center, factor = _norm(mean, var, weight, channel, inside_channels, eps, COMPUTE)
     z = (value - center) * factor + _of_channels(bias, channel, inside_channels, 0.0, COMPUTE)
     z = leaky_relu(z, number(negative_slope, COMPUTE))
-    tl.store(y + at, z.to(y.dtype.element_ty), mask=inside)
+    row = first_row_of_program(columns, ROWS, COLUMNS) + tl.arange(0, ROWS)[:, None]
+    to = in_rows_apart(at, row, columns, apart, APART_BY)
+    tl.store(y + to, z.to(y.dtype.element_ty), mask=inside)
 
 
 # --- backward
 
 
 @triton.jit
-def _through_slope(grad, x, at, inside, center, factor, shift, negative_slope, COMPUTE: tl.constexpr):
+def _through_slope(grad, x, inside, center, factor, shift, negative_slope, COMPUTE: tl.constexpr):
     """grad times the slope at z, which is computed as in the forward pass; and x - mean."""
-    centered = tl.load(x + at, mask=inside, other=0.0).to(COMPUTE) - center
-    g = tl.load(grad + at, mask=inside, other=0.0).to(COMPUTE)
+    centered = tl.load(x, mask=inside, other=0.0).to(COMPUTE) - center
+    g = tl.load(grad, mask=inside, other=0.0).to(COMPUTE)
     return leaky_relu_gradient(g, centered * factor + shift, negative_slope), centered
 
 
@@ -405,6 +419,8 @@ def gradient_sums_rows_kernel(
     span: tl.int64,  # rows of a range
     eps: tl.float64,
     negative_slope: tl.float64,
+    apart: tl.int64,  # elements between rows of grad, unless it is dense
+    APART_BY: tl.constexpr,  # divides apart; 0: grad is dense
     COLUMNS_BY: tl.constexpr,  # divides columns
     ROWS: tl.constexpr,  # of a tile
     COLUMNS: tl.constexpr,  # of a tile
@@ -429,7 +445,8 @@ def gradient_sums_rows_kernel(
         row = base + tl.arange(0, ROWS)
         at = row[:, None] * columns + channel
         inside = (row < rows)[:, None] & of_channels
-        g, centered = _through_slope(grad, x, at, inside, center, factor, shift, negative_slope, COMPUTE)
+        of_grad = grad + in_rows_apart(at, row[:, None], columns, apart, APART_BY)
+        g, centered = _through_slope(of_grad, x + at, inside, center, factor, shift, negative_slope, COMPUTE)
         gradients += g
         products += g * centered
         if dx is not None:
@@ -501,7 +518,9 @@ def gradient_sums_planes_kernel(
         place = (tile % inner_tiles).to(tl.int64) * INNER + tl.arange(0, INNER)
         at = (sample * channels + channel)[:, None] * inner + place[None, :]
         inside = (sample < outer)[:, None] & (place < inner)[None, :]
-        g, centered = _through_slope(grad, x, at, inside, center, factor, shift, negative_slope, COMPUTE)
+        g, centered = _through_slope(
+            grad + at, x + at, inside, center, factor, shift, negative_slope, COMPUTE
+        )
         gradients += g
         products += g * centered
         if dx is not None:
@@ -544,6 +563,8 @@ def normalize_backward_kernel(
     channels: tl.int64,
     eps: tl.float64,
     negative_slope: tl.float64,
+    apart: tl.int64,  # elements between rows of grad, unless it is dense
+    APART_BY: tl.constexpr,  # divides apart; 0: grad is dense
     ALONG_COLUMNS: tl.constexpr,
     COLUMNS_BY: tl.constexpr,  # divides columns
     ROWS: tl.constexpr,  # of a tile; one tile per program
@@ -558,7 +579,9 @@ def normalize_backward_kernel(
     center, factor = _norm(mean, var, weight, channel, inside_channels, eps, COMPUTE)
     shift = _of_channels(bias, channel, inside_channels, 0.0, COMPUTE)
     slope = number(negative_slope, COMPUTE)
-    g, centered = _through_slope(grad, x, at, inside, center, factor, shift, slope, COMPUTE)
+    row = first_row_of_program(columns, ROWS, COLUMNS) + tl.arange(0, ROWS)[:, None]
+    of_grad = grad + in_rows_apart(at, row, columns, apart, APART_BY)
+    g, centered = _through_slope(of_grad, x + at, inside, center, factor, shift, slope, COMPUTE)
     if averages is not None:
         g -= tl.load(averages + channel, mask=inside_channels, other=0.0)
         g -= centered * tl.load(averages + channels + channel, mask=inside_channels, other=0.0)
@@ -594,10 +617,15 @@ class BatchNorm(Reference):
     ) -> Tensor:
         dense, layout, _ = channel_layout(input, 1)
         norm = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
-        output = torch.empty_like(dense)  # keeps the memory format
+        if into is None:
+            output = torch.empty_like(dense)  # keeps the memory format
+        else:
+            row_stride(into, *rows_and_columns(input, "input"), "into")
+            output = into
         if input.numel():
-            _by_tiles(normalize_kernel, (dense, *norm, output), layout, eps, negative_slope, 2 * _LOADS)
-        return output if into is None else into.copy_(output)
+            tensors = dense, *norm, output
+            _by_tiles(normalize_kernel, tensors, output, layout, eps, negative_slope, 2 * _LOADS)
+        return output
 
     def batch_norm_leaky_relu_backward(
         self,
@@ -616,8 +644,12 @@ class BatchNorm(Reference):
             call = mean, var, weight, bias, eps, negative_slope, training, needs
             return super().batch_norm_leaky_relu_backward(grad, input, *call)
         dense, layout, channels_last = channel_layout(input, 1)
-        grad = grad.movedim(1, -1).contiguous() if channels_last else grad.contiguous()
-        same_size(grad, dense, "grad")
+        if input.dim() == 2:
+            grad = in_rows(grad)
+            row_stride(grad, *rows_and_columns(input, "input"), "grad")
+        else:
+            grad = grad.movedim(1, -1).contiguous() if channels_last else grad.contiguous()
+            same_size(grad, dense, "grad")
         norm = of_channels(layout[1], mean=mean, var=var, weight=weight, bias=bias)
         dx = torch.empty_like(dense) if needs[0] else None
         dweight = torch.empty_like(norm[2]) if needs[1] and norm[2] is not None else None
@@ -659,15 +691,17 @@ def _statistics(input: Tensor, layout: Layout, results: Tensors, momentum: float
 def gradient_sums(tensors: Tensors, layout: Layout, eps: float, negative_slope: float) -> None:
     """Launch a kernel for the sums. ``tensors``: its first arguments, grad to averages."""
     outer, channels, inner = layout
-    input = tensors[1]
+    grad, input = tensors[:2]
+    assert grad is not None
     assert input is not None
     if inner == 1:
+        apart, by = rows_apart(grad)
         tile, column_tiles, ranges, span = ranges_of_rows(outer, channels, input.dtype, _LOADS)
         gradient_sums_rows_kernel.launch(
             column_tiles * ranges,
             (*tensors, _partials(input, 2 * ranges * channels), arrivals(input, column_tiles)),
-            (outer, channels, span, eps, negative_slope),
-            (divisor(channels), *tile),
+            (outer, channels, span, eps, negative_slope, apart),
+            (by, divisor(channels), *tile),
         )
     else:
         tile, ranges, span = ranges_of_planes(layout, input.dtype, _LOADS)
@@ -682,22 +716,29 @@ def gradient_sums(tensors: Tensors, layout: Layout, eps: float, negative_slope: 
 
 def input_gradient(tensors: Tensors, layout: Layout, eps: float, negative_slope: float) -> None:
     """Launch the kernel for dx. ``tensors``: its arguments, grad to dx."""
-    _by_tiles(normalize_backward_kernel, tensors, layout, eps, negative_slope, _LOADS)
+    grad = tensors[0]
+    assert grad is not None
+    _by_tiles(normalize_backward_kernel, tensors, grad, layout, eps, negative_slope, _LOADS)
 
 
 def _by_tiles(
-    kernel: Kernel, tensors: Tensors, layout: Layout, eps: float, negative_slope: float, loads: int
+    kernel: Kernel,
+    tensors: Tensors,
+    strided: Tensor,
+    layout: Layout,
+    eps: float,
+    negative_slope: float,
+    loads: int,
 ) -> None:
-    """Launch a kernel that handles one tile per program."""
+    """Launch a kernel that handles one tile per program. The rows of ``strided``, a tensor, may be apart."""
     rows, columns, along_columns = matrix(layout)
-    first = tensors[0]
-    assert first is not None
-    tile = tile_of(rows, columns, _WIDEST if along_columns else 1024, first.dtype, loads)
+    tile = tile_of(rows, columns, _WIDEST if along_columns else 1024, strided.dtype, loads)
+    apart, by = rows_apart(strided)
     kernel.launch(
         triton.cdiv(rows, tile[0]) * triton.cdiv(columns, tile[1]),
         tensors,
-        (rows, columns, layout[1], eps, negative_slope),
-        (along_columns, divisor(columns), *tile),
+        (rows, columns, layout[1], eps, negative_slope, apart),
+        (by, along_columns, divisor(columns), *tile),
     )
 
 

@@ -91,11 +91,22 @@ def exp_minus_abs(t, EXACT: tl.constexpr):
 
 
 @triton.jit
+def logarithm(u):
+    """log(u) for a positive normal u, with an error below 2 ulp. tl.log has few digits next to 1."""
+    return _log_plus(u, 0.0)
+
+
+@triton.jit
 def log1p_nonnegative(p):
     """log(1 + p) for p >= 0 with an error below 2 ulp. tl.log(1 + p) would lose a p below eps."""
     u = 1.0 + p
-    rounding = (p - (u - 1.0)) / u  # the rounding error of u, as an error of log(u)
-    if p.dtype == tl.float64:
+    return _log_plus(u, (p - (u - 1.0)) / u)  # the rounding error of u, as an error of log(u)
+
+
+@triton.jit
+def _log_plus(u, rounding):
+    """log(u) + rounding, which is small."""
+    if u.dtype == tl.float64:
         return tl.log(u) + rounding
     else:
         # u = 2^k m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s) with s = (m - 1) / (m + 1)

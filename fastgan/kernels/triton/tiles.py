@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from fastgan.kernels.triton.launch import threads
+from fastgan.kernels.triton.launch import divisor, threads
 
 Tile = tuple[int, int]  # rows, columns
 
@@ -59,13 +60,38 @@ def _tiles_per_range(tiles: int, others: int) -> int:
     return max(_MIN_TILES, span)
 
 
+def rows_apart(t: Tensor) -> tuple[int, int]:
+    """Return the elements between rows of a matrix, and a divisor of them; zeros if it is dense."""
+    if t.dim() != 2 or t.is_contiguous():
+        return 0, 0
+    return t.stride(0), divisor(t.stride(0))
+
+
+@triton.jit
+def first_row_of_program(columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """The first row of this program's tile of a matrix."""
+    return (tl.program_id(0) // tl.cdiv(columns, COLUMNS).to(tl.int32)).to(tl.int64) * ROWS
+
+
+@triton.jit
+def in_rows_apart(at, row, columns, apart, APART_BY: tl.constexpr):
+    """Offsets in a matrix with ``apart`` elements between rows, given those in a dense one.
+
+    APART_BY: divides apart; 0: the rows are dense as well.
+    """
+    if APART_BY == 0:
+        return at
+    else:
+        return at + row * (apart // APART_BY * APART_BY - columns)
+
+
 @triton.jit
 def tile_of_program(
     rows, columns, channels, ALONG_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
     """This program's tile of a matrix: its offsets and their mask, its channels and theirs."""
     tiles = tl.cdiv(columns, COLUMNS).to(tl.int32)
-    first = (tl.program_id(0) // tiles).to(tl.int64) * ROWS
+    first = first_row_of_program(columns, ROWS, COLUMNS)
     row = first + tl.arange(0, ROWS)
     column = (tl.program_id(0) % tiles).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     inside = (row < rows)[:, None] & (column < columns)[None, :]

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import pandas as pd
 
+from fastgan.tabular.errors import TableError
 from fastgan.tabular.quality.detection import Detection, detection
 from fastgan.tabular.quality.encoding import KINDS, encode
 from fastgan.tabular.quality.histograms import Histogram, histogram
@@ -60,7 +61,7 @@ def evaluate_tables(
         seed: seed of what is drawn: folds, and rows of large tables for detection, utility and distances.
 
     Raises:
-        ValueError: tables have other columns, too few rows or infinite values, or the target does not fit.
+        TableError: tables have other columns, too few rows or infinite values, or the target does not fit.
     """
     tables = {"real": real, "synthetic": synthetic}
     if holdout is not None:
@@ -99,24 +100,24 @@ def _check(
 ) -> None:
     names = tables["real"].columns
     if len(names) == 0:
-        raise ValueError("the real table has no columns, expected at least one")
+        raise TableError("the real table has no columns, expected at least one")
     for table, frame in tables.items():
         if len(frame) < _FOLDS:
-            raise ValueError(f"the {table} table has {len(frame)} rows, expected at least {_FOLDS}")
+            raise TableError(f"the {table} table has {len(frame)} rows, expected at least {_FOLDS}")
         if not frame.columns.is_unique:
             twice = frame.columns[frame.columns.duplicated()][0]
-            raise ValueError(f"the {table} table has two columns named {twice!r}, expected one; rename one")
+            raise TableError(f"the {table} table has two columns named {twice!r}, expected one; rename one")
         for name in names.symmetric_difference(frame.columns, sort=False):
             has, lacks = ("real", table) if name in names else (table, "real")
-            raise ValueError(f"the {lacks} table has no column {name!r}, which the {has} one has")
+            raise TableError(f"the {lacks} table has no column {name!r}, which the {has} one has")
     for name in names:
         if kinds.get(name) not in KINDS:
-            raise ValueError(
+            raise TableError(
                 f"the kind of column {name!r} is {kinds.get(name)!r}, expected one of {', '.join(KINDS)}"
             )
     if target is not None and target not in names:
-        raise ValueError(f"target is {target!r}, expected one of the columns {', '.join(map(str, names))}")
+        raise TableError(f"target is {target!r}, expected one of the columns {', '.join(map(str, names))}")
     if target is not None and "holdout" not in tables:
-        raise ValueError(
+        raise TableError(
             f"target is {target!r}, but holdout is None; give real rows that are in no other table"
         )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import time
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from fastgan.tabular.errors import TableError
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -35,6 +38,7 @@ class Column:
         values: for each table float64 ``[rows]``, NaN where missing; empty for a discrete column. Times are
             counted from ``origin`` in ``unit``.
         levels: values of a discrete column; ``levels[code - 1]`` has that code.
+        is_numeric: whether the values of a discrete column are numbers or booleans in the first table.
         origin: what 0 in ``values`` stands for.
         unit: NumPy's code of the unit of times, such as "us"; empty for numbers.
     """
@@ -44,6 +48,7 @@ class Column:
     codes: tuple[Codes, ...]
     values: tuple[Floats, ...] = ()
     levels: tuple[Any, ...] = ()
+    is_numeric: bool = False
     origin: int = 0
     unit: str = ""
 
@@ -64,9 +69,7 @@ class Column:
         def of(parts: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
             return tuple(part[rows] for part, rows in zip(parts, chosen, strict=True)) if parts else ()
 
-        return Column(
-            self.name, self.kind, of(self.codes), of(self.values), self.levels, self.origin, self.unit
-        )
+        return replace(self, codes=of(self.codes), values=of(self.values))
 
 
 def encode(tables: Mapping[str, pd.DataFrame], kinds: Mapping[Hashable, str]) -> list[Column]:
@@ -78,7 +81,7 @@ def encode(tables: Mapping[str, pd.DataFrame], kinds: Mapping[Hashable, str]) ->
         kinds: kind of each column.
 
     Raises:
-        ValueError: a table has a value of another kind, or an infinite one.
+        TableError: a table has a value of another kind, or an infinite one.
     """
     return [_column(name, kind, tables) for name, kind in kinds.items()]
 
@@ -87,26 +90,40 @@ def _column(name: Hashable, kind: str, tables: Mapping[str, pd.DataFrame]) -> Co
     series = {table: frame[name] for table, frame in tables.items()}
     if kind == "constant":
         kind = _kind_of_constant(next(iter(series.values())))
-    if kind in _DISCRETE:
-        joined = pd.concat([each.astype(object) for each in series.values()])
-        codes, levels = pd.factorize(joined)
-        others = [] if kind == "category" else [level for level in levels if level not in (True, False)]
-        if others:
-            raise ValueError(f"column {name!r} has the value {others[0]!r}, but is of kind 'boolean'")
-        ends = np.cumsum([len(each) for each in series.values()])[:-1]
-        return Column(name, kind, tuple(np.split(codes.astype(np.int64) + 1, ends)), levels=tuple(levels))
+    return _discrete(name, kind, series) if kind in _DISCRETE else _continuous(name, kind, series)
+
+
+def _discrete(name: Hashable, kind: str, series: Mapping[str, pd.Series]) -> Column:
+    codes, levels = pd.factorize(pd.concat([each.astype(object) for each in series.values()]))
+    others = [] if kind == "category" else [level for level in levels if level not in (True, False)]
+    if others:
+        table = next(table for table, each in series.items() if others[0] in each.array)
+        raise TableError(
+            f"column {name!r} of the {table} table is not of kind 'boolean' (it has {others[0]!r}); "
+            "convert it, or name its kind in kinds"
+        )
+    ends = np.cumsum([len(each) for each in series.values()])[:-1]
+    of_table = tuple(np.split(codes.astype(np.int64) + 1, ends))
+    first = next(iter(series.values())).dropna().infer_objects()
+    is_numeric = bool(pd.api.types.is_numeric_dtype(first)) and all(
+        isinstance(each, Number) for each in levels
+    )
+    return Column(name, kind, of_table, levels=tuple(levels), is_numeric=is_numeric)
+
+
+def _continuous(name: Hashable, kind: str, series: Mapping[str, pd.Series]) -> Column:
     numbers = {}
     for table, each in series.items():
         try:
             numbers[table] = _READERS[kind](each)
         except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
+            raise TableError(
                 f"column {name!r} of the {table} table is not of kind {kind!r} ({error}); "
                 "convert it, or name its kind in kinds"
             ) from error
         infinite = np.flatnonzero(np.isinf(numbers[table].floats))
         if len(infinite):
-            raise ValueError(
+            raise TableError(
                 f"column {name!r} of the {table} table is infinite in row {infinite[0]}; remove the row"
             )
     unit, origin, values = _aligned(list(numbers.values()))
@@ -217,5 +234,8 @@ def _binned(floats: Floats) -> Codes:
     Each table has its own bins, so that only the shape of a distribution counts. The largest value and
     missing ones have the number after the last bin's.
     """
-    edges = np.histogram_bin_edges(floats[~np.isnan(floats)], BINS)
-    return np.digitize(floats, edges).astype(np.int64)
+    present = floats[~np.isnan(floats)] / 4  # the range of what is left is finite
+    low, high = (present.min(), present.max()) if len(present) else (0.0, 0.0)
+    margin = 0.0 if low < high else 0.5 / 4
+    edges = np.linspace(low - margin, high + margin, BINS + 1)
+    return np.digitize(floats / 4, edges).astype(np.int64)

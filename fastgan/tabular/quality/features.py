@@ -33,8 +33,9 @@ def sampled(columns: Sequence[Column], seed: int) -> list[Column]:
 def linear_features(columns: Sequence[Column], fit: int, tables: Sequence[int]) -> list[Floats]:
     """Features for a linear model, as sdmetrics makes them.
 
-    Numbers with the mean of table ``fit`` where missing, booleans as 0 and 1 with its most frequent value,
-    and a feature for each of its categories, a missing value among them. Other categories have no feature.
+    Numbers, also those of categories, with the mean of table ``fit`` where missing; booleans as 0 and 1 with
+    its most frequent value; and a feature for each of its other categories, a missing value among them.
+    Categories that it lacks have no feature.
 
     Args:
         columns: columns of all tables.
@@ -44,23 +45,21 @@ def linear_features(columns: Sequence[Column], fit: int, tables: Sequence[int]) 
     Returns:
         float64 ``[rows, features]`` for each table.
     """
-    plain, categories = [], []
-    for column in columns:
-        if column.kind == "category":
-            categories.append(_indicators(column, fit, tables))
-        elif column.is_continuous or len(column.levels) > 0:
-            plain.append(_filled(column, fit, tables))
-    return [np.concatenate(parts, axis=1) for parts in zip(*plain, *categories, strict=True)]
+    numbers = [_filled(each, fit, tables) for each in columns if each.is_continuous or each.is_numeric]
+    others = [
+        _indicators(each, fit, tables) for each in columns if not (each.is_continuous or each.is_numeric)
+    ]
+    return [np.concatenate(parts, axis=1) for parts in zip(*numbers, *others, strict=True)]
 
 
 def _filled(column: Column, fit: int, tables: Sequence[int]) -> list[Floats]:
-    if column.is_continuous:
-        values = column.values
-        filling = 0.0 if np.isnan(values[fit]).all() else float(np.nanmean(values[fit]))
-    else:
-        of_code = np.array([np.nan, *map(float, column.levels)])
-        values = tuple(of_code[codes] for codes in column.codes)
-        filling = float(np.nansum(values[fit] == 1.0) > np.nansum(values[fit] == 0.0))
+    values = column.values or [
+        np.array([np.nan, *column.levels], np.float64)[codes] for codes in column.codes
+    ]
+    present = values[fit][~np.isnan(values[fit])]
+    filling = present.mean() if len(present) else 0.0
+    if column.kind == "boolean":
+        filling = float(filling > 0.5)
     return [np.where(np.isnan(values[table]), filling, values[table])[:, None] for table in tables]
 
 

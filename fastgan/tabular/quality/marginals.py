@@ -35,10 +35,16 @@ def ks_complement(real: Floats, synthetic: Floats) -> float:
         return float("nan")
     largest = max(np.abs(real).max(), np.abs(synthetic).max())
     scale = 10.0 ** -min(0, np.ceil(np.log10(largest))) if largest else 1.0
-    ordered = [np.sort(np.round(values * scale, _DECIMALS)) for values in (real, synthetic)]
+    ordered = [np.sort(_rounded(values * scale)) for values in (real, synthetic)]
     places = np.concatenate(ordered)
     below = [np.searchsorted(values, places, side="right") / len(values) for values in ordered]
     return 1.0 - float(np.abs(below[0] - below[1]).max())
+
+
+def _rounded(values: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        rounded = np.round(values, _DECIMALS)
+    return np.where(np.isinf(rounded), values, rounded)
 
 
 def tv_complement(real: Codes, synthetic: Codes) -> float:

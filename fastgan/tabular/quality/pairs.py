@@ -69,12 +69,12 @@ def contingency_similarity(
     width = 1 + max(int(real[1].max()), int(synthetic[1].max()))
     size = width * (1 + max(int(real[0].max()), int(synthetic[0].max())))
     cells = [first * width + second for first, second in (real, synthetic)]
-    occurring = np.arange(size)
-    if size > _DENSE * sum(map(len, cells)):
+    if size <= _DENSE * sum(map(len, cells)):
+        occurring = np.arange(size)
+    else:
         joint, occurring = pd.factorize(np.concatenate(cells))
         cells = [joint[: len(cells[0])], joint[len(cells[0]) :]]
-        size = len(occurring)
-    shares = [np.bincount(each, minlength=size) / len(each) for each in cells]
+    shares = [np.bincount(each, minlength=len(occurring)) / len(each) for each in cells]
     row, column = np.divmod(occurring, width)
     score = 1.0 - 0.5 * float(np.abs(shares[0] - shares[1]).sum())
     return score, _cramers_v(shares[0], row, column), _cramers_v(shares[1], row, column)
@@ -99,7 +99,8 @@ def pairs(columns: Sequence[Column]) -> pd.DataFrame:
     """Compare all pairs of columns of a real and a synthetic table.
 
     Two continuous columns are compared by their correlation, others by their contingency table, with
-    continuous ones in 10 bins of their own table.
+    continuous ones in 10 bins of their own table: where their values are does not count there, and an outlier
+    counts much.
 
     Args:
         columns: columns whose first two tables are the real and the synthetic one.

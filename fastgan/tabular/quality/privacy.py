@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastgan.tabular.quality.encoding import Codes, Column, Floats
 
 _REAL, _SYNTHETIC, _HOLDOUT = range(3)
-_PAIRS = 2 * 10**8  # of rows that are compared
+_PAIRS = 10**8  # of rows that are compared
 _AT_LEAST = 1_000  # rows that are compared with all rows of a table, however large
 _TILE = 64, 2_048  # rows of both tables that are compared at once, so that distances stay in the cache
 
@@ -55,7 +55,7 @@ def privacy(columns: Sequence[Column], seed: int = 0) -> Privacy:
 
     Args:
         columns: columns whose tables are the real, the synthetic and, if there is one, the held-out one.
-        seed: seed of the draw of rows for distances, if not all are compared: as many as make 2 * 10**8
+        seed: seed of the draw of rows for distances, if not all are compared: as many as make 10**8
             pairs of rows, but at least 1,000.
     """
     copies = _copies(columns)

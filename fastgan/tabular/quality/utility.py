@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler
 from threadpoolctl import threadpool_limits
 
+from fastgan.tabular.errors import TableError
 from fastgan.tabular.quality.encoding import Column, Floats
 from fastgan.tabular.quality.features import boosted_features, boosting, fitted, linear_features, sampled
 
@@ -39,13 +40,13 @@ def utility(columns: Sequence[Column], target: Hashable, seed: int = 0) -> pd.Da
         against the others) and accuracy of a classification, R² of a regression.
 
     Raises:
-        ValueError: there is no other column, or a table has no target.
+        TableError: there is no other column, or a table has no target.
     """
     columns = _with_target(sampled(columns, seed), target)
     inputs = [column for column in columns if column.name != target]
     (predicted,) = (column for column in columns if column.name == target)
     if not inputs:
-        raise ValueError(f"target {target!r} is the only column, expected another one to predict it from")
+        raise TableError(f"target {target!r} is the only column, expected another one to predict it from")
     of_synthetic, of_real = (_figures(inputs, predicted, table, seed) for table in (_SYNTHETIC, _REAL))
     rows = [(*key, value, of_real[key]) for key, value in of_synthetic.items()]
     return pd.DataFrame(rows, columns=["model", "figure", "synthetic", "real"])
@@ -57,7 +58,7 @@ def _with_target(columns: Sequence[Column], target: Hashable) -> list[Column]:
     rows = [np.flatnonzero(~predicted.is_missing(table)) for table in (_REAL, _SYNTHETIC, _HOLDOUT)]
     for chosen, name in zip(rows, ("real", "synthetic", "holdout"), strict=True):
         if len(chosen) == 0:
-            raise ValueError(f"target {target!r} is missing in all rows of the {name} table")
+            raise TableError(f"target {target!r} is missing in all rows of the {name} table")
     return [column.rows(rows) for column in columns]
 
 

@@ -274,10 +274,9 @@ def _adam(optimizer: Adam) -> Move:
 
     def move(tape: Tape, i: int) -> None:
         average = None if averages is None else averages[i]
-        settings = optimizer.count, optimizer.learning_rate, optimizer.average_weight
-        tape.adam(
-            values[i], grads[i], (first[i], second[i]), average, *settings, optimizer.betas, optimizer.eps
-        )
+        tensors = optimizer.count, optimizer.learning_rate, optimizer.average_weight
+        numbers = optimizer.betas, optimizer.eps, optimizer.weight_decay
+        tape.adam(values[i], grads[i], (first[i], second[i]), average, *tensors, *numbers)
 
     return move
 

@@ -1,0 +1,236 @@
+"""TabularGAN: what it generates, is asked for, stores and refuses."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars
+import pyarrow
+import pytest
+import torch
+
+from fastgan.files import WriteError
+from fastgan.tabular import TableError, TableWarning, TabularGAN
+from fastgan.training.config import ConfigError
+
+SMALL: dict[str, Any] = {
+    "batch_size": 40,
+    "pack": 4,
+    "latent_dim": 8,
+    "generator": (16,),
+    "discriminator": (16,),
+    "steps": 3,
+    "threads": 1,
+}
+
+
+def table(rows: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    days = pd.to_timedelta(rng.integers(0, 900, rows), unit="D")
+    frame = pd.DataFrame(
+        {
+            "age": rng.integers(18, 90, rows),
+            "income": np.round(rng.lognormal(10, 1, rows), 2),
+            "sex": rng.choice(["female", "male"], rows),
+            "job": pd.Categorical(rng.choice(list("abc"), rows), categories=list("cba"), ordered=True),
+            "since": pd.Timestamp("2020-01-01", tz="Europe/Berlin") + days,
+            "member": rng.random(rows) < 0.3,
+            "country": "CH",
+            7: rng.normal(size=rows).astype(np.float32),
+        }
+    )
+    frame.loc[::5, "income"] = np.nan
+    frame.loc[::9, "sex"] = None
+    return frame
+
+
+@pytest.fixture(scope="module")
+def fitted() -> TabularGAN:
+    return TabularGAN(**SMALL).fit(table())
+
+
+def test_rows_have_the_columns_of_the_table(fitted: TabularGAN) -> None:
+    real, made = table(), fitted.sample(300, seed=0)
+    pd.testing.assert_series_equal(made.dtypes, real.dtypes)
+    assert list(made.columns) == list(real.columns)
+    assert made.index.equals(pd.RangeIndex(300))
+    assert (made["country"] == "CH").all()
+    assert made["age"].between(real["age"].min(), real["age"].max()).all()
+    assert made["since"].between(real["since"].min(), real["since"].max()).all()
+    assert set(made["sex"].dropna()) <= {"female", "male"}
+    assert (made["income"].dropna().mul(100) % 1).round(6).isin([0, 1]).all()
+    assert made["sex"].isna().any()
+    assert made["income"].isna().any()
+
+
+def test_a_seed_is_always_the_same_rows(fitted: TabularGAN) -> None:
+    first = fitted.sample(50, seed=3)
+    pd.testing.assert_frame_equal(first, fitted.sample(50, seed=3))
+    pd.testing.assert_frame_equal(first, fitted.sample(5_100, seed=3).head(50))
+    assert not first.equals(fitted.sample(50, seed=4))
+    torch.manual_seed(0)
+    drawn = fitted.sample(20)
+    assert not drawn.equals(fitted.sample(20))
+    torch.manual_seed(0)
+    pd.testing.assert_frame_equal(drawn, fitted.sample(20))
+
+
+def test_chunks_are_the_rows(fitted: TabularGAN) -> None:
+    chunks = list(fitted.chunks(5_100, seed=3))
+    assert [len(each) for each in chunks] == [5_000, 100]
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), fitted.sample(5_100, seed=3))
+
+
+def test_conditions_hold_for_all_rows(fitted: TabularGAN) -> None:
+    made = fitted.sample(100, conditions={"sex": "female"}, seed=0)
+    assert (made["sex"] == "female").all()
+    assert made["job"].nunique() > 1
+    made = fitted.sample(100, conditions={"sex": None, "job": "b", "member": True}, seed=0)
+    assert made["sex"].isna().all()
+    assert (made["job"] == "b").all()
+    assert made["member"].all()
+
+
+def test_the_generator_sees_the_condition() -> None:
+    """A column that follows from the condition follows from it in samples too."""
+    rng = np.random.default_rng(0)
+    x = rng.choice(["a", "b"], 400)
+    frame = pd.DataFrame({"x": x, "y": np.where(x == "a", rng.normal(-5, 0.1, 400), rng.normal(5, 0.1, 400))})
+    settings = {
+        **SMALL,
+        "steps": 600,
+        "learning_rate": 2e-3,
+        "generator": (32, 32),
+        "discriminator": (32, 32),
+    }
+    gan = TabularGAN(**settings).fit(frame)
+    for value, sign in (("a", -1), ("b", 1)):
+        made = gan.sample(200, conditions={"x": value}, seed=0)
+        assert (np.sign(made["y"]) == sign).mean() > 0.9
+
+
+def test_tables_of_other_libraries() -> None:
+    frame = table()[["age", "income", "sex"]].drop(columns="income")
+    expected = TabularGAN(**SMALL).fit(frame).sample(20, seed=0)
+    for other in (polars.from_pandas(frame), pyarrow.Table.from_pandas(frame, preserve_index=False)):
+        made = TabularGAN(**SMALL).fit(other).sample(20, seed=0)
+        assert made["age"].tolist() == expected["age"].tolist()
+
+
+def test_saved_and_loaded(fitted: TabularGAN, tmp_path: Path) -> None:
+    folder = tmp_path / "gan"
+    fitted.save(folder)
+    assert sorted(each.name for each in folder.iterdir()) == ["generator.safetensors", "table.json"]
+    loaded = TabularGAN.load(folder)
+    pd.testing.assert_frame_equal(loaded.sample(60, seed=1), fitted.sample(60, seed=1))
+    assert loaded.config.generator == (16,)
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again" / "table.json").read_text() == (folder / "table.json").read_text()
+    with pytest.raises(WriteError, match="already exists"):
+        fitted.save(folder)
+
+
+def test_nothing_is_unpickled(fitted: TabularGAN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("unpickled")
+
+    fitted.save(tmp_path / "gan")
+    monkeypatch.setattr(pickle, "load", refuse)
+    monkeypatch.setattr(pickle, "Unpickler", refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    TabularGAN.load(tmp_path / "gan").sample(3, seed=0)
+
+
+def test_the_same_seed_gives_the_same_generator(fitted: TabularGAN) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    again = TabularGAN(**SMALL).fit(table())
+    assert torch.equal(torch.get_rng_state(), before)
+    pd.testing.assert_frame_equal(again.sample(20, seed=0), fitted.sample(20, seed=0))
+    other = TabularGAN(**SMALL, seed=1).fit(table())
+    assert not other.sample(20, seed=0).equals(fitted.sample(20, seed=0))
+
+
+def test_ctgans_settings() -> None:
+    training = TabularGAN().config.for_rows(5_000).training
+    assert training.steps == 300 * 10
+    assert (training.batch_size, training.latent_dim, training.pack) == (500, 128, 10)
+    assert (training.objective, training.gp_weight, training.penalty_interval) == ("wasserstein", 10, 1)
+    assert (training.learning_rate, training.betas, training.weight_decay) == (2e-4, (0.5, 0.9), 1e-6)
+    assert TabularGAN(epochs=2).config.for_rows(100).training.steps == 2
+
+
+def test_many_categories_warn() -> None:
+    frame = table()
+    frame["id"] = [f"u{i}" for i in range(len(frame))]
+    with pytest.warns(TableWarning, match="'id': has 200 categories, more than max_categories, 20"):
+        TabularGAN(**SMALL, max_categories=20).fit(frame)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], Any, str]] = {
+    "unknown setting": ({"batchsize": 3}, None, "no setting is called batchsize, but batch_size is"),
+    "pack": ({"batch_size": 505}, None, "pack is 10, expected a divisor of batch_size, 505"),
+    "epochs and steps": ({"epochs": 3, "steps": 5}, None, "epochs is 3 and steps is 5; give one of them"),
+    "epochs": ({"epochs": 0}, None, "epochs is 0, expected a whole number from 1 on"),
+    "widths": ({"generator": (16, 0)}, None, r"generator is \(16, 0\), expected widths"),
+    "began": ({"objective": "began", "gp_weight": 0.0, "pack": 1}, None, "objective is 'began'"),
+    "no table": ({}, [1, 2], "the table is a list, expected a DataFrame"),
+    "empty": ({}, pd.DataFrame({"a": []}), "0 rows"),
+    "one row": ({}, pd.DataFrame({"a": [1.5]}), "1 row"),
+    "infinite": ({}, pd.DataFrame({"a": [1.5, np.inf, 2.0]}), r"column 'a': row 1 is inf"),
+    "twice": ({}, pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]), "'a'"),
+    "lists": ({}, pd.DataFrame({"a": [[1], [2]]}), r"column 'a': row 0 is \[1\], of type list"),
+    "constant": ({}, pd.DataFrame({"a": [1, 1, 1]}), "all columns are constant"),
+    "kind": ({"columns": {"b": "category"}}, table(), "names 'b', which is no column"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str) -> None:
+    settings, frame, message = REFUSED[case]
+    with pytest.raises((TableError, ConfigError), match=message):
+        TabularGAN(**settings).fit(frame)
+
+
+def test_refused_samples(fitted: TabularGAN) -> None:
+    for arguments, message in (
+        ((0,), "n is 0, expected a whole number from 1 on"),
+        ((3, {"age": 40}), "condition on 'age', which is integer"),
+        ((3, {"sex": "femal"}), "'femal' never occurs there; did you mean 'female'"),
+        ((3, {"sexx": "male"}), "condition on 'sexx', which is no column; did you mean 'sex'?"),
+    ):
+        with pytest.raises(TableError, match=message):
+            fitted.sample(*arguments)  # type: ignore[arg-type]
+    with pytest.raises(TableError, match="not fitted; call fit or load first"):
+        TabularGAN().sample(3)
+    with pytest.raises(TableError, match="not fitted; call fit or load first"):
+        TabularGAN().save("nowhere")
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no json", "version", "weights", "other weights", "columns"])
+def test_damaged_folders(fitted: TabularGAN, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "gan"
+    fitted.save(folder)
+    description, weights = folder / "table.json", folder / "generator.safetensors"
+    content = json.loads(description.read_text())
+    if damage == "no folder":
+        shutil.rmtree(folder)
+    elif damage == "no json":
+        description.write_text("{")
+    elif damage == "version":
+        description.write_text(json.dumps({**content, "format": 99}))
+    elif damage == "weights":
+        weights.write_bytes(b"x")
+    elif damage == "other weights":
+        TabularGAN(**{**SMALL, "latent_dim": 9}).fit(table()).save(tmp_path / "other")
+        shutil.copy(tmp_path / "other" / "generator.safetensors", weights)
+    else:
+        description.write_text(json.dumps({**content, "columns": content["columns"][1:]}))
+    with pytest.raises(TableError, match=r"table\.json|another version|restore"):
+        TabularGAN.load(folder)
