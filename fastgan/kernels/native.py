@@ -14,8 +14,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fastgan.kernels.sizes import row_stride
-
 Key = TypeVar("Key")
 
 
@@ -59,6 +57,16 @@ def address(tensor: Tensor, dtype: torch.dtype, device_type: str = "cpu") -> int
             f"of {tensor.dtype} on {tensor.device} with strides {tuple(tensor.stride())}"
         )
     return tensor.data_ptr()
+
+
+def row_stride(tensor: Tensor, rows: int, columns: int, name: str) -> int:
+    """Return the elements from each row to the next; raise ValueError for other sizes or columns apart."""
+    if tensor.shape != (rows, columns):
+        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {[rows, columns]}")
+    stride, apart = tensor.stride()
+    if apart != 1 and columns > 1:
+        raise ValueError(f"{name} has strides {(stride, apart)}, expected adjacent columns")
+    return stride
 
 
 def rows_address(

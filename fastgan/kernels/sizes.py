@@ -30,16 +30,6 @@ def matrix(tensor: Tensor, name: str) -> tuple[int, int]:
     return rows, columns
 
 
-def row_stride(tensor: Tensor, rows: int, columns: int, name: str) -> int:
-    """Return the elements from each row to the next; raise ValueError for other sizes or columns apart."""
-    if tensor.shape != (rows, columns):
-        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {[rows, columns]}")
-    stride, apart = tensor.stride()
-    if apart != 1 and columns > 1:
-        raise ValueError(f"{name} has strides {(stride, apart)}, expected adjacent columns")
-    return stride
-
-
 def forward_sizes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, int, int]:
     """Return n, k and m of a linear layer: input [n, k], weight [m, k], bias [m]."""
     (n, k), (m, columns) = matrix(input, "input"), matrix(weight, "weight")

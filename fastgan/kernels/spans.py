@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ class Spans:
         return _tables(self, device)
 
 
-@lru_cache(maxsize=64)
+@cache  # a captured graph keeps the addresses
 def _tables(spans: Spans, device: torch.device) -> tuple[Tensor, Tensor]:
     firsts = [0, *accumulate(spans.sizes)]
     rows, seen = [], [0, 0]

@@ -22,10 +22,10 @@ from torch import Tensor
 from fastgan.kernels.channels import copy_back, of_channels
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import channel_layout, in_rows
-from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.native import compute_dtype, row_stride
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import matrix as rows_and_columns
-from fastgan.kernels.sizes import row_stride, same_size
+from fastgan.kernels.sizes import same_size
 from fastgan.kernels.triton.launch import Kernel, divisor
 from fastgan.kernels.triton.reduction import FINISH, add_up, sums_of_columns
 from fastgan.kernels.triton.scalar_math import leaky_relu, leaky_relu_gradient, number

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from fastgan.kernels.counters import arrivals
 from fastgan.kernels.layout import in_rows
-from fastgan.kernels.native import compute_dtype
+from fastgan.kernels.native import compute_dtype, row_stride
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.reference_tables import SMALLEST
-from fastgan.kernels.sizes import checked_conditions, matrix, of_size, row_stride, same_size
+from fastgan.kernels.sizes import checked_conditions, matrix, of_size, same_size
 from fastgan.kernels.spans import Spans
 from fastgan.kernels.triton.launch import Kernel, threads
 from fastgan.kernels.triton.reduction import FINISH, add_up
@@ -32,13 +32,11 @@ _NARROW, _MEDIUM, _WIDE = tl.constexpr(16), tl.constexpr(64), tl.constexpr(512)
 _OF_CONDITIONS = tl.constexpr(
     128
 )  # columns of a tile of the cross-entropy, whose rows have spans of all widths
-_WIDTHS = (
-    _NARROW.value,
-    _NARROW.value,
-    _MEDIUM.value,
-    _WIDE.value,
-)  # of tanh and each group of softmax spans
+# of the tiles of tanh spans and of each group of softmax spans
+_WIDTHS = _NARROW.value, _NARROW.value, _MEDIUM.value, _WIDE.value
 _MOST_RANGES = 1024  # of rows, for which one program adds the cross-entropy
+# Limit per thread in float64: by default ptxas stays at 80 with the cross-entropy, and spills on a B200.
+_FLOAT64_REGISTERS = 128
 _SMALLEST = tl.constexpr(SMALLEST)
 _LOWEST = tl.constexpr(-3e38)  # less than a maximum, and finite: a difference from it is no nan
 
@@ -447,6 +445,7 @@ class SpanActivations(Reference):
                     *(*groups.counts, *begins, 1 / temperature),
                 ),
                 (tile,),
+                maxnreg=_FLOAT64_REGISTERS if input.dtype is torch.float64 else None,
             )
         return output, entropy
 

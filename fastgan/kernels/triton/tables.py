@@ -9,8 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastgan.kernels.native import row_stride
 from fastgan.kernels.reference import Reference
-from fastgan.kernels.sizes import checked_conditions, of_size, row_stride
+from fastgan.kernels.sizes import checked_conditions, of_size
 from fastgan.kernels.spans import Spans, Table
 from fastgan.kernels.triton.launch import Kernel, threads
 from fastgan.kernels.triton.tiles import tile_of
