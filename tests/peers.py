@@ -13,13 +13,16 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import MagicMock
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -340,6 +343,29 @@ def test_ctgan() -> None:
     torch.manual_seed(5)
     ours = ctgan.calc_gradient_penalty(theirs, real, fake, pac=5)
     assert_equal(ours, expected, [p for p in theirs.parameters() if p.dim() == 2])
+
+
+def test_ctgans_constructor() -> None:
+    theirs = original("ctgan", "synthesizers.ctgan", "synthesizers").CTGAN
+    signatures = [inspect.signature(each).parameters for each in (ctgan.CTGAN, theirs)]
+    ours, expected = ([(name, each.default) for name, each in found.items()] for found in signatures)
+    assert ours == expected
+
+
+def test_sdv_trains_the_class_in_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/migration.md says, without the synthesizer's base class, which needs many packages."""
+    absent = ("errors", "single_table.base", "single_table.utils")
+    for name in ("ctgan", "plotly", "plotly.express", "sdmetrics", *(f"sdv.{each}" for each in absent)):
+        monkeypatch.setitem(sys.modules, name, Unused(name))
+    module = original("sdv", "single_table.ctgan", "single_table")
+    monkeypatch.setattr(module, "CTGAN", ctgan.CTGAN)
+    monkeypatch.setattr(module, "detect_discrete_columns", lambda *_: ["city"])
+    widths = {"embedding_dim": 4, "generator_dim": (8,), "discriminator_dim": (8,)}
+    synthesizer = module.CTGANSynthesizer(None, epochs=2, batch_size=20, **widths, enable_gpu=False)
+    synthesizer.metadata, synthesizer._data_processor, synthesizer._fitted = None, MagicMock(), True
+    synthesizer._fit(pd.DataFrame({"age": range(40), "city": ["Bonn", "Rome"] * 20}))
+    assert set(synthesizer._sample(50)["city"]) == {"Bonn", "Rome"}
+    assert list(synthesizer.get_loss_values()) == ["Epoch", "Generator Loss", "Discriminator Loss"]
 
 
 SETTINGS = types.SimpleNamespace(discriminator_channel_mult=1, use_spectral_norm=False)

@@ -1,4 +1,4 @@
-"""CTGAN 0.12.1, ``ctgan/synthesizers/ctgan.py``: a Wasserstein loss on packs of rows."""
+"""The losses of ``ctgan/synthesizers/ctgan.py``: a Wasserstein loss on packs of rows."""
 
 from __future__ import annotations
 
