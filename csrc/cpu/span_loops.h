@@ -80,10 +80,10 @@ __attribute__((noinline)) void tanh_tile(A* tile) {
   for (int64_t row = 0; row < kSpanRows; ++row) tile[row] = hyperbolic_tangent(tile[row]);
 }
 
-// Calls visit(begin, end) for blocks of columns that are few enough for a sum in float.
+// Calls visit(begin, end) for blocks of columns that are few enough for a sum in float; sums of blocks are doubles.
 template <class Visit>
 FASTGAN_HD void for_blocks(int64_t columns, const Visit& visit) {
-  constexpr int64_t kBlock = 32;
+  constexpr int64_t kBlock = 16;
   for (int64_t begin = 0; begin < columns; begin += kBlock)
     visit(begin, begin + kBlock < columns ? begin + kBlock : columns);
 }
@@ -91,7 +91,8 @@ FASTGAN_HD void for_blocks(int64_t columns, const Visit& visit) {
 // A nan that is not the largest is skipped here, and reaches the sum.
 template <class A>
 __attribute__((noinline)) void softmax_tile(A* tile, int64_t columns, A inverse) {
-  A most[kSpanRows], sum[kSpanRows] = {};
+  A most[kSpanRows];
+  double sum[kSpanRows] = {};
   for (int64_t row = 0; row < kSpanRows; ++row) most[row] = tile[row];
   for (int64_t at = kSpanRows; at < columns * kSpanRows; at += kSpanRows)
 #pragma omp simd
@@ -106,23 +107,26 @@ __attribute__((noinline)) void softmax_tile(A* tile, int64_t columns, A inverse)
       }
     for (int64_t row = 0; row < kSpanRows; ++row) sum[row] += part[row];
   });
-  for (int64_t row = 0; row < kSpanRows; ++row) sum[row] = A(1) / sum[row];
+  A factor[kSpanRows];
+  for (int64_t row = 0; row < kSpanRows; ++row) factor[row] = static_cast<A>(1 / sum[row]);
   for (int64_t at = 0; at < columns * kSpanRows; at += kSpanRows)
 #pragma omp simd
-    for (int64_t row = 0; row < kSpanRows; ++row) tile[at + row] *= sum[row];
+    for (int64_t row = 0; row < kSpanRows; ++row) tile[at + row] *= factor[row];
 }
 
 // Replaces softmax outputs by gradients of the logits.
 template <class A>
 __attribute__((noinline)) void softmax_grad_tile(A* y, const A* dy, int64_t columns, A inverse) {
-  A inner[kSpanRows] = {};
+  double sum[kSpanRows] = {};
   for_blocks(columns, [&](int64_t begin, int64_t end) {
     A part[kSpanRows] = {};
     for (int64_t at = begin * kSpanRows; at < end * kSpanRows; at += kSpanRows)
 #pragma omp simd
       for (int64_t row = 0; row < kSpanRows; ++row) part[row] += y[at + row] * dy[at + row];
-    for (int64_t row = 0; row < kSpanRows; ++row) inner[row] += part[row];
+    for (int64_t row = 0; row < kSpanRows; ++row) sum[row] += part[row];
   });
+  A inner[kSpanRows];
+  for (int64_t row = 0; row < kSpanRows; ++row) inner[row] = static_cast<A>(sum[row]);
   for (int64_t at = 0; at < columns * kSpanRows; at += kSpanRows)
 #pragma omp simd
     for (int64_t row = 0; row < kSpanRows; ++row)

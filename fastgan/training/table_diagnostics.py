@@ -31,7 +31,7 @@ class TableDiagnostics:
         self._real = source.look(_ROWS, rng)
         self._labels = source.labels
         self._latent = state.latent(_ROWS, rng)
-        self._shares = _shares(self._real, self._spans)
+        self._shares = _shares(self._real, self._spans) if self._spans.conditions else self._real.new_empty(0)
         self._constants = self._constant_values()
 
     @torch.no_grad()
