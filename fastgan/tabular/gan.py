@@ -19,7 +19,6 @@ from fastgan.models.ctgan import CTGANDiscriminator, CTGANGenerator
 from fastgan.tabular.config import TableConfig
 from fastgan.tabular.encoding import spans_of, table_of
 from fastgan.tabular.errors import TableError
-from fastgan.tabular.frames import to_pandas
 from fastgan.tabular.sampling import Conditions, Rows
 from fastgan.tabular.transform import TableTransform
 from fastgan.training import checkpoint
@@ -106,7 +105,7 @@ class TabularGAN:
             TableError: the table cannot be used; the message names the column and the row.
             DivergenceError: a loss became nan or infinite.
         """
-        frame = to_pandas(table)
+        frame = _frame(table)
         config = self.config.for_rows(len(frame))
         with _own_randomness(config.training):
             transform = fitted(config, frame)
@@ -200,6 +199,14 @@ class TabularGAN:
             generator.eval(), transform, torch.tensor(counts, dtype=torch.float64), training.latent
         )
         return gan
+
+
+def _frame(table: Any) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        return table
+    from fastgan.tabular.frames import to_pandas  # Arrow's readers, which a frame of pandas does not need
+
+    return to_pandas(table)
 
 
 def fitted(config: TableConfig, frame: pd.DataFrame) -> TableTransform:

@@ -15,14 +15,14 @@ from fastgan.kernels import choose
 from fastgan.kernels.spans import Spans
 from fastgan.models.ctgan import CTGANGenerator
 from fastgan.tabular.encoding import encoded_of
-from fastgan.tabular.transform import TableTransform
+from fastgan.tabular.transform import Encoded, TableTransform
 from fastgan.training.config import Latent
 from fastgan.training.draws import GeneratorDraws
 from fastgan.training.latent import draw_latent
 from fastgan.training.table_source import cumulative_shares
 
-BATCH = 5_000
-"""Rows generated at once. Samples of a seed depend on it, not on the size of chunks."""
+_BLOCK = 500  # rows that pass through the generator together
+_CHUNK = 10 * _BLOCK  # rows of a frame
 
 Conditions = Mapping[str | int, Any]
 
@@ -44,7 +44,7 @@ class Rows:
     latent: Latent
 
     def draw(self, count: int, conditions: Conditions, seed: int) -> Iterator[pd.DataFrame]:
-        """Generate ``count`` rows in frames of at most ``BATCH``.
+        """Generate ``count`` rows in frames of at most 5,000.
 
         Rows without given conditions have those of the real table, each column equally often. Given ones hold
         for every row: the generator is conditioned on them, on one of several at random, and the columns are
@@ -55,28 +55,32 @@ class Rows:
         """
         fixed = [self.transform.code_of(*each) for each in conditions.items()]
         rng = torch.Generator().manual_seed(seed)
-        for begin in range(0, count, BATCH):
-            # whole batches, so that the first rows of a seed do not depend on how many are drawn
-            drawn = self._batch(fixed, rng)
-            encoded = encoded_of(drawn[: count - begin], self.generator.spans)
+        for begin in range(0, count, _CHUNK):
+            sizes = [min(_BLOCK, count - at) for at in range(begin, min(begin + _CHUNK, count), _BLOCK)]
+            blocks = [encoded_of(self._block(size, fixed, rng), self.generator.spans) for size in sizes]
+            encoded = Encoded(*map(np.concatenate, zip(*blocks, strict=True)))
             for place, code in fixed:
                 encoded.codes[:, self.transform.conditions[place]] = code
             yield self.transform.decode(encoded, seed=int(np.uint64(seed) ^ np.uint64(begin)))
 
     @torch.no_grad()
-    def _batch(self, fixed: list[tuple[int, int]], rng: torch.Generator) -> Tensor:
+    def _block(self, size: int, fixed: list[tuple[int, int]], rng: torch.Generator) -> Tensor:
+        """Generate ``size`` rows, at most ``_BLOCK``: ``[size, D + C]``."""
         generator, draws = self.generator, GeneratorDraws(rng)
-        like = generator.last.weight
-        latent = draw_latent((BATCH, generator.latent_dim), self.latent, draws)
-        uniform, noise = draws.uniform((BATCH,)), draws.uniform((BATCH, generator.spans.width))
-        chosen = self._conditions(fixed, uniform)
+        device = generator.last.weight.device
+        # numbers of whole blocks, so that the first rows of a seed do not depend on how many are drawn
+        latent = draw_latent((_BLOCK, generator.latent_dim), self.latent, draws)
+        uniform, noise = draws.uniform((_BLOCK,)), draws.uniform((_BLOCK, generator.spans.width))
+        chosen = self._conditions(fixed, uniform[:size])
         rows: Tensor = generator(
-            latent.to(like), None if chosen is None else chosen.to(like.device), noise.to(like.device)
+            latent[:size].to(device),
+            None if chosen is None else chosen.to(device),
+            noise[:size].to(device),
         )
         return rows
 
     def _conditions(self, fixed: list[tuple[int, int]], uniform: Tensor) -> Tensor | None:
-        """int64 ``[BATCH]``: one of the given conditions for each row or, without any, as in the table."""
+        """int64 ``[size]``: one of the given conditions for each row or, without any, as in the table."""
         spans = self.generator.spans
         if fixed:
             numbers = torch.tensor([first_of(spans, place) + code for place, code in fixed])
