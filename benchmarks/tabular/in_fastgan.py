@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pandas as pd
+import sklearn.mixture  # noqa: F401  before the clock starts, as ctgan imports it too
 
 from fastgan.tabular import TabularGAN
 from fastgan.training import Callback
