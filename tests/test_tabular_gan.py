@@ -72,7 +72,7 @@ def test_rows_have_the_columns_of_the_table(fitted: TabularGAN) -> None:
 def test_a_seed_is_always_the_same_rows(fitted: TabularGAN) -> None:
     first = fitted.sample(50, seed=3)
     pd.testing.assert_frame_equal(first, fitted.sample(50, seed=3))
-    pd.testing.assert_frame_equal(first, fitted.sample(5_100, seed=3).head(50))
+    pd.testing.assert_frame_equal(first, fitted.sample(5_100, seed=3).head(50), check_exact=True)
     assert not first.equals(fitted.sample(50, seed=4))
     torch.manual_seed(0)
     drawn = fitted.sample(20)

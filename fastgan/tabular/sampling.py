@@ -57,30 +57,31 @@ class Rows:
         rng = torch.Generator().manual_seed(seed)
         for begin in range(0, count, _CHUNK):
             sizes = [min(_BLOCK, count - at) for at in range(begin, min(begin + _CHUNK, count), _BLOCK)]
-            blocks = [encoded_of(self._block(size, fixed, rng), self.generator.spans) for size in sizes]
+            blocks = [encoded_of(self._block(fixed, rng)[:size], self.generator.spans) for size in sizes]
             encoded = Encoded(*map(np.concatenate, zip(*blocks, strict=True)))
             for place, code in fixed:
                 encoded.codes[:, self.transform.conditions[place]] = code
             yield self.transform.decode(encoded, seed=int(np.uint64(seed) ^ np.uint64(begin)))
 
     @torch.no_grad()
-    def _block(self, size: int, fixed: list[tuple[int, int]], rng: torch.Generator) -> Tensor:
-        """Generate ``size`` rows, at most ``_BLOCK``: ``[size, D + C]``."""
+    def _block(self, fixed: list[tuple[int, int]], rng: torch.Generator) -> Tensor:
+        """Generate ``[_BLOCK, D + C]``.
+
+        Always a whole block, so that the first rows of a seed do not depend on how many are drawn: products
+        of fewer rows are rounded differently.
+        """
         generator, draws = self.generator, GeneratorDraws(rng)
         device = generator.last.weight.device
-        # numbers of whole blocks, so that the first rows of a seed do not depend on how many are drawn
         latent = draw_latent((_BLOCK, generator.latent_dim), self.latent, draws)
         uniform, noise = draws.uniform((_BLOCK,)), draws.uniform((_BLOCK, generator.spans.width))
-        chosen = self._conditions(fixed, uniform[:size])
+        chosen = self._conditions(fixed, uniform)
         rows: Tensor = generator(
-            latent[:size].to(device),
-            None if chosen is None else chosen.to(device),
-            noise[:size].to(device),
+            latent.to(device), None if chosen is None else chosen.to(device), noise.to(device)
         )
         return rows
 
     def _conditions(self, fixed: list[tuple[int, int]], uniform: Tensor) -> Tensor | None:
-        """int64 ``[size]``: one of the given conditions for each row or, without any, as in the table."""
+        """int64 ``[_BLOCK]``: one of the given conditions for each row or, without any, as in the table."""
         spans = self.generator.spans
         if fixed:
             numbers = torch.tensor([first_of(spans, place) + code for place, code in fixed])
