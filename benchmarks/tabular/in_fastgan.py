@@ -18,7 +18,7 @@ class InFastgan:
         self._settings = {"epochs": epochs, "seed": seed}
 
     def fit(self, frame: pd.DataFrame, discrete: list[str]) -> list[tuple[int, float]]:
-        """Trains, and returns step and time at each log point. Columns that are not discrete are numbers."""
+        """Trains, and returns step and time of the start and of each log point. Other columns are numbers."""
         columns = {name: "category" if name in discrete else "continuous" for name in map(str, frame)}
         clock = _Clock()
         self._model = TabularGAN(columns=columns, **self._settings).fit(frame, [clock])
@@ -31,6 +31,10 @@ class InFastgan:
 class _Clock(Callback):
     def __init__(self) -> None:
         self.stamps: list[tuple[int, float]] = []
+
+    def on_progress(self, state: TrainingState) -> None:
+        if not self.stamps:  # before the first step
+            self.stamps.append((state.step, time.perf_counter()))
 
     def on_log(self, state: TrainingState, row: LogRow) -> None:
         self.stamps.append((row.step, time.perf_counter()))
