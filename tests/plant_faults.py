@@ -147,10 +147,10 @@ FAULTS = {
         "\n#ifdef __AVX2__\nsums.loss[lane] += here.term;\n#endif\n",
         "test_losses.py -k cpu",
     ),
-    "a span's block of columns that is not summed": Fault(
+    "a span's gradient that does not sum its columns": Fault(
         "csrc/cpu/span_loops.h",
-        "sum[row] += part[row];",
-        "sum[row] = part[row];",
+        "part[row] += y[at + row] * dy[at + row];",
+        "part[row] = y[at + row] * dy[at + row];",
         "test_span_activations.py -k 'cpu and wide'",
     ),
     "a row of a table that lacks the condition": Fault(

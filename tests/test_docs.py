@@ -1,6 +1,6 @@
 """Every block of code in README and docs is run, or at least understood; every link leads somewhere.
 
-A page is read from top to bottom, in one folder that has only photos of animals at first: Python blocks in
+A page is read from top to bottom, in one folder that has only photos of animals and two tables at first: Python blocks in
 one namespace, with nothing but what they define themselves, and commands of fastgan in between, as they come.
 The reader has MNIST already. What cannot be run stands in NOT_RUN with the reason, and goes to the parser of
 its program, as all other commands do. Blocks of text are what the Python above them prints, or what fastgan
@@ -25,9 +25,11 @@ import typer.main
 
 from fastgan.cli import app
 from fastgan.metrics import classifier
+from fastgan.tabular.frames import write_table
 from tests.test_cli import run
 from tests.test_data import write_idx
 from tests.test_runs import write_photos
+from tests.test_tabular_gan import table
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -109,6 +111,8 @@ def test_page(
     monkeypatch.setenv("FASTGAN_DATA", str(mnist))
     for animal in ("cat", "dog"):
         write_photos(tmp_path / "animals" / animal)
+    for name in ("people", "test"):
+        write_table(table(), tmp_path / f"{name}.csv")
     monkeypatch.setattr(classifier, "_STEPS", 5)  # no page prints what is measured here
     namespace: dict[str, object] = {}
     for block, following in pairwise([*blocks_of(page), Block(page, 0, "", "")]):
@@ -242,8 +246,9 @@ def parse_pip(arguments: list[str]) -> None:
     project = (ROOT / "pyproject.toml").read_text()
     assert arguments[0] == "install"
     for word in arguments[1:]:
-        assert word.startswith("-") or re.sub(r"\[(\w+)\]$", "", word) == "."
-        assert all(f"\n{extra} = [" in project for extra in re.findall(r"\[(\w+)\]", word))
+        assert word.startswith("-") or re.sub(r"\[[\w,]+\]$", "", word) == "."
+        extras = [name for named in re.findall(r"\[([\w,]+)\]", word) for name in named.split(",")]
+        assert all(f"\n{extra} = [" in project for extra in extras)
 
 
 PARSERS = {

@@ -56,7 +56,7 @@ ALLOWED = {
         DCROverfittingProtection DistributedDataParallel KSComplement LogisticDetection
         QualityReport TVComplement GAN_Feat loss_d loss_g pix2pixHD FORCE_COLOR
         FakeTensor FlopCounterMode GradScaler UsageError WorkerInfo __cxa_throw compute_prdc
-        cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched sm_90 torch_utils
+        cudaHostAlloc d_loss gen_logits is_exporting is_grads_batched reset_sampling sm_90 torch_utils
     """,
     "a distribution": "p_data",
     "a key of a stored result": "demonstration",

@@ -1,4 +1,7 @@
-"""The tables of bench_tabular.py. Needs numpy and pandas only, as ctgan's environment imports it too."""
+"""The tables of benchmarks/bench_tabular.py.
+
+Needs numpy and pandas only, as ctgan's environment imports it too.
+"""
 
 from __future__ import annotations
 

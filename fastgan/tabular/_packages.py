@@ -2,6 +2,8 @@
 
 from importlib.util import find_spec
 
-for _name in ("pandas", "pyarrow", "sklearn"):
+for _name in ("pandas", "pyarrow", "sklearn", "PIL", "yaml", "safetensors"):
     if find_spec(_name) is None:
-        raise ImportError(f"fastgan.tabular needs {_name}: pip install 'fastgan[tabular]'", name=_name)
+        raise ImportError(
+            f"fastgan.tabular needs {_name}: pip install '.[tabular]' in its sources", name=_name
+        )

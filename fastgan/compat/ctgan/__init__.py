@@ -19,5 +19,6 @@ def __getattr__(name: str) -> object:
         return import_module("fastgan.compat.ctgan.synthesizer").CTGAN
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"{__name__}.CTGAN needs {error.name}: pip install 'fastgan[train,tabular]'", name=error.name
+            f"{__name__}.CTGAN needs {error.name}: pip install '.[tabular]' in fastgan's sources",
+            name=error.name,
         ) from error
