@@ -1,7 +1,8 @@
 """Every block of code in README and docs is run, or at least understood; every link leads somewhere.
 
-A page is read from top to bottom, in one folder that has only photos of animals and two tables at first: Python blocks in
-one namespace, with nothing but what they define themselves, and commands of fastgan in between, as they come.
+A page is read from top to bottom, in one folder that has only photos of animals and two tables at first:
+Python blocks in one namespace, with nothing but what they define themselves, and commands of fastgan in
+between, as they come.
 The reader has MNIST already. What cannot be run stands in NOT_RUN with the reason, and goes to the parser of
 its program, as all other commands do. Blocks of text are what the Python above them prints, or what fastgan
 says elsewhere. Anything else fails. Commands in the experiments' docstrings are a shell's too.

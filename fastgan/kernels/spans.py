@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -38,22 +38,22 @@ class Spans:
                     f"spans.conditions has {i}, expected the position of a span of 2 columns or more"
                 )
 
-    @cached_property
+    @property
     def width(self) -> int:
         """Number of columns of all spans."""
         return sum(self.sizes)
 
-    @cached_property
+    @property
     def num_conditions(self) -> int:
         """Number of columns of the spans that are conditions."""
         return sum(self.sizes[i] for i in self.conditions)
 
-    @cached_property
+    @property
     def num_codes(self) -> int:
         """Number of softmax spans."""
         return sum(size > 1 for size in self.sizes)
 
-    @cached_property
+    @property
     def num_values(self) -> int:
         """Number of tanh spans."""
         return len(self.sizes) - self.num_codes

@@ -32,7 +32,9 @@ class Hidden(NamedTuple):
 
 
 class DropoutPass:
-    """A pass of batches through hidden layers and a last linear one; see :class:`fastgan.training.objectives.passes.Pass`.
+    """A pass of batches through hidden layers and a last linear one.
+
+    It is a :class:`fastgan.training.objectives.passes.Pass`.
 
     The derivative d of a hidden layer's activation and dropout is kept, a constant between kinks. With dz_L
     the gradient of the logits, dz_{i-1} = d_{i-1} * (dz_i W_i).
@@ -88,7 +90,7 @@ class DropoutPass:
 
     @torch.no_grad()
     def reach_parameters_by_slope(self, grad: Tensor) -> None:
-        """As :meth:`fastgan.training.mlp_pass.MLPPass.reach_parameters_by_slope`, with dropout in the derivatives."""
+        """As ``reach_parameters_by_slope`` of an MLPPass, with dropout in the derivatives."""
         climbed = [grad]
         for linear, derivative in zip(self._linears[:-1], self._derivatives, strict=True):
             climbed.append(torch.mm(climbed[-1], linear.weight.t()).mul_(derivative))
