@@ -52,9 +52,7 @@ def evaluate(
     distances to the closest real row, and what a model learns from the rows.
     """
     if is_table(run):
-        refuse(
-            "a table needs no classifier", classifier_dir=classifier_dir, data_dir=data_dir, best=best or None
-        )
+        refuse("a table needs no classifier", classifier_dir=classifier_dir, best=best or None)
         moved = Path(data) if data else None
         tables().evaluate(run, count, seed, moved, holdout, target, out)
         return
