@@ -102,7 +102,7 @@ class SameDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.empty_like(x).bernoulli_(1 - self.p).mul_(1 / (1 - self.p))
+        return x * torch.rand_like(x).lt(1 - self.p) / (1 - self.p)
 
 
 def discriminators() -> tuple[CTGANDiscriminator, nn.Module]:
