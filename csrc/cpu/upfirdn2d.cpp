@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <numeric>
 #include <vector>
@@ -192,6 +193,10 @@ void resample(const UpfirdnCall& call) {
 void upfirdn2d(const UpfirdnCall& call) {
   const int64_t outputs = call.planes * call.out_height * call.out_width * call.inner;
   if (outputs == 0) return;
+  if (call.planes * call.in_height * call.in_width * call.inner == 0) {  // padding alone, without an address
+    std::memset(call.output, 0, static_cast<size_t>(outputs * bytes_of(call.dtype)));
+    return;
+  }
   advise_huge_pages(call.output, outputs * bytes_of(call.dtype));
   call.dtype == DType::f64 ? resample<double>(call) : resample<float>(call);
 }
