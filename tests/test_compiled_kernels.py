@@ -255,10 +255,10 @@ def everything(n, k, m):
             backend.batch_norm_leaky_relu_backward(input, input, *call)
         backend.snake(input, *channels[:2], scale)
         backend.snake_backward(input, input, *channels[:2], scale, (True, True, True))
-    beside, norm = torch.empty(n, m + k), [torch.empty(k) for _ in range(4)]
-    backend.batch_norm_leaky_relu(x, *norm, 1e-5, 0.0, beside[:, m:])
+    wide, norm = torch.empty(n, m + k), [torch.empty(k) for _ in range(4)]
+    backend.batch_norm_leaky_relu(x, *norm, 1e-5, 0.0, wide[:, m:])
     call = *norm, 1e-5, 0.0, True, (True, True, True)
-    backend.batch_norm_leaky_relu_backward(beside[:, m:], x, *call)
+    backend.batch_norm_leaky_relu_backward(wide[:, m:], x, *call)
     for wave in (torch.empty(n, m, k), torch.empty(n, k, m).transpose(1, 2)):
         call = *channels[:2], torch.empty(2), torch.empty(3), scale
         backend.anti_aliased_snake(wave, *call)

@@ -141,7 +141,7 @@ def test_rows_with_strides(variant: Backend, dtype: torch.dtype) -> None:
 
 
 def test_gumbel_noise_draws_with_the_probabilities(backend: Backend) -> None:
-    """Of 40,000 draws the shares are those of a softmax, within four standard deviations."""
+    """The shares of 40,000 draws are those of a softmax, within four standard deviations."""
     rows = 2_000 if backend.is_interpreted else 40_000
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0], device=backend.device)
     noise = torch.rand(rows, 4, generator=torch.Generator().manual_seed(0)).to(backend.device)

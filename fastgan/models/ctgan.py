@@ -15,7 +15,7 @@ from fastgan.ops import span_activations
 
 _NEGATIVE_SLOPE, _DROPOUT = 0.2, 0.5  # of the discriminator
 TEMPERATURE = 0.2
-"""Of the Gumbel-softmax."""
+"""Temperature of the Gumbel-softmax."""
 
 
 class ResidualBlock(nn.Module):
