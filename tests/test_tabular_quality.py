@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from scipy import stats
 
-pd = pytest.importorskip("pandas")
-stats = pytest.importorskip("scipy.stats")
-pytest.importorskip("sklearn")
-
-from fastgan.plots.tables import save_tables  # noqa: E402
-from fastgan.tabular.quality import (  # noqa: E402
+from fastgan.plots.tables import save_tables
+from fastgan.tabular.quality import (
     contingency_similarity,
     correlation,
     detection,
@@ -35,8 +33,8 @@ from fastgan.tabular.quality import (  # noqa: E402
     tv_complement,
     utility,
 )
-from fastgan.tabular.quality.encoding import Column, encode  # noqa: E402
-from fastgan.tabular.quality.privacy import closest  # noqa: E402
+from fastgan.tabular.quality.encoding import Column, encode
+from fastgan.tabular.quality.privacy import closest
 
 NAN = float("nan")
 
