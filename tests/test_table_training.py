@@ -94,6 +94,23 @@ def test_the_generators_pass_is_autograds(discrete: tuple[int, ...]) -> None:
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("discrete", [SPANS.conditions, ()], ids=["conditions", "none"])
+def test_the_generators_pass_in_evaluation_mode_uses_running_statistics(discrete: tuple[int, ...]) -> None:
+    spans = Spans(SPANS.sizes, discrete)
+    torch.manual_seed(0)
+    generator = CTGANGenerator(LATENT, spans, (16, 8)).double()
+    conditions = torch.randint(spans.num_conditions, (20,)) if discrete else None
+    noise = torch.rand(20, spans.width)
+    DirectPass(generator, torch.randn(20, LATENT, dtype=torch.float64), conditions, noise)
+    generator.eval()
+    before = [buffer.clone() for buffer in generator.buffers()]
+    latent = torch.randn(20, LATENT, dtype=torch.float64)
+    rows = DirectPass(generator, latent, conditions, noise).rows
+    torch.testing.assert_close(rows, generator(latent, conditions, noise).detach(), rtol=1e-6, atol=1e-6)
+    for buffer, kept in zip(generator.buffers(), before, strict=True):
+        assert torch.equal(buffer, kept)
+
+
 class SameDropout(nn.Module):
     """Dropout that draws as the pass does."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ from fastgan.kernels import choose
 from fastgan.kernels.spans import Spans
 from fastgan.models.ctgan import CTGANGenerator
 from fastgan.tabular.encoding import encoded_of
-from fastgan.tabular.transform import Encoded, TableTransform
+from fastgan.tabular.transform import TableTransform
 from fastgan.training.config import Latent
-from fastgan.training.draws import GeneratorDraws
+from fastgan.training.draws import CounterDraws
 from fastgan.training.latent import draw_latent
+from fastgan.training.table_generation import DirectPass
 from fastgan.training.table_source import cumulative_shares
 
 _BLOCK = 500  # rows that pass through the generator together
@@ -54,40 +55,51 @@ class Rows:
             TableError: if a condition is on no discrete column, or its value was never seen.
         """
         fixed = [self.transform.code_of(*each) for each in conditions.items()]
-        rng = torch.Generator().manual_seed(seed)
+        spans, clock = self.generator.spans, torch.zeros(1, dtype=torch.int64, device=self._device)
+        draws, conditions_of = CounterDraws(seed, clock), self._conditioner(fixed)
         for begin in range(0, count, _CHUNK):
-            sizes = [min(_BLOCK, count - at) for at in range(begin, min(begin + _CHUNK, count), _BLOCK)]
-            blocks = [encoded_of(self._block(fixed, rng)[:size], self.generator.spans) for size in sizes]
-            encoded = Encoded(*map(np.concatenate, zip(*blocks, strict=True)))
+            end = min(begin + _CHUNK, count)
+            blocks = []
+            for block in range(begin // _BLOCK, -(-end // _BLOCK)):
+                clock.fill_(block)
+                blocks.append(self._block(draws, conditions_of))
+            encoded = encoded_of(torch.cat(blocks)[: end - begin], spans)
             for place, code in fixed:
                 encoded.codes[:, self.transform.conditions[place]] = code
             yield self.transform.decode(encoded, seed=int(np.uint64(seed) ^ np.uint64(begin)))
 
-    @torch.no_grad()
-    def _block(self, fixed: list[tuple[int, int]], rng: torch.Generator) -> Tensor:
+    @property
+    def _device(self) -> torch.device:
+        return self.generator.last.weight.device
+
+    def _block(self, draws: CounterDraws, conditions_of: Callable[[Tensor], Tensor | None]) -> Tensor:
         """Generate ``[_BLOCK, D + C]``.
 
         Always a whole block, so that the first rows of a seed do not depend on how many are drawn: products
         of fewer rows are rounded differently.
         """
-        generator, draws = self.generator, GeneratorDraws(rng)
-        device = generator.last.weight.device
-        latent = draw_latent((_BLOCK, generator.latent_dim), self.latent, draws)
-        uniform, noise = draws.uniform((_BLOCK,)), draws.uniform((_BLOCK, generator.spans.width))
-        chosen = self._conditions(fixed, uniform)
-        rows: Tensor = generator(
-            latent.to(device), None if chosen is None else chosen.to(device), noise.to(device)
+        draws.begin_step(False)
+        latent = draw_latent((1, _BLOCK, self.generator.latent_dim), self.latent, draws)[0]
+        uniform, noise = (
+            draws.uniform((1, _BLOCK))[0],
+            draws.uniform((1, _BLOCK, self.generator.spans.width))[0],
         )
-        return rows
+        return DirectPass(self.generator, latent, conditions_of(uniform), noise).rows
 
-    def _conditions(self, fixed: list[tuple[int, int]], uniform: Tensor) -> Tensor | None:
-        """int64 ``[_BLOCK]``: one of the given conditions for each row or, without any, as in the table."""
-        spans = self.generator.spans
+    def _conditioner(self, fixed: list[tuple[int, int]]) -> Callable[[Tensor], Tensor | None]:
+        """A function from numbers in [0, 1), ``[N]``, to conditions, int64 ``[N]``.
+
+        They are the given ones, each equally often, or without any as in the table.
+        """
+        spans, device = self.generator.spans, self._device
         if fixed:
-            numbers = torch.tensor([first_of(spans, place) + code for place, code in fixed])
-            return numbers[(uniform * len(fixed)).long()]
-        cumulative = cumulative_shares(self.counts, spans)
-        return None if cumulative is None else choose(uniform).draw_conditions(uniform, cumulative)
+            numbers = torch.tensor([first_of(spans, place) + code for place, code in fixed], device=device)
+            return lambda uniform: numbers[(uniform * len(fixed)).long()]
+        shares = cumulative_shares(self.counts, spans)
+        if shares is None:
+            return lambda uniform: None
+        cumulative = shares.to(device)
+        return lambda uniform: choose(uniform).draw_conditions(uniform, cumulative)
 
 
 def first_of(spans: Spans, place: int) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 from fastgan.hooks import has_hooks
 from fastgan.kernels import choose
 from fastgan.models.ctgan import TEMPERATURE, CTGANGenerator, ResidualBlock
+from fastgan.nn import BatchNorm1dLeakyReLU
 from fastgan.ops import span_activations
 from fastgan.training.mlp_pass import add_gradients, places_for
 from fastgan.training.state import TrainingState
@@ -103,7 +104,7 @@ class AutogradPass:
 
 
 class DirectPass:
-    """A pass without autograd.
+    """A pass without autograd; in evaluation mode, only forward.
 
     The input of the last layer is one matrix, ``[h_L ... h_1, latent, condition]``. A block reads the columns
     from its input on and writes its own in front of them, so that nothing is concatenated. So does the
@@ -140,18 +141,26 @@ class DirectPass:
         """Write a block's columns in front of column ``first``; return the first of them."""
         norm = block.norm
         product = torch.mm(self._room[:, first:], block.linear.weight.t())
-        assert norm.momentum is not None
-        assert norm.num_batches_tracked is not None
-        mean, var = self._backend.batch_norm_statistics(
-            product, norm.running_mean, norm.running_var, norm.momentum
-        )
-        norm.num_batches_tracked.add_(1)
+        mean, var = self._statistics(norm, product)
         begin = first - norm.num_features
         self._backend.batch_norm_leaky_relu(
             product, mean, var, norm.weight, norm.bias, norm.eps, 0.0, self._room[:, begin:first]
         )
         self._products.append((product, mean, var))
         return begin
+
+    def _statistics(self, norm: BatchNorm1dLeakyReLU, product: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance: in training mode the batch's, which the running ones follow."""
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        if not norm.training:
+            return norm.running_mean, norm.running_var
+        assert norm.momentum is not None
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)
+        return self._backend.batch_norm_statistics(
+            product, norm.running_mean, norm.running_var, norm.momentum
+        )
 
     @torch.no_grad()
     def reach_parameters(self, grad: Tensor) -> None:
