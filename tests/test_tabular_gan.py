@@ -204,9 +204,15 @@ def test_refused_samples(fitted: TabularGAN) -> None:
         ((3, {"age": 40}), "condition on 'age', which is integer"),
         ((3, {"sex": "femal"}), "'femal' never occurs there; did you mean 'female'"),
         ((3, {"sexx": "male"}), "condition on 'sexx', which is no column; did you mean 'sex'?"),
+        ((3, {"sex": ["male"]}), "condition on 'sex': .* is no single value"),
+        ((3, [("sex", "male")]), "conditions is .*, expected values by column"),
+        ((3, None, -1), "seed is -1, expected a whole number from 0 to"),
+        ((3, None, 2**64), "seed is 18446744073709551616, expected a whole number from 0 to"),
+        ((3, None, True), "seed is True, expected a whole number from 0 to"),
     ):
         with pytest.raises(TableError, match=message):
             fitted.sample(*arguments)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(fitted.sample(np.int64(3), seed=np.int64(1)), fitted.sample(3, seed=1))  # type: ignore[arg-type]
     with pytest.raises(TableError, match="not fitted; call fit or load first"):
         TabularGAN().sample(3)
     with pytest.raises(TableError, match="not fitted; call fit or load first"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from safetensors import SafetensorError
 
 from fastgan.tabular import TabularGAN
 from fastgan.tabular.frames import read_table, write_table
@@ -178,6 +179,27 @@ def test_another_table(
     assert kept == {name: content for name, content in before.items() if name != ".lock"}
 
 
+def test_columns_whose_names_are_integers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({0: range(60), 1: [0.5, 1.5, 2.5] * 20}).to_parquet("numbers.parquet")
+    arguments = ("--steps", 2, "--columns", "1=category", "--out", "run")
+    assert run(monkeypatch, "train", "numbers.parquet", *SHORT, *arguments) == 0
+    assert set(TabularGAN.load("run").sample(50)[1]) <= {0.5, 1.5, 2.5}
+
+
+def test_a_full_disk_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, metadata: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    path = files(tmp_path / "data")
+    monkeypatch.setattr("fastgan.files.save_file", full)
+    assert run(monkeypatch, "train", path, *SHORT, "--steps", 2, "--out", tmp_path / "run") == 2
+    assert "No space left on device" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
 WRONG = {
     "no file": (("train", "nothing.csv"), "nothing.csv: is no file"),
     "model": (("train", "{csv}", "--model", "mlp"), "a table has networks of its own; omit --model"),
@@ -188,6 +210,12 @@ WRONG = {
     "no table": (("train", "ring", "--epochs", 3), "ring is no table; omit --epochs"),
     "condition": (("sample", "{run}", "--condition", "sex"), "--condition sex: expected COLUMN=VALUE"),
     "value": (("sample", "{run}", "--condition", "sex=x"), "condition on 'sex': 'x' never occurs there"),
+    "twice": (
+        ("sample", "{run}", "--condition", "sex=male", "--condition", "sex=female"),
+        "--condition sex=female: there is another on 'sex'",
+    ),
+    "no run": (("sample", "nothing", "--out", "x.csv"), "nothing: "),
+    "picture": (("evaluate", "{run}", "--out", "q.txt"), "q.txt: unknown kind of picture"),
     "continuous": (("sample", "{run}", "--condition", "age=3"), "condition on 'age', which is integer"),
     "class": (("sample", "{run}", "--class", 3), "was trained on a table; omit --class"),
     "suffix": (("sample", "{run}", "--out", "x.png"), "x.png: expected a name that ends in .csv or .parquet"),

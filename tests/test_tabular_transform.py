@@ -363,6 +363,7 @@ def test_conditions() -> None:
         ("city", "Roma", r"condition on 'city': 'Roma' never occurs there; did you mean 'Rome'\?"),
         ("city", 5, "condition on 'city': 5 never occurs there; it has 'Oslo', 'Paris', 'Rome'|it has"),
         ("level", "mid", "condition on 'level': 'mid' never occurs there"),
+        ("flag", "True", "condition on 'flag': 'True' never occurs there; did you mean True"),
         ("city", None, "condition on 'city': no value of that column is missing"),
     ],
 )

@@ -64,6 +64,7 @@ def sample(
         tables().sample(run, count or 1_000, out or Path("samples.csv"), conditions or [], seed)
         return
     refuse(f"{run}: was not trained on a table", condition=conditions)
+    generator = load(run, best=best)
     if format not in (None, "png", "npy"):
         fail(f"--format {format}: unknown, expected png or npy")
     out = out or Path(f"samples.{format or 'png'}")
@@ -71,8 +72,7 @@ def sample(
         fail(f"--out {out} does not end in .{format}, as --format says; omit one of them")
     is_array = out.suffix.lower() == ".npy"
     if not is_array:
-        _check_picture(out, ", or .npy")
-    generator = load(run, best=best)
+        check_picture(out, ", or .npy")
     chosen = _classes(generator, classes or [])
     count = count or picture_count(chosen)
     samples = generator.sample(count, seed, chosen)
@@ -100,7 +100,7 @@ def interpolate(
     best: Best = False,
 ) -> None:
     """Draw interpolations between pairs of samples, a row for each pair."""
-    _check_picture(out)
+    check_picture(out)
     generator = load(run, best=best)
     chosen = None if label is None else _class(generator, label)
     samples = generator.interpolate(rows, seed, chosen)
@@ -112,7 +112,7 @@ def objectives(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("objectives.png"),
 ) -> None:
     """Plot the generator's two losses and their gradients against D(G(z)) and its logit."""
-    _check_picture(out)
+    check_picture(out)
     save_objectives(out)
     console.print(f"the generator's objectives are in {out}", soft_wrap=True)
 
@@ -137,6 +137,6 @@ def _class(generator: TrainedGenerator, wanted: str) -> int:
     return int(wanted)
 
 
-def _check_picture(out: Path, more: str = "") -> None:
+def check_picture(out: Path, more: str = "") -> None:
     if out.suffix.lower() not in _PICTURES:
         fail(f"{out}: unknown kind of picture; end the name in {', '.join(_PICTURES)}{more}")

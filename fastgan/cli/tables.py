@@ -15,8 +15,10 @@ from typing import Any
 import pandas as pd
 import torch
 
+from fastgan.cli.pictures import check_picture
 from fastgan.cli.terminal import console, fail, say, warn
 from fastgan.files import write_text
+from fastgan.tabular.columns import names_of
 from fastgan.tabular.config import TableConfig
 from fastgan.tabular.errors import TableWarning
 from fastgan.tabular.frames import read_table, write_chunks
@@ -41,8 +43,10 @@ def begin(
     if table is None:
         assert before is not None
         table = before.table
-    settings = (before.config if before else TableConfig()).changed(**changes)
     frame = _read(table)
+    if "columns" in changes:
+        changes = {**changes, "columns": _with_names_of(frame, changes["columns"])}
+    settings = (before.config if before else TableConfig()).changed(**changes)
     run = TableRun.of(table, frame, settings)
     with _working(f"finding the columns of {table}"), _warnings_as_lines():
         transform = fitted(run.config, frame)
@@ -78,11 +82,22 @@ def columns_of(given: Sequence[str]) -> dict[str | int, str]:
     return kinds
 
 
+def _with_names_of(frame: pd.DataFrame, kinds: Mapping[str | int, str]) -> dict[str | int, str]:
+    """Kinds by column, for columns whose names may be integers."""
+    names = {str(name): name for name in names_of(frame)}
+    return {names.get(str(name), name): kind for name, kind in kinds.items()}
+
+
 def sample(run: Path, count: int, out: Path, conditions: Sequence[str], seed: int) -> None:
     """Write rows of a trained generator to a file, a part of them at a time."""
     gan = TabularGAN.load(run)
     assert gan.transform is not None
-    given = dict(_condition(gan.transform, each) for each in conditions)
+    given: dict[str | int, Any] = {}
+    for each in conditions:
+        column, value = _condition(gan.transform, each)
+        if column in given:
+            fail(f"--condition {each}: there is another on {column!r}; give one for each column")
+        given[column] = value
     write_chunks(gan.chunks(count, given, seed), out)
     console.print(f"{count:,} rows of {run} are in {out}", soft_wrap=True)
 
@@ -105,6 +120,8 @@ def evaluate(
     out: Path | None,
 ) -> None:
     """Compare rows of a trained generator with its table, and draw both."""
+    out = out or run / "quality.png"
+    check_picture(out)
     gan = TabularGAN.load(run)
     assert gan.transform is not None
     real = _read(data or read_run(run, "cpu").table)
@@ -114,7 +131,6 @@ def evaluate(
     kinds = gan.transform.kinds
     with _working("comparing both tables"):
         quality = evaluate_tables(real, synthetic, holdout=held, target=target, kinds=kinds, seed=seed)
-    out = out or run / "quality.png"
     quality.plot(out)
     write_text(out.with_suffix(".json"), json.dumps(quality.as_json(), indent=1) + "\n")
     say(quality.summary())

@@ -100,10 +100,11 @@ def names_of(frame: pd.DataFrame) -> list[Any]:
 
 def no_column(names: Sequence[Any], name: object) -> str:
     """The end of a message about a name that is none of the columns'."""
-    known = [str(other) for other in names]
+    known = {str(other): other for other in names}
     if close := get_close_matches(str(name), known, n=1):
-        return f"which is no column; did you mean {close[0]!r}?"
-    return f"which is no column; there are {', '.join(known[:10])}{' and others' if len(known) > 10 else ''}"
+        return f"which is no column; did you mean {known[close[0]]!r}?"
+    others = " and others" if len(known) > 10 else ""
+    return f"which is no column; there are {', '.join(list(known)[:10])}{others}"
 
 
 def _kind_of(series: pd.Series[Any], chosen: str | None) -> Kind:

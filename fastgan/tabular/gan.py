@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fastgan.files import save_tensors, write_folder, write_text
 from fastgan.models.ctgan import CTGANDiscriminator, CTGANGenerator
 from fastgan.tabular.config import TableConfig
 from fastgan.tabular.encoding import spans_of, table_of
-from fastgan.tabular.errors import TableError
+from fastgan.tabular.errors import TableError, shown
 from fastgan.tabular.sampling import Conditions, Rows
 from fastgan.tabular.transform import TableTransform
 from fastgan.training import checkpoint
@@ -132,7 +133,8 @@ class TabularGAN:
             A frame with the columns, dtypes, categories and ranges of the table that was fitted.
 
         Raises:
-            TableError: not fitted; or a condition is on no discrete column, or on a value never seen.
+            TableError: not fitted; an argument has a wrong type; or a condition is on no discrete column or
+                on a value that never occurs.
         """
         chunks = list(self.chunks(n, conditions, seed))
         return chunks[0] if len(chunks) == 1 else pd.concat(chunks, ignore_index=True)
@@ -143,11 +145,19 @@ class TabularGAN:
         """:meth:`sample` in frames of at most 5,000 rows, for more rows than fit in memory."""
         if self._rows is None:
             raise TableError("this TabularGAN is not fitted; call fit or load first")
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        if not _is_whole(n) or n < 1:
             raise TableError(f"n is {n!r}, expected a whole number from 1 on")
         if seed is None:
             seed = int(torch.randint(2**62, ()))
-        return self._rows.draw(n, conditions or {}, seed)
+        elif not _is_whole(seed) or not 0 <= seed < 2**63:
+            raise TableError(f"seed is {seed!r}, expected a whole number from 0 to 2**63 - 1")
+        if conditions is None:
+            conditions = {}
+        elif not isinstance(conditions, Mapping):
+            raise TableError(
+                f"conditions is {shown(conditions)}, expected values by column, such as {{'sex': 'female'}}"
+            )
+        return self._rows.draw(int(n), conditions, int(seed))
 
     def save(self, folder: str | Path) -> None:
         """Write the generator and the columns to a folder: JSON and safetensors, nothing pickled.
@@ -199,6 +209,11 @@ class TabularGAN:
             generator.eval(), transform, torch.tensor(counts, dtype=torch.float64), training.latent
         )
         return gan
+
+
+def _is_whole(value: object) -> bool:
+    """Whether a value is an integer of Python or NumPy."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _frame(table: Any) -> pd.DataFrame:

@@ -277,6 +277,8 @@ def _code(column: Column, value: object) -> int:
         if not categories.has_missing:
             raise TableError(f"condition on {column.name!r}: no value of that column is missing")
         return len(categories) - 1
+    if not pd.api.types.is_scalar(value):
+        raise TableError(f"condition on {column.name!r}: {shown(value)} is no single value; give one")
     values = _values(column)
     equal = [index for index, known in enumerate(values) if known == value]
     # where True == 1, the value of the same type
@@ -301,10 +303,10 @@ def _values(column: Column) -> list[Any]:
 
 
 def _hint(values: Sequence[object], value: object) -> str:
-    names = [str(known) for known in values]
+    names = {str(known): known for known in values}
     if close := get_close_matches(str(value), names, n=3):
-        return f"did you mean {' or '.join(map(repr, close))}?"
-    return f"it has {', '.join(map(repr, names[:5]))}{' and others' if len(names) > 5 else ''}"
+        return f"did you mean {' or '.join(repr(names[name]) for name in close)}?"
+    return f"it has {', '.join(map(repr, values[:5]))}{' and others' if len(values) > 5 else ''}"
 
 
 def _described(dtype: Any) -> str:

@@ -68,16 +68,18 @@ def new_folder(out: Path | None, name: str, settings: dict[str, Any]) -> Iterato
         WriteError: if it cannot be written; new files are removed then, unless there is a checkpoint.
     """
     folder, made = _made_default(name) if out is None else _made(out)
+    was_empty = False
     try:
         with locked(folder):
             _check_empty(folder)
+            was_empty = True
             write_config(folder, settings)
             yield folder
     except (WriteError, checkpoint.CheckpointError):
         if not (folder / checkpoint.INDEX).exists():
             with suppress(OSError):
-                for name in (CONFIG, LOCK):
-                    (folder / name).unlink(missing_ok=True)
+                for path in list(folder.iterdir()) if was_empty else [folder / LOCK]:
+                    path.unlink(missing_ok=True)
                 if made:
                     folder.rmdir()
         raise
