@@ -494,7 +494,7 @@ def activation_backward(
 def maxout_tangent(
     pieces: int, rows: int, width: int, change: int, z: int, y: int, change_of_y: int, threads: int
 ) -> None: ...
-def product(
+def strided_product(
     rows: int,
     columns: int,
     depth: int,

@@ -409,9 +409,9 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     run(n * m, [&] { linear_backward(layer, floats(dy), floats(y), floats(dx), floats(dw), floats(db)); });
   });
 
-  module.def("product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,
-                           Address b, int64_t b_row, int64_t b_column, Address bias, Address c, int64_t c_row,
-                           Where threads) {
+  module.def("strided_product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row,
+                                   int64_t a_column, Address b, int64_t b_row, int64_t b_column, Address bias,
+                                   Address c, int64_t c_row, Where threads) {
     Product p{rows, columns, depth, floats(a), a_row, a_column, floats(b), b_row, b_column, floats(c), c_row};
     p.bias = floats(bias);
     run(rows * columns, [&] { multiply(p, threads); });

@@ -263,9 +263,7 @@ class Reference(BiasActReference, SnakeReference, TablesReference, UpfirdnRefere
         """Return ``input @ weight.T + bias``."""
         return F.linear(input, weight, bias)
 
-    def product(
-        self, a: Tensor, b: Tensor, bias: Tensor | None = None, into: Tensor | None = None
-    ) -> Tensor:
+    def product(self, a: Tensor, b: Tensor, bias: Tensor | None = None, into: Tensor | None = None) -> Tensor:
         """Return ``a [N, K] @ b [K, M] + bias [M]``; matrices and ``into`` may have any strides.
 
         On a CPU, float32 has the bits of a recorded step.

@@ -1,7 +1,7 @@
 """One training step, eager or captured in a CUDA graph. It never waits for the device.
 
-If you change it, change ``fastgan/training/recording/step.py`` and ``table_step.py`` there too, which record the
-same step for a CPU.
+If you change it, change what records the same step for a CPU too: ``fastgan/training/recording/turns.py``,
+``step.py`` and ``table_step.py``.
 """
 
 from __future__ import annotations

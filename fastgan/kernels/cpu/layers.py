@@ -49,16 +49,17 @@ class Layers(Reference):
     ) -> tuple[Tensor, Tensor | None]:
         return _derivative(cotangent, grad, saved, bias, act, dim, with_bias, None)
 
-    def product(
-        self, a: Tensor, b: Tensor, bias: Tensor | None = None, into: Tensor | None = None
-    ) -> Tensor:
+    def product(self, a: Tensor, b: Tensor, bias: Tensor | None = None, into: Tensor | None = None) -> Tensor:
         if a.dtype is not torch.float32:
             return super().product(a, b, bias, into)
         (n, k, m), a, b = forward_sizes(a, b.t(), bias), _dense(a), _dense(b)
         output = torch.empty(n, m, dtype=a.dtype, device=CPU) if into is None else into
         bias = None if bias is None else bias.contiguous()
-        _cpu.product(
-            *(n, m, k, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride()),
+        (a_row, a_column), (b_row, b_column) = a.stride(), b.stride()
+        _cpu.strided_product(
+            *(n, m, k),
+            *(a.data_ptr(), a_row, a_column),
+            *(b.data_ptr(), b_row, b_column),
             0 if bias is None else address(bias, a.dtype),
             *rows_address(output, a.dtype, n, m, "into"),
             torch.get_num_threads(),

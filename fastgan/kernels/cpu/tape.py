@@ -376,7 +376,7 @@ class Tape:
         output: Tensor,
         entropies: Tensor | None,
     ) -> None:
-        """As :meth:`fastgan.kernels.reference.Reference.span_activations`; a unit's rows are those of input.
+        """As :meth:`fastgan.kernels.reference.Reference.span_activations`; the unit's rows are input's.
 
         The unit's pieces are multiples of :func:`rows_of_entropy`. ``entropies``, float64, has an element for
         each so many rows, for :meth:`mean_entropy`; None without conditions.
@@ -402,7 +402,10 @@ class Tape:
         conditions: Tensor | None,
         to: Tensor,
     ) -> None:
-        """As :meth:`fastgan.kernels.reference.Reference.span_activations_backward`, with 1 for the entropy."""
+        """As :meth:`fastgan.kernels.reference.Reference.span_activations_backward`.
+
+        The gradient of the cross-entropy is 1, or 0 if ``input`` is None.
+        """
         count = len(to)
         of_spans, targets = self._spans(spans)
         self._calls.span_gradients(
@@ -432,11 +435,9 @@ class Tape:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         numbers = *batch, norm.weight, norm.bias, norm.running_mean, norm.running_var
-        self._calls.batch_norm(
-            *(count, channels, norm.eps, momentum, self._at(x)),
-            *(self._at(each, channels) for each in numbers),
-            *self._matrix(y, count, channels),
-        )
+        mean, var, weight, bias, running_mean, running_var = (self._at(each, channels) for each in numbers)
+        own = count, channels, norm.eps, momentum, self._at(x), mean, var, weight, bias
+        self._calls.batch_norm(*own, running_mean, running_var, *self._matrix(y, count, channels))
 
     def batch_norm_backward(
         self,
@@ -449,13 +450,11 @@ class Tape:
     ) -> None:
         """From dy ``[N, K]``, with adjacent columns, the gradients dx and those of weight and bias."""
         count, channels = x.shape
-        numbers = [self._at(each, channels) for each in (*batch, norm.weight, norm.bias)]
-        self._calls.batch_norm_backward(
-            *(count, channels, norm.eps, self._at(x), *numbers),
-            *self._matrix(dy, count, channels),
-            self._like(dx, x),
-            *(self._at(each, channels) for each in grads),
-        )
+        numbers = *batch, norm.weight, norm.bias, *grads
+        mean, var, weight, bias, dweight, dbias = (self._at(each, channels) for each in numbers)
+        own = count, channels, norm.eps, self._at(x), mean, var, weight, bias
+        gradients = *self._matrix(dy, count, channels), self._like(dx, x)
+        self._calls.batch_norm_backward(*own, *gradients, dweight, dbias)
 
     # --- all rows at once: for units of one row
 

@@ -85,7 +85,8 @@ def situation_of(state: TrainingState, source: Source) -> Situation | str:
     # further threads would find no rows left
     threads = min(torch.get_num_threads(), max(1, state.share // state.config.pack // ROWS_OF_A_THREAD))
     return Situation(
-        *networks,
+        networks[0],
+        networks[1],
         _settings(state),
         _addresses(state, source),
         threads,
@@ -233,9 +234,7 @@ class Recording:
             assert isinstance(source, TableSource)
             assert isinstance(discriminator, DropoutChain)
             dropping = RecordedDropoutNetwork(discriminator, of_d, arena, state.config.seed, state.clock)
-            return TableStepRecorder(
-                parts, source, RecordedTableGenerator(generator, of_g, arena), dropping
-            )
+            return TableStepRecorder(parts, source, RecordedTableGenerator(generator, of_g, arena), dropping)
         assert isinstance(source, (Resident, Streamed))
         assert isinstance(discriminator, Chain)
         return StepRecorder(

@@ -147,4 +147,3 @@ class StepRecorder(TurnRecorder):
     def _update_generator(self, generated: tuple[Tensor, list[Output]], dz: Sequence[Tensor]) -> None:
         clip = self._config.gradient_clip
         self._generator.update(self._tape, self._arena, *generated, dz, clip=clip)
-

@@ -17,7 +17,7 @@ from fastgan.training.state import TrainingState
 from fastgan.training.window import GRADIENT, Window
 
 Propagate = Callable[[Tensor], Callable[[], None]]
-"""Records how the gradient of samples reaches G's layers. Returns a function that adds units for their update."""
+"""Records how the gradient of samples reaches G's layers; returns what adds units for their update."""
 
 ROWS_OF_A_THREAD = 32
 """Rows of a batch, as D sees it, that are worth another thread."""
@@ -116,7 +116,8 @@ class TurnRecorder(ABC):
         deviation = self._deviation(halves[0][1], penalize)
         self._by_rows()
         for half, _ in halves:
-            network.backward(tape, self._arena, grad[half], rows_of(outputs, half), [t[half] for t in dz], None)
+            of_half = [t[half] for t in dz]
+            network.backward(tape, self._arena, grad[half], rows_of(outputs, half), of_half, None)
         climbs = self._penalties(halves, outputs, deviation) if penalize else []
         tape.stage()
         network.update(tape, self._arena, seen, outputs, dz, climbs=climbs, clip=self._config.gradient_clip)
