@@ -494,6 +494,22 @@ def activation_backward(
 def maxout_tangent(
     pieces: int, rows: int, width: int, change: int, z: int, y: int, change_of_y: int, threads: int
 ) -> None: ...
+def strided_product(
+    rows: int,
+    columns: int,
+    depth: int,
+    a: int,
+    a_row: int,
+    a_column: int,
+    b: int,
+    b_row: int,
+    b_column: int,
+    bias: int,
+    c: int,
+    c_row: int,
+    threads: int,
+) -> None: ...
+def row_sums(rows: int, columns: int, matrix: int, sums: int, threads: int) -> None: ...
 def mlp_forward(
     rows: int,
     features: Sequence[int],
@@ -555,11 +571,13 @@ class Tape:
         width: int,
         features: int,
         x: int,
+        x_row: int,
         w: int,
         packed: int,
         bias: int,
         negative_slope: float,
         y: int,
+        y_row: int,
     ) -> None: ...
     def dgrad(
         self,
@@ -572,6 +590,7 @@ class Tape:
         output: int,
         negative_slope: float,
         dx: int,
+        columns: int,
     ) -> None: ...
     def climb(
         self,
@@ -585,7 +604,9 @@ class Tape:
         negative_slope: float,
         y: int,
     ) -> None: ...
-    def wgrad(self, rows: int, width: int, features: int, dz: int, scale: int, x: int, dw: int) -> None: ...
+    def wgrad(
+        self, rows: int, width: int, features: int, dz: int, scale: int, x: int, x_row: int, dw: int
+    ) -> None: ...
     def bias_gradient(self, rows: int, features: int, dz: int, scale: int, db: int) -> None: ...
     def pack(self, features: int, width: int, weight: int, forward: int, dgrad: int) -> None: ...
     def draw(self, per_row: int, kind: int, to: int, begin: int, high: int, seed: int, step: int) -> None: ...
@@ -667,7 +688,121 @@ class Tape:
         settings: int,
         clock: int,
     ) -> None: ...
+    def draw_conditions(
+        self, count: int, uniform: int, cumulative: int, conditions: int, drawn: int
+    ) -> None: ...
+    def table_rows(
+        self,
+        per_row: int,
+        width: int,
+        rows: int,
+        spans: int,
+        count: int,
+        targets: int,
+        num_conditions: int,
+        codes: int,
+        num_codes: int,
+        values: int,
+        num_values: int,
+        order: int,
+        order_size: int,
+        starts: int,
+        conditions: int,
+        uniform: int,
+        into: int,
+        stride: int,
+    ) -> None: ...
+    def one_hot(self, per_row: int, conditions: int, count: int, to: int, stride: int) -> None: ...
+    def copy_columns(
+        self, per_row: int, width: int, source: int, source_row: int, to: int, to_row: int
+    ) -> None: ...
+    def add_columns(
+        self, per_row: int, width: int, source: int, source_row: int, to: int, to_row: int
+    ) -> None: ...
+    def batch_norm(
+        self,
+        rows: int,
+        channels: int,
+        eps: float,
+        momentum: float,
+        x: int,
+        mean: int,
+        var: int,
+        weight: int,
+        bias: int,
+        running_mean: int,
+        running_var: int,
+        y: int,
+        y_row: int,
+    ) -> None: ...
+    def batch_norm_backward(
+        self,
+        rows: int,
+        channels: int,
+        eps: float,
+        x: int,
+        mean: int,
+        var: int,
+        weight: int,
+        bias: int,
+        dy: int,
+        dy_row: int,
+        dx: int,
+        dweight: int,
+        dbias: int,
+    ) -> None: ...
+    def dropout(
+        self,
+        per_row: int,
+        y: int,
+        derivative: int,
+        begin: int,
+        seed: int,
+        step: int,
+        share: float,
+        factor: float,
+        negative_slope: float,
+    ) -> None: ...
+    def multiply(self, per_row: int, x: int, factors: int) -> None: ...
+    def span_activations(
+        self,
+        rows: int,
+        width: int,
+        spans: int,
+        count: int,
+        targets: int,
+        num_conditions: int,
+        temperature: float,
+        input: int,
+        noise: int,
+        conditions: int,
+        output: int,
+        stride: int,
+        entropies: int,
+    ) -> None: ...
+    def mean_entropy(self, rows: int, width: int, entropies: int, to: int) -> None: ...
+    def span_gradients(
+        self,
+        per_row: int,
+        rows: int,
+        width: int,
+        spans: int,
+        count: int,
+        targets: int,
+        num_conditions: int,
+        temperature: float,
+        input: int,
+        conditions: int,
+        output: int,
+        stride: int,
+        grad: int,
+        grad_row: int,
+        to: int,
+    ) -> None: ...
+    def count_integer(self, count: int, more: int) -> None: ...
+    def copy_bytes(self, bytes: int, source: int, to: int) -> None: ...
 
+def rows_of_entropy(width: int) -> int: ...
 def replay(
     tapes: Sequence[Tape],
     order: Sequence[int],

@@ -15,35 +15,37 @@ namespace fastgan {
 namespace {
 
 // A tensor as a matrix whose columns have one channel each, or as planes. Short planes are rows too: [outer, channels,
-// inner] is a matrix of channels * inner columns, and `each` columns in a row have the same channel.
+// inner] is a matrix of channels * inner columns, and `each` columns in a row have the same channel. The columns may be
+// some of a wider matrix: rows are then divided as for all of its `stride` columns.
 struct Layout {
   int64_t outer, channels, inner;
   bool is_rows;
-  int64_t rows, columns, each;
+  int64_t rows, columns, each, stride;
   explicit Layout(const LayerShape& s)
       : outer(s.outer), channels(s.channels), inner(s.inner), is_rows(inner == 1 || (inner < 64 && outer >= 8)),
-        rows(outer), columns(channels * inner), each(inner) {}
+        rows(outer), columns(channels * inner), each(inner), stride(columns) {}
+  Layout(const LayerShape& some, int64_t all_columns) : Layout(some) { stride = all_columns; }
   int64_t elements() const { return rows * columns; }
   int64_t work() const { return elements() / 2; }  // half the arithmetic of a loss
 };
 
 // A matrix in tiles of rows and columns. Each column of a tile has a partial result: few, compared with the tile.
 struct Tiles {
-  int64_t rows, columns, rows_each, across, down;
-  explicit Tiles(const Layout& l)
-      : rows(l.rows), columns(l.columns), across((columns + kNormColumns - 1) / kNormColumns) {
-    const int64_t most = std::max<int64_t>(64 / std::max<int64_t>(across, 1), 1);
-    const int64_t wanted = std::clamp<int64_t>(l.elements() / (8 * kChunk), 1, most);
+  int64_t rows, columns, stride, rows_each, across, down;
+  explicit Tiles(const Layout& l) : rows(l.rows), columns(l.columns), stride(l.stride), across(tiles_of(columns)) {
+    const int64_t most = std::max<int64_t>(64 / std::max<int64_t>(tiles_of(stride), 1), 1);
+    const int64_t wanted = std::clamp<int64_t>(rows * stride / (8 * kChunk), 1, most);
     rows_each = std::max<int64_t>((rows + wanted - 1) / wanted, 1);
     down = (rows + rows_each - 1) / rows_each;
   }
+  static int64_t tiles_of(int64_t columns) { return (columns + kNormColumns - 1) / kNormColumns; }
   int64_t count() const { return across * down; }
   int64_t partials() const { return columns * down; }
   int64_t row(int64_t tile) const { return tile / across * rows_each; }
   int64_t column(int64_t tile) const { return tile % across * kNormColumns; }
   int64_t height(int64_t tile) const { return std::min(rows_each, rows - row(tile)); }
   int64_t width(int64_t tile) const { return std::min(kNormColumns, columns - column(tile)); }
-  int64_t start(int64_t tile) const { return row(tile) * columns + column(tile); }
+  int64_t start(int64_t tile) const { return row(tile) * stride + column(tile); }
   int64_t partial(int64_t tile) const { return tile / across * columns + column(tile); }
 };
 
@@ -75,8 +77,7 @@ void for_each_part(const Layout& l, Where threads, const Visit& visit) {
   if (l.is_rows) {
     const Tiles t(l);
     for_each_piece(t.count(), l.work(), threads, [&](int64_t tile) {
-      visit(Part{t.start(tile), t.height(tile), t.width(tile), t.columns, t.row(tile), t.column(tile),
-                 t.partial(tile)});
+      visit(Part{t.start(tile), t.height(tile), t.width(tile), t.stride, t.row(tile), t.column(tile), t.partial(tile)});
     });
     return;
   }
@@ -192,9 +193,8 @@ NormChunk chunk_of(const Part& part, const BatchNormCall& call, const Normalizat
 }
 
 template <class A>
-void forward(const BatchNormCall& call, const void* x, Rows y) {
+void forward(const BatchNormCall& call, const Layout& l, const void* x, Rows y) {
   const LayerShape& s = call.shape;
-  const Layout l(s);
   const Normalization<A> numbers(l, call);
   const auto& table = l.is_rows ? kernels().norm_leaky_relu_rows : kernels().norm_leaky_relu_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
@@ -228,7 +228,7 @@ void write_grad(const BatchNormCall& call, const Layout& l, const Normalization<
   const auto& table = l.is_rows ? kernels().norm_grad_rows : kernels().norm_grad_plane;
   const auto kernel = table[static_cast<int>(s.dtype)];
   for_each_part(l, s.where, [&](const Part& part) {
-    NormChunk chunk = chunk_of(part, call, numbers, dy, x, {dx, l.columns});
+    NormChunk chunk = chunk_of(part, call, numbers, dy, x, {dx, l.stride});
     if (training) {
       chunk.of_centered = &of_centered[part.place];
       chunk.constant = &constant[part.place];
@@ -238,9 +238,8 @@ void write_grad(const BatchNormCall& call, const Layout& l, const Normalization<
 }
 
 template <class A>
-void backward(const BatchNormCall& call, Rows dy, const void* x, bool training, void* dx, PerChannel dweight,
-              PerChannel dbias) {
-  const Layout l(call.shape);
+void backward(const BatchNormCall& call, const Layout& l, Rows dy, const void* x, bool training, void* dx,
+              PerChannel dweight, PerChannel dbias) {
   const Normalization<A> numbers(l, call);
   std::vector<A> of_centered(static_cast<size_t>(l.channels)), constant(of_centered);
   if (training || dweight.at != nullptr || dbias.at != nullptr) {
@@ -260,11 +259,8 @@ void backward(const BatchNormCall& call, Rows dy, const void* x, bool training, 
     write_grad(call, l, numbers, dy, x, training, spread(std::move(of_centered), l), spread(std::move(constant), l), dx);
 }
 
-}  // namespace
-
-void batch_norm_statistics(const LayerShape& s, const void* x, void* mean, void* var, PerChannel running_mean,
-                           PerChannel running_var, double momentum) {
-  const Layout l(s);
+void write_statistics(const LayerShape& s, const Layout& l, const void* x, void* mean, void* var,
+                      PerChannel running_mean, PerChannel running_var, double momentum) {
   const DType dtype = compute_type(s.dtype);
   const auto count = static_cast<double>(l.outer * l.inner);
   std::vector<double> means(static_cast<size_t>(l.channels), 0.0), squares(means);
@@ -286,18 +282,54 @@ void batch_norm_statistics(const LayerShape& s, const void* x, void* mean, void*
   }
 }
 
+PerChannel columns_of(PerChannel numbers, int64_t first) { return {static_cast<float*>(numbers.at) + first, DType::f32}; }
+
+BatchNormCall columns_of(const BatchNormCall& call, int64_t first, int64_t last) {
+  const LayerShape some{DType::f32, call.shape.outer, last - first, 1, 1};
+  return {some, columns_of(call.mean, first), columns_of(call.var, first), columns_of(call.weight, first),
+          columns_of(call.bias, first), call.eps, call.negative_slope};
+}
+
+Rows columns_of(Rows matrix, int64_t first) { return {static_cast<float*>(matrix.at) + first, matrix.stride}; }
+
+}  // namespace
+
+void batch_norm_statistics(const LayerShape& s, const void* x, void* mean, void* var, PerChannel running_mean,
+                           PerChannel running_var, double momentum) {
+  write_statistics(s, Layout(s), x, mean, var, running_mean, running_var, momentum);
+}
+
 void batch_norm_leaky_relu(const BatchNormCall& call, const void* x, Rows y) {
   const LayerShape& s = call.shape;
-  advise_huge_pages(y.at, Layout(s).elements() * bytes_of(s.dtype));
-  s.dtype == DType::f64 ? forward<double>(call, x, y) : forward<float>(call, x, y);
+  const Layout l(s);
+  advise_huge_pages(y.at, l.elements() * bytes_of(s.dtype));
+  s.dtype == DType::f64 ? forward<double>(call, l, x, y) : forward<float>(call, l, x, y);
 }
 
 void batch_norm_leaky_relu_backward(const BatchNormCall& call, Rows dy, const void* x, bool training, void* dx,
                                     PerChannel dweight, PerChannel dbias) {
   const LayerShape& s = call.shape;
-  if (dx != nullptr) advise_huge_pages(dx, Layout(s).elements() * bytes_of(s.dtype));
+  const Layout l(s);
+  if (dx != nullptr) advise_huge_pages(dx, l.elements() * bytes_of(s.dtype));
   const auto run = s.dtype == DType::f64 ? backward<double> : backward<float>;
-  run(call, dy, x, training, dx, dweight, dbias);
+  run(call, l, dy, x, training, dx, dweight, dbias);
+}
+
+void batch_norm_columns(const BatchNormCall& call, const float* x, Rows y, PerChannel running_mean,
+                        PerChannel running_var, double momentum, int64_t first, int64_t last) {
+  const BatchNormCall some = columns_of(call, first, last);
+  const Layout l(some.shape, call.shape.channels);
+  write_statistics(some.shape, l, x + first, some.mean.at, some.var.at, columns_of(running_mean, first),
+                   columns_of(running_var, first), momentum);
+  forward<float>(some, l, x + first, columns_of(y, first));
+}
+
+void batch_norm_backward_columns(const BatchNormCall& call, Rows dy, const float* x, float* dx, PerChannel dweight,
+                                 PerChannel dbias, int64_t first, int64_t last) {
+  const BatchNormCall some = columns_of(call, first, last);
+  const Layout l(some.shape, call.shape.channels);
+  backward<float>(some, l, columns_of(dy, first), x + first, true, dx + first, columns_of(dweight, first),
+                  columns_of(dbias, first));
 }
 
 }  // namespace fastgan

@@ -15,4 +15,12 @@ void batch_norm_leaky_relu(const BatchNormCall& call, const void* x, Rows y);
 void batch_norm_leaky_relu_backward(const BatchNormCall& call, Rows dy, const void* x, bool training, void* dx,
                                     PerChannel dweight, PerChannel dbias);
 
+// The same for columns first to last - 1 of a float matrix [outer, channels], on this thread, with the results of calls
+// for all columns. x and dx are contiguous; no number for each channel is null. batch_norm_columns computes the
+// statistics first.
+void batch_norm_columns(const BatchNormCall& call, const float* x, Rows y, PerChannel running_mean,
+                        PerChannel running_var, double momentum, int64_t first, int64_t last);
+void batch_norm_backward_columns(const BatchNormCall& call, Rows dy, const float* x, float* dx, PerChannel dweight,
+                                 PerChannel dbias, int64_t first, int64_t last);
+
 }  // namespace fastgan

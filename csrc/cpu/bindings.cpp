@@ -409,6 +409,18 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
     run(n * m, [&] { linear_backward(layer, floats(dy), floats(y), floats(dx), floats(dw), floats(db)); });
   });
 
+  module.def("strided_product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row,
+                                   int64_t a_column, Address b, int64_t b_row, int64_t b_column, Address bias,
+                                   Address c, int64_t c_row, Where threads) {
+    Product p{rows, columns, depth, floats(a), a_row, a_column, floats(b), b_row, b_column, floats(c), c_row};
+    p.bias = floats(bias);
+    run(rows * columns, [&] { multiply(p, threads); });
+  });
+
+  module.def("row_sums", [](int64_t rows, int64_t columns, Address matrix, Address sums, Where threads) {
+    run(rows * columns, [&] { multiply(row_sums(floats(matrix), rows, columns, nullptr, floats(sums)), threads); });
+  });
+
   module.def("activate", [](int kind, float negative_slope, int64_t pieces, int64_t rows, int64_t width, Address z,
                             Address y, Where threads) {
     const ActivationCall call{{static_cast<ActivationKind>(kind), negative_slope, pieces}, rows, width, threads};

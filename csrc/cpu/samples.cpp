@@ -39,6 +39,16 @@ void between_rows(const float* real, const float* fake, const float* share, floa
   }
 }
 
+void dropout_range(float* y, float* derivative, int64_t first, int64_t last, float share, float factor,
+                   float negative_slope) {
+#pragma omp simd
+  for (int64_t i = first; i < last; ++i) {
+    const float kept = derivative[i] < share ? factor : 0.0f;
+    derivative[i] = y[i] > 0.0f ? kept : negative_slope * kept;
+    y[i] *= kept;
+  }
+}
+
 void scale_shift_range(float* x, int64_t first, int64_t last, float factor, float shift) {
 #pragma omp simd
   for (int64_t i = first; i < last; ++i) x[i] = factor * x[i] + shift;

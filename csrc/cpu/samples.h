@@ -18,6 +18,11 @@ void add_noise(const float* samples, const float* noise, const float* std, float
 void between_rows(const float* real, const float* fake, const float* share, float* to, int64_t first, int64_t last,
                   int64_t width);
 
+// Dropout after a leaky ReLU with outputs y, for elements. In place: y becomes y * kept, and `derivative`, which holds
+// numbers in [0, 1), kept * slope of the leaky ReLU; kept is `factor` for numbers below `share`, else 0.
+void dropout_range(float* y, float* derivative, int64_t first, int64_t last, float share, float factor,
+                   float negative_slope);
+
 // x = factor * x + shift, for elements
 void scale_shift_range(float* x, int64_t first, int64_t last, float factor, float shift);
 

@@ -53,6 +53,8 @@ void write_rows(const TableCall& c, int64_t begin, int64_t end) {
 
 }  // namespace
 
+void table_rows(const TableCall& call, int64_t first, int64_t last) { write_rows<float>(call, first, last); }
+
 void table_batch(const TableCall& call) {
   const int64_t work = call.width + call.tables.conditions + 4 * call.tables.count;  // a random access takes longer
   const auto write = call.dtype == DType::f64 ? write_rows<double> : write_rows<float>;

@@ -7,6 +7,8 @@ namespace fastgan {
 
 // Numbers and indices that do not fit count as the nearest that do: nothing is read or written out of bounds.
 void table_batch(const TableCall& call);
+// Rows first to last - 1 of a float batch, on this thread.
+void table_rows(const TableCall& call, int64_t first, int64_t last);
 
 // drawn [count]: the first of `conditions` ascending shares above each number, or the last one.
 void draw_conditions(const float* uniform, int64_t count, const double* cumulative, int64_t conditions, int64_t* drawn,

@@ -6,7 +6,9 @@
 #include "../bindings.h"
 #include "products.h"
 #include "samples.h"
+#include "spans.h"
 #include "tape_calls.h"
+#include "tape_table_bindings.h"
 #include "vector_norm.h"
 
 namespace py = pybind11;
@@ -51,12 +53,10 @@ class Watch {
   bool is_stopped_ = false;
 };
 
-using TapeClass = py::class_<Tape, std::shared_ptr<Tape>>;
-
 void bind_products(TapeClass& tape) {
-  tape.def("forward", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address x, Address w, Address packed,
-                         Address bias, float negative_slope, Address y) {
-    Product p{0, features, width, floats(x), width, 1, floats(w), 1, width, floats(y), features};
+  tape.def("forward", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address x, int64_t x_row, Address w,
+                         Address packed, Address bias, float negative_slope, Address y, int64_t y_row) {
+    Product p{0, features, width, floats(x), x_row, 1, floats(w), 1, width, floats(y), y_row};
     p.packed_b = floats(packed);
     p.bias = floats(bias);
     p.activate = negative_slope != 1;
@@ -64,8 +64,8 @@ void bind_products(TapeClass& tape) {
     self.add(product_call(p, per_row));
   });
   tape.def("dgrad", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address dz, Address w, Address packed,
-                       Address output, float negative_slope, Address dx) {
-    Product p{0, width, features, floats(dz), features, 1, floats(w), width, 1, floats(dx), width};
+                       Address output, float negative_slope, Address dx, int64_t columns) {
+    Product p{0, columns, features, floats(dz), features, 1, floats(w), width, 1, floats(dx), columns};
     p.packed_b = floats(packed);
     p.output = floats(output);
     p.negative_slope = negative_slope;
@@ -80,8 +80,8 @@ void bind_products(TapeClass& tape) {
     self.add(product_call(p, per_row));
   });
   tape.def("wgrad", [](Tape& self, int64_t rows, int64_t width, int64_t features, Address dz, Address scale, Address x,
-                       Address dw) {
-    Product p{features, width, rows, floats(dz), 1, features, floats(x), width, 1, floats(dw), width};
+                       int64_t x_row, Address dw) {
+    Product p{features, width, rows, floats(dz), 1, features, floats(x), x_row, 1, floats(dw), width};
     p.a_scale = floats(scale);
     self.add(product_call(p, 1));
   });
@@ -266,7 +266,9 @@ void bind_tape(py::module_& module) {
   bind_activations(tape);
   bind_losses(tape);
   bind_updates(tape);
+  bind_tables(tape);
 
+  module.def("rows_of_entropy", &rows_of_entropy);
   module.def("replay", [](const std::vector<std::shared_ptr<Tape>>& tapes, const std::vector<int>& order, size_t least,
                           int threads, double seconds, const py::function& is_stopping) {
     Watch watch(seconds, is_stopping);

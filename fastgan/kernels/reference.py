@@ -263,6 +263,17 @@ class Reference(BiasActReference, SnakeReference, TablesReference, UpfirdnRefere
         """Return ``input @ weight.T + bias``."""
         return F.linear(input, weight, bias)
 
+    def product(self, a: Tensor, b: Tensor, bias: Tensor | None = None, into: Tensor | None = None) -> Tensor:
+        """Return ``a [N, K] @ b [K, M] + bias [M]``; matrices and ``into`` may have any strides.
+
+        On a CPU, float32 has the bits of a recorded step.
+        """
+        return torch.mm(a, b, out=into) if bias is None else torch.addmm(bias, a, b, out=into)
+
+    def row_sums(self, matrix: Tensor, into: Tensor | None = None) -> Tensor:
+        """Return the sum of the rows of a contiguous ``[N, M]``; on a CPU as :meth:`product`."""
+        return torch.sum(matrix, 0, out=into)
+
     def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
         """Return ``clamp(act.gain * leaky_relu(input @ weight.T + bias))``; ``act`` has the form "leaky"."""
         return self.bias_act(F.linear(input, weight, bias), None, act, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -101,6 +101,27 @@ class CTGANGenerator(nn.Module):
         return like.new_zeros(len(like), count).scatter_(1, conditions.unsqueeze(1), 1.0)
 
 
+class Dropout(nn.Dropout):
+    """Dropout whose random numbers the trainer draws during a step.
+
+    Attributes:
+        draw: draws float32 numbers in [0, 1) of a given shape; None: PyTorch's global generator draws.
+    """
+
+    draw: Callable[..., Tensor] | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input * self.kept(input) if self.training and self.draw else super().forward(input)
+
+    def kept(self, input: Tensor) -> Tensor:
+        """The factor of each element: 0 with probability p, else 1 / (1 - p); 1 in evaluation mode."""
+        if not self.training or self.p == 0:
+            return torch.ones_like(input)
+        # bernoulli_ takes more than twice as long on a CPU
+        uniform = torch.rand_like(input) if self.draw is None else self.draw(*input.shape)
+        return uniform.lt(1 - self.p).to(input.dtype).mul_(1 / (1 - self.p))
+
+
 class CTGANDiscriminator(nn.Module):
     """Leaky ReLU layers with dropout, from a pack of rows to its logit.
 
@@ -113,7 +134,7 @@ class CTGANDiscriminator(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([in_features, *hidden]):
-            layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(_NEGATIVE_SLOPE), nn.Dropout(_DROPOUT)]
+            layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(_NEGATIVE_SLOPE), Dropout(_DROPOUT)]
         self.layers = nn.Sequential(*layers, nn.Linear([in_features, *hidden][-1], 1))
 
     def forward(self, packs: Tensor) -> Tensor:

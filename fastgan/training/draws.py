@@ -7,7 +7,9 @@ its own rows.
 
 Streamed data sets take the rows of a batch from the same numbers. What a data set draws itself comes from
 torch's, NumPy's and Python's generators, seeded for each batch with the seed, the step, the turn and the
-process's rank. Layers such as dropout draw from torch's global generator, whose state is in checkpoints.
+process's rank. The dropout of CTGAN's discriminator (:class:`fastgan.models.ctgan.Dropout`) takes its numbers
+from the run's counter too; other dropout layers draw from torch's global generator, whose state is in
+checkpoints.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ class TrainingState:
         adaptive: the probability of augmentation, if it adapts.
         average: the generator with the exponential moving average of its weights.
         draws: random numbers for this process's batches, latent vectors and noise.
+        copied: tensors of the average, and what :meth:`update_average` copies to them.
         clock: int64 ``[1]`` on the device: the current step, on which these numbers depend.
         share: samples of this process in each turn.
         settings: float32 ``[5]`` on the device: learning rates of G and D, standard deviation of the
@@ -86,7 +87,7 @@ class TrainingState:
         pairs = zip(self.average.parameters(), self.generator.parameters(), strict=True)
         frozen = [(mean, p) for mean, p in pairs if not p.requires_grad]
         # looked up once: for a small network that takes longer than the copies
-        self._copied = [*frozen, *zip(self.average.buffers(), self.generator.buffers(), strict=True)]
+        self.copied = [*frozen, *zip(self.average.buffers(), self.generator.buffers(), strict=True)]
         self.settings = torch.zeros(5, device=self.device, dtype=torch.float32)
         choose(self.settings)  # raises if the backend is unavailable, before files are written
         rate_g, rate_d, self.noise, self._average_weight, self._momentum = self.settings.unbind()
@@ -201,7 +202,7 @@ class TrainingState:
     @torch.no_grad()
     def update_average(self) -> None:
         """Copy buffers and frozen parameters, which G's optimizer does not update, to the average."""
-        for kept, current in self._copied:
+        for kept, current in self.copied:
             kept.copy_(current)
 
     def tensors(self) -> dict[str, Tensor]:

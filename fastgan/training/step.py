@@ -1,6 +1,7 @@
 """One training step, eager or captured in a CUDA graph. It never waits for the device.
 
-If you change it, change ``fastgan/training/recording/step.py`` too, which records the same step for a CPU.
+If you change it, change what records the same step for a CPU too: ``fastgan/training/recording/turns.py``,
+``step.py`` and ``table_step.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from fastgan.kernels import choose
 from fastgan.training.adam import Adam
+from fastgan.training.dropout_pass import dropout_drawn_by
 from fastgan.training.generation import Generation, generation_of
 from fastgan.training.labels import bound
 from fastgan.training.objectives.penalty import lipschitz_penalty_turn, penalty_turn
@@ -35,10 +37,11 @@ def train_step(state: TrainingState, source: Source, window: Window, *, penalize
         penalize: whether to add the gradient penalties to D's turns.
     """
     state.draws.begin_step(penalize)
-    if state.config.update == "simultaneous":
-        statistics = _update_both(state, source, penalize)
-    else:
-        statistics = _update_in_turn(state, source, penalize)
+    with dropout_drawn_by(state.uniform, state.discriminator):
+        if state.config.update == "simultaneous":
+            statistics = _update_both(state, source, penalize)
+        else:
+            statistics = _update_in_turn(state, source, penalize)
     state.update_average()
     window.end_step(statistics)
 

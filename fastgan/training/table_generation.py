@@ -52,13 +52,15 @@ class TableGeneration:
         self._latents = state.latents(turns).split(state.share)
         conditions = source.conditions(state, turns)
         self._conditions = [None] * turns if conditions is None else conditions.split(state.share)
+        self._shares = state.draws.uniform((max(turns - 1, 1), state.share))
+        self._noise = state.draws.uniform((turns, state.share, generator.spans.width))
         self.statistics: dict[str, Tensor] = {}
         self._is_plain = _is_plain(generator, state)
 
     def batches(self, turn: int) -> tuple[Tensor, Tensor]:
-        state, conditions = self._state, self._conditions[turn]
-        others = None if conditions is None else conditions.roll(state.config.pack)
-        real = self._source.rows(others, state.uniform(state.share))
+        conditions = self._conditions[turn]
+        others = None if conditions is None else conditions.roll(self._state.config.pack)
+        real = self._source.rows(others, self._shares[turn])
         if self._turns == 1:
             return real, self.batch_of_generator()
         with torch.no_grad():
@@ -74,10 +76,8 @@ class TableGeneration:
         self._own.reach_parameters(grad)
 
     def _pass(self, turn: int) -> TablePass:
-        latent, conditions = self._latents[turn], self._conditions[turn]
-        noise = self._state.uniform(len(latent), self._generator.spans.width)
         kind = DirectPass if self._is_plain else AutogradPass
-        return kind(self._generator, latent, conditions, noise)
+        return kind(self._generator, self._latents[turn], self._conditions[turn], self._noise[turn])
 
 
 class AutogradPass:
@@ -128,7 +128,7 @@ class DirectPass:
         for block in generator.residual_blocks:
             first = self._forward(block, first)
         last = generator.last
-        self._logits = torch.addmm(last.bias, self._room, last.weight.t())
+        self._logits = self._backend.product(self._room, last.weight.t(), last.bias)
         self.rows = latent.new_empty(count, spans.width + spans.num_conditions)
         self._activated = self.rows[:, : spans.width]
         _, self.entropy = self._backend.span_activations(
@@ -140,7 +140,7 @@ class DirectPass:
     def _forward(self, block: ResidualBlock, first: int) -> int:
         """Write a block's columns in front of column ``first``; return the first of them."""
         norm = block.norm
-        product = torch.mm(self._room[:, first:], block.linear.weight.t())
+        product = self._backend.product(self._room[:, first:], block.linear.weight.t())
         mean, var = self._statistics(norm, product)
         begin = first - norm.num_features
         self._backend.batch_norm_leaky_relu(
@@ -172,9 +172,9 @@ class DirectPass:
         )
         last = generator.last
         weight_place, bias_place = places_for([last.weight, last.bias], dz.dtype)
-        dweight = torch.mm(dz.t(), self._room, out=weight_place)
-        add_gradients([last.weight, last.bias], [dweight, torch.sum(dz, 0, out=bias_place)])
-        hidden = torch.mm(dz, last.weight[:, : self._first])  # gradient of all blocks' columns
+        dweight = self._backend.product(dz.t(), self._room, into=weight_place)
+        add_gradients([last.weight, last.bias], [dweight, self._backend.row_sums(dz, bias_place)])
+        hidden = self._backend.product(dz, last.weight[:, : self._first])  # gradient of all blocks' columns
         first = 0
         for block, seen in zip(reversed(generator.residual_blocks), reversed(self._products), strict=True):
             first = self._backward(block, seen, hidden, first)
@@ -190,9 +190,10 @@ class DirectPass:
         )
         assert dz is not None
         (place,) = places_for(parameters[:1], dz.dtype)
-        add_gradients(parameters, [torch.mm(dz.t(), self._room[:, end:], out=place), *of_norm])
+        dweight = self._backend.product(dz.t(), self._room[:, end:], into=place)
+        add_gradients(parameters, [dweight, *of_norm])
         if end < self._first:
-            hidden[:, end:].addmm_(dz, parameters[0][:, : self._first - end])
+            hidden[:, end:] += self._backend.product(dz, parameters[0][:, : self._first - end])
         return end
 
 

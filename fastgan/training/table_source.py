@@ -26,6 +26,7 @@ class TableSource:
 
     Attributes:
         labels: int64, conditions of the rows given last, for the generator; None if there are none.
+        cumulative: cumulative shares by which conditions are drawn, float64 ``[C]``; None without conditions.
         statistics: names of the statistics that the generation of rows adds to a step's.
     """
 
@@ -37,17 +38,17 @@ class TableSource:
         self.statistics: tuple[str, ...] = (ENTROPY,) if table.spans.conditions else ()
         counts = table.starts.diff().double()
         self._observed = cumulative_shares(counts, table.spans)
-        self._drawn = cumulative_shares(counts.log1p() if log_frequency else counts, table.spans)
+        self.cumulative = cumulative_shares(counts.log1p() if log_frequency else counts, table.spans)
 
     def prepare(self, state: TrainingState) -> None:
         pass
 
     def conditions(self, state: TrainingState, turns: int) -> Tensor | None:
         """Draw this process's conditions for so many turns: int64 ``[turns * share]``."""
-        if self._drawn is None:
+        if self.cumulative is None:
             return None
         uniform = state.draws.uniform((turns, state.share)).flatten()
-        return choose(uniform).draw_conditions(uniform, self._drawn)
+        return choose(uniform).draw_conditions(uniform, self.cumulative)
 
     def rows(self, conditions: Tensor | None, uniform: Tensor) -> Tensor:
         """Real rows ``[N, D + C]``, each drawn by a number in [0, 1) among those with its condition."""

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from fastgan.kernels.acts import FORMS, Act, leaky
 from fastgan.kernels.cpu import products
-from fastgan.kernels.cpu.module import _cpu
+from fastgan.kernels.cpu.module import CPU, _cpu
 from fastgan.kernels.cpu.products import Product
 from fastgan.kernels.layout import channel_layout, room
-from fastgan.kernels.native import DTYPES, address, address_or_null, addresses
+from fastgan.kernels.native import DTYPES, PLAIN, address, address_or_null, addresses, rows_address
 from fastgan.kernels.reference import Reference
 from fastgan.kernels.sizes import dgrad_sizes, forward_sizes, of_size, same_size, wgrad_sizes
 
@@ -48,6 +48,33 @@ class Layers(Reference):
         with_bias: bool,
     ) -> tuple[Tensor, Tensor | None]:
         return _derivative(cotangent, grad, saved, bias, act, dim, with_bias, None)
+
+    def product(self, a: Tensor, b: Tensor, bias: Tensor | None = None, into: Tensor | None = None) -> Tensor:
+        if a.dtype is not torch.float32:
+            return super().product(a, b, bias, into)
+        (n, k, m), a, b = forward_sizes(a, b.t(), bias), _dense(a), _dense(b)
+        output = torch.empty(n, m, dtype=a.dtype, device=CPU) if into is None else into
+        bias = None if bias is None else bias.contiguous()
+        (a_row, a_column), (b_row, b_column) = a.stride(), b.stride()
+        _cpu.strided_product(
+            *(n, m, k),
+            *(a.data_ptr(), a_row, a_column),
+            *(b.data_ptr(), b_row, b_column),
+            0 if bias is None else address(bias, a.dtype),
+            *rows_address(output, a.dtype, n, m, "into"),
+            torch.get_num_threads(),
+        )
+        return output
+
+    def row_sums(self, matrix: Tensor, into: Tensor | None = None) -> Tensor:
+        if matrix.dtype is not torch.float32:
+            return super().row_sums(matrix, into)
+        matrix = matrix.contiguous()
+        rows, columns = matrix.shape
+        sums = torch.empty(columns, dtype=matrix.dtype, device=CPU) if into is None else into
+        to_sums = address(of_size(sums, columns, "into"), matrix.dtype)
+        _cpu.row_sums(rows, columns, address(matrix, matrix.dtype), to_sums, torch.get_num_threads())
+        return sums
 
     def linear_leaky_relu(self, input: Tensor, weight: Tensor, bias: Tensor | None, act: Act) -> Tensor:
         n, k, m = forward_sizes(input, weight, bias)
@@ -278,3 +305,10 @@ def _product(
         torch.get_num_threads(),
     )
     return result
+
+
+def _dense(matrix: Tensor) -> Tensor:
+    """A plain float32 matrix whose rows or columns are contiguous."""
+    if type(matrix) not in PLAIN or not matrix.is_cpu or matrix.dtype is not torch.float32:
+        address(matrix, torch.float32)  # raises the error
+    return matrix if 1 in matrix.stride() else matrix.contiguous()

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastgan.kernels.activations import Activation
 from fastgan.kernels.cpu.activations import KINDS
-from fastgan.kernels.cpu.module import _cpu
+from fastgan.kernels.cpu.module import CPU, _cpu
 from fastgan.kernels.logit_losses import NUMBERS, LossSpec, cached_weights_of
-from fastgan.kernels.native import address
+from fastgan.kernels.native import address, rows_address
 from fastgan.kernels.sizes import of_size
+from fastgan.kernels.spans import Spans, Table
 
 _FLOAT = torch.float32
+
+BatchStatistics = tuple[Tensor, Tensor]
+"""Mean and variance of each column of a batch."""
 
 
 class Tape:
@@ -50,19 +54,19 @@ class Tape:
         """``y = leaky_relu(x @ weight.T + bias)``.
 
         Args:
-            x: ``[N, K]``.
+            x: ``[N, K]``, with adjacent columns.
             weight: ``[M, K]``.
             packed: the weight, written by :meth:`pack`.
             bias: ``[M]``.
             negative_slope: 1 for no activation.
-            y: ``[N, M]``.
+            y: ``[N, M]``, with adjacent columns.
         """
         features, width = weight.shape
         count = len(x)
-        to_x, to_y = self._at(x, count * width), self._at(y, count * features)
+        to_x, to_y = self._matrix(x, count, width), self._matrix(y, count, features)
         to_bias = 0 if bias is None else self._at(bias, features)
-        call = self._ratio(count), width, features, to_x, self._at(weight), self._at(packed)
-        self._calls.forward(*call, to_bias, negative_slope, to_y)
+        call = self._ratio(count), width, features, *to_x, self._at(weight), self._at(packed)
+        self._calls.forward(*call, to_bias, negative_slope, *to_y)
 
     def dgrad(
         self,
@@ -79,16 +83,18 @@ class Tape:
             dz: ``[N, M]``.
             weight: ``[M, K]``.
             packed: the weight, written by :meth:`pack`.
-            output: ``[N, K]``.
+            output: like dx.
             negative_slope: slope of that leaky ReLU.
-            dx: ``[N, K]``.
+            dx: ``[N, K]``, or ``[N, k]`` for the first k columns.
         """
-        features, width = weight.shape
+        (features, width), columns = weight.shape, dx.shape[1]
         count = len(dz)
-        to_dz, to_dx = self._at(dz, count * features), self._at(dx, count * width)
-        to_output = 0 if output is None else self._at(output, count * width)
+        if columns > width:
+            raise ValueError(f"dx has {columns} columns, expected at most {width}, those of the weight")
+        to_dz, to_dx = self._at(dz, count * features), self._at(dx, count * columns)
+        to_output = 0 if output is None else self._like(output, dx)
         call = self._ratio(count), width, features, to_dz, self._at(weight), self._at(packed)
-        self._calls.dgrad(*call, to_output, negative_slope, to_dx)
+        self._calls.dgrad(*call, to_output, negative_slope, to_dx, columns)
 
     def climb(
         self,
@@ -110,12 +116,15 @@ class Tape:
     # --- by rows of a weight, or elements of a bias
 
     def wgrad(self, dz: Tensor, scale: Tensor | None, x: Tensor, dw: Tensor) -> None:
-        """``dw = (scale * dz).T @ x``, for dz ``[N, M]``, scale ``[N]``, x ``[N, K]``, dw ``[M, K]``."""
+        """``dw = (scale * dz).T @ x``, for dz ``[N, M]``, scale ``[N]``, x ``[N, K]``, dw ``[M, K]``.
+
+        The columns of x are adjacent.
+        """
         features, width = dw.shape
         count = len(dz)
-        to_dz, to_x = self._at(dz, count * features), self._at(x, count * width)
+        to_dz, to_x = self._at(dz, count * features), self._matrix(x, count, width)
         to_scale = 0 if scale is None else self._at(scale, count)
-        self._calls.wgrad(count, width, features, to_dz, to_scale, to_x, self._at(dw))
+        self._calls.wgrad(count, width, features, to_dz, to_scale, *to_x, self._at(dw))
 
     def bias_gradient(self, dz: Tensor, scale: Tensor | None, db: Tensor) -> None:
         """``db = (scale * dz).sum(0)``, for dz ``[N, M]``, scale ``[N]``, db ``[M]``."""
@@ -290,7 +299,178 @@ class Tape:
         each = self._like(a, z), self._at(z, count * pieces * width), self._at(y), self._like(to, y)
         self._calls.maxout_tangent(self._ratio(count), *each, width, pieces)
 
+    def dropout(
+        self, y: Tensor, derivative: Tensor, begin: int, seed: int, step: Tensor, share: float, slope: float
+    ) -> None:
+        """Dropout after a leaky ReLU, in place.
+
+        Args:
+            y: ``[N, K]``, outputs of the leaky ReLU, which are kept and scaled, or become zero.
+            derivative: like y: receives the derivative of both.
+            begin: index of the first of its uniform numbers, as for :meth:`draw`.
+            seed: seed of the run.
+            step: int64 ``[1]``: the current step.
+            share: share of the outputs that become zero.
+            slope: the leaky ReLU's negative slope.
+        """
+        to_step = self._at(step, 1, torch.int64)
+        each = self._each(y), self._at(y), self._like(derivative, y)
+        self._calls.dropout(*each, begin, seed, to_step, 1 - share, 1 / (1 - share), slope)
+
+    def multiply(self, x: Tensor, factors: Tensor) -> None:
+        """``x *= factors``."""
+        self._calls.multiply(self._each(x), self._at(x), self._like(factors, x))
+
+    def copy_columns(self, source: Tensor, to: Tensor) -> None:
+        """``to [N, K] = source``, both with adjacent columns."""
+        count, width = to.shape
+        matrices = *self._matrix(source, count, width), *self._matrix(to, count, width)
+        self._calls.copy_columns(self._ratio(count), width, *matrices)
+
+    def add_columns(self, source: Tensor, to: Tensor) -> None:
+        """``to [N, K] += source``, both with adjacent columns."""
+        count, width = to.shape
+        matrices = *self._matrix(source, count, width), *self._matrix(to, count, width)
+        self._calls.add_columns(self._ratio(count), width, *matrices)
+
+    # --- rows of tables
+
+    def draw_conditions(self, uniform: Tensor, cumulative: Tensor, drawn: Tensor) -> None:
+        """As :meth:`fastgan.kernels.reference.Reference.draw_conditions`, for all numbers at once."""
+        count, conditions = uniform.numel(), cumulative.numel()
+        to_drawn = self._at(drawn, count, torch.int64)
+        to_shares = self._at(cumulative, dtype=torch.float64)
+        self._calls.draw_conditions(count, self._at(uniform), to_shares, conditions, to_drawn)
+
+    def table_rows(self, table: Table, conditions: Tensor | None, uniform: Tensor, into: Tensor) -> None:
+        """As :meth:`fastgan.kernels.reference.Reference.table_batch`, into float32."""
+        spans, count = table.spans, len(uniform)
+        rows = len(table.codes)
+        of_spans, targets = self._spans(spans)
+        if conditions is None:
+            targets = 0, 0
+        self._calls.table_rows(
+            *(self._ratio(count), spans.width, rows, *of_spans, *targets),
+            *(self._at(table.codes, rows * spans.num_codes, torch.int32), spans.num_codes),
+            *(self._at(table.values, rows * spans.num_values), spans.num_values),
+            *(self._at(table.order, dtype=torch.int32), table.order.numel()),
+            self._at(table.starts, dtype=torch.int64),
+            0 if conditions is None else self._at(conditions, count, torch.int64),
+            self._at(uniform),
+            *self._matrix(into, count, spans.width + targets[1]),
+        )
+
+    def one_hot(self, conditions: Tensor, to: Tensor) -> None:
+        """Conditions, int64 ``[N]``, as zeros and a one: ``[N, C]`` with adjacent columns."""
+        count, width = to.shape
+        to_conditions = self._at(conditions, count, torch.int64)
+        self._calls.one_hot(self._ratio(count), to_conditions, width, *self._matrix(to, count, width))
+
+    def span_activations(
+        self,
+        input: Tensor,
+        spans: Spans,
+        noise: Tensor,
+        temperature: float,
+        conditions: Tensor | None,
+        output: Tensor,
+        entropies: Tensor | None,
+    ) -> None:
+        """As :meth:`fastgan.kernels.reference.Reference.span_activations`; the unit's rows are input's.
+
+        The unit's pieces are multiples of :func:`rows_of_entropy`. ``entropies``, float64, has an element for
+        each so many rows, for :meth:`mean_entropy`; None without conditions.
+        """
+        count = len(input)
+        of_spans, targets = self._spans(spans)
+        self._calls.span_activations(
+            *(count, spans.width, *of_spans, *targets, temperature),
+            self._at(input, count * spans.width),
+            self._at(noise, count * spans.width),
+            0 if conditions is None else self._at(conditions, count, torch.int64),
+            *self._matrix(output, count, spans.width),
+            0 if entropies is None else self._at(entropies, _parts_of_entropy(count, spans), torch.float64),
+        )
+
+    def span_gradients(
+        self,
+        grad: Tensor,
+        input: Tensor | None,
+        output: Tensor,
+        spans: Spans,
+        temperature: float,
+        conditions: Tensor | None,
+        to: Tensor,
+    ) -> None:
+        """As :meth:`fastgan.kernels.reference.Reference.span_activations_backward`.
+
+        The gradient of the cross-entropy is 1, or 0 if ``input`` is None.
+        """
+        count = len(to)
+        of_spans, targets = self._spans(spans)
+        self._calls.span_gradients(
+            *(self._ratio(count), count, spans.width, *of_spans, *targets, temperature),
+            0 if input is None else self._like(input, to),
+            0 if conditions is None else self._at(conditions, count, torch.int64),
+            *self._matrix(output, count, spans.width),
+            *self._matrix(grad, count, spans.width),
+            self._at(to, count * spans.width),
+        )
+
+    # --- by columns
+
+    def batch_norm(
+        self, x: Tensor, batch: BatchStatistics, norm: nn.BatchNorm1d, momentum: float, y: Tensor
+    ) -> None:
+        """Batch norm and ReLU of x ``[N, K]``, with its statistics, which also move the running ones.
+
+        Args:
+            x: the input.
+            batch: receive the statistics.
+            norm: weight, bias and running statistics, ``[K]`` each.
+            momentum: weight of the new statistics in the running ones.
+            y: ``[N, K]``, with adjacent columns.
+        """
+        count, channels = x.shape
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        numbers = *batch, norm.weight, norm.bias, norm.running_mean, norm.running_var
+        mean, var, weight, bias, running_mean, running_var = (self._at(each, channels) for each in numbers)
+        own = count, channels, norm.eps, momentum, self._at(x), mean, var, weight, bias
+        self._calls.batch_norm(*own, running_mean, running_var, *self._matrix(y, count, channels))
+
+    def batch_norm_backward(
+        self,
+        dy: Tensor,
+        x: Tensor,
+        batch: BatchStatistics,
+        norm: nn.BatchNorm1d,
+        dx: Tensor,
+        grads: tuple[Tensor, Tensor],
+    ) -> None:
+        """From dy ``[N, K]``, with adjacent columns, the gradients dx and those of weight and bias."""
+        count, channels = x.shape
+        numbers = *batch, norm.weight, norm.bias, *grads
+        mean, var, weight, bias, dweight, dbias = (self._at(each, channels) for each in numbers)
+        own = count, channels, norm.eps, self._at(x), mean, var, weight, bias
+        gradients = *self._matrix(dy, count, channels), self._like(dx, x)
+        self._calls.batch_norm_backward(*own, *gradients, dweight, dbias)
+
     # --- all rows at once: for units of one row
+
+    def mean_entropy(self, rows: int, spans: Spans, entropies: Tensor, to: Tensor) -> None:
+        """The mean cross-entropy of so many rows, as one element."""
+        to_entropies = self._at(entropies, _parts_of_entropy(rows, spans), torch.float64)
+        self._calls.mean_entropy(rows, spans.width, to_entropies, self._at(to, 1))
+
+    def count_integer(self, count: Tensor, more: int) -> None:
+        """``count += more``, one int64 element."""
+        self._calls.count_integer(self._at(count, 1, torch.int64), more)
+
+    def copy_bytes(self, source: Tensor, to: Tensor) -> None:
+        """``to = source``, of any dtype."""
+        to_source = self._at(source, to.numel(), to.dtype)
+        self._calls.copy_bytes(to.nbytes, to_source, self._at(to, dtype=to.dtype))
 
     def loss(
         self,
@@ -369,6 +549,16 @@ class Tape:
         self._kept.append(tensor)
         return address(tensor, dtype)
 
+    def _matrix(self, tensor: Tensor, rows: int, columns: int) -> tuple[int, int]:
+        """The address of a matrix with adjacent columns, and the elements from each row to the next."""
+        self._kept.append(tensor)
+        return rows_address(tensor, _FLOAT, rows, columns, "a matrix of a recorded step")
+
+    def _spans(self, spans: Spans) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The addresses and lengths of both tables of spans."""
+        of_spans, targets = (self._at(t, dtype=torch.int32) for t in spans.tables(CPU))
+        return (of_spans, len(spans.sizes)), (targets, spans.num_conditions)
+
     def _like(self, tensor: Tensor, other: Tensor) -> int:
         return self._at(tensor, other.numel())
 
@@ -382,6 +572,15 @@ class Tape:
                 f"a call has {count} rows or elements, expected a multiple of the unit's {self._rows}"
             )
         return count // self._rows
+
+
+def rows_of_entropy(spans: Spans) -> int:
+    """Rows whose cross-entropies make a partial sum in :meth:`Tape.span_activations`."""
+    return int(_cpu.rows_of_entropy(spans.width))
+
+
+def _parts_of_entropy(rows: int, spans: Spans) -> int:
+    return -(-rows // rows_of_entropy(spans))
 
 
 def packed_size(columns: int, depth: int) -> int:

@@ -36,6 +36,10 @@ class Arena:
         """An int64 tensor ``[count]``."""
         return self._part(2 * count).view(torch.int64)
 
+    def take_doubles(self, count: int) -> Tensor:
+        """A float64 tensor ``[count]``."""
+        return self._part(2 * count).view(torch.float64)
+
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Let parts that are taken inside be handed out again afterwards."""

@@ -24,14 +24,22 @@ class Output:
     Attributes:
         linear: ``[N, features]`` of the linear layer; without maxout the activation's output overwrites it.
         activated: ``[N, features / pieces]``; the same tensor without maxout.
+        derivative: ``[N, features]``, of the activation and of dropout; None without dropout.
+        first_number: index of the first random number of dropout.
     """
 
     linear: Tensor
     activated: Tensor
+    derivative: Tensor | None = None
+    first_number: int = 0
 
     def rows(self, part: slice) -> Output:
         linear = self.linear[part]
-        return Output(linear, linear if self.activated is self.linear else self.activated[part])
+        activated = linear if self.activated is self.linear else self.activated[part]
+        if self.derivative is None:
+            return Output(linear, activated)
+        before = (part.start or 0) * linear.shape[1]
+        return Output(linear, activated, self.derivative[part], self.first_number + before)
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,93 @@ class Climb:
     a: list[Tensor]
 
 
-class RecordedNetwork:
+class RecordedLayers:
+    """Linear layers whose parameters a step updates.
+
+    Args:
+        weights: ``[features, width]`` of each layer.
+        others: its other parameters, ``[features]`` each.
+        optimizer: holds all of them in one buffer.
+        arena: for packed weights.
+        reaches_input: whether the gradient of the first layer's input will be needed.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        others: Sequence[Sequence[Tensor]],
+        optimizer: Adam | SGD,
+        arena: Arena,
+        *,
+        reaches_input: bool,
+    ) -> None:
+        self.optimizer, self._weights, self._others = optimizer, weights, others
+        self._forward = [arena.take(packed_size(*weight.shape)) for weight in weights]
+        self._dgrad = [
+            arena.take(packed_size(*weight.shape[::-1])) if i > 0 or reaches_input else None
+            for i, weight in enumerate(weights)
+        ]
+        (flat,) = optimizer.flats
+        self._index = {id(p): i for i, p in enumerate(flat.parameters)}
+        self._grads = flat.views(flat.grads)
+        self._step_of = _adam(optimizer) if isinstance(optimizer, Adam) else _sgd(optimizer)
+
+    def count(self, tape: Tape) -> None:
+        """Count the optimizer's step; precedes :meth:`update`, in a stage for one thread."""
+        if isinstance(self.optimizer, Adam):
+            tape.count(self.optimizer.count)
+
+    def pack(self, tape: Tape) -> None:
+        """Add units that pack all weights."""
+        for i in range(len(self._weights)):
+            self._unit(tape, i)
+            tape.pack(self._weights[i], self._forward[i], self._dgrad[i])
+
+    def _update(
+        self, tape: Tape, arena: Arena, add_gradients: Callable[[int], None], clip: float | None
+    ) -> None:
+        """Add units that compute the gradients of each layer and update its parameters.
+
+        Args:
+            tape: the tape, at the beginning of a stage.
+            arena: its memory.
+            add_gradients: adds the calls that compute the gradients of a layer.
+            clip: largest norm of all gradients, or None.
+        """
+        for i in range(len(self._weights)):
+            self._unit(tape, i)
+            add_gradients(i)
+            if clip is None:
+                self._move(tape, i)
+        if clip is not None:
+            (flat,) = self.optimizer.flats
+            tape.stage()
+            tape.unit(1, 1)
+            factor = arena.take(1)
+            tape.clip_factor(flat.grads, clip, factor)
+            tape.stage()
+            for i in range(len(self._weights)):
+                self._unit(tape, i)
+                for p in self._parameters(i):
+                    tape.scale_by(self._grad(p), factor)
+                self._move(tape, i)
+
+    def _move(self, tape: Tape, i: int) -> None:
+        for p in self._parameters(i):
+            self._step_of(tape, self._index[id(p)])
+        tape.pack(self._weights[i], self._forward[i], self._dgrad[i])
+
+    def _parameters(self, i: int) -> list[Tensor]:
+        return [self._weights[i], *self._others[i]]
+
+    def _grad(self, parameter: Tensor) -> Tensor:
+        return self._grads[self._index[id(parameter)]]
+
+    def _unit(self, tape: Tape, i: int) -> None:
+        tape.unit(len(self._weights[i]), _FEATURES)
+
+
+class RecordedNetwork(RecordedLayers):
     """A chain of layers whose weights a step updates.
 
     Args:
@@ -58,28 +152,16 @@ class RecordedNetwork:
     """
 
     def __init__(self, chain: Chain, optimizer: Adam | SGD, arena: Arena, *, reaches_input: bool) -> None:
-        self.activations, self.optimizer = [layer.activation for layer in chain.layers], optimizer
-        self._weights: list[Tensor] = [layer.weight for layer in chain.linears]
+        self.activations = [layer.activation for layer in chain.layers]
         self._biases: list[Tensor | None] = [layer.bias for layer in chain.linears]
-        self._forward = [arena.take(packed_size(*weight.shape)) for weight in self._weights]
-        self._dgrad = [
-            arena.take(packed_size(*weight.shape[::-1])) if i > 0 or reaches_input else None
-            for i, weight in enumerate(self._weights)
-        ]
-        (flat,) = optimizer.flats
-        self._index = {id(p): i for i, p in enumerate(flat.parameters)}
-        self._grads = flat.views(flat.grads)
-        self._step_of = _adam(optimizer) if isinstance(optimizer, Adam) else _sgd(optimizer)
+        weights = [layer.weight for layer in chain.linears]
+        others = [[] if bias is None else [bias] for bias in self._biases]
+        super().__init__(weights, others, optimizer, arena, reaches_input=reaches_input)
 
     @property
     def width(self) -> int:
         """Features of the input."""
         return self._weights[0].shape[1]
-
-    def count(self, tape: Tape) -> None:
-        """Count the optimizer's step; precedes :meth:`update`, in a stage for one thread."""
-        if isinstance(self.optimizer, Adam):
-            tape.count(self.optimizer.count)
 
     def outputs(self, arena: Arena, rows: int, last: Tensor | None = None) -> list[Output]:
         """Memory for a batch's outputs; ``last`` is that of the last layer, if the caller has it."""
@@ -91,6 +173,12 @@ class RecordedNetwork:
                 activated = arena.take(rows, len(weight) // activation.pieces)
             outputs.append(Output(linear, activated))
         return outputs if last is None else [*outputs, Output(last, last)]
+
+    def outputs_again(
+        self, tape: Tape, arena: Arena, x: Tensor, outputs: Sequence[Output]
+    ) -> Sequence[Output]:
+        """The outputs of another pass of x; they are those of the pass before if layers draw no numbers."""
+        return outputs
 
     def gradients(self, arena: Arena, rows: int) -> list[Tensor]:
         """Memory for a batch's gradients of each linear layer's output."""
@@ -104,7 +192,11 @@ class RecordedNetwork:
                 tape.maxout(output.linear, output.activated, activation.pieces)
             elif activation.kind in ("tanh", "sigmoid"):
                 tape.activate(output.linear, activation)
+            self._drop(tape, i, output)
             x = output.activated
+
+    def _drop(self, tape: Tape, i: int, output: Output) -> None:
+        """Add what follows a layer's activation."""
 
     def backward(
         self,
@@ -129,11 +221,13 @@ class RecordedNetwork:
         for i in range(len(self.activations) - 1, 0, -1):
             below, weight, packed = self.activations[i - 1], self._weights[i], self._dgrad[i]
             assert packed is not None
-            is_fused = below.kind == "leaky_relu"
-            mask = outputs[i - 1].activated if is_fused else None
+            is_fused, derivative = below.kind == "leaky_relu", outputs[i - 1].derivative
+            mask = outputs[i - 1].activated if is_fused and derivative is None else None
             room = arena.take(*outputs[i - 1].activated.shape) if below.kind == "maxout" else dz[i - 1]
             tape.dgrad(dz[i], weight, packed, mask, _fused_slope(below), room)
-            if not is_fused:
+            if derivative is not None:
+                tape.multiply(room, derivative)
+            elif not is_fused:
                 _through_activation(tape, below, room, outputs[i - 1], dz[i - 1])
         if dx is not None:
             assert self._dgrad[0] is not None
@@ -157,9 +251,11 @@ class RecordedNetwork:
                 tape.forward(climbed[-1], self._weights[i], self._forward[i], None, 1.0, linear)
                 tape.maxout_tangent(linear, output.linear, output.activated, above, activation.pieces)
             else:
-                mask = output.activated if activation.kind == "leaky_relu" else None
-                slope = _fused_slope(activation)
+                is_fused = activation.kind == "leaky_relu" and output.derivative is None
+                mask, slope = output.activated if is_fused else None, _fused_slope(activation)
                 tape.climb(climbed[-1], self._weights[i], self._forward[i], mask, slope, above)
+                if output.derivative is not None:
+                    tape.multiply(above, output.derivative)
             climbed.append(above)
         return Climb(u, climbed)
 
@@ -187,30 +283,12 @@ class RecordedNetwork:
             climbs: parts of penalties.
             clip: largest norm of all gradients, or None.
         """
-        for i in range(len(self._weights)):
-            self._unit(tape, i)
+
+        def add_gradients(i: int) -> None:
             below = x if i == 0 else outputs[i - 1].activated
             self._gradients_of(tape, arena, i, below, dz[i], scale, climbs)
-            if clip is None:
-                self._move(tape, i)
-        if clip is not None:
-            (flat,) = self.optimizer.flats
-            tape.stage()
-            tape.unit(1, 1)
-            factor = arena.take(1)
-            tape.clip_factor(flat.grads, clip, factor)
-            tape.stage()
-            for i in range(len(self._weights)):
-                self._unit(tape, i)
-                for p in self._parameters(i):
-                    tape.scale_by(self._grad(p), factor)
-                self._move(tape, i)
 
-    def pack(self, tape: Tape) -> None:
-        """Add units that pack all weights."""
-        for i in range(len(self._weights)):
-            self._unit(tape, i)
-            tape.pack(self._weights[i], self._forward[i], self._dgrad[i])
+        self._update(tape, arena, add_gradients, clip)
 
     def _gradients_of(
         self,
@@ -231,21 +309,6 @@ class RecordedNetwork:
                 tape.add(part, dw)
         if bias is not None:
             tape.bias_gradient(dz, scale, self._grad(bias))
-
-    def _move(self, tape: Tape, i: int) -> None:
-        for p in self._parameters(i):
-            self._step_of(tape, self._index[id(p)])
-        tape.pack(self._weights[i], self._forward[i], self._dgrad[i])
-
-    def _parameters(self, i: int) -> list[Tensor]:
-        bias = self._biases[i]
-        return [self._weights[i]] + ([] if bias is None else [bias])
-
-    def _grad(self, parameter: Tensor) -> Tensor:
-        return self._grads[self._index[id(parameter)]]
-
-    def _unit(self, tape: Tape, i: int) -> None:
-        tape.unit(len(self._weights[i]), _FEATURES)
 
 
 def _fused_slope(activation: Activation) -> float:

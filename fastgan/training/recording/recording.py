@@ -15,12 +15,23 @@ from fastgan.kernels.cpu import Cpu, instruction_set
 from fastgan.kernels.cpu.tape import Tape, replay
 from fastgan.training.adam import Adam
 from fastgan.training.recording.arena import Arena
+from fastgan.training.recording.dropout_network import RecordedDropoutNetwork
 from fastgan.training.recording.losses import losses_of
 from fastgan.training.recording.network import RecordedNetwork
-from fastgan.training.recording.step import ROWS_OF_A_THREAD, StepRecorder
+from fastgan.training.recording.step import StepRecorder
+from fastgan.training.recording.table_generator import RecordedTableGenerator
+from fastgan.training.recording.table_networks import (
+    DropoutChain,
+    TableGenerator,
+    dropout_chain_of,
+    table_generator_of,
+)
+from fastgan.training.recording.table_step import TableStepRecorder
+from fastgan.training.recording.turns import ROWS_OF_A_THREAD, Parts, TurnRecorder
 from fastgan.training.sgd import SGD
 from fastgan.training.source import Resident, Source, Streamed
 from fastgan.training.state import TrainingState
+from fastgan.training.table_source import TableSource
 from fastgan.training.window import Window
 
 
@@ -37,8 +48,8 @@ class Situation:
         process: number of the process; a forked one has none of the threads.
     """
 
-    generator: Chain
-    discriminator: Chain
+    generator: Chain | TableGenerator
+    discriminator: Chain | DropoutChain
     settings: tuple[object, ...]
     addresses: tuple[int, ...]
     threads: int
@@ -68,36 +79,46 @@ def situation_of(state: TrainingState, source: Source) -> Situation | str:
     reason = _run_reason(state, source)
     if reason is not None:
         return reason
-    chains = (
-        _chain_of("generator", state.generator, state.generator_optimizer),
-        _chain_of("discriminator", state.discriminator, state.discriminator_optimizer),
-    )
-    for chain in chains:
-        if isinstance(chain, str):
-            return chain
-    generator, discriminator = chains
-    assert isinstance(generator, Chain)
-    assert isinstance(discriminator, Chain)
-    reason = _chain_reason(state, generator, discriminator)
-    if reason is not None:
-        return reason
+    networks = _networks(state, source)
+    if isinstance(networks, str):
+        return networks
     # further threads would find no rows left
     threads = min(torch.get_num_threads(), max(1, state.share // state.config.pack // ROWS_OF_A_THREAD))
     return Situation(
-        generator,
-        discriminator,
+        networks[0],
+        networks[1],
         _settings(state),
-        _addresses(state),
+        _addresses(state, source),
         threads,
         instruction_set(),
         os.getpid(),
     )
 
 
-def _chain_of(name: str, network: nn.Module, optimizer: Adam | SGD) -> Chain | str:
-    chain = chain_of(network)
-    reason = chain if isinstance(chain, str) else _parameter_reason(network, optimizer)
-    return chain if reason is None else f"{name}: {reason}"
+Networks = tuple[Chain, Chain] | tuple[TableGenerator, DropoutChain]
+
+
+def _networks(state: TrainingState, source: Source) -> Networks | str:
+    """Both networks, or the reason why one of them cannot be recorded."""
+    for name, network, optimizer in (
+        ("generator", state.generator, state.generator_optimizer),
+        ("discriminator", state.discriminator, state.discriminator_optimizer),
+    ):
+        reason = _parameter_reason(network, optimizer)
+        if reason is not None:
+            return f"{name}: {reason}"
+    is_table = type(source) is TableSource
+    generator = (table_generator_of if is_table else chain_of)(state.generator)
+    discriminator = (dropout_chain_of if is_table else chain_of)(state.discriminator)
+    if isinstance(generator, str):
+        return f"generator: {generator}"
+    if isinstance(discriminator, str):
+        return f"discriminator: {discriminator}"
+    if isinstance(generator, Chain) and isinstance(discriminator, Chain):
+        return _chain_reason(state, generator, discriminator) or (generator, discriminator)
+    assert isinstance(generator, TableGenerator)
+    assert isinstance(discriminator, DropoutChain)
+    return _shared_reason(state) or (generator, discriminator)
 
 
 def _settings(state: TrainingState) -> tuple[object, ...]:
@@ -105,12 +126,15 @@ def _settings(state: TrainingState) -> tuple[object, ...]:
     return state.config, *((each.betas, each.eps) for each in optimizers if isinstance(each, Adam))
 
 
-def _addresses(state: TrainingState) -> tuple[int, ...]:
+def _addresses(state: TrainingState, source: Source) -> tuple[int, ...]:
     optimizers = state.generator_optimizer, state.discriminator_optimizer
     flats = [t for each in optimizers for flat in each.flats for t in (flat.values, flat.grads)]
     buffers = [t for each in optimizers for t in each.buffers()]
     scalars = [t for each in optimizers for t in (each.learning_rate, each.average_weight)]
-    tensors = (*state.average.parameters(), *flats, *buffers, *scalars, state.settings, state.clock)
+    tensors = [*state.average.parameters(), *flats, *buffers, *scalars, state.settings, state.clock]
+    tensors += [t for pair in state.copied for t in pair]
+    if type(source) is TableSource:
+        tensors += source.table[1:]
     return tuple(map(torch.Tensor.data_ptr, tensors))
 
 
@@ -129,7 +153,11 @@ def _run_reason(state: TrainingState, source: Source) -> str | None:
         return f"objective {state.config.objective!r} does not depend on D's logits alone"
     if type(source) is Resident and source.augmentation is not None:
         return "images are cropped and mirrored in each step"
-    if type(source) not in (Resident, Streamed):
+    if type(source) is TableSource and state.config.update == "simultaneous":
+        return f"update is {state.config.update!r}, expected 'alternating' for a table"
+    if type(source) is TableSource and state.config.instance_noise > 0:
+        return "rows of a table have instance noise"
+    if type(source) not in (Resident, Streamed, TableSource):
         return f"real samples come from a {type(source).__name__}"
     return None
 
@@ -157,6 +185,10 @@ def _chain_reason(state: TrainingState, generator: Chain, discriminator: Chain) 
         return "discriminator: layers act on a part of each sample"
     if state.config.penalizes_at(0) and not discriminator.is_piecewise_linear:
         return "discriminator: has a tanh or sigmoid, and a penalty on its gradient needs autograd"
+    return _shared_reason(state)
+
+
+def _shared_reason(state: TrainingState) -> str | None:
     shared = set(map(id, state.generator.parameters())) & set(map(id, state.discriminator.parameters()))
     return "the networks share a parameter" if shared else None
 
@@ -189,23 +221,28 @@ class Recording:
         scalars = Arena()
         losses = losses_of(state.objective, scalars)
         assert losses is not None
-        assert isinstance(source, (Resident, Streamed))
-        situation = self.situation
-        recorder = StepRecorder(
-            state,
-            source,
-            window,
-            RecordedNetwork(situation.generator, state.generator_optimizer, arena, reaches_input=False),
-            RecordedNetwork(
-                situation.discriminator, state.discriminator_optimizer, arena, reaches_input=True
-            ),
-            losses,
-            scalars,
-            arena,
-            situation.threads,
-        )
+        parts = Parts(state, window, losses, scalars, arena, self.situation.threads)
+        recorder = self._recorder(parts, source)
         kinds = {state.config.penalizes_at(step) for step in range(state.config.penalty_interval + 1)}
         return recorder.packing(), {kind: recorder.step(kind) for kind in kinds}
+
+    def _recorder(self, parts: Parts, source: Source) -> TurnRecorder:
+        generator, discriminator = self.situation.generator, self.situation.discriminator
+        state, arena = parts.state, parts.arena
+        of_g, of_d = state.generator_optimizer, state.discriminator_optimizer
+        if isinstance(generator, TableGenerator):
+            assert isinstance(source, TableSource)
+            assert isinstance(discriminator, DropoutChain)
+            dropping = RecordedDropoutNetwork(discriminator, of_d, arena, state.config.seed, state.clock)
+            return TableStepRecorder(parts, source, RecordedTableGenerator(generator, of_g, arena), dropping)
+        assert isinstance(source, (Resident, Streamed))
+        assert isinstance(discriminator, Chain)
+        return StepRecorder(
+            parts,
+            source,
+            RecordedNetwork(generator, of_g, arena, reaches_input=False),
+            RecordedNetwork(discriminator, of_d, arena, reaches_input=True),
+        )
 
     def run(self, penalties: list[bool], seconds: float, is_stopping: Callable[[], bool]) -> int:
         """Run at least one step, with a penalty where ``penalties`` says so; return how many were run.
