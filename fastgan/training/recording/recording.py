@@ -82,8 +82,9 @@ def situation_of(state: TrainingState, source: Source) -> Situation | str:
     networks = _networks(state, source)
     if isinstance(networks, str):
         return networks
-    # further threads would find no rows left
-    threads = min(torch.get_num_threads(), max(1, state.share // state.config.pack // ROWS_OF_A_THREAD))
+    # further threads would find no rows left; a pack of a table is many rows for G, and a wide one for D
+    rows = state.share // (1 if type(source) is TableSource else state.config.pack)
+    threads = min(torch.get_num_threads(), max(1, rows // ROWS_OF_A_THREAD))
     return Situation(
         networks[0],
         networks[1],

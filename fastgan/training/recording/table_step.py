@@ -17,6 +17,9 @@ from fastgan.training.recording.turns import Parts, TurnRecorder
 from fastgan.training.table_source import ENTROPY, TableSource
 
 
+_MULTIPLE = 24  # rows of whole tiles of the products, whatever the instruction set
+
+
 class _Turns(NamedTuple):
     """Numbers of all turns, in the order of their draws.
 
@@ -53,6 +56,7 @@ class TableStepRecorder(TurnRecorder):
     ) -> None:
         super().__init__(parts, generator, discriminator)
         self._source, self._generator, self._dropping = source, generator, discriminator
+        self._rows = balanced(self._shown, _MULTIPLE, parts.threads)
         entropy = rows_of_entropy(source.table.spans)
         self._rows_of_generator = balanced(self._batch, entropy, parts.threads)
 
