@@ -195,6 +195,7 @@ WRONG = {
     "target": (("evaluate", "{run}", "--target", "age"), "target is 'age', but holdout is None"),
     "export": (("export", "{run}", "--format", "onnx", "--out", "x"), "was trained on a table"),
     "cut": (("train", "{cut}"), "cut.csv: cannot be read (row "),
+    "one row": (("train", "{short}"), "short.csv: the table has 1 rows, expected at least 2"),
 }
 
 
@@ -211,7 +212,9 @@ def test_one_line_for_what_is_wrong(
     path = trained.parent / "people.csv"
     cut = tmp_path / "cut.csv"
     cut.write_bytes(path.read_bytes()[:-40])
-    places = {"csv": path, "run": trained, "cut": cut}
+    short = tmp_path / "short.csv"
+    short.write_text("a,b\n1,2\n")
+    places = {"csv": path, "run": trained, "cut": cut, "short": short}
     assert run(monkeypatch, *(str(each).format(**places) for each in arguments)) == 2
     assert message in one_line(capsys)
-    assert [each.name for each in tmp_path.iterdir()] == ["cut.csv"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["cut.csv", "short.csv"]

@@ -57,9 +57,8 @@ def read_csv(path: Path, columns: Mapping[Any, str], texts: Collection[Any]) -> 
     if table.num_columns == 1:
         _check_separator(path, head)
     table = _with_texts(path, table, columns)
-    _warn_of_odd_fields(
-        path, table, {*texts, *(name for name, kind in columns.items() if kind == "category")}
-    )
+    categories = {name for name, kind in columns.items() if kind == "category"}
+    _warn_of_odd_fields(path, table, categories.union(texts))
     return table
 
 
@@ -105,7 +104,7 @@ def _is_cut_in_quotes(path: Path, table: pa.Table) -> bool:
 
 
 def _check_separator(path: Path, head: bytes) -> None:
-    """Refuse a file whose rows have one column by commas and the same number, two or more, by another sign."""
+    """Refuse a file whose rows have one column by commas, and several by another sign."""
     lines = head.decode("utf-8", "replace").splitlines()[:20]
     if not lines or len(next(csv.reader(lines[:1]), [])) != 1:
         return
@@ -124,6 +123,7 @@ def _with_texts(path: Path, table: pa.Table, columns: Mapping[Any, str]) -> pa.T
         _NumberCheck(field, columns.get(field.name))
         for field in table.schema
         if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        if table.column_names.count(field.name) == 1  # others are refused
     ]
     for start, batch in _blocks_of_texts(path, [check.name for check in checks]):
         for check in checks:
@@ -188,7 +188,7 @@ class _NumberCheck:
             self.whole = pc.all(pc.match_substring_regex(texts, _WHOLE)).as_py() is not False
 
     def kept(self, path: Path, texts: pa.ChunkedArray) -> pa.ChunkedArray:
-        """The column as what loses nothing: integers of 64 bits, or text, which warns unless it was chosen."""
+        """The column as unsigned integers or text, which keep it; warns of text that was not chosen."""
         if self.kind == "category":
             return texts
         code = self.code or self.plus
@@ -239,8 +239,8 @@ def _warn_of_odd_fields(path: Path, table: pa.Table, chosen: Collection[Any]) ->
                 row = pc.index(fits, False).as_py()
                 warnings.warn(
                     f"{path}: column {field.name!r}: row {row + 2}, counting the header, is "
-                    f"{shown(column[row].as_py())}, so the column is text, though {share:.1%} of its fields are "
-                    f"{what}; correct such fields or leave them empty",
+                    f"{shown(column[row].as_py())}, so the column is text, though {share:.1%} of its "
+                    f"fields are {what}; correct such fields or leave them empty",
                     TableWarning,
                     stacklevel=2,
                 )

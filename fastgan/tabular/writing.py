@@ -54,12 +54,10 @@ def _names(chunk: pd.DataFrame) -> list[str]:
     for name in names:
         if names.count(name) > 1:
             raise TableError(
-                f"column {name!r}: {names.count(name)} columns have this name in a file; rename them"
+                f"column {name!r}: is the name of {names.count(name)} columns in a file; rename them"
             )
         if not _is_unicode(name):
-            raise TableError(
-                f"column {name!r}: its name has a lone surrogate, which no file holds; rename it"
-            )
+            raise TableError(f"column {name!r}: the name has a lone surrogate; rename it")
     return names
 
 
