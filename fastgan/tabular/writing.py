@@ -40,7 +40,10 @@ def write_parquet(chunks: Iterator[pd.DataFrame], path: Path) -> None:
     first = next(chunks)
     names = _names(first)
     with _naming_column(first):
-        schema = pa.Table.from_pandas(first, preserve_index=False).schema
+        whole = pd.api.types.is_integer_dtype(first.columns.dtype)
+        named = first if whole else first.set_axis(names, axis=1)
+        # only with an index does the metadata say that names are integers; this one is none of the columns
+        schema = pa.Table.from_pandas(named.reset_index(drop=True)).schema
         writer = pyarrow.parquet.ParquetWriter(path, schema)
     with writer:
         for chunk in itertools.chain([first], chunks):
@@ -73,6 +76,7 @@ def _csv_column(column: pd.Series[Any]) -> pa.Array:
     if (
         pa.types.is_duration(array.type)
         or pa.types.is_nested(array.type)
+        or pa.types.is_binary(array.type)
         or isinstance(array.type, pa.ExtensionType)
     ):
         return _as_strings(column)
