@@ -178,6 +178,22 @@ def test_another_table(
     assert kept == {name: content for name, content in before.items() if name != ".lock"}
 
 
+def test_codes_are_text_in_all_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, holdout, out = tmp_path / "people.csv", tmp_path / "holdout.csv", tmp_path / "run"
+    rows = [f"{number % 7 / 3},{number % 3 + 1}0115\n" for number in range(120)]
+    holdout.write_text("size,zip\n" + "".join(rows))  # which is text only because it was when training
+    path.write_text(holdout.read_text().replace(",10115", ",01159"))
+    assert run(monkeypatch, "train", path, *SHORT, "--steps", 2, "--out", out) == 0
+    assert (
+        "people.csv: column 'zip': row 2, counting the header, is '01159', which" in capsys.readouterr().err
+    )
+    assert TabularGAN.load(out).sample(3)["zip"].dtype == "str"
+    arguments = ("--holdout", holdout, "--data", holdout, "--count", 120)
+    assert run(monkeypatch, "evaluate", out, *arguments) == 0
+
+
 WRONG = {
     "no file": (("train", "nothing.csv"), "nothing.csv: is no file"),
     "model": (("train", "{csv}", "--model", "mlp"), "a table has networks of its own; omit --model"),
