@@ -232,7 +232,7 @@ def test_a_folder_that_is_missing_is_to_be_made(
         (("train", "--out", "file"), "file"),
         (("train", "--out", "file/run"), "file/run"),
         (("sample", "nowhere"), "nowhere"),
-        (("sample", "nowhere", "--out", "s.mp3"), "s.mp3"),
+        (("sample", "nowhere", "--out", "s.mp3"), "nowhere"),
         (("sample", "broken"), "broken/config.yaml"),
         (("plot", "objectives", "--out", "o.mp3"), "o.mp3"),
         (("plot", "nonsense"), "nonsense"),

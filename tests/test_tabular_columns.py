@@ -158,6 +158,18 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "sparse": (pd.DataFrame({"x": pd.array([0, 1], dtype="Sparse[int]")}), "dtype Sparse.*to_dense"),
     "arrow list": (pd.DataFrame({"x": pd.array([[1], []], dtype=ARROW(pa.list_(pa.int8())))}), "dtype list"),
+    "categories of tuples": (
+        pd.DataFrame({"x": pd.Categorical([("a", 1), ("b", 2)])}),
+        r"column 'x': category 0 is \('a', 1\), of type tuple, which is no category; give each element",
+    ),
+    "categories of periods": (
+        pd.DataFrame({"x": pd.Categorical(pd.period_range("2020", periods=2, freq="M"))}),
+        "column 'x': category 0 is Period.*of type Period, which is no category; convert them",
+    ),
+    "categories of Decimal": (
+        pd.DataFrame({"x": pd.Categorical([Decimal(1), Decimal(2)])}),
+        "column 'x': category 0 is Decimal.*, of type Decimal, .*convert",
+    ),
     "zoned times": (
         objects(dt.time(1, tzinfo=dt.timezone.utc), None),
         "column 'x': has times with time zones",
@@ -234,7 +246,7 @@ def test_csv_of_dtypes_that_it_does_not_have(tmp_path: Path) -> None:
 
 
 def test_parquet_does_not_hold_mixed_objects(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"Parquet cannot hold the table .*column m.*; write a \.csv file"):
+    with pytest.raises(TableError, match=r"column 'm': Parquet cannot hold it \(.*\); write a \.csv file"):
         write_table(pd.DataFrame({"m": pd.Series([1, "a"], dtype=object)}), tmp_path / "table.parquet")
     assert not list(tmp_path.iterdir())
 
@@ -314,6 +326,9 @@ def test_other_bad_files(tmp_path: Path) -> None:
     assert refused("names.csv", b"a,a\n1,2\n") == "has several columns 'a'; rename them"
     assert refused("latin.csv", b"a\n\xe4\nb\n") == "column 'a' is not UTF-8; convert the file"
     assert refused("header.csv", b"\xe4,b\n1,2\n") == "is not UTF-8; convert it"
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        assert refused("wide.csv", "a,b\n1,2\n".encode(encoding)) == "is UTF-16, not UTF-8; convert it"
+    assert refused("rows.csv", b"a,b\n") == "the table has 0 rows; add rows"
     pyarrow.parquet.write_table(pa.table({"a": range(1000)}), tmp_path / "whole.parquet")
     whole = (tmp_path / "whole.parquet").read_bytes()
     assert refused("cut.parquet", whole[:-30]).startswith("cannot be read (")

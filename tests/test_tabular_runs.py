@@ -200,6 +200,22 @@ def test_a_full_disk_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_codes_are_text_in_all_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, holdout, out = tmp_path / "people.csv", tmp_path / "holdout.csv", tmp_path / "run"
+    rows = [f"{number % 7 / 3},{number % 3 + 1}0115\n" for number in range(120)]
+    holdout.write_text("size,zip\n" + "".join(rows))  # which is text only because it was when training
+    path.write_text(holdout.read_text().replace(",10115", ",01159"))
+    assert run(monkeypatch, "train", path, *SHORT, "--steps", 2, "--out", out) == 0
+    assert (
+        "people.csv: column 'zip': row 2, counting the header, is '01159', which" in capsys.readouterr().err
+    )
+    assert TabularGAN.load(out).sample(3)["zip"].dtype == "str"
+    arguments = ("--holdout", holdout, "--data", holdout, "--count", 120)
+    assert run(monkeypatch, "evaluate", out, *arguments) == 0
+
+
 WRONG = {
     "no file": (("train", "nothing.csv"), "nothing.csv: is no file"),
     "model": (("train", "{csv}", "--model", "mlp"), "a table has networks of its own; omit --model"),
@@ -223,6 +239,7 @@ WRONG = {
     "target": (("evaluate", "{run}", "--target", "age"), "target is 'age', but holdout is None"),
     "export": (("export", "{run}", "--format", "onnx", "--out", "x"), "was trained on a table"),
     "cut": (("train", "{cut}"), "cut.csv: cannot be read (row "),
+    "one row": (("train", "{short}"), "short.csv: the table has 1 rows, expected at least 2"),
 }
 
 
@@ -239,7 +256,9 @@ def test_one_line_for_what_is_wrong(
     path = trained.parent / "people.csv"
     cut = tmp_path / "cut.csv"
     cut.write_bytes(path.read_bytes()[:-40])
-    places = {"csv": path, "run": trained, "cut": cut}
+    short = tmp_path / "short.csv"
+    short.write_text("a,b\n1,2\n")
+    places = {"csv": path, "run": trained, "cut": cut, "short": short}
     assert run(monkeypatch, *(str(each).format(**places) for each in arguments)) == 2
     assert message in one_line(capsys)
-    assert [each.name for each in tmp_path.iterdir()] == ["cut.csv"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["cut.csv", "short.csv"]

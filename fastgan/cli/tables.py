@@ -20,7 +20,7 @@ from fastgan.cli.terminal import console, fail, say, warn
 from fastgan.files import write_text
 from fastgan.tabular.columns import names_of
 from fastgan.tabular.config import TableConfig
-from fastgan.tabular.errors import TableWarning
+from fastgan.tabular.errors import TableError, TableWarning
 from fastgan.tabular.frames import read_table, write_chunks
 from fastgan.tabular.gan import TabularGAN, fitted
 from fastgan.tabular.quality import evaluate_tables, lost_values
@@ -43,12 +43,11 @@ def begin(
     if table is None:
         assert before is not None
         table = before.table
-    frame = _read(table)
-    if "columns" in changes:
-        changes = {**changes, "columns": _with_names_of(frame, changes["columns"])}
     settings = (before.config if before else TableConfig()).changed(**changes)
+    frame = _read(table, settings.columns)
+    settings = replace(settings, columns=_with_names_of(frame, settings.columns))
     run = TableRun.of(table, frame, settings)
-    with _working(f"finding the columns of {table}"), _warnings_as_lines():
+    with _working(f"finding the columns of {table}"), _warnings_as_lines(), _naming(table):
         transform = fitted(run.config, frame)
     say(_decided(run, transform))
     with _shown(run, every_row) as (progress, world):
@@ -66,7 +65,7 @@ def resume(
     if done is not None:
         say(f"nothing to do: {folder} has been trained for {done:,} steps; give --steps a larger number")
         return None
-    frame = _read(run.table)
+    frame = _read(run.table, run.config.columns)
     with _shown(run, every_row) as (progress, world):
         return resume_run(folder, run, frame, [progress], world)
 
@@ -124,9 +123,12 @@ def evaluate(
     check_picture(out)
     gan = TabularGAN.load(run)
     assert gan.transform is not None
-    real = _read(data or read_run(run, "cpu").table)
-    gan.transform.check(real)
-    held = None if holdout is None else _read(holdout)
+    data = data or read_run(run, "cpu").table
+    texts = [column.name for column in gan.transform.columns if column.storage.family == "string"]
+    real = _read(data, gan.config.columns, texts)
+    with _naming(data):
+        gan.transform.check(real)
+    held = None if holdout is None else _read(holdout, gan.config.columns, texts)
     synthetic = gan.sample(count, seed=seed)
     kinds = gan.transform.kinds
     with _working("comparing both tables"):
@@ -148,9 +150,18 @@ def closing_lines(folder: Path, outcome: Outcome) -> list[str]:
     ]
 
 
-def _read(table: Path) -> pd.DataFrame:
-    with _working(f"reading {table}"):
-        return read_table(table)
+def _read(table: Path, columns: Mapping[str | int, str], texts: Sequence[str | int] = ()) -> pd.DataFrame:
+    with _working(f"reading {table}"), _warnings_as_lines():
+        return read_table(table, columns, texts)
+
+
+@contextmanager
+def _naming(table: Path) -> Iterator[None]:
+    """Begin errors with the name of the file."""
+    try:
+        yield
+    except TableError as error:
+        raise TableError(f"{table}: {error}") from error
 
 
 def _working(what: str) -> AbstractContextManager[object]:

@@ -84,13 +84,22 @@ def check_table(frame: object, min_rows: int = 2) -> None:
     for name in names:
         if not isinstance(name, (str, int)) or isinstance(name, bool):
             raise TableError(f"column {shown(name)}: expected a name that is a str or an int; rename it")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise TableError(f"column {twice!r}: occurs {names.count(twice)} times; rename or drop all but one")
+    check_unique(names)
     if not names:
         raise TableError("the table has no columns; add some")
     if len(frame) < min_rows:
         raise TableError(f"the table has {len(frame)} rows, expected at least {min_rows}; add rows")
+
+
+def check_unique(names: Sequence[object]) -> None:
+    """Refuse names of which two are the same.
+
+    Raises:
+        TableError: the message has the name.
+    """
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TableError(f"column {twice!r}: occurs {names.count(twice)} times; rename or drop all but one")
 
 
 def names_of(frame: pd.DataFrame) -> list[Any]:

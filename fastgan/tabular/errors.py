@@ -10,10 +10,15 @@ class TableError(DataError):
 
 
 class TableWarning(UserWarning):
-    """A column that will be modelled poorly or slowly; the message names it and the remedy."""
+    """A column that is read as text, or will be modelled poorly or slowly; the message has the remedy."""
 
 
 def shown(value: object) -> str:
     """The value as messages quote it: on one line, at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def line_of(error: Exception) -> str:
+    """What another library's error says, on one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]

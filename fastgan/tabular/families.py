@@ -29,6 +29,7 @@ _OF_KIND: dict[str, Family] = {
 _SCALARS = (str, int, float, bool, np.integer, np.floating, np.bool_)
 _REMEDIES = {
     "Decimal": "convert the column to floats",
+    "Period": "convert them, for example with .astype('str')",
     "datetime": "convert the column with pandas.to_datetime",
     "Timestamp": "convert the column with pandas.to_datetime",
     "timedelta": "convert the column with pandas.to_timedelta",
@@ -42,21 +43,26 @@ _REMEDIES = {
 }
 
 
-def family_of(series: pd.Series[Any]) -> Family:
+def family_of(series: pd.Series[Any], place: str = "row") -> Family:
     """The family of a column.
 
+    Args:
+        series: the column, or the categories of one.
+        place: what messages call the place of a value.
+
     Raises:
-        TableError: its dtype or one of its objects is of none.
+        TableError: its dtype, or one of its objects or categories, is of none.
     """
     dtype: Any = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
+        _check_categories(series.name, dtype.categories)
         return "coded"
     if isinstance(dtype, pd.StringDtype):
         return "string"
     if isinstance(dtype, pd.ArrowDtype):
         return _family_of_arrow(series.name, dtype)
     if is_object(dtype):
-        return _family_of_objects(series)
+        return _family_of_objects(series, place)
     if dtype.kind not in _OF_KIND or isinstance(dtype, (pd.SparseDtype, pd.PeriodDtype, pd.IntervalDtype)):
         raise _unfit(series.name, dtype)
     if isinstance(dtype, pd.DatetimeTZDtype):
@@ -92,7 +98,7 @@ def _family_of_arrow(name: object, dtype: pd.ArrowDtype) -> Family:
     return _OF_KIND[dtype.kind]
 
 
-def _family_of_objects(series: pd.Series[Any]) -> Family:
+def _family_of_objects(series: pd.Series[Any], place: str) -> Family:
     present = series[~series.isna()]
     types = set(map(type, present))
     if types == {datetime.date}:
@@ -106,10 +112,18 @@ def _family_of_objects(series: pd.Series[Any]) -> Family:
         row, value = next((row, value) for row, value in enumerate(series) if type(value) in unfit)
         kind = type(value).__name__
         raise TableError(
-            f"column {series.name!r}: row {row} is {shown(value)}, of type {kind}, which is no category; "
+            f"column {series.name!r}: {place} {row} is {shown(value)}, of type {kind}, which is no category; "
             f"{_REMEDIES.get(kind, 'convert the column to strings or numbers')}"
         )
     return "objects"
+
+
+def _check_categories(name: object, categories: pd.Index[Any]) -> None:
+    """Refuse categories of which no column can consist, apart from intervals of what can."""
+    values = categories.left if isinstance(categories, pd.IntervalIndex) else categories
+    if isinstance(values, pd.PeriodIndex):
+        values = values.astype(object)
+    family_of(pd.Series(values, name=name), place="category")
 
 
 def _check_naive(name: object, times: pd.Series[Any]) -> None:

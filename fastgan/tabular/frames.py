@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from fastgan.files import write_whole
-from fastgan.tabular.errors import TableError
+from fastgan.tabular.columns import check_unique
+from fastgan.tabular.csv_reading import read_csv
+from fastgan.tabular.errors import TableError, line_of
+from fastgan.tabular.writing import write_csv, write_parquet
 
 _SUFFIXES = (".csv", ".parquet")
 _NULLABLE = {
@@ -32,10 +33,11 @@ def to_pandas(table: Any) -> pd.DataFrame:
     Args:
         table: a pandas.DataFrame, which is returned as it is; or a polars.DataFrame, a pyarrow.Table or
             another table with Arrow's C stream. Integers and booleans with missing values get nullable
-            dtypes, dates and times become Python objects.
+            dtypes, dates and times become Python objects. The named levels of an index that pandas put
+            into an Arrow table are columns.
 
     Raises:
-        TableError: it is no table.
+        TableError: it is no table, or has several columns of a name.
     """
     if isinstance(table, pd.DataFrame):
         return table
@@ -46,29 +48,40 @@ def to_pandas(table: Any) -> pd.DataFrame:
             f"pyarrow.Table{collect}"
         )
     try:
-        return _from_arrow(pa.table(table))
+        arrow = pa.table(table)
+        check_unique(arrow.column_names)
+        return _from_arrow(arrow)
     except (pa.ArrowException, TypeError) as error:
-        raise TableError(f"the {type(table).__name__} is no table for pandas: {_line(error)}") from error
+        raise TableError(f"the {type(table).__name__} is no table for pandas: {line_of(error)}") from error
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(
+    path: str | Path, columns: Mapping[Any, str] | None = None, texts: Collection[Any] = ()
+) -> pd.DataFrame:
     """Read a CSV or Parquet file.
 
     Args:
         path: ends in .csv or .parquet. A CSV file has a header, commas and UTF-8; columns of integers,
             floats, booleans (true, false) and ISO dates and times are recognized. A field is missing if it is
-            empty, NA, NaN or null without quotes.
+            empty, NA, NaN or null without quotes. A column of codes such as 00123 is text, with a warning,
+            and so are integers beyond 64 bits. The named index of a pandas frame in a Parquet file is a
+            column.
+        columns: kinds that the user chose, as :func:`fastgan.tabular.columns.kinds_of` takes them. In a CSV
+            file, a category of numbers is text if numbers would be written otherwise; columns of other kinds
+            are not read as text.
+        texts: columns that are text in any case in a CSV file.
 
     Raises:
-        TableError: the file is missing, damaged or cut off; the message names the file, and the row if known.
-            A CSV file cut within its last field, or after a whole row, is a valid one.
+        TableError: the file is missing, damaged, cut off or without rows; the message names the file, and the
+            row if known. A CSV file cut within its last field, or after a whole row, is a valid one.
     """
     path = Path(path)
     suffix = _suffix(path)
     if not path.is_file():
         raise TableError(f"{path}: is no file; check the path")
     try:
-        table = _read_csv(path) if suffix == ".csv" else pyarrow.parquet.read_table(path)
+        csv = suffix == ".csv"
+        table = read_csv(path, columns or {}, texts) if csv else pyarrow.parquet.read_table(path)
         names = table.column_names
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: is not UTF-8; convert it") from error
@@ -80,6 +93,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     for field in table.schema:
         if pa.types.is_binary(field.type):
             raise TableError(f"{path}: column {field.name!r} is not UTF-8; convert the file")
+    if not table.num_rows:
+        raise TableError(f"{path}: the table has 0 rows; add rows")
     return _from_arrow(table)
 
 
@@ -91,7 +106,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
         path: ends in .csv or .parquet.
 
     Raises:
-        TableError: for other names, and for values that Parquet cannot hold.
+        TableError: for other names, and for columns that the file cannot hold; the message names the column.
         fastgan.files.WriteError: the file cannot be written.
     """
     write_chunks([frame], path)
@@ -105,11 +120,11 @@ def write_chunks(chunks: Iterable[pd.DataFrame], path: str | Path) -> None:
         path: ends in .csv or .parquet.
 
     Raises:
-        TableError: for other names, and for values that Parquet cannot hold.
+        TableError: for other names, and for columns that the file cannot hold; the message names the column.
         fastgan.files.WriteError: the file cannot be written.
     """
     path = Path(path)
-    write = _write_csv if _suffix(path) == ".csv" else _write_parquet
+    write = write_csv if _suffix(path) == ".csv" else write_parquet
     write_whole(path, lambda whole: write(iter(chunks), whole))
 
 
@@ -122,7 +137,7 @@ def _suffix(path: Path) -> str:
 
 def _from_arrow(table: pa.Table) -> pd.DataFrame:
     if table.schema.pandas_metadata:  # tells all dtypes
-        return table.to_pandas()
+        return _with_index_as_columns(table.to_pandas())
     columns = {
         name: column.to_pandas(types_mapper=_NULLABLE.get if column.null_count else None)
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -130,86 +145,15 @@ def _from_arrow(table: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _read_csv(path: Path) -> pa.Table:
-    try:
-        table = _parse_csv(path, use_threads=True)
-    except pa.ArrowInvalid:
-        table = _parse_csv(path, use_threads=False)  # whose message has the row
-    if _is_cut_in_quotes(path, table):
-        raise pa.ArrowInvalid(f"Row #{table.num_rows + 1}: ends within quotes")
-    return table
-
-
-def _parse_csv(source: Path | pa.BufferReader, use_threads: bool) -> pa.Table:
-    return pyarrow.csv.read_csv(
-        source,
-        read_options=pyarrow.csv.ReadOptions(use_threads=use_threads),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
-            strings_can_be_null=True, quoted_strings_can_be_null=False
-        ),
-    )
-
-
-def _is_cut_in_quotes(path: Path, table: pa.Table) -> bool:
-    """Whether the last field lacks its closing quote: Arrow accepts that, and adds a further row to it."""
-    with path.open("rb") as file:
-        quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
-    if quotes % 2 == 0:
-        return False
-    row = b"\n" + b"," * (table.num_columns - 1) + b'""\n'
-    longer = _parse_csv(pa.BufferReader(path.read_bytes() + row), use_threads=False)
-    return bool(longer.num_rows == table.num_rows)
-
-
-def _write_csv(chunks: Iterable[pd.DataFrame], path: Path) -> None:
-    with path.open("wb") as file:
-        for number, chunk in enumerate(chunks):
-            table = pa.table({str(name): _csv_column(chunk[name]) for name in chunk.columns})
-            pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(include_header=number == 0))
-
-
-def _csv_column(column: pd.Series[Any]) -> pa.Array:
-    try:
-        array = pa.array(column, from_pandas=True)
-    except pa.ArrowException:
-        return _as_strings(column)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if pa.types.is_duration(array.type) or isinstance(array.type, pa.ExtensionType):
-        return _as_strings(column)
-    if pa.types.is_time(array.type):  # without a fraction, which is not recognized as a time
-        with_seconds = array.cast(pa.time32("s"), safe=False)
-        return with_seconds if with_seconds.cast(array.type).equals(array) else array
-    return array
-
-
-def _as_strings(column: pd.Series[Any]) -> pa.Array:
-    missing = column.isna().to_numpy()
-    strings = [None if absent else str(value) for value, absent in zip(column, missing, strict=True)]
-    return pa.array(strings, type=pa.string())
-
-
-def _write_parquet(chunks: Iterable[pd.DataFrame], path: Path) -> None:
-    chunks = iter(chunks)
-    first = next(chunks)
-    schema = _parquet_table(first, None).schema
-    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
-        for chunk in itertools.chain([first], chunks):
-            writer.write_table(_parquet_table(chunk, schema))
-
-
-def _parquet_table(chunk: pd.DataFrame, schema: pa.Schema | None) -> pa.Table:
-    try:
-        return pa.Table.from_pandas(chunk, schema=schema, preserve_index=False)
-    except pa.ArrowException as error:
-        raise TableError(f"Parquet cannot hold the table ({_line(error)}); write a .csv file") from error
+def _with_index_as_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    named = [name for name in frame.index.names if name is not None]
+    if not named:
+        return frame
+    check_unique([*named, *frame.columns])
+    unnamed = [level for level, name in enumerate(frame.index.names) if name is None]
+    return frame.reset_index(unnamed, drop=True).reset_index() if unnamed else frame.reset_index()
 
 
 def _reason(error: Exception) -> str:
-    line = _line(error).removeprefix("CSV parse error: ")
+    line = line_of(error).removeprefix("CSV parse error: ")
     return re.sub(r"^Row #(\d+):", r"row \1, counting the header:", line)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
