@@ -496,3 +496,28 @@ def test_bad_tables(changed: dict[str, Any], message: str) -> None:
 def test_a_target_alone() -> None:
     with pytest.raises(ValueError, match="target 'x' is the only column, expected another one"):
         evaluate_tables(*[TABLE[["x"]]] * 2, holdout=TABLE[["x"]], target="x", kinds={"x": "continuous"})
+
+
+def test_columns_without_a_value_do_not_count() -> None:
+    tables = [correlated(60, seed) for seed in range(3)]
+    voids = [
+        each.assign(
+            number=NAN,
+            nullable=pd.array([pd.NA] * 60, "Int64"),
+            when=pd.to_datetime([pd.NaT] * 60),
+        )
+        for each in tables
+    ]
+    kinds = KINDS | {"number": "continuous", "nullable": "integer", "when": "datetime"}
+    for target in ("x", "letter"):
+        with_voids = evaluate_tables(*voids[:2], holdout=voids[2], target=target, kinds=kinds)
+        without = evaluate_tables(*tables[:2], holdout=tables[2], target=target, kinds=KINDS)
+        assert with_voids.detection == without.detection
+        pd.testing.assert_frame_equal(with_voids.utility, without.utility)
+        assert (with_voids.shapes, with_voids.trends) == (without.shapes, without.trends)
+
+
+def test_a_value_that_only_a_test_fold_has() -> None:
+    real, synthetic = correlated(30, 0), correlated(30, 1)
+    rare = [each.assign(rare=[value, *[NAN] * 29]) for each, value in ((real, 1.0), (synthetic, NAN))]
+    assert not math.isnan(evaluate_tables(*rare, kinds=KINDS | {"rare": "continuous"}).detection.boosting)

@@ -103,7 +103,11 @@ def boosting(
 
 
 def fitted(model: Any, x: Floats, y: NDArray[Any]) -> Any:
-    """The model after its ``fit``, without warnings of its number of iterations."""
+    """The model after its ``fit``, without warnings of its number of iterations.
+
+    Columns without a value are 0: they tell nothing, and boosting fails if they are numbers.
+    """
+    x = np.where(np.isnan(x).all(axis=0), 0.0, x)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x, y)
