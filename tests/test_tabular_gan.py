@@ -179,6 +179,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Any, str]] = {
     "epochs and steps": ({"epochs": 3, "steps": 5}, None, "epochs is 3 and steps is 5; give one of them"),
     "epochs": ({"epochs": 0}, None, "epochs is 0, expected a whole number from 1 on"),
     "widths": ({"generator": (16, 0)}, None, r"generator is \(16, 0\), expected widths"),
+    "max_categories": ({"max_categories": 1}, None, "max_categories is 1, expected a whole number from 2 on"),
     "began": ({"objective": "began", "gp_weight": 0.0, "pack": 1}, None, "objective is 'began'"),
     "no table": ({}, [1, 2], "the table is a list, expected a DataFrame"),
     "empty": ({}, pd.DataFrame({"a": []}), "0 rows"),

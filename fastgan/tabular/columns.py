@@ -112,7 +112,7 @@ def _kind_of(series: pd.Series[Any], chosen: str | None) -> Kind:
     raw = storage.read(series)
     check_finite(series.name, raw)
     if chosen is not None and chosen not in KINDS:
-        raise TableError(f"columns[{series.name!r}] is {chosen!r}, expected one of {', '.join(KINDS)}")
+        raise TableError(f"columns[{series.name!r}] is {chosen!r}, expected one of {', '.join(KINDS[:-1])}")
     if _is_constant(raw):
         return "constant"
     if chosen is not None:

@@ -174,7 +174,8 @@ class CTGAN:
                 self._rng = None if random_state is None else random_state[1]
             case _:
                 raise ValueError(
-                    f"random_state is {random_state!r}, expected an int, a pair with a torch.Generator or None"
+                    f"random_state is {random_state!r}, expected an int, None, or a pair with a "
+                    "torch.Generator"
                 )
 
     def save(self, path: str | Path) -> None:

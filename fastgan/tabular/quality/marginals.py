@@ -34,7 +34,8 @@ def ks_complement(real: Floats, synthetic: Floats) -> float:
     if len(real) == 0 or len(synthetic) == 0:
         return float("nan")
     largest = max(np.abs(real).max(), np.abs(synthetic).max())
-    scale = 10.0 ** -min(0, np.ceil(np.log10(largest))) if largest else 1.0
+    # 10**309 is no float64: the smallest numbers are rounded to fewer digits
+    scale = 10.0 ** min(-min(0, np.ceil(np.log10(largest))), 308) if largest else 1.0
     ordered = [np.sort(_rounded(values * scale)) for values in (real, synthetic)]
     places = np.concatenate(ordered)
     below = [np.searchsorted(values, places, side="right") / len(values) for values in ordered]
