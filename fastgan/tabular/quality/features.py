@@ -33,7 +33,7 @@ def sampled(columns: Sequence[Column], seed: int) -> list[Column]:
 
 
 def moderate(column: Column) -> Column:
-    """The column times a power of two, if its numbers are so large or small that their squares are no float64.
+    """The column times a power of two, if squares of its numbers would overflow or underflow.
 
     A power of two rounds nothing, and neither trees nor scaled features depend on it.
     """
