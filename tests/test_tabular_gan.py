@@ -179,6 +179,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Any, str]] = {
     "epochs and steps": ({"epochs": 3, "steps": 5}, None, "epochs is 3 and steps is 5; give one of them"),
     "epochs": ({"epochs": 0}, None, "epochs is 0, expected a whole number from 1 on"),
     "widths": ({"generator": (16, 0)}, None, r"generator is \(16, 0\), expected widths"),
+    "max_categories": ({"max_categories": 1}, None, "max_categories is 1, expected a whole number from 2 on"),
     "began": ({"objective": "began", "gp_weight": 0.0, "pack": 1}, None, "objective is 'began'"),
     "no table": ({}, [1, 2], "the table is a list, expected a DataFrame"),
     "empty": ({}, pd.DataFrame({"a": []}), "0 rows"),
@@ -240,3 +241,72 @@ def test_damaged_folders(fitted: TabularGAN, tmp_path: Path, damage: str) -> Non
         description.write_text(json.dumps({**content, "columns": content["columns"][1:]}))
     with pytest.raises(TableError, match=r"table\.json|another version|restore"):
         TabularGAN.load(folder)
+
+
+@pytest.fixture(scope="module")
+def saved(fitted: TabularGAN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "gan"
+    fitted.save(folder)
+    return folder
+
+
+INCONSISTENT: dict[str, tuple[tuple[Any, ...], Any, str]] = {
+    "no counts": (("counts",), [], "8 counts, a number for each condition, not 0"),
+    "a count": (("counts", 0), -1, "counts from 0 on"),
+    "config": (("config", "epochs"), "x", "epochs is 'x'"),
+    "no list": (("columns",), {}, "columns is {}, expected a list"),
+    "no columns": (("columns",), [], "no column is generated"),
+    "a column": (("columns", 0), None, "column 0: 'NoneType'"),
+    "name": (("columns", 0, "name"), None, "column 0: expected a name"),
+    "twice": (("columns", 0, "name"), "sex", "column 'sex' occurs twice"),
+    "kind": (("columns", 0, "kind"), "banana", "column 0: expected kind .*not 'banana'"),
+    "other kind": (("columns", 2, "kind"), "date", "column 2: expected kind"),
+    "family": (("columns", 0, "storage", "family"), "banana", "family as one of .*not 'banana'"),
+    "other family": (("columns", 0, "storage", "family"), "float", "family integer of int64, not 'float'"),
+    "dtype": (("columns", 0, "storage", "dtype"), "int65", "int65"),
+    "no means": (("columns", 0, "coder", "modes", "means"), [], "at least one of modes.weights"),
+    "null": (("columns", 0, "coder", "modes", "means"), [None], "finite numbers as modes.means"),
+    "exponent": (("columns", 0, "coder", "modes", "exponent"), "a", "modes.exponent .*not 'a'"),
+    "high exponent": (("columns", 0, "coder", "modes", "exponent"), 99999, "modes.exponent .*not 99999"),
+    "unit": (("columns", 0, "coder", "scale", "unit"), 0, "scale.unit from 1 on"),
+    "range": (("columns", 7, "coder", "scale", "low"), 1e9, "scale.low up to scale.high"),
+    "categories": (
+        ("columns", 2, "coder", "categories", "values"),
+        ["male"],
+        "counts of 1 cat",
+    ),
+    "a category more": (
+        ("columns", 2, "coder", "categories", "values"),
+        [*"abc"],
+        "counts of 3",
+    ),
+    "no text": (("columns", 2, "coder", "categories", "values"), ["a", 1], "family string, not .1."),
+    "frequent": (("columns", 2, "coder", "categories", "frequent"), "a", "not 'a' and 0"),
+    "less frequent": (("columns", 2, "coder", "categories", "frequent"), 1, "not 1 and 0"),
+    "positions": (("columns", 3, "coder", "categories", "values"), [0, 1, 9], "positions in 3 cat"),
+    "constant": (("columns", 6, "coder", "value"), [], "one value"),
+}
+
+
+@pytest.mark.parametrize("case", INCONSISTENT)
+def test_inconsistent_descriptions(saved: Path, tmp_path: Path, case: str) -> None:
+    (*path, last), value, message = INCONSISTENT[case]
+    content = json.loads((saved / "table.json").read_text())
+    place = content
+    for step in path:
+        place = place[step]
+    place[last] = value
+    (tmp_path / "table.json").write_text(json.dumps(content))
+    (tmp_path / "generator.safetensors").symlink_to(saved / "generator.safetensors")
+    with pytest.raises(TableError, match=rf"table\.json: damaged \(.*{message}.*\); restore it, or") as error:
+        TabularGAN.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_weights_that_are_no_file(saved: Path, tmp_path: Path, is_folder: bool) -> None:
+    shutil.copy(saved / "table.json", tmp_path)
+    if is_folder:
+        (tmp_path / "generator.safetensors").mkdir()
+    with pytest.raises(TableError, match=r"generator\.safetensors: is no file; restore it"):
+        TabularGAN.load(tmp_path)

@@ -496,3 +496,66 @@ def test_bad_tables(changed: dict[str, Any], message: str) -> None:
 def test_a_target_alone() -> None:
     with pytest.raises(ValueError, match="target 'x' is the only column, expected another one"):
         evaluate_tables(*[TABLE[["x"]]] * 2, holdout=TABLE[["x"]], target="x", kinds={"x": "continuous"})
+
+
+def test_columns_without_a_value_do_not_count() -> None:
+    tables = [correlated(60, seed) for seed in range(3)]
+    voids = [
+        each.assign(
+            number=NAN,
+            nullable=pd.array([pd.NA] * 60, "Int64"),
+            when=pd.to_datetime([pd.NaT] * 60),
+        )
+        for each in tables
+    ]
+    kinds = KINDS | {"number": "continuous", "nullable": "integer", "when": "datetime"}
+    for target in ("x", "letter"):
+        with_voids = evaluate_tables(*voids[:2], holdout=voids[2], target=target, kinds=kinds)
+        without = evaluate_tables(*tables[:2], holdout=tables[2], target=target, kinds=KINDS)
+        assert with_voids.detection == without.detection
+        pd.testing.assert_frame_equal(with_voids.utility, without.utility)
+        assert (with_voids.shapes, with_voids.trends) == (without.shapes, without.trends)
+
+
+def test_a_value_that_only_a_test_fold_has() -> None:
+    real, synthetic = correlated(30, 0), correlated(30, 1)
+    rare = [each.assign(rare=[value, *[NAN] * 29]) for each, value in ((real, 1.0), (synthetic, NAN))]
+    assert not math.isnan(evaluate_tables(*rare, kinds=KINDS | {"rare": "continuous"}).detection.boosting)
+
+
+@pytest.mark.parametrize("size", [1.797e308, 1e-310, 5e-324])
+def test_the_largest_and_smallest_numbers(tmp_path: Path, size: float) -> None:
+    signs = [np.random.default_rng(seed).choice([-1.0, 1.0], 40) for seed in range(3)]
+    figures = []
+    for scale in (size, 1.0):
+        tables = [
+            correlated(40, seed)[["y", "letter"]].assign(x=scale * sign, high=scale * (sign > 0))
+            for seed, sign in enumerate(signs)
+        ]
+        kinds = {"y": "continuous", "letter": "category", "x": "continuous", "high": "continuous"}
+        quality = evaluate_tables(*tables[:2], holdout=tables[2], target="x", kinds=kinds)
+        quality.plot(tmp_path / "tables.png")
+        figures.append(quality)
+    extreme, plain = figures
+    assert extreme.shapes == pytest.approx(plain.shapes)
+    assert extreme.privacy == plain.privacy
+    np.testing.assert_allclose(extreme.detection.logistic, plain.detection.logistic, atol=0.1)
+    np.testing.assert_allclose(extreme.utility["real"], plain.utility["real"], atol=1e-3)
+    assert extreme.histograms[2].real.sum() == pytest.approx(1.0)
+
+
+def test_the_score_of_one_figure_does_not_call_itself_a_mean() -> None:
+    tables = [correlated(40, seed) for seed in range(2)]
+    assert "mean of both" in evaluate_tables(*tables, kinds=KINDS).summary()
+    unrelated = [each[["noise", "x"]] for each in tables]
+    assert "mean of both" not in evaluate_tables(*unrelated, kinds=KINDS).summary()
+
+
+@pytest.mark.filterwarnings("error")
+def test_utility_of_held_out_rows_with_one_class_or_value() -> None:
+    real, synthetic = correlated(40, 0), correlated(40, 1)
+    held = correlated(40, 2).assign(letter="a", x=[0.5, *[NAN] * 39])
+    for target, figure in (("letter", "ROC AUC"), ("x", "R²")):
+        found = evaluate_tables(real, synthetic, holdout=held, target=target, kinds=KINDS).utility
+        assert found is not None
+        assert found[found["figure"] == figure][["synthetic", "real"]].isna().all(axis=None)

@@ -454,5 +454,5 @@ def test_bad_arguments() -> None:
         TableTransform.fit(mixed(), max_categories=1)
     with pytest.raises(TableError, match="all columns are constant, so there is nothing to generate"):
         TableTransform.fit(pd.DataFrame({"x": [1, 1]}))
-    with pytest.raises(TableError, match="the columns' description is damaged"):
+    with pytest.raises(TableError, match="column 0 lacks 'kind'"):
         TableTransform.from_json([{"name": "x"}])

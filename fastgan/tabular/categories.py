@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fastgan.tabular.dtypes import Json
+from fastgan.tabular.dtypes import Json, expect
 from fastgan.tabular.errors import TableError, TableWarning, shown
-from fastgan.tabular.storage import Raw, as_objects
+from fastgan.tabular.storage import Raw, Storage, as_objects
+from fastgan.training.setting import is_whole
 
 _UNSEEN = -1
 
@@ -101,10 +102,24 @@ class Categories:
         }
 
     @classmethod
-    def from_json(cls, json: Json, dtype: np.dtype[Any]) -> Categories:
-        """The categories that :meth:`to_json` described, as raw values of that dtype."""
-        counts = np.array(json["counts"], dtype=np.int64)
-        return cls(as_objects(json["values"]).astype(dtype), json["frequent"], counts, json["missing"])
+    def from_json(cls, json: Json, storage: Storage) -> Categories:
+        """The categories that :meth:`to_json` described, as raw values; raises ValueError for others."""
+        values, frequent, missing = (
+            storage.values_from_json(json["values"]),
+            json["frequent"],
+            json["missing"],
+        )
+        counts = json["counts"]
+        expect(all(is_whole(count) and count > 0 for count in counts), "counts of categories from 1 on")
+        expect(isinstance(missing, bool), f"missing as true or false, not {missing!r}")
+        expect(
+            is_whole(frequent) and 0 <= frequent == len(values) - len(counts),
+            f"frequent and counts of {len(values)} categories, not {frequent!r} and {len(counts)}",
+        )
+        expect(len(set(map(_key, values.tolist()))) == len(values), "categories that differ")
+        categories = cls(values, frequent, np.array(counts, dtype=np.int64), missing)
+        expect(len(categories) > 1, "at least two categories")
+        return categories
 
     def _codes_of(self, values: NDArray[Any]) -> NDArray[np.intp]:
         known = {_key(value): min(code, self.frequent) for code, value in enumerate(self.values.tolist())}

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from fastgan.tabular.categories import Categories, factorized
 from fastgan.tabular.columns import DISCRETE, Kind
 from fastgan.tabular.continuous import Modes
-from fastgan.tabular.dtypes import Json
+from fastgan.tabular.dtypes import Json, expect
 from fastgan.tabular.errors import TableError
 from fastgan.tabular.steps import Range, Steps, scale_from_json, scale_of
-from fastgan.tabular.storage import Raw, Storage, as_objects
+from fastgan.tabular.storage import Raw, Storage
 
 
 class Coded(NamedTuple):
@@ -161,10 +161,15 @@ def fit_coder(
     return Continuous(scale, Modes.fit(scale.to_numbers(present), rng), bool(raw.missing.any()))
 
 
-def coder_from_json(json: Json, raw_dtype: np.dtype[Any]) -> Coder:
-    """The coder that ``to_json`` of either class described."""
-    if "value" in json:
-        return Constant(as_objects(json["value"]).astype(raw_dtype), np.array(json["missing"], dtype=bool))
-    if "categories" in json:
-        return Discrete(Categories.from_json(json["categories"], raw_dtype))
-    return Continuous(scale_from_json(json["scale"]), Modes.from_json(json["modes"]), json["missing"])
+def coder_from_json(json: Json, kind: Kind, storage: Storage) -> Coder:
+    """The coder of a column of that kind that ``to_json`` described; raises ValueError for others."""
+    if kind == "constant":
+        value, missing = json["value"], json["missing"]
+        expect(len(value) == 1 and missing in ([True], [False]), "one value, and whether it is missing")
+        values = np.zeros(1, storage.raw_dtype) if missing[0] else storage.values_from_json(value)
+        return Constant(values, np.array(missing))
+    if kind in DISCRETE:
+        return Discrete(Categories.from_json(json["categories"], storage))
+    missing = json["missing"]
+    expect(isinstance(missing, bool), f"missing as true or false, not {missing!r}")
+    return Continuous(scale_from_json(json["scale"]), Modes.from_json(json["modes"]), missing)

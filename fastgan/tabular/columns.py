@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from fastgan.tabular.dtypes import expect
 from fastgan.tabular.errors import TableError, shown
 from fastgan.tabular.families import Family
 from fastgan.tabular.storage import Raw, Storage
@@ -121,7 +122,7 @@ def _kind_of(series: pd.Series[Any], chosen: str | None) -> Kind:
     raw = storage.read(series)
     check_finite(series.name, raw)
     if chosen is not None and chosen not in KINDS:
-        raise TableError(f"columns[{series.name!r}] is {chosen!r}, expected one of {', '.join(KINDS)}")
+        raise TableError(f"columns[{series.name!r}] is {chosen!r}, expected one of {', '.join(KINDS[:-1])}")
     if _is_constant(raw):
         return "constant"
     if chosen is not None:
@@ -181,6 +182,17 @@ def _checked(series: pd.Series[Any], storage: Storage, raw: Raw, chosen: str) ->
     raise TableError(
         f"columns[{series.name!r}] is {chosen!r}, which does not fit a column of {series.dtype}; {remedy}"
     )
+
+
+def check_kind(kind: str, storage: Storage) -> None:
+    """Refuse a kind that no column of that storage has.
+
+    Raises:
+        ValueError: it has another.
+    """
+    fit = {_FOUND[storage.family], "category", "constant"}
+    fit |= {"integer"} if storage.family == "float" else set()
+    expect(kind in fit, f"kind {' or '.join(sorted(fit))} of family {storage.family}, not {kind!r}")
 
 
 def _are_whole(raw: Raw) -> bool:

@@ -60,7 +60,7 @@ class TableConfig:
             "generator": (_are_widths(self.generator), "widths of blocks, such as (256, 256)"),
             "discriminator": (_are_widths(self.discriminator), "widths of layers, such as (256, 256)"),
             "columns": (isinstance(self.columns, Mapping), "kinds by column, such as {'age': 'continuous'}"),
-            "max_categories": (_is_count(self.max_categories), "a whole number from 2 on"),
+            "max_categories": (_is_count(self.max_categories, 2), "a whole number from 2 on"),
             "log_frequency": (isinstance(self.log_frequency, bool), "True or False"),
         }
         for name, (is_valid, expected) in valid.items():
@@ -100,8 +100,8 @@ def _tuple(widths: object) -> object:
     return tuple(widths) if isinstance(widths, Sequence) and not isinstance(widths, str) else widths
 
 
-def _is_count(value: object) -> bool:
-    return is_whole(value) and value >= 1  # type: ignore[operator]
+def _is_count(value: object, least: int = 1) -> bool:
+    return is_whole(value) and value >= least  # type: ignore[operator]
 
 
 def _are_widths(value: object) -> bool:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.tabular.dtypes import Json
+from fastgan.tabular.dtypes import Json, expect
 from fastgan.tabular.mixture import Floats, fit_mixture
+from fastgan.training.setting import is_whole
 
 _CHUNK = 1 << 16  # bounds the memory of probabilities
+_EXPONENTS = range(-1073, 1025)  # of float64
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,23 @@ class Modes:
 
     @classmethod
     def from_json(cls, json: Json) -> Modes:
-        """The modes that :meth:`to_json` described."""
+        """The modes that :meth:`to_json` described; raises ValueError for others."""
+        exponent = json["exponent"]
         arrays = {name: np.array(json[name], dtype=np.float64) for name in ("means", "scales", "weights")}
-        return cls(json["exponent"], **arrays)
+        expect(is_whole(exponent) and exponent in _EXPONENTS, f"modes.exponent of float64, not {exponent!r}")
+        for name, array in arrays.items():
+            expect(
+                array.ndim == 1 and bool(np.isfinite(array).all()),
+                f"a list of finite numbers as modes.{name}",
+            )
+        modes = cls(exponent, **arrays)
+        expect(0 < len(modes.weights) <= len(modes), "at least one of modes.weights, and a mode for each")
+        expect(len(modes.scales) == len(modes), "as many of modes.scales as of modes.means")
+        expect(
+            bool((modes.scales >= 0).all() and (modes.weights > 0).all()),
+            "no negative scale or weight in modes",
+        )
+        return modes
 
     def _drawn(self, scaled: Floats, rng: np.random.Generator) -> NDArray[Any]:
         components = len(self.weights)

@@ -12,6 +12,19 @@ import pyarrow as pa
 Json = Any
 """What the json module reads and writes."""
 
+DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What reading JSON of another shape than expected raises; pyarrow's errors are RuntimeErrors, too."""
+
+
+def expect(is_valid: bool, expected: str) -> None:
+    """Refuse JSON that describes nothing.
+
+    Raises:
+        ValueError: it is not valid.
+    """
+    if not is_valid:
+        raise ValueError(f"expected {expected}")
+
 
 def dtype_to_json(dtype: Any) -> Json:
     """Describe a dtype that is not categorical, so that :func:`dtype_from_json` returns an equal one."""

@@ -10,6 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
@@ -18,14 +19,16 @@ from safetensors.torch import load_file
 from fastgan.files import save_tensors, write_folder, write_text
 from fastgan.models.ctgan import CTGANDiscriminator, CTGANGenerator
 from fastgan.tabular.config import TableConfig
+from fastgan.tabular.dtypes import DAMAGES, Json, expect
 from fastgan.tabular.encoding import spans_of, table_of
 from fastgan.tabular.errors import TableError, shown
 from fastgan.tabular.sampling import Conditions, Rows
 from fastgan.tabular.transform import TableTransform
 from fastgan.training import checkpoint
-from fastgan.training.config import ConfigError, TrainConfig
+from fastgan.training.config import TrainConfig
 from fastgan.training.config_file import tuples
 from fastgan.training.distributed import World
+from fastgan.training.setting import is_real
 from fastgan.training.table_source import TableSource
 from fastgan.training.trainer import Callback, Trainer
 
@@ -159,6 +162,17 @@ class TabularGAN:
             )
         return self._rows.draw(int(n), conditions, int(seed))
 
+    def to(self, device: str | torch.device) -> TabularGAN:
+        """Move the fitted generator to a device, on which it then generates rows.
+
+        Raises:
+            TableError: not fitted.
+        """
+        if self._rows is None:
+            raise TableError("this TabularGAN is not fitted; call fit or load first")
+        self._rows.generator.to(device)
+        return self
+
     def save(self, folder: str | Path) -> None:
         """Write the generator and the columns to a folder: JSON and safetensors, nothing pickled.
 
@@ -199,10 +213,12 @@ class TabularGAN:
         generator = CTGANGenerator(training.latent_dim, spans_of(transform), config.generator)
         weights = folder / WEIGHTS
         try:
-            if weights.exists():
+            if weights.is_file():
                 generator.load_state_dict(load_file(weights))
-            else:
+            elif (folder / checkpoint.INDEX).is_file():
                 checkpoint.read(folder).load_module("average", generator)
+            else:
+                raise TableError(f"{weights}: is no file; restore it, or save the generator again")
         except (SafetensorError, RuntimeError) as error:
             raise TableError(f"{weights}: is not the generator of {TABLE}; restore both files") from error
         gan._rows = Rows(
@@ -277,16 +293,24 @@ def read_description(folder: Path) -> tuple[TableConfig, TableTransform, list[fl
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT:
-            raise TableError(f"{path}: written by another version of fastgan; use that one")
-        settings = {**content["config"], "columns": dict(content["config"]["columns"])}
-        training = TrainConfig(**tuples({**settings.pop("training"), "device": "cpu"}))
-        config = TableConfig(training, **settings)
-        return config, TableTransform.from_json(content["columns"]), list(map(float, content["counts"]))
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, TableError) and not isinstance(error, ConfigError):
-            raise
+        version = content["format"]
+        if version == _FORMAT:
+            return _described(content)
+    except KeyError as error:
+        raise TableError(f"{path}: damaged (it lacks {error}); restore it, or fit again") from error
+    except DAMAGES as error:
         raise TableError(f"{path}: damaged ({error}); restore it, or fit again") from error
+    raise TableError(f"{path}: written by another version of fastgan; use that one")
+
+
+def _described(content: Json) -> tuple[TableConfig, TableTransform, list[float]]:
+    settings = {**content["config"], "columns": dict(content["config"]["columns"])}
+    training = TrainConfig(**tuples({**settings.pop("training"), "device": "cpu"}))
+    config, transform = TableConfig(training, **settings), TableTransform.from_json(content["columns"])
+    counts, conditions = content["counts"], spans_of(transform).num_conditions
+    expect(len(counts) == conditions, f"{conditions} counts, a number for each condition, not {len(counts)}")
+    expect(all(is_real(count) and 0 <= count < np.inf for count in counts), "counts from 0 on")
+    return config, transform, list(map(float, counts))
 
 
 @contextmanager

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fastgan.tabular.dtypes import Json
+from fastgan.tabular.dtypes import Json, expect
 from fastgan.tabular.storage import Storage
+from fastgan.training.setting import is_real, is_whole
 
 _MAX_POWER = 22  # 10**22 is the largest power of ten that is a float64
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -127,8 +128,20 @@ def scale_of(values: NDArray[Any], storage: Storage) -> Steps | Range:
 
 
 def scale_from_json(json: Json) -> Steps | Range:
-    """What ``to_json`` of either described."""
-    return Steps(**json) if "unit" in json else Range(**json)
+    """What ``to_json`` of either described; raises ValueError for others."""
+    expect(all(map(is_real, json.values())), "numbers in scale")
+    if "unit" not in json:
+        range_ = Range(**json)
+        expect(-np.inf < range_.low <= range_.high < np.inf, "scale.low up to scale.high")
+        return range_
+    expect(all(map(is_whole, json.values())), "whole numbers in scale")
+    steps = Steps(**json)
+    expect(steps.minimum >= -(2**63) and steps.minimum + steps.count * steps.unit < 2**64, "scale in 64 bits")
+    expect(
+        steps.unit > 0 and 0 <= steps.median <= steps.count, "scale.unit from 1 on, scale.median up to count"
+    )
+    expect(0 <= steps.decimals <= _MAX_POWER, f"scale.decimals from 0 to {_MAX_POWER}")
+    return steps
 
 
 def _differences(values: NDArray[Any], minimum: int) -> NDArray[np.uint64]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastgan.tabular.dtypes import Json, dtype_from_json, dtype_to_json
+from fastgan.tabular.dtypes import Json, dtype_from_json, dtype_to_json, expect
 from fastgan.tabular.families import Family, family_of, is_object, missing_in
 
 _ABSENT: dict[str, Any] = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}
+_OF_OBJECTS: tuple[Family, ...] = ("date", "time", "boolean", "objects")
+_SCALARS: dict[str, tuple[type, ...]] = {"f": (float, int), "b": (bool,), "O": (str, int, float, bool)}
 _PLAIN = {"float": np.float64, "boolean": np.bool_, "string": np.object_, "objects": np.object_}
 
 
@@ -111,8 +113,25 @@ class Storage:
 
     @classmethod
     def from_json(cls, json: Json) -> Storage:
-        """The storage that :meth:`to_json` described."""
-        return cls(json["family"], _dtype_from_json(json["dtype"]), json["absent"])
+        """The storage that :meth:`to_json` described; raises ValueError, TypeError or KeyError for others."""
+        family, dtype, absent = json["family"], _dtype_from_json(json["dtype"]), json["absent"]
+        expect(family in get_args(Family), f"family as one of {', '.join(get_args(Family))}, not {family!r}")
+        fit = _OF_OBJECTS if is_object(dtype) else (family_of(pd.Series(dtype=dtype)),)
+        expect(family in fit, f"family {' or '.join(fit)} of {dtype}, not {family!r}")
+        expect(absent in _ABSENT, f"absent as one of {', '.join(_ABSENT)}, not {absent!r}")
+        return cls(family, dtype, absent)
+
+    def values_from_json(self, json: Json) -> NDArray[Any]:
+        """Raw values that ``tolist`` described; raises ValueError, TypeError or OverflowError for others."""
+        scalars = _SCALARS.get(self.raw_dtype.kind, (int,))
+        if self.family == "string":
+            scalars = (str,)
+        bad = [value for value in json if type(value) not in scalars]
+        expect(not bad, f"values of family {self.family}, not {bad[:1]}")
+        if self.family == "coded":
+            size = len(self.dtype.categories)
+            expect(all(0 <= value < size for value in json), f"positions in {size} categories, not {json}")
+        return as_objects(json).astype(self.raw_dtype)
 
     def _read_objects(self, values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
         if self.family == "date":
@@ -220,6 +239,6 @@ def _index_from_json(json: Json) -> pd.Index[Any]:
         left, right = (_index_from_json(json[side]) for side in ("left", "right"))
         return pd.IntervalIndex.from_arrays(left, right, closed=json["closed"])
     storage = Storage.from_json(json["storage"])
-    values = as_objects(json["values"]).astype(storage.raw_dtype)
+    values = storage.values_from_json(json["values"])
     column = storage.build(values, np.zeros(len(values), dtype=bool))
     return pd.Index(column, dtype=column.dtype)

@@ -13,10 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fastgan.tabular.coders import Coded, Coder, Discrete, coder_from_json, fit_coder
-from fastgan.tabular.columns import Kind, check_finite, check_table, kinds_of, names_of, no_column
-from fastgan.tabular.dtypes import Json
+from fastgan.tabular.columns import (
+    Kind,
+    check_finite,
+    check_kind,
+    check_table,
+    kinds_of,
+    names_of,
+    no_column,
+)
+from fastgan.tabular.dtypes import DAMAGES, Json, expect
 from fastgan.tabular.errors import TableError, shown
 from fastgan.tabular.storage import Storage
+from fastgan.training.setting import is_whole
 
 
 class Encoded(NamedTuple):
@@ -231,10 +240,15 @@ class TableTransform:
         Raises:
             TableError: it describes none.
         """
-        try:
-            return cls(tuple(_column_from_json(entry) for entry in json))
-        except (KeyError, TypeError, ValueError) as error:
-            raise TableError(f"the columns' description is damaged ({error!r}); fit again") from error
+        if not isinstance(json, list):
+            raise TableError(f"columns is {shown(json)}, expected a list")
+        columns = tuple(_column_from_json(place, entry) for place, entry in enumerate(json))
+        names = [column.name for column in columns]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise TableError(f"column {twice[0]!r} occurs twice")
+        if all(column.kind == "constant" for column in columns):
+            raise TableError("no column is generated, expected at least one")
+        return cls(columns)
 
     def _placed(self) -> Iterator[tuple[Column, slice, slice]]:
         """Columns, with their columns of ``Encoded.codes`` and ``Encoded.values``."""
@@ -315,7 +329,13 @@ def _described(dtype: Any) -> str:
     return str(dtype)
 
 
-def _column_from_json(entry: Json) -> Column:
-    storage = Storage.from_json(entry["storage"])
-    coder = coder_from_json(entry["coder"], storage.raw_dtype)
-    return Column(entry["name"], entry["kind"], storage, coder)
+def _column_from_json(place: int, entry: Json) -> Column:
+    try:
+        name, kind, storage = entry["name"], entry["kind"], Storage.from_json(entry["storage"])
+        expect(isinstance(name, str) or is_whole(name), f"a name that is a string or integer, not {name!r}")
+        check_kind(kind, storage)
+        return Column(name, kind, storage, coder_from_json(entry["coder"], kind, storage))
+    except KeyError as error:
+        raise TableError(f"column {place} lacks {error}") from error
+    except DAMAGES as error:
+        raise TableError(f"column {place}: {error}") from error

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from fastgan.tabular import TabularGAN
+from fastgan.tabular.frames import to_pandas
 from fastgan.training.state import TrainingState
 from fastgan.training.trainer import Callback, LogRow
 
@@ -89,20 +91,21 @@ class CTGAN:
         self._fitted: TabularGAN | None = None
         self.loss_values: pd.DataFrame | None = None
 
-    def fit(self, train_data: Any, discrete_columns: Sequence[str | int] = ()) -> None:
+    def fit(self, train_data: Any, discrete_columns: Sequence[str | int] | None = ()) -> None:
         """Train on a table.
 
         Args:
-            train_data: a pandas.DataFrame or an array ``[rows, columns]``.
-            discrete_columns: names of the columns of categories, positions in an array.
+            train_data: a DataFrame of pandas or polars, a pyarrow.Table, or an array or list
+                ``[rows, columns]``.
+            discrete_columns: names of the columns of categories, positions in an array; None for no column.
 
         Raises:
             ValueError: the table, a column or a setting cannot be used; the message names it.
         """
-        self._is_array = not isinstance(train_data, pd.DataFrame)
-        frame = pd.DataFrame(train_data)
+        self._is_array = isinstance(train_data, (np.ndarray, list))
+        frame = pd.DataFrame(train_data) if self._is_array else to_pandas(train_data)
         kinds = dict.fromkeys(frame.select_dtypes("number"), "continuous")
-        kinds |= dict.fromkeys(discrete_columns, "category")
+        kinds |= dict.fromkeys(() if discrete_columns is None else discrete_columns, "category")
         epoch = max(len(frame) // self._settings["batch_size"], 1)
         gan = TabularGAN(columns=kinds, seed=self._seed(), log_interval=epoch, **self._settings)
         losses = _Losses(epoch, self._verbose)
@@ -119,31 +122,61 @@ class CTGAN:
         Args:
             n: how many.
             condition_column: a discrete column; the number of a column of an array may be a string.
-            condition_value: its value in every row, where the original only makes it more likely.
+            condition_value: its value in every row, where the original only makes it more likely; nan for
+                a missing one.
 
         Returns:
-            A frame, or an array if :meth:`fit` got one.
+            A frame of pandas, or an array if :meth:`fit` got one.
 
         Raises:
-            ValueError: not fitted, or the condition is on no discrete column or on a value never seen.
+            ValueError: not fitted; the condition is on no discrete column or on a value never seen; or only
+                one of ``condition_column`` and ``condition_value`` is given.
         """
-        conditions = {}
-        if condition_column is not None and condition_value is not None:
-            conditions[int(condition_column) if self._is_array else condition_column] = condition_value
+        if (condition_column is None) != (condition_value is None):
+            raise ValueError(
+                f"condition_column is {condition_column!r} and condition_value is {condition_value!r}; give "
+                "both or none"
+            )
+        if self._is_array and isinstance(condition_column, str) and condition_column.isdecimal():
+            condition_column = int(condition_column)
+        conditions = {} if condition_column is None else {condition_column: condition_value}
         frame = self._gan().sample(n, conditions, self._seed())
         return frame.to_numpy() if self._is_array else frame
 
-    def set_random_state(self, random_state: int | tuple[Any, torch.Generator] | None) -> None:
+    def set_device(self, device: str | torch.device) -> None:
+        """Move the fitted generator to a device, and use it in :meth:`fit`.
+
+        Raises:
+            ValueError: there is no such device.
+        """
+        settings = self._settings | {"device": str(device)}
+        TabularGAN(**settings)  # refuses a wrong device
+        self._settings = settings
+        if self._fitted is not None:
+            self._fitted.to(device)
+
+    def set_random_state(
+        self, random_state: int | np.integer[Any] | tuple[Any, torch.Generator] | None
+    ) -> None:
         """Seed what follows: ``fit`` and ``sample``.
 
         Args:
             random_state: a seed; or, as in the original, a pair with a torch.Generator, which is then used;
                 None for torch's global one.
+
+        Raises:
+            ValueError: it is none of these.
         """
-        if isinstance(random_state, int):
-            self._rng = torch.Generator().manual_seed(random_state)
-        else:
-            self._rng = None if random_state is None else random_state[1]
+        match random_state:
+            case int() | np.integer():
+                self._rng = torch.Generator().manual_seed(int(random_state))
+            case None | (_, torch.Generator()):
+                self._rng = None if random_state is None else random_state[1]
+            case _:
+                raise ValueError(
+                    f"random_state is {random_state!r}, expected an int, None, or a pair with a "
+                    "torch.Generator"
+                )
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to a new folder, where the original writes a pickle.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,31 @@ from fastgan.tabular.quality.encoding import MISSING, Column, Floats
 ROWS = 20_000
 """Rows of each table that models see: a larger table is sampled."""
 
+_EXPONENT = 400  # sums of squares of numbers up to 2**400 do not overflow, nor underflow
 _CATEGORIES = 500  # of a column that have a linear feature of their own
 _BOOSTED_CATEGORIES = 255  # of a column, the most that scikit-learn's boosting takes
 
 
 def sampled(columns: Sequence[Column], seed: int) -> list[Column]:
-    """The columns with at most :data:`ROWS` rows of each table, in order."""
+    """The columns with at most :data:`ROWS` rows of each table, in order, for models."""
     rng = np.random.default_rng(seed)
     chosen = []
     for codes in columns[0].codes:
         rows = np.arange(len(codes))
         chosen.append(np.sort(rng.choice(rows, ROWS, replace=False)) if len(rows) > ROWS else rows)
-    return [column.rows(chosen) for column in columns]
+    return [moderate(column.rows(chosen)) for column in columns]
+
+
+def moderate(column: Column) -> Column:
+    """The column times a power of two, if squares of its numbers would overflow or underflow.
+
+    A power of two rounds nothing, and neither trees nor scaled features depend on it.
+    """
+    largest = max((float(np.nanmax(np.abs(each), initial=0)) for each in column.values), default=0.0)
+    exponent = int(np.frexp(largest)[1])
+    if abs(exponent) <= _EXPONENT:
+        return column
+    return replace(column, values=tuple(np.ldexp(each, -exponent) for each in column.values))
 
 
 def linear_features(columns: Sequence[Column], fit: int, tables: Sequence[int]) -> list[Floats]:
@@ -103,7 +117,11 @@ def boosting(
 
 
 def fitted(model: Any, x: Floats, y: NDArray[Any]) -> Any:
-    """The model after its ``fit``, without warnings of its number of iterations."""
+    """The model after its ``fit``, without warnings of its number of iterations.
+
+    Columns without a value are 0: they tell nothing, and boosting fails if they are numbers.
+    """
+    x = np.where(np.isnan(x).all(axis=0), 0.0, x)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x, y)

@@ -12,6 +12,7 @@ from fastgan.tabular.quality.encoding import MISSING, Column, Floats
 _BARS = 30
 _CATEGORIES = 10
 _OUTLIERS = 0.005  # share of the values outside the bars, at each end
+_LARGEST = 1e306  # the range of a picture's axis, with margins, is a float64
 _DAY = 86_400
 _SECONDS = {"D": _DAY, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -44,7 +45,7 @@ def histogram(column: Column) -> Histogram:
 
 
 def _of_numbers(column: Column) -> Histogram:
-    values = [each[~np.isnan(each)] for each in column.values[:2]]
+    values = [np.clip(each[~np.isnan(each)], -_LARGEST, _LARGEST) for each in column.values[:2]]
     edges = _edges(np.concatenate(values), is_whole=column.kind == "integer")
     real, synthetic = (
         np.histogram(present, edges)[0] / len(all_rows)

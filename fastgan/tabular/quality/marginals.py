@@ -34,8 +34,9 @@ def ks_complement(real: Floats, synthetic: Floats) -> float:
     if len(real) == 0 or len(synthetic) == 0:
         return float("nan")
     largest = max(np.abs(real).max(), np.abs(synthetic).max())
-    scale = 10.0 ** -min(0, np.ceil(np.log10(largest))) if largest else 1.0
-    ordered = [np.sort(_rounded(values * scale)) for values in (real, synthetic)]
+    tiny = 2.0**600 if largest < 2.0**-600 else 1.0  # 10**309, a scale of denormals, is no float64
+    scale = 10.0 ** -min(0, np.ceil(np.log10(largest * tiny))) if largest else 1.0
+    ordered = [np.sort(_rounded(values * tiny * scale)) for values in (real, synthetic)]
     places = np.concatenate(ordered)
     below = [np.searchsorted(values, places, side="right") / len(values) for values in ordered]
     return 1.0 - float(np.abs(below[0] - below[1]).max())

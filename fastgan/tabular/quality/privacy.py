@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fastgan.tabular.quality.encoding import Codes, Column, Floats
+from fastgan.tabular.quality.features import moderate
 
 _REAL, _SYNTHETIC, _HOLDOUT = range(3)
 _PAIRS = 10**8  # of rows that are compared
@@ -59,6 +60,7 @@ def privacy(columns: Sequence[Column], seed: int = 0) -> Privacy:
             pairs of rows, but at least 1,000.
     """
     copies = _copies(columns)
+    columns = [moderate(column) for column in columns]
     chosen = _chosen(columns, seed)
     to_real = closest(columns, chosen[_SYNTHETIC], _SYNTHETIC, _REAL)
     if len(copies) == _HOLDOUT - 1:

@@ -22,7 +22,7 @@ class Quality:
     Attributes:
         shapes: mean score of the columns: Column Shapes of sdmetrics.
         trends: mean score of the pairs of columns that are related in the real table: its Column Pair Trends.
-        score: mean of both: the score of its QualityReport.
+        score: mean of both, or the one that is not NaN: the score of its QualityReport.
         pairs: mean score of all pairs of columns.
         columns: figures of each column, by :func:`fastgan.tabular.quality.marginals`.
         column_pairs: figures of each pair, by :func:`fastgan.tabular.quality.pairs`.
@@ -66,10 +66,11 @@ class Quality:
         scores, private = self.columns.dropna(subset="score"), self.privacy
         lowest = scores.loc[scores["score"].idxmin(), "column"] if len(scores) else None
         counted = f"{self.column_pairs['related'].sum()} of {len(self.column_pairs)} pairs"
+        both = "" if math.isnan(self.shapes) or math.isnan(self.trends) else "mean of both, "
         lines = [
             ("columns", self.shapes, f"lowest: {lowest}, {scores['score'].min():.3f}"),
             ("related pairs", self.trends, counted),
-            ("score", self.score, "mean of both, as sdmetrics' QualityReport"),
+            ("score", self.score, f"{both}as sdmetrics' QualityReport"),
             ("all pairs", self.pairs, ""),
             ("detection, logistic", self.detection.logistic, "AUC; 0.5 if real and synthetic look alike"),
             ("detection, boosting", self.detection.boosting, "AUC"),

@@ -36,8 +36,9 @@ def utility(columns: Sequence[Column], target: Hashable, seed: int = 0) -> pd.Da
 
     Returns:
         A row for each model (linear, boosting) and figure: ``model``, ``figure``, ``synthetic`` and
-        ``real``, its values after training on that table. Figures are macro F1, macro ROC AUC (one class
-        against the others) and accuracy of a classification, R² of a regression.
+        ``real``, its values after training on that table. Figures are macro F1 (0 for a class that is
+        never predicted), macro ROC AUC (one class against the others; NaN if held-out rows have only one) and
+        accuracy of a classification, R² of a regression (NaN for a single held-out row).
 
     Raises:
         TableError: there is no other column, or a table has no target.
@@ -87,7 +88,8 @@ def _figures(
 def _regression(
     model: Any, x: Floats, y: NDArray[Any], test_x: Floats, test_y: NDArray[Any]
 ) -> dict[str, float]:
-    return {"R²": float(r2_score(test_y, fitted(model, x, y).predict(test_x)))}
+    predictions = fitted(model, x, y).predict(test_x)
+    return {"R²": float(r2_score(test_y, predictions)) if len(test_y) > 1 else float("nan")}
 
 
 def _classification(
@@ -99,9 +101,12 @@ def _classification(
     predictions, chances = model.predict(test_x), model.predict_proba(test_x)
     chance_of = dict(zip(model.classes_, chances.T, strict=True))
     unknown = np.zeros(len(test_y))  # of classes that the training table lacks
-    areas = [roc_auc_score(test_y == each, chance_of.get(each, unknown)) for each in np.unique(test_y)]
+    classes = np.unique(test_y)
+    areas = [
+        roc_auc_score(test_y == each, chance_of.get(each, unknown)) for each in classes if len(classes) > 1
+    ]
     return {
         "F1": float(f1_score(test_y, predictions, average="macro")),
-        "ROC AUC": float(np.mean(areas)) if len(areas) > 1 else float("nan"),
+        "ROC AUC": float(np.mean(areas)) if areas else float("nan"),
         "accuracy": float(accuracy_score(test_y, predictions)),
     }
