@@ -256,7 +256,8 @@ void backward(const BatchNormCall& call, const Layout& l, Rows dy, const void* x
     }
   }
   if (dx != nullptr)
-    write_grad(call, l, numbers, dy, x, training, spread(std::move(of_centered), l), spread(std::move(constant), l), dx);
+    write_grad(call, l, numbers, dy, x, training, spread(std::move(of_centered), l), spread(std::move(constant), l),
+               dx);
 }
 
 void write_statistics(const LayerShape& s, const Layout& l, const void* x, void* mean, void* var,
@@ -282,7 +283,9 @@ void write_statistics(const LayerShape& s, const Layout& l, const void* x, void*
   }
 }
 
-PerChannel columns_of(PerChannel numbers, int64_t first) { return {static_cast<float*>(numbers.at) + first, DType::f32}; }
+PerChannel columns_of(PerChannel numbers, int64_t first) {
+  return {static_cast<float*>(numbers.at) + first, DType::f32};
+}
 
 BatchNormCall columns_of(const BatchNormCall& call, int64_t first, int64_t last) {
   const LayerShape some{DType::f32, call.shape.outer, last - first, 1, 1};

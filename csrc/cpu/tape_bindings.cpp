@@ -54,8 +54,8 @@ class Watch {
 };
 
 void bind_products(TapeClass& tape) {
-  tape.def("forward", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address x, int64_t x_row, Address w,
-                         Address packed, Address bias, float negative_slope, Address y, int64_t y_row) {
+  tape.def("forward", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address x, int64_t x_row,
+                         Address w, Address packed, Address bias, float negative_slope, Address y, int64_t y_row) {
     Product p{0, features, width, floats(x), x_row, 1, floats(w), 1, width, floats(y), y_row};
     p.packed_b = floats(packed);
     p.bias = floats(bias);
@@ -63,8 +63,8 @@ void bind_products(TapeClass& tape) {
     p.negative_slope = negative_slope;
     self.add(product_call(p, per_row));
   });
-  tape.def("dgrad", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address dz, Address w, Address packed,
-                       Address output, float negative_slope, Address dx, int64_t columns) {
+  tape.def("dgrad", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address dz, Address w,
+                       Address packed, Address output, float negative_slope, Address dx, int64_t columns) {
     Product p{0, columns, features, floats(dz), features, 1, floats(w), width, 1, floats(dx), columns};
     p.packed_b = floats(packed);
     p.output = floats(output);

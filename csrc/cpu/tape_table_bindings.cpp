@@ -1,6 +1,8 @@
-// The calls of a step on tables: conditions, rows, batch norm, spans and dropout. fastgan/_cpu.pyi describes the arguments.
+// The calls of a step on tables: conditions, rows, batch norm, spans and dropout. fastgan/_cpu.pyi describes the
+// arguments.
 #include "tape_table_bindings.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "../bindings.h"
@@ -49,8 +51,8 @@ void bind_rows(TapeClass& tape) {
       floats(to)[i * stride + integers(conditions)[i]] = 1;
     }));
   });
-  tape.def("copy_columns", [](Tape& self, int64_t per_row, int64_t width, Address source, int64_t source_row, Address to,
-                              int64_t to_row) {
+  tape.def("copy_columns", [](Tape& self, int64_t per_row, int64_t width, Address source, int64_t source_row,
+                              Address to, int64_t to_row) {
     self.add(by_rows(per_row, [=](int64_t i) {
       std::copy_n(floats(source) + i * source_row, width, floats(to) + i * to_row);
     }));
@@ -65,13 +67,18 @@ void bind_rows(TapeClass& tape) {
   });
 }
 
+PerChannel numbers(Address at) { return {pointer(at), DType::f32}; }
+
+BatchNormCall batch_norm_call(int64_t rows, int64_t channels, double eps, Address mean, Address var, Address weight,
+                              Address bias) {
+  return {{DType::f32, rows, channels, 1, 1}, numbers(mean), numbers(var), numbers(weight), numbers(bias), eps, 0};
+}
+
 void bind_layers(TapeClass& tape) {
   tape.def("batch_norm", [](Tape& self, int64_t rows, int64_t channels, double eps, double momentum, Address x,
                             Address mean, Address var, Address weight, Address bias, Address running_mean,
                             Address running_var, Address y, int64_t y_row) {
-    const auto numbers = [](Address at) { return PerChannel{pointer(at), DType::f32}; };
-    const BatchNormCall call{{DType::f32, rows, channels, 1, 1}, numbers(mean), numbers(var), numbers(weight),
-                             numbers(bias), eps, 0};
+    const BatchNormCall call = batch_norm_call(rows, channels, eps, mean, var, weight, bias);
     self.add([=](int64_t first, int64_t last) {
       batch_norm_columns(call, floats(x), {pointer(y), y_row}, numbers(running_mean), numbers(running_var), momentum,
                          first, last);
@@ -80,9 +87,7 @@ void bind_layers(TapeClass& tape) {
   tape.def("batch_norm_backward", [](Tape& self, int64_t rows, int64_t channels, double eps, Address x, Address mean,
                                      Address var, Address weight, Address bias, Address dy, int64_t dy_row, Address dx,
                                      Address dweight, Address dbias) {
-    const auto numbers = [](Address at) { return PerChannel{pointer(at), DType::f32}; };
-    const BatchNormCall call{{DType::f32, rows, channels, 1, 1}, numbers(mean), numbers(var), numbers(weight),
-                             numbers(bias), eps, 0};
+    const BatchNormCall call = batch_norm_call(rows, channels, eps, mean, var, weight, bias);
     self.add([=](int64_t first, int64_t last) {
       batch_norm_backward_columns(call, {pointer(dy), dy_row}, floats(x), floats(dx), numbers(dweight), numbers(dbias),
                                   first, last);

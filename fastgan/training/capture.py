@@ -93,7 +93,7 @@ class CapturedSteps(EagerSteps):
 
 
 class RecordedSteps(EagerSteps):
-    """The same steps as replays of a recording, for chains of layers on a CPU; other steps run eagerly.
+    """The same steps as replays of a recording on a CPU, if networks and settings allow it; else eager steps.
 
     Before each replay, what the recording depends on is compared with what it was: a callback or another
     thread may have changed the networks. After a change the step is recorded anew or, if that is not

@@ -276,7 +276,7 @@ class TrainConfig:
         True,
         "Device",
         "Run steps as one replay: on a GPU as a CUDA graph, on a CPU as recorded native calls, if both "
-        "networks are chains of layers. Other steps on a CPU run eagerly.",
+        "networks are chains of layers, or CTGAN's on a table. Other steps on a CPU run eagerly.",
     )
     steps_per_replay: int = setting(1, "Device", "Steps in one CUDA graph.")
     log_interval: int = setting(

@@ -16,7 +16,6 @@ from fastgan.training.recording.table_generator import Generated, RecordedTableG
 from fastgan.training.recording.turns import Parts, TurnRecorder
 from fastgan.training.table_source import ENTROPY, TableSource
 
-
 _MULTIPLE = 24  # rows of whole tiles of the products, whatever the instruction set
 
 
