@@ -92,6 +92,8 @@ def test_chosen_kinds_of_codes(tmp_path: Path) -> None:
     assert texts.to_numpy().tolist() == [["00123", "1.50", "1"], ["7", "2", f"{LONG}0"]]
     numbers = read_table(path, {"zip": "integer", "big": "continuous"})
     assert numbers.to_numpy().tolist() == [[123, 1.5, 1], [7, 2.0, LONG * 10.0]]
+    path.write_text("zip,size\n +5,1\n-7,2\n")
+    assert read_table(path, {"zip": "integer"})["zip"].tolist() == [5, -7]
     path.write_text("zip,size\n123,1\n7,2\n")
     assert read_table(path, {"zip": "category"})["zip"].tolist() == [123, 7]
     assert read_table(path, texts=["zip"])["zip"].tolist() == ["123", "7"]

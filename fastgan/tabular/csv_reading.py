@@ -132,7 +132,7 @@ def _with_texts(path: Path, table: pa.Table, columns: Mapping[Any, str]) -> pa.T
     texts = _parsed_again(path, lost)
     for check in checks:
         if check.is_lost:
-            column = check.kept(path, texts.column(check.name))
+            column = check.kept(path, table.column(check.name), texts.column(check.name))
             table = table.set_column(table.column_names.index(check.name), check.name, column)
     return table
 
@@ -187,7 +187,7 @@ class _NumberCheck:
             self.plus = self.plus or _first(texts, _PLUS, start)
             self.whole = pc.all(pc.match_substring_regex(texts, _WHOLE)).as_py() is not False
 
-    def kept(self, path: Path, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    def kept(self, path: Path, numbers: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """The column as unsigned integers or text, which keep it; warns of text that was not chosen."""
         if self.kind == "category":
             return texts
@@ -197,7 +197,7 @@ class _NumberCheck:
                 return texts.cast(pa.uint64())
             except pa.ArrowInvalid:
                 if self.kind is not None:
-                    return texts.cast(self.type)
+                    return numbers
         column = f"{path}: column {self.name!r}"
         if code is None:
             said = f"{column}: has integers beyond 64 bits, so it is read as text"
