@@ -456,3 +456,13 @@ def test_bad_arguments() -> None:
         TableTransform.fit(pd.DataFrame({"x": [1, 1]}))
     with pytest.raises(TableError, match="column 0 lacks 'kind'"):
         TableTransform.from_json([{"name": "x"}])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(3))
+def test_the_largest_numbers_do_not_overflow(seed: int) -> None:
+    largest, rng = np.finfo(np.float64).max, np.random.default_rng(seed)
+    column = [*np.clip(rng.normal(size=40) / 5, -1, 1) * 1e308, -largest, largest]
+    transform = TableTransform.fit(pd.DataFrame({"x": column}))
+    decoded = transform.decode(transform.encode(pd.DataFrame({"x": column}), 0), 0)
+    np.testing.assert_allclose(decoded["x"] / 4, np.array(column) / 4, rtol=1e-12, atol=1e293)

@@ -71,7 +71,8 @@ class Modes:
     def decode(self, codes: NDArray[np.int32], values: Floats) -> Floats:
         """The numbers ``[N]`` of modes ``[N]`` and values ``[N]``, which are clipped to [-1, 1]."""
         scaled = np.clip(values, -1, 1) * self.scales[codes] + self.means[codes]
-        numbers: Floats = np.ldexp(scaled, self.exponent)
+        with np.errstate(over="ignore"):  # rounded up from the largest float64; the column's range bounds it
+            numbers: Floats = np.ldexp(scaled, self.exponent)
         return numbers
 
     def to_json(self) -> Json:
