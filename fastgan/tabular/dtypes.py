@@ -13,7 +13,7 @@ Json = Any
 """What the json module reads and writes."""
 
 DAMAGES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What reading JSON of another shape than expected raises; some of pyarrow's errors are a ``RuntimeError``."""
+"""What reading JSON of another shape raises; some errors of pyarrow are of the class ``RuntimeError``."""
 
 
 def expect(is_valid: bool, expected: str) -> None:
