@@ -15,17 +15,17 @@ from fastgan.training.trainer import LogRow
 
 class InFastgan:
     def __init__(self, epochs: int, seed: int) -> None:
-        self._settings = {"epochs": epochs, "seed": seed}
+        self._epochs, self._seed = epochs, seed
 
     def fit(self, frame: pd.DataFrame, discrete: list[str]) -> list[tuple[int, float]]:
         """Trains, and returns step and time of the start and of each log point. Other columns are numbers."""
         columns = {name: "category" if name in discrete else "continuous" for name in map(str, frame)}
         clock = _Clock()
-        self._model = TabularGAN(columns=columns, **self._settings).fit(frame, [clock])
+        self._model = TabularGAN(columns=columns, epochs=self._epochs, seed=self._seed).fit(frame, [clock])
         return clock.stamps
 
     def sample(self, count: int) -> pd.DataFrame:
-        return self._model.sample(count)
+        return self._model.sample(count, seed=self._seed)
 
 
 class _Clock(Callback):
