@@ -535,7 +535,7 @@ def test_a_damaged_cache_is_computed_again(
     assert list(values_of(out)) == [10, 20, 30, 40, 50, 60, 70]
 
 
-@pytest.mark.usefixtures("undrawn", "quick_classifier")
+@pytest.mark.usefixtures("undrawn", "quick_classifier", "heeded_signals")
 def test_an_interrupted_measurement_is_made_up_for(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
