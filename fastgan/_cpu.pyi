@@ -441,7 +441,9 @@ def product(
     b: int,
     b_row: int,
     b_column: int,
+    bias: int,
     c: int,
+    c_row: int,
     output: int,
     sums: int,
     negative_slope: float,
@@ -493,21 +495,6 @@ def activation_backward(
 ) -> None: ...
 def maxout_tangent(
     pieces: int, rows: int, width: int, change: int, z: int, y: int, change_of_y: int, threads: int
-) -> None: ...
-def strided_product(
-    rows: int,
-    columns: int,
-    depth: int,
-    a: int,
-    a_row: int,
-    a_column: int,
-    b: int,
-    b_row: int,
-    b_column: int,
-    bias: int,
-    c: int,
-    c_row: int,
-    threads: int,
 ) -> None: ...
 def row_sums(rows: int, columns: int, matrix: int, sums: int, threads: int) -> None: ...
 def mlp_forward(

@@ -387,9 +387,10 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
   });
 
   module.def("product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row, int64_t a_column,
-                           Address b, int64_t b_row, int64_t b_column, Address c, Address output, Address sums,
-                           float negative_slope, Where threads) {
-    Product product{rows, columns, depth, floats(a), a_row, a_column, floats(b), b_row, b_column, floats(c), columns};
+                           Address b, int64_t b_row, int64_t b_column, Address bias, Address c, int64_t c_row,
+                           Address output, Address sums, float negative_slope, Where threads) {
+    Product product{rows, columns, depth, floats(a), a_row, a_column, floats(b), b_row, b_column, floats(c), c_row};
+    product.bias = floats(bias);
     product.output = floats(output);
     product.negative_slope = negative_slope;
     run(rows * columns, [&] {
@@ -407,14 +408,6 @@ PYBIND11_MODULE(_cpu, module, py::mod_gil_not_used()) {
                                    Where threads) {
     const Linear layer{n, k, m, {ActForm::leaky, alpha, gain, clamp}, floats(x), floats(w), threads};
     run(n * m, [&] { linear_backward(layer, floats(dy), floats(y), floats(dx), floats(dw), floats(db)); });
-  });
-
-  module.def("strided_product", [](int64_t rows, int64_t columns, int64_t depth, Address a, int64_t a_row,
-                                   int64_t a_column, Address b, int64_t b_row, int64_t b_column, Address bias,
-                                   Address c, int64_t c_row, Where threads) {
-    Product p{rows, columns, depth, floats(a), a_row, a_column, floats(b), b_row, b_column, floats(c), c_row};
-    p.bias = floats(bias);
-    run(rows * columns, [&] { multiply(p, threads); });
   });
 
   module.def("row_sums", [](int64_t rows, int64_t columns, Address matrix, Address sums, Where threads) {

@@ -56,12 +56,15 @@ class Layers(Reference):
         output = torch.empty(n, m, dtype=a.dtype, device=CPU) if into is None else into
         bias = None if bias is None else bias.contiguous()
         (a_row, a_column), (b_row, b_column) = a.stride(), b.stride()
-        _cpu.strided_product(
+        _cpu.product(
             *(n, m, k),
             *(a.data_ptr(), a_row, a_column),
             *(b.data_ptr(), b_row, b_column),
             0 if bias is None else address(bias, a.dtype),
             *rows_address(output, a.dtype, n, m, "into"),
+            0,
+            0,
+            1.0,
             torch.get_num_threads(),
         )
         return output
@@ -298,7 +301,9 @@ def _product(
         address(b, torch.float32),
         columns,
         1,
+        0,
         result.data_ptr(),
+        columns,
         0 if output is None else address(same_size(output, result, "output"), torch.float32),
         address_or_null(sums),
         negative_slope,
