@@ -26,6 +26,7 @@ from experiments import (
     mode_collapse_report,
     saturation_report,
     stacked,
+    tabular,
 )
 from experiments.record import PICTURE, RESULT, RUNS, Tables, command, write_json
 from fastgan.files import write_whole
@@ -54,6 +55,7 @@ RESULTS = {
     "mode_collapse/unrolled": Shown("experiments/unrolled.md", mode_collapse_report.tables),
     "default_recipes": Shown("experiments/default_recipes.md", default_recipes.tables),
     "diagnostics": Shown("diagnostics.md", diagnostics.tables),
+    "tabular": Shown("experiments/tabular.md", tabular.tables),
 }
 """By folder of the result, relative to runs/experiments and docs/experiments."""
 
