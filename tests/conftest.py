@@ -121,6 +121,13 @@ def variant(request: pytest.FixtureRequest) -> Iterator[Backend]:
         yield running
 
 
+@pytest.fixture(params=INSTRUCTION_SETS)
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs the test with each instruction set of the C++ kernels."""
+    with running_on(Backend("cpu", instruction_set=request.param)):
+        yield
+
+
 def run_together(commands: list[list[str]]) -> None:
     """Run Python with these arguments in processes that wait for each other. Each must print "done"."""
     started = [

@@ -157,7 +157,7 @@ def test_several_turns_of_d_with_any_number_of_threads(threads: int) -> None:
     assert_same(found[0], expected[0])
 
 
-def test_products_of_several_blocks(backend_variant: None) -> None:
+def test_products_of_several_blocks(instruction_set: None) -> None:
     """Depths and rows above the blocks of the products, and sizes that fill no panel."""
 
     def wide(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
@@ -177,15 +177,7 @@ def seeded(networks: Networks, config: TrainConfig) -> tuple[nn.Module, nn.Modul
     return networks(config)
 
 
-@pytest.fixture(params=fastgan._cpu.instruction_sets())
-def backend_variant(request: pytest.FixtureRequest) -> Any:
-    before = fastgan._cpu.instruction_set()
-    fastgan._cpu.use_instruction_set(request.param)
-    yield
-    fastgan._cpu.use_instruction_set(before)
-
-
-def test_pixels(backend_variant: None) -> None:
+def test_pixels(instruction_set: None) -> None:
     config = replace(CONFIG, instance_noise=0.1)
     images = torch.randint(256, (40, 1, 3, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
 

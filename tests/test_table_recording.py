@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from fastgan import Spans, TrainConfig
 from fastgan.kernels.cpu.tape import Tape
+from fastgan.models.ctgan import CTGANDiscriminator, CTGANGenerator
 from fastgan.training import checkpoint
 from fastgan.training.capture import EagerSteps, RecordedSteps
+from fastgan.training.dropout_pass import layers_of
 from fastgan.training.recording.table_step import balanced
 from fastgan.training.state import TrainingState
 from fastgan.training.table_source import TableSource
@@ -68,6 +70,39 @@ def test_the_same_bits_over_30_steps(changes: dict[str, Any]) -> None:
 )
 def test_other_tables(spans: Spans) -> None:
     assert_recorded_is_eager(config(), spans, 6)
+
+
+def test_each_instruction_set(instruction_set: None) -> None:
+    """Sizes that fill no tile or panel, and penalties of both kinds."""
+    settings = config(r1_gamma=1.0, penalty_interval=2, discriminator_steps=2)
+    assert_recorded_is_eager(settings, Spans((1, 37, 1, 1, 5, 2), (1, 4)), 4)
+
+
+def test_the_layers_own_numbers() -> None:
+    """Dropout, slopes and batch norms that differ from layer to layer, and change during the run."""
+    expected, found = run_of(config()), run_of(config())
+    runs = EagerSteps(*expected), recorded(*found)
+
+    def set_numbers(state: TrainingState, first: float) -> None:
+        generator, discriminator = state.generator, state.discriminator
+        assert isinstance(generator, CTGANGenerator)
+        assert isinstance(discriminator, CTGANDiscriminator)
+        hidden, _ = layers_of(discriminator)
+        for i, layer in enumerate(hidden):
+            layer.dropout.p = first + 0.25 * i
+        for i, activation in enumerate(m for m in discriminator.layers if isinstance(m, nn.LeakyReLU)):
+            activation.negative_slope = first + 0.1 * i
+        for i, block in enumerate(generator.residual_blocks):
+            block.norm.eps, block.norm.momentum = first / 10**i, first + 0.2 * i
+
+    for first in (0.25, 0.0, 0.5):
+        for steps in runs:
+            set_numbers(steps.state, first)
+        of_expected = rows_of(runs[0], 3)
+        with pytest.warns(RuntimeWarning, match="is recorded anew: the generator changed"):
+            assert torch.equal(rows_of(runs[1], 3), of_expected)
+        assert of_expected.isfinite().all()
+        assert_same(found[0], expected[0])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
