@@ -18,6 +18,7 @@ from typing import Any, get_args
 import backends  # noqa: F401  (CUDA on the host, Triton interpreted)
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 import fastgan
@@ -37,6 +38,11 @@ SIZES = (0, 1, 2, 3, 5, 16, 17, 31, 40, 64, 130)
 Call = tuple[Any, ...]
 
 
+def padded(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Columns of a wider matrix, which are to be written."""
+    return torch.full((*shape[:-1], shape[-1] + 3), math.nan, dtype=dtype)[..., 2:-1]
+
+
 class Fuzzer(random.Random):
     """Random tensors, calls, and changes to them."""
 
@@ -47,14 +53,23 @@ class Fuzzer(random.Random):
         return self.random() < 0.5
 
     def tensor(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Dense, a view, or transposed."""
+        """Dense, every other row, transposed, or columns of a wider matrix."""
         values = torch.randn(shape).to(dtype)
         way = self.randrange(4)
         if way == 0 and shape:
             return values.repeat_interleave(2, 0)[::2]
         if way == 1 and len(shape) > 1:
             return values.transpose(0, -1).contiguous().transpose(0, -1)
+        if way == 2 and len(shape) > 1:
+            return functional.pad(values, (2, 1))[..., 2:-1]
         return values
+
+    def room(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor | None:
+        """Memory for a result: a matrix, or some of its columns. Or None, for the callee to allocate it."""
+        way = self.randrange(3)
+        if way == 0:
+            return None
+        return torch.full(shape, math.nan, dtype=dtype) if way == 1 else padded(shape, dtype)
 
     def activation(self) -> Activation:
         kind = self.choice(get_args(Kind))
@@ -117,6 +132,8 @@ class Fuzzer(random.Random):
             "bias_act_backward": (incoming, image.abs(), channels, act, dim, needs[0]),
             "bias_act_curvature": (incoming, incoming, image.abs(), channels, act, dim, needs[0]),
             "linear": (x, w, b),
+            "product": (x, self.tensor(k, m, dtype=dtype), b, self.room(n, m, dtype=dtype)),
+            "row_sums": (dy, self.choice((None, torch.full((m,), math.nan, dtype=dtype)))),
             "linear_leaky_relu": (x, w, b, leaky),
             "linear_leaky_relu_backward": (dy, x, w, y, leaky, needs),
             "dgrad": (dy, w),
@@ -254,13 +271,15 @@ class Fuzzer(random.Random):
             torch.randint(-1, 50, (k,)) for k in (len(spans.conditions) * rows, spans.num_conditions + 1)
         )
         table = Table(spans, codes.int(), values, order.int(), starts)
-        into = torch.empty(
-            n, spans.width + (0 if known is None else spans.num_conditions) + 2, dtype=torch.float64
-        )
+        columns = spans.width + (0 if known is None else spans.num_conditions)
+        into = padded((n, columns), self.choice((torch.float32, torch.float64)))
         return {
-            "span_activations": (x, spans, self.choice((None, noise)), 0.2, known),
+            "span_activations": (
+                *(x, spans, self.choice((None, noise)), 0.2, known),
+                self.room(n, spans.width, dtype=dtype),
+            ),
             "span_activations_backward": (grad, entropy, x, output, spans, 0.2, conditions),
-            "table_batch": (table, known, uniform, into[:, 1:-1]),
+            "table_batch": (table, known, uniform, into),
             "draw_conditions": (uniform, torch.rand(self.size(), dtype=torch.float64).cumsum(0)),
         }
 
@@ -321,6 +340,8 @@ class Fuzzer(random.Random):
         return name, tuple(arguments)
 
 
+INTO_LAST = ("product", "row_sums")
+"""Methods without an operator, whose last argument receives the result."""
 LAST_APART = (
     *("batch_norm_leaky_relu_backward", "l1_loss_backward", "l1_terms_backward"),
     *("snake", "anti_aliased_snake", "upfirdn2d"),
@@ -343,6 +364,8 @@ def check_operator(name: str, arguments: Call, backend: str) -> bool:
         arguments = *arguments[:-1], *arguments[-1]
     elif name in ("snake_backward", "anti_aliased_snake_backward"):
         arguments = *arguments[:-2], *arguments[-2], *arguments[-1]
+    elif name == "span_activations":
+        arguments = arguments[:-1]  # an operator writes into no given memory
     arguments = tuple(
         item
         for each in arguments
@@ -364,10 +387,39 @@ def check_operator(name: str, arguments: Call, backend: str) -> bool:
         return False
     assert not isinstance(expected, Exception), expected
     # sums of float32 logits are float32's, even where a float64 is asked for
-    tensors = [t for t in tree_leaves((arguments, ours)) if isinstance(t, Tensor) and t.is_floating_point()]
-    close = 64 * max(torch.finfo(t.dtype).eps for t in tensors)
     if not any(t.is_meta for t in tree_leaves(ours)):
-        torch.testing.assert_close(ours, expected, rtol=close, atol=16 * close, equal_nan=True)
+        assert_close(ours, expected, (arguments, ours))
+    return True
+
+
+def assert_close(ours: Any, expected: Any, tensors: Any) -> None:
+    """Compare results, as exactly as the least exact dtype among these tensors allows."""
+    dtypes = {t.dtype for t in tree_leaves(tensors) if isinstance(t, Tensor) and t.is_floating_point()}
+    close = 64 * max(torch.finfo(dtype).eps for dtype in dtypes)
+    torch.testing.assert_close(ours, expected, rtol=close, atol=16 * close, equal_nan=True)
+
+
+def check_method(backend: kernels.Reference, name: str, arguments: Call) -> bool:
+    """Whether a method without an operator took the call, whose result is that of float64."""
+    *operands, into = arguments
+    whole = into if into is None or into._base is None else into._base
+    before, shape = (None, None) if whole is None else (whole.clone(), into.shape)
+    ours = outcome(getattr(backend, name), arguments)
+    if isinstance(ours, Exception):
+        assert str(ours)
+        return False
+    assert into is None or ours is into
+    if any(t.is_meta for t in arguments if isinstance(t, Tensor)):
+        return True  # PyTorch's products and sums take a meta tensor among others, and compute nothing
+    if ours.is_floating_point():
+        exact = [t.double() if isinstance(t, Tensor) else t for t in operands]
+        expected = getattr(kernels.load("reference"), name)(*exact).to(ours.dtype)
+        expected = expected.reshape(ours.shape)  # `into` may be one row
+        assert_close(ours, expected, (ours, operands))
+    if before is not None and into.shape == shape:  # PyTorch gives a tensor of another shape new memory
+        place = before.as_strided(into.shape, into.stride(), into.storage_offset())
+        place.copy_(into)
+        assert torch.equal(before.nan_to_num(), whole.nan_to_num()), "wrote outside of `into`"
     return True
 
 
@@ -380,6 +432,8 @@ def main(backend: str, seed: int, count: int) -> None:
         try:
             if name in OPERATORS and (not hasattr(module, name) or fuzzer.flag()):
                 taken[f"operator {name}", check_operator(name, arguments, backend)] += 1
+            elif name in INTO_LAST:
+                taken[name, check_method(module, name, arguments)] += 1
             else:
                 result = outcome(getattr(module, name), arguments)
                 taken[name, not isinstance(result, Exception)] += 1
