@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from backends import BACKENDS, Backend
-from oracle import VIEWS, by_reference, check, off_the_kink
+from oracle import VIEWS, assert_as_exact, by_reference, check, off_the_kink
 from tables import cases, views_and_dtypes
 from torch import Tensor
+from torch.nn import functional
 
 import fastgan
 from fastgan import kernels
@@ -219,6 +220,50 @@ def test_mlp_by_each_product_of_triton(
     with fastgan.use_backend("triton"):
         tensors = off_the_kink((300,), features, dtype, backend.device)
         check_chain("mlp", tensors, [True] * (len(features) - 1))
+
+
+# Views of matrices that a product takes as they are, or copies.
+OPERANDS: dict[str, Callable[[Tensor], Tensor]] = VIEWS | {
+    "contiguous": lambda t: t,
+    "columns": lambda t: functional.pad(t, (2, 1))[:, 2:-1],
+    "a column": lambda t: t[:, :1].expand_as(t),
+}
+
+
+def exact_product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return a.double() @ b.double() + (0 if bias is None else bias.double())
+
+
+@pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("right", OPERANDS)
+@pytest.mark.parametrize("left", OPERANDS)
+def test_product_of_views(variant: Backend, left: str, right: str, with_bias: bool) -> None:
+    """Of no rows, one or more, through blocks and panels that are whole or not, into any memory."""
+    for n, k, m in ((0, 3, 40), (1, 1, 1), (1, 20, 33), (17, 0, 5), (70, 33, 3), (9, 301, 70), (300, 40, 64)):
+        a, b = OPERANDS[left](torch.randn(n, k)), OPERANDS[right](torch.randn(k, m))
+        bias = torch.randn(2 * m)[::2] if with_bias else None
+        exact, usual = exact_product(a, b, bias), torch.mm(a, b) + (0 if bias is None else bias)
+        a, b = a.to(variant.device), b.to(variant.device)
+        bias = None if bias is None else bias.to(variant.device)
+        product = kernels.choose(a).product
+        wider = torch.full((n, m + 3), 9.0, device=variant.device)
+        into = wider[:, 1:-2]
+        assert product(a, b, bias, into) is into
+        assert (wider[:, [0, -2, -1]] == 9).all()
+        for found in (product(a, b, bias), into):
+            assert_as_exact(found.cpu(), usual, exact)
+
+
+@pytest.mark.parametrize("view", OPERANDS.values(), ids=OPERANDS)
+def test_row_sums_of_views(variant: Backend, view: Callable[[Tensor], Tensor]) -> None:
+    """As exact as a product with ones, which a recorded step takes for a bias gradient."""
+    for shape in ((0, 40), (1, 1), (17, 0), (1, 33), (600, 3), (301, 70)):
+        matrix = view(torch.randn(shape)).to(variant.device)
+        into = torch.full(shape[1:], 9.0, device=variant.device)
+        operand = matrix.cpu()
+        assert kernels.choose(matrix).row_sums(matrix, into) is into
+        for found in (into, kernels.choose(matrix).row_sums(matrix)):
+            assert_as_exact(found.cpu(), torch.ones(shape[0]) @ operand, operand.double().sum(0))
 
 
 BIASES = [[True], [False], [True, False], [True] * 3, [False, True] * 2, [True] * 5]

@@ -109,6 +109,13 @@ def test_conditions(variant: Backend) -> None:
     assert drawn.tolist() == [0, 0, 2, 2, 3, 3]
 
 
+def test_a_number_at_the_end_of_a_share_draws_the_next(variant: Backend) -> None:
+    """So a condition that has no share is never drawn."""
+    cumulative = torch.tensor([0.0, 0.25, 0.5, 0.5, 1.0], dtype=torch.float64, device=variant.device)
+    uniform = torch.tensor([0.0, 0.25, 0.5], device=variant.device)
+    assert choose(uniform).draw_conditions(uniform, cumulative).tolist() == [1, 2, 4]
+
+
 def test_many_conditions(variant: Backend) -> None:
     cumulative = torch.rand(777, dtype=torch.float64).cumsum(0).to(variant.device)
     cumulative /= cumulative[-1].clone()
