@@ -502,6 +502,18 @@ FAULTS = {
         "(loss, 0.0, 1.0) if saturating",
         "test_generation.py",
     ),
+    "dropout by the numbers of another process's rows": Fault(
+        "fastgan/training/dropout_pass.py",
+        "self._append(layer, len(batches))",
+        "self._append(layer, 1)",
+        "test_table_training.py -k processes",
+    ),
+    "a view whose rows and columns lie apart, taken as it is": Fault(
+        "fastgan/kernels/cpu/layers.py",
+        "return matrix if 1 in matrix.stride() else matrix.contiguous()",
+        "return matrix",
+        "test_layers.py -k product_of_views",
+    ),
     "gradients of one process alone": Fault(
         "fastgan/training/step.py",
         "state.world.average(flat.grads)",

@@ -179,6 +179,50 @@ def test_example_leaves_no_thread_of_the_group(
     assert re.findall(r"(-?\d+) threads left;", done.stdout) == ["0", "0"]
 
 
+# each of two processes trains on a table twice, whatever PyTorch's generator has drawn
+TABLE = """
+import torch
+from fastgan.models.ctgan import Dropout
+from fastgan.training import Trainer
+from fastgan.training.distributed import joined
+from fastgan.training.table_source import TableSource
+from tests.test_table_training import config, networks, table
+
+kept, drawn = Dropout.kept, []
+Dropout.kept = lambda *arguments: drawn.append(kept(*arguments)) or drawn[-1]
+
+def train(world, seed):
+    settings = config(steps=4, discriminator_steps=2)
+    pair = networks(settings)
+    torch.manual_seed(seed)
+    parameters = [p.detach() for network in pair for p in network.parameters()]
+    return parameters, Trainer(*pair, settings, world=world)
+
+with joined(torch.device("cpu")) as world:
+    runs = []
+    for again in range(2):
+        parameters, trainer = train(world, 2 * again + world.rank)
+        trainer.fit(TableSource(table()))
+        runs.append((parameters, list(drawn)))
+        drawn.clear()
+    torch.save(runs, f"{world.rank}.pt")
+"""
+
+
+def test_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Python) -> None:
+    """Processes have the same weights, by dropout of their own, and draw nothing from PyTorch's generator."""
+    monkeypatch.chdir(tmp_path)
+    done = python(PAIR.format(port=free_port()) + TABLE + ENDED)
+    assert done.returncode == 0, done.stderr
+    (first, first_again), (second, second_again) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    for one, other in ((first, first_again), (second, second_again)):
+        for ours, theirs in zip(one[0] + one[1], other[0] + other[1], strict=True):
+            assert torch.equal(ours, theirs)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(first[0], second[0], strict=True))
+    assert all(parameter.isfinite().all() for parameter in first[0])
+    assert not any(torch.equal(ours, theirs) for ours, theirs in zip(first[1], second[1], strict=True))
+
+
 RESUME = """
 from fastgan.cli import main
 sys.argv = ["fastgan", "train", "--resume", "two", "--steps", "30"]

@@ -12,7 +12,8 @@ from fastgan import Spans, TrainConfig, Trainer
 from fastgan.kernels.spans import Table
 from fastgan.models.ctgan import CTGANDiscriminator, CTGANGenerator
 from fastgan.training.config import ConfigError
-from fastgan.training.dropout_pass import dropout_pass
+from fastgan.training.distributed import World
+from fastgan.training.dropout_pass import dropout_drawn_by, dropout_pass
 from fastgan.training.objectives.passes import AutogradPass as AutogradDiscriminatorPass
 from fastgan.training.state import TrainingState
 from fastgan.training.table_generation import AutogradPass, DirectPass, TableGeneration
@@ -207,6 +208,25 @@ def test_evaluation_mode_has_no_dropout() -> None:
     seen = dropout_pass(ours.eval(), [x])
     assert seen is not None
     torch.testing.assert_close(seen.outputs[0], ours(x))
+
+
+def test_processes_share_the_dropout_of_one() -> None:
+    """Each has the numbers that one process would draw for its packs, both real and generated ones."""
+    settings = config()
+    _, discriminator = networks(settings)
+    packs = torch.randn(2, 10, 4 * (SPANS.width + SPANS.num_conditions))
+
+    def logits(world: World) -> list[Tensor]:
+        state = TrainingState(networks(settings)[0], discriminator, settings, world)
+        state.draws.begin_step(True)
+        own = [each.chunk(world.size)[world.rank] for each in packs]
+        with dropout_drawn_by(state.draws.uniform, discriminator):
+            passes = [dropout_pass(discriminator, batches) for batches in (own, own[1:])]
+        return [output for each in passes if each is not None for output in each.outputs]
+
+    first, second = logits(World(0, 2)), logits(World(1, 2))
+    for halves, whole in zip(zip(first, second, strict=True), logits(World()), strict=True):
+        torch.testing.assert_close(torch.cat(halves), whole)
 
 
 def test_others_take_autograd() -> None:

@@ -105,20 +105,29 @@ class Dropout(nn.Dropout):
     """Dropout whose random numbers the trainer draws during a step.
 
     Attributes:
-        draw: draws float32 numbers in [0, 1) of a given shape; None: PyTorch's global generator draws.
+        draw: draws float32 numbers in [0, 1) of a shape ``(batches, rows of each, ...)``; None: PyTorch's
+            global generator draws.
     """
 
-    draw: Callable[..., Tensor] | None = None
+    draw: Callable[[tuple[int, ...]], Tensor] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         return input * self.kept(input) if self.training and self.draw else super().forward(input)
 
-    def kept(self, input: Tensor) -> Tensor:
-        """The factor of each element: 0 with probability p, else 1 / (1 - p); 1 in evaluation mode."""
+    def kept(self, input: Tensor, batches: int = 1) -> Tensor:
+        """The factor of each element: 0 with probability p, else 1 / (1 - p); 1 in evaluation mode.
+
+        Args:
+            input: any shape; ``batches`` of equal size, joined.
+            batches: how many. Each of several processes draws the numbers of its rows of each batch.
+        """
         if not self.training or self.p == 0:
             return torch.ones_like(input)
         # bernoulli_ takes more than twice as long on a CPU
-        uniform = torch.rand_like(input) if self.draw is None else self.draw(*input.shape)
+        if self.draw is None:
+            uniform = torch.rand_like(input)
+        else:
+            uniform = self.draw((batches, len(input) // batches, *input.shape[1:])).view(input.shape)
         return uniform.lt(1 - self.p).to(input.dtype).mul_(1 / (1 - self.p))
 
 

@@ -53,19 +53,19 @@ class DropoutPass:
         self._derivatives: list[Tensor] = []
         self._reached: list[Tensor] = []
         for layer in hidden:
-            self._append(layer)
+            self._append(layer, len(batches))
         outputs = self._backend.product(self._inputs[-1], last.weight.t(), last.bias)
         self.outputs = list(outputs.split([len(batch) for batch in batches]))
 
-    def _append(self, layer: Hidden) -> None:
-        """Add the output of a hidden layer to the inputs."""
+    def _append(self, layer: Hidden, batches: int) -> None:
+        """Add the output of a hidden layer to the inputs, which are so many batches."""
         input, linear, slope = self._inputs[-1], layer.linear, layer.negative_slope
         if self._backend.chains_layers:
             product = self._backend.product(input, linear.weight.t(), linear.bias)
             output = functional.leaky_relu(product, slope, inplace=True)
         else:
             output = self._backend.linear_leaky_relu(input, linear.weight, linear.bias, leaky(slope))
-        kept = layer.dropout.kept(output)
+        kept = layer.dropout.kept(output, batches)
         self._derivatives.append(torch.where(output > 0, kept, slope * kept))
         self._inputs.append(output * kept)
 
@@ -140,8 +140,8 @@ def layers_of(discriminator: CTGANDiscriminator) -> tuple[list[Hidden], nn.Linea
 
 
 @contextmanager
-def dropout_drawn_by(draw: Callable[..., Tensor], discriminator: nn.Module) -> Iterator[None]:
-    """Let CTGAN's discriminator take the numbers of its dropout from ``draw``, as from ``torch.rand``."""
+def dropout_drawn_by(draw: Callable[[tuple[int, ...]], Tensor], discriminator: nn.Module) -> Iterator[None]:
+    """Let the dropout of CTGAN's discriminator draw its numbers by ``draw``, which it describes."""
     layers = [layer for layer in discriminator.modules() if isinstance(layer, Dropout)]
     for layer in layers:
         layer.draw = draw

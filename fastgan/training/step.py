@@ -37,7 +37,7 @@ def train_step(state: TrainingState, source: Source, window: Window, *, penalize
         penalize: whether to add the gradient penalties to D's turns.
     """
     state.draws.begin_step(penalize)
-    with dropout_drawn_by(state.uniform, state.discriminator):
+    with dropout_drawn_by(state.draws.uniform, state.discriminator):
         if state.config.update == "simultaneous":
             statistics = _update_both(state, source, penalize)
         else:
