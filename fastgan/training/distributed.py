@@ -1,9 +1,9 @@
 """Training in several processes: each processes its rows of every batch.
 
 A process draws the numbers of its own rows, which are those that a single process would draw for them
-(`fastgan/training/draws.py`), so the number of processes changes results only by rounding. But batch norm takes
-the statistics of a process's rows alone, and real rows of a table have the conditions of generated ones of
-the same process.
+(`fastgan/training/draws.py`), so the number of processes changes results only by rounding. But batch norm
+takes the statistics of a process's rows alone, and real rows of a table have the conditions of generated ones
+of the same process.
 """
 
 from __future__ import annotations
