@@ -263,6 +263,29 @@ def test_wrong_sizes_are_refused() -> None:
         tape.copy_columns(torch.zeros(3, 4).t(), torch.zeros(4, 3))
 
 
+def test_a_tables_wrong_sizes_are_refused() -> None:
+    tape, whole, spans = Tape(), table(), SPANS
+    tape.stage()
+    tape.unit(40, 8)
+    conditions, uniform = torch.zeros(40, dtype=torch.int64), torch.rand(40)
+    rows = torch.zeros(40, spans.width + spans.num_conditions)
+    for name in ("order", "starts"):
+        short = whole._replace(**{name: getattr(whole, name)[1:]})
+        with pytest.raises(ValueError, match=rf"table.{name} has shape .* expected \d+ elements"):
+            tape.table_rows(short, conditions, uniform, rows)
+    with pytest.raises(ValueError, match="cumulative has no shares"):
+        tape.draw_conditions(uniform, torch.zeros(0, dtype=torch.float64), conditions)
+    logits, noise, output = (torch.zeros(80, spans.width) for _ in range(3))
+    with pytest.raises(ValueError, match="a call has 80 rows or columns, expected the unit's 40"):
+        tape.span_activations(logits, spans, noise, 0.2, None, output, None)
+    x, dx, y = (torch.zeros(80, 5) for _ in range(3))
+    batch, norm, grads = (torch.zeros(5), torch.ones(5)), nn.BatchNorm1d(5), (torch.zeros(5), torch.zeros(5))
+    with pytest.raises(ValueError, match="a call has 5 rows or columns, expected the unit's 40"):
+        tape.batch_norm(x, batch, norm, 0.1, y)
+    with pytest.raises(ValueError, match="a call has 5 rows or columns, expected the unit's 40"):
+        tape.batch_norm_backward(y, x, batch, norm, dx, grads)
+
+
 def test_the_average_of_a_tables_statistics_is_kept() -> None:
     """The average's buffers are the generator's after each step."""
     state, source, window = run_of(config(ema_decay=0.9))

@@ -338,6 +338,8 @@ class Tape:
     def draw_conditions(self, uniform: Tensor, cumulative: Tensor, drawn: Tensor) -> None:
         """As :meth:`fastgan.kernels.reference.Reference.draw_conditions`, for all numbers at once."""
         count, conditions = uniform.numel(), cumulative.numel()
+        if not conditions:
+            raise ValueError("cumulative has no shares, expected at least one")
         to_drawn = self._at(drawn, count, torch.int64)
         to_shares = self._at(cumulative, dtype=torch.float64)
         self._calls.draw_conditions(count, self._at(uniform), to_shares, conditions, to_drawn)
@@ -349,6 +351,9 @@ class Tape:
         of_spans, targets = self._spans(spans)
         if conditions is None:
             targets = 0, 0
+        else:
+            of_size(table.order, len(spans.conditions) * rows, "table.order")
+            of_size(table.starts, spans.num_conditions + 1, "table.starts")
         self._calls.table_rows(
             *(self._ratio(count), spans.width, rows, *of_spans, *targets),
             *(self._at(table.codes, rows * spans.num_codes, torch.int32), spans.num_codes),
@@ -382,6 +387,7 @@ class Tape:
         each so many rows, for :meth:`mean_entropy`; None without conditions.
         """
         count = len(input)
+        self._one_each(count)
         of_spans, targets = self._spans(spans)
         self._calls.span_activations(
             *(count, spans.width, *of_spans, *targets, temperature),
@@ -432,6 +438,7 @@ class Tape:
             y: ``[N, K]``, with adjacent columns.
         """
         count, channels = x.shape
+        self._one_each(channels)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         numbers = *batch, norm.weight, norm.bias, norm.running_mean, norm.running_var
@@ -450,6 +457,7 @@ class Tape:
     ) -> None:
         """From dy ``[N, K]``, with adjacent columns, the gradients dx and those of weight and bias."""
         count, channels = x.shape
+        self._one_each(channels)
         numbers = *batch, norm.weight, norm.bias, *grads
         mean, var, weight, bias, dweight, dbias = (self._at(each, channels) for each in numbers)
         own = count, channels, norm.eps, self._at(x), mean, var, weight, bias
@@ -572,6 +580,11 @@ class Tape:
                 f"a call has {count} rows or elements, expected a multiple of the unit's {self._rows}"
             )
         return count // self._rows
+
+    def _one_each(self, count: int) -> None:
+        """Check that a call has one row or column for each of the unit."""
+        if count != self._rows:
+            raise ValueError(f"a call has {count} rows or columns, expected the unit's {self._rows}")
 
 
 def rows_of_entropy(spans: Spans) -> int:
