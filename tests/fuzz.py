@@ -25,6 +25,7 @@ import fastgan
 from fastgan import kernels
 from fastgan.kernels.activations import NONE, Activation, Forward, Kind
 from fastgan.kernels.acts import FORMS, Act
+from fastgan.kernels.cpu.tape import Tape, replay, rows_of_entropy
 from fastgan.kernels.logit_losses import LOSSES, LossSpec
 from fastgan.kernels.native import compute_dtype
 from fastgan.kernels.reference_snake import Scale
@@ -283,6 +284,28 @@ class Fuzzer(random.Random):
             "draw_conditions": (uniform, torch.rand(self.size(), dtype=torch.float64).cumsum(0)),
         }
 
+    def recorded(self, dtype: torch.dtype) -> dict[str, Call]:
+        """Calls of a recorded step, after the rows of their unit."""
+        calls = self.tables(torch.float32)
+        x, spans, _, _, known, _ = calls["span_activations"]
+        table, _, uniform, into = calls["table_batch"]
+        n, width = len(x), spans.width
+        x, noise, dx = x.contiguous(), torch.rand(n, width), torch.zeros(n, width)
+        grad, y = padded((n, width), dtype), padded((n, width), torch.float32).zero_()
+        entropies = torch.zeros(-(-n // rows_of_entropy(spans)), dtype=torch.float64)
+        drawn = torch.zeros(n, dtype=torch.int64)
+        return {
+            "recorded draw_conditions": (1, *calls["draw_conditions"], drawn),
+            "recorded table_rows": (n, table, known, uniform, into.float()),
+            "recorded copy_columns": (n, grad, y),
+            "recorded add_columns": (n, grad, y),
+            "recorded multiply": (n, x, noise),
+            "recorded dropout": (n, x, dx, 4, 0, drawn[:1], 0.5, 0.2),
+            "recorded span_activations": (n, x, spans, noise, 0.2, known, y, self.choice((None, entropies))),
+            "recorded span_gradients": (n, y, self.choice((None, x)), y, spans, 0.2, known, dx),
+            "recorded mean_entropy": (1, n, spans, entropies, torch.zeros(1)),
+        }
+
     def changed(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self.changed_tensor(value)
@@ -331,11 +354,12 @@ class Fuzzer(random.Random):
     def call(self) -> tuple[str, Call]:
         dtype = self.choice(DTYPES)
         kinds = self.losses, self.layers, self.snakes, self.networks, self.spectral_norms, self.steps
-        calls = self.choice((*kinds, self.images, self.tables))(dtype)
+        calls = self.choice((*kinds, self.images, self.tables, self.recorded))(dtype)
         name = self.choice(tuple(calls))
         arguments = list(calls[name])
+        is_recorded = name.startswith("recorded ")
         for _ in range(self.choice((0, 1, 1, 1, 2, 3))):
-            at = self.randrange(len(arguments))
+            at = self.randrange(is_recorded, len(arguments))
             arguments[at] = self.changed(arguments[at])
         return name, tuple(arguments)
 
@@ -346,7 +370,7 @@ LAST_APART = (
     *("batch_norm_leaky_relu_backward", "l1_loss_backward", "l1_terms_backward"),
     *("snake", "anti_aliased_snake", "upfirdn2d"),
 )
-REFUSALS = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError)
+REFUSALS = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError, ZeroDivisionError)
 
 
 def outcome(function: Callable[..., Any], arguments: Call) -> Any:
@@ -423,6 +447,15 @@ def check_method(backend: kernels.Reference, name: str, arguments: Call) -> bool
     return True
 
 
+def run_recorded(name: str, rows: int, *arguments: Any) -> None:
+    """Record the call by a unit of so many rows, in pieces, and replay it."""
+    tape = Tape()
+    tape.stage()
+    tape.unit(max(rows, 1), 32)
+    getattr(tape, name)(*arguments)
+    replay([tape], [0], 1, 1, 1.0, lambda: False)
+
+
 def main(backend: str, seed: int, count: int) -> None:
     module = kernels.load(backend)
     fuzzer, taken = Fuzzer(seed), Counter()
@@ -430,7 +463,10 @@ def main(backend: str, seed: int, count: int) -> None:
         torch.default_generator.manual_seed(fuzzer.getrandbits(32))  # torch.manual_seed takes as long
         name, arguments = fuzzer.call()
         try:
-            if name in OPERATORS and (not hasattr(module, name) or fuzzer.flag()):
+            if name.startswith("recorded "):
+                found = outcome(run_recorded, (name.removeprefix("recorded "), *arguments))
+                taken[name, not isinstance(found, Exception)] += 1
+            elif name in OPERATORS and (not hasattr(module, name) or fuzzer.flag()):
                 taken[f"operator {name}", check_operator(name, arguments, backend)] += 1
             elif name in INTO_LAST:
                 taken[name, check_method(module, name, arguments)] += 1

@@ -276,6 +276,14 @@ def test_a_tables_wrong_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="cumulative has no shares"):
         tape.draw_conditions(uniform, torch.zeros(0, dtype=torch.float64), conditions)
     logits, noise, output = (torch.zeros(80, spans.width) for _ in range(3))
+    none = Spans((3,))
+    to, y = torch.zeros(40, 3), torch.zeros(40, 3)
+    with pytest.raises(ValueError, match=r"conditions are given, but spans.conditions is empty"):
+        tape.span_activations(to, none, to, 0.2, conditions, y, None)
+    with pytest.raises(
+        ValueError, match="conditions is None, but the gradient of the cross-entropy"
+    ):
+        tape.span_gradients(y, y, y, none, 0.2, None, to)
     with pytest.raises(ValueError, match="a call has 80 rows or columns, expected the unit's 40"):
         tape.span_activations(logits, spans, noise, 0.2, None, output, None)
     x, dx, y = (torch.zeros(80, 5) for _ in range(3))

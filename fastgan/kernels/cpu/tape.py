@@ -16,7 +16,7 @@ from fastgan.kernels.cpu.activations import KINDS
 from fastgan.kernels.cpu.module import CPU, _cpu
 from fastgan.kernels.logit_losses import NUMBERS, LossSpec, cached_weights_of
 from fastgan.kernels.native import address, rows_address
-from fastgan.kernels.sizes import of_size
+from fastgan.kernels.sizes import checked_conditions, of_size
 from fastgan.kernels.spans import Spans, Table
 
 _FLOAT = torch.float32
@@ -360,7 +360,7 @@ class Tape:
             *(self._at(table.values, rows * spans.num_values), spans.num_values),
             *(self._at(table.order, dtype=torch.int32), table.order.numel()),
             self._at(table.starts, dtype=torch.int64),
-            0 if conditions is None else self._at(conditions, count, torch.int64),
+            self._conditions(conditions, spans, count),
             self._at(uniform),
             *self._matrix(into, count, spans.width + targets[1]),
         )
@@ -393,7 +393,7 @@ class Tape:
             *(count, spans.width, *of_spans, *targets, temperature),
             self._at(input, count * spans.width),
             self._at(noise, count * spans.width),
-            0 if conditions is None else self._at(conditions, count, torch.int64),
+            self._conditions(conditions, spans, count),
             *self._matrix(output, count, spans.width),
             0 if entropies is None else self._at(entropies, _parts_of_entropy(count, spans), torch.float64),
         )
@@ -413,11 +413,13 @@ class Tape:
         The gradient of the cross-entropy is 1, or 0 if ``input`` is None.
         """
         count = len(to)
+        if input is not None and conditions is None:
+            raise ValueError("conditions is None, but the gradient of the cross-entropy needs it")
         of_spans, targets = self._spans(spans)
         self._calls.span_gradients(
             *(self._ratio(count), count, spans.width, *of_spans, *targets, temperature),
             0 if input is None else self._like(input, to),
-            0 if conditions is None else self._at(conditions, count, torch.int64),
+            self._conditions(conditions, spans, count),
             *self._matrix(output, count, spans.width),
             *self._matrix(grad, count, spans.width),
             self._at(to, count * spans.width),
@@ -566,6 +568,12 @@ class Tape:
         """The addresses and lengths of both tables of spans."""
         of_spans, targets = (self._at(t, dtype=torch.int32) for t in spans.tables(CPU))
         return (of_spans, len(spans.sizes)), (targets, spans.num_conditions)
+
+    def _conditions(self, conditions: Tensor | None, spans: Spans, count: int) -> int:
+        """The address of so many conditions, or 0."""
+        if conditions is None:
+            return 0
+        return self._at(checked_conditions(conditions, spans, count), count, torch.int64)
 
     def _like(self, tensor: Tensor, other: Tensor) -> int:
         return self._at(tensor, other.numel())
