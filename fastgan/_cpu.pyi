@@ -676,7 +676,7 @@ class Tape:
         clock: int,
     ) -> None: ...
     def draw_conditions(
-        self, count: int, uniform: int, cumulative: int, conditions: int, drawn: int
+        self, per_row: int, uniform: int, cumulative: int, conditions: int, drawn: int
     ) -> None: ...
     def table_rows(
         self,
@@ -719,6 +719,18 @@ class Tape:
         bias: int,
         running_mean: int,
         running_var: int,
+        y: int,
+        y_row: int,
+    ) -> None: ...
+    def normalize(
+        self,
+        channels: int,
+        eps: float,
+        x: int,
+        mean: int,
+        var: int,
+        weight: int,
+        bias: int,
         y: int,
         y_row: int,
     ) -> None: ...
@@ -766,6 +778,20 @@ class Tape:
         output: int,
         stride: int,
         entropies: int,
+    ) -> None: ...
+    def encode(
+        self,
+        block: int,
+        spans: int,
+        count: int,
+        rows: int,
+        stride: int,
+        place: int,
+        places: int,
+        codes: int,
+        num_codes: int,
+        values: int,
+        num_values: int,
     ) -> None: ...
     def mean_entropy(self, rows: int, width: int, entropies: int, to: int) -> None: ...
     def span_gradients(

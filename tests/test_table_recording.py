@@ -16,7 +16,7 @@ from fastgan import Spans, TrainConfig
 from fastgan.kernels.cpu.tape import Tape
 from fastgan.training import checkpoint
 from fastgan.training.capture import EagerSteps, RecordedSteps
-from fastgan.training.recording.table_step import balanced
+from fastgan.training.recording.pieces import balanced
 from fastgan.training.state import TrainingState
 from fastgan.training.table_source import TableSource
 from fastgan.training.window import Window

@@ -87,6 +87,11 @@ def test_chunks_are_the_rows(fitted: TabularGAN) -> None:
     pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), fitted.sample(5_100, seed=3))
 
 
+def test_networks_without_hidden_layers() -> None:
+    gan = TabularGAN(**{**SMALL, "generator": (), "discriminator": ()}).fit(table())
+    assert list(gan.sample(5, {"sex": "female"}).sex) == 5 * ["female"]
+
+
 def test_conditions_hold_for_all_rows(fitted: TabularGAN) -> None:
     made = fitted.sample(100, conditions={"sex": "female"}, seed=0)
     assert (made["sex"] == "female").all()

@@ -72,6 +72,7 @@ void pack_panel(const Product& p, const Block& block, int64_t column, int64_t wi
   if (p.b_column != 1) return pack_columns(b, p.b_column, width, block.depth, panel);
   for (int64_t k = 0; k < block.depth; ++k, b += p.b_row, panel += kPanel) {
     if (width == kPanel) {
+      __builtin_prefetch(b + kPanel, 0, 2);  // of the next panel: hardware does not foresee rows that lie far apart
       memcpy(panel, b, kPanel * sizeof(float));
     } else {
       memcpy(panel, b, static_cast<size_t>(width) * sizeof(float));
@@ -146,23 +147,35 @@ void multiply_tile(const float* const (&rows)[kTileRows], int64_t count, int64_t
   multiply_rows<step, kTileRows>(rows, depth, panel, tile);
 }
 
+// Whether a product's elements change after their sum.
+bool has_epilogue(const Product& p) {
+  return p.bias != nullptr || p.activate || p.gain != 1 || p.bound == p.bound || p.output != nullptr;
+}
+
 // Bias and activation for a row of C. In vectors: signs are random, so branches would be mispredicted.
-void finish_row(const Product& p, int64_t row, int64_t column, int64_t width, Row& z) {
-  const Row bias = p.bias != nullptr ? read(p.bias + column, width) : Row{};
-  const Row output = p.output != nullptr ? read(p.output + row * p.c_row + column, width) : Row{};
-  for (int h = 0; h < 2; ++h) {
-    Vector& t = z.half[h];
-    if (p.bias != nullptr) t += bias.half[h];
-    if (p.activate) t = t > 0 ? t : p.negative_slope * t;
-    if (p.gain != 1) t *= p.gain;
-    if (p.bound == p.bound) t = t > p.bound ? p.bound : t < -p.bound ? -p.bound : t;
-    if (p.output != nullptr) t = output.half[h] > 0 ? t : p.negative_slope * t;
+Row finished(const Product& p, int64_t row, int64_t column, int64_t width, Row z) {
+  if (p.bias != nullptr) {
+    const Row bias = read(p.bias + column, width);
+    for (int h = 0; h < 2; ++h) z.half[h] += bias.half[h];
   }
+  const float slope = p.negative_slope, gain = p.gain, bound = p.bound;
+  if (p.activate)
+    for (int h = 0; h < 2; ++h) z.half[h] = z.half[h] > 0 ? z.half[h] : slope * z.half[h];
+  if (gain != 1)
+    for (int h = 0; h < 2; ++h) z.half[h] *= gain;
+  if (bound == bound)
+    for (int h = 0; h < 2; ++h) z.half[h] = z.half[h] > bound ? bound : z.half[h] < -bound ? -bound : z.half[h];
+  if (p.output != nullptr) {
+    const Row output = read(p.output + row * p.c_row + column, width);
+    for (int h = 0; h < 2; ++h) z.half[h] = output.half[h] > 0 ? z.half[h] : slope * z.half[h];
+  }
+  return z;
 }
 
 void multiply_panel(const Product& p, const Block& block, int64_t column, const float* panel, const float* packed) {
   const int64_t end = block.first_column + block.columns;
   const int64_t width = end - column < kPanel ? end - column : kPanel;
+  const bool finishes = block.is_last && has_epilogue(p);
   for (int64_t row = 0; row < block.rows; row += kTileRows) {
     const float* rows[kTileRows];
     Row tile[kTileRows];
@@ -183,12 +196,12 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
     for (int64_t r = 0; r < count; ++r) {
       const int64_t at = block.first_row + row + r;
       float* c = p.c + at * p.c_row + column;
+      Row sums = tile[r];
       if (!block.is_first) {
         const Row before = read(c, width);
-        for (int h = 0; h < 2; ++h) tile[r].half[h] += before.half[h];
+        for (int h = 0; h < 2; ++h) sums.half[h] += before.half[h];
       }
-      if (block.is_last) finish_row(p, at, column, width, tile[r]);
-      write(c, tile[r], width);
+      write(c, finishes ? finished(p, at, column, width, sums) : sums, width);
     }
   }
 }

@@ -336,11 +336,12 @@ class Tape:
     # --- rows of tables
 
     def draw_conditions(self, uniform: Tensor, cumulative: Tensor, drawn: Tensor) -> None:
-        """As :meth:`fastgan.kernels.reference.Reference.draw_conditions`, for all numbers at once."""
-        count, conditions = uniform.numel(), cumulative.numel()
-        to_drawn = self._at(drawn, count, torch.int64)
+        """As :meth:`fastgan.kernels.reference.Reference.draw_conditions`."""
+        to_drawn = self._at(drawn, uniform.numel(), torch.int64)
         to_shares = self._at(cumulative, dtype=torch.float64)
-        self._calls.draw_conditions(count, self._at(uniform), to_shares, conditions, to_drawn)
+        self._calls.draw_conditions(
+            self._each(uniform), self._at(uniform), to_shares, cumulative.numel(), to_drawn
+        )
 
     def table_rows(self, table: Table, conditions: Tensor | None, uniform: Tensor, into: Tensor) -> None:
         """As :meth:`fastgan.kernels.reference.Reference.table_batch`, into float32."""
@@ -415,6 +416,43 @@ class Tape:
             *self._matrix(output, count, spans.width),
             *self._matrix(grad, count, spans.width),
             self._at(to, count * spans.width),
+        )
+
+    def normalize(self, x: Tensor, norm: nn.BatchNorm1d, y: Tensor) -> None:
+        """Batch norm with the running statistics and ReLU, of the unit's rows.
+
+        Args:
+            x: ``[N, K]``.
+            norm: weight, bias and running statistics, ``[K]`` each.
+            y: ``[N, K]``, with adjacent columns.
+        """
+        count, channels = x.shape
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        numbers = norm.running_mean, norm.running_var, norm.weight, norm.bias
+        mean, var, weight, bias = (self._at(each, channels) for each in numbers)
+        to_y = self._matrix(y, count, channels)
+        self._calls.normalize(channels, norm.eps, self._at(x), mean, var, weight, bias, *to_y)
+
+    def encode(self, rows: Tensor, spans: Spans, clock: Tensor, codes: Tensor, values: Tensor) -> None:
+        """Write the row of an encoded table that each activated row stands for.
+
+        Args:
+            rows: ``[N, D]`` with adjacent columns, the unit's rows.
+            spans: their spans. Of a softmax, the first largest column counts.
+            clock: int64 ``[1]``; the results are block ``clock % B``.
+            codes: int32 ``[B, N, softmax spans]``.
+            values: ``[B, N, tanh spans]``.
+        """
+        count, blocks = len(rows), len(codes)
+        of_spans, _ = self._spans(spans)
+        matrix = self._matrix(rows, count, spans.width)
+        to_clock = self._at(clock, 1, torch.int64)
+        to_codes = self._at(codes, blocks * count * spans.num_codes, torch.int32)
+        to_values = self._at(values, blocks * count * spans.num_values)
+        widths = spans.num_codes, spans.num_values
+        self._calls.encode(
+            *(count, *of_spans, *matrix, to_clock, blocks), to_codes, widths[0], to_values, widths[1]
         )
 
     # --- by columns
