@@ -559,6 +559,8 @@ class Tape:
         features: int,
         x: int,
         x_row: int,
+        hot: int,
+        hot_columns: int,
         w: int,
         packed: int,
         bias: int,
@@ -592,7 +594,19 @@ class Tape:
         y: int,
     ) -> None: ...
     def wgrad(
-        self, rows: int, width: int, features: int, dz: int, scale: int, x: int, x_row: int, dw: int
+        self,
+        rows: int,
+        width: int,
+        features: int,
+        dz: int,
+        scale: int,
+        x: int,
+        x_row: int,
+        dw: int,
+        dw_row: int,
+    ) -> None: ...
+    def hot_wgrad(
+        self, rows: int, columns: int, features: int, dz: int, hot: int, dw: int, dw_row: int
     ) -> None: ...
     def bias_gradient(self, rows: int, features: int, dz: int, scale: int, db: int) -> None: ...
     def pack(self, features: int, width: int, weight: int, forward: int, dgrad: int) -> None: ...

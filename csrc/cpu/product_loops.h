@@ -31,7 +31,11 @@ struct Block {
   int64_t first_row, rows;
   int64_t first_column, columns;
   int64_t first, depth;
+  int64_t dense;           // of the depth: the columns of A before those of which one is 1
   bool is_first, is_last;  // block of the depth
+
+  // Whether it has the column of A that is 1 in some row.
+  bool has(int64_t hot) const { return hot >= first && hot < first + depth; }
 };
 
 #if defined(__AVX2__)
@@ -191,12 +195,16 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
         const int64_t at = block.first_row + (r < count ? row + r : block.rows - 1);
         rows[r] = p.a + at * p.a_row + block.first;
       }
-      multiply_tile<1>(rows, count, block.depth, panel, tile);
+      multiply_tile<1>(rows, count, block.dense, panel, tile);
     }
     for (int64_t r = 0; r < count; ++r) {
       const int64_t at = block.first_row + row + r;
       float* c = p.c + at * p.c_row + column;
       Row sums = tile[r];
+      if (p.hot != nullptr && block.has(p.dense() + p.hot[at])) {
+        const Row of_hot = read(panel + (p.dense() + p.hot[at] - block.first) * kPanel, kPanel);
+        for (int h = 0; h < 2; ++h) sums.half[h] += of_hot.half[h];
+      }
       if (!block.is_first) {
         const Row before = read(c, width);
         for (int h = 0; h < 2; ++h) sums.half[h] += before.half[h];
@@ -208,16 +216,17 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
 
 void multiply(const Product& p, int64_t first_column, int64_t columns, float* scratch) {
   if (p.columns <= kNarrow && p.a_scale == nullptr) return multiply_narrow(p, scratch);
-  const int64_t blocks = p.depth <= kDepthBlock ? 1 : (p.depth + kDepthBlock - 1) / kDepthBlock;
-  const int64_t depth = (p.depth + blocks - 1) / blocks;
+  const int64_t blocks = depth_blocks(p.depth), depth = (p.depth + blocks - 1) / blocks;
   float* const panel = scratch;
   const bool in_place = p.a_column == 1 && p.a_scale == nullptr;
   float* const packed = in_place ? nullptr : scratch + kProductPanel * kDepthBlock;
   for (int64_t index = 0; index < blocks; ++index) {
     for (int64_t row = 0; row < p.rows; row += kRowBlock) {
-      Block block{row, p.rows - row, first_column, columns, index * depth, depth, index == 0, index == blocks - 1};
+      Block block{row, p.rows - row, first_column, columns, index * depth, depth, 0, index == 0, index == blocks - 1};
       if (block.rows > kRowBlock) block.rows = kRowBlock;
       if (block.first + depth > p.depth) block.depth = p.depth - block.first;
+      const int64_t dense = p.dense() - block.first;
+      block.dense = dense < 0 ? 0 : dense < block.depth ? dense : block.depth;
       if (packed != nullptr) pack_rows(p, block, packed);
       for (int64_t column = first_column; column < first_column + columns; column += kPanel) {
         if (p.packed_b != nullptr) {

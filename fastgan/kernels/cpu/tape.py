@@ -7,6 +7,7 @@ of its calls alive.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,18 @@ _FLOAT = torch.float32
 
 BatchStatistics = tuple[Tensor, Tensor]
 """Mean and variance of each column of a batch."""
+
+
+class OneHot(NamedTuple):
+    """The last columns of a matrix: zeros and a one in each row, which are not read.
+
+    Attributes:
+        indices: int64 ``[N]``: in which of them each row has its one.
+        columns: how many.
+    """
+
+    indices: Tensor
+    columns: int
 
 
 class Tape:
@@ -49,7 +62,14 @@ class Tape:
     # --- products, by rows of x or dz
 
     def forward(
-        self, x: Tensor, weight: Tensor, packed: Tensor, bias: Tensor | None, negative_slope: float, y: Tensor
+        self,
+        x: Tensor,
+        weight: Tensor,
+        packed: Tensor,
+        bias: Tensor | None,
+        negative_slope: float,
+        y: Tensor,
+        hot: OneHot | None = None,
     ) -> None:
         """``y = leaky_relu(x @ weight.T + bias)``.
 
@@ -60,13 +80,14 @@ class Tape:
             bias: ``[M]``.
             negative_slope: 1 for no activation.
             y: ``[N, M]``, with adjacent columns.
+            hot: the last columns of x, if they are zeros and a one.
         """
         features, width = weight.shape
         count = len(x)
         to_x, to_y = self._matrix(x, count, width), self._matrix(y, count, features)
         to_bias = 0 if bias is None else self._at(bias, features)
-        call = self._ratio(count), width, features, *to_x, self._at(weight), self._at(packed)
-        self._calls.forward(*call, to_bias, negative_slope, *to_y)
+        call = self._ratio(count), width, features, *to_x, *self._hot(hot, count)
+        self._calls.forward(*call, self._at(weight), self._at(packed), to_bias, negative_slope, *to_y)
 
     def dgrad(
         self,
@@ -115,16 +136,27 @@ class Tape:
 
     # --- by rows of a weight, or elements of a bias
 
-    def wgrad(self, dz: Tensor, scale: Tensor | None, x: Tensor, dw: Tensor) -> None:
-        """``dw = (scale * dz).T @ x``, for dz ``[N, M]``, scale ``[N]``, x ``[N, K]``, dw ``[M, K]``.
+    def wgrad(
+        self, dz: Tensor, scale: Tensor | None, x: Tensor, dw: Tensor, hot: OneHot | None = None
+    ) -> None:
+        """``dw = (scale * dz).T @ x``.
 
-        The columns of x are adjacent.
+        Args:
+            dz: ``[N, M]``.
+            scale: ``[N]``.
+            x: ``[N, K]``, with adjacent columns.
+            dw: ``[M, K]``.
+            hot: the last columns of x, if they are zeros and a one; without ``scale``.
         """
-        features, width = dw.shape
-        count = len(dz)
+        (features, width), count = dw.shape, len(dz)
+        to_hot, hot_columns = self._hot(hot, count)
+        dense = width - hot_columns
         to_dz, to_x = self._at(dz, count * features), self._matrix(x, count, width)
         to_scale = 0 if scale is None else self._at(scale, count)
-        self._calls.wgrad(count, width, features, to_dz, to_scale, *to_x, self._at(dw))
+        self._calls.wgrad(count, dense, features, to_dz, to_scale, *to_x, self._at(dw), width)
+        if hot is not None:
+            to_last, row = self._matrix(dw[:, dense:], features, hot_columns)
+            self._calls.hot_wgrad(count, hot_columns, features, to_dz, to_hot, to_last, row)
 
     def bias_gradient(self, dz: Tensor, scale: Tensor | None, db: Tensor) -> None:
         """``db = (scale * dz).sum(0)``, for dz ``[N, M]``, scale ``[N]``, db ``[M]``."""
@@ -591,6 +623,10 @@ class Tape:
         """The address of a matrix with adjacent columns, and the elements from each row to the next."""
         self._kept.append(tensor)
         return rows_address(tensor, _FLOAT, rows, columns, "a matrix of a recorded step")
+
+    def _hot(self, hot: OneHot | None, rows: int) -> tuple[int, int]:
+        """The address of the indices, and the number of columns."""
+        return (0, 0) if hot is None else (self._at(hot.indices, rows, torch.int64), hot.columns)
 
     def _spans(self, spans: Spans) -> tuple[tuple[int, int], tuple[int, int]]:
         """The addresses and lengths of both tables of spans."""

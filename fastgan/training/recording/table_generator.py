@@ -95,7 +95,7 @@ class RecordedTableGenerator(RecordedLayers):
         def add_gradients(i: int) -> None:
             is_last = i == self.count_of_blocks
             x = seen.room if is_last else seen.room[:, self.passes.ends[i] :]
-            tape.wgrad(dz[i], None, x, self._grad(self._weights[i]))
+            tape.wgrad(dz[i], None, x, self._grad(self._weights[i]), seen.hot)
             if is_last:
                 tape.bias_gradient(dz[i], None, self._grad(self.network.last.bias))
 

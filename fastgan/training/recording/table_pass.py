@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fastgan.kernels.cpu.tape import Tape, rows_of_entropy
+from fastgan.kernels.cpu.tape import OneHot, Tape, rows_of_entropy
 from fastgan.models.ctgan import TEMPERATURE
 from fastgan.training.config import Latent
 from fastgan.training.draws import NORMAL, UNIFORM
@@ -23,7 +23,8 @@ class Generated:
     """A pass of the generator (:class:`fastgan.training.table_generation.DirectPass`), as memory.
 
     Attributes:
-        room: ``[N, width]``, the columns of the blocks, the latent vector and the condition.
+        room: ``[N, width]``, the columns of the blocks, the latent vector and the condition, which is not
+            written: see ``hot``.
         products: of each block's linear layer, ``[N, features]``.
         statistics: mean and variance of the columns of each product.
         noise, logits: ``[N, D]``, of the spans.
@@ -40,6 +41,13 @@ class Generated:
     conditions: Tensor | None
     entropies: Tensor | None
     rows: Tensor
+
+    @property
+    def hot(self) -> OneHot | None:
+        """The condition's columns in the room."""
+        if self.conditions is None:
+            return None
+        return OneHot(self.conditions, self.rows.shape[1] - self.logits.shape[1])
 
 
 class TablePasses:
@@ -92,7 +100,7 @@ class TablePasses:
         )
 
     def start(self, tape: Tape, arena: Arena, first_number: int, to: Generated) -> None:
-        """Draw latent vectors, write them and the conditions into the room, and multiply by the first weight.
+        """Draw latent vectors into the room, and multiply by the first weight.
 
         Args:
             tape: the tape, in a unit by rows.
@@ -107,14 +115,12 @@ class TablePasses:
         first = self._network.added
         end = first + self._network.latent_dim
         tape.copy_columns(latent, to.room[:, first:end])
-        if to.conditions is not None:
-            tape.one_hot(to.conditions, to.room[:, end:])
         self.product(tape, 0, to)
 
     def product(self, tape: Tape, i: int, to: Generated) -> None:
         """The product of a block's linear layer, by rows."""
         weight, x = self._network.blocks[i].linear.weight, to.room[:, self.ends[i] :]
-        tape.forward(x, weight, self._packed[i], None, 1.0, to.products[i])
+        tape.forward(x, weight, self._packed[i], None, 1.0, to.products[i], to.hot)
 
     def normalize_batches(self, tape: Tape, i: int, passes: Sequence[Generated]) -> None:
         """Add a unit by columns: batch norm and ReLU of a block, pass by pass, by the batch's statistics."""
@@ -132,7 +138,7 @@ class TablePasses:
         """The rows, by rows; a piece is a multiple of ``rows_of_entropy``."""
         last, spans, width = self._network.last, self._network.spans, self._network.spans.width
         self.draw_uniform(tape, to.noise, first_number)
-        tape.forward(to.room, last.weight, self._packed[-1], last.bias, 1.0, to.logits)
+        tape.forward(to.room, last.weight, self._packed[-1], last.bias, 1.0, to.logits, to.hot)
         conditions = None if to.entropies is None else to.conditions
         activated = to.rows[:, :width]
         tape.span_activations(to.logits, spans, to.noise, TEMPERATURE, conditions, activated, to.entropies)

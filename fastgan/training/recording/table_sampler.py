@@ -16,7 +16,9 @@ from fastgan.training.recording.table_pass import Generated, TablePasses
 
 
 class RecordedTableSampler:
-    """Rows of an encoded table, in blocks, with the random numbers of :class:`CounterDraws`.
+    """Rows of an encoded table, in blocks.
+
+    The random numbers are those of :class:`fastgan.training.draws.CounterDraws`.
 
     Args:
         network: the generator in evaluation mode.

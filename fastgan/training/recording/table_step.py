@@ -17,7 +17,7 @@ from fastgan.training.recording.table_pass import Generated
 from fastgan.training.recording.turns import Parts, TurnRecorder
 from fastgan.training.table_source import ENTROPY, TableSource
 
-_MULTIPLE = 24  # rows of whole tiles of the products, whatever the instruction set
+_MULTIPLE = 2  # rows of a piece, as the products compute one row in the time of two
 
 
 class _Turns(NamedTuple):
