@@ -49,7 +49,7 @@ class ActivationCalls(TapeBase):
         Args:
             y: ``[N, K]``, outputs of the leaky ReLU, which are kept and scaled, or become zero.
             derivative: like y: receives the derivative of both.
-            begin: index of the first of its uniform numbers, as for :meth:`fastgan.kernels.cpu.tape.Tape.draw`.
+            begin: index of its first uniform number, as for :meth:`fastgan.kernels.cpu.tape.Tape.draw`.
             seed: seed of the run.
             step: int64 ``[1]``: the current step.
             share: share of the outputs that become zero.
