@@ -30,6 +30,15 @@ def test_names_in_files(tmp_path: Path) -> None:
             write_table(pd.DataFrame([[1]], columns=pd.Index(["\ud800"], dtype=object)), path)
 
 
+@pytest.mark.parametrize("names", [["a", "b"], [0, 1]])
+def test_the_name_of_the_columns_in_parquet(tmp_path: Path, names: list[Any]) -> None:
+    path = tmp_path / "table.parquet"
+    for name, kept in (("field", "field"), (None, None), (("x", 1), None)):
+        frame = pd.DataFrame([[1, 2.5]], columns=pd.Index(names, name=name, tupleize_cols=False))
+        write_chunks([frame, frame], path)
+        assert read_table(path).columns.name == kept
+
+
 def test_several_columns_of_a_name_in_arrow() -> None:
     table = pa.table([[1, 2], [3, 4]], names=["a", "a"])
     with pytest.raises(TableError, match="column 'a': occurs 2 times; rename or drop all but one"):

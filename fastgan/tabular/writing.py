@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from fastgan.tabular.columns import name_of_columns
 from fastgan.tabular.errors import TableError, line_of, shown
 
 _FAILURES = (pa.ArrowException, OverflowError, TypeError, ValueError)  # of Arrow, for values it cannot hold
@@ -42,6 +43,7 @@ def write_parquet(chunks: Iterator[pd.DataFrame], path: Path) -> None:
     with _naming_column(first):
         whole = pd.api.types.is_integer_dtype(first.columns.dtype)
         named = first if whole else first.set_axis(names, axis=1)
+        named = named.rename_axis(columns=name_of_columns(first))
         # only with an index does the metadata say that names are integers; this one is none of the columns
         schema = pa.Table.from_pandas(named.reset_index(drop=True)).schema
         writer = pyarrow.parquet.ParquetWriter(path, schema)
