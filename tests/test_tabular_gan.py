@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,16 @@ def test_many_categories_warn() -> None:
     frame["id"] = [f"u{i}" for i in range(len(frame))]
     with pytest.warns(TableWarning, match="'id': has 200 categories, more than max_categories, 20"):
         TabularGAN(**SMALL, max_categories=20).fit(frame)
+
+
+def test_names_and_identifiers_warn() -> None:
+    frame = table()
+    frame["id"] = [f"u{i}" for i in range(len(frame))]
+    with pytest.warns(TableWarning, match="'id': has a value of its own in 200 of 200 rows.*drop the column"):
+        TabularGAN(**SMALL).fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TabularGAN(**SMALL, columns={"id": "category"}).fit(frame)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], Any, str]] = {

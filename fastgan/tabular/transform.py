@@ -86,7 +86,8 @@ class TableTransform:
 
         Args:
             frame: the table, of at least two rows.
-            columns: kinds of columns, as in :func:`fastgan.tabular.columns.kinds_of`.
+            columns: kinds of columns, as in :func:`fastgan.tabular.columns.kinds_of`. A category that is not
+                among them, and of whose values most occur once, brings a warning.
             max_categories: if a column has more, the least frequent share a code; at least 2. Warns.
             seed: of the rows that mixtures are fitted to, and of their start.
 
@@ -102,7 +103,8 @@ class TableTransform:
         for name, rng in _with_rngs(list(kinds), seed):
             storage = Storage.of(frame[name])
             raw = storage.read(frame[name])
-            coder = fit_coder(name, kinds[name], storage, raw, max_categories, rng)
+            is_chosen = name in (columns or {})
+            coder = fit_coder(name, kinds[name], storage, raw, max_categories, rng, is_chosen=is_chosen)
             fitted.append(Column(name, kinds[name], storage, coder))
         return cls(tuple(fitted), name_of_columns(frame))
 
