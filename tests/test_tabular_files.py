@@ -136,6 +136,47 @@ def test_a_bad_field_among_numbers(tmp_path: Path) -> None:
     assert warned(["A12", *["00123"] * 30]) == []
 
 
+def test_tables_with_tabs(tmp_path: Path) -> None:
+    path = tmp_path / "table.TSV"
+    path.write_text('zip\tnote\n00123\t"a\tb"\n7\ta,b\n')
+    with pytest.warns(TableWarning, match="column 'zip': row 2, counting the header, is '00123'"):
+        frame = read_table(path)
+    assert frame.to_numpy().tolist() == [["00123", "a\tb"], ["7", "a,b"]]
+    write_chunks([frame, frame], path)
+    assert path.read_text().splitlines()[:2] == ['"zip"\t"note"', '"00123"\t"a\tb"']
+    for content, message in (
+        ("a\tb\n1\t2\n1,5\n1\t2\n", "line 3 has 1 field, expected 2; correct it, or put .* with tabs"),
+        ('a\tb\n1\t"2', r"cannot be read \(row 2, counting the header: ends within quotes"),
+        ("a,b\n1,2\n", "its columns are separated by commas; write it with tabs, or rename it to .csv"),
+        ("a;b\n1;2\n", "its columns are separated by semicolons; write it with tabs$"),
+    ):
+        path.write_text(content)
+        with pytest.raises(TableError, match=message):
+            read_table(path)
+
+
+OTHERS = {
+    "people.xlsx": "convert it, for example with pandas.read_excel('people.xlsx').to_parquet('people.par",
+    "people.JSON": "convert it, for example with pandas.read_json('people.JSON').to_parquet('people.parq",
+    "people.jsonl": "convert it, for example with pandas.read_json('people.jsonl', lines=True).to_parque",
+    "people.feather": "convert it, for example with pandas.read_feather('people.feather').to_parquet('peo",
+    "people.csv.gz": "decompress it to people.csv",
+    "people.json.zip": "decompress it to people.json",
+    "people.txt": "if commas separate its columns, rename it to .csv, if tabs do, to .tsv",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_tables_in_other_forms(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"")
+    with pytest.raises(TableError) as raised:
+        read_table(path)
+    assert str(raised.value).startswith(
+        f"{path}: expected a name that ends in .csv, .tsv or .parquet; {OTHERS[name]}"
+    )
+
+
 @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
 def test_other_separators(tmp_path: Path, separator: str, name: str) -> None:
     path = tmp_path / "table.csv"

@@ -19,7 +19,7 @@ from fastgan.tabular.errors import TableError, line_of, shown
 _FAILURES = (pa.ArrowException, OverflowError, TypeError, ValueError)  # of Arrow, for values it cannot hold
 
 
-def write_csv(chunks: Iterator[pd.DataFrame], path: Path) -> None:
+def write_csv(chunks: Iterator[pd.DataFrame], path: Path, separator: str) -> None:
     """Write chunks with the same columns; what CSV has no form for becomes its text.
 
     Raises:
@@ -29,7 +29,8 @@ def write_csv(chunks: Iterator[pd.DataFrame], path: Path) -> None:
         for number, chunk in enumerate(chunks):
             names = _names(chunk)
             table = pa.table([_csv_column(chunk[name]) for name in chunk.columns], names=names)
-            pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(include_header=number == 0))
+            options = pyarrow.csv.WriteOptions(include_header=number == 0, delimiter=separator)
+            pyarrow.csv.write_csv(table, file, options)
 
 
 def write_parquet(chunks: Iterator[pd.DataFrame], path: Path) -> None:
