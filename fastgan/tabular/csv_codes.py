@@ -16,7 +16,8 @@ from fastgan.tabular.errors import TableWarning, shown
 CODE = r"^\s*(-?0[0-9]+|0[xX].*)\s*$"
 """What Arrow reads as an integer, without its zeros."""
 PLUS = r"^\s*\+"
-_WHOLE = r"^\s*[-+]?[0-9]+\s*$"
+_EXPONENT = r"^\s*-?[0-9]+[eE][0-9]+\s*$"  # programs write floats otherwise, as 1.2e6 or 12e+05
+_WHOLE = r"^\s*[-+]?[0-9]+([eE][0-9]+)?\s*$"
 
 
 def with_texts(path: Path, table: pa.Table, columns: Mapping[Any, str]) -> pa.Table:
@@ -45,14 +46,14 @@ def with_texts(path: Path, table: pa.Table, columns: Mapping[Any, str]) -> pa.Ta
 class _NumberCheck:
     """Whether a column of numbers has fields that numbers do not keep.
 
-    Floats whose fields are all whole are integers with a plus sign, or beyond 64 bits: Arrow reads others as
-    integers.
+    Floats whose fields are all whole are integers with a plus sign, codes such as 12e5, or beyond 64 bits:
+    Arrow reads others as integers.
     """
 
     def __init__(self, field: pa.Field, kind: str | None) -> None:
         self.name, self.type, self.kind = field.name, field.type, kind
         self.code: tuple[int, str] | None = None  # row and text of the first one
-        self.plus: tuple[int, str] | None = None
+        self.form: tuple[int, str] | None = None  # likewise, with a plus sign or an exponent
         self.whole = pa.types.is_floating(field.type)
         self.changed = False
 
@@ -70,14 +71,14 @@ class _NumberCheck:
         if self.code is None:
             self.code = _first(texts, CODE, start)
         if self.whole:
-            self.plus = self.plus or _first(texts, PLUS, start)
+            self.form = self.form or _first(texts, rf"{PLUS}|{_EXPONENT}", start)
             self.whole = pc.all(pc.match_substring_regex(texts, _WHOLE)).as_py() is not False
 
     def kept(self, path: Path, numbers: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """The column as unsigned integers or text, which keep it; warns of text that was not chosen."""
         if self.kind == "category":
             return texts
-        code = self.code or self.plus
+        code = self.code or self.form
         if code is None or self.kind is not None:
             try:
                 return texts.cast(pa.uint64())

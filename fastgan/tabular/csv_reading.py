@@ -11,13 +11,13 @@ import pyarrow as pa
 from fastgan.tabular.csv_codes import with_texts
 from fastgan.tabular.csv_damage import check_encoding, check_lines, check_separator, is_cut_in_quotes
 from fastgan.tabular.csv_parsing import parse
-from fastgan.tabular.csv_slips import warn_of_odd_fields
+from fastgan.tabular.csv_slips import warn_of_codes_read_as_missing, warn_of_odd_fields
 
 
 def read_csv(path: Path, columns: Mapping[Any, str], texts: Collection[Any]) -> pa.Table:
     """Read a CSV file, each column as the type that all its fields have.
 
-    A column of codes such as 00123 or +49301 is text, as numbers do not keep them. Integers beyond 64
+    A column of codes such as 00123, +49301 or 12e5 is text, as numbers do not keep them. Integers beyond 64
     bits are text.
 
     Args:
@@ -44,6 +44,7 @@ def read_csv(path: Path, columns: Mapping[Any, str], texts: Collection[Any]) -> 
     warn_of_odd_fields(
         path, table, {name for name, kind in columns.items() if kind == "category"}.union(texts)
     )
+    warn_of_codes_read_as_missing(path, table, {*columns, *texts})
     return table
 
 

@@ -65,8 +65,8 @@ def read_table(
     Args:
         path: ends in .csv, .tsv or .parquet. A CSV file has a header, commas (.tsv: tabs) and UTF-8; columns
             of integers, floats, booleans (true, false) and ISO dates and times are recognized. A field is
-            missing if it is empty, NA, N/A, NaN or null without quotes. A column of codes such as 00123
-            is text, with a warning, and so are integers beyond 64 bits. The named index of a pandas
+            missing if it is empty, NA, N/A, NaN or null without quotes. A column of codes such as 00123 or
+            12e5 is text, with a warning, and so are integers beyond 64 bits. The named index of a pandas
             frame in a Parquet file is a column.
         columns: kinds that the user chose, as :func:`fastgan.tabular.columns.kinds_of` takes them. In a CSV
             file, a category of numbers is text if numbers would be written otherwise; columns of other kinds
