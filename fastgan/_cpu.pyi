@@ -559,6 +559,8 @@ class Tape:
         features: int,
         x: int,
         x_row: int,
+        hot: int,
+        hot_columns: int,
         w: int,
         packed: int,
         bias: int,
@@ -592,7 +594,19 @@ class Tape:
         y: int,
     ) -> None: ...
     def wgrad(
-        self, rows: int, width: int, features: int, dz: int, scale: int, x: int, x_row: int, dw: int
+        self,
+        rows: int,
+        width: int,
+        features: int,
+        dz: int,
+        scale: int,
+        x: int,
+        x_row: int,
+        dw: int,
+        dw_row: int,
+    ) -> None: ...
+    def hot_wgrad(
+        self, rows: int, columns: int, features: int, dz: int, hot: int, dw: int, dw_row: int
     ) -> None: ...
     def bias_gradient(self, rows: int, features: int, dz: int, scale: int, db: int) -> None: ...
     def pack(self, features: int, width: int, weight: int, forward: int, dgrad: int) -> None: ...
@@ -676,7 +690,7 @@ class Tape:
         clock: int,
     ) -> None: ...
     def draw_conditions(
-        self, count: int, uniform: int, cumulative: int, conditions: int, drawn: int
+        self, per_row: int, uniform: int, cumulative: int, conditions: int, drawn: int
     ) -> None: ...
     def table_rows(
         self,
@@ -719,6 +733,18 @@ class Tape:
         bias: int,
         running_mean: int,
         running_var: int,
+        y: int,
+        y_row: int,
+    ) -> None: ...
+    def normalize(
+        self,
+        channels: int,
+        eps: float,
+        x: int,
+        mean: int,
+        var: int,
+        weight: int,
+        bias: int,
         y: int,
         y_row: int,
     ) -> None: ...
@@ -766,6 +792,20 @@ class Tape:
         output: int,
         stride: int,
         entropies: int,
+    ) -> None: ...
+    def encode(
+        self,
+        block: int,
+        spans: int,
+        count: int,
+        rows: int,
+        stride: int,
+        place: int,
+        places: int,
+        codes: int,
+        num_codes: int,
+        values: int,
+        num_values: int,
     ) -> None: ...
     def mean_entropy(self, rows: int, width: int, entropies: int, to: int) -> None: ...
     def span_gradients(

@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import backends  # noqa: F401  (CUDA on the host, Triton interpreted)
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
@@ -293,7 +293,7 @@ class Fuzzer(random.Random):
         x, noise, dx = x.contiguous(), torch.rand(n, width), torch.zeros(n, width)
         grad, y = padded((n, width), dtype), padded((n, width), torch.float32).zero_()
         entropies = torch.zeros(-(-n // rows_of_entropy(spans)), dtype=torch.float64)
-        drawn = torch.zeros(n, dtype=torch.int64)
+        drawn, norm = torch.zeros(n, dtype=torch.int64), nn.BatchNorm1d(width)
         return {
             "recorded draw_conditions": (1, *calls["draw_conditions"], drawn),
             "recorded table_rows": (n, table, known, uniform, into.float()),
@@ -303,6 +303,7 @@ class Fuzzer(random.Random):
             "recorded dropout": (n, x, dx, 4, 0, drawn[:1], 0.5, 0.2),
             "recorded span_activations": (n, x, spans, noise, 0.2, known, y, self.choice((None, entropies))),
             "recorded span_gradients": (n, y, self.choice((None, x)), y, spans, 0.2, known, dx),
+            "recorded normalize": (n, x, norm, y),
             "recorded mean_entropy": (1, n, spans, entropies, torch.zeros(1)),
         }
 

@@ -18,7 +18,7 @@ from fastgan.models.ctgan import CTGANDiscriminator, CTGANGenerator
 from fastgan.training import checkpoint
 from fastgan.training.capture import EagerSteps, RecordedSteps
 from fastgan.training.dropout_pass import layers_of
-from fastgan.training.recording.table_step import balanced
+from fastgan.training.recording.pieces import balanced
 from fastgan.training.state import TrainingState
 from fastgan.training.table_source import TableSource
 from fastgan.training.window import Window
@@ -280,9 +280,7 @@ def test_a_tables_wrong_sizes_are_refused() -> None:
     to, y = torch.zeros(40, 3), torch.zeros(40, 3)
     with pytest.raises(ValueError, match=r"conditions are given, but spans.conditions is empty"):
         tape.span_activations(to, none, to, 0.2, conditions, y, None)
-    with pytest.raises(
-        ValueError, match="conditions is None, but the gradient of the cross-entropy"
-    ):
+    with pytest.raises(ValueError, match="conditions is None, but the gradient of the cross-entropy"):
         tape.span_gradients(y, y, y, none, 0.2, None, to)
     with pytest.raises(ValueError, match="a call has 80 rows or columns, expected the unit's 40"):
         tape.span_activations(logits, spans, noise, 0.2, None, output, None)

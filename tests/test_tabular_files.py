@@ -30,6 +30,15 @@ def test_names_in_files(tmp_path: Path) -> None:
             write_table(pd.DataFrame([[1]], columns=pd.Index(["\ud800"], dtype=object)), path)
 
 
+@pytest.mark.parametrize("names", [["a", "b"], [0, 1]])
+def test_the_name_of_the_columns_in_parquet(tmp_path: Path, names: list[Any]) -> None:
+    path = tmp_path / "table.parquet"
+    for name, kept in (("field", "field"), (None, None), (("x", 1), None)):
+        frame = pd.DataFrame([[1, 2.5]], columns=pd.Index(names, name=name, tupleize_cols=False))
+        write_chunks([frame, frame], path)
+        assert read_table(path).columns.name == kept
+
+
 def test_several_columns_of_a_name_in_arrow() -> None:
     table = pa.table([[1, 2], [3, 4]], names=["a", "a"])
     with pytest.raises(TableError, match="column 'a': occurs 2 times; rename or drop all but one"):
@@ -67,6 +76,15 @@ KEPT: dict[str, tuple[list[str], list[Any], str | None]] = {
     "zeros in front of a point": (["0.5", "007.5"], [0.5, 7.5], None),
     "signs of floats": (["+1.5", "-0"], [1.5, 0.0], None),
     "integers": (["0", "-0", " 5"], [0, 0, 5], None),
+    "exponents": (
+        ["3401", "12E5", "77e2"],
+        ["3401", "12E5", "77e2"],
+        "row 3, counting the header, is '12E5'",
+    ),
+    "exponents only": (["12E5", ""], ["12E5", None], "row 2, .*'12E5'"),
+    "an exponent beyond floats": (["1", "-1E400"], ["1", "-1E400"], "row 3, .*'-1E400'"),
+    "exponents of floats": (["12E5", "0.5"], [12e5, 0.5], None),
+    "signs of exponents": (["1e+16", "1e-7", "5"], [1e16, 1e-7, 5.0], None),
 }
 
 
@@ -92,6 +110,10 @@ def test_chosen_kinds_of_codes(tmp_path: Path) -> None:
     assert texts.to_numpy().tolist() == [["00123", "1.50", "1"], ["7", "2", f"{LONG}0"]]
     numbers = read_table(path, {"zip": "integer", "big": "continuous"})
     assert numbers.to_numpy().tolist() == [[123, 1.5, 1], [7, 2.0, LONG * 10.0]]
+    path.write_text("code,size\n12E5,1\n7,2\n")
+    assert read_table(path, {"code": "category"})["code"].tolist() == ["12E5", "7"]
+    for kind in ("integer", "continuous"):
+        assert read_table(path, {"code": kind})["code"].tolist() == [12e5, 7]
     path.write_text("zip,size\n +5,1\n-7,2\n")
     assert read_table(path, {"zip": "integer"})["zip"].tolist() == [5, -7]
     path.write_text("zip,size\n123,1\n7,2\n")
@@ -123,8 +145,88 @@ def test_a_bad_field_among_numbers(tmp_path: Path) -> None:
     assert "is '-', so the column is text" in warned(["-", *numbers])[0]
     assert "of its fields are dates" in warned(["?", *["2020-01-31"] * 30])[0]
     assert warned([*numbers, "oops"], {"a": "category"}) == []
-    assert warned([*numbers, "oops", "oops"]) == []
+    assert warned([*numbers, "oops", "uh"]) == []
     assert warned(["A12", *["00123"] * 30]) == []
+
+
+@pytest.mark.parametrize("word", ["None", "?", "-", "unknown"])
+def test_a_word_for_missing_numbers(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n" + "".join(f"{row},1\n{word},2\n" for row in range(11)))
+    message = (
+        f"row 3, counting the header, is '{word}', so the column is text, though 50.0% of its fields are numb"
+    )
+    with pytest.warns(TableWarning, match=re.escape(message)):
+        read_table(path)
+    path.write_text(path.read_text().replace("\n10,", "\n9,"))  # as few as categories
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_table(path)
+
+
+def test_codes_that_are_read_as_missing(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+
+    def warned(fields: str, columns: dict[str, str] | None = None) -> list[str]:
+        path.write_text("".join(f"{field},1\n" for field in ["country", *fields.split()]))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            column = read_table(path, columns)["country"]
+        assert column.isna().any()
+        return [str(each.message) for each in caught]
+
+    assert warned("DE CH NA AT NA") == [
+        f"{path}: column 'country': row 4, counting the header, is NA, which counts as missing, though it "
+        "looks like the column's other values; write it in quotes if it is one, or make the column "
+        "'category' in columns, or with --columns, if it is not"
+    ]
+    assert "is null, which counts" in warned("abcd null dcba cdab")[0]
+    assert warned("DE CH NA AT", {"country": "category"}) == []
+    assert warned('DE CH NA AT "NA"') == []
+    assert warned("DE CH N/A AT") == []
+    assert warned("yes no NA maybe") == []
+    assert warned("OK NO NA") == []
+
+
+def test_tables_with_tabs(tmp_path: Path) -> None:
+    path = tmp_path / "table.TSV"
+    path.write_text('zip\tnote\n00123\t"a\tb"\n7\ta,b\n')
+    with pytest.warns(TableWarning, match="column 'zip': row 2, counting the header, is '00123'"):
+        frame = read_table(path)
+    assert frame.to_numpy().tolist() == [["00123", "a\tb"], ["7", "a,b"]]
+    write_chunks([frame, frame], path)
+    assert path.read_text().splitlines()[:2] == ['"zip"\t"note"', '"00123"\t"a\tb"']
+    for content, message in (
+        ("a\tb\n1\t2\n1,5\n1\t2\n", "line 3 has 1 field, expected 2; correct it, or put .* with tabs"),
+        ('a\tb\n1\t"2', r"cannot be read \(row 2, counting the header: ends within quotes"),
+        ("a,b\n1,2\n", "its columns are separated by commas; write it with tabs, or rename it to .csv"),
+        ("a;b\n1;2\n", "its columns are separated by semicolons; write it with tabs$"),
+    ):
+        path.write_text(content)
+        with pytest.raises(TableError, match=message):
+            read_table(path)
+
+
+OTHERS = {
+    "people.xlsx": "convert it, for example with pandas.read_excel('people.xlsx').to_parquet('people.par",
+    "people.JSON": "convert it, for example with pandas.read_json('people.JSON').to_parquet('people.parq",
+    "people.jsonl": "convert it, for example with pandas.read_json('people.jsonl', lines=True).to_parque",
+    "people.feather": "convert it, for example with pandas.read_feather('people.feather').to_parquet('peo",
+    "people.csv.gz": "decompress it to people.csv",
+    "people.json.zip": "decompress it to people.json",
+    "people.txt": "if commas separate its columns, rename it to .csv, if tabs do, to .tsv",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_tables_in_other_forms(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"")
+    with pytest.raises(TableError) as raised:
+        read_table(path)
+    assert str(raised.value).startswith(
+        f"{path}: expected a name that ends in .csv, .tsv or .parquet; {OTHERS[name]}"
+    )
 
 
 @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,11 @@ def test_chunks_are_the_rows(fitted: TabularGAN) -> None:
     pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), fitted.sample(5_100, seed=3))
 
 
+def test_networks_without_hidden_layers() -> None:
+    gan = TabularGAN(**{**SMALL, "generator": (), "discriminator": ()}).fit(table())
+    assert list(gan.sample(5, {"sex": "female"}).sex) == 5 * ["female"]
+
+
 def test_conditions_hold_for_all_rows(fitted: TabularGAN) -> None:
     made = fitted.sample(100, conditions={"sex": "female"}, seed=0)
     assert (made["sex"] == "female").all()
@@ -136,6 +142,24 @@ def test_saved_and_loaded(fitted: TabularGAN, tmp_path: Path) -> None:
         fitted.save(folder)
 
 
+@pytest.mark.parametrize(("name", "kept"), [("field", "field"), (np.int64(3), 3), (0.5, None)])
+def test_the_name_of_the_columns_is_kept(tmp_path: Path, name: object, kept: object) -> None:
+    gan = TabularGAN(**SMALL).fit(table()[["age", "sex", 7]].rename_axis(columns=name))
+    gan.save(tmp_path / "gan")
+    for each in (gan, TabularGAN.load(tmp_path / "gan")):
+        made = each.sample(5_020, seed=0)  # in two chunks
+        assert made.columns.name == kept
+        assert type(made.columns.name) is type(kept)
+
+
+def test_folders_without_the_name_of_the_columns(saved: Path, tmp_path: Path) -> None:
+    content = json.loads((saved / "table.json").read_text())
+    del content["columns_name"]
+    (tmp_path / "table.json").write_text(json.dumps(content))
+    (tmp_path / "generator.safetensors").symlink_to(saved / "generator.safetensors")
+    assert TabularGAN.load(tmp_path).sample(3).columns.name is None
+
+
 def test_nothing_is_unpickled(fitted: TabularGAN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("unpickled")
@@ -171,6 +195,16 @@ def test_many_categories_warn() -> None:
     frame["id"] = [f"u{i}" for i in range(len(frame))]
     with pytest.warns(TableWarning, match="'id': has 200 categories, more than max_categories, 20"):
         TabularGAN(**SMALL, max_categories=20).fit(frame)
+
+
+def test_names_and_identifiers_warn() -> None:
+    frame = table()
+    frame["id"] = [f"u{i}" for i in range(len(frame))]
+    with pytest.warns(TableWarning, match="'id': has a value of its own in 200 of 200 rows.*drop the column"):
+        TabularGAN(**SMALL).fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TabularGAN(**SMALL, columns={"id": "category"}).fit(frame)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], Any, str]] = {
@@ -256,6 +290,7 @@ INCONSISTENT: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "config": (("config", "epochs"), "x", "epochs is 'x'"),
     "no list": (("columns",), {}, "columns is {}, expected a list"),
     "no columns": (("columns",), [], "no column is generated"),
+    "name of the columns": (("columns_name",), [1], r"columns_name is \[1\], expected a string, an integer"),
     "a column": (("columns", 0), None, "column 0: 'NoneType'"),
     "name": (("columns", 0, "name"), None, "column 0: expected a name"),
     "twice": (("columns", 0, "name"), "sex", "column 'sex' occurs twice"),

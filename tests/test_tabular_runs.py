@@ -76,7 +76,7 @@ def test_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "model ctgan, 5 steps" in printed
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_samples(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     out = tmp_path / f"made.{suffix}"
     arguments = ("--rows", 5_020, "--condition", "sex=female", "--condition", "member=true", "--out", out)
@@ -87,6 +87,13 @@ def test_samples(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert made["member"].all()
     expected = TabularGAN.load(trained).sample(5_020, {"sex": "female", "member": True}, seed=0)
     assert made["age"].tolist() == expected["age"].tolist()
+
+
+def test_a_table_with_tabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "people.tsv"
+    write_table(read_table(files(tmp_path)), path)
+    assert run(monkeypatch, "train", path, *SHORT, "--steps", 2, "--out", tmp_path / "run") == 0
+    assert run(monkeypatch, "evaluate", tmp_path / "run", "--count", 50, "--holdout", path) == 0
 
 
 def test_evaluation(
@@ -234,11 +241,20 @@ WRONG = {
     "picture": (("evaluate", "{run}", "--out", "q.txt"), "q.txt: unknown kind of picture"),
     "continuous": (("sample", "{run}", "--condition", "age=3"), "condition on 'age', which is integer"),
     "class": (("sample", "{run}", "--class", 3), "was trained on a table; omit --class"),
-    "suffix": (("sample", "{run}", "--out", "x.png"), "x.png: expected a name that ends in .csv or .parquet"),
+    "suffix": (("sample", "{run}", "--out", "x.png"), "x.png: expected a name that ends in .csv, .tsv or .p"),
+    "workbook": (
+        ("train", "people.xlsx"),
+        "people.xlsx: expected a name that ends in .csv, .tsv or .parquet; co",
+    ),
+    "compressed": (
+        ("train", "people.tsv.gz"),
+        "people.tsv.gz: expected a name that ends in .csv, .tsv or .parq",
+    ),
+    "unknown": (("train", "{run}/config.yaml"), "for fastgan train, a table (.csv, .tsv, .parquet)"),
     "best": (("evaluate", "{run}", "--best"), "omit --best"),
     "target": (("evaluate", "{run}", "--target", "age"), "target is 'age', but holdout is None"),
     "export": (("export", "{run}", "--format", "onnx", "--out", "x"), "was trained on a table"),
-    "cut": (("train", "{cut}"), "cut.csv: cannot be read (row "),
+    "cut": (("train", "{cut}"), "cut.csv: line "),
     "one row": (("train", "{short}"), "short.csv: the table has 1 rows, expected at least 2"),
 }
 

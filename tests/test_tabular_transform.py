@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -311,6 +312,49 @@ def test_a_column_is_encoded_alike_next_to_others() -> None:
     shuffled = frame[frame.columns[::-1]]
     for ours, theirs in zip(whole.encode(frame, 1), whole.encode(shuffled, 1), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def texts(once: int, others: int) -> list[str | None]:
+    """Values of single rows, then rows with one of three values, then missing ones."""
+    return [*(f"u{row}" for row in range(once)), *("abc"[row % 3] for row in range(others)), None, None]
+
+
+TOLD_APART: dict[str, tuple[pd.Series[Any], int | None]] = {
+    "names": (pd.Series(texts(11, 0)), 11),
+    "nearly all": (pd.Series(texts(60, 30)), 60),
+    "of pandas": (pd.Series(texts(600, 0), dtype="category"), 600),
+    "objects": (pd.Series([*texts(20, 0), 1], dtype=object), 21),
+    "few rows": (pd.Series(texts(10, 0)), None),
+    "half of the rows": (pd.Series(texts(60, 60)), None),
+    "integers": (pd.Series(range(100)), None),
+}
+
+
+@pytest.mark.parametrize("case", TOLD_APART)
+def test_values_that_tell_rows_apart(case: str) -> None:
+    column, rows = TOLD_APART[case]
+    frame = pd.DataFrame({"x": column, "y": np.arange(len(column)) % 2})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        TableTransform.fit(frame, max_categories=1_000)
+        TableTransform.fit(frame, max_categories=1_000, columns={"x": "category"})
+    said = [str(each.message) for each in caught]
+    assert len(said) == (rows is not None)
+    if rows is not None:
+        assert said[0].startswith(f"column 'x': has a value of its own in {rows} of ")
+
+
+def test_names_that_share_a_code_bring_one_warning() -> None:
+    frame = pd.DataFrame({"x": texts(600, 0), "y": np.arange(602)})
+    with pytest.warns(TableWarning) as caught:
+        TableTransform.fit(frame)
+    (warning,) = caught
+    assert str(warning.message) == (
+        "column 'x': has 600 categories, more than max_categories, 500, so the 101 rarest share one code, "
+        "and has a value of its own in 600 of 600 rows, as names and identifiers do, and samples copy these "
+        "values; drop the column, convert it if it holds numbers or times, or make it 'category' in columns, "
+        "or with --columns"
+    )
 
 
 def test_rare_categories_share_a_code() -> None:

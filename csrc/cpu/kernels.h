@@ -169,6 +169,12 @@ struct Product {
   float bound = NAN;  // as in csrc/acts.h
   const float* a_scale = nullptr;  // [depth], factors of the columns of a; needs a_row = 1
   const float* packed_b = nullptr;  // b as written by KernelTable.pack, or null
+  // [rows]: which of the last `hot_columns` columns of a, whose rows are contiguous, is 1. The others of them are 0. They
+  // are not read. If it is null, all columns are.
+  const int64_t* hot = nullptr;
+  int64_t hot_columns = 0;
+
+  int64_t dense() const { return hot == nullptr ? depth : depth - hot_columns; }
 };
 
 // One chunk of an optimizer's arrays.
@@ -302,6 +308,10 @@ constexpr int64_t kSpanRows = 16;
 constexpr int64_t kProductPanel = 32;
 constexpr int64_t kDepthBlock = 256;
 constexpr int64_t kRowBlock = 264;
+// A sum over the depth is the sum of those over so many blocks of ceil(depth / blocks) each; the last may be shorter.
+FASTGAN_HD int64_t depth_blocks(int64_t depth) {
+  return depth <= kDepthBlock ? 1 : (depth + kDepthBlock - 1) / kDepthBlock;
+}
 const KernelTable& kernels();
 
 }  // namespace fastgan

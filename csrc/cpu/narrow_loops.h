@@ -26,17 +26,21 @@ Vector read_vector(const float* from, int64_t size) {
 template <int columns, class Element>
 void dot_rows(const Product& p, int64_t first, int64_t depth, float* packed, const Element& element) {
   const int64_t padded = (depth + kVectorLanes - 1) / kVectorLanes * kVectorLanes;
+  const int64_t dense = p.dense() - first < depth ? p.dense() - first : depth;
   for (int c = 0; c < columns; ++c)
     for (int64_t k = 0; k < padded; ++k)
       packed[c * padded + k] = k < depth ? p.b[(first + k) * p.b_row + c * p.b_column] : 0.0f;
   for (int64_t row = 0; row < p.rows; ++row) {
     const float* a = p.a + row * p.a_row + first;
     Vector sums[columns] = {};
-    for (int64_t k = 0; k < depth; k += kVectorLanes) {
-      const Vector of_a = read_vector(a + k, depth - k);
+    for (int64_t k = 0; k < dense; k += kVectorLanes) {
+      const Vector of_a = read_vector(a + k, dense - k);
       for (int c = 0; c < columns; ++c)
         sums[c] += of_a * *reinterpret_cast<const UnalignedVector*>(packed + c * padded + k);
     }
+    const int64_t hot = p.hot == nullptr ? -1 : p.dense() + p.hot[row] - first;
+    if (hot >= 0 && hot < depth)
+      for (int c = 0; c < columns; ++c) sums[c][hot % kVectorLanes] += packed[c * padded + hot];
     for (int c = 0; c < columns; ++c) {
       float sum = 0;
       for (int lane = 0; lane < kVectorLanes; ++lane) sum += sums[c][lane];
@@ -63,9 +67,10 @@ void add_columns(const Product& p, int64_t first, int64_t depth, const Element& 
 // scratch: [kNarrow, kDepthBlock].
 template <int columns>
 void multiply_columns(const Product& p, float* scratch) {
-  for (int64_t first = 0; first == 0 || first < p.depth; first += kDepthBlock) {
-    const int64_t depth = p.depth - first < kDepthBlock ? p.depth - first : kDepthBlock;
-    const bool is_last = first + depth == p.depth;
+  const int64_t blocks = depth_blocks(p.depth), each = (p.depth + blocks - 1) / blocks;
+  for (int64_t index = 0; index < blocks; ++index) {
+    const int64_t first = index * each, depth = p.depth - first < each ? p.depth - first : each;
+    const bool is_last = index == blocks - 1;
     const auto element = [&](int64_t row, int column, float t) {
       float& c = p.c[row * p.c_row + column];
       if (first > 0) t += c;

@@ -31,7 +31,11 @@ struct Block {
   int64_t first_row, rows;
   int64_t first_column, columns;
   int64_t first, depth;
+  int64_t dense;           // of the depth: the columns of A before those of which one is 1
   bool is_first, is_last;  // block of the depth
+
+  // Whether it has the column of A that is 1 in some row.
+  bool has(int64_t hot) const { return hot >= first && hot < first + depth; }
 };
 
 #if defined(__AVX2__)
@@ -72,6 +76,7 @@ void pack_panel(const Product& p, const Block& block, int64_t column, int64_t wi
   if (p.b_column != 1) return pack_columns(b, p.b_column, width, block.depth, panel);
   for (int64_t k = 0; k < block.depth; ++k, b += p.b_row, panel += kPanel) {
     if (width == kPanel) {
+      __builtin_prefetch(b + kPanel, 0, 2);  // of the next panel: hardware does not foresee rows that lie far apart
       memcpy(panel, b, kPanel * sizeof(float));
     } else {
       memcpy(panel, b, static_cast<size_t>(width) * sizeof(float));
@@ -146,23 +151,35 @@ void multiply_tile(const float* const (&rows)[kTileRows], int64_t count, int64_t
   multiply_rows<step, kTileRows>(rows, depth, panel, tile);
 }
 
+// Whether a product's elements change after their sum.
+bool has_epilogue(const Product& p) {
+  return p.bias != nullptr || p.activate || p.gain != 1 || p.bound == p.bound || p.output != nullptr;
+}
+
 // Bias and activation for a row of C. In vectors: signs are random, so branches would be mispredicted.
-void finish_row(const Product& p, int64_t row, int64_t column, int64_t width, Row& z) {
-  const Row bias = p.bias != nullptr ? read(p.bias + column, width) : Row{};
-  const Row output = p.output != nullptr ? read(p.output + row * p.c_row + column, width) : Row{};
-  for (int h = 0; h < 2; ++h) {
-    Vector& t = z.half[h];
-    if (p.bias != nullptr) t += bias.half[h];
-    if (p.activate) t = t > 0 ? t : p.negative_slope * t;
-    if (p.gain != 1) t *= p.gain;
-    if (p.bound == p.bound) t = t > p.bound ? p.bound : t < -p.bound ? -p.bound : t;
-    if (p.output != nullptr) t = output.half[h] > 0 ? t : p.negative_slope * t;
+Row finished(const Product& p, int64_t row, int64_t column, int64_t width, Row z) {
+  if (p.bias != nullptr) {
+    const Row bias = read(p.bias + column, width);
+    for (int h = 0; h < 2; ++h) z.half[h] += bias.half[h];
   }
+  const float slope = p.negative_slope, gain = p.gain, bound = p.bound;
+  if (p.activate)
+    for (int h = 0; h < 2; ++h) z.half[h] = z.half[h] > 0 ? z.half[h] : slope * z.half[h];
+  if (gain != 1)
+    for (int h = 0; h < 2; ++h) z.half[h] *= gain;
+  if (bound == bound)
+    for (int h = 0; h < 2; ++h) z.half[h] = z.half[h] > bound ? bound : z.half[h] < -bound ? -bound : z.half[h];
+  if (p.output != nullptr) {
+    const Row output = read(p.output + row * p.c_row + column, width);
+    for (int h = 0; h < 2; ++h) z.half[h] = output.half[h] > 0 ? z.half[h] : slope * z.half[h];
+  }
+  return z;
 }
 
 void multiply_panel(const Product& p, const Block& block, int64_t column, const float* panel, const float* packed) {
   const int64_t end = block.first_column + block.columns;
   const int64_t width = end - column < kPanel ? end - column : kPanel;
+  const bool finishes = block.is_last && has_epilogue(p);
   for (int64_t row = 0; row < block.rows; row += kTileRows) {
     const float* rows[kTileRows];
     Row tile[kTileRows];
@@ -178,33 +195,38 @@ void multiply_panel(const Product& p, const Block& block, int64_t column, const 
         const int64_t at = block.first_row + (r < count ? row + r : block.rows - 1);
         rows[r] = p.a + at * p.a_row + block.first;
       }
-      multiply_tile<1>(rows, count, block.depth, panel, tile);
+      multiply_tile<1>(rows, count, block.dense, panel, tile);
     }
     for (int64_t r = 0; r < count; ++r) {
       const int64_t at = block.first_row + row + r;
       float* c = p.c + at * p.c_row + column;
+      Row sums = tile[r];
+      if (p.hot != nullptr && block.has(p.dense() + p.hot[at])) {
+        const Row of_hot = read(panel + (p.dense() + p.hot[at] - block.first) * kPanel, kPanel);
+        for (int h = 0; h < 2; ++h) sums.half[h] += of_hot.half[h];
+      }
       if (!block.is_first) {
         const Row before = read(c, width);
-        for (int h = 0; h < 2; ++h) tile[r].half[h] += before.half[h];
+        for (int h = 0; h < 2; ++h) sums.half[h] += before.half[h];
       }
-      if (block.is_last) finish_row(p, at, column, width, tile[r]);
-      write(c, tile[r], width);
+      write(c, finishes ? finished(p, at, column, width, sums) : sums, width);
     }
   }
 }
 
 void multiply(const Product& p, int64_t first_column, int64_t columns, float* scratch) {
   if (p.columns <= kNarrow && p.a_scale == nullptr) return multiply_narrow(p, scratch);
-  const int64_t blocks = p.depth <= kDepthBlock ? 1 : (p.depth + kDepthBlock - 1) / kDepthBlock;
-  const int64_t depth = (p.depth + blocks - 1) / blocks;
+  const int64_t blocks = depth_blocks(p.depth), depth = (p.depth + blocks - 1) / blocks;
   float* const panel = scratch;
   const bool in_place = p.a_column == 1 && p.a_scale == nullptr;
   float* const packed = in_place ? nullptr : scratch + kProductPanel * kDepthBlock;
   for (int64_t index = 0; index < blocks; ++index) {
     for (int64_t row = 0; row < p.rows; row += kRowBlock) {
-      Block block{row, p.rows - row, first_column, columns, index * depth, depth, index == 0, index == blocks - 1};
+      Block block{row, p.rows - row, first_column, columns, index * depth, depth, 0, index == 0, index == blocks - 1};
       if (block.rows > kRowBlock) block.rows = kRowBlock;
       if (block.first + depth > p.depth) block.depth = p.depth - block.first;
+      const int64_t dense = p.dense() - block.first;
+      block.dense = dense < 0 ? 0 : dense < block.depth ? dense : block.depth;
       if (packed != nullptr) pack_rows(p, block, packed);
       for (int64_t column = first_column; column < first_column + columns; column += kPanel) {
         if (p.packed_b != nullptr) {

@@ -49,6 +49,24 @@ Product row_sums(const float* matrix, int64_t rows, int64_t columns, const float
   return {1, columns, rows, scaled ? scale : &one, 1, scaled ? 1 : 0, matrix, columns, 1, sums, columns};
 }
 
+void hot_gradient(const HotGradient& g, int64_t first, int64_t last) {
+  thread_local std::vector<float> buffer;
+  const int64_t width = last - first, blocks = depth_blocks(g.rows), each = (g.rows + blocks - 1) / blocks;
+  float* const sums = grown(buffer, g.columns * width);  // [columns, width]: dw's rows are contiguous in the columns
+  for (int64_t block = 0; block < blocks; ++block) {
+    std::fill_n(sums, g.columns * width, 0.0f);
+    for (int64_t row = block * each; row < std::min(g.rows, (block + 1) * each); ++row) {
+      const float* from = g.dz + row * g.features + first;
+      float* to = sums + g.hot[row] * width;
+      for (int64_t i = 0; i < width; ++i) to[i] += from[i];
+    }
+    for (int64_t i = 0; i < width; ++i) {
+      float* to = g.dw + (first + i) * g.dw_row;
+      for (int64_t c = 0; c < g.columns; ++c) to[c] = (block == 0 ? 0 : to[c]) + sums[c * width + i];
+    }
+  }
+}
+
 void linear_forward(const Linear& l, const float* bias, float* y) {
   Product p{l.n, l.m, l.k, l.x, l.k, 1, l.w, 1, l.k, y, l.m};
   p.bias = bias;

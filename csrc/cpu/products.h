@@ -21,6 +21,18 @@ void linear_backward(const Linear& layer, const float* dy, const float* y, float
 // the sum depends neither on the columns of a part nor on the number of threads.
 Product row_sums(const float* matrix, int64_t rows, int64_t columns, const float* scale, float* sums);
 
+// The columns of dz^T x for the columns of x of which `hot` [rows] says which is 1, where the others are 0.
+struct HotGradient {
+  const float* dz;  // [rows, features]
+  int64_t rows, features;
+  const int64_t* hot;  // [rows]
+  int64_t columns;
+  float* dw;  // [features, columns], rows `dw_row` apart
+  int64_t dw_row;
+};
+// Some features, on this thread; the bits are those of a product.
+void hot_gradient(const HotGradient& gradient, int64_t first, int64_t last);
+
 void multiply(const Product& product, Where threads);
 // Some columns, on this thread; first_column is a multiple of kProductPanel.
 void multiply_here(const Product& product, int64_t first_column, int64_t columns);

@@ -62,6 +62,16 @@ void table_batch(const TableCall& call) {
                  [&](int64_t first, int64_t last) { write(call, first, last); });
 }
 
+void encode_row(const SpanTables& tables, const float* row, int32_t* codes, float* values) {
+  for (const int32_t* span = tables.spans; span < tables.spans + 3 * tables.count; span += 3) {
+    const float* first = row + span[0];
+    if (span[1] == 1)
+      values[span[2]] = *first;
+    else
+      codes[span[2]] = static_cast<int32_t>(std::max_element(first, first + span[1]) - first);
+  }
+}
+
 void draw_conditions(const float* uniform, int64_t count, const double* cumulative, int64_t conditions, int64_t* drawn,
                      Where threads) {
   constexpr int64_t kWork = 64;  // of a binary search

@@ -55,8 +55,11 @@ class Watch {
 
 void bind_products(TapeClass& tape) {
   tape.def("forward", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address x, int64_t x_row,
-                         Address w, Address packed, Address bias, float negative_slope, Address y, int64_t y_row) {
+                         Address hot, int64_t hot_columns, Address w, Address packed, Address bias,
+                         float negative_slope, Address y, int64_t y_row) {
     Product p{0, features, width, floats(x), x_row, 1, floats(w), 1, width, floats(y), y_row};
+    p.hot = static_cast<const int64_t*>(pointer(hot));
+    p.hot_columns = hot_columns;
     p.packed_b = floats(packed);
     p.bias = floats(bias);
     p.activate = negative_slope != 1;
@@ -80,10 +83,16 @@ void bind_products(TapeClass& tape) {
     self.add(product_call(p, per_row));
   });
   tape.def("wgrad", [](Tape& self, int64_t rows, int64_t width, int64_t features, Address dz, Address scale, Address x,
-                       int64_t x_row, Address dw) {
-    Product p{features, width, rows, floats(dz), 1, features, floats(x), x_row, 1, floats(dw), width};
+                       int64_t x_row, Address dw, int64_t dw_row) {
+    Product p{features, width, rows, floats(dz), 1, features, floats(x), x_row, 1, floats(dw), dw_row};
     p.a_scale = floats(scale);
     self.add(product_call(p, 1));
+  });
+  tape.def("hot_wgrad", [](Tape& self, int64_t rows, int64_t columns, int64_t features, Address dz, Address hot,
+                           Address dw, int64_t dw_row) {
+    const auto* chosen = static_cast<const int64_t*>(pointer(hot));
+    const HotGradient gradient{floats(dz), rows, features, chosen, columns, floats(dw), dw_row};
+    self.add([=](int64_t first, int64_t last) { hot_gradient(gradient, first, last); });
   });
   tape.def("bias_gradient", [](Tape& self, int64_t rows, int64_t features, Address dz, Address scale, Address db) {
     self.add(columns_call(row_sums(floats(dz), rows, features, floats(scale), floats(db))));

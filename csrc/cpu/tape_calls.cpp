@@ -12,6 +12,7 @@ Tape::Call product_call(const Product& product, int64_t per_row) {
     rows.a += first * per_row * product.a_row;
     rows.c += first * per_row * product.c_row;
     if (rows.output != nullptr) rows.output += first * per_row * product.c_row;
+    if (rows.hot != nullptr) rows.hot += first * per_row;
     multiply_here(rows, 0, product.columns);
   };
 }

@@ -29,12 +29,13 @@ Tape::Call by_rows(int64_t per_row, const Row& row) {
 }
 
 void bind_rows(TapeClass& tape) {
-  tape.def("draw_conditions", [](Tape& self, int64_t count, Address uniform, Address cumulative, int64_t conditions,
+  tape.def("draw_conditions", [](Tape& self, int64_t per_row, Address uniform, Address cumulative, int64_t conditions,
                                  Address drawn) {
     const auto* shares = static_cast<const double*>(pointer(cumulative));
-    self.add([=](int64_t, int64_t) {
-      draw_conditions(floats(uniform), count, shares, conditions, static_cast<int64_t*>(pointer(drawn)), 1);
-    });
+    self.add(ranged(per_row, [=](int64_t first, int64_t last) {
+      int64_t* to = static_cast<int64_t*>(pointer(drawn)) + first;
+      draw_conditions(floats(uniform) + first, last - first, shares, conditions, to, 1);
+    }));
   });
   tape.def("table_rows", [](Tape& self, int64_t per_row, int64_t width, int64_t rows, Address spans, int64_t count,
                             Address targets, int64_t num_conditions, Address codes, int64_t num_codes, Address values,
@@ -84,6 +85,13 @@ void bind_layers(TapeClass& tape) {
                          first, last);
     });
   });
+  tape.def("normalize", [](Tape& self, int64_t channels, double eps, Address x, Address mean, Address var,
+                           Address weight, Address bias, Address y, int64_t y_row) {
+    self.add([=](int64_t first, int64_t last) {
+      const BatchNormCall call = batch_norm_call(last - first, channels, eps, mean, var, weight, bias);
+      batch_norm_leaky_relu(call, floats(x) + first * channels, {floats(y) + first * y_row, y_row});
+    });
+  });
   tape.def("batch_norm_backward", [](Tape& self, int64_t rows, int64_t channels, double eps, Address x, Address mean,
                                      Address var, Address weight, Address bias, Address dy, int64_t dy_row, Address dx,
                                      Address dweight, Address dbias) {
@@ -123,6 +131,17 @@ void bind_spans(TapeClass& tape) {
                         temperature, pointer(input), floats(noise), integers(conditions), {pointer(output), stride}, 1};
     self.add([=](int64_t first, int64_t last) {
       span_activations_rows(call, first, last, static_cast<double*>(pointer(entropies)), 1);
+    });
+  });
+  tape.def("encode", [](Tape& self, int64_t block, Address spans, int64_t count, Address rows, int64_t stride,
+                        Address place, int64_t places, Address codes, int64_t num_codes, Address values,
+                        int64_t num_values) {
+    const SpanTables tables{codes_at(spans), count, nullptr, 0};
+    self.add([=](int64_t first, int64_t last) {
+      const int64_t before = *integers(place) % places * block;
+      for (int64_t i = first; i < last; ++i)
+        encode_row(tables, floats(rows) + i * stride, static_cast<int32_t*>(pointer(codes)) + (before + i) * num_codes,
+                   floats(values) + (before + i) * num_values);
     });
   });
   tape.def("mean_entropy", [](Tape& self, int64_t rows, int64_t width, Address entropies, Address to) {

@@ -8,8 +8,6 @@ from types import ModuleType
 
 from fastgan.cli.terminal import fail
 
-SUFFIXES = (".csv", ".parquet")
-
 
 def is_table(run: Path) -> bool:
     """Whether a folder is that of a run on a table, or was written by TabularGAN.save."""

@@ -46,7 +46,7 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Picture or .npy to write, by default samples.png or samples.npy; for a table .csv or "
+            help="Picture or .npy to write, by default samples.png or samples.npy; for a table .csv, .tsv or "
             ".parquet, by default samples.csv."
         ),
     ] = None,

@@ -14,11 +14,12 @@ import torch
 import typer
 
 from fastgan._startup import INTERRUPTED
-from fastgan.cli.on_tables import SUFFIXES, is_table, refuse, tables
+from fastgan.cli.on_tables import is_table, refuse, tables
 from fastgan.cli.options import with_settings
 from fastgan.cli.terminal import console, fail, say, saying, warn
 from fastgan.data import Dataset, Framing, Streaming, load
 from fastgan.data import stream as open_stream
+from fastgan.data.table_files import is_table_file
 from fastgan.kernels.logit_losses import LOSSES
 from fastgan.training import capture
 from fastgan.training.alarms import Alarm
@@ -78,7 +79,8 @@ def train(
 ) -> None:
     """Train a GAN. Settings that are not given come from the data set's recipe.
 
-    A path may be a folder of images, an .npy or .npz array, or an IDX file; or a table, .csv or .parquet.
+    A path may be a folder of images, an .npy or .npz array, or an IDX file; or a table, .csv, .tsv or
+    .parquet.
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m fastgan train ...
     """
@@ -140,7 +142,7 @@ def _is_of_table(source: str | None, resume: Path | None, config: Path | None) -
     if resume is not None:
         return is_table(resume)
     if source is not None:
-        return Path(source).suffix.lower() in SUFFIXES
+        return is_table_file(Path(source)) and not Path(source).is_dir()
     return config is not None and tables().read_run_file(config) is not None
 
 

@@ -12,6 +12,7 @@ from fastgan.data.dataset import DataError, Dataset
 from fastgan.data.folder import AS_THEY_ARE, Framing, check_framing, read_folder
 from fastgan.data.idx import is_idx, read_idx, read_idx_labels
 from fastgan.data.synthetic import grid, ring
+from fastgan.data.table_files import SUFFIXES
 
 BUILT_IN = ("ring", "grid", "digits", "mnist", "stacked")
 
@@ -63,7 +64,10 @@ def _read(path: Path, framing: Framing) -> Dataset:
         labels = read_idx_labels(path)
         images = from_array(str(path), read_idx(path))
         return images if labels is None else replace(images, labels=torch.from_numpy(labels))
-    raise DataError(f"{path}: unknown kind of file; expected .npy, .npz, IDX or a folder")
+    raise DataError(
+        f"{path}: unknown kind of file; expected .npy, .npz, IDX, a folder or, for fastgan train, a table "
+        f"({', '.join(SUFFIXES)})"
+    )
 
 
 def member_of(path: Path) -> tuple[Path, str | None]:

@@ -16,6 +16,7 @@ from fastgan.tabular.storage import Raw, Storage, as_objects
 from fastgan.training.setting import is_whole
 
 _UNSEEN = -1
+_FEW = 10  # values that occur once and do not tell rows apart yet
 
 
 @dataclass(frozen=True)
@@ -35,27 +36,40 @@ class Categories:
     has_missing: bool
 
     @classmethod
-    def fit(cls, name: object, raw: Raw, most: int) -> Categories:
+    def fit(cls, name: object, raw: Raw, most: int, *, is_chosen: bool = False) -> Categories:
         """Count a column's values.
+
+        Warns of shared codes, and of values that tell most rows apart, as names and identifiers do.
 
         Args:
             name: the column's name, for the warning.
             raw: its values.
             most: if there are more values, the most - 1 most frequent have codes of their own and the others
-                share one; warns.
+                share one.
+            is_chosen: whether the user said that it is a category, and so is not warned that its values are
+                those of single rows.
         """
         codes, values = factorized(raw)
         counts = np.bincount(codes[codes >= 0], minlength=len(values))
         order = np.argsort(-counts, kind="stable")
-        frequent = len(values)
-        if len(values) > most:
-            frequent = most - 1
-            warnings.warn(
-                f"column {name!r}: has {len(values)} categories, more than max_categories, {most}, so the "
-                f"{len(values) - frequent} rarest share one code; drop the column or raise max_categories",
-                TableWarning,
-                stacklevel=2,
+        frequent = len(values) if len(values) <= most else most - 1
+        said, remedy = [], "drop the column or raise max_categories"
+        if frequent < len(values):
+            said.append(
+                f"has {len(values)} categories, more than max_categories, {most}, so the "
+                f"{len(values) - frequent} rarest share one code"
             )
+        if not is_chosen and _tell_rows_apart(counts):
+            said.append(
+                f"has a value of its own in {(counts == 1).sum()} of {counts.sum()} rows, as names and "
+                "identifiers do, and samples copy these values"
+            )
+            remedy = (
+                "drop the column, convert it if it holds numbers or times, or make it 'category' in columns, "
+                "or with --columns"
+            )
+        if said:
+            warnings.warn(f"column {name!r}: {', and '.join(said)}; {remedy}", TableWarning, stacklevel=2)
         return cls(values[order], frequent, counts[order][frequent:], bool(raw.missing.any()))
 
     def __len__(self) -> int:
@@ -145,6 +159,12 @@ def factorized(raw: Raw) -> tuple[NDArray[np.intp], NDArray[Any]]:
         codes[rows] = numbers + sum(map(len, distinct))
         distinct.append(found if found.dtype != object else as_objects([_plain(value) for value in found]))
     return codes, np.concatenate(distinct)
+
+
+def _tell_rows_apart(counts: NDArray[np.int64]) -> bool:
+    """Whether most rows have a value of their own, and more of them than a small table has categories."""
+    once = int((counts == 1).sum())
+    return once > _FEW and 2 * once > counts.sum()
 
 
 def _plain(value: Any) -> Any:

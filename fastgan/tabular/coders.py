@@ -148,14 +148,21 @@ Coder = Constant | Discrete | Continuous
 
 
 def fit_coder(
-    name: object, kind: Kind, storage: Storage, raw: Raw, max_categories: int, rng: np.random.Generator
+    name: object,
+    kind: Kind,
+    storage: Storage,
+    raw: Raw,
+    max_categories: int,
+    rng: np.random.Generator,
+    *,
+    is_chosen: bool,
 ) -> Coder:
-    """Fit the coder of a column of that kind."""
+    """Fit the coder of a column of that kind, which the user may have chosen."""
     if kind == "constant":
         values = np.zeros_like(raw.values[:1]) if raw.missing[0] else factorized(raw)[1]
         return Constant(values, raw.missing[:1])
     if kind in DISCRETE:
-        return Discrete(Categories.fit(name, raw, max_categories))
+        return Discrete(Categories.fit(name, raw, max_categories, is_chosen=is_chosen))
     present = raw.values[~raw.missing]
     scale = scale_of(present, storage)
     return Continuous(scale, Modes.fit(scale.to_numbers(present), rng), bool(raw.missing.any()))

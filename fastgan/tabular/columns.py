@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from fastgan.tabular.dtypes import expect
 from fastgan.tabular.errors import TableError, shown
 from fastgan.tabular.families import Family
 from fastgan.tabular.storage import Raw, Storage
+from fastgan.training.setting import is_whole
 
 Kind = Literal[
     "continuous", "integer", "datetime", "timedelta", "date", "time", "boolean", "category", "constant"
@@ -83,7 +84,7 @@ def check_table(frame: object, min_rows: int = 2) -> None:
         )
     names = names_of(frame)
     for name in names:
-        if not isinstance(name, (str, int)) or isinstance(name, bool):
+        if not is_name(name):
             raise TableError(f"column {shown(name)}: expected a name that is a str or an int; rename it")
     check_unique(names)
     if not names:
@@ -105,7 +106,18 @@ def check_unique(names: Sequence[object]) -> None:
 
 def names_of(frame: pd.DataFrame) -> list[Any]:
     """The columns' names, with Python's integers for NumPy's."""
-    return [name.item() if isinstance(name, np.integer) else name for name in frame.columns]
+    return [_plain(name) for name in frame.columns]
+
+
+def name_of_columns(frame: pd.DataFrame) -> str | int | None:
+    """The name of the columns' index; None if it has none, or one that is neither text nor an integer."""
+    name = _plain(frame.columns.name)
+    return name if is_name(name) else None
+
+
+def is_name(name: object) -> TypeGuard[str | int]:
+    """Whether a column may have that name."""
+    return isinstance(name, str) or is_whole(name)
 
 
 def no_column(names: Sequence[Any], name: object) -> str:
@@ -115,6 +127,10 @@ def no_column(names: Sequence[Any], name: object) -> str:
         return f"which is no column; did you mean {known[close[0]]!r}?"
     others = " and others" if len(known) > 10 else ""
     return f"which is no column; there are {', '.join(list(known)[:10])}{others}"
+
+
+def _plain(name: Any) -> Any:
+    return name.item() if isinstance(name, np.integer) else name
 
 
 def _kind_of(series: pd.Series[Any], chosen: str | None) -> Kind:

@@ -36,13 +36,6 @@ def table_of(transform: TableTransform, encoded: Encoded, device: torch.device) 
     )
 
 
-def encoded_of(rows: Tensor, spans: Spans) -> Encoded:
-    """The codes and values of generated rows ``[N, D + C]``: of a softmax, its largest column."""
-    parts = rows[:, : spans.width].split(spans.sizes, 1)
-    codes = [part.argmax(1) for part in parts if part.shape[1] > 1]
-    values = [part.squeeze(1) for part in parts if part.shape[1] == 1]
-    none = rows.new_empty(len(rows), 0)
-    return Encoded(
-        (torch.stack(codes, 1) if codes else none).cpu().numpy().astype(np.int32),
-        (torch.stack(values, 1) if values else none).cpu().numpy().astype(np.float64),
-    )
+def encoded_of(codes: Tensor, values: Tensor) -> Encoded:
+    """Codes and values of generated rows, copied."""
+    return Encoded(codes.cpu().numpy().astype(np.int32), values.cpu().numpy().astype(np.float64))

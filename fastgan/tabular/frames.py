@@ -11,13 +11,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from fastgan.data.table_files import SUFFIXES, other_form
 from fastgan.files import write_whole
 from fastgan.tabular.columns import check_unique
+from fastgan.tabular.csv_parsing import separator_of
 from fastgan.tabular.csv_reading import read_csv
 from fastgan.tabular.errors import TableError, line_of
 from fastgan.tabular.writing import write_csv, write_parquet
 
-_SUFFIXES = (".csv", ".parquet")
+_ENDS = f"a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 _NULLABLE = {
     pa.bool_(): pd.BooleanDtype(),
     **{
@@ -61,11 +63,11 @@ def read_table(
     """Read a CSV or Parquet file.
 
     Args:
-        path: ends in .csv or .parquet. A CSV file has a header, commas and UTF-8; columns of integers,
-            floats, booleans (true, false) and ISO dates and times are recognized. A field is missing if it is
-            empty, NA, NaN or null without quotes. A column of codes such as 00123 is text, with a warning,
-            and so are integers beyond 64 bits. The named index of a pandas frame in a Parquet file is a
-            column.
+        path: ends in .csv, .tsv or .parquet. A CSV file has a header, commas (.tsv: tabs) and UTF-8; columns
+            of integers, floats, booleans (true, false) and ISO dates and times are recognized. A field is
+            missing if it is empty, NA, N/A, NaN or null without quotes. A column of codes such as 00123 or
+            12e5 is text, with a warning, and so are integers beyond 64 bits. The named index of a pandas
+            frame in a Parquet file is a column.
         columns: kinds that the user chose, as :func:`fastgan.tabular.columns.kinds_of` takes them. In a CSV
             file, a category of numbers is text if numbers would be written otherwise; columns of other kinds
             are not read as text.
@@ -76,12 +78,16 @@ def read_table(
             row if known. A CSV file cut within its last field, or after a whole row, is a valid one.
     """
     path = Path(path)
+    if convert := other_form(path):
+        raise TableError(f"{path}: expected {_ENDS}; {convert}")
     suffix = _suffix(path)
     if not path.is_file():
         raise TableError(f"{path}: is no file; check the path")
     try:
-        csv = suffix == ".csv"
-        table = read_csv(path, columns or {}, texts) if csv else pyarrow.parquet.read_table(path)
+        if suffix == ".parquet":
+            table = pyarrow.parquet.read_table(path)
+        else:
+            table = read_csv(path, columns or {}, texts)
         names = table.column_names
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: is not UTF-8; convert it") from error
@@ -103,7 +109,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
 
     Args:
         frame: the table; its index is not written.
-        path: ends in .csv or .parquet.
+        path: ends in .csv, .tsv or .parquet.
 
     Raises:
         TableError: for other names, and for columns that the file cannot hold; the message names the column.
@@ -117,21 +123,23 @@ def write_chunks(chunks: Iterable[pd.DataFrame], path: str | Path) -> None:
 
     Args:
         chunks: frames with the same columns and dtypes; at least one.
-        path: ends in .csv or .parquet.
+        path: ends in .csv, .tsv or .parquet.
 
     Raises:
         TableError: for other names, and for columns that the file cannot hold; the message names the column.
         fastgan.files.WriteError: the file cannot be written.
     """
     path = Path(path)
-    write = write_csv if _suffix(path) == ".csv" else write_parquet
-    write_whole(path, lambda whole: write(iter(chunks), whole))
+    if _suffix(path) == ".parquet":
+        write_whole(path, lambda whole: write_parquet(iter(chunks), whole))
+    else:
+        write_whole(path, lambda whole: write_csv(iter(chunks), whole, separator_of(path)))
 
 
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise TableError(f"{path}: expected a name that ends in {' or '.join(_SUFFIXES)}")
+    if suffix not in SUFFIXES:
+        raise TableError(f"{path}: expected {_ENDS}")
     return suffix
 
 

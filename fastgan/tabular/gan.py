@@ -276,6 +276,7 @@ def write_description(
         "config": {**asdict(config), "columns": list(config.columns.items())},
         "counts": list(counts),
         "columns": transform.to_json(),
+        "columns_name": transform.name,
     }
     write_text(folder / TABLE, json.dumps(content, indent=1) + "\n")
 
@@ -306,7 +307,9 @@ def read_description(folder: Path) -> tuple[TableConfig, TableTransform, list[fl
 def _described(content: Json) -> tuple[TableConfig, TableTransform, list[float]]:
     settings = {**content["config"], "columns": dict(content["config"]["columns"])}
     training = TrainConfig(**tuples({**settings.pop("training"), "device": "cpu"}))
-    config, transform = TableConfig(training, **settings), TableTransform.from_json(content["columns"])
+    config = TableConfig(training, **settings)
+    # folders written before the name was kept have none
+    transform = TableTransform.from_json(content["columns"], content.get("columns_name"))
     counts, conditions = content["counts"], spans_of(transform).num_conditions
     expect(len(counts) == conditions, f"{conditions} counts, a number for each condition, not {len(counts)}")
     expect(all(is_real(count) and 0 <= count < np.inf for count in counts), "counts from 0 on")

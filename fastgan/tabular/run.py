@@ -13,7 +13,7 @@ import torch
 
 from fastgan.data.contents import digest
 from fastgan.tabular.config import TableConfig
-from fastgan.tabular.gan import TABLE, prepared, read_description, write_description
+from fastgan.tabular.gan import prepared, read_description, write_description
 from fastgan.tabular.pictures import TablePictures
 from fastgan.tabular.transform import TableTransform
 from fastgan.training import checkpoint
@@ -32,8 +32,6 @@ from fastgan.training.run import check_unchanged, new_folder, read_checkpoint
 from fastgan.training.session import Outcome, follow, record
 from fastgan.training.table_source import TableSource
 from fastgan.training.trainer import Callback, Trainer
-
-SUFFIXES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,6 @@ class TableRun:
         """Settings by name, for config.yaml."""
         own = {"table": str(self.table), "rows": self.rows, "digest": self.digest}
         return {**own, **asdict(self.config)}
-
-
-def is_table_run(folder: Path) -> bool:
-    """Whether a folder is that of a run on a table."""
-    return (folder / TABLE).is_file()
 
 
 def read_run(folder: Path, device: str | None = None) -> TableRun:

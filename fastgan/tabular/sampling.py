@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from fastgan.kernels import choose
 from fastgan.kernels.spans import Spans
 from fastgan.models.ctgan import CTGANGenerator
 from fastgan.tabular.encoding import encoded_of
 from fastgan.tabular.transform import TableTransform
 from fastgan.training.config import Latent
-from fastgan.training.draws import CounterDraws
-from fastgan.training.latent import draw_latent
-from fastgan.training.table_generation import DirectPass
-from fastgan.training.table_source import cumulative_shares
-
-_BLOCK = 500  # rows that pass through the generator together
-_CHUNK = 10 * _BLOCK  # rows of a frame
+from fastgan.training.table_sampling import BLOCK, BLOCKS, sampler_of
+from fastgan.training.table_source import ascending, cumulative_shares
 
 Conditions = Mapping[str | int, Any]
 
@@ -51,55 +45,31 @@ class Rows:
         for every row: the generator is conditioned on them, on one of several at random, and the columns are
         set to these values.
 
+        Always in whole blocks, so that the first rows of a seed do not depend on how many are drawn: products
+        of fewer rows may be rounded differently.
+
         Raises:
             TableError: if a condition is on no discrete column, or its value was never seen.
         """
         fixed = [self.transform.code_of(*each) for each in conditions.items()]
-        spans, clock = self.generator.spans, torch.zeros(1, dtype=torch.int64, device=self._device)
-        draws, conditions_of = CounterDraws(seed, clock), self._conditioner(fixed)
-        for begin in range(0, count, _CHUNK):
-            end = min(begin + _CHUNK, count)
-            blocks = []
-            for block in range(begin // _BLOCK, -(-end // _BLOCK)):
-                clock.fill_(block)
-                blocks.append(self._block(draws, conditions_of))
-            encoded = encoded_of(torch.cat(blocks)[: end - begin], spans)
+        sampler = sampler_of(self.generator, self.latent, self._shares(fixed), seed)
+        for begin in range(0, count, BLOCKS * BLOCK):
+            rows = min(count - begin, BLOCKS * BLOCK)
+            drawn = sampler.draw(begin // BLOCK, -(-rows // BLOCK))
+            encoded = encoded_of(*(each[:rows] for each in drawn))
             for place, code in fixed:
                 encoded.codes[:, self.transform.conditions[place]] = code
             yield self.transform.decode(encoded, seed=int(np.uint64(seed) ^ np.uint64(begin)))
 
-    @property
-    def _device(self) -> torch.device:
-        return self.generator.last.weight.device
-
-    def _block(self, draws: CounterDraws, conditions_of: Callable[[Tensor], Tensor | None]) -> Tensor:
-        """Generate ``[_BLOCK, D + C]``.
-
-        Always a whole block, so that the first rows of a seed do not depend on how many are drawn: products
-        of fewer rows are rounded differently.
-        """
-        draws.begin_step(False)
-        latent = draw_latent((1, _BLOCK, self.generator.latent_dim), self.latent, draws)[0]
-        uniform, noise = (
-            draws.uniform((1, _BLOCK))[0],
-            draws.uniform((1, _BLOCK, self.generator.spans.width))[0],
-        )
-        return DirectPass(self.generator, latent, conditions_of(uniform), noise).rows
-
-    def _conditioner(self, fixed: list[tuple[int, int]]) -> Callable[[Tensor], Tensor | None]:
-        """A function from numbers in [0, 1), ``[N]``, to conditions, int64 ``[N]``.
-
-        They are the given ones, each equally often, or without any as in the table.
-        """
-        spans, device = self.generator.spans, self._device
+    def _shares(self, fixed: list[tuple[int, int]]) -> Tensor | None:
+        """Cumulative shares of the conditions: the given ones equally often, else as in the table."""
+        spans = self.generator.spans
+        cumulative = cumulative_shares(self.counts, spans)
         if fixed:
-            numbers = torch.tensor([first_of(spans, place) + code for place, code in fixed], device=device)
-            return lambda uniform: numbers[(uniform * len(fixed)).long()]
-        shares = cumulative_shares(self.counts, spans)
-        if shares is None:
-            return lambda uniform: None
-        cumulative = shares.to(device)
-        return lambda uniform: choose(uniform).draw_conditions(uniform, cumulative)
+            shares = torch.zeros_like(self.counts)
+            shares[[first_of(spans, place) + code for place, code in fixed]] = 1 / len(fixed)
+            cumulative = ascending(shares)
+        return None if cumulative is None else cumulative.to(self.generator.last.weight.device)
 
 
 def first_of(spans: Spans, place: int) -> int:

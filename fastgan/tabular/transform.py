@@ -18,14 +18,15 @@ from fastgan.tabular.columns import (
     check_finite,
     check_kind,
     check_table,
+    is_name,
     kinds_of,
+    name_of_columns,
     names_of,
     no_column,
 )
 from fastgan.tabular.dtypes import DAMAGES, Json, expect
 from fastgan.tabular.errors import TableError, shown
 from fastgan.tabular.storage import Storage
-from fastgan.training.setting import is_whole
 
 
 class Encoded(NamedTuple):
@@ -66,9 +67,11 @@ class TableTransform:
 
     Attributes:
         columns: in the table's order.
+        name: of the columns' index; None for one without a name, or whose name is neither text nor integer.
     """
 
     columns: tuple[Column, ...]
+    name: str | int | None = None
 
     @classmethod
     def fit(
@@ -83,7 +86,8 @@ class TableTransform:
 
         Args:
             frame: the table, of at least two rows.
-            columns: kinds of columns, as in :func:`fastgan.tabular.columns.kinds_of`.
+            columns: kinds of columns, as in :func:`fastgan.tabular.columns.kinds_of`. A category that is not
+                among them, and of whose values most occur once, brings a warning.
             max_categories: if a column has more, the least frequent share a code; at least 2. Warns.
             seed: of the rows that mixtures are fitted to, and of their start.
 
@@ -99,9 +103,10 @@ class TableTransform:
         for name, rng in _with_rngs(list(kinds), seed):
             storage = Storage.of(frame[name])
             raw = storage.read(frame[name])
-            coder = fit_coder(name, kinds[name], storage, raw, max_categories, rng)
+            is_chosen = name in (columns or {})
+            coder = fit_coder(name, kinds[name], storage, raw, max_categories, rng, is_chosen=is_chosen)
             fitted.append(Column(name, kinds[name], storage, coder))
-        return cls(tuple(fitted))
+        return cls(tuple(fitted), name_of_columns(frame))
 
     @property
     def kinds(self) -> dict[Hashable, str]:
@@ -159,7 +164,9 @@ class TableTransform:
             coded = Coded(encoded.codes[:, codes], encoded.values[:, values])
             raw = column.coder.decode(coded, column.storage.raw_dtype, rng)
             decoded[name] = column.storage.build(raw.values, raw.missing)
-        return pd.DataFrame(decoded, index=pd.RangeIndex(len(encoded.codes)), columns=list(decoded))
+        frame = pd.DataFrame(decoded, index=pd.RangeIndex(len(encoded.codes)), columns=list(decoded))
+        frame.columns.name = self.name
+        return frame
 
     def code_of(self, column: str | int, value: object) -> tuple[int, int]:
         """The code of a value, for samples with that value.
@@ -222,7 +229,7 @@ class TableTransform:
                 )
 
     def to_json(self) -> Json:
-        """The transform as JSON; floats are exact."""
+        """The columns as JSON; floats are exact. The name of their index is not in it."""
         return [
             {
                 "name": column.name,
@@ -234,12 +241,18 @@ class TableTransform:
         ]
 
     @classmethod
-    def from_json(cls, json: Json) -> TableTransform:
-        """The transform that :meth:`to_json` described.
+    def from_json(cls, json: Json, name: Json = None) -> TableTransform:
+        """The transform whose columns :meth:`to_json` described.
+
+        Args:
+            json: the columns.
+            name: of the columns' index.
 
         Raises:
             TableError: it describes none.
         """
+        if name is not None and not is_name(name):
+            raise TableError(f"columns_name is {shown(name)}, expected a string, an integer or null")
         if not isinstance(json, list):
             raise TableError(f"columns is {shown(json)}, expected a list")
         columns = tuple(_column_from_json(place, entry) for place, entry in enumerate(json))
@@ -248,7 +261,7 @@ class TableTransform:
             raise TableError(f"column {twice[0]!r} occurs twice")
         if all(column.kind == "constant" for column in columns):
             raise TableError("no column is generated, expected at least one")
-        return cls(columns)
+        return cls(columns, name)
 
     def _placed(self) -> Iterator[tuple[Column, slice, slice]]:
         """Columns, with their columns of ``Encoded.codes`` and ``Encoded.values``."""
@@ -332,7 +345,7 @@ def _described(dtype: Any) -> str:
 def _column_from_json(place: int, entry: Json) -> Column:
     try:
         name, kind, storage = entry["name"], entry["kind"], Storage.from_json(entry["storage"])
-        expect(isinstance(name, str) or is_whole(name), f"a name that is a string or integer, not {name!r}")
+        expect(is_name(name), f"a name that is a string or integer, not {name!r}")
         check_kind(kind, storage)
         return Column(name, kind, storage, coder_from_json(entry["coder"], kind, storage))
     except KeyError as error:

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from fastgan.tabular.columns import name_of_columns
 from fastgan.tabular.errors import TableError, line_of, shown
 
 _FAILURES = (pa.ArrowException, OverflowError, TypeError, ValueError)  # of Arrow, for values it cannot hold
 
 
-def write_csv(chunks: Iterator[pd.DataFrame], path: Path) -> None:
+def write_csv(chunks: Iterator[pd.DataFrame], path: Path, separator: str) -> None:
     """Write chunks with the same columns; what CSV has no form for becomes its text.
 
     Raises:
@@ -28,7 +29,8 @@ def write_csv(chunks: Iterator[pd.DataFrame], path: Path) -> None:
         for number, chunk in enumerate(chunks):
             names = _names(chunk)
             table = pa.table([_csv_column(chunk[name]) for name in chunk.columns], names=names)
-            pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(include_header=number == 0))
+            options = pyarrow.csv.WriteOptions(include_header=number == 0, delimiter=separator)
+            pyarrow.csv.write_csv(table, file, options)
 
 
 def write_parquet(chunks: Iterator[pd.DataFrame], path: Path) -> None:
@@ -42,6 +44,7 @@ def write_parquet(chunks: Iterator[pd.DataFrame], path: Path) -> None:
     with _naming_column(first):
         whole = pd.api.types.is_integer_dtype(first.columns.dtype)
         named = first if whole else first.set_axis(names, axis=1)
+        named = named.rename_axis(columns=name_of_columns(first))
         # only with an index does the metadata say that names are integers; this one is none of the columns
         schema = pa.Table.from_pandas(named.reset_index(drop=True)).schema
         writer = pyarrow.parquet.ParquetWriter(path, schema)

@@ -85,6 +85,11 @@ def cumulative_shares(weights: Tensor, spans: Spans) -> Tensor | None:
         return None
     parts = weights.split([spans.sizes[i] for i in spans.conditions])
     shares = torch.cat([part / part.sum() for part in parts]) / len(parts)
+    return ascending(shares)
+
+
+def ascending(shares: Tensor) -> Tensor:
+    """Cumulative shares of shares, float64 ``[C]``."""
     cumulative = shares.cumsum(0)
     cumulative /= cumulative[-1].clone()  # exactly 1 at the end
     return cumulative

@@ -109,7 +109,7 @@ def _networks(state: TrainingState, source: Source) -> Networks | str:
         if reason is not None:
             return f"{name}: {reason}"
     is_table = type(source) is TableSource
-    generator = (table_generator_of if is_table else chain_of)(state.generator)
+    generator = table_generator_of(state.generator, training=True) if is_table else chain_of(state.generator)
     discriminator = (dropout_chain_of if is_table else chain_of)(state.discriminator)
     if isinstance(generator, str):
         return f"generator: {generator}"
@@ -234,8 +234,10 @@ class Recording:
         if isinstance(generator, TableGenerator):
             assert isinstance(source, TableSource)
             assert isinstance(discriminator, DropoutChain)
-            dropping = RecordedDropoutNetwork(discriminator, of_d, arena, state.config.seed, state.clock)
-            return TableStepRecorder(parts, source, RecordedTableGenerator(generator, of_g, arena), dropping)
+            numbers = state.config.seed, state.clock
+            dropping = RecordedDropoutNetwork(discriminator, of_d, arena, *numbers)
+            generating = RecordedTableGenerator(generator, of_g, arena, state.config.latent, *numbers)
+            return TableStepRecorder(parts, source, generating, dropping)
         assert isinstance(source, (Resident, Streamed))
         assert isinstance(discriminator, Chain)
         return StepRecorder(

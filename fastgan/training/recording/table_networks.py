@@ -59,17 +59,19 @@ class DropoutChain:
     shares: tuple[float, ...]
 
 
-def table_generator_of(network: nn.Module) -> TableGenerator | str:
-    """The generator that a network is, or the reason why it cannot be recorded."""
+def table_generator_of(network: nn.Module, *, training: bool) -> TableGenerator | str:
+    """The generator that a network is, or the reason why it cannot be recorded in this mode."""
     reason = _reason(network, CTGANGenerator)
     if reason is not None:
         return reason
     assert isinstance(network, CTGANGenerator)
+    if not network.residual_blocks:
+        return "it has no blocks"
     blocks = []
     for i, block in enumerate(network.residual_blocks):
         norm = block.norm
-        if not norm.training:
-            return f"blocks.{i}.norm is in evaluation mode"
+        if norm.training != training:
+            return f"blocks.{i}.norm is in {'evaluation' if training else 'training'} mode"
         if norm.momentum is None or norm.running_mean is None or norm.weight is None:
             return f"blocks.{i}.norm has no momentum, running statistics or weights"
         blocks.append(Block(block.linear, norm, norm.eps, norm.momentum))

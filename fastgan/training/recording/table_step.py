@@ -8,15 +8,16 @@ from typing import NamedTuple
 from torch import Tensor
 
 from fastgan.kernels.cpu.tape import rows_of_entropy
-from fastgan.training.draws import NORMAL, UNIFORM
-from fastgan.training.latent import REACH
+from fastgan.training.draws import UNIFORM
 from fastgan.training.recording.dropout_network import RecordedDropoutNetwork
 from fastgan.training.recording.losses import Statistics
-from fastgan.training.recording.table_generator import Generated, RecordedTableGenerator
+from fastgan.training.recording.pieces import balanced
+from fastgan.training.recording.table_generator import RecordedTableGenerator
+from fastgan.training.recording.table_pass import Generated
 from fastgan.training.recording.turns import Parts, TurnRecorder
 from fastgan.training.table_source import ENTROPY, TableSource
 
-_MULTIPLE = 24  # rows of whole tiles of the products, whatever the instruction set
+_MULTIPLE = 2  # rows of a piece, as the products compute one row in the time of two
 
 
 class _Turns(NamedTuple):
@@ -94,7 +95,7 @@ class TableStepRecorder(TurnRecorder):
             conditions = []
             for begin in self._uniform_indices(turns, count):
                 uniform, drawn = self._arena.take(count), self._arena.take_integers(pack + count)
-                self._draw_uniform(uniform, begin)
+                self._generator.passes.draw_uniform(self._tape, uniform, begin)
                 self._tape.draw_conditions(uniform, self._source.cumulative, drawn[pack:])
                 self._tape.copy_bytes(drawn[count:], drawn[:pack])
                 conditions.append(drawn)
@@ -115,44 +116,32 @@ class TableStepRecorder(TurnRecorder):
             self._real(turns, turn, rows)
         for i in range(generator.count_of_blocks):
             tape.stage()
-            generator.normalize(tape, i, passes)
+            generator.passes.normalize_batches(tape, i, passes)
             tape.stage()
             for turn, each in enumerate(passes):
                 self._by_rows_of_generator()
                 if i + 1 < generator.count_of_blocks:
-                    generator.product(tape, i + 1, each)
+                    generator.passes.product(tape, i + 1, each)
                 else:
-                    self._draw_uniform(each.noise, turns.noise[turn])
-                    generator.finish(tape, each)
+                    generator.passes.finish(tape, turns.noise[turn], each)
         return passes[-1]
 
     def _start(self, turns: _Turns, turn: int, rows: Tensor, *, learns: bool) -> Generated:
-        config, network = self._config, self._generator.network
-        pack = config.pack
-        conditions = None if turns.conditions is None else turns.conditions[turn][pack:]
-        generated = self._generator.generated(
-            self._arena, conditions, rows.view(self._batch, -1), learns=learns
-        )
-        latent = self._arena.take(self._batch, network.latent_dim)
-        kind = UNIFORM if config.latent == "uniform" else NORMAL
-        self._tape.draw(latent, kind, turns.latents[turn], 1, config.seed, self._state.clock)
-        if config.latent == "uniform":
-            self._tape.scale_shift(latent, 2 * REACH, -REACH)
-        self._generator.start(self._tape, latent, generated)
+        conditions = None if turns.conditions is None else turns.conditions[turn][self._config.pack :]
+        passes = self._generator.passes
+        generated = passes.generated(self._arena, conditions, rows.view(self._batch, -1), learns=learns)
+        passes.start(self._tape, self._arena, turns.latents[turn], generated)
         return generated
 
     def _real(self, turns: _Turns, turn: int, rows: Tensor) -> None:
         """Write real rows, with the conditions of the next pack of generated ones."""
         uniform = self._arena.take(self._batch)
-        self._draw_uniform(uniform, turns.shares[turn])
+        self._generator.passes.draw_uniform(self._tape, uniform, turns.shares[turn])
         others = None if turns.conditions is None else turns.conditions[turn][: self._batch]
         self._tape.table_rows(self._source.table, others, uniform, rows.view(self._batch, -1))
 
     def _by_rows_of_generator(self) -> None:
         self._tape.unit(self._batch, self._rows_of_generator)
-
-    def _draw_uniform(self, to: Tensor, begin: int) -> None:
-        self._tape.draw(to, UNIFORM, begin, 1, self._config.seed, self._state.clock)
 
     def _uniform_indices(self, turns: int, size: int) -> list[int]:
         """Index of the first number of each turn."""
@@ -184,16 +173,3 @@ class TableStepRecorder(TurnRecorder):
         entropy = self._scalars.take(1)
         self._tape.mean_entropy(self._batch, self._generator.network.spans, seen.entropies, entropy)
         return {ENTROPY: entropy}
-
-
-def balanced(rows: int, multiple: int, threads: int) -> int:
-    """Rows of a piece, a multiple of some number, with which threads that take pieces finish first."""
-    a_piece = 4  # the time of so many rows
-
-    def time(step: int) -> int:
-        loads = [0] * threads
-        for first in range(0, rows, step):
-            loads[loads.index(min(loads))] += min(step, rows - first) + a_piece
-        return max(loads)
-
-    return min(range(multiple, rows + multiple, multiple), key=time)
