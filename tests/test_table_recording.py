@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fastgan import Spans, TrainConfig
 from fastgan.kernels.cpu.tape import Tape
+from fastgan.kernels.spans import Table
 from fastgan.models.ctgan import CTGANDiscriminator, CTGANGenerator
 from fastgan.training import checkpoint
 from fastgan.training.capture import EagerSteps, RecordedSteps
@@ -273,6 +274,11 @@ def test_a_tables_wrong_sizes_are_refused() -> None:
         short = whole._replace(**{name: getattr(whole, name)[1:]})
         with pytest.raises(ValueError, match=rf"table.{name} has shape .* expected \d+ elements"):
             tape.table_rows(short, conditions, uniform, rows)
+    nothing = Table(
+        Spans((2,)), *(t[:0] for t in (whole.codes[:, :1], whole.values, whole.order)), whole.starts
+    )
+    with pytest.raises(ValueError, match="the table has no rows, but a batch of 40 is to be drawn"):
+        tape.table_rows(nothing, None, uniform, torch.zeros(40, 2))
     with pytest.raises(ValueError, match="cumulative has no shares"):
         tape.draw_conditions(uniform, torch.zeros(0, dtype=torch.float64), conditions)
     logits, noise, output = (torch.zeros(80, spans.width) for _ in range(3))

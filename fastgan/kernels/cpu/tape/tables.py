@@ -28,6 +28,8 @@ class TableCalls(TapeBase):
         """As :meth:`fastgan.kernels.reference.Reference.table_batch`, into float32."""
         spans, count = table.spans, len(uniform)
         rows = len(table.codes)
+        if rows == 0:
+            raise ValueError(f"the table has no rows, but a batch of {count} is to be drawn")
         of_spans, targets = self._spans(spans)
         if conditions is None:
             targets = 0, 0
