@@ -1,6 +1,6 @@
 """Plants faults in a copy of the sources, one at a time, and reports if the tests catch them.
 
-    python -m tests.plant_faults            # all, in about half an hour
+    python -m tests.plant_faults            # all, in about an hour
     python -m tests.plant_faults --list
     python -m tests.plant_faults "a lost tail" "a missing barrier"
 
