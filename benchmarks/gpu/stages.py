@@ -28,7 +28,8 @@ TESTED = (
 )
 # These test files need PACKAGES.
 TESTED_TRAINING = (
-    *("adam", "captured_steps", "chains", "draws", "generation", "r1", "resume", "sgd", "simultaneous"),
+    *("adam", "captured_steps", "captured_tables", "chains", "draws", "generation", "r1", "resume", "sgd"),
+    "simultaneous",
 )
 PACKAGES = ("matplotlib", "PIL", "rich", "safetensors", "sklearn", "tensorboard", "typer", "yaml")
 DRIVER = ROOT / "build/gpu-check/driver"
