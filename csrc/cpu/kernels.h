@@ -169,8 +169,8 @@ struct Product {
   float bound = NAN;  // as in csrc/acts.h
   const float* a_scale = nullptr;  // [depth], factors of the columns of a; needs a_row = 1
   const float* packed_b = nullptr;  // b as written by KernelTable.pack, or null
-  // [rows]: which of the last `hot_columns` columns of a, whose rows are contiguous, is 1. The others of them are 0. They
-  // are not read. If it is null, all columns are.
+  // [rows]: which of the last `hot_columns` columns of a, whose rows are contiguous, is 1. The others of them are 0.
+  // None of them is read. If it is null, all columns are.
   const int64_t* hot = nullptr;
   int64_t hot_columns = 0;
 

@@ -53,7 +53,8 @@ void loss_forward(const LossCall& call, Result total, void* details) {
   const bool with_grad = std::any_of(call.tensors, call.tensors + call.count,
                                      [](const LossTensor& tensor) { return tensor.output != nullptr; });
   const auto& table = details == nullptr ? (with_grad ? kernels().loss_sum_and_grad : kernels().loss_sum)
-                                         : (with_grad ? kernels().loss_sum_and_grad_with_stats : kernels().loss_sum_with_stats);
+                                         : (with_grad ? kernels().loss_sum_and_grad_with_stats
+                                                      : kernels().loss_sum_with_stats);
   const auto kernel = table[static_cast<int>(call.dtype)];
   std::array<LossPart, kFew> few_parts;
   std::vector<LossPart> many_parts;

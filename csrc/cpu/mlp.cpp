@@ -150,8 +150,9 @@ void mlp_slope_backward(const MLP& mlp, const MLPSlopeGradients& g) {
       p.negative_slope = activation.negative_slope;
     }
     multiply(p, mlp.threads);
+    const ActivationCall call{activation, mlp.rows, mlp.features[i + 1], mlp.threads};
     if (activation.kind == ActivationKind::maxout)
-      maxout_tangent({activation, mlp.rows, mlp.features[i + 1], mlp.threads}, free, g.products[i], g.outputs[i], taken);
+      maxout_tangent(call, free, g.products[i], g.outputs[i], taken);
     else
       std::swap(free, taken);
     change = taken;

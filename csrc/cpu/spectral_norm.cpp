@@ -122,8 +122,8 @@ class PowerIterations {
     return norm < eps_ ? eps_ : norm;  // nan stays nan
   }
 
-  // In one pass over W: W^T u is W^T (W v) over the norm of W v, so a range's rows are added up as soon as their products
-  // with v are known.
+  // In one pass over W: W^T u is W^T (W v) over the norm of W v, so a range's rows are added up as soon as their
+  // products with v are known.
   void update_u_and_v() {
     std::vector<double> products(static_cast<size_t>(weight_.rows));
     std::vector<double> sums = sum_rows([&](int64_t range, double* factors) {
@@ -160,8 +160,8 @@ class PowerIterations {
     return products;
   }
 
-  // sigma = u^T W v. After an iteration it is known: the inner product of the last vector with what it was before it was
-  // normalized.
+  // sigma = u^T W v. After an iteration it is known: the inner product of the last vector with what it was before it
+  // was normalized.
   void measure() {
     const std::vector<double> products = products_with_v();
     for (int64_t row = 0; row < weight_.rows; ++row)

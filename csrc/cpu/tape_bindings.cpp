@@ -74,8 +74,8 @@ void bind_products(TapeClass& tape) {
     p.negative_slope = negative_slope;
     self.add(product_call(p, per_row));
   });
-  tape.def("climb", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address x, Address w, Address packed,
-                       Address output, float negative_slope, Address y) {
+  tape.def("climb", [](Tape& self, int64_t per_row, int64_t width, int64_t features, Address x, Address w,
+                       Address packed, Address output, float negative_slope, Address y) {
     Product p{0, features, width, floats(x), width, 1, floats(w), 1, width, floats(y), features};
     p.packed_b = floats(packed);
     p.output = floats(output);
@@ -133,7 +133,9 @@ void bind_samples(TapeClass& tape) {
     }));
   });
   tape.def("fill", [](Tape& self, int64_t per_row, Address to, float value) {
-    self.add(ranged(per_row, [=](int64_t first, int64_t last) { std::fill(floats(to) + first, floats(to) + last, value); }));
+    self.add(ranged(per_row, [=](int64_t first, int64_t last) {
+      std::fill(floats(to) + first, floats(to) + last, value);
+    }));
   });
   tape.def("copy", [](Tape& self, int64_t per_row, Address source, Address to) {
     self.add(ranged(per_row, [=](int64_t first, int64_t last) {
@@ -215,7 +217,9 @@ void bind_losses(TapeClass& tape) {
     });
   });
   tape.def("norm", [](Tape& self, Address x, int64_t size, int order, Address to) {
-    self.add([=](int64_t, int64_t) { vector_norm({pointer(x), size, DType::f32}, order, {pointer(to), DType::f32}, 1); });
+    self.add([=](int64_t, int64_t) {
+      vector_norm({pointer(x), size, DType::f32}, order, {pointer(to), DType::f32}, 1);
+    });
   });
 }
 

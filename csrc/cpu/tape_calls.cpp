@@ -40,7 +40,8 @@ Tape::Call draw_call(const Drawn& drawn, int64_t per_row) {
     const int64_t begin = drawn.begin + first, count = last - first;
     const auto step = static_cast<uint64_t>(*drawn.step);
     switch (drawn.kind) {
-      case 0: return table.draw_integers(static_cast<int64_t*>(drawn.to) + first, begin, count, drawn.high, drawn.seed, step);
+      case 0:
+        return table.draw_integers(static_cast<int64_t*>(drawn.to) + first, begin, count, drawn.high, drawn.seed, step);
       case 1: return table.draw_normal(static_cast<float*>(drawn.to) + first, begin, count, drawn.seed, step);
       default: return table.draw_uniform(static_cast<float*>(drawn.to) + first, begin, count, drawn.seed, step);
     }
