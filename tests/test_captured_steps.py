@@ -148,12 +148,8 @@ def test_captured_is_eager(settings: dict[str, Any], steps_per_replay: int, mark
     assert differing(found.tensors(), expected.tensors()) == []
 
 
-@settings
-@pytest.mark.parametrize("capture", [False, True])
-@pytest.mark.parametrize("marked", [pytest.param(None, marks=on_a_gpu)], ids=["cuda"])
-def test_no_step_waits_for_the_gpu(settings: dict[str, Any], capture: bool, marked: None) -> None:
-    state, source, window = state_of(replace(CONFIG, **settings, device="cuda", capture=capture))
-    steps = (CapturedSteps if capture else EagerSteps)(state, source, window)
+def assert_no_wait(steps: EagerSteps, window: Window) -> None:
+    """Check that no step waits for the GPU, after four to build and capture."""
     for _ in range(4):
         steps.advance(1)
     torch.cuda.set_sync_debug_mode("error")
@@ -163,6 +159,15 @@ def test_no_step_waits_for_the_gpu(settings: dict[str, Any], capture: bool, mark
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert window.close().isfinite().all()
+
+
+@settings
+@pytest.mark.parametrize("capture", [False, True])
+@pytest.mark.parametrize("marked", [pytest.param(None, marks=on_a_gpu)], ids=["cuda"])
+def test_no_step_waits_for_the_gpu(settings: dict[str, Any], capture: bool, marked: None) -> None:
+    state, source, window = state_of(replace(CONFIG, **settings, device="cuda", capture=capture))
+    steps = (CapturedSteps if capture else EagerSteps)(state, source, window)
+    assert_no_wait(steps, window)
 
 
 @pytest.mark.parametrize("marked", [pytest.param(None, marks=on_a_gpu)], ids=["cuda"])
