@@ -238,7 +238,7 @@ def exact_product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
 @pytest.mark.parametrize("right", OPERANDS)
 @pytest.mark.parametrize("left", OPERANDS)
 def test_product_of_views(variant: Backend, left: str, right: str, with_bias: bool) -> None:
-    """Of no rows, one or more, through blocks and panels that are whole or not, into any memory."""
+    """Operands have no row, one or more, and fill blocks and panels or not; results go into any memory."""
     for n, k, m in ((0, 3, 40), (1, 1, 1), (1, 20, 33), (17, 0, 5), (70, 33, 3), (9, 301, 70), (300, 40, 64)):
         a, b = OPERANDS[left](torch.randn(n, k)), OPERANDS[right](torch.randn(k, m))
         bias = torch.randn(2 * m)[::2] if with_bias else None

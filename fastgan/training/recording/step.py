@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from fastgan.training.draws import INTEGERS, NORMAL, UNIFORM
-from fastgan.training.latent import REACH
+from fastgan.training.draws import INTEGERS
+from fastgan.training.recording.latents import draw_latent
 from fastgan.training.recording.losses import Statistics
 from fastgan.training.recording.network import Output, RecordedNetwork
 from fastgan.training.recording.turns import Parts, TurnRecorder, rows_of
@@ -119,10 +119,7 @@ class StepRecorder(TurnRecorder):
         """
         tape, network, config = self._tape, self._generator, self._config
         latent = self._arena.take(self._batch, network.width)
-        kind = UNIFORM if config.latent == "uniform" else NORMAL
-        tape.draw(latent, kind, latents, 1, config.seed, self._state.clock)
-        if config.latent == "uniform":
-            tape.scale_shift(latent, 2 * REACH, -REACH)
+        draw_latent(tape, latent, config.latent, latents, config.seed, self._state.clock)
         outputs: list[Output] = []
 
         def generate(to: Tensor) -> None:

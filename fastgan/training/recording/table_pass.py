@@ -10,9 +10,9 @@ from torch import Tensor
 from fastgan.kernels.cpu.tape import OneHot, Tape, rows_of_entropy
 from fastgan.models.ctgan import TEMPERATURE
 from fastgan.training.config import Latent
-from fastgan.training.draws import NORMAL, UNIFORM
-from fastgan.training.latent import REACH
+from fastgan.training.draws import UNIFORM
 from fastgan.training.recording.arena import Arena
+from fastgan.training.recording.latents import draw_latent
 from fastgan.training.recording.table_networks import TableGenerator
 
 _COLUMNS = 64  # of a batch norm, that a thread takes at a time
@@ -75,11 +75,6 @@ class TablePasses:
             ends.append(ends[-1] - block.norm.num_features)
         self.begins, self.ends = ends[1:], ends[:-1]
 
-    @property
-    def latent_kind(self) -> int:
-        """The kind of the latent vectors' random numbers."""
-        return UNIFORM if self._latent == "uniform" else NORMAL
-
     def generated(self, arena: Arena, conditions: Tensor | None, rows: Tensor, *, learns: bool) -> Generated:
         """Memory of a pass in a step; ``learns``: whether G follows its gradient."""
         count, spans = len(rows), self._network.spans
@@ -109,9 +104,7 @@ class TablePasses:
             to: the pass.
         """
         latent = arena.take(len(to.room), self._network.latent_dim)
-        tape.draw(latent, self.latent_kind, first_number, 1, self._seed, self._clock)
-        if self._latent == "uniform":
-            tape.scale_shift(latent, 2 * REACH, -REACH)
+        draw_latent(tape, latent, self._latent, first_number, self._seed, self._clock)
         first = self._network.added
         end = first + self._network.latent_dim
         tape.copy_columns(latent, to.room[:, first:end])

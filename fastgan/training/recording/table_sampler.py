@@ -10,6 +10,7 @@ from fastgan.training.config import Latent
 from fastgan.training.distributed import World
 from fastgan.training.draws import UNIFORM, Indices
 from fastgan.training.recording.arena import Arena
+from fastgan.training.recording.latents import kind_of
 from fastgan.training.recording.pieces import balanced
 from fastgan.training.recording.table_networks import TableGenerator
 from fastgan.training.recording.table_pass import Generated, TablePasses
@@ -21,7 +22,7 @@ class RecordedTableSampler:
     The random numbers are those of :class:`fastgan.training.draws.CounterDraws`.
 
     Args:
-        network: the generator in evaluation mode.
+        network: the generator in evaluation mode, whose weights are read now.
         latent: distribution of the latent vectors.
         cumulative: float64 ``[C]``, cumulative shares of the conditions; None for a table without any.
         seed: seed of the random numbers.
@@ -46,26 +47,29 @@ class RecordedTableSampler:
         weights = [*(each.linear.weight for each in network.blocks), network.last.weight]
         packed = [torch.empty(packed_size(*weight.shape)) for weight in weights]
         self._passes = TablePasses(network, packed, latent, seed, self._clock)
-        self._packing = Tape()
+        packing = Tape()
         for weight, to in zip(weights, packed, strict=True):
-            self._packing.stage()
-            self._packing.unit(len(weight), len(weight))
-            self._packing.pack(weight, to, None)
-        self._drawing = self._record(Arena())
+            packing.stage()
+            packing.unit(len(weight), len(weight))
+            packing.pack(weight, to, None)
+        self._run(packing, 1)
+        self._drawing = self._record(Arena(), latent)
 
     def draw(self, first: int, blocks: int) -> tuple[Tensor, Tensor]:
         """As :meth:`fastgan.training.table_sampling.TableSampler.draw`."""
         self._clock.fill_(first)
-        order = [0, *[1] * blocks]
-        replay([self._packing, self._drawing], order, len(order), self._threads, float("inf"), lambda: False)
+        self._run(self._drawing, blocks)
         return self._codes[:blocks].flatten(0, 1), self._values[:blocks].flatten(0, 1)
 
-    def _record(self, arena: Arena) -> Tape:
+    def _run(self, tape: Tape, times: int) -> None:
+        replay([tape], [0] * times, times, self._threads, 0.0, lambda: False)
+
+    def _record(self, arena: Arena, latent: Latent) -> Tape:
         """A block: all of its calls for some rows, then for others."""
         tape, passes, indices = Tape(), self._passes, Indices(World())
         tape.stage()
         tape.unit(self._block, balanced(self._block, rows_of_entropy(self._network.spans), self._threads))
-        (latents,) = indices.take(passes.latent_kind, self._block * self._network.latent_dim)
+        (latents,) = indices.take(kind_of(latent), self._block * self._network.latent_dim)
         (shares,) = indices.take(UNIFORM, self._block)
         (noise,) = indices.take(UNIFORM, self._block * self._network.spans.width)
         to = self._memory(arena)

@@ -11,6 +11,7 @@ from torch import Tensor
 from fastgan.kernels.cpu.tape import Tape
 from fastgan.training.draws import NORMAL, UNIFORM, Indices
 from fastgan.training.recording.arena import Arena
+from fastgan.training.recording.latents import kind_of
 from fastgan.training.recording.losses import RecordedLosses, Statistics
 from fastgan.training.recording.network import Climb, Output, RecordedLayers, RecordedNetwork
 from fastgan.training.state import TrainingState
@@ -172,9 +173,8 @@ class TurnRecorder(ABC):
 
     def _latent_indices(self, turns: int) -> list[int]:
         """Index of the first number of each turn's latent vectors."""
-        kind = UNIFORM if self._config.latent == "uniform" else NORMAL
         size = self._batch * self._config.latent_dim
-        (indices,) = self._indices.take(kind, turns * size, turns)
+        (indices,) = self._indices.take(kind_of(self._config.latent), turns * size, turns)
         return [indices.start + turn * size for turn in range(turns)]
 
     # --- penalties (fastgan/training/objectives/penalty.py)
